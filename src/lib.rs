@@ -1,0 +1,26 @@
+//! `dvc`: git for data volumes.
+//!
+//! The map of the library. A module imports only modules of lower tiers (checked by `tests/architecture.rs`):
+//!
+//! ```text
+//! 0 error
+//! 1 model
+//! 2 codec   format   observe
+//! 3 store   index
+//! 4 repo
+//! 5 write   read   upkeep
+//! 7 ops
+//! ```
+
+pub mod codec;
+pub mod error;
+pub mod format;
+pub mod index;
+pub mod model;
+pub mod observe;
+pub mod ops;
+pub mod read;
+pub mod repo;
+pub mod store;
+pub mod upkeep;
+pub mod write;

@@ -1,0 +1,8 @@
+//! The nouns: ids, paths, entries, trees, commits, ref names. Plain values, no I/O, no encoding.
+
+pub mod commit;
+pub mod entry;
+pub mod id;
+pub mod path;
+pub mod refname;
+pub mod tree;

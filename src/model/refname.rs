@@ -1,0 +1,155 @@
+//! Names of branches and tags, by git's check-ref-format, and without `@`.
+
+use std::fmt;
+
+/// What a ref is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RefKind {
+    /// A branch of this repository.
+    Branch,
+    /// A tag, global (`release`) or of one branch (`AMCC@release`).
+    Tag,
+    /// A branch of a remote, `origin/AMCC`.
+    Remote,
+}
+
+impl RefKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Branch, Self::Tag, Self::Remote];
+
+    /// The folder below `refs/`.
+    pub const fn dir(self) -> &'static str {
+        match self {
+            Self::Branch => "heads",
+            Self::Tag => "tags",
+            Self::Remote => "remotes",
+        }
+    }
+
+    /// The word for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Branch => "branch",
+            Self::Tag => "tag",
+            Self::Remote => "remote branch",
+        }
+    }
+}
+
+/// A checked name. A tag of a branch is `branch@tag`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RefName(String);
+
+/// The name breaks a rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is not a valid name: {rule}")]
+pub struct BadRefName {
+    /// What was given.
+    pub name: String,
+    /// The rule that it breaks.
+    pub rule: &'static str,
+}
+
+impl crate::error::Failure for BadRefName {
+    fn kind(&self) -> crate::error::Kind {
+        crate::error::Kind::Usage
+    }
+    fn hint(&self) -> Option<String> {
+        Some("names are like git's: letters, digits, `-`, `_`, `.`, and `/` between parts".to_owned())
+    }
+}
+
+impl RefName {
+    /// Checks a branch name, or the name of a global tag.
+    pub fn new(name: &str) -> Result<Self, BadRefName> {
+        match broken_rule(name) {
+            None => Ok(Self(name.to_owned())),
+            Some(rule) => Err(BadRefName { name: name.to_owned(), rule }),
+        }
+    }
+
+    /// The tag `tag` of branch `branch`.
+    pub fn scoped(branch: &Self, tag: &str) -> Result<Self, BadRefName> {
+        let tag = Self::new(tag)?;
+        Ok(Self(format!("{}@{}", branch.0, tag.0)))
+    }
+
+    /// Parses a stored name: `name` or `branch@tag`.
+    pub fn parse_stored(name: &str) -> Result<Self, BadRefName> {
+        match name.split_once('@') {
+            Some((branch, tag)) => Self::scoped(&Self::new(branch)?, tag),
+            None => Self::new(name),
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The branch and the tag of a scoped tag.
+    pub fn scope(&self) -> Option<(&str, &str)> {
+        self.0.split_once('@')
+    }
+}
+
+fn broken_rule(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        return Some("it is empty");
+    }
+    if name.len() > 240 {
+        return Some("it is longer than 240 bytes");
+    }
+    if name == "HEAD" {
+        return Some("`HEAD` is reserved");
+    }
+    if name.contains('@') {
+        return Some("`@` is not allowed");
+    }
+    if name.starts_with('-') {
+        return Some("it begins with `-`");
+    }
+    if name.contains("..") {
+        return Some("`..` is not allowed");
+    }
+    if name.chars().any(|c| c.is_control() || " ~^:?*[\\#\u{7f}".contains(c)) {
+        return Some("blanks, control characters and any of ~^:?*[\\# are not allowed");
+    }
+    if name.ends_with('.') || name.ends_with('/') || name.starts_with('/') || name.contains("//") {
+        return Some("it begins or ends with `/`, ends with `.`, or holds `//`");
+    }
+    if name.split('/').any(|p| p.starts_with('.') || p.ends_with(".lock")) {
+        return Some("a part begins with `.` or ends with `.lock`");
+    }
+    None
+}
+
+impl fmt::Display for RefName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules() {
+        for good in ["main", "AMCC", "cust/acme", "v1.2", "ünïcode"] {
+            assert!(RefName::new(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["", "HEAD", "a@b", "-x", "a..b", "a b", "a~1", "/a", "a/", "a//b", ".a", "a/.b", "x.lock", "a.", "a#b"]
+        {
+            assert!(RefName::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn scoped_tags() {
+        let tag = RefName::scoped(&RefName::new("AMCC").unwrap(), "release").unwrap();
+        assert_eq!(tag.scope(), Some(("AMCC", "release")));
+        assert_eq!(RefName::parse_stored("AMCC@release"), Ok(tag));
+    }
+}
