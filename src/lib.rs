@@ -16,6 +16,7 @@ pub mod codec;
 pub mod error;
 pub mod format;
 pub mod index;
+
 pub mod model;
 pub mod observe;
 pub mod ops;

@@ -1,1 +1,6 @@
-//! TODO
+//! Bytes to bytes: hashing, cutting, choosing a chunker, compressing.
+
+pub mod compress;
+pub mod cut;
+pub mod hash;
+pub mod sniff;

@@ -1,0 +1,102 @@
+//! Which chunker a file gets, from its first 64 KiB and its size alone.
+//!
+//! Database files change in pages at fixed places, so they are cut at fixed places; all else is cut by content.
+//! Never depends on names or history: the same bytes must give the same ids everywhere.
+
+use crate::model::entry::Chunker;
+
+/// The chunk size of page-structured files.
+pub const PAGE_CHUNK: u32 = 64 * 1024;
+/// How many bytes of a file [`choose`] wants to see.
+pub const HEAD: usize = 64 * 1024;
+
+/// Chooses the chunker of a file of `size` bytes that begins with `head` (its first [`HEAD`] bytes, or all).
+pub fn choose(head: &[u8], size: u64) -> Chunker {
+    if size >= u64::from(PAGE_CHUNK) && (is_sqlite(head) || is_innodb(head) || is_postgres(head) || is_log(head)) {
+        Chunker::Fixed(PAGE_CHUNK)
+    } else {
+        Chunker::Cdc
+    }
+}
+
+fn is_sqlite(head: &[u8]) -> bool {
+    head.starts_with(b"SQLite format 3\0")
+}
+
+/// InnoDB redo logs are rings, written over in place.
+fn is_log(head: &[u8]) -> bool {
+    head.len() > 512
+        && head[16..512].windows(8).take(32).any(|w| w.starts_with(b"MariaDB ") || w.starts_with(b"MySQL "))
+        && head[..4].iter().take(1).all(|b| matches!(b, 0x00 | b'P'))
+}
+
+fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    let b = bytes.get(at..at + 4)?;
+    Some(u32::from_be_bytes([b[0], b[1], b[2], b[3]]))
+}
+
+fn le16(bytes: &[u8], at: usize) -> Option<u16> {
+    let b = bytes.get(at..at + 2)?;
+    Some(u16::from_le_bytes([b[0], b[1]]))
+}
+
+/// Every InnoDB page holds its own number at byte 4 and its tablespace at byte 34; the first is a header page.
+fn is_innodb(head: &[u8]) -> bool {
+    [16384, 8192, 4096, 32768].into_iter().any(|page| {
+        let Some(space) = be32(head, 34) else { return false };
+        let first = matches!(head.get(24..26), Some([0, 8]));
+        first
+            && head.len() >= 2 * page
+            && head.chunks_exact(page).enumerate().all(|(i, p)| {
+                let numbered = be32(p, 4).is_some_and(|n| usize::try_from(n).is_ok_and(|n| n == i));
+                (numbered && be32(p, 34) == Some(space)) || (i > 0 && super::cut::is_zero(p))
+            })
+    })
+}
+
+/// PostgreSQL heap and index pages: 8 KiB, layout version 4, ordered free-space pointers.
+fn is_postgres(head: &[u8]) -> bool {
+    let valid = |p: &[u8]| {
+        let fields = (le16(p, 12), le16(p, 14), le16(p, 16), le16(p, 18));
+        let (Some(lower), Some(upper), Some(special), Some(version)) = fields else { return false };
+        version == 0x2004 && (24..=8192).contains(&lower) && lower <= upper && upper <= special && special <= 8192
+    };
+    head.len() >= 8192
+        && head.chunks_exact(8192).enumerate().all(|(i, p)| valid(p) || (i > 0 && super::cut::is_zero(p)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_files_are_cut_by_content() {
+        assert_eq!(choose(b"hello", 5), Chunker::Cdc);
+        assert_eq!(choose(&[7; HEAD], 1 << 30), Chunker::Cdc);
+        assert_eq!(choose(&[0; HEAD], 1 << 30), Chunker::Cdc);
+    }
+
+    #[test]
+    fn databases_are_cut_in_pages() {
+        let mut sqlite = b"SQLite format 3\0".to_vec();
+        sqlite.resize(HEAD, 1);
+        assert_eq!(choose(&sqlite, 1 << 20), Chunker::Fixed(PAGE_CHUNK));
+
+        let mut innodb = vec![0u8; HEAD];
+        for i in 0..4u8 {
+            let at = usize::from(i) * 16384;
+            innodb[at + 7] = i;
+            innodb[at + 37] = 9;
+        }
+        innodb[25] = 8;
+        assert_eq!(choose(&innodb, 1 << 20), Chunker::Fixed(PAGE_CHUNK));
+        innodb[16384 + 7] = 5;
+        assert_eq!(choose(&innodb, 1 << 20), Chunker::Cdc);
+
+        let mut postgres = vec![1u8; HEAD];
+        for p in postgres.chunks_exact_mut(8192) {
+            p[12..20].copy_from_slice(&[100, 0, 200, 0, 0, 32, 4, 32]);
+        }
+        assert_eq!(choose(&postgres, 1 << 20), Chunker::Fixed(PAGE_CHUNK));
+    }
+}

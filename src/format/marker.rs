@@ -1,0 +1,117 @@
+//! The marker `format`: says that a directory is a repository, and what a program must know to use it.
+//!
+//! A JSON object and, on the next line, the BLAKE3 hash of that line in hex. Unknown versions, features and
+//! fields are refused: new meaning is a required feature.
+
+use serde::{Deserialize, Serialize};
+
+use super::Malformed;
+use crate::model::id::to_hex;
+
+/// The only version of the format so far.
+pub const VERSION: u32 = 1;
+/// The features that this program knows.
+pub const FEATURES: &[&str] = &[];
+
+/// What the marker says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Marker {
+    /// Always `dvc`.
+    pub kind: String,
+    /// Version of the format.
+    pub version: u32,
+    /// Random id of the repository, 32 hex digits.
+    pub id: String,
+    /// What a program must know besides the version.
+    pub features: Vec<String>,
+    /// The branch of a new worktree.
+    pub default_branch: String,
+    /// Parameters of the content-defined chunker: minimum, average, maximum in bytes.
+    pub cdc: [u32; 3],
+    /// Chunk size of page-structured files in bytes.
+    pub page: u32,
+}
+
+/// Hashes a line of text for the line after it.
+pub fn line_checksum(line: &str) -> String {
+    to_hex(blake3::hash(line.as_bytes()).as_bytes())
+}
+
+/// Splits `line "\n" checksum "\n"` and checks it.
+pub fn checked_line<'a>(bytes: &'a [u8], what: &'static str) -> Result<&'a str, Malformed> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new(what, "it is not text"))?;
+    let mut lines = text.split('\n');
+    match (lines.next(), lines.next(), lines.next(), lines.next()) {
+        (Some(line), Some(sum), Some(""), None) if sum == line_checksum(line) => Ok(line),
+        _ => Err(Malformed::new(what, "its checksum does not match")),
+    }
+}
+
+impl Marker {
+    /// The marker's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let line = serde_json::to_string(self).unwrap_or_default();
+        format!("{line}\n{}\n", line_checksum(&line)).into_bytes()
+    }
+
+    /// Reads a marker; refuses what this program does not know.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let line = checked_line(bytes, "repository marker")?;
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+            #[serde(default)]
+            features: Vec<String>,
+        }
+        let bad = |e: serde_json::Error| Malformed::new("repository marker", e.to_string());
+        let first: Version = serde_json::from_str(line).map_err(bad)?;
+        if first.version != VERSION {
+            let why = format!("version {} is not known to this program", first.version);
+            return Err(Malformed::new("repository marker", why));
+        }
+        if let Some(unknown) = first.features.iter().find(|f| !FEATURES.contains(&f.as_str())) {
+            return Err(Malformed::new(
+                "repository marker",
+                format!("feature `{unknown}` is not known to this program"),
+            ));
+        }
+        serde_json::from_str(line).map_err(bad)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marker() -> Marker {
+        Marker {
+            kind: "dvc".into(),
+            version: 1,
+            id: "00".repeat(16),
+            features: vec![],
+            default_branch: "main".into(),
+            cdc: [16384, 65536, 262144],
+            page: 65536,
+        }
+    }
+
+    #[test]
+    fn round_trip_and_damage() {
+        let bytes = marker().encode();
+        assert_eq!(Marker::decode(&bytes), Ok(marker()));
+        for i in 0..bytes.len() {
+            let mut b = bytes.clone();
+            b[i] ^= 4;
+            assert!(Marker::decode(&b).is_err(), "{i}");
+        }
+    }
+
+    #[test]
+    fn unknown_is_refused() {
+        let newer = Marker { version: 2, ..marker() };
+        assert!(Marker::decode(&newer.encode()).unwrap_err().why.contains("version 2"));
+        let feature = Marker { features: vec!["sealed".into()], ..marker() };
+        assert!(Marker::decode(&feature.encode()).unwrap_err().why.contains("`sealed`"));
+    }
+}

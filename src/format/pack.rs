@@ -1,0 +1,275 @@
+//! A pack: header, frames, table of contents, footer. Its name is the SHA-256 of all its bytes.
+//!
+//! ```text
+//! header   "DVCPACK" version(1) kind(1) 0(1) sealed-key-length(2, LE) 0(4), then the sealed key (none yet)
+//! frames   see frame.rs
+//! table    zstd: per frame: tag, count, per object id(32) + length; base(32) if delta; stored length of the frame
+//! footer   table offset(8) table stored length(4) table plain length(4) frames(4) checksum(16) "DVCTOC1\n"
+//! ```
+//! Numbers are little endian. The checksum is BLAKE3, cut to 16 bytes, of header, table as stored and footer fields.
+
+use super::frame::{self, CODEC_DELTA, OBJECT_MAX};
+use super::{Malformed, varint};
+use crate::model::id::{Id, ObjectKind};
+
+const MAGIC: &[u8; 7] = b"DVCPACK";
+const END: &[u8; 8] = b"DVCTOC1\n";
+/// Length in bytes of the fixed part of the header.
+pub const HEADER_LEN: usize = 16;
+/// Length in bytes of the footer.
+pub const FOOTER_LEN: usize = 44;
+/// No table of contents is longer, plain.
+pub const TABLE_MAX: u32 = 256 * 1024 * 1024;
+
+/// What a pack holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PackKind {
+    /// File bytes.
+    Data,
+    /// Nodes of chunk lists.
+    List,
+    /// Directories and commits.
+    Tree,
+}
+
+impl PackKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Data, Self::List, Self::Tree];
+
+    /// Which packs hold objects of that kind.
+    pub const fn of(kind: ObjectKind) -> Self {
+        match kind {
+            ObjectKind::Chunk => Self::Data,
+            ObjectKind::List => Self::List,
+            ObjectKind::Tree | ObjectKind::Commit => Self::Tree,
+        }
+    }
+
+    /// The stored number.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Data => 0,
+            Self::List => 1,
+            Self::Tree => 2,
+        }
+    }
+
+    /// The kind of a stored number.
+    pub const fn from_number(n: u8) -> Option<Self> {
+        match n {
+            0 => Some(Self::Data),
+            1 => Some(Self::List),
+            2 => Some(Self::Tree),
+            _ => None,
+        }
+    }
+
+    /// The word for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::List => "list",
+            Self::Tree => "tree",
+        }
+    }
+}
+
+/// The header of a pack without encryption.
+pub fn encode_header(kind: PackKind) -> [u8; HEADER_LEN] {
+    let mut h = [0u8; HEADER_LEN];
+    h[..7].copy_from_slice(MAGIC);
+    h[7] = 1;
+    h[8] = kind.number();
+    h
+}
+
+/// Reads a header: the kind, and where frames begin.
+pub fn decode_header(bytes: &[u8]) -> Result<(PackKind, usize), Malformed> {
+    let bad = |why: &str| Malformed::new("pack header", why);
+    let h = bytes.first_chunk::<HEADER_LEN>().ok_or_else(|| bad("cut short"))?;
+    if &h[..7] != MAGIC {
+        return Err(bad("it is not a pack"));
+    }
+    if h[7] != 1 {
+        return Err(Malformed::new("pack header", format!("version {} is newer than this program", h[7])));
+    }
+    let kind = PackKind::from_number(h[8]).ok_or_else(|| bad("unknown kind"))?;
+    if h[9] != 0 || h[12..] != [0; 4] {
+        return Err(bad("unknown flags"));
+    }
+    if h[10..12] != [0, 0] {
+        return Err(bad("the pack is sealed, and this program has no keys"));
+    }
+    Ok((kind, HEADER_LEN))
+}
+
+/// A frame in the table of contents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableFrame {
+    /// Kind of all its objects.
+    pub kind: ObjectKind,
+    /// One of the `CODEC_` numbers.
+    pub codec: u8,
+    /// Where it begins in the pack.
+    pub offset: u64,
+    /// Header and payload in bytes.
+    pub stored: u32,
+    /// Ids and plain lengths, in order.
+    pub objects: Vec<(Id, u32)>,
+    /// The base of a delta.
+    pub base: Option<Id>,
+}
+
+/// Appends one frame to the plain bytes of a table (its offset is the sum of those before).
+pub fn put_table_frame(out: &mut Vec<u8>, f: &TableFrame) {
+    out.push(f.codec | frame::kind_number(f.kind) << 4);
+    varint::put(out, f.objects.len() as u64);
+    for (id, len) in &f.objects {
+        out.extend_from_slice(&id.0);
+        varint::put(out, u64::from(*len));
+    }
+    if let Some(base) = &f.base {
+        out.extend_from_slice(&base.0);
+    }
+    varint::put(out, u64::from(f.stored));
+}
+
+/// Reads the plain bytes of a table; frames begin at `first`.
+pub fn decode_table(mut bytes: &[u8], first: u64) -> Result<Vec<TableFrame>, Malformed> {
+    let bad = |why: &str| Malformed::new("pack table", why);
+    let mut frames = Vec::new();
+    let mut offset = first;
+    while let Some((tag, rest)) = bytes.split_first() {
+        bytes = rest;
+        let kind = frame::kind_of_number(tag >> 4).ok_or_else(|| bad("unknown kind"))?;
+        let codec = tag & 15;
+        if codec > CODEC_DELTA {
+            return Err(bad("unknown codec"));
+        }
+        let count = varint::take(&mut bytes).ok_or_else(|| bad("cut short"))?;
+        if count == 0 || count > (bytes.len() / 33) as u64 {
+            return Err(bad("impossible number of objects"));
+        }
+        let mut objects = Vec::new();
+        for _ in 0..count {
+            let (id, rest) = bytes.split_first_chunk::<32>().ok_or_else(|| bad("cut short"))?;
+            bytes = rest;
+            let len = varint::take(&mut bytes).and_then(|n| u32::try_from(n).ok());
+            let len = len.filter(|n| *n as usize <= OBJECT_MAX).ok_or_else(|| bad("impossible length"))?;
+            objects.push((Id(*id), len));
+        }
+        let base = if codec == CODEC_DELTA {
+            let (id, rest) = bytes.split_first_chunk::<32>().ok_or_else(|| bad("cut short"))?;
+            bytes = rest;
+            Some(Id(*id))
+        } else {
+            None
+        };
+        let stored = varint::take(&mut bytes).and_then(|n| u32::try_from(n).ok()).ok_or_else(|| bad("cut short"))?;
+        frames.push(TableFrame { kind, codec, offset, stored, objects, base });
+        offset = offset.checked_add(u64::from(stored)).ok_or_else(|| bad("impossible offset"))?;
+    }
+    Ok(frames)
+}
+
+/// The last bytes of a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footer {
+    /// Where the table begins.
+    pub table_offset: u64,
+    /// The table's stored length in bytes.
+    pub table_stored: u32,
+    /// The table's plain length in bytes.
+    pub table_plain: u32,
+    /// How many frames there are.
+    pub frames: u32,
+    /// Of header, table and the fields above.
+    pub checksum: [u8; 16],
+}
+
+impl Footer {
+    /// The bytes that the checksum covers, besides header and table.
+    pub fn fields(&self) -> [u8; 20] {
+        let mut b = [0u8; 20];
+        b[..8].copy_from_slice(&self.table_offset.to_le_bytes());
+        b[8..12].copy_from_slice(&self.table_stored.to_le_bytes());
+        b[12..16].copy_from_slice(&self.table_plain.to_le_bytes());
+        b[16..].copy_from_slice(&self.frames.to_le_bytes());
+        b
+    }
+
+    /// The footer's bytes.
+    pub fn encode(&self) -> [u8; FOOTER_LEN] {
+        let mut b = [0u8; FOOTER_LEN];
+        b[..20].copy_from_slice(&self.fields());
+        b[20..36].copy_from_slice(&self.checksum);
+        b[36..].copy_from_slice(END);
+        b
+    }
+
+    /// Reads the last bytes of a pack of `pack_len` bytes.
+    pub fn decode(bytes: &[u8; FOOTER_LEN], pack_len: u64) -> Result<Self, Malformed> {
+        let bad = |why: &str| Malformed::new("pack footer", why);
+        if &bytes[36..] != END {
+            return Err(bad("the pack is cut short"));
+        }
+        let le32 = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let mut offset = [0u8; 8];
+        offset.copy_from_slice(&bytes[..8]);
+        let mut checksum = [0u8; 16];
+        checksum.copy_from_slice(&bytes[20..36]);
+        let table_offset = u64::from_le_bytes(offset);
+        let footer = Self { table_offset, table_stored: le32(8), table_plain: le32(12), frames: le32(16), checksum };
+        let end = table_offset.checked_add(u64::from(footer.table_stored) + FOOTER_LEN as u64);
+        if end != Some(pack_len) || footer.table_plain > TABLE_MAX {
+            return Err(bad("impossible table"));
+        }
+        Ok(footer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header() {
+        let mut h = encode_header(PackKind::List);
+        assert_eq!(decode_header(&h), Ok((PackKind::List, HEADER_LEN)));
+        h[7] = 9;
+        assert!(decode_header(&h).unwrap_err().why.contains("newer"));
+    }
+
+    #[test]
+    fn table() {
+        let frames = vec![
+            TableFrame {
+                kind: ObjectKind::Chunk,
+                codec: 1,
+                offset: 16,
+                stored: 500,
+                objects: vec![(Id([1; 32]), 10), (Id([2; 32]), 65536)],
+                base: None,
+            },
+            TableFrame {
+                kind: ObjectKind::Chunk,
+                codec: 2,
+                offset: 516,
+                stored: 80,
+                objects: vec![(Id([3; 32]), 65536)],
+                base: Some(Id([2; 32])),
+            },
+        ];
+        let mut plain = Vec::new();
+        frames.iter().for_each(|f| put_table_frame(&mut plain, f));
+        assert_eq!(decode_table(&plain, 16), Ok(frames));
+        assert!(decode_table(&plain[..plain.len() - 1], 16).is_err());
+    }
+
+    #[test]
+    fn footer() {
+        let f = Footer { table_offset: 1000, table_stored: 50, table_plain: 90, frames: 2, checksum: [7; 16] };
+        assert_eq!(Footer::decode(&f.encode(), 1000 + 50 + 44), Ok(f));
+        assert!(Footer::decode(&f.encode(), 1000).is_err());
+    }
+}

@@ -1,0 +1,123 @@
+//! One entry of a ref's log: `refs/<kind>/<name>/<seq>`, and how names and numbers stand in keys.
+//!
+//! A JSON object and, on the next line, its BLAKE3 hash in hex. The newest entry is the ref's value; a tombstone
+//! (`new` is null) deletes it. An entry may carry older ones that were compacted into it.
+
+use serde::{Deserialize, Serialize};
+
+use super::Malformed;
+use super::marker::{checked_line, line_checksum};
+
+/// One move of a ref.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefEntry {
+    /// The ref's name as people write it.
+    pub name: String,
+    /// Number of this entry, from 1; numbers never restart.
+    pub seq: u64,
+    /// Value before, hex; null where there was none.
+    pub old: Option<String>,
+    /// Value after, hex; null deletes.
+    pub new: Option<String>,
+    /// Random, tells one's own update from another's.
+    pub update: String,
+    /// When, seconds since 1970.
+    pub time: i64,
+    /// Who.
+    pub who: String,
+    /// What was done: `commit: nightly`, `undo: ...`.
+    pub why: String,
+    /// Older entries that were compacted into this one, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub older: Vec<RefEntry>,
+}
+
+impl RefEntry {
+    /// The entry's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let line = serde_json::to_string(self).unwrap_or_default();
+        format!("{line}\n{}\n", line_checksum(&line)).into_bytes()
+    }
+
+    /// Reads an entry.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let line = checked_line(bytes, "ref entry")?;
+        serde_json::from_str(line).map_err(|e| Malformed::new("ref entry", e.to_string()))
+    }
+}
+
+/// The last piece of an entry's key: counts down, so that keys sort newest first.
+pub fn seq_key(seq: u64) -> String {
+    format!("{:016x}", u64::MAX - seq)
+}
+
+/// The number of a key made by [`seq_key`].
+pub fn seq_of_key(key: &str) -> Option<u64> {
+    (key.len() == 16).then_some(())?;
+    u64::from_str_radix(key, 16).ok().map(|n| u64::MAX - n)
+}
+
+/// A ref name as one path segment: everything but lower-case letters, digits, `-` and `_` (and inner dots) is `%XX`,
+/// so that case-insensitive stores and `/` do no harm. Long ones end in a hash; the entry itself holds the name.
+pub fn encode_name(name: &str) -> String {
+    let mut s = String::with_capacity(name.len());
+    for (i, b) in name.bytes().enumerate() {
+        match b {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => s.push(char::from(b)),
+            b'.' if i > 0 => s.push('.'),
+            _ => s.push_str(&format!("%{b:02x}")),
+        }
+    }
+    if s.len() > 200 {
+        s.truncate(150);
+        s.push('~');
+        s.push_str(&line_checksum(name)[..32]);
+    }
+    s
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_sort_newest_first() {
+        assert!(seq_key(2) < seq_key(1));
+        assert_eq!(seq_of_key(&seq_key(77)), Some(77));
+        assert_eq!(seq_of_key("x"), None);
+    }
+
+    #[test]
+    fn names() {
+        for name in ["main", "AMCC", "cust/acme", "AMCC@rel.1", "ü%"] {
+            let segment = encode_name(name);
+            assert!(!segment.contains('/') && segment == segment.to_lowercase());
+        }
+        let long = ["A".repeat(240), "A".repeat(239) + "B"].map(|n| encode_name(&n));
+        assert!(long[0] != long[1] && long[0].len() < 250);
+    }
+
+    #[test]
+    fn damage_is_seen() {
+        let e = RefEntry {
+            name: "main".into(),
+            seq: 1,
+            old: None,
+            new: Some("ab".into()),
+            update: "u".into(),
+            time: 5,
+            who: "w".into(),
+            why: "commit".into(),
+            older: vec![],
+        };
+        let bytes = e.encode();
+        assert_eq!(RefEntry::decode(&bytes), Ok(e));
+        for i in 0..bytes.len() {
+            let mut b = bytes.clone();
+            b[i] ^= 1;
+            assert!(RefEntry::decode(&b).is_err());
+        }
+        assert!(RefEntry::decode(&bytes[..bytes.len() - 1]).is_err());
+    }
+}

@@ -1,0 +1,50 @@
+//! Unsigned LEB128 numbers.
+
+/// Appends `n`.
+pub fn put(out: &mut Vec<u8>, mut n: u64) {
+    loop {
+        let low = n.to_le_bytes()[0] & 0x7f;
+        n >>= 7;
+        if n == 0 {
+            out.push(low);
+            return;
+        }
+        out.push(low | 0x80);
+    }
+}
+
+/// Takes a number off the front; `None` if it is cut short or too long.
+pub fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let mut n = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (first, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let part = u64::from(first & 0x7f);
+        if shift == 63 && part > 1 {
+            return None;
+        }
+        n |= part << shift;
+        if first & 0x80 == 0 {
+            return Some(n);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trip() {
+        for n in [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX] {
+            let mut v = Vec::new();
+            put(&mut v, n);
+            let mut s = v.as_slice();
+            assert_eq!(take(&mut s), Some(n));
+            assert!(s.is_empty());
+        }
+        assert_eq!(take(&mut [0x80, 0x80].as_slice()), None);
+        assert_eq!(take(&mut [0xff; 11].as_slice()), None);
+    }
+}
