@@ -5,4 +5,6 @@ pub mod entry;
 pub mod id;
 pub mod path;
 pub mod refname;
+pub mod revision;
 pub mod tree;
+pub mod when;

@@ -1,0 +1,143 @@
+//! The grammar of revisions, by hand: text in, syntax or the first broken rule out; no input panics.
+
+use super::{BadRevision, Base, Query, Range, Revision, Selector, Spec, Suffix};
+use crate::model::path::display;
+use crate::model::refname::RefName;
+
+type Parsed<T> = Result<T, BadRevision>;
+
+fn bad<T>(text: &[u8], reason: impl Into<String>) -> Parsed<T> {
+    Err(BadRevision { text: display(text), reason: reason.into() })
+}
+
+/// Decimal digits only; `None` as well where the number is too large.
+pub(super) fn number<N: std::str::FromStr>(digits: &str) -> Option<N> {
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if plain { digits.parse().ok() } else { None }
+}
+
+/// The first place outside `@{...}` where `wanted` holds for the rest of the text.
+fn find_outside_braces(text: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Option<usize> {
+    let mut at = 0;
+    while at < text.len() {
+        let rest = &text[at..];
+        if rest.starts_with(b"@{") {
+            at += rest.iter().position(|b| *b == b'}')?;
+        } else if wanted(rest) {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
+}
+
+pub(super) fn query(text: &[u8]) -> Parsed<Query> {
+    let head = find_outside_braces(text, |rest| rest.first() == Some(&b':')).map_or(text, |colon| &text[..colon]);
+    let Some(dots) = find_outside_braces(head, |rest| rest.starts_with(b"..")) else {
+        return Ok(Query::One(spec(text)?));
+    };
+    if head.len() < text.len() {
+        return bad(text, "a range has no path, give it after `--`");
+    }
+    let symmetric = text[dots..].starts_with(b"...");
+    let (left, right) = (&text[..dots], &text[dots + if symmetric { 3 } else { 2 }..]);
+    if left.is_empty() && right.is_empty() {
+        return bad(text, "a range needs a revision on at least one side");
+    }
+    let side = |part: &[u8]| if part.is_empty() { Ok(Revision::HEAD) } else { revision_bytes(part, text) };
+    Ok(Query::Range(Range { from: side(left)?, to: side(right)?, symmetric }))
+}
+
+pub(super) fn spec(text: &[u8]) -> Parsed<Spec> {
+    let (rev, path) = match find_outside_braces(text, |rest| rest.first() == Some(&b':')) {
+        Some(colon) => (&text[..colon], Some(text[colon + 1..].to_vec())),
+        None => (text, None),
+    };
+    Ok(Spec { url: None, revision: revision_bytes(rev, text)?, path })
+}
+
+/// The first `#` that does not follow `@` ends the URL, so a path with `#` needs a URL before it.
+pub(super) fn located(text: &[u8]) -> Parsed<Spec> {
+    let hash = (0..text.len()).find(|i| text[*i] == b'#' && (*i == 0 || text[*i - 1] != b'@'));
+    let Some(hash) = hash else { return spec(text) };
+    let url = match std::str::from_utf8(&text[..hash]) {
+        Ok("") => return bad(text, "there is no repository before `#`"),
+        Ok(url) => url.to_owned(),
+        Err(_) => return bad(text, "the URL is not UTF-8"),
+    };
+    Ok(Spec { url: Some(url), ..spec(&text[hash + 1..])? })
+}
+
+fn revision_bytes(part: &[u8], whole: &[u8]) -> Parsed<Revision> {
+    match std::str::from_utf8(part) {
+        Ok(text) => revision(text),
+        Err(_) => bad(whole, "it is not UTF-8"),
+    }
+}
+
+pub(super) fn revision(text: &str) -> Parsed<Revision> {
+    let starts_suffix = |rest: &str| rest.starts_with(['~', '^']) || rest.starts_with("@{");
+    let end = text.char_indices().map(|(i, _)| i).find(|i| starts_suffix(&text[*i..])).unwrap_or(text.len());
+    let (head, mut rest) = text.split_at(end);
+    let base = match head {
+        "" if rest.starts_with("@{") => Base::Head,
+        "" => return bad(text.as_bytes(), "there is no name before the suffix"),
+        head => base(head, text)?,
+    };
+    let mut suffixes = Vec::new();
+    while !rest.is_empty() {
+        let (suffix, after) = suffix(rest, text)?;
+        suffixes.push(suffix);
+        rest = after;
+    }
+    Ok(Revision { base, suffixes })
+}
+
+fn base(head: &str, whole: &str) -> Parsed<Base> {
+    let name = |name: &str| match RefName::new(name) {
+        Ok(name) => Ok(name),
+        Err(e) => bad(whole.as_bytes(), e.rule),
+    };
+    if head == "@" || head == "HEAD" {
+        return Ok(Base::Head);
+    }
+    let Some((branch, sel)) = head.split_once('@') else { return Ok(Base::Name(name(head)?)) };
+    let branch = if branch.is_empty() || branch == "HEAD" { None } else { Some(name(branch)?) };
+    let sel = match sel.strip_prefix('#') {
+        Some(digits) => match number(digits) {
+            Some(n) => Selector::Ordinal(n),
+            None => return bad(whole.as_bytes(), "`@#` is followed by a number"),
+        },
+        None => Selector::Name(name(sel)?),
+    };
+    Ok(Base::Scoped(branch, sel))
+}
+
+fn suffix<'a>(rest: &'a str, whole: &str) -> Parsed<(Suffix, &'a str)> {
+    if let Some(inner) = rest.strip_prefix("@{") {
+        let Some((inner, after)) = inner.split_once('}') else {
+            return bad(whole.as_bytes(), "`@{` is not closed");
+        };
+        if inner.bytes().all(|b| b.is_ascii_digit()) {
+            return match number(inner) {
+                Some(n) => Ok((Suffix::Update(n), after)),
+                None => bad(whole.as_bytes(), "`@{}` holds a number or a time"),
+            };
+        }
+        return match inner.parse() {
+            Ok(when) => Ok((Suffix::At(when), after)),
+            Err(e) => bad(whole.as_bytes(), e.to_string()),
+        };
+    }
+    let after = rest.trim_start_matches(['~', '^']);
+    let sign = &rest[..rest.len().min(1)];
+    if after.len() == rest.len() {
+        return bad(whole.as_bytes(), format!("unexpected `{}` after a suffix", rest.chars().next().unwrap_or(' ')));
+    }
+    let tail = &rest[1..];
+    let digits = tail.len() - tail.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let count = if digits == 0 { Some(1) } else { number(&tail[..digits]) };
+    let Some(count) = count else { return bad(whole.as_bytes(), "the number is too large") };
+    let suffix = if sign == "~" { Suffix::Ancestor(count) } else { Suffix::Parent(count) };
+    Ok((suffix, &tail[digits..]))
+}
