@@ -1,1 +1,269 @@
-//! TODO
+//! A repository: opening and creating it, and the parts that everything above works with.
+
+pub mod frames;
+pub mod layout;
+pub mod objects;
+pub mod packs;
+pub mod refs;
+pub mod sink;
+pub mod worktree;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::codec::hash::IdHasher;
+use crate::codec::{cut, sniff};
+use crate::error::{Failure, Kind, Result};
+use crate::format::marker::{Marker, VERSION};
+use crate::format::segment::{HEAD_BYTES, decode_head};
+use crate::index::Index;
+use crate::index::catalogue::{Catalogue, CommitRow};
+use crate::model::commit::Commit;
+use crate::model::id::{Id, ObjectKind, parse_hex, to_hex};
+use crate::model::refname::RefName;
+use crate::store::{Store, StoreError, local::LocalStore, trace::Tracer};
+use frames::Frames;
+use objects::Volatile;
+use refs::Refs;
+
+/// How to open a repository.
+#[derive(Clone, Default)]
+pub struct OpenOptions {
+    /// Where derived state lies if the repository itself cannot be written.
+    pub cache_dir: Option<PathBuf>,
+    /// Bytes of plain frames to keep in memory; 0 takes the default of 32 MiB.
+    pub frame_cache_bytes: usize,
+    /// Told every durable step; for tests.
+    pub tracer: Option<Arc<dyn Tracer>>,
+}
+
+/// A repository cannot be opened or made.
+#[derive(Debug, thiserror::Error)]
+pub enum RepoError {
+    /// There is none.
+    #[error("there is no repository at `{}`", path.display())]
+    None {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// There is one already.
+    #[error("there is a repository at `{}` already", path.display())]
+    Exists {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The place for a new one is taken by something else.
+    #[error("`{}` is not empty and holds no repository", path.display())]
+    Occupied {
+        /// Where.
+        path: PathBuf,
+    },
+}
+
+impl Failure for RepoError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::None { .. } => Kind::NoRepository,
+            Self::Exists { .. } | Self::Occupied { .. } => Kind::Usage,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::None { .. } => Some("make one with `dvc init`, or name one with `--repo` or `DVC_REPO`".to_owned()),
+            Self::Exists { .. } => None,
+            Self::Occupied { .. } => Some("give an empty or a new directory".to_owned()),
+        }
+    }
+}
+
+/// An open repository; usable from several threads.
+pub struct Repo {
+    store: Arc<LocalStore>,
+    marker: Marker,
+    options: OpenOptions,
+    ids: IdHasher,
+    frames: Frames,
+    volatile: Volatile,
+    index: OnceLock<Index>,
+    catalogue: OnceLock<Catalogue>,
+    opening: Mutex<()>,
+}
+
+impl Repo {
+    /// Makes a new repository in `root`, which must be missing or empty.
+    pub fn create(root: &Path, default_branch: &RefName, options: OpenOptions) -> Result<Self> {
+        let io = |what| move |source| StoreError::Io { what, key: root.display().to_string(), source };
+        std::fs::create_dir_all(root).map_err(io("create"))?;
+        let store = LocalStore::new(root.to_path_buf());
+        if store.len(layout::MARKER)?.is_some() {
+            return Err(RepoError::Exists { path: root.to_path_buf() }.into());
+        }
+        if std::fs::read_dir(root).map_err(io("read"))?.next().is_some() {
+            return Err(RepoError::Occupied { path: root.to_path_buf() }.into());
+        }
+        let mut id = [0u8; 16];
+        refs::random(&mut id)?;
+        let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let marker = Marker {
+            kind: "dvc".to_owned(),
+            version: VERSION,
+            id: to_hex(&id),
+            features: Vec::new(),
+            default_branch: default_branch.as_str().to_owned(),
+            cdc: [size(cut::CDC_MIN), size(cut::CDC_AVERAGE), size(cut::CHUNK_MAX)],
+            page: sniff::PAGE_CHUNK,
+        };
+        if !store.create(layout::MARKER, &marker.encode())? {
+            return Err(RepoError::Exists { path: root.to_path_buf() }.into());
+        }
+        Self::open(root, options)
+    }
+
+    /// Opens the repository in `root`.
+    pub fn open(root: &Path, options: OpenOptions) -> Result<Self> {
+        let mut store = LocalStore::new(root.to_path_buf());
+        if let Some(tracer) = &options.tracer {
+            store = store.traced(Arc::clone(tracer));
+        }
+        let Some(bytes) = store.get(layout::MARKER)? else {
+            return Err(RepoError::None { path: root.to_path_buf() }.into());
+        };
+        let marker = Marker::decode(&bytes)?;
+        let store = Arc::new(store);
+        let ids = IdHasher::plain();
+        let budget = if options.frame_cache_bytes == 0 { 32 << 20 } else { options.frame_cache_bytes };
+        Ok(Self {
+            frames: Frames::new(Arc::clone(&store), ids.clone(), budget),
+            store,
+            marker,
+            options,
+            ids,
+            volatile: Volatile::default(),
+            index: OnceLock::new(),
+            catalogue: OnceLock::new(),
+            opening: Mutex::new(()),
+        })
+    }
+
+    /// Whether a directory holds a repository.
+    pub fn is_at(root: &Path) -> bool {
+        root.join(layout::MARKER).is_file()
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        self.store.root()
+    }
+
+    /// Its objects by key.
+    pub fn store(&self) -> &LocalStore {
+        &self.store
+    }
+
+    /// What its marker says.
+    pub fn marker(&self) -> &Marker {
+        &self.marker
+    }
+
+    /// Its branches and tags.
+    pub fn refs(&self) -> Refs<'_> {
+        Refs::new(&self.store)
+    }
+
+    /// Makes ids as this repository does.
+    pub fn ids(&self) -> &IdHasher {
+        &self.ids
+    }
+
+    /// Objects that are in memory only.
+    pub fn volatile(&self) -> &Volatile {
+        &self.volatile
+    }
+
+    /// Where objects are; opened on first use.
+    pub fn index(&self) -> Result<&Index> {
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.index.get().is_none() {
+            // Another process may replace segments while they are being opened; a second look settles it.
+            let opened = self.open_index().or_else(|_| self.open_index())?;
+            let _ = self.index.set(opened);
+        }
+        self.index.get().ok_or_else(|| RepoError::None { path: self.path().to_path_buf() }.into())
+    }
+
+    fn open_index(&self) -> Result<Index> {
+        let mut segments = Vec::new();
+        for listed in self.store.list(layout::INDEX)? {
+            let mut name = [0u8; 32];
+            if parse_hex(&listed.name, &mut name).is_some() {
+                let key = layout::segment(&name);
+                let mut head = [0u8; HEAD_BYTES as usize];
+                head.copy_from_slice(&self.store.read_at(&key, 0, HEAD_BYTES as usize)?);
+                let path = self.store.path(&key);
+                let kind = decode_head(&head).map_err(|source| crate::index::Error::Segment { path: path.clone(), source })?;
+                segments.push((name, kind, path));
+            }
+        }
+        Ok(Index::open(&segments)?)
+    }
+
+    /// The derived catalogue; opened on first use.
+    pub fn catalogue(&self) -> Result<&Catalogue> {
+        if let Some(catalogue) = self.catalogue.get() {
+            return Ok(catalogue);
+        }
+        let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.catalogue.get().is_none() {
+            let opened = Catalogue::open(&self.state_dir()?.join(layout::CATALOGUE))?;
+            let _ = self.catalogue.set(opened);
+        }
+        self.catalogue.get().ok_or_else(|| RepoError::None { path: self.path().to_path_buf() }.into())
+    }
+
+    /// Whether nothing can be written into the repository.
+    pub fn is_read_only(&self) -> bool {
+        rustix::fs::access(self.path(), rustix::fs::Access::WRITE_OK).is_err()
+    }
+
+    /// Where local state lies: the repository, or below the cache directory if it cannot be written.
+    pub fn state_dir(&self) -> Result<PathBuf> {
+        let Some(cache) = self.options.cache_dir.as_ref().filter(|_| self.is_read_only()) else {
+            return Ok(self.path().to_path_buf());
+        };
+        let dir = cache.join("repositories").join(&self.marker.id);
+        std::fs::create_dir_all(&dir)
+            .map_err(|source| StoreError::Io { what: "create", key: dir.display().to_string(), source })?;
+        Ok(dir)
+    }
+
+    /// A version, from the catalogue where it is known there.
+    pub fn commit_cached(&self, id: &Id) -> Result<Commit> {
+        if let Ok(catalogue) = self.catalogue()
+            && let Some(row) = catalogue.commit(id)?
+            && self.ids.id(ObjectKind::Commit, &row.bytes) == *id
+        {
+            return Ok(crate::format::object::decode_commit(&row.bytes)?);
+        }
+        let plain = self.object(ObjectKind::Commit, id)?;
+        let commit = crate::format::object::decode_commit(&plain)?;
+        if let Ok(catalogue) = self.catalogue() {
+            catalogue.put_commits(&[commit_row(id, &commit, &plain)])?;
+        }
+        Ok(commit)
+    }
+}
+
+/// The catalogue's row of a commit.
+pub fn commit_row(id: &Id, commit: &Commit, bytes: &[u8]) -> CommitRow {
+    CommitRow {
+        id: *id,
+        ordinal: commit.ordinal,
+        first_parent: commit.parents.first().copied(),
+        time: commit.time.secs,
+        bytes: bytes.to_vec(),
+    }
+}

@@ -1,0 +1,237 @@
+//! Trees, chunk lists and commits by id: the one place that walks them.
+//!
+//! Objects that were computed but not stored (of `status`, `diff` and dry runs) are answered from memory.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use super::Repo;
+use super::frames::{ObjectError, Plain};
+use crate::error::Result;
+use crate::format::object::{ListNode, decode_commit, decode_links, decode_list, decode_tree};
+use crate::model::commit::Commit;
+use crate::model::entry::{Content, Entry, Extent, Node};
+use crate::model::id::{Id, ObjectKind};
+use crate::model::tree::{LinkTable, RootInfo, TreeBody, TreeNode};
+
+/// No directory or list is nested deeper; a deeper one is a hostile loop.
+const DEPTH_MAX: usize = 64;
+
+/// Plain bytes of objects that are in memory only.
+#[derive(Default)]
+pub struct Volatile(RwLock<HashMap<Id, Plain>>);
+
+impl Volatile {
+    /// Keeps an object for the life of this repository handle.
+    pub fn put(&self, id: Id, bytes: Vec<u8>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, Plain::alone(bytes));
+    }
+
+    fn get(&self, id: &Id) -> Option<Plain> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+}
+
+impl Repo {
+    /// The verified bytes of any object.
+    pub fn object(&self, kind: ObjectKind, id: &Id) -> Result<Plain> {
+        if kind != ObjectKind::Chunk && let Some(plain) = self.volatile.get(id) {
+            return Ok(plain);
+        }
+        self.frames.object(self.index()?, kind, id)
+    }
+
+    /// The verified bytes of a chunk.
+    pub fn chunk(&self, id: &Id) -> Result<Plain> {
+        self.object(ObjectKind::Chunk, id)
+    }
+
+    /// One stored node of a directory.
+    pub fn tree_node(&self, id: &Id) -> Result<TreeNode> {
+        Ok(decode_tree(&self.object(ObjectKind::Tree, id)?)?)
+    }
+
+    /// All entries of a directory, sorted by name.
+    pub fn entries(&self, tree: &Id) -> Result<Vec<Entry>> {
+        let node = self.tree_node(tree)?;
+        self.entries_of(tree, node)
+    }
+
+    /// The root of a version: its own metadata and all its entries.
+    pub fn root(&self, tree: &Id) -> Result<(RootInfo, Vec<Entry>)> {
+        let mut node = self.tree_node(tree)?;
+        let Some(info) = node.root.take() else {
+            return Err(self.malformed(ObjectKind::Tree, tree, "it is not the root of a version"));
+        };
+        Ok((info, self.entries_of(tree, node)?))
+    }
+
+    fn entries_of(&self, tree: &Id, node: TreeNode) -> Result<Vec<Entry>> {
+        let mut out = Vec::new();
+        self.gather(tree, node, 0, &mut out)?;
+        if out.windows(2).any(|w| w[0].name >= w[1].name) {
+            return Err(self.malformed(ObjectKind::Tree, tree, "names out of order"));
+        }
+        Ok(out)
+    }
+
+    fn gather(&self, tree: &Id, node: TreeNode, depth: usize, out: &mut Vec<Entry>) -> Result<()> {
+        if depth > DEPTH_MAX {
+            return Err(self.malformed(ObjectKind::Tree, tree, "it is nested too deeply"));
+        }
+        match node.body {
+            TreeBody::Leaf(entries) if out.is_empty() => *out = entries,
+            TreeBody::Leaf(entries) => out.extend(entries),
+            TreeBody::Inner(children) => {
+                for child in children {
+                    self.gather(tree, self.tree_node(&child.id)?, depth + 1, out)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One entry of a directory by name, reading only the nodes on the way to it.
+    pub fn entry(&self, tree: &Id, name: &[u8]) -> Result<Option<Entry>> {
+        let mut node = self.tree_node(tree)?;
+        for _ in 0..DEPTH_MAX {
+            match node.body {
+                TreeBody::Leaf(mut entries) => {
+                    let found = entries.binary_search_by(|e| e.name.as_slice().cmp(name));
+                    return Ok(found.ok().map(|at| entries.swap_remove(at)));
+                }
+                TreeBody::Inner(children) => {
+                    let after = children.partition_point(|c| c.first.as_slice() <= name);
+                    let Some(child) = after.checked_sub(1).and_then(|at| children.get(at)) else { return Ok(None) };
+                    node = self.tree_node(&child.id)?;
+                }
+            }
+        }
+        Err(self.malformed(ObjectKind::Tree, tree, "it is nested too deeply"))
+    }
+
+    /// The entry at a path below a tree; `None` where there is none. The root itself has no entry.
+    pub fn find(&self, tree: &Id, path: &[Vec<u8>]) -> Result<Option<Entry>> {
+        let mut dir = *tree;
+        let mut names = path.iter().peekable();
+        while let Some(name) = names.next() {
+            let Some(entry) = self.entry(&dir, name)? else { return Ok(None) };
+            if names.peek().is_none() {
+                return Ok(Some(entry));
+            }
+            let Node::Dir { tree, .. } = entry.node else { return Ok(None) };
+            dir = tree;
+        }
+        Ok(None)
+    }
+
+    /// A version.
+    pub fn commit(&self, id: &Id) -> Result<Commit> {
+        Ok(decode_commit(&self.object(ObjectKind::Commit, id)?)?)
+    }
+
+    /// One node of a chunk list.
+    pub fn list_node(&self, id: &Id) -> Result<ListNode> {
+        Ok(decode_list(&self.object(ObjectKind::List, id)?)?)
+    }
+
+    /// The extents of a file in order; inline content has none.
+    pub fn extents<'a>(&'a self, content: &Content) -> Extents<'a> {
+        let mut walk = Extents { repo: self, stack: Vec::new(), leaf: Vec::new().into_iter(), failed: None };
+        match content {
+            Content::Inline(_) => {}
+            Content::Direct(list) => walk.leaf = list.clone().into_iter(),
+            Content::List(root) => walk.stack.push(vec![(u64::MAX, *root)].into_iter()),
+        }
+        walk
+    }
+
+    /// A whole small file in memory; `limit` bounds its size in bytes.
+    pub fn read_content(&self, content: &Content, limit: u64) -> Result<Vec<u8>> {
+        if let Content::Inline(bytes) = content {
+            return Ok(bytes.clone());
+        }
+        let mut out = Vec::new();
+        for extent in self.extents(content) {
+            let extent = extent?;
+            let end = (out.len() as u64).saturating_add(extent.len);
+            if end > limit {
+                return Err(crate::format::Malformed::new("stored content", "it is longer than it may be").into());
+            }
+            match extent.chunk {
+                Some(id) => out.extend_from_slice(&self.chunk_of(&id, extent.len)?),
+                None => out.resize(usize::try_from(end).unwrap_or(usize::MAX), 0),
+            }
+        }
+        Ok(out)
+    }
+
+    /// A chunk that must be `len` bytes long, as its extent says.
+    pub fn chunk_of(&self, id: &Id, len: u64) -> Result<Plain> {
+        let plain = self.chunk(id)?;
+        if plain.len() as u64 == len { Ok(plain) } else { Err(self.malformed(ObjectKind::Chunk, id, "its length differs")) }
+    }
+
+    /// The table of hard links of a version.
+    pub fn links(&self, info: &RootInfo) -> Result<LinkTable> {
+        match &info.links {
+            None => Ok(LinkTable::default()),
+            Some(content) => Ok(decode_links(&self.read_content(content, 1 << 32)?)?),
+        }
+    }
+
+    fn malformed(&self, kind: ObjectKind, id: &Id, why: &str) -> crate::error::Error {
+        ObjectError::Malformed { kind, id: *id, why: why.to_owned() }.into()
+    }
+}
+
+/// Walks a chunk list, holding one node of each level.
+pub struct Extents<'a> {
+    repo: &'a Repo,
+    stack: Vec<std::vec::IntoIter<(u64, Id)>>,
+    leaf: std::vec::IntoIter<Extent>,
+    failed: Option<()>,
+}
+
+impl Iterator for Extents<'_> {
+    type Item = Result<Extent>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if self.failed.is_some() {
+                return None;
+            }
+            if let Some(extent) = self.leaf.next() {
+                return Some(Ok(extent));
+            }
+            let Some((len, id)) = self.stack.last_mut()?.next() else {
+                self.stack.pop();
+                continue;
+            };
+            match self.repo.list_node(&id) {
+                _ if self.stack.len() > DEPTH_MAX => {
+                    self.failed = Some(());
+                    return Some(Err(self.repo.malformed(ObjectKind::List, &id, "it is nested too deeply")));
+                }
+                Ok(node) => {
+                    let sum: u64 = match &node {
+                        ListNode::Leaf(extents) => extents.iter().map(|x| x.len).sum(),
+                        ListNode::Inner(children) => children.iter().map(|c| c.0).sum(),
+                    };
+                    if len != u64::MAX && sum != len {
+                        self.failed = Some(());
+                        return Some(Err(self.repo.malformed(ObjectKind::List, &id, "its length differs")));
+                    }
+                    match node {
+                        ListNode::Leaf(extents) => self.leaf = extents.into_iter(),
+                        ListNode::Inner(children) => self.stack.push(children.into_iter()),
+                    }
+                }
+                Err(e) => {
+                    self.failed = Some(());
+                    return Some(Err(e));
+                }
+            }
+        }
+    }
+}

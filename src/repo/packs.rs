@@ -1,0 +1,200 @@
+//! Writing packs: frames are appended to one open pack per kind, a full pack is closed and becomes visible.
+//!
+//! A pack is durable before the index knows any of its rows, and a segment lists only durable packs.
+
+use std::io::Write;
+
+use tempfile::NamedTempFile;
+
+use super::layout;
+use crate::codec::compress::{Compressor, Profile};
+use crate::codec::hash::{NameHasher, checksum};
+use crate::error::Result;
+use crate::format::frame::FrameHead;
+use crate::format::pack::{Footer, PackKind, TableFrame, encode_header, put_table_frame};
+use crate::format::segment::{PackName, Place, Row};
+use crate::model::id::{Id, ObjectKind};
+use crate::store::{Store, StoreError, local::LocalStore};
+
+/// A compressed frame on its way into a pack.
+pub struct NewFrame<'a> {
+    /// Kind of all its objects.
+    pub kind: ObjectKind,
+    /// One of the `CODEC_` numbers.
+    pub codec: u8,
+    /// Ids and plain lengths, in order.
+    pub objects: &'a [(Id, u32)],
+    /// The base of a delta, and where it is stored whole.
+    pub base: Option<(Id, Place)>,
+    /// The stored bytes after the header.
+    pub payload: &'a [u8],
+}
+
+/// A pack that is being written.
+pub struct PackWriter {
+    kind: PackKind,
+    file: NamedTempFile,
+    hasher: NameHasher,
+    len: u64,
+    table: Vec<u8>,
+    frames: u32,
+    rows: Vec<Row>,
+}
+
+/// A pack that is durable under its name.
+pub struct FinishedPack {
+    /// SHA-256 of its bytes.
+    pub name: PackName,
+    /// What it holds.
+    pub kind: PackKind,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Where its objects are.
+    pub rows: Vec<Row>,
+}
+
+impl PackWriter {
+    /// A new pack in the store's staging folder.
+    pub fn create(store: &LocalStore, kind: PackKind) -> Result<Self> {
+        let mut pack = Self {
+            kind,
+            file: store.stage()?,
+            hasher: NameHasher::default(),
+            len: 0,
+            table: Vec::new(),
+            frames: 0,
+            rows: Vec::new(),
+        };
+        pack.write(&encode_header(kind))?;
+        Ok(pack)
+    }
+
+    /// Bytes so far.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        self.file
+            .write_all(bytes)
+            .map_err(|source| StoreError::Io { what: "write", key: layout::PACKS.to_owned(), source })?;
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Appends a frame; returns the bytes that it takes.
+    pub fn append(&mut self, frame: &NewFrame<'_>) -> Result<u32> {
+        let overflow = || crate::format::Malformed::new("frame", "it is too long");
+        let payload = u32::try_from(frame.payload.len()).map_err(|_| overflow())?;
+        let head = FrameHead {
+            kind: frame.kind,
+            codec: frame.codec,
+            lens: frame.objects.iter().map(|o| o.1).collect(),
+            base: frame.base.as_ref().map(|b| b.0),
+            payload,
+        };
+        let mut bytes = Vec::with_capacity(64);
+        head.encode(&mut bytes);
+        let offset = self.len;
+        self.write(&bytes)?;
+        self.write(frame.payload)?;
+        let stored = u32::try_from(self.len - offset).map_err(|_| overflow())?;
+        let table = TableFrame {
+            kind: frame.kind,
+            codec: frame.codec,
+            offset,
+            stored,
+            objects: frame.objects.to_vec(),
+            base: head.base,
+        };
+        put_table_frame(&mut self.table, &table);
+        self.frames += 1;
+        rows_of(&table, &[0; 32], frame.base.as_ref().map(|b| b.1), &mut self.rows)?;
+        Ok(stored)
+    }
+
+    /// Closes the pack and makes it durable under its name.
+    pub fn finish(mut self, store: &LocalStore) -> Result<FinishedPack> {
+        let mut packed = Vec::new();
+        if !Compressor::default().compress(Profile::Normal, &self.table, &mut packed) {
+            packed.clone_from(&self.table);
+        }
+        let too_long = |_| crate::format::Malformed::new("pack table", "it is too long");
+        let mut footer = Footer {
+            table_offset: self.len,
+            table_stored: u32::try_from(packed.len()).map_err(too_long)?,
+            table_plain: u32::try_from(self.table.len()).map_err(too_long)?,
+            frames: self.frames,
+            checksum: [0; 16],
+        };
+        footer.checksum = checksum(&[&encode_header(self.kind), &packed, &footer.fields()]);
+        self.write(&packed)?;
+        self.write(&footer.encode())?;
+        let Self { kind, file, hasher, len, mut rows, .. } = self;
+        let name = hasher.finish();
+        let path = file.into_temp_path();
+        store.publish(&path, &layout::pack(&name))?;
+        // The file lives under its name now; there is nothing left to remove.
+        let _ = path.keep();
+        for row in &mut rows {
+            row.place.pack = name;
+        }
+        Ok(FinishedPack { name, kind, bytes: len, rows })
+    }
+}
+
+/// The index rows of one frame of a table.
+pub fn rows_of(frame: &TableFrame, pack: &PackName, base: Option<Place>, out: &mut Vec<Row>) -> Result<()> {
+    let offset = u32::try_from(frame.offset)
+        .map_err(|_| crate::format::Malformed::new("pack", "it is longer than 4 GiB"))?;
+    let mut within = 0u32;
+    for (id, len) in &frame.objects {
+        let place = Place { pack: *pack, offset, stored: frame.stored, within, len: *len, codec: frame.codec };
+        out.push(Row { id: *id, place, base });
+        within = within.saturating_add(*len);
+    }
+    Ok(())
+}
+
+/// What a pack says of itself.
+pub struct PackTable {
+    /// What it holds.
+    pub kind: PackKind,
+    /// Its frames in order.
+    pub frames: Vec<TableFrame>,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// Reads and checks the table of contents of a stored pack.
+pub fn read_table(store: &LocalStore, name: &PackName) -> Result<PackTable> {
+    use crate::format::pack::{FOOTER_LEN, HEADER_LEN, decode_header, decode_table};
+    let key = layout::pack(name);
+    let missing = || StoreError::Missing { key: key.clone() };
+    let bytes = store.len(&key)?.ok_or_else(missing)?;
+    let footer_at = bytes.checked_sub(FOOTER_LEN as u64).ok_or_else(missing)?;
+    let mut raw = [0u8; FOOTER_LEN];
+    raw.copy_from_slice(&store.read_at(&key, footer_at, FOOTER_LEN)?);
+    let footer = Footer::decode(&raw, bytes)?;
+    let header = store.read_at(&key, 0, HEADER_LEN)?;
+    let (kind, first) = decode_header(&header)?;
+    let packed = store.read_at(&key, footer.table_offset, footer.table_stored as usize)?;
+    if checksum(&[&header, &packed, &footer.fields()]) != footer.checksum {
+        return Err(crate::format::Malformed::new("pack table", "its checksum does not match").into());
+    }
+    let mut plain = Vec::new();
+    if footer.table_stored == footer.table_plain {
+        plain = packed;
+    } else {
+        crate::codec::compress::Decompressor::default()
+            .zstd(&packed, footer.table_plain as usize, &mut plain)
+            .map_err(|e| crate::format::Malformed::new("pack table", e.to_string()))?;
+    }
+    let frames = decode_table(&plain, first as u64)?;
+    let end = frames.last().map_or(first as u64, |f| f.offset + u64::from(f.stored));
+    if end != footer.table_offset || frames.len() != footer.frames as usize {
+        return Err(crate::format::Malformed::new("pack table", "it does not cover the pack").into());
+    }
+    Ok(PackTable { kind, frames, bytes })
+}

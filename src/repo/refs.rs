@@ -1,0 +1,277 @@
+//! Branches and tags: each is an append-only log of small entries, the newest is the value.
+//!
+//! Creating the next number if it is absent is the compare-and-swap. A damaged newest entry is an error, never the
+//! value before it. Deleting is an entry too; numbers never restart.
+
+use super::layout;
+use crate::error::{Error, Failure, Kind, Result};
+use crate::format::Malformed;
+use crate::format::refentry::{RefEntry, encode_name, seq_of_key};
+use crate::model::id::{Id, to_hex};
+use crate::model::refname::{RefKind, RefName};
+use crate::store::{Store, local::LocalStore};
+
+/// Every so many entries the ones before are folded into one.
+const COMPACT_EVERY: u64 = 128;
+
+/// The refs of a repository.
+pub struct Refs<'a> {
+    store: &'a LocalStore,
+}
+
+/// Who moves a ref, when and why.
+#[derive(Clone, Debug)]
+pub struct Move<'a> {
+    /// `Name <mail>`.
+    pub who: &'a str,
+    /// `commit: nightly`.
+    pub why: &'a str,
+    /// Seconds since 1970.
+    pub time: i64,
+}
+
+/// A ref and its value.
+#[derive(Clone, Debug)]
+pub struct RefTip {
+    /// Its name.
+    pub name: RefName,
+    /// Its value.
+    pub id: Id,
+    /// The entry that says so.
+    pub entry: RefEntry,
+}
+
+/// A ref's log cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RefError {
+    /// Its newest entry is damaged.
+    #[error("the newest entry of {} `{name}` is damaged (`{key}`): {why}", kind.name())]
+    Damaged {
+        /// Branch or tag.
+        kind: RefKind,
+        /// As far as it is known.
+        name: String,
+        /// The entry.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl Failure for RefError {
+    fn kind(&self) -> Kind {
+        Kind::Integrity
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("restore this file from a copy of the repository; removing it goes back to the entry before".to_owned())
+    }
+}
+
+impl<'a> Refs<'a> {
+    pub(super) fn new(store: &'a LocalStore) -> Self {
+        Self { store }
+    }
+
+    /// The newest entry of a ref, a deletion included.
+    pub fn tip(&self, kind: RefKind, name: &RefName) -> Result<Option<RefEntry>> {
+        let newest = self.numbers(&layout::ref_log(kind, name))?.into_iter().next();
+        newest.map(|seq| self.entry(kind, name, seq)).transpose()
+    }
+
+    /// The value of a ref, if it exists.
+    pub fn value(&self, kind: RefKind, name: &RefName) -> Result<Option<Id>> {
+        Ok(self.tip(kind, name)?.and_then(|e| value_of(&e)))
+    }
+
+    /// All refs of a kind that exist, sorted by name. One with a damaged tip is an error.
+    pub fn list(&self, kind: RefKind) -> Result<Vec<RefTip>> {
+        let mut tips = Vec::new();
+        for (_, tip) in self.list_checked(kind)? {
+            if let Some(tip) = tip? {
+                tips.push(tip);
+            }
+        }
+        tips.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(tips)
+    }
+
+    /// All refs of a kind with what was found for each folder of `refs/`; for fsck, which goes on after damage.
+    pub fn list_checked(&self, kind: RefKind) -> Result<Vec<(String, Result<Option<RefTip>>)>> {
+        let dir = layout::refs(kind);
+        let mut all = Vec::new();
+        for listed in self.store.list(&dir)? {
+            if listed.is_dir {
+                let log = format!("{dir}/{}", listed.name);
+                all.push((log.clone(), self.tip_of_log(kind, &listed.name, &log)));
+            }
+        }
+        Ok(all)
+    }
+
+    fn tip_of_log(&self, kind: RefKind, segment: &str, log: &str) -> Result<Option<RefTip>> {
+        let Some(seq) = self.numbers(log)?.into_iter().next() else { return Ok(None) };
+        let key = format!("{log}/{}", crate::format::refentry::seq_key(seq));
+        let damaged = |why: String| RefError::Damaged { kind, name: segment.to_owned(), key: key.clone(), why };
+        let entry = self.read(&key)?.map_err(|e| damaged(e.to_string()))?;
+        if encode_name(&entry.name) != segment || entry.seq != seq {
+            return Err(damaged("it belongs elsewhere".to_owned()).into());
+        }
+        let name = RefName::parse_stored(&entry.name).map_err(|e| damaged(e.to_string()))?;
+        Ok(value_of(&entry).map(|id| RefTip { name, id, entry }))
+    }
+
+    /// All entries of a ref, newest first.
+    pub fn log(&self, kind: RefKind, name: &RefName) -> Result<Vec<RefEntry>> {
+        let mut all: Vec<RefEntry> = Vec::new();
+        for seq in self.numbers(&layout::ref_log(kind, name))? {
+            if all.last().is_some_and(|l| l.seq <= seq) {
+                continue;
+            }
+            let mut entry = self.entry(kind, name, seq)?;
+            let older = std::mem::take(&mut entry.older);
+            all.push(entry);
+            all.extend(older);
+        }
+        Ok(all)
+    }
+
+    /// Moves a ref from what `tip` said to `new` (`None` deletes). `None`: another was faster, read the tip again.
+    pub fn update(
+        &self,
+        kind: RefKind,
+        name: &RefName,
+        tip: Option<&RefEntry>,
+        new: Option<Id>,
+        how: &Move<'_>,
+    ) -> Result<Option<RefEntry>> {
+        let seq = tip.map_or(0, |t| t.seq) + 1;
+        let mut unique = [0u8; 16];
+        random(&mut unique)?;
+        let mut entry = RefEntry {
+            name: name.as_str().to_owned(),
+            seq,
+            old: tip.and_then(|t| t.new.clone()),
+            new: new.map(|id| id.to_string()),
+            update: to_hex(&unique),
+            time: how.time,
+            who: how.who.to_owned(),
+            why: how.why.to_owned(),
+            older: Vec::new(),
+        };
+        let mut folded = Vec::new();
+        if seq.is_multiple_of(COMPACT_EVERY) {
+            folded = self.singles_before(kind, name, seq)?;
+            entry.older = folded.clone();
+        }
+        if !self.store.create(&layout::ref_entry(kind, name, seq), &entry.encode())? {
+            return Ok(None);
+        }
+        let newest = self.tip(kind, name)?;
+        let ours = newest.as_ref().is_some_and(|n| n.seq > seq || n.update == entry.update);
+        if !ours {
+            return Ok(None);
+        }
+        for old in folded {
+            self.store.delete(&layout::ref_entry(kind, name, old.seq))?;
+        }
+        entry.older.clear();
+        Ok(Some(entry))
+    }
+
+    /// The entries since the last folding, newest first.
+    fn singles_before(&self, kind: RefKind, name: &RefName, seq: u64) -> Result<Vec<RefEntry>> {
+        let mut out = Vec::new();
+        for n in self.numbers(&layout::ref_log(kind, name))? {
+            if n < seq && !n.is_multiple_of(COMPACT_EVERY) {
+                out.push(self.entry(kind, name, n)?);
+            } else if n < seq {
+                break;
+            }
+        }
+        Ok(out)
+    }
+
+    fn numbers(&self, log: &str) -> Result<Vec<u64>> {
+        let mut all: Vec<u64> = self.store.list(log)?.iter().filter_map(|l| seq_of_key(&l.name)).collect();
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(all)
+    }
+
+    fn read(&self, key: &str) -> Result<std::result::Result<RefEntry, Malformed>> {
+        let bytes = self.store.get(key)?.unwrap_or_default();
+        Ok(RefEntry::decode(&bytes))
+    }
+
+    fn entry(&self, kind: RefKind, name: &RefName, seq: u64) -> Result<RefEntry> {
+        let key = layout::ref_entry(kind, name, seq);
+        let damaged = |key: String, why: String| -> Error {
+            RefError::Damaged { kind, name: name.as_str().to_owned(), key, why }.into()
+        };
+        match self.read(&key)? {
+            Ok(e) if e.name == name.as_str() && e.seq == seq => Ok(e),
+            Ok(_) => Err(damaged(key, "it belongs elsewhere".to_owned())),
+            Err(e) => Err(damaged(key, e.to_string())),
+        }
+    }
+}
+
+/// The value that an entry gives its ref.
+pub fn value_of(entry: &RefEntry) -> Option<Id> {
+    entry.new.as_deref().and_then(Id::parse)
+}
+
+/// Fills `buf` with random bytes of the system.
+pub(super) fn random(buf: &mut [u8]) -> Result<()> {
+    use std::io::Read;
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(buf));
+    read.map_err(|source| crate::store::StoreError::Io { what: "read", key: "/dev/urandom".to_owned(), source }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn how() -> Move<'static> {
+        Move { who: "w", why: "test", time: 1 }
+    }
+
+    #[test]
+    fn compare_and_swap_and_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::new(dir.path().to_path_buf());
+        let refs = Refs::new(&store);
+        let name = RefName::new("cust/ACME").unwrap();
+        let mut tip = None;
+        for i in 0..300u32 {
+            let mut id = [0; 32];
+            id[..4].copy_from_slice(&i.to_be_bytes());
+            tip = refs.update(RefKind::Branch, &name, tip.as_ref(), Some(Id(id)), &how()).unwrap();
+            assert!(tip.is_some());
+        }
+        let log = refs.log(RefKind::Branch, &name).unwrap();
+        assert_eq!(log.len(), 300);
+        assert!(log.windows(2).all(|w| w[0].seq == w[1].seq + 1 && w[0].old == w[1].new));
+        let files = store.list(&layout::ref_log(RefKind::Branch, &name)).unwrap().len();
+        assert!(files < 50, "{files}");
+        assert!(refs.update(RefKind::Branch, &name, log.get(1), Some(Id([9; 32])), &how()).unwrap().is_none());
+        assert!(refs.update(RefKind::Branch, &name, tip.as_ref(), None, &how()).unwrap().is_some());
+        assert_eq!(refs.value(RefKind::Branch, &name).unwrap(), None);
+        assert!(refs.list(RefKind::Branch).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_damaged_tip_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::new(dir.path().to_path_buf());
+        let refs = Refs::new(&store);
+        let name = RefName::new("main").unwrap();
+        let first = refs.update(RefKind::Branch, &name, None, Some(Id([1; 32])), &how()).unwrap();
+        refs.update(RefKind::Branch, &name, first.as_ref(), Some(Id([2; 32])), &how()).unwrap();
+        let path = store.path(&layout::ref_entry(RefKind::Branch, &name, 2));
+        std::fs::write(&path, b"").unwrap();
+        assert_eq!(refs.value(RefKind::Branch, &name).unwrap_err().kind(), Kind::Integrity);
+        std::fs::copy(store.path(&layout::ref_entry(RefKind::Branch, &name, 1)), &path).unwrap();
+        assert_eq!(refs.list(RefKind::Branch).unwrap_err().kind(), Kind::Integrity);
+    }
+}

@@ -1,0 +1,221 @@
+//! Where a commit puts new objects: claims ids so that each is stored once, fills packs, and closes with index segments.
+//!
+//! Order of what becomes durable: data and list packs, tree packs, index segments; refs are the caller's. Every
+//! prefix of it is a sound repository: a pack without a segment is only unused, and is taken up by the next run.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Repo;
+use super::layout;
+use super::packs::{FinishedPack, NewFrame, PackWriter, read_table, rows_of};
+use crate::error::Result;
+use crate::format::frame::CODEC_DELTA;
+use crate::format::pack::PackKind;
+use crate::format::segment::tables::PackEntry;
+use crate::format::segment::{PackName, Place};
+use crate::index::catalogue::{LoosePack, SegmentRow};
+use crate::index::segment_writer::{WrittenSegment, merge, write_segment};
+use crate::model::id::{Id, ObjectKind};
+use crate::observe::Observer;
+use crate::store::Store;
+
+/// So many rows in memory are written out as a segment, so that memory stays bounded and an interruption costs little.
+const CHECKPOINT_ROWS: usize = 150_000;
+
+/// Takes new objects; usable from several threads.
+pub struct Sink<'a> {
+    repo: &'a Repo,
+    observer: &'a dyn Observer,
+    claimed: Mutex<HashSet<Id>>,
+    open: [Mutex<Option<PackWriter>>; 3],
+    sizes: Mutex<HashMap<PackName, u64>>,
+    stored: AtomicU64,
+}
+
+impl<'a> Sink<'a> {
+    /// Begins to write; takes up packs that an interrupted run finished.
+    pub fn open(repo: &'a Repo, observer: &'a dyn Observer) -> Result<Self> {
+        let sink = Self {
+            repo,
+            observer,
+            claimed: Mutex::default(),
+            open: Default::default(),
+            sizes: Mutex::default(),
+            stored: AtomicU64::new(0),
+        };
+        sink.take_up_loose_packs()?;
+        Ok(sink)
+    }
+
+    /// True if the object is new and the caller must store it; nobody else will.
+    pub fn claim(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
+        if !lock(&self.claimed).insert(*id) {
+            return Ok(false);
+        }
+        if self.repo.index()?.lookup(PackKind::of(kind), id)?.is_some() {
+            lock(&self.claimed).remove(id);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Appends a frame of claimed objects.
+    pub fn put(&self, frame: &NewFrame<'_>) -> Result<()> {
+        let kind = PackKind::of(frame.kind);
+        let full = {
+            let mut open = lock(self.slot(kind));
+            let pack = match open.as_mut() {
+                Some(pack) => pack,
+                None => open.insert(PackWriter::create(&self.repo.store, kind)?),
+            };
+            let stored = pack.append(frame)?;
+            self.stored.fetch_add(u64::from(stored), Ordering::Relaxed);
+            if pack.len() >= layout::PACK_TARGET { open.take() } else { None }
+        };
+        full.map_or(Ok(()), |pack| self.close(pack))
+    }
+
+    /// Bytes of all frames so far.
+    pub fn stored_bytes(&self) -> u64 {
+        self.stored.load(Ordering::Relaxed)
+    }
+
+    /// Closes all packs and writes the index segments: everything that was put is durable and found again.
+    pub fn finish(&self) -> Result<()> {
+        for kind in [PackKind::Data, PackKind::List, PackKind::Tree] {
+            let last = lock(self.slot(kind)).take();
+            if let Some(pack) = last {
+                self.close(pack)?;
+            }
+        }
+        for kind in layout::SEGMENT_KINDS {
+            self.checkpoint(kind, 1)?;
+            self.merge_segments(kind)?;
+        }
+        Ok(())
+    }
+
+    fn slot(&self, kind: PackKind) -> &Mutex<Option<PackWriter>> {
+        &self.open[usize::from(kind.number())]
+    }
+
+    fn close(&self, pack: PackWriter) -> Result<()> {
+        self.observer.step("pack");
+        let pack = pack.finish(&self.repo.store)?;
+        self.observer.step("pack published");
+        self.repo.catalogue()?.add_loose_pack(LoosePack { name: pack.name, kind: pack.kind })?;
+        let kind = pack.kind;
+        self.take_in(&pack)?;
+        self.checkpoint(kind, CHECKPOINT_ROWS)
+    }
+
+    fn take_in(&self, pack: &FinishedPack) -> Result<()> {
+        let index = self.repo.index()?;
+        lock(&self.sizes).insert(pack.name, pack.bytes);
+        for row in &pack.rows {
+            index.insert(pack.kind, row);
+        }
+        let mut claimed = lock(&self.claimed);
+        for row in &pack.rows {
+            claimed.remove(&row.id);
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self, kind: PackKind, at_least: usize) -> Result<()> {
+        let index = self.repo.index()?;
+        if index.pending(kind) < at_least {
+            return Ok(());
+        }
+        let rows = index.take_pending(kind);
+        let Some(_) = rows.first() else { return Ok(()) };
+        let mut names: Vec<PackName> = rows.iter().map(|r| r.place.pack).collect();
+        names.extend(rows.iter().filter_map(|r| r.base.map(|b| b.pack)));
+        names.sort_unstable();
+        names.dedup();
+        let packs = names.iter().map(|n| self.pack_entry(kind, n)).collect::<Result<Vec<_>>>()?;
+        let staging = self.repo.store.staging()?;
+        let written = write_segment(&staging, kind, &rows, &packs, &[])?;
+        self.publish(written, &[], &names)
+    }
+
+    fn pack_entry(&self, kind: PackKind, name: &PackName) -> Result<PackEntry> {
+        let known = lock(&self.sizes).get(name).copied();
+        let size = match known.or_else(|| self.repo.index.get().and_then(|i| i.pack_bytes(kind, name))) {
+            Some(size) => size,
+            None => self.repo.store.len(&layout::pack(name))?.unwrap_or(0),
+        };
+        Ok(PackEntry { name: *name, size_bytes: size })
+    }
+
+    fn merge_segments(&self, kind: PackKind) -> Result<()> {
+        let inputs = self.repo.index()?.merge_plan(kind);
+        if inputs.len() < 2 {
+            return Ok(());
+        }
+        let staging = self.repo.store.staging()?;
+        let written = merge(&staging, kind, &inputs, |_| true)?;
+        let replaces: Vec<_> = inputs.iter().map(|s| *s.name()).collect();
+        drop(inputs);
+        self.publish(written, &replaces, &[])
+    }
+
+    fn publish(&self, written: WrittenSegment, replaces: &[PackName], packs: &[PackName]) -> Result<()> {
+        let WrittenSegment { name, kind, file_bytes, rows, file } = written;
+        let key = layout::segment(&name);
+        self.observer.step("segment");
+        let path = file.into_temp_path();
+        self.repo.store.publish(&path, &key)?;
+        // The file lives under its name now; there is nothing left to remove.
+        let _ = path.keep();
+        self.observer.step("segment published");
+        let row = SegmentRow { name, kind, file_bytes, rows, replaced_by: None };
+        self.repo.catalogue()?.add_segment(&row, replaces, packs)?;
+        self.repo.index()?.add_segment(name, kind, &self.repo.store.path(&key))?;
+        Ok(())
+    }
+
+    /// Packs that were finished by a run which did not get to its segment are as good as new.
+    fn take_up_loose_packs(&self) -> Result<()> {
+        let catalogue = self.repo.catalogue()?;
+        let loose = catalogue.loose_packs()?;
+        if loose.is_empty() {
+            return Ok(());
+        }
+        let index = self.repo.index()?;
+        let mut forget = Vec::new();
+        for pack in loose {
+            if index.pack_bytes(pack.kind, &pack.name).is_some() {
+                forget.push(pack.name);
+                continue;
+            }
+            let Ok(table) = read_table(&self.repo.store, &pack.name) else {
+                forget.push(pack.name);
+                continue;
+            };
+            let mut rows = Vec::new();
+            for frame in &table.frames {
+                let base = frame.base.as_ref().and_then(|b| self.whole_place(table.kind, b));
+                if frame.codec == CODEC_DELTA && base.is_none() {
+                    continue;
+                }
+                rows_of(frame, &pack.name, base, &mut rows)?;
+            }
+            self.take_in(&FinishedPack { name: pack.name, kind: table.kind, bytes: table.bytes, rows })?;
+        }
+        catalogue.remove_loose_packs(&forget)?;
+        Ok(())
+    }
+
+    /// Where an object is stored whole, if anywhere: what a delta may be made against.
+    pub fn whole_place(&self, kind: PackKind, id: &Id) -> Option<Place> {
+        let copies = self.repo.index().ok()?.lookup_all(kind, id).ok()?;
+        copies.into_iter().map(|r| r.place).find(|p| p.codec != CODEC_DELTA)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

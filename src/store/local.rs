@@ -1,0 +1,251 @@
+//! A repository's root as a directory of this machine.
+//!
+//! Write: temporary file, fsync, rename (or rename-without-replace), fsync of the directory. A crash at any point
+//! leaves a key with all its bytes or without any, and at most files below `tmp/`.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{CWD, RenameFlags};
+
+use super::trace::{DiskEvent, Tracer, tell};
+use super::{Listed, Store, StoreError};
+
+/// The folder of files that are being written.
+pub const STAGING: &str = "tmp";
+/// Open packs that are kept for reading.
+const OPEN_FILES: usize = 64;
+
+/// A directory of this machine.
+pub struct LocalStore {
+    root: PathBuf,
+    open: Mutex<Vec<(String, Arc<File>)>>,
+    tracer: Option<Arc<dyn Tracer>>,
+}
+
+impl LocalStore {
+    /// The store in `root`, which need not exist yet.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root, open: Mutex::new(Vec::new()), tracer: None }
+    }
+
+    /// Tells `tracer` every durable step.
+    pub fn traced(mut self, tracer: Arc<dyn Tracer>) -> Self {
+        self.tracer = Some(tracer);
+        self
+    }
+
+    /// Where it lies.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The file of a key.
+    pub fn path(&self, key: &str) -> PathBuf {
+        self.root.join(key)
+    }
+
+    /// The folder for files that are not published yet, made if needed.
+    pub fn staging(&self) -> Result<PathBuf, StoreError> {
+        let dir = self.root.join(STAGING);
+        match fs::create_dir(&dir) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(self.io("create", STAGING)(e)),
+            _ => Ok(dir),
+        }
+    }
+
+    /// A new file that nobody sees until it is published; removed again when dropped before.
+    pub fn stage(&self) -> Result<tempfile::NamedTempFile, StoreError> {
+        let dir = self.staging()?;
+        tempfile::Builder::new().prefix("w").tempfile_in(&dir).map_err(self.io("create a file in", STAGING))
+    }
+
+    fn io<'a>(&self, what: &'static str, key: &'a str) -> impl FnOnce(io::Error) -> StoreError + use<'a> {
+        move |source| StoreError::Io { what, key: key.to_owned(), source }
+    }
+
+    /// Makes the folder of a key and syncs every new name on the way.
+    fn make_parent(&self, path: &Path) -> io::Result<PathBuf> {
+        let parent = path.parent().unwrap_or(&self.root).to_path_buf();
+        if parent.is_dir() {
+            return Ok(parent);
+        }
+        let above = self.make_parent(&parent)?;
+        match fs::create_dir(&parent) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => tell(self.tracer.as_deref(), |p| DiskEvent::DirMade(p.to_owned()), &parent),
+        }
+        self.sync_dir(&above)?;
+        Ok(parent)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()?;
+        tell(self.tracer.as_deref(), |p| DiskEvent::DirSynced(p.to_owned()), dir);
+        Ok(())
+    }
+
+    fn renamed(&self, from: &Path, to: &Path) {
+        tell(self.tracer.as_deref(), |p| DiskEvent::Renamed(from.to_owned(), p.to_owned()), to);
+    }
+
+    fn handle(&self, key: &str) -> io::Result<Arc<File>> {
+        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(at) = open.iter().position(|(k, _)| k == key) {
+            let hit = open.remove(at);
+            let file = Arc::clone(&hit.1);
+            open.push(hit);
+            return Ok(file);
+        }
+        let file = Arc::new(File::open(self.path(key))?);
+        if open.len() >= OPEN_FILES {
+            open.remove(0);
+        }
+        open.push((key.to_owned(), Arc::clone(&file)));
+        Ok(file)
+    }
+}
+
+impl Store for LocalStore {
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match fs::read(self.path(key)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(self.io("read", key)(e)),
+        }
+    }
+
+    fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+        let missing = || StoreError::Missing { key: key.to_owned() };
+        let file = self.handle(key).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => missing(),
+            _ => self.io("read", key)(e),
+        })?;
+        let mut buf = vec![0; len];
+        file.read_exact_at(&mut buf, offset).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => missing(),
+            _ => self.io("read", key)(e),
+        })?;
+        Ok(buf)
+    }
+
+    fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        match fs::metadata(self.path(key)) {
+            Ok(m) => Ok(Some(m.len())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(self.io("look at", key)(e)),
+        }
+    }
+
+    fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        let staged = self.stage()?;
+        let write = || -> io::Result<bool> {
+            let mut file = staged.as_file();
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            tell(self.tracer.as_deref(), |p| DiskEvent::FileSynced(p.to_owned()), staged.path());
+            let to = self.path(key);
+            let dir = self.make_parent(&to)?;
+            let free = match rustix::fs::renameat_with(CWD, staged.path(), CWD, &to, RenameFlags::NOREPLACE) {
+                Ok(()) => true,
+                Err(rustix::io::Errno::EXIST) => false,
+                // File systems without the flag (NFS): a hard link is as exclusive.
+                Err(_) => match fs::hard_link(staged.path(), &to) {
+                    Ok(()) => true,
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
+                    Err(e) => return Err(e),
+                },
+            };
+            if free {
+                self.renamed(staged.path(), &to);
+                self.sync_dir(&dir)?;
+            }
+            Ok(free)
+        };
+        write().map_err(self.io("write", key))
+    }
+
+    fn publish(&self, file: &Path, key: &str) -> Result<(), StoreError> {
+        let publish = || -> io::Result<()> {
+            File::open(file)?.sync_all()?;
+            tell(self.tracer.as_deref(), |p| DiskEvent::FileSynced(p.to_owned()), file);
+            let to = self.path(key);
+            let dir = self.make_parent(&to)?;
+            fs::rename(file, &to)?;
+            self.renamed(file, &to);
+            self.sync_dir(&dir)
+        };
+        publish().map_err(self.io("write", key))
+    }
+
+    fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
+        let read = || -> io::Result<Vec<Listed>> {
+            let mut out = Vec::new();
+            for entry in fs::read_dir(self.path(dir))? {
+                let entry = entry?;
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let is_dir = entry.file_type()?.is_dir();
+                let len = if is_dir { 0 } else { entry.metadata().map_or(0, |m| m.len()) };
+                out.push(Listed { name, is_dir, len });
+            }
+            out.sort();
+            Ok(out)
+        };
+        match read() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            r => r.map_err(self.io("list", dir)),
+        }
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        let path = self.path(key);
+        let remove = || -> io::Result<()> {
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+                r => r?,
+            }
+            tell(self.tracer.as_deref(), |p| DiskEvent::Removed(p.to_owned()), &path);
+            self.sync_dir(path.parent().unwrap_or(&self.root))
+        };
+        remove().map_err(self.io("remove", key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn create_is_exclusive() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::new(dir.path().to_path_buf());
+        assert!(store.create("refs/a/1", b"x").unwrap());
+        assert!(!store.create("refs/a/1", b"y").unwrap());
+        assert_eq!(store.get("refs/a/1").unwrap().as_deref(), Some(&b"x"[..]));
+        let winners: usize = std::thread::scope(|s| {
+            let threads: Vec<_> =
+                (0..8).map(|i| (i, &store)).map(|(i, st)| s.spawn(move || st.create("k", &[i]).unwrap())).collect();
+            threads.into_iter().filter(|_| true).map(|t| usize::from(t.join().unwrap())).sum()
+        });
+        assert_eq!(winners, 1);
+        assert!(store.list("tmp").unwrap().is_empty());
+    }
+
+    #[test]
+    fn ranges_and_listing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::new(dir.path().to_path_buf());
+        store.create("packs/ab/1", b"hello").unwrap();
+        assert_eq!(store.read_at("packs/ab/1", 1, 3).unwrap(), b"ell");
+        assert!(matches!(store.read_at("packs/ab/1", 3, 3), Err(StoreError::Missing { .. })));
+        assert!(matches!(store.read_at("packs/ab/2", 0, 1), Err(StoreError::Missing { .. })));
+        assert_eq!(store.list("packs").unwrap(), [Listed { name: "ab".into(), is_dir: true, len: 0 }]);
+        assert_eq!(store.list("nothing").unwrap(), []);
+        store.delete("packs/ab/1").unwrap();
+        store.delete("packs/ab/1").unwrap();
+        assert_eq!(store.len("packs/ab/1").unwrap(), None);
+    }
+}
