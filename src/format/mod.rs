@@ -7,6 +7,7 @@ pub mod marker;
 pub mod object;
 pub mod pack;
 pub mod refentry;
+pub mod segment;
 pub mod varint;
 
 /// Stored bytes do not mean anything.

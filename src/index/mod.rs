@@ -1,1 +1,246 @@
-//! TODO
+//! Where objects lie: open index segments of each kind and the rows of this run that no segment holds yet; beside it the SQLite catalogue.
+//!
+//! All of it is derived from packs and refs and can be rebuilt. An [`Index`] is used from many threads; a lookup of an absent id costs one
+//! cache miss per segment, one of a present id a small read. Who writes a segment makes it durable before it is added here.
+
+use crate::error::{Failure, Kind};
+use crate::format::pack::PackKind;
+use crate::format::segment::{self, PackName, Row, SegmentName};
+use crate::model::id::Id;
+use pending::Pending;
+use segment_reader::SegmentReader;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub mod catalogue;
+mod pending;
+pub mod segment_reader;
+pub mod segment_writer;
+
+/// So many segments of one tier are merged into one.
+pub const MERGE_AT: usize = 8;
+/// Segments with fewer rows are all of the lowest tier; every next tier begins at eight times as many.
+pub const TIER_ROWS: u64 = 4096;
+
+/// Why an index segment cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system refused.
+    #[error("cannot access index segment `{}`", path.display())]
+    Io {
+        /// The file, or the directory for a new one.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The content is wrong.
+    #[error("cannot use index segment `{}`", path.display())]
+    Segment {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: segment::Error,
+    },
+}
+
+impl Failure for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            // A segment that was listed and is gone is damage, not a wrong name from the user.
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Kind::Integrity,
+            Self::Io { source, .. } => Kind::of_io(source),
+            Self::Segment { source, .. } => source.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { .. } => None,
+            Self::Segment { source, .. } => source.hint(),
+        }
+    }
+}
+
+/// The open segments of one kind, newest first, and its rows in memory.
+#[derive(Debug, Default)]
+struct Shelf {
+    segments: RwLock<Vec<Arc<SegmentReader>>>,
+    memory: RwLock<Memory>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    pending: Pending,
+    /// Taken by the caller, whose segment is not added yet.
+    taken: Vec<Pending>,
+}
+
+impl Memory {
+    fn tables(&self) -> impl Iterator<Item = &Pending> {
+        std::iter::once(&self.pending).chain(&self.taken)
+    }
+}
+
+/// Finds the places of objects.
+#[derive(Debug, Default)]
+pub struct Index {
+    shelves: [Shelf; 3],
+}
+
+impl Index {
+    /// Opens segment files, oldest first; those that another one replaces are left out.
+    pub fn open(segment_paths: &[(SegmentName, PackKind, PathBuf)]) -> Result<Self, Error> {
+        let index = Self::default();
+        for (name, kind, path) in segment_paths {
+            write(&index.shelf(*kind).segments).push(Arc::new(SegmentReader::open(*name, *kind, path)?));
+        }
+        for shelf in &index.shelves {
+            let mut segments = write(&shelf.segments);
+            segments.reverse();
+            let replaced: Vec<SegmentName> = segments.iter().flat_map(|s| s.replaces()).copied().collect();
+            segments.retain(|s| !replaced.contains(s.name()));
+        }
+        Ok(index)
+    }
+
+    /// One copy of an object, if there is any.
+    pub fn lookup(&self, kind: PackKind, id: &Id) -> Result<Option<Row>, Error> {
+        let shelf = self.shelf(kind);
+        if let Some(row) = read(&shelf.memory).tables().find_map(|t| t.rows_of(id).min()) {
+            return Ok(Some(row));
+        }
+        for segment in read(&shelf.segments).iter() {
+            if let Some(row) = segment.lookup(id)? {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Every copy of an object, whole copies first.
+    pub fn lookup_all(&self, kind: PackKind, id: &Id) -> Result<Vec<Row>, Error> {
+        let shelf = self.shelf(kind);
+        let mut rows: Vec<Row> = read(&shelf.memory).tables().flat_map(|t| t.rows_of(id)).collect();
+        for segment in read(&shelf.segments).iter() {
+            segment.lookup_all(id, &mut rows)?;
+        }
+        rows.sort_unstable();
+        rows.dedup();
+        Ok(rows)
+    }
+
+    /// Adds a row of this run; true if no row of this run had the id. A second copy at another place is kept as well.
+    pub fn insert(&self, kind: PackKind, row: &Row) -> bool {
+        let mut memory = write(&self.shelf(kind).memory);
+        let new = !memory.tables().any(|t| t.contains(&row.id));
+        memory.pending.insert(row);
+        new
+    }
+
+    /// How many rows wait to be taken.
+    pub fn pending(&self, kind: PackKind) -> usize {
+        read(&self.shelf(kind).memory).pending.len()
+    }
+
+    /// Takes the waiting rows, sorted, for a new segment; lookups still find them here until that segment is added.
+    pub fn take_pending(&self, kind: PackKind) -> Vec<Row> {
+        let mut memory = write(&self.shelf(kind).memory);
+        let table = std::mem::take(&mut memory.pending);
+        let rows = table.sorted();
+        if !rows.is_empty() {
+            memory.taken.push(table);
+        }
+        rows
+    }
+
+    /// Adds a segment, drops those that it replaces, and forgets the taken rows that it holds.
+    pub fn add_segment(&self, name: SegmentName, kind: PackKind, path: &Path) -> Result<(), Error> {
+        let shelf = self.shelf(kind);
+        let new = Arc::new(SegmentReader::open(name, kind, path)?);
+        let mut segments = write(&shelf.segments);
+        segments.retain(|s| !new.replaces().contains(s.name()) && *s.name() != name);
+        segments.insert(0, Arc::clone(&new));
+        drop(segments);
+        let mut memory = write(&shelf.memory);
+        let mut left = Vec::new();
+        for table in std::mem::take(&mut memory.taken) {
+            if !holds(&new, &table) {
+                left.push(table);
+            }
+        }
+        memory.taken = left;
+        Ok(())
+    }
+
+    /// The open segments of a kind, newest first.
+    pub fn segments(&self, kind: PackKind) -> Vec<Arc<SegmentReader>> {
+        read(&self.shelf(kind).segments).clone()
+    }
+
+    /// The length of a pack in bytes, if a segment of the kind speaks of it.
+    pub fn pack_bytes(&self, kind: PackKind, name: &PackName) -> Option<u64> {
+        read(&self.shelf(kind).segments).iter().find_map(|s| s.pack_bytes(name))
+    }
+
+    /// The segments that should be merged into one now; empty if none. Lowest tier first; a tier is full with [`MERGE_AT`] segments.
+    pub fn merge_plan(&self, kind: PackKind) -> Vec<Arc<SegmentReader>> {
+        let segments = read(&self.shelf(kind).segments);
+        let rows: Vec<u64> = segments.iter().map(|s| s.rows()).collect();
+        merge_plan(&rows).into_iter().filter_map(|n| segments.get(n).cloned()).collect()
+    }
+
+    const fn shelf(&self, kind: PackKind) -> &Shelf {
+        match kind {
+            PackKind::Data => &self.shelves[0],
+            PackKind::List => &self.shelves[1],
+            PackKind::Tree => &self.shelves[2],
+        }
+    }
+}
+
+/// Whether the segment was made of the rows of `table`: it has as many, and has one of them at the same place. When in doubt, no.
+fn holds(segment: &SegmentReader, table: &Pending) -> bool {
+    let mut copies = Vec::new();
+    table.any_row().is_some_and(|row| {
+        let enough = usize::try_from(segment.rows()).is_ok_and(|rows| rows >= table.len());
+        enough && segment.lookup_all(&row.id, &mut copies).is_ok() && copies.contains(&row)
+    })
+}
+
+/// Which of the segments with so many rows to merge. When a tier is full, what that makes may fill the next one, so it is taken along.
+fn merge_plan(rows: &[u64]) -> Vec<usize> {
+    let top = rows.iter().map(|r| tier(*r)).max().unwrap_or(0);
+    let mut plan: Vec<usize> = Vec::new();
+    for at in 0..=top {
+        let mut members: Vec<usize> =
+            (0..rows.len()).filter(|n| rows.get(*n).is_some_and(|r| tier(*r) == at)).collect();
+        let merged: u64 = plan.iter().filter_map(|n| rows.get(*n)).sum();
+        let joins = usize::from(!plan.is_empty() && tier(merged) == at);
+        if members.len() + joins >= MERGE_AT {
+            plan.append(&mut members);
+        }
+    }
+    plan
+}
+
+fn tier(rows: u64) -> u32 {
+    let mut tier = 0;
+    let mut limit = TIER_ROWS;
+    while rows >= limit && tier < 16 {
+        limit = limit.saturating_mul(8);
+        tier += 1;
+    }
+    tier
+}
+
+/// A poisoned lock is of no matter: no thread leaves these tables half changed.
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

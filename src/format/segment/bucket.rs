@@ -1,0 +1,180 @@
+//! A bucket: the rows whose ids begin with the same bits, one after the other, then a checksum. A bucket without rows has no bytes.
+//!
+//! A row is: the id without the whole bytes that the bucket implies; codec with bit 7 set for a delta; pack number, offset, stored length,
+//! offset in the plain frame and raw length as LEB128; for a delta the codec of its base and the same five numbers.
+
+use super::{Error, PackName, Place, Row, SUM_BYTES, Section, checked, checksum, fanout, tables::PackTable};
+use crate::format::varint;
+use crate::model::id::Id;
+
+const DELTA: u8 = 0x80;
+
+/// Encodes the rows of one bucket.
+#[derive(Debug, Default)]
+pub struct BucketEncoder {
+    bytes: Vec<u8>,
+}
+
+impl BucketEncoder {
+    /// Appends a row; the caller keeps their order.
+    pub fn push(&mut self, bits: u8, row: &Row, packs: &PackTable) -> Result<(), Error> {
+        if row.place.codec & DELTA != 0 {
+            return Err(Error::Rows("codec above 127"));
+        }
+        self.bytes.extend_from_slice(&row.id.0[implied(bits)..]);
+        self.bytes.push(row.place.codec | if row.base.is_some() { DELTA } else { 0 });
+        self.push_place(&row.place, packs)?;
+        if let Some(base) = &row.base {
+            self.bytes.push(base.codec);
+            self.push_place(base, packs)?;
+        }
+        Ok(())
+    }
+
+    fn push_place(&mut self, place: &Place, packs: &PackTable) -> Result<(), Error> {
+        let pack = packs.number(&place.pack).ok_or(Error::Rows("pack is not in the table"))?;
+        for number in [pack, place.offset, place.stored, place.within, place.len] {
+            varint::put(&mut self.bytes, u64::from(number));
+        }
+        Ok(())
+    }
+
+    /// Ends bucket `bucket` and gives its bytes, if it has any rows.
+    pub fn finish(&mut self, bucket: u64) -> Result<Option<&[u8]>, Error> {
+        if self.bytes.is_empty() {
+            return Ok(None);
+        }
+        let sum = checksum(Section::Bucket, bucket, &self.bytes);
+        self.bytes.extend_from_slice(&sum);
+        if self.bytes.len() as u64 > u64::from(fanout::MAX_BUCKET_BYTES) {
+            return Err(Error::Rows("bucket too long, ids are not uniform"));
+        }
+        Ok(Some(&self.bytes))
+    }
+
+    /// Begins the next bucket.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+}
+
+/// Decodes every row of bucket `bucket`, checking that they belong there and ascend.
+pub fn decode(bits: u8, bucket: u64, bytes: &[u8], packs: &PackTable) -> Result<Vec<Row>, Error> {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut cursor = Cursor::new(bits, bucket, bytes)?;
+    let mut id = Id([0; 32]);
+    let skip = implied(bits);
+    let top = bucket.checked_shl(64 - u32::from(bits)).unwrap_or(0).to_be_bytes();
+    id.0[..skip].copy_from_slice(&top[..skip]);
+    while let Some(raw) = cursor.next()? {
+        id.0[skip..].copy_from_slice(raw.id_rest);
+        let row = raw.row(id, packs)?;
+        if fanout::bucket_of(&id, bits) != bucket {
+            return Err(Error::Damaged("row in a wrong bucket"));
+        }
+        if rows.last().is_some_and(|last| *last >= row) {
+            return Err(Error::Damaged("rows are not sorted"));
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// Calls `found` with every row of `id` in its bucket, whole copies first, until it returns false.
+pub fn find(
+    bits: u8,
+    id: &Id,
+    bytes: &[u8],
+    packs: &PackTable,
+    mut found: impl FnMut(Row) -> bool,
+) -> Result<(), Error> {
+    let rest = &id.0[implied(bits)..];
+    let mut cursor = Cursor::new(bits, fanout::bucket_of(id, bits), bytes)?;
+    while let Some(raw) = cursor.next()? {
+        match raw.id_rest.cmp(rest) {
+            std::cmp::Ordering::Less => {}
+            std::cmp::Ordering::Equal => {
+                if !found(raw.row(*id, packs)?) {
+                    break;
+                }
+            }
+            std::cmp::Ordering::Greater => break,
+        }
+    }
+    Ok(())
+}
+
+/// Whole bytes of an id that its bucket implies.
+const fn implied(bits: u8) -> usize {
+    (bits / 8) as usize
+}
+
+struct RawPlace {
+    codec: u8,
+    numbers: [u32; 5],
+}
+
+impl RawPlace {
+    fn place(&self, packs: &PackTable) -> Result<Place, Error> {
+        let [pack, offset, stored, within, len] = self.numbers;
+        let pack: PackName = packs.get(pack).ok_or(Error::Damaged("row names a pack that is not in the table"))?.name;
+        Ok(Place { pack, offset, stored, within, len, codec: self.codec })
+    }
+}
+
+struct RawRow<'a> {
+    id_rest: &'a [u8],
+    place: RawPlace,
+    base: Option<RawPlace>,
+}
+
+impl RawRow<'_> {
+    fn row(&self, id: Id, packs: &PackTable) -> Result<Row, Error> {
+        let base = self.base.as_ref().map(|b| b.place(packs)).transpose()?;
+        Ok(Row { id, place: self.place.place(packs)?, base })
+    }
+}
+
+struct Cursor<'a> {
+    rest: &'a [u8],
+    id_len: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(bits: u8, bucket: u64, bytes: &'a [u8]) -> Result<Self, Error> {
+        let rest = if bytes.is_empty() { bytes } else { checked(Section::Bucket, bucket, bytes)? };
+        if !bytes.is_empty() && bytes.len() == SUM_BYTES {
+            return Err(Error::Damaged("bucket without rows"));
+        }
+        Ok(Self { rest, id_len: 32 - implied(bits) })
+    }
+
+    fn next(&mut self) -> Result<Option<RawRow<'a>>, Error> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (id_rest, rest) = self.rest.split_at_checked(self.id_len).ok_or(CUT)?;
+        self.rest = rest;
+        let codec = self.byte()?;
+        let place = RawPlace { codec: codec & !DELTA, numbers: self.numbers()? };
+        let base =
+            if codec & DELTA == 0 { None } else { Some(RawPlace { codec: self.byte()?, numbers: self.numbers()? }) };
+        Ok(Some(RawRow { id_rest, place, base }))
+    }
+
+    fn byte(&mut self) -> Result<u8, Error> {
+        let (byte, rest) = self.rest.split_first().ok_or(CUT)?;
+        self.rest = rest;
+        Ok(*byte)
+    }
+
+    fn numbers(&mut self) -> Result<[u32; 5], Error> {
+        let mut out = [0; 5];
+        for n in &mut out {
+            *n = varint::take(&mut self.rest).and_then(|n| u32::try_from(n).ok()).ok_or(CUT)?;
+        }
+        Ok(out)
+    }
+}
+
+const CUT: Error = Error::Damaged("row is cut short or no number");

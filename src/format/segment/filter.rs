@@ -1,0 +1,108 @@
+//! The filter of a segment: a blocked Bloom filter, 64-byte blocks, seven bits a row, all of them in one block.
+//!
+//! Ids are hashes, so their bits are used as they are: bytes 8..16 choose the block, 16..24 the bits. The filter is stored in pieces of at
+//! most 64 KiB, each with a checksum, so that a reader needs no more of it than it asks for, and an absent id costs one cache miss.
+
+use super::{Error, SUM_BYTES, Section, checked, checksum};
+use crate::model::id::Id;
+
+/// Bytes of one block.
+pub const BLOCK_BYTES: u64 = 64;
+/// Blocks of one piece (the last may be shorter).
+pub const PIECE_BLOCKS: u64 = 1024;
+const BLOCK: usize = 64;
+const PIECE: usize = 64 * 1024;
+const BITS_PER_ROW: u64 = 10;
+const PROBES: u32 = 7;
+
+/// How many blocks the filter of `rows` rows has.
+pub const fn blocks_for(rows: u64) -> u64 {
+    let blocks = rows.saturating_mul(BITS_PER_ROW).div_ceil(BLOCK_BYTES * 8);
+    if blocks == 0 { 1 } else { blocks }
+}
+
+/// The block of `id` among `blocks`.
+pub fn block_of(id: &Id, blocks: u64) -> u64 {
+    let scaled = (u128::from(word(id, 8)) * u128::from(blocks)) >> 64;
+    u64::try_from(scaled).unwrap_or(0)
+}
+
+/// Whether `block` may contain `id`; false if it is not a block.
+pub fn may_contain(block: &[u8], id: &Id) -> bool {
+    let bits = word(id, 16);
+    (0..PROBES).all(|n| {
+        let (byte, mask) = probe(bits, n);
+        block.get(byte).is_some_and(|b| b & mask != 0)
+    })
+}
+
+/// Where the piece with number `piece` of a filter of `blocks` blocks begins in the section, and its stored length.
+pub fn piece_range(blocks: u64, piece: u64) -> Option<(u64, u64)> {
+    let first = piece.checked_mul(PIECE_BLOCKS)?;
+    let count = blocks.checked_sub(first)?.min(PIECE_BLOCKS);
+    let step = PIECE_BLOCKS * BLOCK_BYTES + 8;
+    (count > 0).then_some((piece * step, count * BLOCK_BYTES + 8))
+}
+
+/// The length of a filter section of `blocks` blocks.
+pub fn section_bytes(blocks: u64) -> Option<u64> {
+    blocks.checked_mul(BLOCK_BYTES)?.checked_add(blocks.div_ceil(PIECE_BLOCKS).checked_mul(8)?)
+}
+
+/// Checks one stored piece and returns its blocks.
+pub fn decode_piece(piece: u64, bytes: &[u8]) -> Result<&[u8], Error> {
+    let blocks = checked(Section::Filter, piece, bytes)?;
+    if blocks.is_empty() || blocks.len() > PIECE || !blocks.len().is_multiple_of(BLOCK) {
+        return Err(Error::Damaged("filter piece of a wrong length"));
+    }
+    Ok(blocks)
+}
+
+/// A filter that is being made; takes about 10 bits a row.
+#[derive(Debug)]
+pub struct FilterBuilder {
+    bytes: Vec<u8>,
+    blocks: u64,
+}
+
+impl FilterBuilder {
+    /// An empty filter for at most `rows` rows.
+    pub fn new(rows: u64) -> Result<Self, Error> {
+        let blocks = blocks_for(rows);
+        let bytes = usize::try_from(blocks * BLOCK_BYTES).map_err(|_| Error::Rows("too many rows"))?;
+        Ok(Self { bytes: vec![0; bytes], blocks })
+    }
+
+    /// Adds an id.
+    pub fn insert(&mut self, id: &Id) {
+        let bits = word(id, 16);
+        let start = usize::try_from(block_of(id, self.blocks)).unwrap_or(0) * BLOCK;
+        if let Some(block) = self.bytes.get_mut(start..start + BLOCK) {
+            for n in 0..PROBES {
+                let (byte, mask) = probe(bits, n);
+                block[byte] |= mask;
+            }
+        }
+    }
+
+    /// The number of blocks.
+    pub const fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// The stored pieces in order.
+    pub fn pieces(&self) -> impl Iterator<Item = (&[u8], [u8; SUM_BYTES])> {
+        (0u64..).zip(self.bytes.chunks(PIECE)).map(|(n, piece)| (piece, checksum(Section::Filter, n, piece)))
+    }
+}
+
+fn word(id: &Id, at: usize) -> u64 {
+    let mut b = [0; 8];
+    b.copy_from_slice(&id.0[at..at + 8]);
+    u64::from_le_bytes(b)
+}
+
+fn probe(bits: u64, n: u32) -> (usize, u8) {
+    let bit = (bits >> (n * 9)) & 511;
+    (usize::try_from(bit >> 3).unwrap_or(0), 1 << (bit & 7))
+}

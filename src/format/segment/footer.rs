@@ -1,0 +1,107 @@
+//! The last 64 bytes of a segment: what it holds, and by that where every section lies.
+//!
+//! The sections must fill the file exactly, so that no later length can point outside it or ask for more memory than the file is long.
+
+use super::{Error, HEAD_BYTES, MAGIC, Section, VERSION, array, checked, checksum, fanout, filter, tables};
+use crate::format::pack::PackKind;
+use std::ops::Range;
+
+/// The length of the footer.
+pub const FOOTER_BYTES: u64 = 64;
+
+/// What a segment holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footer {
+    /// What the rows are about.
+    pub kind: PackKind,
+    /// How many bits of an id choose its bucket.
+    pub bits: u8,
+    /// Rows.
+    pub rows: u64,
+    /// The length of all buckets together.
+    pub bucket_bytes: u64,
+    /// Blocks of the filter.
+    pub filter_blocks: u64,
+    /// Packs in the table.
+    pub packs: u64,
+    /// Segments that this one replaces.
+    pub replaces: u64,
+}
+
+/// Where the sections of a segment lie in its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The rows.
+    pub buckets: Range<u64>,
+    /// The fan-out pages.
+    pub fanout: Range<u64>,
+    /// The filter pieces.
+    pub filter: Range<u64>,
+    /// The pack table with its checksum.
+    pub packs: Range<u64>,
+    /// The list of replaced segments with its checksum.
+    pub replaces: Range<u64>,
+    /// The length of the file.
+    pub file_bytes: u64,
+}
+
+impl Footer {
+    /// The stored form.
+    pub fn encode(&self) -> [u8; 64] {
+        let mut out = [0; 64];
+        out[..8].copy_from_slice(&MAGIC);
+        out[8..10].copy_from_slice(&VERSION.to_le_bytes());
+        out[10] = self.kind.number();
+        out[11] = self.bits;
+        let numbers = [self.rows, self.bucket_bytes, self.filter_blocks, self.packs, self.replaces];
+        for (slot, number) in out[16..56].chunks_exact_mut(8).zip(numbers) {
+            slot.copy_from_slice(&number.to_le_bytes());
+        }
+        let sum = checksum(Section::Footer, 0, &out[..56]);
+        out[56..].copy_from_slice(&sum);
+        out
+    }
+
+    /// Decodes the last 64 bytes of a file.
+    pub fn decode(bytes: &[u8; 64]) -> Result<Self, Error> {
+        if bytes[..8] != MAGIC {
+            return Err(Error::Damaged("not an index segment, or cut short"));
+        }
+        let version = u16::from_le_bytes(array(bytes, 8)?);
+        let content = checked(Section::Footer, 0, bytes)?;
+        if version != VERSION {
+            return Err(Error::Version(version));
+        }
+        let number = |at| Ok::<_, Error>(u64::from_le_bytes(array(content, at)?));
+        let footer = Self {
+            kind: PackKind::from_number(content[10]).ok_or(Error::Damaged("unknown kind"))?,
+            bits: content[11],
+            rows: number(16)?,
+            bucket_bytes: number(24)?,
+            filter_blocks: number(32)?,
+            packs: number(40)?,
+            replaces: number(48)?,
+        };
+        if footer.bits > fanout::MAX_BITS || footer.filter_blocks == 0 || content[12..16] != [0; 4] {
+            return Err(Error::Damaged("impossible footer"));
+        }
+        Ok(footer)
+    }
+
+    /// Where the sections lie; `None` if that cannot be.
+    pub fn layout(&self) -> Option<Layout> {
+        let section = |from: u64, len: u64| Some(from..from.checked_add(len)?);
+        let buckets = section(HEAD_BYTES, self.bucket_bytes)?;
+        let fanout = section(buckets.end, fanout::section_bytes(self.bits))?;
+        let filter = section(fanout.end, filter::section_bytes(self.filter_blocks)?)?;
+        let packs = section(filter.end, self.packs.checked_mul(tables::PACK_BYTES)?.checked_add(8)?)?;
+        let replaces = section(packs.end, self.replaces.checked_mul(tables::NAME_BYTES)?.checked_add(8)?)?;
+        let file_bytes = replaces.end.checked_add(FOOTER_BYTES)?;
+        Some(Layout { buckets, fanout, filter, packs, replaces, file_bytes })
+    }
+
+    /// Where the sections lie in a file of `file_bytes`, which they must fill exactly.
+    pub fn layout_in(&self, file_bytes: u64) -> Result<Layout, Error> {
+        self.layout().filter(|l| l.file_bytes == file_bytes).ok_or(Error::Damaged("sections do not fill the file"))
+    }
+}

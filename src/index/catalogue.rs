@@ -1,0 +1,164 @@
+//! The catalogue: one SQLite file with what would be slow to ask of packs and refs again and again.
+//!
+//! Everything in it is derived. A file that is no database, is damaged, or has another schema is made anew and starts empty; the caller
+//! compares it with the repository. Writes are one transaction per call. Methods take `&self` and may be called from many threads.
+
+use crate::error::{Failure, Kind};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub mod commits;
+mod schema;
+pub mod segments;
+mod stat;
+
+/// Why the catalogue cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// SQLite refused.
+    #[error("cannot use catalogue `{}`", path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// The file cannot be made anew.
+    #[error("cannot replace damaged catalogue `{}`", path.display())]
+    Replace {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Failure for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Replace { source, .. } => Kind::of_io(source),
+            Self::Sqlite { source, .. } => match source.sqlite_error_code() {
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Kind::Integrity,
+                Some(ErrorCode::DiskFull) => Kind::NoSpace,
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Kind::Busy,
+                Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => Kind::Denied,
+                _ => Kind::Internal,
+            },
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        (self.kind() == Kind::Integrity).then(|| "`dvc fsck --rebuild` makes it anew".to_owned())
+    }
+}
+
+/// The result of a catalogue method.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An open catalogue.
+#[derive(Debug)]
+pub struct Catalogue {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+}
+
+impl Catalogue {
+    /// Opens the catalogue, making it where it is missing, damaged or of another schema. The directory must be writable.
+    pub fn open(path: &Path) -> Result<Self> {
+        let connection = match schema::open(path) {
+            Ok(connection) => connection,
+            Err(e) if is_damage(&e) => {
+                schema::replace(path).map_err(|source| Error::Replace { path: path.to_owned(), source })?;
+                schema::open(path).map_err(|source| Error::Sqlite { path: path.to_owned(), source })?
+            }
+            Err(source) => return Err(Error::Sqlite { path: path.to_owned(), source }),
+        };
+        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) -> Result<()> {
+        self.write(schema::clear)
+    }
+
+    /// Closes the catalogue and empties its log. Dropping does the same without saying what went wrong.
+    pub fn close(self) -> Result<()> {
+        let Self { path, connection } = self;
+        let connection = connection.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Fails to empty the log, without an error, while another process reads: then that one does it.
+        let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        emptied.and_then(|()| connection.close().map_err(|(_, e)| e)).map_err(|source| Error::Sqlite { path, source })
+    }
+
+    /// The value of a key.
+    pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        self.read(|c| {
+            c.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |r| r.get(0)).optional()
+        })
+    }
+
+    /// Sets or, with `None`, removes a key.
+    pub fn set_meta(&self, key: &str, value: Option<&[u8]>) -> Result<()> {
+        self.write(|c| {
+            match value {
+                Some(value) => {
+                    c.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?.execute((key, value))?
+                }
+                None => c.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute([key])?,
+            };
+            Ok(())
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wrap(&self, source: rusqlite::Error) -> Error {
+        Error::Sqlite { path: self.path.clone(), source }
+    }
+
+    /// Reads in one snapshot.
+    fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let lock = self.lock();
+        let snapshot = lock.unchecked_transaction().map_err(|e| self.wrap(e))?;
+        f(&snapshot).map_err(|e| self.wrap(e))
+    }
+
+    /// Writes in one transaction.
+    fn write<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let mut lock = self.lock();
+        let done = lock.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).and_then(|t| {
+            let value = f(&t)?;
+            t.commit()?;
+            Ok(value)
+        });
+        done.map_err(|e| self.wrap(e))
+    }
+}
+
+fn is_damage(e: &rusqlite::Error) -> bool {
+    matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// SQLite has signed numbers only; sizes and counts never come near the limit.
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn unsigned(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let n: i64 = row.get(column)?;
+    u64::try_from(n).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, n))
+}
+
+const BUSY: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;

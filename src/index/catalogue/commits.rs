@@ -1,0 +1,97 @@
+//! Commits in the catalogue: the encoded objects by id, and the chain of first parents without opening a pack.
+
+use super::{Catalogue, Result, signed, unsigned};
+use crate::model::id::Id;
+use rusqlite::{CachedStatement, OptionalExtension, Row};
+
+/// One commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitRow {
+    /// Its id.
+    pub id: Id,
+    /// Its number on its branch.
+    pub ordinal: u64,
+    /// The version before it.
+    pub first_parent: Option<Id>,
+    /// Seconds since 1970.
+    pub time: i64,
+    /// The encoded object.
+    pub bytes: Vec<u8>,
+}
+
+impl Catalogue {
+    /// A commit, if it is known here.
+    pub fn commit(&self, id: &Id) -> Result<Option<CommitRow>> {
+        self.read(|c| get(&mut c.prepare_cached(BY_ID)?, id))
+    }
+
+    /// The commits from `tip` along first parents, at most `limit`. Shorter if one is not known here, or if ordinals do not fall (then it is none of ours).
+    pub fn first_parents(&self, tip: &Id, limit: usize) -> Result<Vec<CommitRow>> {
+        self.read(|c| {
+            let mut by_id = c.prepare_cached(BY_ID)?;
+            let mut chain: Vec<CommitRow> = Vec::new();
+            let mut next = Some(*tip);
+            while let Some(id) = next.filter(|_| chain.len() < limit) {
+                let Some(commit) = get(&mut by_id, &id)? else { break };
+                if chain.last().is_some_and(|last| last.ordinal <= commit.ordinal) {
+                    break;
+                }
+                next = commit.first_parent;
+                chain.push(commit);
+            }
+            Ok(chain)
+        })
+    }
+
+    /// Ids of known commits from `low` to `high`, both included, at most `limit`: for abbreviated ids.
+    pub fn commit_ids_between(&self, low: &Id, high: &Id, limit: usize) -> Result<Vec<Id>> {
+        self.read(|c| {
+            let mut between =
+                c.prepare_cached("SELECT id FROM commits WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3")?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            between.query_map((low.0, high.0, limit), |r| Ok(Id(r.get(0)?)))?.collect()
+        })
+    }
+
+    /// Adds commits; known ones stay.
+    pub fn put_commits(&self, commits: &[CommitRow]) -> Result<()> {
+        self.write(|c| {
+            let mut put = c.prepare_cached("INSERT OR IGNORE INTO commits VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            for commit in commits {
+                put.execute((
+                    commit.id.0,
+                    signed(commit.ordinal),
+                    commit.first_parent.map(|p| p.0),
+                    commit.time,
+                    commit.bytes.as_slice(),
+                ))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets commits.
+    pub fn remove_commits(&self, ids: &[Id]) -> Result<()> {
+        self.write(|c| {
+            let mut remove = c.prepare_cached("DELETE FROM commits WHERE id = ?1")?;
+            ids.iter().try_for_each(|id| remove.execute([id.0]).map(drop))
+        })
+    }
+}
+
+const BY_ID: &str = "SELECT id, ordinal, first_parent, time, bytes FROM commits WHERE id = ?1";
+
+fn get(by_id: &mut CachedStatement<'_>, id: &Id) -> rusqlite::Result<Option<CommitRow>> {
+    by_id.query_row([id.0], commit).optional()
+}
+
+fn commit(r: &Row<'_>) -> rusqlite::Result<CommitRow> {
+    let parent: Option<[u8; 32]> = r.get(2)?;
+    Ok(CommitRow {
+        id: Id(r.get(0)?),
+        ordinal: unsigned(r, 1)?,
+        first_parent: parent.map(Id),
+        time: r.get(3)?,
+        bytes: r.get(4)?,
+    })
+}

@@ -1,0 +1,86 @@
+//! The tables of the catalogue, and how it is opened and made anew.
+
+use super::{BUSY, is_damage};
+use rusqlite::Connection;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Any other number means: not ours to read, start empty.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE segments (seq INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, kind INTEGER NOT NULL, size INTEGER NOT NULL,
+  rows INTEGER NOT NULL, replaced_by BLOB);
+CREATE TABLE commits (id BLOB PRIMARY KEY, ordinal INTEGER NOT NULL, first_parent BLOB, time INTEGER NOT NULL,
+  bytes BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE worktrees (id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE);
+CREATE TABLE stat_dirs (worktree INTEGER NOT NULL, path BLOB NOT NULL, value BLOB NOT NULL, UNIQUE (worktree, path));
+CREATE TABLE fsck_packs (pack BLOB PRIMARY KEY, checked_at INTEGER NOT NULL, ok INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE loose_packs (name BLOB PRIMARY KEY, kind INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+/// Opens the file and brings it to the schema.
+pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    if version(&connection)? != VERSION {
+        connection.execute_batch("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE")?;
+        // Somebody else may have been faster.
+        if version(&connection)? != VERSION {
+            drop_all(&connection)?;
+            connection.execute_batch(TABLES)?;
+            connection.pragma_update(None, "user_version", VERSION)?;
+        }
+        connection.execute_batch("COMMIT")?;
+    }
+    connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000")?;
+    Ok(connection)
+}
+
+/// Drops every table and makes them again, inside the caller's transaction.
+pub(super) fn clear(connection: &Connection) -> rusqlite::Result<()> {
+    drop_all(connection)?;
+    connection.execute_batch(TABLES)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |r| r.get(0))
+}
+
+fn drop_all(connection: &Connection) -> rusqlite::Result<()> {
+    let mut tables =
+        connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")?;
+    let names = tables.query_map([], |r| r.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    for name in names {
+        connection.execute_batch(&format!("DROP TABLE \"{}\"", name.replace('"', "\"\"")))?;
+    }
+    Ok(())
+}
+
+/// Removes a damaged file. Two processes that find it damaged do this one after the other, and the second finds the first one's good file.
+pub(super) fn replace(path: &Path) -> io::Result<()> {
+    let lock = File::create(beside(path, ".lock"))?;
+    lock.lock()?;
+    if matches!(open(path), Err(e) if is_damage(&e)) {
+        for suffix in ["-wal", "-shm", ""] {
+            match fs::remove_file(beside(path, suffix)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+        // Made while the lock is held, so that whoever waits for it finds it whole.
+        open(path).map(drop).map_err(io::Error::other)?;
+    }
+    // Best effort: the lock file is empty and of no meaning.
+    drop(fs::remove_file(beside(path, ".lock")));
+    Ok(())
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}

@@ -1,0 +1,65 @@
+//! The stat cache: per worktree and directory one opaque value, as it was when the directory was last read.
+
+use super::{Catalogue, Result};
+use rusqlite::OptionalExtension;
+
+impl Catalogue {
+    /// The number of a worktree, given on first use. `key` is whatever names it, as a rule its canonical path.
+    pub fn worktree(&self, key: &[u8]) -> Result<i64> {
+        let known = self.read(|c| {
+            c.prepare_cached("SELECT id FROM worktrees WHERE key = ?1")?.query_row([key], |r| r.get(0)).optional()
+        })?;
+        match known {
+            Some(id) => Ok(id),
+            None => self.write(|c| {
+                c.prepare_cached("INSERT OR IGNORE INTO worktrees (key) VALUES (?1)")?.execute([key])?;
+                c.prepare_cached("SELECT id FROM worktrees WHERE key = ?1")?.query_row([key], |r| r.get(0))
+            }),
+        }
+    }
+
+    /// The values of directories, in the order of `paths`.
+    pub fn stat_dirs<P: AsRef<[u8]>>(&self, worktree: i64, paths: &[P]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.read(|c| {
+            let mut get = c.prepare_cached("SELECT value FROM stat_dirs WHERE worktree = ?1 AND path = ?2")?;
+            paths.iter().map(|p| get.query_row((worktree, p.as_ref()), |r| r.get(0)).optional()).collect()
+        })
+    }
+
+    /// Visits every directory of a worktree in the order of their paths, until `visit` returns false.
+    pub fn each_stat_dir(&self, worktree: i64, mut visit: impl FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+        self.read(|c| {
+            let mut all =
+                c.prepare_cached("SELECT path, value FROM stat_dirs WHERE worktree = ?1 ORDER BY worktree, path")?;
+            let mut rows = all.query([worktree])?;
+            while let Some(row) = rows.next()? {
+                if !visit(row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?) {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Sets the values of directories, and removes those with `None`. Sorted input makes the smallest file.
+    pub fn put_stat_dirs<P: AsRef<[u8]>, V: AsRef<[u8]>>(&self, worktree: i64, dirs: &[(P, Option<V>)]) -> Result<()> {
+        self.write(|c| {
+            let mut put = c.prepare_cached(
+                "INSERT INTO stat_dirs VALUES (?1, ?2, ?3) ON CONFLICT (worktree, path) DO UPDATE SET value = excluded.value",
+            )?;
+            let mut remove = c.prepare_cached("DELETE FROM stat_dirs WHERE worktree = ?1 AND path = ?2")?;
+            for (path, value) in dirs {
+                match value {
+                    Some(value) => put.execute((worktree, path.as_ref(), value.as_ref()))?,
+                    None => remove.execute((worktree, path.as_ref()))?,
+                };
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets all directories of a worktree.
+    pub fn clear_stat(&self, worktree: i64) -> Result<()> {
+        self.write(|c| c.prepare_cached("DELETE FROM stat_dirs WHERE worktree = ?1")?.execute([worktree]).map(drop))
+    }
+}

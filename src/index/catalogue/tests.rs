@@ -1,0 +1,228 @@
+//! The catalogue keeps what it is given, and starts empty over anything that is not a good file.
+
+use super::commits::CommitRow;
+use super::segments::{LoosePack, PackCheck, SegmentRow};
+use super::{Catalogue, schema};
+use crate::format::pack::PackKind;
+use crate::model::id::Id;
+use std::path::Path;
+
+fn fresh() -> (tempfile::TempDir, Catalogue) {
+    let dir = tempfile::tempdir().unwrap();
+    let catalogue = Catalogue::open(&dir.path().join("catalog.db")).unwrap();
+    (dir, catalogue)
+}
+
+fn commit(n: u64) -> CommitRow {
+    let id = |n: u64| Id(*blake3::hash(&n.to_le_bytes()).as_bytes());
+    CommitRow {
+        id: id(n),
+        ordinal: n,
+        first_parent: (n > 1).then(|| id(n - 1)),
+        time: -5,
+        bytes: vec![u8::try_from(n % 251).unwrap(); 300],
+    }
+}
+
+fn log_is_gone(path: &Path) -> bool {
+    std::fs::metadata(path.with_file_name("catalog.db-wal")).map_or(true, |m| m.len() == 0)
+}
+
+#[test]
+fn segments_and_packs() {
+    let (_dir, c) = fresh();
+    let segment = |n: u8| SegmentRow { name: [n; 32], kind: PackKind::List, file_bytes: 7, rows: 3, replaced_by: None };
+    c.add_loose_pack(LoosePack { name: [1; 32], kind: PackKind::Data }).unwrap();
+    c.add_loose_pack(LoosePack { name: [2; 32], kind: PackKind::Tree }).unwrap();
+    c.add_segment(&segment(9), &[], &[[1; 32]]).unwrap();
+    assert_eq!(c.loose_packs().unwrap(), [LoosePack { name: [2; 32], kind: PackKind::Tree }]);
+    c.add_segment(&segment(4), &[[9; 32]], &[]).unwrap();
+    c.add_segment(&segment(4), &[[9; 32]], &[]).unwrap();
+    let replaced = SegmentRow { replaced_by: Some([4; 32]), ..segment(9) };
+    assert_eq!(c.segments().unwrap(), [replaced, segment(4)]);
+    c.remove_segments(&[[9; 32]]).unwrap();
+    assert_eq!(c.segments().unwrap(), [segment(4)]);
+    c.remove_loose_packs(&[[2; 32]]).unwrap();
+    assert_eq!(c.loose_packs().unwrap(), []);
+
+    let check = |n: u8, at, ok| PackCheck { pack: [n; 32], checked_at: at, ok };
+    c.put_pack_checks(&[check(1, 50, true), check(2, 10, false)]).unwrap();
+    c.put_pack_checks(&[check(2, 60, true)]).unwrap();
+    assert_eq!(c.pack_checks().unwrap(), [check(1, 50, true), check(2, 60, true)]);
+    c.remove_pack_checks(&[[1; 32]]).unwrap();
+    assert_eq!(c.pack_checks().unwrap().len(), 1);
+}
+
+#[test]
+fn commits_along_first_parents() {
+    let (_dir, c) = fresh();
+    let all: Vec<CommitRow> = (1..=100).map(commit).collect();
+    c.put_commits(&all).unwrap();
+    c.put_commits(&all[..3]).unwrap();
+    assert_eq!(c.commit(&commit(7).id).unwrap(), Some(commit(7)));
+    assert_eq!(c.commit(&commit(101).id).unwrap(), None);
+    let chain = c.first_parents(&commit(100).id, 1000).unwrap();
+    assert!(chain.iter().eq(all.iter().rev()));
+    assert_eq!(c.first_parents(&commit(100).id, 3).unwrap().len(), 3);
+    c.remove_commits(&[commit(40).id]).unwrap();
+    assert_eq!(c.first_parents(&commit(100).id, 1000).unwrap().len(), 60);
+    // A cycle ends.
+    c.put_commits(&[CommitRow { first_parent: Some(commit(100).id), ..commit(40) }]).unwrap();
+    assert_eq!(c.first_parents(&commit(100).id, 1000).unwrap().len(), 61);
+
+    let mut ids: Vec<Id> = c.commit_ids_between(&Id([0; 32]), &Id([255; 32]), 1000).unwrap();
+    assert_eq!(ids.len(), 100);
+    let first = ids.remove(0);
+    assert_eq!(c.commit_ids_between(&first, &first, 2).unwrap(), [first]);
+}
+
+#[test]
+fn stat_cache_per_worktree() {
+    let (_dir, c) = fresh();
+    let (a, b) = (c.worktree(b"/a").unwrap(), c.worktree(b"/b\xff").unwrap());
+    assert_ne!(a, b);
+    assert_eq!(c.worktree(b"/a").unwrap(), a);
+    c.put_stat_dirs(a, &[(b"".as_slice(), Some(b"root".as_slice())), (b"x", Some(b"1")), (b"\xff", Some(b"2"))])
+        .unwrap();
+    c.put_stat_dirs(b, &[(b"x", Some(b"other"))]).unwrap();
+    c.put_stat_dirs::<_, &[u8]>(a, &[(b"x".as_slice(), None)]).unwrap();
+    c.put_stat_dirs(a, &[(b"\xff", Some(b"3"))]).unwrap();
+    let found = c.stat_dirs(a, &[b"x".as_slice(), b"", b"\xff"]).unwrap();
+    assert_eq!(found, [None, Some(b"root".to_vec()), Some(b"3".to_vec())]);
+    let mut seen = Vec::new();
+    c.each_stat_dir(a, |path, value| {
+        seen.push((path.to_vec(), value.to_vec()));
+        true
+    })
+    .unwrap();
+    assert_eq!(seen, [(vec![], b"root".to_vec()), (vec![255], b"3".to_vec())]);
+    c.clear_stat(a).unwrap();
+    assert_eq!(c.stat_dirs(a, &[b""]).unwrap(), [None]);
+    assert_eq!(c.stat_dirs(b, &[b"x"]).unwrap(), [Some(b"other".to_vec())]);
+}
+
+#[test]
+fn meta_and_clear() {
+    let (_dir, c) = fresh();
+    c.set_meta("k", Some(b"v")).unwrap();
+    c.set_meta("l", Some(b"w")).unwrap();
+    c.set_meta("l", None).unwrap();
+    assert_eq!((c.meta("k").unwrap(), c.meta("l").unwrap()), (Some(b"v".to_vec()), None));
+    c.put_commits(&[commit(1)]).unwrap();
+    c.clear().unwrap();
+    assert_eq!((c.meta("k").unwrap(), c.commit(&commit(1).id).unwrap()), (None, None));
+}
+
+#[test]
+fn survives_reopening_and_leaves_no_log() {
+    let (_dir, c) = fresh();
+    let path = c.path().to_owned();
+    c.put_commits(&[commit(1)]).unwrap();
+    let other = Catalogue::open(&path).unwrap();
+    assert_eq!(other.commit(&commit(1).id).unwrap(), Some(commit(1)));
+    c.close().unwrap();
+    assert!(log_is_gone(&path));
+    drop(other);
+    let again = Catalogue::open(&path).unwrap();
+    assert_eq!(again.commit(&commit(1).id).unwrap(), Some(commit(1)));
+}
+
+#[test]
+fn another_schema_starts_empty() {
+    let (_dir, c) = fresh();
+    c.put_commits(&[commit(1)]).unwrap();
+    let path = c.path().to_owned();
+    c.close().unwrap();
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    raw.execute_batch("PRAGMA user_version = 99; CREATE TABLE \"from \"\"later\" (x)").unwrap();
+    drop(raw);
+    let c = Catalogue::open(&path).unwrap();
+    assert_eq!(c.commit(&commit(1).id).unwrap(), None);
+    c.put_commits(&[commit(1)]).unwrap();
+}
+
+#[test]
+fn no_database_or_a_damaged_one_starts_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.db");
+    for bytes in
+        [b"not a database at all, but long enough to be looked at".repeat(40), b"SQLite format 3\0".repeat(300)]
+    {
+        std::fs::write(&path, bytes).unwrap();
+        let c = Catalogue::open(&path).unwrap();
+        c.set_meta("k", Some(b"v")).unwrap();
+        c.close().unwrap();
+        let c = Catalogue::open(&path).unwrap();
+        assert_eq!(c.meta("k").unwrap(), Some(b"v".to_vec()));
+    }
+    // An empty file is what a crash right after creation leaves.
+    std::fs::write(&path, b"").unwrap();
+    Catalogue::open(&path).unwrap();
+    schema::replace(&path).unwrap();
+}
+
+#[test]
+fn many_open_a_new_one_at_once() {
+    for start in [None, Some(b"garbage ".repeat(500))] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog.db");
+        if let Some(bytes) = start {
+            std::fs::write(&path, bytes).unwrap();
+        }
+        std::thread::scope(|scope| {
+            for n in 1..=16u64 {
+                let path = &path;
+                scope.spawn(move || Catalogue::open(path).unwrap().put_commits(&[commit(n)]).unwrap());
+            }
+        });
+        let c = Catalogue::open(&path).unwrap();
+        assert_eq!(c.first_parents(&commit(16).id, 100).unwrap().len(), 16);
+    }
+}
+
+/// `cargo test --release --lib catalogue -- --ignored --nocapture` prints the numbers.
+#[test]
+#[ignore = "a measurement"]
+fn numbers() {
+    let (_dir, c) = fresh();
+    let path = c.path().to_owned();
+    let say = |what: &str, from: std::time::Instant| {
+        let line = format!("{what}: {:?}\n", from.elapsed());
+        std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
+    };
+    let all: Vec<CommitRow> = (1..=10_000).map(commit).collect();
+    let dirs: Vec<(Vec<u8>, Option<Vec<u8>>)> =
+        (0..20_000).map(|n| (format!("some/directory/{n:06}").into_bytes(), Some(vec![7; 350]))).collect();
+    let t = std::time::Instant::now();
+    c.put_commits(&all).unwrap();
+    say("put 10,000 commits", t);
+    let w = c.worktree(b"/w").unwrap();
+    let t = std::time::Instant::now();
+    c.put_stat_dirs(w, &dirs).unwrap();
+    say("put 20,000 directories of 350 bytes", t);
+    let t = std::time::Instant::now();
+    c.close().unwrap();
+    say("close", t);
+    say(&format!("{} bytes, nothing", std::fs::metadata(&path).unwrap().len()), std::time::Instant::now());
+    let t = std::time::Instant::now();
+    let c = Catalogue::open(&path).unwrap();
+    say("open", t);
+    let t = std::time::Instant::now();
+    assert_eq!(c.first_parents(&commit(10_000).id, usize::MAX).unwrap().len(), 10_000);
+    say("10,000 first parents", t);
+    let t = std::time::Instant::now();
+    let mut n = 0;
+    c.each_stat_dir(w, |_, _| {
+        n += 1;
+        true
+    })
+    .unwrap();
+    say("visit all directories", t);
+    let paths: Vec<&[u8]> = dirs.iter().map(|d| d.0.as_slice()).collect();
+    let t = std::time::Instant::now();
+    c.stat_dirs(w, &paths).unwrap();
+    say("get all directories", t);
+    let t = std::time::Instant::now();
+    drop(c);
+    say("close unchanged", t);
+}

@@ -1,0 +1,129 @@
+//! Rows that no segment holds yet, compactly: about 100 bytes each. In: rows as packs are finished. Out: lookups, and the rows sorted.
+
+use crate::format::segment::{PackName, Place, Row};
+use crate::model::id::Id;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+const NONE: u32 = u32::MAX;
+
+/// Takes eight bytes of an id as they are: ids are hashes already.
+#[derive(Clone, Copy, Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(b) = bytes.last_chunk::<8>() {
+            self.0 ^= u64::from_le_bytes(*b);
+        }
+    }
+
+    fn write_usize(&mut self, _len: usize) {}
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Packed {
+    pack: u32,
+    offset: u32,
+    stored: u32,
+    within: u32,
+    len: u32,
+    codec: u8,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    place: Packed,
+    base: u32,
+    next: u32,
+}
+
+/// A table of rows in memory.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    packs: Vec<PackName>,
+    pack_numbers: HashMap<PackName, u32>,
+    first: HashMap<Id, u32, BuildHasherDefault<IdHasher>>,
+    slots: Vec<Slot>,
+    bases: Vec<Packed>,
+}
+
+impl Pending {
+    /// Adds a row. False if the same row is there already or the table is full.
+    pub(super) fn insert(&mut self, row: &Row) -> bool {
+        let first = self.first.get(&row.id).copied().unwrap_or(NONE);
+        if self.chain(first).any(|slot| self.row(row.id, slot) == *row) {
+            return false;
+        }
+        let Some(at) = u32::try_from(self.slots.len()).ok().filter(|at| *at != NONE) else { return false };
+        let base = row.base.as_ref().map_or(NONE, |b| {
+            let packed = self.pack(b);
+            self.bases.push(packed);
+            // Never more bases than slots.
+            u32::try_from(self.bases.len() - 1).unwrap_or(NONE)
+        });
+        let place = self.pack(&row.place);
+        self.slots.push(Slot { place, base, next: first });
+        self.first.insert(row.id, at);
+        true
+    }
+
+    /// Whether there is a row of the object.
+    pub(super) fn contains(&self, id: &Id) -> bool {
+        self.first.contains_key(id)
+    }
+
+    /// Every row of the object.
+    pub(super) fn rows_of<'a>(&'a self, id: &Id) -> impl Iterator<Item = Row> + use<'a> {
+        let id = *id;
+        self.chain(self.first.get(&id).copied().unwrap_or(NONE)).map(move |slot| self.row(id, slot))
+    }
+
+    /// Some row.
+    pub(super) fn any_row(&self) -> Option<Row> {
+        self.rows_of(self.first.keys().next()?).next()
+    }
+
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// All rows in order.
+    pub(super) fn sorted(&self) -> Vec<Row> {
+        let mut rows: Vec<Row> = Vec::with_capacity(self.slots.len());
+        for (id, first) in &self.first {
+            rows.extend(self.chain(*first).map(|slot| self.row(*id, slot)));
+        }
+        rows.sort_unstable();
+        rows
+    }
+
+    fn chain(&self, first: u32) -> impl Iterator<Item = &Slot> {
+        let slot = |at: u32| self.slots.get(usize::try_from(at).ok()?);
+        std::iter::successors(slot(first), move |s| slot(s.next))
+    }
+
+    fn row(&self, id: Id, slot: &Slot) -> Row {
+        let base = usize::try_from(slot.base).ok().and_then(|n| self.bases.get(n));
+        Row { id, place: self.place(&slot.place), base: base.map(|b| self.place(b)) }
+    }
+
+    fn place(&self, p: &Packed) -> Place {
+        let pack = usize::try_from(p.pack).ok().and_then(|n| self.packs.get(n)).copied().unwrap_or_default();
+        Place { pack, offset: p.offset, stored: p.stored, within: p.within, len: p.len, codec: p.codec }
+    }
+
+    fn pack(&mut self, p: &Place) -> Packed {
+        let pack = *self.pack_numbers.entry(p.pack).or_insert_with(|| {
+            self.packs.push(p.pack);
+            // Fewer packs than twice the slots, and 2^31 slots do not fit into memory.
+            u32::try_from(self.packs.len() - 1).unwrap_or(NONE)
+        });
+        Packed { pack, offset: p.offset, stored: p.stored, within: p.within, len: p.len, codec: p.codec }
+    }
+}

@@ -1,0 +1,310 @@
+//! Reads a segment file: lookups by one small read, streaming in order, and a full check.
+//!
+//! Opening reads the footer and the small tables only. Pages of the fan-out and pieces of the filter are read when they are first asked for,
+//! checked, and kept; buckets are read and checked every time. All methods take `&self` and may be called from many threads.
+
+use super::Error;
+use crate::format::pack::PackKind;
+use crate::format::segment::fanout::{self, FanoutPage};
+use crate::format::segment::footer::{FOOTER_BYTES, Footer, Layout};
+use crate::format::segment::tables::{self, PackEntry, PackTable};
+use crate::format::segment::{self, PackName, Row, SegmentName, bucket, filter};
+use crate::model::id::Id;
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+const BLOCK: usize = 64;
+const STACK_BUCKET: usize = 8192;
+const READ_AHEAD: u64 = 256 * 1024;
+
+/// An open segment.
+#[derive(Debug)]
+pub struct SegmentReader {
+    name: SegmentName,
+    path: PathBuf,
+    file: File,
+    footer: Footer,
+    layout: Layout,
+    packs: PackTable,
+    replaces: Vec<SegmentName>,
+    fanout: Vec<OnceLock<FanoutPage>>,
+    filter: Vec<OnceLock<Box<[u8]>>>,
+}
+
+impl SegmentReader {
+    /// Opens a segment file and checks head, footer and the small tables.
+    pub fn open(name: SegmentName, kind: PackKind, path: &Path) -> Result<Self, Error> {
+        let io = |source| Error::Io { path: path.to_owned(), source };
+        let damaged = |why| Error::Segment { path: path.to_owned(), source: why };
+        let file = File::open(path).map_err(io)?;
+        let file_bytes = file.metadata().map_err(io)?.len();
+        let at = file_bytes.checked_sub(FOOTER_BYTES).ok_or(damaged(segment::Error::Damaged("cut short")))?;
+        let mut tail = [0; 64];
+        read_exact(&file, path, &mut tail, at)?;
+        let footer = Footer::decode(&tail).map_err(damaged)?;
+        let layout = footer.layout_in(file_bytes).map_err(damaged)?;
+        let mut head = [0; 16];
+        read_exact(&file, path, &mut head, 0)?;
+        if segment::decode_head(&head).map_err(damaged)? != footer.kind || footer.kind != kind {
+            return Err(damaged(segment::Error::Damaged("it is of another kind")));
+        }
+        let tables = read_range(&file, path, &(layout.packs.start..layout.replaces.end))?;
+        let split = usize::try_from(layout.packs.end - layout.packs.start).unwrap_or(usize::MAX);
+        let (packs, replaces) = tables.split_at_checked(split).ok_or(damaged(segment::Error::Damaged("cut short")))?;
+        let packs = PackTable::decode(packs).map_err(damaged)?;
+        let replaces = tables::decode_replaces(replaces).map_err(damaged)?;
+        let cells = |n: u64| usize::try_from(n).unwrap_or(0);
+        let fanout = std::iter::repeat_with(OnceLock::new).take(cells(fanout::page_count(footer.bits))).collect();
+        let pieces = footer.filter_blocks.div_ceil(filter::PIECE_BLOCKS);
+        let filter = std::iter::repeat_with(OnceLock::new).take(cells(pieces)).collect();
+        Ok(Self { name, path: path.to_owned(), file, footer, layout, packs, replaces, fanout, filter })
+    }
+
+    /// The segment's name.
+    pub const fn name(&self) -> &SegmentName {
+        &self.name
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the rows are about.
+    pub const fn kind(&self) -> PackKind {
+        self.footer.kind
+    }
+
+    /// How many rows there are.
+    pub const fn rows(&self) -> u64 {
+        self.footer.rows
+    }
+
+    /// The length of the file.
+    pub const fn file_bytes(&self) -> u64 {
+        self.layout.file_bytes
+    }
+
+    /// The packs that the rows speak of, in order of their names.
+    pub fn packs(&self) -> &[PackEntry] {
+        self.packs.entries()
+    }
+
+    /// The length of a pack, if it is in the table.
+    pub fn pack_bytes(&self, name: &PackName) -> Option<u64> {
+        Some(self.packs.get(self.packs.number(name)?)?.size_bytes)
+    }
+
+    /// The segments that this one replaces.
+    pub fn replaces(&self) -> &[SegmentName] {
+        &self.replaces
+    }
+
+    /// Whether the id may be in the segment; never false for one that is.
+    pub fn may_contain(&self, id: &Id) -> Result<bool, Error> {
+        let block = filter::block_of(id, self.footer.filter_blocks);
+        let piece = self.filter_piece(block / filter::PIECE_BLOCKS)?;
+        let at = usize::try_from(block % filter::PIECE_BLOCKS).unwrap_or(0) * BLOCK;
+        let block = piece.get(at..at + BLOCK).ok_or_else(|| self.damaged("filter piece of a wrong length"))?;
+        Ok(filter::may_contain(block, id))
+    }
+
+    /// The first copy of an object, a whole one if there is any here.
+    pub fn lookup(&self, id: &Id) -> Result<Option<Row>, Error> {
+        let mut found = None;
+        self.visit(id, |row| {
+            found = Some(row);
+            false
+        })?;
+        Ok(found)
+    }
+
+    /// Appends every copy of an object, whole ones first.
+    pub fn lookup_all(&self, id: &Id, out: &mut Vec<Row>) -> Result<(), Error> {
+        self.visit(id, |row| {
+            out.push(row);
+            true
+        })
+    }
+
+    /// All rows in order.
+    pub fn iter(self: &Arc<Self>) -> SegmentIter {
+        SegmentIter { reader: Arc::clone(self), bucket: 0, ahead: Vec::new(), at: 0, rows: Vec::new().into_iter() }
+    }
+
+    /// Reads the whole file: its name, and that fan-out, filter, order and counts agree with the rows.
+    pub fn verify(self: &Arc<Self>) -> Result<(), Error> {
+        if self.hash_file()? != self.name {
+            return Err(self.damaged("it does not hash to its name"));
+        }
+        let mut next = self.layout.buckets.start;
+        for page in 0..fanout::page_count(self.footer.bits) {
+            let span = self.fanout_page(page)?.span();
+            if span.start != next {
+                return Err(self.damaged("fan-out has gaps"));
+            }
+            next = span.end;
+        }
+        let mut rows = 0u64;
+        for row in self.iter() {
+            if !self.may_contain(&row?.id)? {
+                return Err(self.damaged("filter lacks a row"));
+            }
+            rows += 1;
+        }
+        if next != self.layout.buckets.end || rows != self.footer.rows {
+            return Err(self.damaged("counts do not match the rows"));
+        }
+        Ok(())
+    }
+
+    fn hash_file(&self) -> Result<SegmentName, Error> {
+        let mut hasher = Sha256::new();
+        let mut at = 0;
+        while at < self.layout.file_bytes {
+            let end = (at + READ_AHEAD).min(self.layout.file_bytes);
+            hasher.update(read_range(&self.file, &self.path, &(at..end))?);
+            at = end;
+        }
+        Ok(hasher.finalize().into())
+    }
+
+    fn visit(&self, id: &Id, found: impl FnMut(Row) -> bool) -> Result<(), Error> {
+        if !self.may_contain(id)? {
+            return Ok(());
+        }
+        let bits = self.footer.bits;
+        let range = self.bucket_range(fanout::bucket_of(id, bits))?;
+        let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let mut stack = [0; STACK_BUCKET];
+        let heap;
+        let bytes = if let Some(buffer) = stack.get_mut(..len) {
+            read_exact(&self.file, &self.path, buffer, range.start)?;
+            &*buffer
+        } else {
+            heap = read_range(&self.file, &self.path, &range)?;
+            &heap
+        };
+        bucket::find(bits, id, bytes, &self.packs, found).map_err(|e| self.wrap(e))
+    }
+
+    fn bucket_range(&self, bucket: u64) -> Result<Range<u64>, Error> {
+        let page = self.fanout_page(bucket / fanout::PAGE_BUCKETS)?;
+        page.bucket(bucket % fanout::PAGE_BUCKETS).ok_or_else(|| self.damaged("bucket is not in the fan-out"))
+    }
+
+    fn fanout_page(&self, page: u64) -> Result<&FanoutPage, Error> {
+        self.load(&self.fanout, page, || {
+            let (start, len) = fanout::page_range(self.footer.bits, page);
+            let start = self.layout.fanout.start + start;
+            let bytes = read_range(&self.file, &self.path, &(start..start + len))?;
+            FanoutPage::decode(self.footer.bits, page, self.layout.buckets.end, &bytes).map_err(|e| self.wrap(e))
+        })
+    }
+
+    fn filter_piece(&self, piece: u64) -> Result<&[u8], Error> {
+        let loaded = self.load(&self.filter, piece, || {
+            let (start, len) = filter::piece_range(self.footer.filter_blocks, piece)
+                .ok_or_else(|| self.damaged("filter is too short"))?;
+            let start = self.layout.filter.start + start;
+            let mut bytes = read_range(&self.file, &self.path, &(start..start + len))?;
+            let len = filter::decode_piece(piece, &bytes).map_err(|e| self.wrap(e))?.len();
+            bytes.truncate(len);
+            Ok(bytes.into_boxed_slice())
+        })?;
+        Ok(loaded)
+    }
+
+    fn load<'a, T>(
+        &self,
+        cells: &'a [OnceLock<T>],
+        n: u64,
+        read: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<&'a T, Error> {
+        let cell = usize::try_from(n).ok().and_then(|n| cells.get(n));
+        let cell = cell.ok_or_else(|| self.damaged("piece is outside its section"))?;
+        if let Some(value) = cell.get() {
+            return Ok(value);
+        }
+        let value = read()?;
+        Ok(cell.get_or_init(|| value))
+    }
+
+    fn wrap(&self, source: segment::Error) -> Error {
+        Error::Segment { path: self.path.clone(), source }
+    }
+
+    fn damaged(&self, why: &'static str) -> Error {
+        self.wrap(segment::Error::Damaged(why))
+    }
+}
+
+/// All rows of a segment in order; holds about 256 KiB of it. Ends after the first error.
+#[derive(Debug)]
+pub struct SegmentIter {
+    reader: Arc<SegmentReader>,
+    bucket: u64,
+    ahead: Vec<u8>,
+    at: u64,
+    rows: std::vec::IntoIter<Row>,
+}
+
+impl SegmentIter {
+    fn fill(&mut self) -> Result<(), Error> {
+        let reader = &self.reader;
+        let range = reader.bucket_range(self.bucket)?;
+        if range.start < self.at || range.end > self.at + self.ahead.len() as u64 {
+            let end = range.end.max(range.start.saturating_add(READ_AHEAD).min(reader.layout.buckets.end));
+            self.ahead = read_range(&reader.file, &reader.path, &(range.start..end))?;
+            self.at = range.start;
+        }
+        let inside = |n: u64| usize::try_from(n - self.at).unwrap_or(usize::MAX);
+        let bytes = self.ahead.get(inside(range.start)..inside(range.end)).unwrap_or_default();
+        let rows = bucket::decode(reader.footer.bits, self.bucket, bytes, &reader.packs);
+        self.rows = rows.map_err(|e| reader.wrap(e))?.into_iter();
+        self.bucket += 1;
+        Ok(())
+    }
+}
+
+impl Iterator for SegmentIter {
+    type Item = Result<Row, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(row) = self.rows.next() {
+                return Some(Ok(row));
+            }
+            let end = 1 << self.reader.footer.bits;
+            if self.bucket >= end {
+                return None;
+            }
+            if let Err(e) = self.fill() {
+                self.bucket = end;
+                return Some(Err(e));
+            }
+        }
+    }
+}
+
+/// Reads a range whose length was checked against the length of the file.
+fn read_range(file: &File, path: &Path, range: &Range<u64>) -> Result<Vec<u8>, Error> {
+    let len = usize::try_from(range.end - range.start)
+        .map_err(|_| Error::Segment { path: path.to_owned(), source: segment::Error::Damaged("too long") })?;
+    let mut bytes = vec![0; len];
+    read_exact(file, path, &mut bytes, range.start)?;
+    Ok(bytes)
+}
+
+fn read_exact(file: &File, path: &Path, buffer: &mut [u8], at: u64) -> Result<(), Error> {
+    file.read_exact_at(buffer, at).map_err(|source| match source.kind() {
+        std::io::ErrorKind::UnexpectedEof => {
+            Error::Segment { path: path.to_owned(), source: segment::Error::Damaged("cut short") }
+        }
+        _ => Error::Io { path: path.to_owned(), source },
+    })
+}

@@ -1,0 +1,227 @@
+//! Writes a segment file from sorted rows, and merges segments into one, as a stream.
+//!
+//! Out: a temporary file with its SHA-256, which the caller makes durable and gives its name. Memory: the filter (10 bits a row), the fan-out
+//! (4 bytes per 32 to 64 rows) and the pack table; a merge adds 256 KiB for each input.
+
+use super::Error;
+use super::segment_reader::{SegmentIter, SegmentReader};
+use crate::format::pack::PackKind;
+use crate::format::segment::bucket::BucketEncoder;
+use crate::format::segment::filter::FilterBuilder;
+use crate::format::segment::footer::Footer;
+use crate::format::segment::tables::{self, PackEntry, PackTable};
+use crate::format::segment::{self, HEAD_BYTES, PackName, Row, SegmentName, fanout};
+use sha2::{Digest, Sha256};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::NamedTempFile;
+
+const BUFFER: usize = 256 * 1024;
+
+/// A segment that was written and is not yet durable.
+#[derive(Debug)]
+pub struct WrittenSegment {
+    /// SHA-256 of the file.
+    pub name: SegmentName,
+    /// What the rows are about.
+    pub kind: PackKind,
+    /// The length of the file.
+    pub file_bytes: u64,
+    /// Rows.
+    pub rows: u64,
+    /// The file; removed when dropped.
+    pub file: NamedTempFile,
+}
+
+/// Writes one segment.
+#[derive(Debug)]
+pub struct SegmentWriter {
+    out: HashingFile,
+    kind: PackKind,
+    bits: u8,
+    packs: PackTable,
+    filter: FilterBuilder,
+    bucket: BucketEncoder,
+    lengths: Vec<u32>,
+    last: Option<Row>,
+    rows: u64,
+}
+
+impl SegmentWriter {
+    /// Begins a segment of at most `rows_at_most` rows, which speak of `packs` only, in a temporary file in `dir`.
+    pub fn create(dir: &Path, kind: PackKind, packs: PackTable, rows_at_most: u64) -> Result<Self, Error> {
+        let mut out = HashingFile::create(dir)?;
+        out.write(&segment::encode_head(kind))?;
+        Ok(Self {
+            bits: fanout::bits_for(rows_at_most),
+            filter: FilterBuilder::new(rows_at_most).map_err(|source| out.wrap(source))?,
+            out,
+            kind,
+            packs,
+            bucket: BucketEncoder::default(),
+            lengths: Vec::new(),
+            last: None,
+            rows: 0,
+        })
+    }
+
+    /// Appends a row, which must be greater than the one before; an equal one is left out.
+    pub fn push(&mut self, row: &Row) -> Result<(), Error> {
+        if let Some(last) = &self.last {
+            match last.cmp(row) {
+                std::cmp::Ordering::Less => {}
+                std::cmp::Ordering::Equal => return Ok(()),
+                std::cmp::Ordering::Greater => return Err(self.out.wrap(segment::Error::Rows("not sorted"))),
+            }
+        }
+        let bucket = fanout::bucket_of(&row.id, self.bits);
+        self.finish_buckets(bucket)?;
+        self.bucket.push(self.bits, row, &self.packs).map_err(|source| self.out.wrap(source))?;
+        self.filter.insert(&row.id);
+        self.last = Some(*row);
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Ends the segment, which replaces `replaces`.
+    pub fn finish(mut self, replaces: &[SegmentName]) -> Result<WrittenSegment, Error> {
+        self.finish_buckets(1 << self.bits)?;
+        let bucket_bytes = self.out.written - HEAD_BYTES;
+        self.out.write(&fanout::encode(&self.lengths))?;
+        for (piece, sum) in self.filter.pieces() {
+            self.out.write(piece)?;
+            self.out.write(&sum)?;
+        }
+        self.out.write(&self.packs.encode())?;
+        self.out.write(&tables::encode_replaces(replaces))?;
+        let footer = Footer {
+            kind: self.kind,
+            bits: self.bits,
+            rows: self.rows,
+            bucket_bytes,
+            filter_blocks: self.filter.blocks(),
+            packs: self.packs.entries().len() as u64,
+            replaces: replaces.len() as u64,
+        };
+        self.out.write(&footer.encode())?;
+        self.out.finish(self.kind, self.rows)
+    }
+
+    /// Ends every bucket before `next`.
+    fn finish_buckets(&mut self, next: u64) -> Result<(), Error> {
+        while (self.lengths.len() as u64) < next {
+            let number = self.lengths.len() as u64;
+            let mut len = 0;
+            if let Some(bytes) = self.bucket.finish(number).map_err(|source| self.out.wrap(source))? {
+                self.out.write(bytes)?;
+                len = u32::try_from(bytes.len()).unwrap_or(0);
+            }
+            self.bucket.clear();
+            self.lengths.push(len);
+        }
+        Ok(())
+    }
+}
+
+/// Writes sorted rows as a segment; `packs` must hold every pack that they speak of, and may hold more.
+pub fn write_segment(
+    dir: &Path,
+    kind: PackKind,
+    rows: &[Row],
+    packs: &[PackEntry],
+    replaces: &[SegmentName],
+) -> Result<WrittenSegment, Error> {
+    let mut named: Vec<PackName> =
+        rows.iter().flat_map(|r| [Some(r.place.pack), r.base.map(|b| b.pack)]).flatten().collect();
+    named.sort_unstable();
+    named.dedup();
+    let used = packs.iter().filter(|p| named.binary_search(&p.name).is_ok()).copied().collect();
+    let packs = PackTable::new(used).map_err(|source| Error::Segment { path: dir.to_owned(), source })?;
+    let mut writer = SegmentWriter::create(dir, kind, packs, rows.len() as u64)?;
+    for row in rows {
+        writer.push(row)?;
+    }
+    writer.finish(replaces)
+}
+
+/// Merges segments of one kind into one that replaces them, without the rows that need a pack which `keep` refuses.
+pub fn merge(
+    dir: &Path,
+    kind: PackKind,
+    inputs: &[Arc<SegmentReader>],
+    keep: impl Fn(&PackName) -> bool,
+) -> Result<WrittenSegment, Error> {
+    let packs = inputs.iter().flat_map(|r| r.packs()).filter(|p| keep(&p.name)).copied().collect();
+    let packs = PackTable::new(packs).map_err(|source| Error::Segment { path: dir.to_owned(), source })?;
+    let everything = inputs.iter().all(|r| r.packs().iter().all(|p| packs.number(&p.name).is_some()));
+    let mut writer = SegmentWriter::create(dir, kind, packs, inputs.iter().map(|r| r.rows()).sum())?;
+    let mut iters: Vec<SegmentIter> = inputs.iter().map(SegmentReader::iter).collect();
+    let mut heap = BinaryHeap::with_capacity(iters.len());
+    for (n, iter) in iters.iter_mut().enumerate() {
+        heap.extend(iter.next().transpose()?.map(|row| Reverse((row, n))));
+    }
+    while let Some(mut top) = heap.peek_mut() {
+        let Reverse((row, n)) = *top;
+        let kept = |pack: &PackName| everything || writer.packs.number(pack).is_some();
+        if kept(&row.place.pack) && row.base.is_none_or(|b| kept(&b.pack)) {
+            writer.push(&row)?;
+        }
+        match iters.get_mut(n).and_then(Iterator::next).transpose()? {
+            Some(next) => top.0.0 = next,
+            None => {
+                std::collections::binary_heap::PeekMut::pop(top);
+            }
+        }
+    }
+    let names: Vec<SegmentName> = inputs.iter().map(|r| *r.name()).collect();
+    writer.finish(&names)
+}
+
+/// A temporary file that is hashed while it is written.
+#[derive(Debug)]
+struct HashingFile {
+    file: NamedTempFile,
+    buffer: Vec<u8>,
+    hasher: Sha256,
+    written: u64,
+}
+
+impl HashingFile {
+    fn create(dir: &Path) -> Result<Self, Error> {
+        let file = tempfile::Builder::new()
+            .prefix("segment-")
+            .tempfile_in(dir)
+            .map_err(|source| Error::Io { path: dir.to_owned(), source })?;
+        Ok(Self { file, buffer: Vec::with_capacity(BUFFER), hasher: Sha256::new(), written: 0 })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.buffer.len() + bytes.len() > BUFFER {
+            self.flush()?;
+        }
+        self.buffer.extend_from_slice(bytes);
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.hasher.update(&self.buffer);
+        let written = self.file.as_file_mut().write_all(&self.buffer);
+        written.map_err(|source| Error::Io { path: self.file.path().to_owned(), source })?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn finish(mut self, kind: PackKind, rows: u64) -> Result<WrittenSegment, Error> {
+        self.flush()?;
+        let name = self.hasher.finalize().into();
+        Ok(WrittenSegment { name, kind, file_bytes: self.written, rows, file: self.file })
+    }
+
+    fn wrap(&self, source: segment::Error) -> Error {
+        Error::Segment { path: self.file.path().to_owned(), source }
+    }
+}

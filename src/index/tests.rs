@@ -1,0 +1,272 @@
+//! Segments and the index against plain maps; damage is an error or a miss; merging.
+
+use super::segment_reader::SegmentReader;
+use super::segment_writer::{WrittenSegment, merge, write_segment};
+use super::{Error, Index, MERGE_AT, merge_plan};
+use crate::format::pack::PackKind;
+use crate::format::segment::tables::PackEntry;
+use crate::format::segment::{Place, Row};
+use crate::model::id::Id;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+const KIND: PackKind = PackKind::Data;
+
+fn id(n: u64) -> Id {
+    Id(*blake3::hash(&n.to_le_bytes()).as_bytes())
+}
+
+fn pack(n: u64) -> [u8; 32] {
+    *blake3::hash(&[b"pack".as_slice(), &n.to_le_bytes()].concat()).as_bytes()
+}
+
+/// A row that follows from its numbers: object, copy.
+fn row(n: u64, copy: u64) -> Row {
+    let place = |n: u64, copy: u64| Place {
+        pack: pack(n % 7 + copy * 7),
+        offset: u32::try_from(n * 1000).unwrap_or(u32::MAX),
+        stored: 700 + u32::try_from(n % 300).unwrap(),
+        within: u32::try_from(n % 3).unwrap() * 4096,
+        len: 65536,
+        codec: u8::try_from(n % 3).unwrap(),
+    };
+    Row { id: id(n), place: place(n, copy), base: n.is_multiple_of(5).then(|| place(n / 5, copy)) }
+}
+
+fn all_packs() -> Vec<PackEntry> {
+    (0..70).map(|n| PackEntry { name: pack(n), size_bytes: n * 1000 }).collect()
+}
+
+fn segment(dir: &Path, rows: &BTreeSet<Row>) -> WrittenSegment {
+    let rows: Vec<Row> = rows.iter().copied().collect();
+    write_segment(dir, KIND, &rows, &all_packs(), &[]).unwrap()
+}
+
+fn open(written: &WrittenSegment) -> Arc<SegmentReader> {
+    Arc::new(SegmentReader::open(written.name, written.kind, written.file.path()).unwrap())
+}
+
+fn rows_of(reader: &Arc<SegmentReader>) -> Vec<Row> {
+    reader.iter().collect::<Result<_, _>>().unwrap()
+}
+
+fn numbers() -> impl Strategy<Value = BTreeSet<(u64, u64)>> {
+    proptest::collection::btree_set((0..2000u64, 0..3u64), 0..600)
+}
+
+fn rows_from(numbers: &BTreeSet<(u64, u64)>) -> BTreeSet<Row> {
+    numbers.iter().map(|(n, copy)| row(*n, *copy)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn segment_is_the_set_of_its_rows(numbers in numbers()) {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = rows_from(&numbers);
+        let written = segment(dir.path(), &rows);
+        let reader = open(&written);
+        prop_assert_eq!(reader.rows(), rows.len() as u64);
+        reader.verify().unwrap();
+        prop_assert_eq!(rows_of(&reader), rows.iter().copied().collect::<Vec<_>>());
+        for n in 0..2000 {
+            let expected: Vec<Row> = rows.iter().filter(|r| r.id == id(n)).copied().collect();
+            let mut found = Vec::new();
+            reader.lookup_all(&id(n), &mut found).unwrap();
+            prop_assert_eq!(reader.lookup(&id(n)).unwrap(), expected.first().copied());
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn merge_is_union(inputs in proptest::collection::vec(numbers(), 1..6)) {
+        let dir = tempfile::tempdir().unwrap();
+        let sets: Vec<BTreeSet<Row>> = inputs.iter().map(rows_from).collect();
+        let written: Vec<_> = sets.iter().map(|s| segment(dir.path(), s)).collect();
+        let readers: Vec<_> = written.iter().map(open).collect();
+        let merged = open(&merge(dir.path(), KIND, &readers, |_| true).unwrap());
+        merged.verify().unwrap();
+        let union: BTreeSet<Row> = sets.iter().flatten().copied().collect();
+        prop_assert_eq!(rows_of(&merged), union.iter().copied().collect::<Vec<_>>());
+        prop_assert_eq!(merged.replaces(), written.iter().map(|w| w.name).collect::<Vec<_>>());
+        let gone = pack(3);
+        let without = open(&merge(dir.path(), KIND, &readers, |p| *p != gone).unwrap());
+        let left: Vec<Row> = union.into_iter().filter(|r| r.place.pack != gone && r.base.is_none_or(|b| b.pack != gone)).collect();
+        prop_assert_eq!(rows_of(&without), left);
+    }
+
+    #[test]
+    fn index_is_the_union_of_memory_and_segments(steps in proptest::collection::vec((0..12u8, 0..60u64, 0..3u64), 0..200)) {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Index::default();
+        let mut model: BTreeSet<Row> = BTreeSet::new();
+        let mut kept = Vec::new();
+        for (step, n, copy) in steps {
+            match step {
+                0 => {
+                    let rows = index.take_pending(KIND);
+                    let written = write_segment(dir.path(), KIND, &rows, &all_packs(), &[]).unwrap();
+                    index.add_segment(written.name, KIND, written.file.path()).unwrap();
+                    prop_assert_eq!(index.pending(KIND), 0);
+                    kept.push(written);
+                }
+                1 => {
+                    let merged = merge(dir.path(), KIND, &index.segments(KIND), |_| true).unwrap();
+                    index.add_segment(merged.name, KIND, merged.file.path()).unwrap();
+                    prop_assert_eq!(index.segments(KIND).len(), 1);
+                    kept.push(merged);
+                }
+                2 => drop(index.take_pending(KIND)),
+                _ => {
+                    let row = row(n, copy);
+                    index.insert(KIND, &row);
+                    model.insert(row);
+                }
+            }
+            let expected: Vec<Row> = model.iter().filter(|r| r.id == id(n)).copied().collect();
+            prop_assert_eq!(index.lookup(KIND, &id(n)).unwrap().is_some(), !expected.is_empty());
+            prop_assert_eq!(index.lookup_all(KIND, &id(n)).unwrap(), expected);
+            prop_assert_eq!(index.lookup(PackKind::Tree, &id(n)).unwrap(), None);
+        }
+    }
+}
+
+#[test]
+fn damage_of_any_byte_is_an_error_or_a_miss() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows: BTreeSet<Row> = (0..150).map(|n| row(n, 0)).collect();
+    let written = segment(dir.path(), &rows);
+    let good = std::fs::read(written.file.path()).unwrap();
+    let path = dir.path().join("damaged");
+    let verify = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let reader = Arc::new(SegmentReader::open(written.name, KIND, &path)?);
+        for r in &rows {
+            if let Ok(Some(found)) = reader.lookup(&r.id) {
+                assert_eq!(found, *r, "a wrong place");
+            }
+        }
+        assert!(reader.iter().filter_map(Result::ok).all(|r| rows.contains(&r)));
+        reader.verify()
+    };
+    verify(&good).unwrap();
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (at % 8);
+        assert!(verify(&bad).is_err(), "byte {at}");
+    }
+    for len in (0..good.len()).step_by(7) {
+        assert!(matches!(verify(&good[..len]), Err(Error::Segment { .. })), "cut to {len}");
+    }
+    assert!(verify(&[&good, good.as_slice()].concat()).is_err());
+    assert!(SegmentReader::open(written.name, PackKind::Tree, written.file.path()).is_err());
+}
+
+#[test]
+fn rows_out_of_order_or_without_pack_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rows = vec![row(1, 0), row(2, 0), row(3, 0)];
+    rows.sort_unstable_by(|a, b| b.cmp(a));
+    assert!(write_segment(dir.path(), KIND, &rows, &all_packs(), &[]).is_err());
+    assert!(write_segment(dir.path(), KIND, &rows[..1], &[], &[]).is_err());
+}
+
+#[test]
+fn a_whole_copy_comes_first() {
+    let index = Index::default();
+    let delta = row(5, 0);
+    let whole = Row { base: None, place: Place { pack: pack(60), ..delta.place }, ..delta };
+    assert!(index.insert(KIND, &delta));
+    assert!(!index.insert(KIND, &whole));
+    assert!(!index.insert(KIND, &whole));
+    assert_eq!(index.pending(KIND), 2);
+    assert_eq!(index.lookup(KIND, &delta.id).unwrap(), Some(whole));
+    assert_eq!(index.lookup_all(KIND, &delta.id).unwrap(), vec![whole, delta]);
+}
+
+#[test]
+fn replaced_segments_are_not_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = segment(dir.path(), &(0..10).map(|n| row(n, 0)).collect());
+    let new = merge(dir.path(), KIND, &[open(&old)], |p| *p != pack(1)).unwrap();
+    let paths: Vec<_> = [&new, &old].map(|w| (w.name, KIND, w.file.path().to_owned())).into();
+    let index = Index::open(&paths).unwrap();
+    assert_eq!(index.segments(KIND).len(), 1);
+    assert_eq!(index.lookup(KIND, &id(1)).unwrap(), None);
+    assert_eq!(index.pack_bytes(KIND, &pack(2)), Some(2000));
+}
+
+#[test]
+fn full_tiers_are_merged_together() {
+    assert_eq!(merge_plan(&[10; MERGE_AT - 1]), Vec::<usize>::new());
+    assert_eq!(merge_plan(&[10; MERGE_AT]).len(), MERGE_AT);
+    // Seven of the next tier stay alone while the merged one is still small, and come along when it is not.
+    let small = [[10; 8].as_slice(), &[5000; 7]].concat();
+    assert_eq!(merge_plan(&small).len(), 8);
+    let large = [[4000; 8].as_slice(), &[5000; 7]].concat();
+    assert_eq!(merge_plan(&large).len(), 15);
+}
+
+/// Not run as a rule: `cargo test --release --lib index -- --ignored --nocapture` prints the numbers.
+#[test]
+#[ignore = "a measurement of 20 million rows"]
+fn twenty_million_rows() {
+    use super::segment_writer::SegmentWriter;
+    use crate::format::segment::tables::PackTable;
+    let rows: u64 = std::env::var("ROWS").ok().and_then(|r| r.parse().ok()).unwrap_or(20_000_000);
+    let dir = tempfile::tempdir().unwrap();
+    let say = |what: &str, n: u64, from: std::time::Instant| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let rss: Vec<&str> = status.lines().filter(|l| l.starts_with("VmHWM") || l.starts_with("VmRSS")).collect();
+        let ns = from.elapsed().as_secs_f64() * 1e9 / n as f64;
+        std::io::Write::write_all(&mut std::io::stderr(), format!("{what}: {ns:.0} ns each, {rss:?}\n").as_bytes())
+            .unwrap();
+    };
+    // Ids in order without sorting: top bytes from a counter, the rest from a hash.
+    let made = |n: u64, salt: u64| {
+        let mut r = row(n % 1_000_000, 0);
+        r.id = id(n ^ salt << 40);
+        let top = (u128::from(n) << 64) / u128::from(rows);
+        r.id.0[..8].copy_from_slice(&u64::try_from(top).unwrap().to_be_bytes());
+        r.place.pack = pack(n % 40_000);
+        r.base = r.base.map(|b| Place { pack: pack(n % 40_000), ..b });
+        r
+    };
+    let packs = || PackTable::new((0..40_000).map(|n| PackEntry { name: pack(n), size_bytes: n }).collect()).unwrap();
+    let start = std::time::Instant::now();
+    let halves: Vec<_> = [0, 1]
+        .map(|half| {
+            let mut w = SegmentWriter::create(dir.path(), KIND, packs(), rows / 2).unwrap();
+            (0..rows).filter(|n| n % 2 == half).for_each(|n| w.push(&made(n, 0)).unwrap());
+            w.finish(&[]).unwrap()
+        })
+        .into();
+    say("write", rows, start);
+    let start = std::time::Instant::now();
+    let merged = merge(dir.path(), KIND, &halves.iter().map(open).collect::<Vec<_>>(), |_| true).unwrap();
+    say(&format!("merge to {} bytes", merged.file_bytes), rows, start);
+    let index = Index::open(&[(merged.name, KIND, merged.file.path().to_owned())]).unwrap();
+    let step = 7_919;
+    for round in ["cold", "warm"] {
+        let ids: Vec<Id> = (0..1_000_000u64).map(|n| made(n * step % rows, 0).id).collect();
+        let start = std::time::Instant::now();
+        assert!(ids.iter().all(|id| index.lookup(KIND, id).unwrap().is_some()));
+        say(&format!("{round} present"), 1_000_000, start);
+        let ids: Vec<Id> = (0..1_000_000u64).map(|n| made(n * step % rows, 1).id).collect();
+        let start = std::time::Instant::now();
+        assert!(ids.iter().all(|id| index.lookup(KIND, id).unwrap().is_none()));
+        say(&format!("{round} absent"), 1_000_000, start);
+    }
+    let start = std::time::Instant::now();
+    let some: Vec<Row> = (0..500_000u64).map(|n| made(n, 2)).collect();
+    say("make", 500_000, start);
+    let start = std::time::Instant::now();
+    assert!(some.iter().all(|r| index.insert(KIND, r)));
+    say("insert", 500_000, start);
+    let start = std::time::Instant::now();
+    index.segments(KIND)[0].verify().unwrap();
+    say("verify", rows, start);
+}
