@@ -1,0 +1,64 @@
+# What the machine itself can do with the same data: the floor below which no tool can go.
+# In: a directory or image. Out: named commands, measured by run.py like any tool's: parallel cold reading (coldread.rs),
+# a cold `find` with times, a cold `cp -a`, `tar` to a pipe, and zstd on both cores from memory.
+
+import os
+import subprocess
+
+from tools import Command
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class Limits:
+    """Commands by operation name; `prepare` and `after` keep scratch files out of the timing."""
+
+    name = "machine"
+
+    def __init__(self, work, source):
+        self.work, self.source = work, source
+        self.reader = f"{work}/coldread"
+        self.tar = f"{work}/limit.tar"
+        self.copy = f"{work}/limit.copy"
+
+    def operations(self):
+        """name -> (command, cold)"""
+        listing = "find . -printf '%s %T@ %C@\\n' > /dev/null"
+        ops = {
+            "find": (self._shell(listing), True),
+            "find-warm": (self._shell(listing), False),
+            "read-1": (Command([self.reader, "1", self.source]), True),
+            "read-2": (Command([self.reader, "2", self.source]), True),
+            "read-4": (Command([self.reader, "4", self.source]), True),
+            "tar": (self._shell("tar -cf - . | cat > /dev/null"), True),
+            "cp": (Command(["cp", "-a", self.source, self.copy]), True),
+        }
+        for level in (1, 3):
+            ops[f"zstd-{level}"] = (Command(["zstd", "-q", "-c", "-T2", f"-{level}", self.tar]), False)
+        return ops
+
+    def build(self):
+        """Compiles coldread once."""
+        source = f"{HERE}/coldread.rs"
+        if not os.path.exists(self.reader) or os.path.getmtime(self.reader) < os.path.getmtime(source):
+            subprocess.run(["rustc", "-O", source, "-o", self.reader], check=True)
+
+    def prepare(self, op):
+        """zstd reads one archive that is already in memory, so that it is the limit of the two cores alone."""
+        if op.startswith("zstd"):
+            if not os.path.exists(self.tar):
+                subprocess.run(["tar", "-cf", self.tar, "-C", self.source, "."], check=True)
+            subprocess.run(["cat", self.tar], check=True, stdout=subprocess.DEVNULL)
+        elif op == "find-warm":
+            subprocess.run(["find", self.source, "-newermt", "2999-01-01"], check=True)
+
+    def after(self, op):
+        if op == "cp":
+            subprocess.run(["rm", "-rf", self.copy], check=True)
+
+    def close(self):
+        if os.path.exists(self.tar):
+            os.unlink(self.tar)
+
+    def _shell(self, script):
+        return Command(["bash", "-o", "pipefail", "-c", script], self.source)
