@@ -145,7 +145,9 @@ impl Frames {
             Err(e) => e,
         };
         for other in index.lookup_all(table, id)? {
-            if other.place != row.place && let Ok(plain) = self.at(index, kind, &other) {
+            if other.place != row.place
+                && let Ok(plain) = self.at(index, kind, &other)
+            {
                 return Ok(plain);
             }
         }
@@ -166,7 +168,14 @@ impl Frames {
         Ok(Plain { frame, range })
     }
 
-    fn frame(&self, index: &Index, kind: ObjectKind, id: &Id, place: &Place, base: Option<&Place>) -> Result<Arc<Vec<u8>>> {
+    fn frame(
+        &self,
+        index: &Index,
+        kind: ObjectKind,
+        id: &Id,
+        place: &Place,
+        base: Option<&Place>,
+    ) -> Result<Arc<Vec<u8>>> {
         let key = (place.pack, place.offset);
         if let Some(hit) = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(hit);
@@ -181,9 +190,7 @@ impl Frames {
             None => None,
             Some(base_id) => Some(self.base(index, kind, base_id, base)?),
         };
-        let plain = Arc::new(
-            decode_payload(&head, rest, base.as_deref()).map_err(|e| damaged(kind, id, place, &e))?,
-        );
+        let plain = Arc::new(decode_payload(&head, rest, base.as_deref()).map_err(|e| damaged(kind, id, place, &e))?);
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).put(key, Arc::clone(&plain));
         Ok(plain)
     }
@@ -216,11 +223,12 @@ pub fn decode_payload(head: &FrameHead, payload: &[u8], base: Option<&[u8]>) -> 
         return Ok(payload.to_vec());
     }
     let mut out = Vec::new();
-    DECOMPRESSOR.with_borrow_mut(|d| match base {
-        Some(base) => d.delta(base, payload, len, &mut out),
-        None => d.zstd(payload, len, &mut out),
-    })
-    .map_err(|e| e.to_string())?;
+    DECOMPRESSOR
+        .with_borrow_mut(|d| match base {
+            Some(base) => d.delta(base, payload, len, &mut out),
+            None => d.zstd(payload, len, &mut out),
+        })
+        .map_err(|e| e.to_string())?;
     Ok(out)
 }
 

@@ -17,7 +17,7 @@ use crate::error::{Failure, Kind, Result};
 use crate::format::marker::{Marker, VERSION};
 use crate::format::segment::{HEAD_BYTES, decode_head};
 use crate::index::Index;
-use crate::index::catalogue::{Catalogue, CommitRow};
+use crate::index::catalogue::{Catalogue, commits::CommitRow};
 use crate::model::commit::Commit;
 use crate::model::id::{Id, ObjectKind, parse_hex, to_hex};
 use crate::model::refname::RefName;
@@ -204,7 +204,8 @@ impl Repo {
                 let mut head = [0u8; HEAD_BYTES as usize];
                 head.copy_from_slice(&self.store.read_at(&key, 0, HEAD_BYTES as usize)?);
                 let path = self.store.path(&key);
-                let kind = decode_head(&head).map_err(|source| crate::index::Error::Segment { path: path.clone(), source })?;
+                let kind =
+                    decode_head(&head).map_err(|source| crate::index::Error::Segment { path: path.clone(), source })?;
                 segments.push((name, kind, path));
             }
         }
@@ -235,8 +236,11 @@ impl Repo {
             return Ok(self.path().to_path_buf());
         };
         let dir = cache.join("repositories").join(&self.marker.id);
-        std::fs::create_dir_all(&dir)
-            .map_err(|source| StoreError::Io { what: "create", key: dir.display().to_string(), source })?;
+        std::fs::create_dir_all(&dir).map_err(|source| StoreError::Io {
+            what: "create",
+            key: dir.display().to_string(),
+            source,
+        })?;
         Ok(dir)
     }
 

@@ -35,7 +35,9 @@ impl Volatile {
 impl Repo {
     /// The verified bytes of any object.
     pub fn object(&self, kind: ObjectKind, id: &Id) -> Result<Plain> {
-        if kind != ObjectKind::Chunk && let Some(plain) = self.volatile.get(id) {
+        if kind != ObjectKind::Chunk
+            && let Some(plain) = self.volatile.get(id)
+        {
             return Ok(plain);
         }
         self.frames.object(self.index()?, kind, id)
@@ -169,7 +171,11 @@ impl Repo {
     /// A chunk that must be `len` bytes long, as its extent says.
     pub fn chunk_of(&self, id: &Id, len: u64) -> Result<Plain> {
         let plain = self.chunk(id)?;
-        if plain.len() as u64 == len { Ok(plain) } else { Err(self.malformed(ObjectKind::Chunk, id, "its length differs")) }
+        if plain.len() as u64 == len {
+            Ok(plain)
+        } else {
+            Err(self.malformed(ObjectKind::Chunk, id, "its length differs"))
+        }
     }
 
     /// The table of hard links of a version.

@@ -76,9 +76,11 @@ impl PackWriter {
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
-        self.file
-            .write_all(bytes)
-            .map_err(|source| StoreError::Io { what: "write", key: layout::PACKS.to_owned(), source })?;
+        self.file.write_all(bytes).map_err(|source| StoreError::Io {
+            what: "write",
+            key: layout::PACKS.to_owned(),
+            source,
+        })?;
         self.len += bytes.len() as u64;
         Ok(())
     }
@@ -146,8 +148,8 @@ impl PackWriter {
 
 /// The index rows of one frame of a table.
 pub fn rows_of(frame: &TableFrame, pack: &PackName, base: Option<Place>, out: &mut Vec<Row>) -> Result<()> {
-    let offset = u32::try_from(frame.offset)
-        .map_err(|_| crate::format::Malformed::new("pack", "it is longer than 4 GiB"))?;
+    let offset =
+        u32::try_from(frame.offset).map_err(|_| crate::format::Malformed::new("pack", "it is longer than 4 GiB"))?;
     let mut within = 0u32;
     for (id, len) in &frame.objects {
         let place = Place { pack: *pack, offset, stored: frame.stored, within, len: *len, codec: frame.codec };

@@ -15,7 +15,7 @@ use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::PackKind;
 use crate::format::segment::tables::PackEntry;
 use crate::format::segment::{PackName, Place};
-use crate::index::catalogue::{LoosePack, SegmentRow};
+use crate::index::catalogue::segments::{LoosePack, SegmentRow};
 use crate::index::segment_writer::{WrittenSegment, merge, write_segment};
 use crate::model::id::{Id, ObjectKind};
 use crate::observe::Observer;

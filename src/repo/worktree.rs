@@ -116,8 +116,6 @@ fn read_state(path: &Path) -> Result<Option<WorktreeState>> {
             Ok(Some(serde_json::from_slice(&bytes).map_err(bad)?))
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => {
-            Err(StoreError::Io { what: "read", key: path.display().to_string(), source }.into())
-        }
+        Err(source) => Err(StoreError::Io { what: "read", key: path.display().to_string(), source }.into()),
     }
 }
