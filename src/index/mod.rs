@@ -198,12 +198,12 @@ impl Index {
     }
 }
 
-/// Whether the segment was made of the rows of `table`: it has as many, and has one of them at the same place. When in doubt, no.
+/// Whether the segment holds every row of `table`; ends at the first that is missing. When in doubt, no.
 fn holds(segment: &SegmentReader, table: &Pending) -> bool {
     let mut copies = Vec::new();
-    table.any_row().is_some_and(|row| {
-        let enough = usize::try_from(segment.rows()).is_ok_and(|rows| rows >= table.len());
-        enough && segment.lookup_all(&row.id, &mut copies).is_ok() && copies.contains(&row)
+    table.rows().all(|row| {
+        copies.clear();
+        segment.lookup_all(&row.id, &mut copies).is_ok() && copies.contains(&row)
     })
 }
 

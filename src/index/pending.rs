@@ -83,9 +83,9 @@ impl Pending {
         self.chain(self.first.get(&id).copied().unwrap_or(NONE)).map(move |slot| self.row(id, slot))
     }
 
-    /// Some row.
-    pub(super) fn any_row(&self) -> Option<Row> {
-        self.rows_of(self.first.keys().next()?).next()
+    /// All rows in no order.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        self.first.iter().flat_map(|(id, first)| self.chain(*first).map(|slot| self.row(*id, slot)))
     }
 
     /// How many rows there are.
@@ -96,9 +96,7 @@ impl Pending {
     /// All rows in order.
     pub(super) fn sorted(&self) -> Vec<Row> {
         let mut rows: Vec<Row> = Vec::with_capacity(self.slots.len());
-        for (id, first) in &self.first {
-            rows.extend(self.chain(*first).map(|slot| self.row(*id, slot)));
-        }
+        rows.extend(self.rows());
         rows.sort_unstable();
         rows
     }

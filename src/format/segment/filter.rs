@@ -41,7 +41,7 @@ pub fn piece_range(blocks: u64, piece: u64) -> Option<(u64, u64)> {
     let first = piece.checked_mul(PIECE_BLOCKS)?;
     let count = blocks.checked_sub(first)?.min(PIECE_BLOCKS);
     let step = PIECE_BLOCKS * BLOCK_BYTES + 8;
-    (count > 0).then_some((piece * step, count * BLOCK_BYTES + 8))
+    Some((piece.checked_mul(step)?, count * BLOCK_BYTES + 8)).filter(|_| count > 0)
 }
 
 /// The length of a filter section of `blocks` blocks.

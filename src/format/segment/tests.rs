@@ -34,6 +34,8 @@ fn row() -> impl Strategy<Value = Row> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn bucket_round_trip(bits in 0..=26u8, mut rows in proptest::collection::vec(row(), 1..40)) {
         let packs = packs();
