@@ -6,5 +6,6 @@ pub mod id;
 pub mod path;
 pub mod refname;
 pub mod revision;
+pub mod suggest;
 pub mod tree;
 pub mod when;

@@ -1,1 +1,99 @@
-fn main() {}
+//! `dvc`: the command line over the library.
+//!
+//! Arguments in, exit code out. Everything that touches the terminal, the environment or the home directory is in this crate.
+
+mod args;
+mod commands;
+mod dirs;
+mod failure;
+mod place;
+mod print;
+mod progress;
+mod session;
+mod settings;
+mod signals;
+
+use args::{Cli, Globals, Verb};
+use clap::Parser;
+use commands as c;
+use failure::{Failed, Outcome};
+use session::Session;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    failure::install_panic_hook();
+    std::panic::catch_unwind(run).unwrap_or(ExitCode::from(failure::BUG))
+}
+
+fn run() -> ExitCode {
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&argv) {
+        Ok(cli) => cli,
+        Err(e) => return failure::report_usage(&e, failure::wants_json(&argv)),
+    };
+    let signals = signals::install();
+    let globals = merged(&cli);
+    let json = globals.json;
+    match start(globals, signals.clone(), &cli) {
+        Ok(exit) => exit.into(),
+        Err(failed) => failure::report(&failed, json, &signals),
+    }
+}
+
+fn start(globals: Globals, signals: signals::Signals, cli: &Cli) -> Outcome {
+    let session = Session::new(globals, signals, cli.dry.dry_run)?;
+    dispatch(&session, &cli.verb)
+}
+
+/// The global options of all levels.
+fn merged(cli: &Cli) -> Globals {
+    let globals = cli.globals.clone().merge(behind(&cli.verb));
+    match &cli.verb {
+        Verb::Config(with) => with.own.action.iter().fold(globals, |g, action| g.merge(action.globals())),
+        _ => globals,
+    }
+}
+
+/// The global options behind the verb.
+fn behind(verb: &Verb) -> &Globals {
+    match verb {
+        Verb::Init(with) => &with.globals,
+        Verb::Commit(with) => &with.globals,
+        Verb::Status(with) => &with.globals,
+        Verb::Log(with) => &with.globals,
+        Verb::Show(with) => &with.globals,
+        Verb::Ls(with) => &with.globals,
+        Verb::Diff(with) => &with.globals,
+        Verb::Checkout(with) => &with.globals,
+        Verb::Branch(with) => &with.globals,
+        Verb::Tag(with) => &with.globals,
+        Verb::Fsck(with) => &with.globals,
+        Verb::Du(with) => &with.globals,
+        Verb::Undo(with) => &with.globals,
+        Verb::Config(with) => &with.globals,
+        Verb::Completions(with) => &with.globals,
+        Verb::Version(with) => &with.globals,
+    }
+}
+
+fn dispatch(session: &Session, verb: &Verb) -> Result<failure::Exit, Failed> {
+    match verb {
+        Verb::Init(with) => c::init::run(session, &with.own),
+        Verb::Commit(with) => c::commit::run(session, &with.own),
+        Verb::Status(with) => c::status::run(session, &with.own),
+        Verb::Log(with) => c::log::run(session, &with.own),
+        Verb::Show(with) => c::show::run(session, &with.own),
+        Verb::Ls(with) => c::ls::run(session, &with.own),
+        Verb::Diff(with) => c::diff::run(session, &with.own),
+        Verb::Checkout(with) => c::checkout::run(session, &with.own),
+        Verb::Branch(with) => c::branch::run(session, &with.own),
+        Verb::Tag(with) => c::tag::run(session, &with.own),
+        Verb::Fsck(with) => c::fsck::run(session, &with.own),
+        Verb::Du(with) => c::du::run(session, &with.own),
+        Verb::Undo(with) => c::undo::run(session, &with.own),
+        Verb::Config(with) => c::config::run(session, &with.own),
+        Verb::Completions(with) => c::completions::run(session, &with.own),
+        Verb::Version(with) => c::version::run(session, &with.own),
+    }
+}

@@ -1,0 +1,197 @@
+//! The command line: global options, accepted before and after the verb, and the verbs.
+//!
+//! A verb's own options stand in its file below `commands/`. Global options are declared at every level and merged here,
+//! so that `-c` adds up wherever it stands and `-n` can mean a count in `log`.
+
+use crate::commands;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// The whole command line.
+#[derive(Parser, Debug)]
+#[command(
+    name = "dvc",
+    bin_name = "dvc",
+    version = concat!("(data-volume control) ", env!("CARGO_PKG_VERSION")),
+    about = "git for data volumes",
+    long_about = "Data-volume control: git for data volumes. Turns the content of a volume into versions that share \
+                  everything they have in common, and gives any version back.",
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Revisions: main, main~2, AMCC@v3, AMCC@release, main@{yesterday}, 1c0ffee0, A..B, REV:PATH",
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(flatten)]
+    pub(crate) dry: DryRun,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Options that every verb takes.
+#[derive(Args, Debug, Default, Clone)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Globals {
+    /// Run as if started in DIR: the worktree, and the base of relative paths
+    #[arg(short = 'C', value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) start_in: Option<PathBuf>,
+    /// The repository, where it does not lie in the worktree
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) repo: Option<PathBuf>,
+    /// Set a configuration value for this run
+    #[arg(short = 'c', value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Say more; may be repeated
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Say less; may be repeated
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) quiet: u8,
+    /// Write JSON: one object, or one per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Colour: auto, always or never
+    #[arg(long, value_name = "WHEN", num_args = 1)]
+    pub(crate) color: Option<String>,
+    /// Progress bars: auto, always or never
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) progress: Option<String>,
+    /// Never show output through a pager
+    #[arg(long)]
+    pub(crate) no_pager: bool,
+    /// Threads that work at the same time
+    #[arg(short = 'j', long, value_name = "N")]
+    pub(crate) jobs: Option<String>,
+    /// Memory for buffers and tables, such as 256M
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Answer every question with yes
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+/// The option of every verb that changes state.
+#[derive(Args, Debug, Default, Clone, Copy)]
+pub(crate) struct DryRun {
+    /// Show what would be done, and do nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+}
+
+/// A verb's own options and the global ones behind the verb.
+#[derive(Args, Debug)]
+pub(crate) struct With<T: Args> {
+    #[command(flatten)]
+    pub(crate) own: T,
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Verb {
+    /// Create a repository
+    Init(With<commands::init::InitArgs>),
+    /// Make a version of the worktree
+    Commit(With<commands::commit::CommitArgs>),
+    /// Show what differs between the worktree and its version
+    Status(With<commands::status::StatusArgs>),
+    /// List versions
+    Log(With<commands::log::LogArgs>),
+    /// Show a version, or write a file of it to standard output
+    Show(With<commands::show::ShowArgs>),
+    /// List what a version holds
+    Ls(With<commands::ls::LsArgs>),
+    /// Show what differs between two versions, or a version and the worktree
+    Diff(With<commands::diff::DiffArgs>),
+    /// Bring a version, or paths of it, into the worktree
+    Checkout(With<commands::checkout::CheckoutArgs>),
+    /// List, create, rename or delete branches
+    Branch(With<commands::branch::BranchArgs>),
+    /// List, create or delete tags
+    Tag(With<commands::tag::TagArgs>),
+    /// Check the repository
+    Fsck(With<commands::fsck::FsckArgs>),
+    /// Show what versions and branches take
+    Du(With<commands::du::DuArgs>),
+    /// Take back the last change of a branch or tag
+    Undo(With<commands::undo::UndoArgs>),
+    /// Show and change settings
+    Config(With<commands::config::ConfigArgs>),
+    /// Print completions for a shell, or write the manual pages
+    Completions(With<commands::completions::CompletionsArgs>),
+    /// Print the version
+    Version(With<commands::version::VersionArgs>),
+}
+
+impl Globals {
+    /// Adds options that stand further to the right: they win, and `-c`, `-v`, `-q` add up.
+    pub(crate) fn merge(mut self, right: &Self) -> Self {
+        self.set.extend(right.set.iter().cloned());
+        Self {
+            start_in: match (self.start_in, &right.start_in) {
+                (Some(left), Some(right)) => Some(left.join(right)),
+                (left, right) => right.clone().or(left),
+            },
+            repo: right.repo.clone().or(self.repo),
+            set: self.set,
+            verbose: self.verbose.saturating_add(right.verbose),
+            quiet: self.quiet.saturating_add(right.quiet),
+            json: self.json || right.json,
+            color: right.color.clone().or(self.color),
+            progress: right.progress.clone().or(self.progress),
+            no_pager: self.no_pager || right.no_pager,
+            jobs: right.jobs.clone().or(self.jobs),
+            memory: right.memory.clone().or(self.memory),
+            yes: self.yes || right.yes,
+        }
+    }
+
+    /// The flags that are settings: flag, setting, value.
+    pub(crate) fn flags(&self) -> Vec<(&'static str, &'static str, String)> {
+        let pager = self.no_pager.then(String::new);
+        [
+            ("--color", "ui.color", self.color.clone()),
+            ("--progress", "ui.progress", self.progress.clone()),
+            ("--no-pager", "ui.pager", pager),
+            ("--jobs", "core.jobs", self.jobs.clone()),
+            ("--memory", "core.memory", self.memory.clone()),
+        ]
+        .into_iter()
+        .filter_map(|(flag, key, value)| Some((flag, key, value?)))
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn globals_stand_on_both_sides() {
+        let cli = Cli::try_parse_from(["dvc", "-c", "a=1", "-v", "status", "-c", "b=2", "-v", "--json"]).unwrap();
+        let Verb::Status(with) = &cli.verb else { unreachable!("it is `status`") };
+        let merged = cli.globals.merge(&with.globals);
+        assert_eq!(merged.set, ["a=1", "b=2"]);
+        assert_eq!(merged.verbose, 2);
+        assert!(merged.json);
+    }
+
+    #[test]
+    fn n_counts_in_log_and_is_dry_elsewhere() {
+        let cli = Cli::try_parse_from(["dvc", "log", "-n", "3"]).unwrap();
+        let Verb::Log(with) = &cli.verb else { unreachable!("it is `log`") };
+        assert_eq!(with.own.max_count, Some(3));
+        let cli = Cli::try_parse_from(["dvc", "commit", "-n", "a"]).unwrap();
+        let Verb::Commit(with) = &cli.verb else { unreachable!("it is `commit`") };
+        assert!(with.own.dry.dry_run);
+    }
+}

@@ -1,0 +1,18 @@
+//! One file per verb: its options, and a thin adapter from them to the library and from its report to text or JSON.
+
+pub(crate) mod branch;
+pub(crate) mod checkout;
+pub(crate) mod commit;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod diff;
+pub(crate) mod du;
+pub(crate) mod fsck;
+pub(crate) mod init;
+pub(crate) mod log;
+pub(crate) mod ls;
+pub(crate) mod show;
+pub(crate) mod status;
+pub(crate) mod tag;
+pub(crate) mod undo;
+pub(crate) mod version;

@@ -1,0 +1,91 @@
+//! `dvc completions`: completions for shells, and the manual pages, all made from the command line's own description.
+
+use crate::args::Cli;
+use crate::failure::{CliError, Exit, Outcome};
+use crate::session::Session;
+use clap::{Args, CommandFactory, ValueEnum};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Options of `completions`.
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// What to print
+    pub(crate) what: What,
+    /// Write files to DIR instead of standard output
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath, required_if_eq_any = [("what", "all"), ("what", "man")])]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// What can be generated.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// Completions for bash
+    Bash,
+    /// Completions for zsh
+    Zsh,
+    /// Completions for fish
+    Fish,
+    /// Manual pages, below DIR
+    Man,
+    /// Everything, below DIR
+    All,
+}
+
+/// Runs `completions`.
+pub(crate) fn run(session: &Session, args: &CompletionsArgs) -> Outcome {
+    let mut files = Vec::new();
+    for (what, shell, name) in [
+        (What::Bash, clap_complete::Shell::Bash, "dvc.bash"),
+        (What::Zsh, clap_complete::Shell::Zsh, "_dvc"),
+        (What::Fish, clap_complete::Shell::Fish, "dvc.fish"),
+    ] {
+        if args.what == what || args.what == What::All {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "dvc", &mut text);
+            files.push((name.to_owned(), text));
+        }
+    }
+    if matches!(args.what, What::Man | What::All) {
+        let folder = if args.what == What::All { "man/" } else { "" };
+        for (name, text) in manual()? {
+            files.push((format!("{folder}{name}"), text));
+        }
+    }
+    match &args.dir {
+        Some(dir) => files.iter().try_for_each(|(name, text)| write(&dir.join(name), text))?,
+        None => {
+            let mut out = session.plain_out();
+            files.iter().try_for_each(|(_, text)| out.write_all(text))?;
+            out.finish()?;
+        }
+    }
+    Ok(Exit::DONE)
+}
+
+/// One page for the program and one for each verb.
+fn manual() -> std::io::Result<Vec<(String, Vec<u8>)>> {
+    let mut program = Cli::command();
+    program.build();
+    let mut pages = vec![("dvc.1".to_owned(), page(program.clone())?)];
+    for verb in program.get_subcommands().filter(|v| !v.is_hide_set()) {
+        let name = format!("dvc-{}", verb.get_name());
+        pages.push((format!("{name}.1"), page(verb.clone().name(name).version(env!("CARGO_PKG_VERSION")))?));
+    }
+    Ok(pages)
+}
+
+fn page(command: clap::Command) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command).date("").render(&mut text)?;
+    Ok(text)
+}
+
+fn write(path: &Path, text: &[u8]) -> Result<(), CliError> {
+    let failed = |source| CliError::File { doing: "write", path: path.to_owned(), source };
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).map_err(failed)?;
+    }
+    fs::write(path, text).map_err(failed)
+}

@@ -1,0 +1,40 @@
+//! Where things lie on this machine: the XDG directories, and for root the system's own.
+
+use std::env::var_os;
+use std::path::PathBuf;
+
+/// The configuration of the machine.
+pub(crate) fn system_config() -> PathBuf {
+    PathBuf::from("/etc/dvc/config.toml")
+}
+
+/// The configuration of the user.
+pub(crate) fn user_config() -> Option<PathBuf> {
+    match xdg("XDG_CONFIG_HOME") {
+        Some(dir) => Some(dir.join("dvc/config.toml")),
+        None if is_root() => None,
+        None => Some(home()?.join(".config/dvc/config.toml")),
+    }
+}
+
+/// What can be made again.
+pub(crate) fn cache() -> PathBuf {
+    match (xdg("XDG_CACHE_HOME"), home()) {
+        (Some(dir), _) => dir.join("dvc"),
+        (None, Some(home)) if !is_root() => home.join(".cache/dvc"),
+        _ => PathBuf::from("/var/cache/dvc"),
+    }
+}
+
+/// Relative values are ignored, as the XDG specification demands.
+fn xdg(variable: &str) -> Option<PathBuf> {
+    var_os(variable).map(PathBuf::from).filter(|p| p.is_absolute())
+}
+
+fn home() -> Option<PathBuf> {
+    var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute())
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

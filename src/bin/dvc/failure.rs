@@ -1,0 +1,248 @@
+//! From failures to words and exit codes: text or JSON on standard error, 141 for a closed pipe, 70 for a bug.
+
+use crate::settings::BadConfiguration;
+use crate::signals::Signals;
+use dvc::error::{Error, Failure, Kind};
+use serde::Serialize;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The exit code of a bug in dvc.
+pub(crate) const BUG: u8 = Kind::Internal.exit_code();
+/// The exit code of a process whose reader went away: 128 + SIGPIPE.
+const CLOSED_PIPE: u8 = 141;
+
+/// How a verb that did not fail ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exit(u8);
+
+impl Exit {
+    /// Done.
+    pub(crate) const DONE: Self = Self(0);
+    /// A "no" answer.
+    pub(crate) const NO: Self = Self(1);
+    /// Done, with what a kind of failure stands for.
+    pub(crate) const fn with(kind: Kind) -> Self {
+        Self(kind.exit_code())
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.0)
+    }
+}
+
+/// The result of a verb.
+pub(crate) type Outcome = Result<Exit, Failed>;
+
+/// Why a verb failed.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// The operation.
+    Operation(Error),
+    /// Standard output.
+    Output(io::Error),
+}
+
+impl From<Error> for Failed {
+    fn from(e: Error) -> Self {
+        Self::Operation(e)
+    }
+}
+
+impl From<io::Error> for Failed {
+    fn from(e: io::Error) -> Self {
+        Self::Output(e)
+    }
+}
+
+impl From<CliError> for Failed {
+    fn from(e: CliError) -> Self {
+        Self::Operation(e.into())
+    }
+}
+
+impl From<BadConfiguration> for Failed {
+    fn from(e: BadConfiguration) -> Self {
+        Self::Operation(e.into())
+    }
+}
+
+/// What can go wrong in the command line itself.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// A file that the command line named.
+    #[error("cannot {doing} `{}`", path.display())]
+    File { doing: &'static str, path: PathBuf, source: io::Error },
+    /// No repository here nor above.
+    #[error("there is no repository in `{}` nor above", .0.display())]
+    NoRepository(PathBuf),
+    /// Not a repository where one was named.
+    #[error("there is no repository at `{}`", .0.display())]
+    NotARepository(PathBuf),
+    /// The directory of an unrelated program.
+    #[error("there is no repository in `{}` nor above", .0.display())]
+    Foreign(PathBuf),
+    /// A URL where only a directory will do.
+    #[error("`{0}` is not a directory on this machine")]
+    Remote(String),
+    /// A value that an option does not take.
+    #[error("{option}: {problem}")]
+    BadOption { option: String, problem: String },
+    /// A setting that nobody set.
+    #[error("`{0}` is not set")]
+    NotSet(String),
+    /// The verb is not there yet.
+    #[error("`dvc {0}` is not built yet")]
+    NotBuilt(&'static str),
+}
+
+impl CliError {
+    /// A value that an option does not take.
+    pub(crate) fn option(option: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::BadOption { option: option.into(), problem: problem.into() }
+    }
+}
+
+impl Failure for CliError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::File { source, .. } => Kind::of_io(source),
+            Self::NoRepository(_) | Self::NotARepository(_) | Self::Foreign(_) => Kind::NoRepository,
+            Self::Remote(_) | Self::BadOption { .. } | Self::NotBuilt(_) => Kind::Usage,
+            Self::NotSet(_) => Kind::NotFound,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoRepository(_) => Some("`dvc init` creates one, `--repo` and `DVC_REPO` name one elsewhere".into()),
+            Self::NotARepository(_) => {
+                Some("`dvc init --repo DIR` creates one; with -C, DIR is relative to that".into())
+            }
+            Self::Foreign(dir) => {
+                let dir = dir.display();
+                Some(format!("`{dir}/.dvc` belongs to an unrelated program, this one keeps its data in `.dvcs`"))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct JsonFailure<'a> {
+    schema: u8,
+    code: u8,
+    kind: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    causes: Vec<String>,
+    hint: Option<String>,
+}
+
+/// Says what failed, and gives the exit code.
+pub(crate) fn report(failed: &Failed, json: bool, signals: &Signals) -> ExitCode {
+    match failed {
+        Failed::Operation(e) if e.kind() == Kind::Cancelled => {
+            let code = signals.exit_code();
+            say(json, code, Kind::Cancelled.name(), &e.to_string(), Vec::new(), e.hint());
+            ExitCode::from(code)
+        }
+        Failed::Operation(e) => {
+            let (kind, causes) = (e.kind(), causes(e.as_error()));
+            say(json, kind.exit_code(), kind.name(), &e.to_string(), causes, e.hint());
+            ExitCode::from(kind.exit_code())
+        }
+        Failed::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(CLOSED_PIPE),
+        Failed::Output(e) => {
+            let kind = Kind::of_io(e);
+            let causes = vec![e.to_string()];
+            say(json, kind.exit_code(), kind.name(), "cannot write to standard output", causes, None);
+            ExitCode::from(kind.exit_code())
+        }
+    }
+}
+
+/// Says what is wrong with the arguments, or prints the help that was asked for.
+pub(crate) fn report_usage(e: &clap::Error, json: bool) -> ExitCode {
+    let styled = e.render();
+    if !e.use_stderr() {
+        let colour = crate::print::colour_by_environment(&io::stdout());
+        let text = if colour { styled.ansi().to_string() } else { styled.to_string() };
+        return match io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => report(&Failed::Output(e), json, &Signals::default()),
+        };
+    }
+    let kind = Kind::Usage;
+    if json {
+        let text = styled.to_string();
+        let mut parts = text.split("\n\n").map(str::trim).filter(|p| !p.is_empty());
+        let message = parts.next().unwrap_or("wrong usage").trim_start_matches("error: ").to_owned();
+        let hint = parts.find_map(|p| p.strip_prefix("tip: ")).map(str::to_owned);
+        say(true, kind.exit_code(), kind.name(), &message, Vec::new(), hint);
+    } else {
+        let colour = crate::print::colour_by_environment(&io::stderr());
+        let text = if colour { styled.ansi().to_string() } else { styled.to_string() };
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+    ExitCode::from(kind.exit_code())
+}
+
+/// Whether `--json` stands among arguments that could not be parsed.
+pub(crate) fn wants_json(argv: &[OsString]) -> bool {
+    argv.iter().take_while(|a| *a != "--").any(|a| a == "--json")
+}
+
+/// Every cause below the first message, leaving out what a message already says.
+fn causes(e: &dyn std::error::Error) -> Vec<String> {
+    let mut said = e.to_string();
+    let mut causes = Vec::new();
+    let mut next = e.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !said.contains(&text) {
+            said.clone_from(&text);
+            causes.push(text);
+        }
+        next = cause.source();
+    }
+    causes
+}
+
+fn say(json: bool, code: u8, kind: &str, message: &str, causes: Vec<String>, hint: Option<String>) {
+    let mut text = String::new();
+    if json {
+        let object = JsonFailure { schema: 1, code, kind, message, causes, hint };
+        text = serde_json::to_string(&object).unwrap_or_default();
+        text.push('\n');
+    } else {
+        let colour = crate::print::colour_by_environment(&io::stderr());
+        let (red, plain) = if colour { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+        text.push_str(&format!("{red}error:{plain} {message}\n"));
+        causes.iter().for_each(|cause| text.push_str(&format!("  because: {cause}\n")));
+        hint.iter().for_each(|hint| text.push_str(&format!("hint: {hint}\n")));
+    }
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// A panic is a bug in dvc: one short message, then exit code 70.
+pub(crate) fn install_panic_hook() {
+    std::panic::set_hook(Box::new(|panic| {
+        let payload = panic.payload();
+        let what = payload.downcast_ref::<&str>().copied();
+        let what = what.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("panic");
+        let place = panic.location().map(|l| format!(" at {}:{}", l.file(), l.line())).unwrap_or_default();
+        let trace = std::backtrace::Backtrace::capture();
+        let mut text = format!("error: this is a bug in dvc: {what}{place}\n");
+        if trace.status() == std::backtrace::BacktraceStatus::Captured {
+            text.push_str(&format!("{trace}\n"));
+        } else {
+            text.push_str("hint: please report it, with what you did; RUST_BACKTRACE=1 tells more\n");
+        }
+        let _ = io::stderr().write_all(text.as_bytes());
+    }));
+}

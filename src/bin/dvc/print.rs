@@ -1,0 +1,233 @@
+//! Standard output: colours, pager, sizes and dates for people, JSON for programs.
+
+use serde::Serialize;
+use std::fmt::Display;
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+/// What a piece of text is, which decides its colour; the words alone must say as much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Paint {
+    /// The id of a version.
+    Id,
+    /// A branch.
+    Branch,
+    /// A tag.
+    Tag,
+    /// Something that came.
+    Added,
+    /// Something that went.
+    Removed,
+    /// Something that changed.
+    Changed,
+    /// A heading.
+    Strong,
+    /// Something of less weight.
+    Faint,
+}
+
+/// Standard output, perhaps through a pager.
+pub(crate) struct Out {
+    sink: Sink,
+    colour: bool,
+}
+
+enum Sink {
+    Stdout(BufWriter<Stdout>),
+    Pager(Child, Option<BufWriter<ChildStdin>>),
+}
+
+impl Out {
+    /// Standard output itself.
+    pub(crate) fn plain(colour: bool) -> Self {
+        Self { sink: Sink::Stdout(BufWriter::with_capacity(1 << 16, io::stdout())), colour }
+    }
+
+    /// The same through a pager: `auto` is `$PAGER` or `less`, empty and `cat` are none.
+    pub(crate) fn through_pager(self, command: &str) -> Self {
+        let command = match command {
+            "auto" => match std::env::var("PAGER") {
+                Ok(pager) => pager,
+                Err(_) if in_path("less") => "less".to_owned(),
+                Err(_) => return self,
+            },
+            other => other.to_owned(),
+        };
+        if command.is_empty() || command == "cat" {
+            return self;
+        }
+        let mut pager = Command::new("sh");
+        pager.arg("-c").arg(&command).stdin(Stdio::piped());
+        if std::env::var_os("LESS").is_none() {
+            pager.env("LESS", "FRX");
+        }
+        match pager.spawn() {
+            Ok(mut child) => {
+                let pipe = child.stdin.take().map(BufWriter::new);
+                Self { sink: Sink::Pager(child, pipe), colour: self.colour }
+            }
+            Err(_) => self,
+        }
+    }
+
+    /// Whether text is coloured.
+    pub(crate) fn colour(&self) -> bool {
+        self.colour
+    }
+
+    /// The text in the colour of its meaning.
+    pub(crate) fn paint(&self, paint: Paint, text: impl Display) -> String {
+        if !self.colour {
+            return text.to_string();
+        }
+        let code = match paint {
+            Paint::Id | Paint::Tag => "33",
+            Paint::Branch => "1;32",
+            Paint::Added => "32",
+            Paint::Removed => "31",
+            Paint::Changed => "36",
+            Paint::Strong => "1",
+            Paint::Faint => "2",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    /// One JSON object on one line, `schema` first.
+    pub(crate) fn json<T: Serialize>(&mut self, object: &T) -> io::Result<()> {
+        serde_json::to_writer(&mut *self, &Envelope { schema: 1, object })?;
+        self.write_all(b"\n")
+    }
+
+    /// Writes out what is left and waits for the pager.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        match self.sink {
+            Sink::Stdout(mut out) => out.flush(),
+            Sink::Pager(mut child, pipe) => {
+                let flushed = pipe.map_or(Ok(()), |mut pipe| pipe.flush());
+                child.wait()?;
+                flushed
+            }
+        }
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.sink {
+            Sink::Stdout(out) => out.write(bytes),
+            Sink::Pager(_, Some(pipe)) => pipe.write(bytes),
+            Sink::Pager(_, None) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.sink {
+            Sink::Stdout(out) => out.flush(),
+            Sink::Pager(_, Some(pipe)) => pipe.flush(),
+            Sink::Pager(_, None) => Ok(()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Envelope<'a, T> {
+    schema: u8,
+    #[serde(flatten)]
+    object: &'a T,
+}
+
+/// Whether to colour: the choice of flag and configuration (`always`, `never`, `auto`), then the environment.
+pub(crate) fn colour(choice: Option<&str>, stream: &impl IsTerminal) -> bool {
+    match choice {
+        Some("always") => true,
+        Some("never") => false,
+        _ => colour_by_environment(stream),
+    }
+}
+
+/// Whether to colour where no choice is known yet.
+pub(crate) fn colour_by_environment(stream: &impl IsTerminal) -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty() && v != "0");
+    if std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()) {
+        return false;
+    }
+    set("CLICOLOR_FORCE") || (stream.is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb"))
+}
+
+/// Bytes for people: `512 B`, `21.0 MiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut scale = 1024u64;
+    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut unit = 0;
+    // 1023.95 of a unit would be printed as 1024.0.
+    while unit + 1 < units.len() && u128::from(bytes) * 20 >= u128::from(scale) * 20_479 {
+        scale = scale.saturating_mul(1024);
+        unit += 1;
+    }
+    let tenths = (u128::from(bytes) * 10 + u128::from(scale) / 2) / u128::from(scale);
+    format!("{}.{} {}", tenths / 10, tenths % 10, units[unit])
+}
+
+/// A length of time for people: `1.8s`, `2m 05s`, `3h 20m`.
+pub(crate) fn elapsed(time: std::time::Duration) -> String {
+    let tenths = (time.as_millis() + 50) / 100;
+    match tenths {
+        0..600 => format!("{}.{}s", tenths / 10, tenths % 10),
+        600..36_000 => format!("{}m {:02}s", tenths / 600, tenths / 10 % 60),
+        _ => format!("{}h {:02}m", tenths / 36_000, tenths / 600 % 60),
+    }
+}
+
+/// How long ago, for people: `3 days ago`.
+pub(crate) fn ago(secs: i64) -> String {
+    let (future, secs) = (secs < 0, secs.unsigned_abs());
+    let (count, unit) = match secs {
+        0..90 => (secs, "second"),
+        90..5_400 => ((secs + 30) / 60, "minute"),
+        5_400..129_600 => ((secs + 1_800) / 3_600, "hour"),
+        129_600..1_209_600 => ((secs + 43_200) / 86_400, "day"),
+        1_209_600..6_048_000 => ((secs + 302_400) / 604_800, "week"),
+        6_048_000..63_072_000 => ((secs + 1_314_900) / 2_629_800, "month"),
+        _ => ((secs + 15_778_800) / 31_557_600, "year"),
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    if future { format!("in {count} {unit}{plural}") } else { format!("{count} {unit}{plural} ago") }
+}
+
+fn in_path(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn sizes() {
+        for (bytes, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (22_020_096, "21.0 MiB"),
+            (1_048_575, "1.0 MiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(size(bytes), shown);
+        }
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(elapsed(Duration::from_millis(1_840)), "1.8s");
+        assert_eq!(elapsed(Duration::from_secs(125)), "2m 05s");
+        assert_eq!(elapsed(Duration::from_secs(12_000)), "3h 20m");
+        assert_eq!(ago(1), "1 second ago");
+        assert_eq!(ago(3 * 86_400), "3 days ago");
+        assert_eq!(ago(-7_200), "in 2 hours");
+        assert_eq!(ago(31_557_600 * 3), "3 years ago");
+    }
+}

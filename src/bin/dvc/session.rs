@@ -1,0 +1,161 @@
+//! One run of the program: global options, settings, place, clock, author, output. Made once, borrowed by every verb.
+
+use crate::args::Globals;
+use crate::dirs;
+use crate::failure::{CliError, Failed, Outcome};
+use crate::place::{self, Place};
+use crate::print::{self, Out};
+use crate::progress::Progress;
+use crate::settings::{BadConfiguration, Settings, SourceFile, Sources};
+use crate::signals::Signals;
+use std::cell::OnceCell;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+/// One run.
+pub(crate) struct Session {
+    pub(crate) globals: Globals,
+    pub(crate) signals: Signals,
+    /// The present, with the user's time zone.
+    pub(crate) now: jiff::Zoned,
+    /// The current directory, after `-C`.
+    pub(crate) current: PathBuf,
+    dry_run: bool,
+    settings: OnceCell<Settings>,
+}
+
+impl Session {
+    /// Enters the directory of `-C`; everything relative is relative to that.
+    pub(crate) fn new(globals: Globals, signals: Signals, dry_run: bool) -> Result<Self, Failed> {
+        if let Some(dir) = &globals.start_in {
+            let failed = |source| CliError::File { doing: "enter", path: dir.clone(), source };
+            std::env::set_current_dir(dir).map_err(failed)?;
+        }
+        let failed = |source| CliError::File { doing: "find", path: PathBuf::from("."), source };
+        let current = std::env::current_dir().map_err(failed)?;
+        Ok(Self { globals, signals, now: jiff::Zoned::now(), current, dry_run, settings: OnceCell::new() })
+    }
+
+    /// Whether nothing may be changed; `own` is the verb's own `-n`.
+    pub(crate) fn dry_run(&self, own: crate::args::DryRun) -> bool {
+        self.dry_run || own.dry_run
+    }
+
+    /// The repository that is named by `--repo` or `DVC_REPO`.
+    pub(crate) fn named_repository(&self) -> Option<PathBuf> {
+        let from_env = || std::env::var_os("DVC_REPO").filter(|v| !v.is_empty()).map(PathBuf::from);
+        self.globals.repo.clone().or_else(from_env)
+    }
+
+    /// The repository and the worktree.
+    pub(crate) fn place(&self) -> Result<Place, CliError> {
+        place::find(&self.current, self.named_repository().as_deref())
+    }
+
+    /// The settings in force, read at the first call.
+    pub(crate) fn settings(&self) -> Result<&Settings, BadConfiguration> {
+        if let Some(settings) = self.settings.get() {
+            return Ok(settings);
+        }
+        let repository = self.place().ok().map(|p| p.repository);
+        let settings = self.load_settings(repository.as_deref())?;
+        Ok(self.settings.get_or_init(|| settings))
+    }
+
+    fn load_settings(&self, repository: Option<&Path>) -> Result<Settings, BadConfiguration> {
+        let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let outside = |path| SourceFile { path, in_repository: false };
+        let mut files = vec![outside(dirs::system_config())];
+        files.extend(dirs::user_config().map(outside));
+        files.extend(repository.map(|r| SourceFile { path: r.join("config.toml"), in_repository: true }));
+        Settings::load(&Sources {
+            defaults: vec![
+                ("core.jobs", jobs.to_string()),
+                ("cache.dir", dirs::cache().to_string_lossy().into_owned()),
+            ],
+            files,
+            secrets: PathBuf::from("/run/secrets"),
+            env: &|name| std::env::var_os(name),
+            overrides: &self.globals.set,
+            flags: self.globals.flags(),
+        })
+    }
+
+    /// Standard output, without a pager.
+    pub(crate) fn plain_out(&self) -> Out {
+        let stdout = std::io::stdout();
+        let choice = self.settings().ok().and_then(|s| s.text("ui.color")).or(self.globals.color.as_deref());
+        Out::plain(print::colour(choice, &stdout) && !self.globals.json)
+    }
+
+    /// Standard output, through a pager where it is a terminal: for `log`, `diff`, `show` and `ls`.
+    pub(crate) fn paged_out(&self) -> Out {
+        let plain = self.plain_out();
+        if self.globals.json || self.globals.no_pager || !std::io::stdout().is_terminal() {
+            return plain;
+        }
+        let command = self.settings().ok().and_then(|s| s.text("ui.pager")).unwrap_or("");
+        plain.through_pager(command)
+    }
+
+    /// The observer of a long operation.
+    pub(crate) fn progress(&self) -> Result<Progress, BadConfiguration> {
+        let settings = self.settings()?;
+        let level = match settings.text("ui.log") {
+            Some("error") => 0,
+            Some("warn") => 1,
+            Some("debug") => 3,
+            _ => 2,
+        };
+        let level = level + i32::from(self.globals.verbose) - i32::from(self.globals.quiet);
+        let bars = match settings.text("ui.progress") {
+            Some("always") => true,
+            Some("never") => false,
+            _ => level >= 2 && !self.globals.json,
+        };
+        let forced = settings.text("ui.progress") == Some("always");
+        Ok(Progress::start(self.signals.clone(), level, self.globals.json, bars, forced))
+    }
+
+    /// Who makes versions: `user.author`, else `user.name` and `user.email`, else the login and the machine.
+    pub(crate) fn author(&self) -> Result<String, BadConfiguration> {
+        let settings = self.settings()?;
+        if let Some(author) = settings.text("user.author") {
+            return Ok(author.to_owned());
+        }
+        let login = login();
+        let name = settings.text("user.name").filter(|n| !n.is_empty()).unwrap_or(&login);
+        let mail = settings.text("user.email").filter(|n| !n.is_empty());
+        Ok(match mail {
+            Some(mail) => format!("{name} <{mail}>"),
+            None => format!("{name} <{login}@{}>", host()),
+        })
+    }
+
+    /// For verbs that are not there yet.
+    pub(crate) fn not_built(&self, verb: &'static str) -> Outcome {
+        Err(CliError::NotBuilt(verb).into())
+    }
+}
+
+/// The name of this machine.
+pub(crate) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The user's login name, by the environment or the password file.
+fn login() -> String {
+    let usable = |name: String| Some(name).filter(|n| !n.is_empty() && !n.contains(['<', '>', '\n']));
+    let by_env = ["LOGNAME", "USER"].iter().find_map(|v| std::env::var(v).ok().and_then(usable));
+    let uid = rustix::process::geteuid().as_raw().to_string();
+    by_env.or_else(|| login_of(&uid).and_then(usable)).unwrap_or(format!("uid-{uid}"))
+}
+
+fn login_of(uid: &str) -> Option<String> {
+    let table = std::fs::read_to_string("/etc/passwd").ok()?;
+    table.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    })
+}

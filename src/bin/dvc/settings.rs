@@ -1,0 +1,186 @@
+//! Layered settings: built-in < files < secret files < environment < `-c` < flags, each value with its origin.
+//!
+//! Sources in, checked values out; all problems are found before the first is reported.
+
+pub(crate) mod edit;
+pub(crate) mod keys;
+mod layers;
+pub(crate) mod value;
+
+use dvc::error::{Failure, Kind};
+use keys::Key;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use value::Value;
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The program itself.
+    BuiltIn,
+    /// A configuration file.
+    File(PathBuf),
+    /// A file that holds one secret.
+    Secret(PathBuf),
+    /// An environment variable.
+    Environment(&'static str),
+    /// `-c key=value`.
+    CommandLine,
+    /// A flag of its own.
+    Flag(&'static str),
+}
+
+/// A configuration file to read, where it exists.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceFile {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// Whether it lies in a repository and so may not set everything.
+    pub(crate) in_repository: bool,
+}
+
+/// Everything that settings are made of, the lowest first.
+pub(crate) struct Sources<'a> {
+    /// Defaults that depend on the machine.
+    pub(crate) defaults: Vec<(&'static str, String)>,
+    /// Files, the lowest first.
+    pub(crate) files: Vec<SourceFile>,
+    /// `/run/secrets`.
+    pub(crate) secrets: PathBuf,
+    /// Looks up an environment variable.
+    pub(crate) env: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The values of `-c`.
+    pub(crate) overrides: &'a [String],
+    /// Flags: flag, setting, value.
+    pub(crate) flags: Vec<(&'static str, &'static str, String)>,
+}
+
+/// One thing that is wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// Where it stands.
+    pub(crate) origin: Origin,
+    /// What is wrong.
+    pub(crate) text: String,
+}
+
+/// All that is wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BadConfiguration(pub(crate) Vec<Problem>);
+
+/// The settings in force, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    values: BTreeMap<&'static str, (Value, Origin)>,
+}
+
+impl Settings {
+    /// Reads all layers.
+    pub(crate) fn load(sources: &Sources<'_>) -> Result<Self, BadConfiguration> {
+        Self::load_table(keys::KEYS, sources)
+    }
+
+    fn load_table(table: &'static [Key], sources: &Sources<'_>) -> Result<Self, BadConfiguration> {
+        let (found, problems) = layers::read(table, sources);
+        if !problems.is_empty() {
+            return Err(BadConfiguration(problems));
+        }
+        Ok(Self { values: found.into_iter().map(|f| (f.key, (f.value, f.origin))).collect() })
+    }
+
+    /// Text, a choice or a path.
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        match self.values.get(key) {
+            Some((Value::Text(text), _)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A number or a size in bytes.
+    pub(crate) fn number(&self, key: &str) -> Option<u64> {
+        match self.values.get(key) {
+            Some((Value::Number(n), _)) => Some(*n),
+            _ => None,
+        }
+    }
+
+    /// A switch; off where nothing sets it.
+    pub(crate) fn on(&self, key: &str) -> bool {
+        matches!(self.values.get(key), Some((Value::Bool(true), _)))
+    }
+
+    /// A list; empty where nothing sets it.
+    pub(crate) fn list(&self, key: &str) -> &[String] {
+        match self.values.get(key) {
+            Some((Value::List(items), _)) => items,
+            _ => &[],
+        }
+    }
+
+    /// Every value in force with its origin, sorted by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &Value, &Origin)> {
+        self.values.iter().map(|(key, (value, origin))| (*key, value, origin))
+    }
+}
+
+/// The setting of that name, or what is wrong with the name.
+pub(crate) fn find_key(table: &'static [Key], name: &str) -> Result<&'static Key, String> {
+    if let Some(key) = table.iter().find(|k| k.name == name) {
+        return Ok(key);
+    }
+    let near = dvc::model::suggest::nearest(name, table.iter().map(|k| k.name));
+    Err(match near {
+        Some(near) => format!("unknown setting `{name}`, did you mean `{near}`?"),
+        None => format!("unknown setting `{name}`"),
+    })
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuiltIn => f.write_str("built-in"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Secret(path) => write!(f, "secret:{}", path.display()),
+            Self::Environment(name) => write!(f, "env:{name}"),
+            Self::CommandLine => f.write_str("command line:-c"),
+            Self::Flag(flag) => write!(f, "command line:{flag}"),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Origin::BuiltIn => write!(f, "{}", self.text),
+            Origin::File(path) | Origin::Secret(path) => write!(f, "{}: {}", path.display(), self.text),
+            Origin::Environment(name) => write!(f, "{name}: {}", self.text),
+            Origin::CommandLine => write!(f, "-c: {}", self.text),
+            Origin::Flag(flag) => write!(f, "{flag}: {}", self.text),
+        }
+    }
+}
+
+impl fmt::Display for BadConfiguration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [one] => write!(f, "{one}"),
+            many => {
+                write!(f, "{} problems in the configuration", many.len())?;
+                many.iter().try_for_each(|p| write!(f, "\n  {p}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for BadConfiguration {}
+
+impl Failure for BadConfiguration {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+    fn hint(&self) -> Option<String> {
+        Some("`dvc config --help` lists every setting".to_owned())
+    }
+}

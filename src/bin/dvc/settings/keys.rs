@@ -1,0 +1,106 @@
+//! The table of every setting: name, type, default, where it may come from, what it does.
+
+use super::value::Type;
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// `section.name`.
+    pub(crate) name: &'static str,
+    /// What it holds.
+    pub(crate) kind: Type,
+    /// The built-in value; `None` where it is worked out at start.
+    pub(crate) default: Option<&'static str>,
+    /// The environment variable that sets it.
+    pub(crate) env: Option<&'static str>,
+    /// Whether a repository may set it: nothing that runs a command, since a repository may come from a stranger.
+    pub(crate) in_repository: bool,
+    /// Whether its value is never shown, and may also come from `NAME_FILE` and `/run/secrets/NAME`.
+    pub(crate) secret: bool,
+    /// One line for the manual.
+    pub(crate) about: &'static str,
+}
+
+const fn key(name: &'static str, kind: Type, default: &'static str, about: &'static str) -> Key {
+    Key { name, kind, default: Some(default), env: None, in_repository: true, secret: false, about }
+}
+
+const fn from_env(env: &'static str, key: Key) -> Key {
+    Key { env: Some(env), ..key }
+}
+
+const fn not_in_repository(key: Key) -> Key {
+    Key { in_repository: false, ..key }
+}
+
+const fn worked_out(key: Key) -> Key {
+    Key { default: None, ..key }
+}
+
+const WHEN: Type = Type::Choice(&["auto", "always", "never"]);
+const LEVELS: Type = Type::Choice(&["error", "warn", "info", "debug"]);
+
+/// Every setting, sorted by name.
+pub(crate) const KEYS: &[Key] = &[
+    not_in_repository(worked_out(from_env(
+        "DVC_CACHE_DIR",
+        key("cache.dir", Type::Path, "", "where what can be made again is kept"),
+    ))),
+    key(
+        "commit.exclude",
+        Type::List,
+        "",
+        "patterns (as in `.dvcsignore`) that no commit takes; `--exclude` adds to them",
+    ),
+    key("commit.exclude-caches", Type::Bool, "false", "leave out directories marked by a `CACHEDIR.TAG`"),
+    key("commit.one-file-system", Type::Bool, "false", "do not descend into other file systems"),
+    worked_out(from_env("DVC_JOBS", key("core.jobs", Type::Count, "", "threads that work at the same time"))),
+    from_env(
+        "DVC_MEMORY",
+        key(
+            "core.memory",
+            Type::Size { min: 64 << 20 },
+            "192M",
+            "memory that an operation may use for its buffers and tables",
+        ),
+    ),
+    key("init.branch", Type::Text, "main", "the first branch of a new repository"),
+    key("ui.color", WHEN, "auto", "colour in the output"),
+    from_env("DVC_LOG", key("ui.log", LEVELS, "info", "the least important messages to show on standard error")),
+    not_in_repository(from_env(
+        "DVC_PAGER",
+        key(
+            "ui.pager",
+            Type::Text,
+            "auto",
+            "command that shows long output; `auto` is `$PAGER` or `less`, empty is none",
+        ),
+    )),
+    key("ui.progress", WHEN, "auto", "progress bars on standard error"),
+    worked_out(from_env(
+        "DVC_AUTHOR",
+        key(
+            "user.author",
+            Type::Author,
+            "",
+            "who makes versions, `Name <mail>`; else made of `user.name` and `user.email`",
+        ),
+    )),
+    worked_out(key("user.email", Type::Text, "", "mail address in the versions that you make")),
+    worked_out(key("user.name", Type::Text, "", "name in the versions that you make")),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_its_defaults_are_valid() {
+        assert!(KEYS.windows(2).all(|w| w[0].name < w[1].name));
+        for key in KEYS {
+            if let Some(default) = key.default {
+                assert!(key.kind.parse(default).is_ok(), "{}", key.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Values of settings: text or TOML in, one checked value out. Sizes, booleans and durations are parsed only here.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What a setting holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Type {
+    /// Any text.
+    Text,
+    /// `Name <mail>`.
+    Author,
+    /// `true` or `false`.
+    Bool,
+    /// Bytes, at least so many: `256M`.
+    Size {
+        /// The smallest value that makes sense.
+        min: u64,
+    },
+    /// A whole number from 1 on.
+    Count,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Several texts.
+    List,
+    /// A place on disk.
+    Path,
+}
+
+/// A checked value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    /// Text, a choice or a path.
+    Text(String),
+    /// A switch.
+    Bool(bool),
+    /// Bytes or a count.
+    Number(u64),
+    /// Several texts.
+    List(Vec<String>),
+}
+
+impl Type {
+    /// Reads a value from an environment variable or the command line; a list is separated by commas.
+    pub(crate) fn parse(self, text: &str) -> Result<Value, String> {
+        match self {
+            Self::Bool => bool(text).map(Value::Bool),
+            Self::Size { min } => at_least(min, size(text)?),
+            Self::Count => match text.parse() {
+                Ok(n) if n > 0 => Ok(Value::Number(n)),
+                _ => Err(format!("`{text}` is not a whole number from 1 on")),
+            },
+            Self::Choice(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
+            Self::Choice(words) => Err(format!("`{text}` is none of {}", words.join(", "))),
+            Self::List => Ok(Value::List(text.split(',').filter(|t| !t.is_empty()).map(str::to_owned).collect())),
+            Self::Author => author(text).map(Value::Text),
+            Self::Path if text.is_empty() => Err("it is empty".to_owned()),
+            Self::Text | Self::Path if text.contains(['\n', '\0']) => Err("it holds a line break".to_owned()),
+            Self::Text | Self::Path => Ok(Value::Text(text.to_owned())),
+        }
+    }
+
+    /// Reads a value from a configuration file.
+    pub(crate) fn from_toml(self, value: &toml::Value) -> Result<Value, String> {
+        match (self, value) {
+            (Self::Bool, toml::Value::Boolean(b)) => Ok(Value::Bool(*b)),
+            (Self::Size { min }, toml::Value::Integer(n)) => {
+                at_least(min, u64::try_from(*n).map_err(|_| format!("`{n}` is negative"))?)
+            }
+            (Self::Count, toml::Value::Integer(n)) => self.parse(&n.to_string()),
+            (Self::List, toml::Value::Array(items)) => items
+                .iter()
+                .map(|i| i.as_str().map(str::to_owned).ok_or_else(|| format!("`{i}` is not text")))
+                .collect::<Result<_, _>>()
+                .map(Value::List),
+            (Self::List, toml::Value::String(text)) => Ok(Value::List(vec![text.clone()])),
+            (_, toml::Value::String(text)) => self.parse(text),
+            (_, other) => Err(format!("`{other}` is not {}", self.words())),
+        }
+    }
+
+    /// The type in words, for messages and the manual.
+    pub(crate) fn words(self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Author => "`Name <mail>`".to_owned(),
+            Self::Bool => "true or false".to_owned(),
+            Self::Size { .. } => "a size such as `256M`".to_owned(),
+            Self::Count => "a whole number from 1 on".to_owned(),
+            Self::Choice(words) => words.join(", "),
+            Self::List => "a list of texts".to_owned(),
+            Self::Path => "a path".to_owned(),
+        }
+    }
+}
+
+impl Value {
+    /// The value as it is written in a configuration file.
+    pub(crate) fn to_toml(&self) -> toml::Value {
+        match self {
+            Self::Text(text) => toml::Value::String(text.clone()),
+            Self::Bool(b) => toml::Value::Boolean(*b),
+            Self::Number(n) => match i64::try_from(*n) {
+                Ok(n) => toml::Value::Integer(n),
+                Err(_) => toml::Value::String(n.to_string()),
+            },
+            Self::List(items) => items.iter().cloned().map(toml::Value::String).collect::<Vec<_>>().into(),
+        }
+    }
+
+    /// The value in JSON.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Text(text) => text.clone().into(),
+            Self::Bool(b) => (*b).into(),
+            Self::Number(n) => (*n).into(),
+            Self::List(items) => items.clone().into(),
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Bool(b) => write!(f, "{b}"),
+            Self::Number(n) => write!(f, "{n}"),
+            Self::List(items) => f.write_str(&items.join(",")),
+        }
+    }
+}
+
+fn at_least(min: u64, n: u64) -> Result<Value, String> {
+    if n < min { Err(format!("{n} bytes are too few, the least is {min}")) } else { Ok(Value::Number(n)) }
+}
+
+/// `true` and its relatives.
+pub(crate) fn bool(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err(format!("`{text}` is neither true nor false")),
+    }
+}
+
+/// Bytes: `4096`, `64K`, `1.5G`, `256MiB` (powers of 1024), `256MB` (powers of 1000).
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is not a size such as `256M`");
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_ascii_lowercase();
+    let (letter, base) = match unit.strip_suffix("ib") {
+        Some(letter) => (letter, 1024u64),
+        None => match unit.strip_suffix('b') {
+            Some(letter) => (letter, 1000),
+            None => (unit.as_str(), 1024),
+        },
+    };
+    let power = ["", "k", "m", "g", "t", "p"].iter().position(|l| *l == letter).ok_or_else(wrong)?;
+    let scale = base.pow(u32::try_from(power).map_err(|_| wrong())?);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u64 = whole.parse().map_err(|_| wrong())?;
+    if fraction.len() > 6 || (number.contains('.') && fraction.is_empty()) {
+        return Err(wrong());
+    }
+    let part: u64 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| wrong())? };
+    let part = u128::from(part) * u128::from(scale) / 10u128.pow(u32::try_from(fraction.len()).map_err(|_| wrong())?);
+    let total = u128::from(whole) * u128::from(scale) + part;
+    u64::try_from(total).map_err(|_| format!("`{text}` is too large"))
+}
+
+/// A length of time: `90` (seconds), `30s`, `10m`, `2h`, `1d`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is not a length of time such as `30s` or `2h`");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "" | "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 604_800,
+        _ => return Err(wrong()),
+    };
+    number.parse::<u64>().ok().and_then(|n| n.checked_mul(scale)).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+/// `Name <mail>` on one line.
+fn author(text: &str) -> Result<String, String> {
+    let (name, mail) = text
+        .strip_suffix('>')
+        .and_then(|t| t.split_once('<'))
+        .ok_or_else(|| format!("`{text}` is not `Name <mail>`"))?;
+    if name.trim().is_empty() || mail.contains(['<', '>']) || text.chars().any(char::is_control) {
+        return Err(format!("`{}` is not `Name <mail>`", text.escape_debug()));
+    }
+    Ok(format!("{} <{}>", name.trim(), mail.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(size("64K"), Ok(65_536));
+        assert_eq!(size("1.5G"), Ok(1_610_612_736));
+        assert_eq!(size("256MiB"), Ok(268_435_456));
+        assert_eq!(size("256MB"), Ok(256_000_000));
+        for bad in ["", "x", "-1", "1.K", "12Q", ".5G", "999999999999P", "1 2"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        assert!(duration("h").is_err());
+        assert!(duration("99999999999999999999d").is_err());
+    }
+
+    #[test]
+    fn authors() {
+        assert_eq!(author("Ann  <ann@example.org>"), Ok("Ann <ann@example.org>".to_owned()));
+        assert!(author("Ann").is_err());
+        assert!(author("<a@b>").is_err());
+        assert!(author("A\nB <a@b>").is_err());
+    }
+}
