@@ -1,7 +1,7 @@
-// coldread THREADS PATH: walks PATH and reads every byte of every regular file with THREADS threads, keeping nothing.
-// What goes in: a directory or file. What comes out: one line with files, bytes and seconds. It is the limit of the
-// machine for a first commit: no tool that must list, stat, open and read everything can be faster than this.
-// Built by limits.py with plain rustc; std only. Unreadable entries end the program: a limit must be of the whole.
+//! coldread THREADS PATH: walks PATH and reads every byte of every regular file with THREADS threads, keeping nothing.
+//! What goes in: a directory or file. What comes out: one line with files, bytes and seconds. It is the limit of the
+//! machine for a first commit: no tool that must list, stat, open and read everything can be faster than this.
+//! Built by limits.py with plain rustc; std only. Unreadable entries end the program: a limit must be of the whole.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};

@@ -56,7 +56,7 @@ pub fn checksum(parts: &[&[u8]]) -> [u8; 16] {
 }
 
 /// SHA-256 of a byte stream: the name of packs and index segments.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct NameHasher(sha2::Sha256);
 
 impl NameHasher {

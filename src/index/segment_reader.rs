@@ -4,13 +4,13 @@
 //! checked, and kept; buckets are read and checked every time. All methods take `&self` and may be called from many threads.
 
 use super::Error;
+use crate::codec::hash::NameHasher;
 use crate::format::pack::PackKind;
 use crate::format::segment::fanout::{self, FanoutPage};
 use crate::format::segment::footer::{FOOTER_BYTES, Footer, Layout};
 use crate::format::segment::tables::{self, PackEntry, PackTable};
 use crate::format::segment::{self, PackName, Row, SegmentName, bucket, filter};
 use crate::model::id::Id;
-use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -163,14 +163,14 @@ impl SegmentReader {
     }
 
     fn hash_file(&self) -> Result<SegmentName, Error> {
-        let mut hasher = Sha256::new();
+        let mut hasher = NameHasher::default();
         let mut at = 0;
         while at < self.layout.file_bytes {
             let end = (at + READ_AHEAD).min(self.layout.file_bytes);
-            hasher.update(read_range(&self.file, &self.path, &(at..end))?);
+            hasher.update(&read_range(&self.file, &self.path, &(at..end))?);
             at = end;
         }
-        Ok(hasher.finalize().into())
+        Ok(hasher.finish())
     }
 
     fn visit(&self, id: &Id, found: impl FnMut(Row) -> bool) -> Result<(), Error> {

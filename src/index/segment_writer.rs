@@ -5,13 +5,13 @@
 
 use super::Error;
 use super::segment_reader::{SegmentIter, SegmentReader};
+use crate::codec::hash::NameHasher;
 use crate::format::pack::PackKind;
 use crate::format::segment::bucket::BucketEncoder;
 use crate::format::segment::filter::FilterBuilder;
 use crate::format::segment::footer::Footer;
 use crate::format::segment::tables::{self, PackEntry, PackTable};
 use crate::format::segment::{self, HEAD_BYTES, PackName, Row, SegmentName, fanout};
-use sha2::{Digest, Sha256};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::Write;
@@ -185,7 +185,7 @@ pub fn merge(
 struct HashingFile {
     file: NamedTempFile,
     buffer: Vec<u8>,
-    hasher: Sha256,
+    hasher: NameHasher,
     written: u64,
 }
 
@@ -195,7 +195,7 @@ impl HashingFile {
             .prefix("segment-")
             .tempfile_in(dir)
             .map_err(|source| Error::Io { path: dir.to_owned(), source })?;
-        Ok(Self { file, buffer: Vec::with_capacity(BUFFER), hasher: Sha256::new(), written: 0 })
+        Ok(Self { file, buffer: Vec::with_capacity(BUFFER), hasher: NameHasher::default(), written: 0 })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
@@ -217,7 +217,7 @@ impl HashingFile {
 
     fn finish(mut self, kind: PackKind, rows: u64) -> Result<WrittenSegment, Error> {
         self.flush()?;
-        let name = self.hasher.finalize().into();
+        let name = self.hasher.finish();
         Ok(WrittenSegment { name, kind, file_bytes: self.written, rows, file: self.file })
     }
 

@@ -1,0 +1,49 @@
+# make build | test | demo | fmt | lint | deny | bench | fuzz
+CARGO ?= cargo
+# Seconds per fuzz target.
+FUZZ_SECONDS ?= 60
+export DVC := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/dvc
+
+.PHONY: build test quick setup demo fmt fmt-check lint deny bench fuzz
+
+build:
+	$(CARGO) build --release --locked
+
+# Everything that decides whether a change may land.
+test: setup fmt-check lint deny-if-installed
+	$(CARGO) test --locked
+
+# While working: no setup, no lints.
+quick:
+	$(CARGO) test --locked
+
+setup:
+	tests/setup.sh
+
+demo: build
+	demo/run.sh
+
+fmt:
+	$(CARGO) fmt --all
+
+fmt-check:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+# Licences, duplicates, sources and (with a network) known vulnerabilities.
+deny:
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check
+
+.PHONY: deny-if-installed
+deny-if-installed:
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check bans licenses sources; \
+	else echo "cargo-deny is not installed: licences were not checked (make deny installs it)"; fi
+
+bench:
+	$(CARGO) bench --locked
+
+fuzz:
+	fuzz/run.sh $(FUZZ_SECONDS)

@@ -1,0 +1,264 @@
+//! The rules about one file: homes of crates, imports, silence, length, header, names.
+//!
+//! In: a `Source`. Out: `file:line: what is wrong` per breach.
+
+use crate::scan::{CodePath, Source};
+
+/// More lines than this ask for a reason.
+pub const LONG: usize = 600;
+/// More lines than this fail.
+const TOO_LONG: usize = 1000;
+/// More header lines than this fail; 1 to 6 are wanted.
+const LONG_HEADER: usize = 12;
+
+/// Where a crate, or a part of `std`, may be used: path prefixes below `src/`. `""` is everywhere.
+const HOMES: &[(&str, &[&str])] = &[
+    ("anyhow", &["bin/"]),
+    ("blake3", &["codec/", "format/"]),
+    ("clap", &["bin/"]),
+    ("clap_complete", &["bin/"]),
+    ("clap_mangen", &["bin/"]),
+    ("fastcdc", &["codec/"]),
+    ("ignore", &["write/walk"]),
+    ("indicatif", &["bin/"]),
+    ("jiff", &["model/", "ops/", "bin/"]),
+    ("minicbor", &["format/"]),
+    ("opendal", &["store/"]),
+    ("rayon", &["write/pipeline", "read/restore", "upkeep/"]),
+    ("rusqlite", &["index/"]),
+    ("rustix", &[""]),
+    ("serde", &[""]),
+    ("serde_json", &[""]),
+    ("sha2", &["codec/", "store/"]),
+    ("signal_hook", &["bin/"]),
+    ("std::thread", &["write/pipeline", "read/restore", "upkeep/", "bin/"]),
+    ("tempfile", &[""]),
+    ("thiserror", &[""]),
+    ("tokio", &["store/"]),
+    ("toml", &["ops/", "bin/"]),
+    ("zstd", &["codec/"]),
+];
+
+/// Parts of `std` by which a library would talk to the terminal or look around.
+const NOT_IN_LIBRARY: &[&str] = &["std::env", "std::io::stdout", "std::io::stderr", "std::io::stdin"];
+
+fn at(s: &Source, line: usize, what: &str) -> String {
+    format!("{}:{line}: {what}", s.name)
+}
+
+fn names_prefix(parts: &[String], prefix: &str) -> bool {
+    let mut rest = parts.iter();
+    prefix.split("::").all(|p| rest.next().is_some_and(|x| x == p))
+}
+
+/// Whether the crate `name` has a row in [`HOMES`].
+pub fn has_home(name: &str) -> bool {
+    HOMES.iter().any(|(c, _)| *c == name)
+}
+
+/// Crates used away from home. Names that the file itself declares or imports from this crate are not meant.
+pub fn homes(s: &Source) -> Vec<String> {
+    let file = s.name.strip_prefix("src/").unwrap_or(&s.name);
+    let paths = s.paths();
+    let local = |p: &CodePath| {
+        let first = &p.parts[0];
+        let declared = s.tokens.windows(2).any(|w| w[0].text == "mod" && w[1].text == *first);
+        declared
+            || paths.iter().any(|i| {
+                i.import
+                    && ["crate", "super", "self", "dvc"].contains(&i.parts[0].as_str())
+                    && i.parts.last() == Some(first)
+            })
+    };
+    let mut out = Vec::new();
+    for path in &paths {
+        for (name, homes) in HOMES {
+            let homeless = !homes.iter().any(|h| file.starts_with(h));
+            if homeless && names_prefix(&path.parts, name) && !s.is_test(path.line) && !local(path) {
+                out.push(at(s, path.line, &format!("`{name}` is used outside of its home ({})", homes.join(", "))));
+            }
+        }
+    }
+    out
+}
+
+/// Glob imports (but `super::*` and preludes in tests), and re-exports of what has a path already: only a private
+/// submodule may be re-exported.
+pub fn imports(s: &Source) -> Vec<String> {
+    let mut out = Vec::new();
+    for p in s.paths().iter().filter(|p| p.import) {
+        let outer = p.parts.len().checked_sub(2).map(|i| p.parts[i].as_str());
+        let in_test = s.is_test(p.line) && matches!(outer, Some("super" | "prelude"));
+        if p.parts.last().is_some_and(|l| l == "*") && !in_test {
+            out.push(at(s, p.line, &format!("glob import `{}`", p.parts.join("::"))));
+        }
+        let facade = s
+            .tokens
+            .windows(3)
+            .enumerate()
+            .any(|(i, w)| w[0].text == "mod" && w[1].text == p.parts[0] && w[2].text == ";" && !s.is_public(i));
+        if p.public && !facade {
+            out.push(at(s, p.line, &format!("re-export `{}`: a thing has one path", p.parts.join("::"))));
+        }
+    }
+    out
+}
+
+/// Printing, terminal and environment in the library.
+pub fn silence(s: &Source) -> Vec<String> {
+    let mut out = macros(s, &["println", "eprintln", "print", "eprint", "dbg"], "the library does not print");
+    for p in s.paths() {
+        let full = if p.parts[0] == "io" { with_std(&p.parts) } else { p.parts.clone() };
+        let banned = NOT_IN_LIBRARY.iter().any(|b| names_prefix(&full, b));
+        if banned && !s.is_test(p.line) {
+            out.push(at(s, p.line, &format!("`{}`: settings come in as arguments", p.parts.join("::"))));
+        }
+    }
+    out
+}
+
+fn with_std(parts: &[String]) -> Vec<String> {
+    std::iter::once("std".to_owned()).chain(parts.iter().cloned()).collect()
+}
+
+fn macros(s: &Source, names: &[&str], why: &str) -> Vec<String> {
+    (0..s.tokens.len())
+        .filter(|i| names.contains(&s.text_at(*i)) && s.text_at(i + 1) == "!" && s.text_at(i + 2) != "=")
+        .filter(|i| !s.is_test(s.tokens[*i].line))
+        .map(|i| at(s, s.tokens[i].line, &format!("`{}!`: {why}", s.text_at(i))))
+        .collect()
+}
+
+/// `todo!` and its like.
+pub fn undone(s: &Source) -> Vec<String> {
+    macros(s, &["todo", "unimplemented"], "finish it, or return an error")
+}
+
+/// Too many lines.
+pub fn length(s: &Source) -> Vec<String> {
+    let lines = s.text.lines().count();
+    if lines > TOO_LONG {
+        vec![at(s, TOO_LONG + 1, &format!("{lines} lines, at most {TOO_LONG} are allowed"))]
+    } else {
+        Vec::new()
+    }
+}
+
+/// No header, or an essay. The crate root holds the map and may be longer.
+pub fn header(s: &Source) -> Vec<String> {
+    let lines = s.text.lines().take_while(|l| l.starts_with("//!")).count();
+    match lines {
+        0 => vec![at(s, 1, "the file does not open with `//!`: what it is, what comes in and goes out")],
+        n if n > LONG_HEADER && s.name != "src/lib.rs" => {
+            vec![at(s, LONG_HEADER + 1, &format!("{n} header lines; 1 to 6 are wanted"))]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Names that say nothing, of files, modules and types.
+pub fn names(s: &Source) -> Vec<String> {
+    let mut out = Vec::new();
+    for piece in s.name.trim_end_matches(".rs").split('/') {
+        if says_nothing(piece) {
+            out.push(at(s, 1, &format!("`{piece}` says nothing; name it after what it does")));
+        }
+    }
+    for i in 0..s.tokens.len() {
+        let name = s.text_at(i + 1);
+        if ["mod", "struct", "enum", "trait", "type"].contains(&s.text_at(i)) && says_nothing(name) {
+            out.push(at(s, s.tokens[i].line, &format!("`{name}` says nothing; name it after what it does")));
+        }
+    }
+    out
+}
+
+fn says_nothing(name: &str) -> bool {
+    let mut words = vec![String::new()];
+    for c in name.chars() {
+        if c == '_' || c == '-' || c.is_uppercase() {
+            words.push(String::new());
+        }
+        if c.is_alphanumeric()
+            && let Some(w) = words.last_mut()
+        {
+            w.extend(c.to_lowercase());
+        }
+    }
+    let banned = ["util", "utils", "helper", "helpers", "manager", "managers", "handler", "handlers"];
+    words.iter().any(|w| banned.contains(&w.as_str())) || name.eq_ignore_ascii_case("common")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(rule: fn(&Source) -> Vec<String>, name: &str, text: &str) -> Vec<String> {
+        rule(&Source::new(name, text))
+    }
+
+    #[test]
+    fn crates_away_from_home() {
+        let found = run(homes, "src/repo/a.rs", "use a::b;\nuse rusqlite::Row;\n");
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("src/repo/a.rs:2: `rusqlite`"), "{found:?}");
+        assert_eq!(run(homes, "src/repo/a.rs", "use std::{fs, thread};").len(), 1);
+        assert_eq!(run(homes, "src/repo/a.rs", "fn f() { zstd::bulk::compress(b, 1); }").len(), 1);
+        assert_eq!(run(homes, "src/ops/a.rs", "use rusqlite;").len(), 1);
+        assert_eq!(run(homes, "src/ops/a.rs", "#[derive(clap::Parser)]\nstruct A;").len(), 1);
+        assert!(run(homes, "src/index/a.rs", "use rusqlite::Row;").is_empty());
+        assert!(run(homes, "src/repo/a.rs", "use crate::codec::zstd;\nfn f() { zstd::pack() }").is_empty());
+        assert!(run(homes, "src/repo/a.rs", "#[cfg(test)]\nmod t { use std::thread; }").is_empty());
+        assert!(has_home("zstd") && !has_home("left_pad"));
+    }
+
+    #[test]
+    fn globs_and_re_exports() {
+        assert_eq!(run(imports, "src/a/b.rs", "use super::*;").len(), 1);
+        assert_eq!(run(imports, "src/a/b.rs", "use x::{y, z::*};").len(), 1);
+        assert_eq!(run(imports, "src/a/b.rs", "pub use x::y;").len(), 1);
+        assert_eq!(run(imports, "src/a/b.rs", "pub(crate) use x::y;").len(), 1);
+        assert_eq!(run(imports, "src/a/b.rs", "pub mod x;\npub use x::y;").len(), 1);
+        assert!(run(imports, "src/a/b.rs", "mod x;\npub use x::y;").is_empty());
+        assert!(run(imports, "src/a/b.rs", "use x::y;\n#[cfg(test)]\nmod t { use super::*; }").is_empty());
+    }
+
+    #[test]
+    fn talk_and_surroundings() {
+        assert_eq!(run(silence, "src/a.rs", "fn f() { println!(\"x\") }").len(), 1);
+        assert_eq!(run(silence, "src/a.rs", "use std::env;").len(), 1);
+        assert_eq!(run(silence, "src/a.rs", "fn f() { std::env::var(\"HOME\"); }").len(), 1);
+        assert_eq!(run(silence, "src/a.rs", "use std::io;\nfn f() { io::stdout(); }").len(), 1);
+        assert!(
+            run(silence, "src/a.rs", "const V: &str = env!(\"X\");\nfn f(print: bool) { if print != true {} }")
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn undone_work() {
+        assert_eq!(
+            run(undone, "src/a.rs", "fn f() {\n todo!()\n}"),
+            ["src/a.rs:2: `todo!`: finish it, or return an error"]
+        );
+        assert_eq!(run(undone, "src/a.rs", "fn f() { unimplemented!(\"later\") }").len(), 1);
+        assert!(run(undone, "src/a.rs", "// todo!()\nconst A: &str = \"todo!()\";").is_empty());
+    }
+
+    #[test]
+    fn long_files_and_missing_headers() {
+        assert_eq!(run(length, "src/a.rs", &"x\n".repeat(1001)).len(), 1);
+        assert!(run(length, "src/a.rs", &"x\n".repeat(1000)).is_empty());
+        assert_eq!(run(header, "src/a.rs", "fn f() {}").len(), 1);
+        assert_eq!(run(header, "src/a.rs", &"//! x\n".repeat(13)).len(), 1);
+        assert!(run(header, "src/a.rs", "//! What it is.\nfn f() {}").is_empty());
+    }
+
+    #[test]
+    fn empty_names() {
+        assert_eq!(run(names, "src/repo/util.rs", "").len(), 1);
+        assert_eq!(run(names, "src/common/mod.rs", "").len(), 1);
+        assert_eq!(run(names, "src/a.rs", "struct PackManager;\nmod helpers {}\nenum EventHandler {}").len(), 3);
+        assert!(run(names, "src/a.rs", "struct Utility;\nfn common_prefix() {}\nfn handle() {}").is_empty());
+    }
+}

@@ -1,0 +1,318 @@
+//! A source file as the rules see it: code without comments and literals, its paths, its test regions.
+//!
+//! In: Rust text. Out: `Source`. Good enough to find imports; it does not parse Rust.
+
+/// One file.
+pub struct Source {
+    /// Path from the package root.
+    pub name: String,
+    /// As it stands.
+    pub text: String,
+    /// The same lines, comments and the insides of literals blanked.
+    pub code: String,
+    /// Tokens of `code`.
+    pub tokens: Vec<Token>,
+    /// Lines inside `#[cfg(test)]` items, by line number from 1; index 0 is unused.
+    test_lines: Vec<bool>,
+}
+
+/// A name or a mark, with its line from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub text: String,
+    pub line: usize,
+}
+
+/// A path in the code, `use` groups expanded; a glob ends with `*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodePath {
+    pub line: usize,
+    pub parts: Vec<String>,
+    /// Stands in a `use` item.
+    pub import: bool,
+    /// The item is `pub use` of any visibility.
+    pub public: bool,
+}
+
+impl Source {
+    pub fn new(name: &str, text: &str) -> Self {
+        let code = strip(text);
+        let tokens = tokenize(&code);
+        let test_lines = test_lines(&tokens, text.lines().count());
+        Self { name: name.to_owned(), text: text.to_owned(), code, tokens, test_lines }
+    }
+
+    /// Whether a line belongs to tests: a `#[cfg(test)]` item, or a file of tests.
+    pub fn is_test(&self, line: usize) -> bool {
+        self.test_lines.get(line).copied().unwrap_or(false)
+            || self.name.ends_with("/tests.rs")
+            || self.name.contains("/tests/")
+    }
+
+    /// Module path below the crate root: `src/a/b.rs` is `[a, b]`, `src/a/mod.rs` is `[a]`.
+    pub fn module(&self) -> Vec<String> {
+        let path = self.name.strip_prefix("src/").unwrap_or(&self.name);
+        let path = path.strip_suffix(".rs").unwrap_or(path);
+        let mut parts: Vec<String> = path.split('/').map(str::to_owned).collect();
+        if parts.last().is_some_and(|p| p == "mod" || p == "lib" || p == "main") {
+            parts.pop();
+        }
+        parts
+    }
+
+    /// All paths of the code that have two parts or more, and all imports.
+    pub fn paths(&self) -> Vec<CodePath> {
+        let mut out = Vec::new();
+        let mut i = 0;
+        while i < self.tokens.len() {
+            if self.text_at(i) == "use" && self.text_at(i.wrapping_sub(1)) != "::" && self.text_at(i + 1) != "<" {
+                let end = self.use_tree(i + 1, &[], self.is_public(i), &mut out);
+                i = end.max(i + 1);
+            } else if is_name(self.text_at(i)) && self.text_at(i.wrapping_sub(1)) != "." {
+                let line = self.tokens[i].line;
+                let mut parts = vec![self.text_at(i).to_owned()];
+                i += 1;
+                while self.text_at(i) == "::" && is_name(self.text_at(i + 1)) {
+                    parts.push(self.text_at(i + 1).to_owned());
+                    i += 2;
+                }
+                if parts.len() > 1 {
+                    out.push(CodePath { line, parts, import: false, public: false });
+                }
+            } else {
+                i += 1;
+            }
+        }
+        out
+    }
+
+    /// Whether the item whose keyword is token `i` has any visibility.
+    pub fn is_public(&self, i: usize) -> bool {
+        matches!(self.text_at(i.wrapping_sub(1)), "pub" | ")")
+    }
+
+    /// The text of token `i`, empty outside.
+    pub fn text_at(&self, i: usize) -> &str {
+        self.tokens.get(i).map_or("", |t| &t.text)
+    }
+
+    fn use_tree(&self, mut i: usize, prefix: &[String], public: bool, out: &mut Vec<CodePath>) -> usize {
+        let mut parts = prefix.to_vec();
+        let line = self.tokens.get(i).map_or(0, |t| t.line);
+        loop {
+            match self.text_at(i) {
+                "{" => {
+                    i += 1;
+                    while !matches!(self.text_at(i), "}" | "") {
+                        i = self.use_tree(i, &parts, public, out);
+                        if self.text_at(i) == "," {
+                            i += 1;
+                        }
+                    }
+                    return i + 1;
+                }
+                "::" => i += 1,
+                "as" => i += 2,
+                "*" => {
+                    parts.push("*".to_owned());
+                    i += 1;
+                }
+                t if is_name(t) => {
+                    parts.push(t.to_owned());
+                    i += 1;
+                }
+                _ => break,
+            }
+        }
+        out.push(CodePath { line, parts, import: true, public });
+        i
+    }
+}
+
+fn is_name(t: &str) -> bool {
+    t.starts_with(|c: char| c.is_alphabetic() || c == '_')
+}
+
+fn blank(out: &mut String, c: char) {
+    out.push(if c == '\n' { '\n' } else { ' ' });
+}
+
+/// Blanks comments and the insides of string and character literals; keeps every line break.
+pub fn strip(text: &str) -> String {
+    let c: Vec<char> = text.chars().collect();
+    let at = |i: usize| c.get(i).copied().unwrap_or('\0');
+    let mut out = String::with_capacity(text.len());
+    let mut i = 0;
+    while i < c.len() {
+        let wordy = i > 0 && (at(i - 1).is_alphanumeric() || at(i - 1) == '_');
+        if at(i) == '/' && at(i + 1) == '/' {
+            while i < c.len() && at(i) != '\n' {
+                i += 1;
+            }
+        } else if at(i) == '/' && at(i + 1) == '*' {
+            let mut depth = 0;
+            while i < c.len() {
+                if at(i) == '/' && at(i + 1) == '*' {
+                    depth += 1;
+                    i += 2;
+                } else if at(i) == '*' && at(i + 1) == '/' {
+                    depth -= 1;
+                    i += 2;
+                    if depth == 0 {
+                        break;
+                    }
+                } else {
+                    blank(&mut out, at(i));
+                    i += 1;
+                }
+            }
+        } else if let Some((hashes, open)) = raw_start(&c, i).filter(|_| !wordy) {
+            out.push('"');
+            i = open + 1;
+            while i < c.len() && !(at(i) == '"' && (1..=hashes).all(|h| at(i + h) == '#')) {
+                blank(&mut out, at(i));
+                i += 1;
+            }
+            out.push('"');
+            i += 1 + hashes;
+        } else if at(i) == '"' {
+            out.push('"');
+            i += 1;
+            while i < c.len() && at(i) != '"' {
+                if at(i) == '\\' {
+                    blank(&mut out, ' ');
+                    i += 1;
+                }
+                blank(&mut out, at(i));
+                i += 1;
+            }
+            out.push('"');
+            i += 1;
+        } else if at(i) == '\'' && (at(i + 1) == '\\' || at(i + 2) == '\'') {
+            // A character; a quote that is neither escaped nor closed after one character is a lifetime.
+            out.push_str("' '");
+            i += if at(i + 1) == '\\' { 3 } else { 2 };
+            while i < c.len() && at(i) != '\'' {
+                i += 1;
+            }
+            i += 1;
+        } else {
+            out.push(at(i));
+            i += 1;
+        }
+    }
+    out
+}
+
+/// The number of `#` and the place of the quote, where a raw string begins at `i`.
+fn raw_start(c: &[char], i: usize) -> Option<(usize, usize)> {
+    let mut j = i;
+    if matches!(c.get(j), Some('b' | 'c')) {
+        j += 1;
+    }
+    if c.get(j) != Some(&'r') {
+        return None;
+    }
+    j += 1;
+    let hashes = c[j..].iter().take_while(|x| **x == '#').count();
+    (c.get(j + hashes) == Some(&'"')).then_some((hashes, j + hashes))
+}
+
+fn tokenize(code: &str) -> Vec<Token> {
+    let mut out = Vec::new();
+    for (n, line) in code.lines().enumerate() {
+        let mut rest = line.trim_start();
+        while let Some(first) = rest.chars().next() {
+            let len = if first.is_alphanumeric() || first == '_' {
+                rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())
+            } else if rest.starts_with("::") {
+                2
+            } else {
+                first.len_utf8()
+            };
+            out.push(Token { text: rest[..len].to_owned(), line: n + 1 });
+            rest = rest[len..].trim_start();
+        }
+    }
+    out
+}
+
+fn test_lines(tokens: &[Token], lines: usize) -> Vec<bool> {
+    let mut marks = vec![false; lines + 2];
+    let is = |i: usize, t: &str| tokens.get(i).is_some_and(|x| x.text == t);
+    for i in 0..tokens.len() {
+        let marker = ["#", "[", "cfg", "(", "test", ")", "]"];
+        if !marker.iter().enumerate().all(|(k, t)| is(i + k, t)) {
+            continue;
+        }
+        let mut depth = 0_usize;
+        let mut end = i + marker.len();
+        while let Some(t) = tokens.get(end) {
+            match t.text.as_str() {
+                "{" => depth += 1,
+                "}" => depth -= 1,
+                _ => {}
+            }
+            if (depth == 0 && matches!(t.text.as_str(), "}" | ";")) || end + 1 == tokens.len() {
+                break;
+            }
+            end += 1;
+        }
+        let last = tokens.get(end).map_or(lines, |t| t.line);
+        marks[tokens[i].line..=last].fill(true);
+    }
+    marks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(text: &str) -> Vec<String> {
+        Source::new("src/a/b.rs", text).paths().iter().map(|p| p.parts.join("::")).collect()
+    }
+
+    #[test]
+    fn comments_and_literals_are_blank() {
+        let s = strip("a // x::y\n/* p::q /* */ r */ b \"c::d\\\" e\" '\\'' 'x' r#\"f\"::g\"# &'a h\n'\"' i");
+        assert_eq!(s.lines().count(), 3);
+        for gone in ["x::y", "p::q", "c::d", "f\"", "::g"] {
+            assert!(!s.contains(gone), "{gone} in {s}");
+        }
+        for kept in ["a", "b", "'a h", " i"] {
+            assert!(s.contains(kept), "{kept} in {s}");
+        }
+    }
+
+    #[test]
+    fn groups_are_expanded() {
+        assert_eq!(
+            paths("use crate::{a::{b, c as d}, e::*};\nuse std::thread;\nfn f() { crate::x::y::<T>(); z.w::<u8>() }"),
+            ["crate::a::b", "crate::a::c", "crate::e::*", "std::thread", "crate::x::y"]
+        );
+        assert_eq!(paths("pub use a::b;"), ["a::b"]);
+    }
+
+    #[test]
+    fn lines_and_visibility() {
+        let s = Source::new("src/a/b.rs", "\n\npub(crate) use a::b;\nfn f() -> impl Sized + use<> {}\n");
+        let p = &s.paths()[0];
+        assert_eq!((p.line, p.public, p.import), (3, true, true));
+        assert_eq!(s.paths().len(), 1);
+    }
+
+    #[test]
+    fn test_regions() {
+        let s = Source::new("src/a.rs", "fn a() {}\n#[cfg(test)]\nmod t {\n fn b() {}\n}\nfn c() {}\n");
+        let marks: Vec<bool> = (1..=6).map(|n| s.is_test(n)).collect();
+        assert_eq!(marks, [false, true, true, true, true, false]);
+        assert!(Source::new("src/a/tests.rs", "x").is_test(1));
+    }
+
+    #[test]
+    fn module_paths() {
+        assert_eq!(Source::new("src/a/mod.rs", "").module(), ["a"]);
+        assert_eq!(Source::new("src/a/b.rs", "").module(), ["a", "b"]);
+        assert!(Source::new("src/lib.rs", "").module().is_empty());
+    }
+}

@@ -1,0 +1,91 @@
+//! Runs a scenario in a child process that dies at its n-th durable step.
+//!
+//! In: the name of a scenario and a step. Out: [`End`]. The steps are those that the library reports to its observer.
+
+#![allow(dead_code)]
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use dvc::observe::Observer;
+
+/// How a child ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Died at the step with this name.
+    At(String),
+    /// Ran through: it has fewer steps than that.
+    Through,
+}
+
+/// An observer that kills its process at the n-th step, counted from 0, and leaves the step's name in a file.
+pub struct Dying {
+    left: Mutex<u64>,
+    last_words: PathBuf,
+}
+
+impl Observer for Dying {
+    fn step(&self, name: &'static str) {
+        let mut left = self.left.lock().unwrap();
+        if *left == 0 {
+            std::fs::write(&self.last_words, name).unwrap();
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+            loop {
+                std::thread::park();
+            }
+        }
+        *left -= 1;
+    }
+}
+
+/// In the child: the directory and the observer that it was started with. `None` in an ordinary test run.
+pub fn orders() -> Option<(PathBuf, Dying)> {
+    let dir = PathBuf::from(std::env::var_os("CRASH_DIR")?);
+    let step = std::env::var("CRASH_STEP").ok()?.parse().ok()?;
+    let last_words = dir.join("last-words");
+    Some((dir, Dying { left: Mutex::new(step), last_words }))
+}
+
+/// Starts test `scenario` of this program as a child that dies at `step`.
+pub fn run(scenario: &str, dir: &Path, step: u64) -> End {
+    let words = dir.join("last-words");
+    let _ = std::fs::remove_file(&words);
+    let out = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", scenario, "--include-ignored", "--nocapture", "--test-threads=1"])
+        .env("CRASH_DIR", dir)
+        .env("CRASH_STEP", step.to_string())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    if out.status.signal() == Some(9) {
+        return End::At(std::fs::read_to_string(&words).unwrap());
+    }
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&out.stderr));
+    End::Through
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{End, Observer, orders, run};
+
+    /// Not a test: the scenario of the one below.
+    #[test]
+    #[ignore = "runs as a child of another test"]
+    fn two_steps() {
+        let Some((_, dying)) = orders() else { return };
+        dying.step("first");
+        dying.step("second");
+    }
+
+    #[test]
+    fn a_child_dies_where_it_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let scenario = "child::tests::two_steps";
+        assert_eq!(run(scenario, dir.path(), 0), End::At("first".to_owned()));
+        assert_eq!(run(scenario, dir.path(), 1), End::At("second".to_owned()));
+        assert_eq!(run(scenario, dir.path(), 2), End::Through);
+    }
+}

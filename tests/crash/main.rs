@@ -1,0 +1,7 @@
+//! Crash tests: a child process dies at each durable step of an operation, then everything promised is verified.
+//!
+//! The child is this very program, called again for one scenario; it dies by SIGKILL, so nothing is cleaned up.
+
+#![allow(clippy::unwrap_used)]
+
+mod child;

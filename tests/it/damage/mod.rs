@@ -1,0 +1,1 @@
+//! Broken repositories: each kind of damage is found and named, and no wrong byte is delivered.

@@ -1,0 +1,13 @@
+//! The integration tests: one runner, which drives the real `dvc` and checks what it leaves on disk.
+//!
+//! `cli/` has a file per verb, `compat/` every kind of content and other programs, `damage/` broken repositories,
+//! `model/` random sequences of operations, `support/` what they share.
+
+#![allow(clippy::unwrap_used)]
+
+mod cli;
+mod compat;
+mod damage;
+mod docs;
+mod model;
+mod support;

@@ -1,0 +1,8 @@
+//! What the tests share: a sandbox that runs the real binary, a tree of every kind of content, a comparison of trees.
+
+#![allow(dead_code)]
+
+pub mod facts;
+pub mod needs;
+pub mod sandbox;
+pub mod zoo;

@@ -1,0 +1,203 @@
+//! A temporary directory with a home of its own, in which the real `dvc` runs in a clean environment.
+//!
+//! In: arguments. Out: [`Run`], which knows how to be checked and prints everything when a check fails.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// The directory, removed at the end. `DVC_TEST_KEEP=1` keeps it for a look.
+pub struct Sandbox {
+    dir: tempfile::TempDir,
+    env: Vec<(String, String)>,
+}
+
+/// What a run of `dvc` left behind.
+pub struct Run {
+    /// The arguments, for messages.
+    pub line: String,
+    /// Exit code; 128 + N where signal N ended it.
+    pub code: i32,
+    /// Standard output as text.
+    pub out: String,
+    /// Standard error as text.
+    pub err: String,
+    /// Standard output as it came.
+    pub bytes: Vec<u8>,
+}
+
+impl Sandbox {
+    /// An empty sandbox; the working directory of its runs is `w/`.
+    pub fn new() -> Self {
+        let mut dir = tempfile::Builder::new().prefix("dvc-it-").tempdir().unwrap();
+        dir.disable_cleanup(std::env::var_os("DVC_TEST_KEEP").is_some());
+        fs::create_dir(dir.path().join("home")).unwrap();
+        fs::create_dir(dir.path().join("w")).unwrap();
+        Self { dir, env: Vec::new() }
+    }
+
+    /// A sandbox whose `w/` is a fresh worktree with its repository inside.
+    pub fn with_repo() -> Self {
+        let s = Self::new();
+        s.dvc(["init"]).ok();
+        s
+    }
+
+    /// Sets a variable for all later runs.
+    pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The sandbox itself.
+    pub fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A place in the sandbox.
+    pub fn at(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.root().join(name)
+    }
+
+    /// A place in the worktree.
+    pub fn w(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.root().join("w").join(name)
+    }
+
+    /// Writes a file below the worktree, with the directories that it needs.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.w(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// Reads a file below the worktree.
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.w(name)).unwrap()
+    }
+
+    /// The command, not yet started, in `w/`.
+    pub fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Command {
+        let mut c = self.other(env!("CARGO_BIN_EXE_dvc"));
+        c.args(args);
+        c
+    }
+
+    /// Another program in `w/` with the same clean environment.
+    pub fn other(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut c = Command::new(program);
+        c.current_dir(self.at("w")).env_clear().stdin(Stdio::null());
+        let bin = Path::new(env!("CARGO_BIN_EXE_dvc")).parent().unwrap();
+        let path = std::env::var("PATH").unwrap_or_default();
+        c.env("PATH", format!("{}:{path}", bin.display()));
+        c.env("HOME", self.at("home")).env("TMPDIR", self.root());
+        for (name, sub) in [
+            ("XDG_CONFIG_HOME", "config"),
+            ("XDG_CACHE_HOME", "cache"),
+            ("XDG_STATE_HOME", "state"),
+            ("XDG_DATA_HOME", "share"),
+            ("XDG_RUNTIME_DIR", "run"),
+        ] {
+            c.env(name, self.at("home").join(sub));
+        }
+        c.env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+        c.envs(self.env.iter().map(|(k, v)| (k, v)));
+        c
+    }
+
+    /// Runs `dvc` in `w/`.
+    pub fn dvc<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Run {
+        Run::of(&mut self.command(args))
+    }
+
+    /// Runs `dvc` with an input.
+    pub fn dvc_with<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I, input: &[u8]) -> Run {
+        let mut c = self.command(args);
+        let line = format!("{c:?}");
+        let mut child = c.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_vec();
+        let feeder = std::thread::spawn(move || {
+            // The program may end without reading everything.
+            let _ = stdin.write_all(&input);
+        });
+        let run = Run::wait(line, child);
+        feeder.join().unwrap();
+        run
+    }
+
+    /// Runs a shell script in `w/`, `dvc` on its `PATH`.
+    pub fn sh(&self, script: &str) -> Run {
+        Run::of(self.other("bash").args(["-euo", "pipefail", "-c", script]))
+    }
+}
+
+impl Run {
+    /// Runs a command to its end.
+    pub fn of(c: &mut Command) -> Self {
+        let line = c.get_args().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
+        Self::wait(line, c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// Waits for a child whose output is piped.
+    pub fn wait(line: String, child: Child) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        let out = child.wait_with_output().unwrap();
+        let code = out.status.code().unwrap_or_else(|| 128 + out.status.signal().unwrap());
+        let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+        let run = Self { line, code, out: text(&out.stdout), err: text(&out.stderr), bytes: out.stdout };
+        assert!(!run.err.contains("panicked at"), "{}", run.shown());
+        run
+    }
+
+    fn shown(&self) -> String {
+        format!("$ dvc {}\n[exit code {}]\n-- stdout\n{}-- stderr\n{}", self.line, self.code, self.out, self.err)
+    }
+
+    /// Must have ended with 0.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        self.code(0)
+    }
+
+    /// Must have ended with `code`.
+    #[track_caller]
+    pub fn code(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "\n{}", self.shown());
+        self
+    }
+
+    /// Standard output must hold `part`.
+    #[track_caller]
+    pub fn says(self, part: &str) -> Self {
+        assert!(self.out.contains(part), "no `{part}` in\n{}", self.shown());
+        self
+    }
+
+    /// Standard error must hold `part`.
+    #[track_caller]
+    pub fn complains(self, part: &str) -> Self {
+        assert!(self.err.contains(part), "no `{part}` in\n{}", self.shown());
+        self
+    }
+
+    /// Standard output as one JSON value.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}\n{}", self.shown()))
+    }
+
+    /// Standard output as one JSON value per line.
+    #[track_caller]
+    pub fn json_lines(&self) -> Vec<serde_json::Value> {
+        let parse = |l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}\n{}", self.shown()));
+        self.out.lines().map(parse).collect()
+    }
+
+    /// The lines of standard output.
+    pub fn lines(&self) -> Vec<&str> {
+        self.out.lines().collect()
+    }
+}
