@@ -129,6 +129,26 @@ impl Index {
         Ok(rows)
     }
 
+    /// The stored ids from `low` to `high`, both included, at most `limit`: for abbreviated ids.
+    pub fn ids_between(&self, kind: PackKind, low: &Id, high: &Id, limit: usize) -> Result<Vec<Id>, Error> {
+        let mut ids = std::collections::BTreeSet::new();
+        for segment in self.segments(kind) {
+            for row in segment.iter_from(low) {
+                let id = row?.id;
+                if id > *high {
+                    break;
+                }
+                if id >= *low {
+                    ids.insert(id);
+                }
+                if ids.len() > limit {
+                    ids.pop_last();
+                }
+            }
+        }
+        Ok(ids.into_iter().collect())
+    }
+
     /// Adds a row of this run; true if no row of this run had the id. A second copy at another place is kept as well.
     pub fn insert(&self, kind: PackKind, row: &Row) -> bool {
         let mut memory = write(&self.shelf(kind).memory);

@@ -136,6 +136,11 @@ impl SegmentReader {
         SegmentIter { reader: Arc::clone(self), bucket: 0, ahead: Vec::new(), at: 0, rows: Vec::new().into_iter() }
     }
 
+    /// The rows of all ids from the bucket of `id` on, in order; a few before `id` may come first.
+    pub fn iter_from(self: &Arc<Self>, id: &Id) -> SegmentIter {
+        SegmentIter { bucket: fanout::bucket_of(id, self.footer.bits), ..self.iter() }
+    }
+
     /// Reads the whole file: its name, and that fan-out, filter, order and counts agree with the rows.
     pub fn verify(self: &Arc<Self>) -> Result<(), Error> {
         if self.hash_file()? != self.name {

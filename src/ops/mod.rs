@@ -1,1 +1,44 @@
-//! TODO
+//! One file per verb: a [`Context`] and options in, a report out. No terminal, no environment, no formatting.
+
+pub mod head;
+pub mod history;
+#[cfg(test)]
+mod made;
+pub mod resolve;
+
+use crate::error::Result;
+use crate::repo::{OpenOptions, Repo};
+use std::path::PathBuf;
+
+/// Where an operation works, for whom and when.
+#[derive(Clone)]
+pub struct Context {
+    /// The root of the repository.
+    pub repository: PathBuf,
+    /// The top of the worktree, canonical. The repository may remember nothing of it.
+    pub worktree: PathBuf,
+    /// Who makes versions and moves refs, `Name <mail>`.
+    pub author: String,
+    /// The name of this machine.
+    pub host: String,
+    /// Threads that work at the same time, at least 1.
+    pub jobs: usize,
+    /// Memory for buffers and tables.
+    pub memory_bytes: u64,
+    /// The present, with the user's time zone.
+    pub now: jiff::Zoned,
+    /// How the repository is opened.
+    pub open: OpenOptions,
+}
+
+impl Context {
+    /// Opens the repository.
+    pub fn repo(&self) -> Result<Repo> {
+        Repo::open(&self.repository, self.open.clone())
+    }
+
+    /// Seconds since 1970.
+    pub fn now_secs(&self) -> i64 {
+        self.now.timestamp().as_second()
+    }
+}

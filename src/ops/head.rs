@@ -1,0 +1,43 @@
+//! HEAD: which branch a worktree is on, and which version its files came from.
+
+use super::Context;
+use crate::error::Result;
+use crate::model::id::Id;
+use crate::model::refname::{RefKind, RefName};
+use crate::repo::Repo;
+
+/// The state of the worktree of a [`Context`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The branch; `None` is a detached HEAD.
+    pub branch: Option<RefName>,
+    /// The version that the files came from or were committed as.
+    pub base: Option<Id>,
+    /// Whether the worktree was ever used with this repository. If not, it stands on the default branch.
+    pub known: bool,
+}
+
+impl Head {
+    /// Reads it.
+    pub fn read(context: &Context, repo: &Repo) -> Result<Self> {
+        match repo.worktree(&context.worktree)?.state()? {
+            Some(state) => Ok(Self {
+                branch: state.branch.as_deref().map(RefName::new).transpose()?,
+                base: state.base.as_deref().and_then(Id::parse),
+                known: true,
+            }),
+            None => {
+                let branch = Some(RefName::new(&repo.marker().default_branch)?);
+                Ok(Self { branch, base: None, known: false })
+            }
+        }
+    }
+
+    /// The current version: the tip of the branch, or the version of a detached HEAD. `None` on an unborn branch.
+    pub fn version(&self, repo: &Repo) -> Result<Option<Id>> {
+        match &self.branch {
+            Some(branch) => repo.refs().value(RefKind::Branch, branch),
+            None => Ok(self.base),
+        }
+    }
+}

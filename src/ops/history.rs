@@ -1,0 +1,185 @@
+//! Versions in order: reads commits ahead along first parents, and walks ancestry newest first.
+//!
+//! Tips in, (id, commit) out; each version once, never before one of its children that is walked too.
+
+use crate::error::Result;
+use crate::format::object::decode_commit;
+use crate::model::commit::Commit;
+use crate::model::id::{Id, ObjectKind};
+use crate::repo::Repo;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+
+/// Reads of one snapshot of the catalogue at most.
+const AHEAD_MAX: usize = 2048;
+
+/// Commits by id, read ahead in batches where the catalogue knows them.
+pub struct Commits<'a> {
+    repo: &'a Repo,
+    ahead: HashMap<Id, Commit>,
+    /// Where a batch ended, and how large the next one is: lines that are followed far are read in large batches.
+    resume: HashMap<Id, usize>,
+}
+
+impl<'a> Commits<'a> {
+    /// Reads from a repository.
+    pub fn new(repo: &'a Repo) -> Self {
+        Self { repo, ahead: HashMap::new(), resume: HashMap::new() }
+    }
+
+    /// One commit. Asking for its first parents next is cheap.
+    pub fn get(&mut self, id: &Id) -> Result<Commit> {
+        if let Some(commit) = self.ahead.remove(id) {
+            return Ok(commit);
+        }
+        self.read_ahead(id);
+        match self.ahead.remove(id) {
+            Some(commit) => Ok(commit),
+            None => self.repo.commit_cached(id),
+        }
+    }
+
+    /// The catalogue is only a shortcut: what fails here is read from its pack.
+    fn read_ahead(&mut self, id: &Id) {
+        let batch = self.resume.remove(id).unwrap_or(4);
+        let rows = self.repo.catalogue().ok().and_then(|c| c.first_parents(id, batch).ok()).unwrap_or_default();
+        if let Some(next) = rows.last().and_then(|row| row.first_parent) {
+            self.resume.insert(next, (batch * 4).min(AHEAD_MAX));
+        }
+        for row in rows {
+            if self.repo.ids().id(ObjectKind::Commit, &row.bytes) == row.id
+                && let Ok(commit) = decode_commit(&row.bytes)
+            {
+                self.ahead.insert(row.id, commit);
+            }
+        }
+    }
+
+    /// The versions from `tip` along first parents, itself first.
+    pub fn first_parents(&mut self, tip: Id) -> FirstParents<'_, 'a> {
+        FirstParents { commits: self, next: Some(tip) }
+    }
+}
+
+/// Versions along first parents; ends after the first error.
+pub struct FirstParents<'c, 'a> {
+    commits: &'c mut Commits<'a>,
+    next: Option<Id>,
+}
+
+impl Iterator for FirstParents<'_, '_> {
+    type Item = Result<(Id, Commit)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let id = self.next.take()?;
+        Some(self.commits.get(&id).map(|commit| {
+            self.next = commit.parents.first().copied();
+            (id, commit)
+        }))
+    }
+}
+
+/// What waits to be walked: the youngest first, then the higher ordinal.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Waiting {
+    time: i64,
+    ordinal: u64,
+    id: Id,
+}
+
+/// All ancestors of some tips, without those of others.
+pub struct Walk<'a> {
+    commits: Commits<'a>,
+    heap: BinaryHeap<Waiting>,
+    loaded: HashMap<Id, Commit>,
+    seen: HashSet<Id>,
+    /// How many children that are walked too are still to come.
+    children: HashMap<Id, usize>,
+}
+
+impl<'a> Walk<'a> {
+    /// Walks from `tips`; nothing that `hidden` or its ancestors are.
+    pub fn new(repo: &'a Repo, tips: &[Id], hidden: &[Id]) -> Result<Self> {
+        let mut walk = Self {
+            commits: Commits::new(repo),
+            heap: BinaryHeap::new(),
+            loaded: HashMap::new(),
+            seen: HashSet::new(),
+            children: HashMap::new(),
+        };
+        for id in hidden {
+            walk.seen.extend(ancestors(repo, id)?);
+        }
+        // With one tip and no merge below it, parents come after children by themselves.
+        if tips.len() > 1 {
+            walk.count_children(repo, tips)?;
+        }
+        for id in tips {
+            walk.offer(*id)?;
+        }
+        Ok(walk)
+    }
+
+    fn count_children(&mut self, repo: &Repo, tips: &[Id]) -> Result<()> {
+        let mut commits = Commits::new(repo);
+        let mut known = self.seen.clone();
+        let mut todo: Vec<Id> = tips.iter().copied().filter(|t| known.insert(*t)).collect();
+        while let Some(id) = todo.pop() {
+            for parent in commits.get(&id)?.parents {
+                *self.children.entry(parent).or_default() += 1;
+                if known.insert(parent) {
+                    todo.push(parent);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn offer(&mut self, id: Id) -> Result<()> {
+        if self.children.get(&id).is_some_and(|n| *n > 0) || !self.seen.insert(id) {
+            return Ok(());
+        }
+        let commit = self.commits.get(&id)?;
+        self.heap.push(Waiting { time: commit.time.secs, ordinal: commit.ordinal, id });
+        self.loaded.insert(id, commit);
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<Option<(Id, Commit)>> {
+        let Some(Waiting { id, .. }) = self.heap.pop() else { return Ok(None) };
+        let Some(commit) = self.loaded.remove(&id) else { return Ok(None) };
+        if commit.parents.len() > 1 && self.children.is_empty() {
+            let repo = self.commits.repo;
+            self.count_children(repo, &commit.parents.clone())?;
+            for parent in &commit.parents {
+                *self.children.entry(*parent).or_default() += 1;
+            }
+        }
+        for parent in &commit.parents {
+            if let Some(left) = self.children.get_mut(parent) {
+                *left = left.saturating_sub(1);
+            }
+            self.offer(*parent)?;
+        }
+        Ok(Some((id, commit)))
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Result<(Id, Commit)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().transpose()
+    }
+}
+
+/// A version and all its ancestors.
+pub fn ancestors(repo: &Repo, tip: &Id) -> Result<HashSet<Id>> {
+    let mut commits = Commits::new(repo);
+    let mut all = HashSet::from([*tip]);
+    let mut todo = vec![*tip];
+    while let Some(id) = todo.pop() {
+        let parents = commits.get(&id)?.parents;
+        todo.extend(parents.into_iter().filter(|p| all.insert(*p)));
+    }
+    Ok(all)
+}
