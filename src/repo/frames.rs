@@ -195,6 +195,18 @@ impl Frames {
         Ok(plain)
     }
 
+    /// The base that a delta frame names.
+    pub(super) fn base_id(&self, row: &Row) -> Result<Option<Id>> {
+        // Tag, count, one length, base id.
+        let head = self.store.read_at(
+            &layout::pack(&row.place.pack),
+            u64::from(row.place.offset),
+            (row.place.stored as usize).min(64),
+        )?;
+        let decoded = FrameHead::decode(&mut head.as_slice());
+        Ok(decoded.map_err(|e| damaged(ObjectKind::Chunk, &row.id, &row.place, &e.to_string()))?.base)
+    }
+
     /// The base of a delta: always a copy that is stored whole, so that the chain ends here.
     fn base(&self, index: &Index, kind: ObjectKind, id: &Id, hint: Option<&Place>) -> Result<Plain> {
         if let Some(place) = hint.filter(|p| p.codec != CODEC_DELTA) {

@@ -8,7 +8,10 @@ use std::sync::{PoisonError, RwLock};
 use super::Repo;
 use super::frames::{ObjectError, Plain};
 use crate::error::Result;
+use crate::format::frame::CODEC_DELTA;
 use crate::format::object::{ListNode, decode_commit, decode_links, decode_list, decode_tree};
+use crate::format::pack::PackKind;
+use crate::format::segment::Row;
 use crate::model::commit::Commit;
 use crate::model::entry::{Content, Entry, Extent, Node};
 use crate::model::id::{Id, ObjectKind};
@@ -46,6 +49,18 @@ impl Repo {
     /// The verified bytes of a chunk.
     pub fn chunk(&self, id: &Id) -> Result<Plain> {
         self.object(ObjectKind::Chunk, id)
+    }
+
+    /// Where a chunk is stored whole: itself, or, if it is stored as a delta only, its base. What new deltas go against.
+    pub fn whole_base(&self, id: &Id) -> Result<Option<Row>> {
+        let index = self.index()?;
+        let copies = index.lookup_all(PackKind::Data, id)?;
+        if let Some(whole) = copies.iter().find(|r| r.place.codec != CODEC_DELTA) {
+            return Ok(Some(*whole));
+        }
+        let Some(delta) = copies.first() else { return Ok(None) };
+        let Some(base) = self.frames.base_id(delta)? else { return Ok(None) };
+        Ok(index.lookup_all(PackKind::Data, &base)?.into_iter().find(|r| r.place.codec != CODEC_DELTA))
     }
 
     /// One stored node of a directory.
@@ -146,6 +161,65 @@ impl Repo {
             Content::List(root) => walk.stack.push(vec![(u64::MAX, *root)].into_iter()),
         }
         walk
+    }
+
+    /// The extents from the one that holds byte `offset` on, and where that one begins; reads only the nodes on the
+    /// way to it.
+    pub fn extents_at<'a>(&'a self, content: &Content, offset: u64) -> Result<(u64, Extents<'a>)> {
+        let mut walk = self.extents(content);
+        let mut start = 0u64;
+        loop {
+            let before = |len: u64, start: u64| start.saturating_add(len) <= offset;
+            let leaf = walk.leaf.as_slice();
+            let skip = leaf
+                .iter()
+                .take_while(|x| {
+                    let b = before(x.len, start);
+                    if b {
+                        start += x.len
+                    }
+                    b
+                })
+                .count();
+            for _ in 0..skip {
+                walk.leaf.next();
+            }
+            if !walk.leaf.as_slice().is_empty() {
+                return Ok((start, walk));
+            }
+            // Skip whole children, then open the one that holds the offset.
+            let Some(level) = walk.stack.last_mut() else { return Ok((start, walk)) };
+            let children = level.as_slice();
+            let is_root = children.first().is_some_and(|c| c.0 == u64::MAX);
+            let skip = if is_root {
+                0
+            } else {
+                children
+                    .iter()
+                    .take_while(|c| {
+                        let b = before(c.0, start);
+                        if b {
+                            start += c.0
+                        }
+                        b
+                    })
+                    .count()
+            };
+            for _ in 0..skip {
+                level.next();
+            }
+            let Some((_, id)) = level.next() else {
+                walk.stack.pop();
+                continue;
+            };
+            if walk.stack.len() > DEPTH_MAX {
+                return Err(self.malformed(ObjectKind::List, &id, "it is nested too deeply"));
+            }
+            match self.list_node(&id)? {
+                ListNode::Leaf(extents) => walk.leaf = extents.into_iter(),
+                ListNode::Inner(children) => walk.stack.push(children.into_iter()),
+            }
+        }
     }
 
     /// A whole small file in memory; `limit` bounds its size in bytes.

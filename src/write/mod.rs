@@ -1,1 +1,15 @@
-//! TODO
+//! From a directory to a version: walk -> chunk -> dedup -> compress -> pack -> tree -> commit.
+
+pub mod basis;
+pub mod commit;
+pub mod cutter;
+pub mod frame;
+pub mod graft;
+pub mod large;
+pub mod links;
+pub mod list;
+pub mod output;
+pub mod pipeline;
+pub mod scan;
+pub mod tree;
+pub mod walk;

@@ -1,0 +1,110 @@
+//! Cutting a stretch of a file into chunks and holes, however much of it is in memory.
+
+use std::ops::Range;
+
+use crate::codec::cut::{BLOCK, is_zero, next_chunk};
+use crate::model::entry::Chunker;
+
+/// A piece of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Bytes, as a range of the buffer.
+    Chunk(Range<usize>),
+    /// So many zeros.
+    Hole(u64),
+}
+
+/// Cuts `buf`, which begins at byte `offset` of its file, at the last cut or hole. `last`: the file ends with `buf`,
+/// else `buf` ends at a multiple of the block size. Returns the bytes that were cut; the rest needs more to tell.
+pub fn cut(chunker: Chunker, buf: &[u8], offset: u64, last: bool, pieces: &mut Vec<Piece>) -> usize {
+    let into_block = usize::try_from(offset % BLOCK as u64).unwrap_or(0);
+    let mut at = 0;
+    while at < buf.len() {
+        // A run begins inside a block that is known to hold data, or at a block's edge.
+        let mut end = if (at + into_block).is_multiple_of(BLOCK) { at } else { next_edge(at, into_block, buf.len()) };
+        while end < buf.len() && !is_zero(&buf[end..next_edge(end, into_block, buf.len())]) {
+            end = next_edge(end, into_block, buf.len());
+        }
+        let complete = end < buf.len() || last;
+        while at < end {
+            let Some(len) = next_chunk(chunker, &buf[at..end], complete) else { return at };
+            pieces.push(Piece::Chunk(at..at + len));
+            at += len;
+        }
+        let hole = at;
+        while at < buf.len() && is_zero(&buf[at..next_edge(at, into_block, buf.len())]) {
+            at = next_edge(at, into_block, buf.len());
+        }
+        if at > hole {
+            pieces.push(Piece::Hole((at - hole) as u64));
+        }
+    }
+    at
+}
+
+/// The next multiple of the block size in the file, as an index of the buffer.
+fn next_edge(at: usize, into_block: usize, len: usize) -> usize {
+    (at + BLOCK - (at + into_block) % BLOCK).min(len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(len: usize, mut x: u64) -> Vec<u8> {
+        (0..len)
+            .map(|_| {
+                x ^= x << 13;
+                x ^= x >> 7;
+                x ^= x << 17;
+                x.to_le_bytes()[2] | 1
+            })
+            .collect()
+    }
+
+    fn shape(pieces: &[Piece]) -> Vec<(bool, u64)> {
+        let mut out: Vec<(bool, u64)> = Vec::new();
+        for p in pieces {
+            match p {
+                Piece::Chunk(r) => out.push((true, r.len() as u64)),
+                Piece::Hole(n) => match out.last_mut() {
+                    Some((false, m)) => *m += n,
+                    _ => out.push((false, *n)),
+                },
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn holes_are_aligned_blocks() {
+        let mut data = noise(100_000, 1);
+        data.resize(400_000, 0);
+        data.extend(noise(10, 2));
+        data.resize(500_000, 0);
+        let mut pieces = Vec::new();
+        assert_eq!(cut(Chunker::Fixed(65536), &data, 0, true, &mut pieces), data.len());
+        assert_eq!(shape(&pieces), [(true, 65536), (true, 65536), (false, 262144), (true, 65536), (false, 41248)]);
+    }
+
+    #[test]
+    fn the_same_however_it_is_fed() {
+        let mut data = noise(900_000, 3);
+        data.resize(1_400_000, 0);
+        data.extend(noise(700_001, 4));
+        for chunker in [Chunker::Cdc, Chunker::Fixed(65536)] {
+            let mut whole = Vec::new();
+            cut(chunker, &data, 0, true, &mut whole);
+            for step in [5 * BLOCK, 7 * BLOCK, 16 * BLOCK] {
+                let (mut out, mut from, mut to) = (Vec::new(), 0, 0);
+                while from < data.len() {
+                    to = (to + step).min(data.len());
+                    let mut pieces = Vec::new();
+                    from += cut(chunker, &data[from..to], from as u64, to == data.len(), &mut pieces);
+                    out.extend(pieces);
+                }
+                assert_eq!(shape(&out), shape(&whole), "{chunker:?} {step}");
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! From plain objects to frames: gathering small neighbours, choosing how to compress, deltas.
+//!
+//! Whatever is chosen here changes sizes and speed only, never an id (decision 0001).
+
+use std::cell::RefCell;
+
+use crate::codec::compress::{Compressor, Profile, looks_incompressible};
+use crate::error::Result;
+use crate::format::frame::{CODEC_DELTA, CODEC_RAW, CODEC_ZSTD, FRAME_PLAIN_MAX};
+use crate::model::id::{Id, ObjectKind};
+use crate::repo::packs::NewFrame;
+use crate::repo::sink::Sink;
+
+/// Objects that will share a frame.
+pub struct Gather {
+    kind: ObjectKind,
+    plain: Vec<u8>,
+    objects: Vec<(Id, u32)>,
+}
+
+impl Gather {
+    /// Gathers objects of one kind.
+    pub fn new(kind: ObjectKind) -> Self {
+        Self { kind, plain: Vec::new(), objects: Vec::new() }
+    }
+
+    /// Adds an object; returns those before it if they fill a frame.
+    pub fn add(&mut self, id: Id, bytes: &[u8]) -> Option<Self> {
+        let full = !self.plain.is_empty() && self.plain.len() + bytes.len() > FRAME_PLAIN_MAX;
+        let before = full.then(|| self.take());
+        if self.plain.capacity() == 0 {
+            self.plain.reserve(FRAME_PLAIN_MAX);
+        }
+        self.plain.extend_from_slice(bytes);
+        self.objects.push((id, u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
+        before
+    }
+
+    /// Takes what is there.
+    pub fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::new(self.kind))
+    }
+
+    /// Whether nothing is there.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+}
+
+/// What the bytes of a frame are, as far as it decides the compression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Pages of a database.
+    Pages,
+    /// Anything else.
+    Plain,
+}
+
+/// Compresses frames and appends them to packs; one per thread.
+#[derive(Default)]
+pub struct Packer {
+    compressor: Compressor,
+    packed: Vec<u8>,
+}
+
+thread_local! {
+    static PACKER: RefCell<Packer> = RefCell::new(Packer::default());
+}
+
+impl Packer {
+    /// Runs `f` with this thread's packer.
+    pub fn with<T>(f: impl FnOnce(&mut Self) -> T) -> T {
+        PACKER.with_borrow_mut(f)
+    }
+
+    /// Writes gathered chunks as one frame.
+    pub fn chunks(&mut self, sink: &Sink<'_>, class: Class, gather: &Gather) -> Result<()> {
+        if gather.is_empty() {
+            return Ok(());
+        }
+        self.whole(sink, class, &gather.plain, &gather.objects)
+    }
+
+    /// Writes `plain`, which is the chunks `objects` one after the other, as one frame.
+    pub fn whole(&mut self, sink: &Sink<'_>, class: Class, plain: &[u8], objects: &[(Id, u32)]) -> Result<()> {
+        let smaller = !looks_incompressible(plain) && {
+            let profile = match class {
+                Class::Pages => Profile::Literal,
+                Class::Plain => Profile::Normal,
+            };
+            self.compressor.compress(profile, plain, &mut self.packed)
+        };
+        self.put(sink, ObjectKind::Chunk, smaller, plain, objects)
+    }
+
+    /// Writes gathered trees, lists or a commit as one frame.
+    pub fn metadata(&mut self, sink: &Sink<'_>, gather: &Gather) -> Result<()> {
+        if gather.is_empty() {
+            return Ok(());
+        }
+        let smaller = self.compressor.compress(Profile::High, &gather.plain, &mut self.packed);
+        self.put(sink, gather.kind, smaller, &gather.plain, &gather.objects)
+    }
+
+    fn put(&self, sink: &Sink<'_>, kind: ObjectKind, smaller: bool, plain: &[u8], objects: &[(Id, u32)]) -> Result<()> {
+        let (codec, payload) = if smaller { (CODEC_ZSTD, self.packed.as_slice()) } else { (CODEC_RAW, plain) };
+        sink.put(&NewFrame { kind, codec, objects, base: None, payload })
+    }
+
+    /// Writes a chunk as a delta against `old`, the chunk that it takes the place of, if that is clearly smaller than
+    /// storing it whole. False: nothing was written.
+    pub fn delta(&mut self, sink: &Sink<'_>, repo: &crate::repo::Repo, old: &Id, id: Id, plain: &[u8]) -> Result<bool> {
+        let Some(base) = repo.whole_base(old)? else { return Ok(false) };
+        let Ok(bytes) = repo.chunk(&base.id) else { return Ok(false) };
+        if !self.compressor.delta(&bytes, plain, &mut self.packed) {
+            return Ok(false);
+        }
+        // What the base takes, its share of a frame that it has for itself or with others.
+        let whole = u64::from(base.place.stored).min(bytes.len() as u64);
+        if self.packed.len() as u64 * 2 > whole {
+            return Ok(false);
+        }
+        let len = u32::try_from(plain.len()).unwrap_or(u32::MAX);
+        sink.put(&NewFrame {
+            kind: ObjectKind::Chunk,
+            codec: CODEC_DELTA,
+            objects: &[(id, len)],
+            base: Some((base.id, base.place)),
+            payload: &self.packed,
+        })?;
+        Ok(true)
+    }
+}

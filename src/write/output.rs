@@ -1,0 +1,107 @@
+//! Where a walk's objects go: into packs, or, in a dry run, nowhere (trees and lists then stay in memory).
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::frame::{Gather, Packer};
+use crate::error::Result;
+use crate::format::pack::PackKind;
+use crate::model::id::{Id, ObjectKind};
+use crate::observe::Observer;
+use crate::repo::Repo;
+use crate::repo::sink::Sink;
+
+/// Takes objects; usable from several threads.
+pub struct Output<'a> {
+    repo: &'a Repo,
+    sink: Option<Sink<'a>>,
+    dry: Mutex<HashSet<Id>>,
+    metadata: [Mutex<Gather>; 2],
+    new_bytes: AtomicU64,
+}
+
+impl<'a> Output<'a> {
+    /// Objects are stored in `repo`.
+    pub fn storing(repo: &'a Repo, observer: &'a dyn Observer) -> Result<Self> {
+        Ok(Self { sink: Some(Sink::open(repo, observer)?), ..Self::dry(repo) })
+    }
+
+    /// Nothing is stored; the repository handle answers for trees and lists from memory.
+    pub fn dry(repo: &'a Repo) -> Self {
+        let metadata = [ObjectKind::List, ObjectKind::Tree].map(|k| Mutex::new(Gather::new(k)));
+        Self { repo, sink: None, dry: Mutex::default(), metadata, new_bytes: AtomicU64::new(0) }
+    }
+
+    /// The repository.
+    pub fn repo(&self) -> &'a Repo {
+        self.repo
+    }
+
+    /// Where packs are written, unless this is a dry run.
+    pub fn sink(&self) -> Option<&Sink<'a>> {
+        self.sink.as_ref()
+    }
+
+    /// Plain bytes of new chunks so far.
+    pub fn new_bytes(&self) -> u64 {
+        self.new_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that went into packs so far.
+    pub fn stored_bytes(&self) -> u64 {
+        self.sink.as_ref().map_or(0, Sink::stored_bytes)
+    }
+
+    /// True if this chunk is new and the caller must store it.
+    pub fn claim_chunk(&self, id: &Id, len: usize) -> Result<bool> {
+        let new = match &self.sink {
+            Some(sink) => sink.claim(ObjectKind::Chunk, id)?,
+            None => {
+                let first = self.dry.lock().unwrap_or_else(PoisonError::into_inner).insert(*id);
+                if first && self.repo.index()?.lookup(PackKind::Data, id)?.is_none() {
+                    self.new_bytes.fetch_add(len as u64, Ordering::Relaxed);
+                }
+                return Ok(false);
+            }
+        };
+        if new {
+            self.new_bytes.fetch_add(len as u64, Ordering::Relaxed);
+        }
+        Ok(new)
+    }
+
+    /// Stores a tree, list or commit; returns its id.
+    pub fn store_object(&self, kind: ObjectKind, bytes: Vec<u8>) -> Result<Id> {
+        let id = self.repo.ids().id(kind, &bytes);
+        let Some(sink) = &self.sink else {
+            self.repo.volatile().put(id, bytes);
+            return Ok(id);
+        };
+        if sink.claim(kind, &id)? {
+            // A commit closes its pack, so it never shares a frame.
+            if kind == ObjectKind::Commit {
+                let mut alone = Gather::new(kind);
+                alone.add(id, &bytes);
+                Packer::with(|p| p.metadata(sink, &alone))?;
+                return Ok(id);
+            }
+            let slot = &self.metadata[usize::from(kind == ObjectKind::Tree)];
+            let full = slot.lock().unwrap_or_else(PoisonError::into_inner).add(id, &bytes);
+            if let Some(full) = full {
+                Packer::with(|p| p.metadata(sink, &full))?;
+            }
+        }
+        Ok(id)
+    }
+
+    /// Writes out the lists and trees that wait for a full frame.
+    pub fn flush(&self) -> Result<()> {
+        let Some(sink) = &self.sink else { return Ok(()) };
+        for slot in &self.metadata {
+            let rest = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            Packer::with(|p| p.metadata(sink, &rest))?;
+        }
+        Ok(())
+    }
+}

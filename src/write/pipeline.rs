@@ -1,0 +1,372 @@
+//! The threads of a walk: each takes whatever work is nearest to being done, so that memory stays bounded and all
+//! cores stay busy.
+//!
+//! Batches of chunks first, then the next piece of a large file, then the next directory, depth first.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::cutter::{Piece, cut};
+use super::frame::{Class, Gather, Packer};
+use super::large::{ATTEMPTS, Batch, Buffers, Finished, Next, OldFile, ReadError, Reader};
+use super::list::ListBuilder;
+use super::output::Output;
+use super::scan::{Dir, Walk};
+use super::walk::{Stat, stat_at};
+use crate::codec::cut::CHUNK_MAX;
+use crate::codec::sniff;
+use crate::error::{Error, Failure, Kind, Result};
+use crate::format::object::encode_links;
+use crate::model::entry::{Chunker, Content, Extent, Node};
+use crate::model::id::ObjectKind;
+use crate::model::tree::LinkTable;
+
+/// Files up to this size in bytes stand in their directory's tree object.
+pub const INLINE_MAX: u64 = 128;
+
+/// The walk was told to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped")]
+pub struct Stopped;
+
+impl Failure for Stopped {
+    fn kind(&self) -> Kind {
+        Kind::Cancelled
+    }
+    fn hint(&self) -> Option<String> {
+        Some("run the command again; what was stored so far is not stored twice".to_owned())
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    batches: Vec<Batch>,
+    readers: Vec<Box<Reader>>,
+    dirs: Vec<Arc<Dir>>,
+    busy: usize,
+    error: Option<Error>,
+}
+
+struct Pool<'w, 'a> {
+    walk: &'w Walk<'a>,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    buffers: Buffers,
+}
+
+thread_local! {
+    static SMALL: std::cell::RefCell<Gather> = std::cell::RefCell::new(Gather::new(ObjectKind::Chunk));
+}
+
+/// Walks from `root` with so many threads until all of it is done; the result is in the walk.
+pub fn run(walk: &Walk<'_>, root: Arc<Dir>, threads: usize) -> Result<()> {
+    let queue = Queue { dirs: vec![root], ..Queue::default() };
+    let pool = Pool { walk, queue: Mutex::new(queue), wake: Condvar::new(), buffers: Buffers::default() };
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| pool.work());
+        }
+    });
+    let queue = pool.queue.into_inner().unwrap_or_else(PoisonError::into_inner);
+    queue.error.map_or(Ok(()), Err)
+}
+
+/// Finishes the directories that waited for all hard links to be known.
+pub fn settle_links(walk: &Walk<'_>) -> Result<()> {
+    let waiting = walk.links.lock().unwrap_or_else(PoisonError::into_inner).take_waiting();
+    waiting.iter().try_for_each(|dir| walk.done(dir))
+}
+
+enum Job {
+    Batch(Batch),
+    Read(Box<Reader>),
+    Scan(Arc<Dir>),
+}
+
+impl Pool<'_, '_> {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        let mut buffer = Vec::new();
+        while let Some(job) = self.next() {
+            let result = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.do_job(job, &mut buffer)))
+            {
+                Ok(result) => result,
+                Err(panic) => {
+                    self.fail(Panicked.into());
+                    std::panic::resume_unwind(panic);
+                }
+            };
+            match result {
+                Ok(()) if self.walk.observer.cancelled() => self.fail(Stopped.into()),
+                Ok(()) => {
+                    self.lock().busy -= 1;
+                    self.wake.notify_all();
+                }
+                Err(e) => self.fail(e),
+            }
+        }
+        // What this thread gathered goes out when there is nothing more to come.
+        let rest = SMALL.with_borrow_mut(Gather::take);
+        if let Some(sink) = self.walk.out.sink()
+            && self.lock().error.is_none()
+            && let Err(e) = Packer::with(|p| p.chunks(sink, Class::Plain, &rest))
+        {
+            self.lock().error.get_or_insert(e);
+        }
+    }
+
+    fn fail(&self, e: Error) {
+        let mut queue = self.lock();
+        queue.error.get_or_insert(e);
+        queue.busy -= 1;
+        self.wake.notify_all();
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut queue = self.lock();
+        loop {
+            if queue.error.is_some() {
+                return None;
+            }
+            let job = match (queue.batches.pop(), queue.readers.is_empty()) {
+                (Some(batch), _) => Some(Job::Batch(batch)),
+                (None, false) => queue.readers.pop().map(Job::Read),
+                (None, true) => queue.dirs.pop().map(Job::Scan),
+            };
+            if job.is_some() {
+                queue.busy += 1;
+                return job;
+            }
+            if queue.busy == 0 {
+                self.wake.notify_all();
+                return None;
+            }
+            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn do_job(&self, job: Job, buffer: &mut Vec<u8>) -> Result<()> {
+        let out = self.walk.out;
+        match job {
+            Job::Scan(dir) => {
+                let found = self.walk.scan(&dir, buffer)?;
+                let mut queue = self.lock();
+                queue.readers.extend(found.readers);
+                queue.dirs.extend(found.dirs.into_iter().rev());
+                drop(queue);
+                self.wake.notify_all();
+                self.walk.done(&dir)
+            }
+            Job::Read(reader) => {
+                let next = reader.step(out, &self.buffers);
+                self.follow(next)
+            }
+            Job::Batch(batch) => match batch.run(out, &self.buffers) {
+                Ok((bytes, next)) => {
+                    self.walk.observer.advance(0, bytes);
+                    self.follow(Ok(next))
+                }
+                Err(e) => self.follow(Err(e)),
+            },
+        }
+    }
+
+    fn follow(&self, next: Result<Next, ReadError>) -> Result<()> {
+        match next {
+            Ok(Next::Nothing) => Ok(()),
+            Ok(Next::Batch(batch, reader)) => {
+                let mut queue = self.lock();
+                queue.batches.extend(batch);
+                queue.readers.extend(reader);
+                drop(queue);
+                self.wake.notify_all();
+                Ok(())
+            }
+            Ok(Next::Finished(finished)) => self.finished(finished),
+            Err(ReadError::Repository(e)) => Err(e),
+            Err(ReadError::File(dir, slot, e)) => {
+                self.walk.drop_file(&dir, slot, &e);
+                self.walk.done(&dir)
+            }
+        }
+    }
+
+    /// A last look at a file that was read in pieces: did it hold still?
+    fn finished(&self, f: Finished) -> Result<()> {
+        let Finished { reader, content, size, chunker } = f;
+        let now = reader.look();
+        let unchanged = now.as_ref().is_ok_and(|now| now.same(&reader.stat));
+        let same_twice = reader.previous.as_ref() == Some(&content);
+        if !unchanged && !same_twice && reader.attempt < ATTEMPTS {
+            let (dir, slot) = (Arc::clone(reader.place().0), reader.place().1);
+            match reader.again(content) {
+                Ok(reader) => {
+                    self.lock().readers.push(Box::new(reader));
+                    self.wake.notify_all();
+                    return Ok(());
+                }
+                Err(e) => {
+                    self.walk.drop_file(&dir, slot, &e);
+                    return self.walk.done(&dir);
+                }
+            }
+        }
+        let (dir, slot) = reader.place();
+        let node = Node::File { size, chunker, content };
+        self.walk.put_file(dir, slot, node, &reader.stat, unchanged || same_twice, unchanged);
+        self.walk.observer.advance(1, 0);
+        self.walk.done(dir)
+    }
+}
+
+/// A thread died of a bug.
+#[derive(Debug, thiserror::Error)]
+#[error("a thread of the walk panicked")]
+struct Panicked;
+
+impl Failure for Panicked {
+    fn kind(&self) -> Kind {
+        Kind::Internal
+    }
+}
+
+/// Reads a small file whole, and again if it changed meanwhile.
+pub fn small_file(
+    walk: &Walk<'_>,
+    dir: &Arc<Dir>,
+    slot: usize,
+    file: &OwnedFd,
+    stat: Stat,
+    old: Option<&OldFile>,
+    buffer: &mut Vec<u8>,
+) -> Result<()> {
+    let mut stat = stat;
+    let limit = usize::try_from(stat.size).unwrap_or(usize::MAX);
+    let mut len = match read_whole(file, limit, buffer) {
+        Ok(len) => len,
+        Err(e) => {
+            walk.drop_file(dir, slot, &e);
+            return Ok(());
+        }
+    };
+    let (mut stable, mut fresh) = (true, true);
+    for attempt in 1..=ATTEMPTS {
+        let now = stat_at(file.as_fd(), b"");
+        if now.as_ref().is_ok_and(|now| now.same(&stat)) {
+            break;
+        }
+        // The same bytes twice: that is what it held between both, however it grew.
+        fresh = false;
+        let mut second = Vec::new();
+        match (now, read_whole(file, len, &mut second)) {
+            (Ok(now), Ok(n)) => {
+                if n == len && second[..n] == buffer[..len] {
+                    break;
+                }
+                stat = now;
+                len = n;
+                std::mem::swap(buffer, &mut second);
+                stable = attempt < ATTEMPTS;
+            }
+            (Err(e), _) | (_, Err(e)) => {
+                walk.drop_file(dir, slot, &e);
+                return Ok(());
+            }
+        }
+    }
+    let bytes = &buffer[..len];
+    let head = &bytes[..len.min(sniff::HEAD)];
+    let chunker = if len as u64 > INLINE_MAX { sniff::choose(head, len as u64) } else { Chunker::Cdc };
+    let content = store_bytes(walk.out, bytes, chunker, old)?;
+    walk.put_file(dir, slot, Node::File { size: len as u64, chunker, content }, &stat, stable, fresh);
+    walk.observer.advance(1, len as u64);
+    Ok(())
+}
+
+fn read_whole(file: &OwnedFd, limit: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    if buffer.len() < limit + 1 {
+        buffer.resize((limit + 1).next_power_of_two().max(CHUNK_MAX), 0);
+    }
+    let mut len = 0;
+    while len < limit {
+        match rustix::io::pread(file, &mut buffer[len..limit], len as u64) {
+            Ok(0) => break,
+            Ok(n) => len += n,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(len)
+}
+
+/// Stores bytes that are in memory as a file's content.
+pub fn store_bytes(out: &Output<'_>, bytes: &[u8], chunker: Chunker, old: Option<&OldFile>) -> Result<Content> {
+    if bytes.len() as u64 <= INLINE_MAX {
+        return Ok(Content::Inline(bytes.to_vec()));
+    }
+    let mut pieces = Vec::new();
+    cut(chunker, bytes, 0, true, &mut pieces);
+    let mut list = ListBuilder::default();
+    let mut at = 0u64;
+    for piece in pieces {
+        let extent = match piece {
+            Piece::Hole(len) => Extent { len, chunk: None },
+            Piece::Chunk(range) => {
+                let chunk = &bytes[range];
+                let id = out.repo().ids().id(ObjectKind::Chunk, chunk);
+                if out.claim_chunk(&id, chunk.len())? {
+                    store_chunk(out, id, chunk, chunker, old, at)?;
+                }
+                Extent { len: chunk.len() as u64, chunk: Some(id) }
+            }
+        };
+        at += extent.len;
+        list.push(extent, out)?;
+    }
+    list.finish(out)
+}
+
+fn store_chunk(
+    out: &Output<'_>,
+    id: crate::model::id::Id,
+    chunk: &[u8],
+    chunker: Chunker,
+    old: Option<&OldFile>,
+    at: u64,
+) -> Result<()> {
+    let Some(sink) = out.sink() else { return Ok(()) };
+    // Below this a delta saves less than its own bookkeeping.
+    const DELTA_MIN: usize = 1024;
+    if let Some(old) = old.filter(|_| chunk.len() >= DELTA_MIN)
+        && let (_, mut extents) = out.repo().extents_at(&old.content, at.min(old.size.saturating_sub(1)))?
+        && let Some(extent) = extents.next().transpose()?
+        && let Some(base) = extent.chunk
+        && Packer::with(|p| p.delta(sink, out.repo(), &base, id, chunk))?
+    {
+        return Ok(());
+    }
+    if matches!(chunker, Chunker::Fixed(_)) {
+        let len = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+        return Packer::with(|p| p.whole(sink, Class::Pages, chunk, &[(id, len)]));
+    }
+    let full = SMALL.with_borrow_mut(|g| g.add(id, chunk));
+    full.map_or(Ok(()), |full| Packer::with(|p| p.chunks(sink, Class::Plain, &full)))
+}
+
+/// Writes out what this thread gathered, for callers that store bytes outside of a walk.
+pub fn flush_small(out: &Output<'_>) -> Result<()> {
+    let rest = SMALL.with_borrow_mut(Gather::take);
+    out.sink().map_or(Ok(()), |sink| Packer::with(|p| p.chunks(sink, Class::Plain, &rest)))
+}
+
+/// Stores the table of hard links like a file.
+pub fn store_links(out: &Output<'_>, table: &LinkTable) -> Result<Content> {
+    let content = store_bytes(out, &encode_links(table), Chunker::Cdc, None)?;
+    flush_small(out)?;
+    Ok(content)
+}

@@ -1,0 +1,574 @@
+//! One directory of a walk: what its names are now, which of them are as they were, and, when all below it is done,
+//! its tree object.
+//!
+//! A directory whose every name is as it was is not read, not encoded and not looked up: its old tree is its tree.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::FileType;
+
+use super::basis::{DirRecord, fingerprint};
+use super::large::{OldFile, Reader};
+use super::links::{LinkKey, Links};
+use super::output::Output;
+use super::tree::store_tree;
+use super::walk::{self, Ignores, Rules, Stat};
+use crate::error::Result;
+use crate::model::entry::{Entry, Meta, Node, Time, Totals, Xattr};
+use crate::model::id::Id;
+use crate::model::path;
+use crate::model::tree::RootInfo;
+use crate::observe::{Level, Notice, Observer};
+
+/// Files up to this size are read at once by the thread that found them.
+pub const SMALL_MAX: u64 = 512 << 10;
+
+/// What all directories of a walk share.
+pub struct Walk<'a> {
+    /// Where objects go.
+    pub out: &'a Output<'a>,
+    /// Who is told.
+    pub observer: &'a dyn Observer,
+    /// What is left out.
+    pub rules: &'a Rules,
+    /// The number of the worktree in the catalogue, if its records may be used.
+    pub basis: Option<i64>,
+    /// When the walk began.
+    pub before: Time,
+    /// Directories whose records must not be used.
+    pub distrust: HashSet<Vec<u8>>,
+    /// Hard links.
+    pub links: Mutex<Links>,
+    /// New records, by path.
+    pub records: Mutex<Vec<(Vec<u8>, Vec<u8>)>>,
+    /// Paths that could not be read or did not hold still.
+    pub unstable: Mutex<Vec<Vec<u8>>>,
+    /// The finished root.
+    pub result: Mutex<Option<Finished>>,
+}
+
+/// The root of a walk, when it is done.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// Its tree object.
+    pub tree: Id,
+    /// What lies below it.
+    pub totals: Totals,
+    /// Its own metadata.
+    pub meta: Meta,
+}
+
+/// A directory of the walk.
+pub struct Dir {
+    parent: Option<Arc<Dir>>,
+    name: Vec<u8>,
+    /// Its path below the root of the version.
+    pub path: Vec<u8>,
+    depth: usize,
+    fd: Mutex<Option<Arc<OwnedFd>>>,
+    stat: Mutex<Stat>,
+    state: Mutex<State>,
+    /// Work below it that is not done; whoever brings it to 0 finishes it.
+    pending: AtomicUsize,
+    /// Who still needs its descriptor: its scan, and the directories below that are not open yet.
+    users: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    xattrs: Vec<Xattr>,
+    ignores: Ignores,
+    slots: Vec<Slot>,
+    record: Option<DirRecord>,
+    /// All names but directories are as the record says; entries are loaded only if that proves not to be enough.
+    clean: bool,
+    waits_for_links: bool,
+}
+
+struct Slot {
+    name: Vec<u8>,
+    stat: Stat,
+    print: u64,
+    entry: Option<Entry>,
+    link: Option<LinkKey>,
+}
+
+/// What a scanned directory gives its caller to do.
+#[derive(Default)]
+pub struct Found {
+    /// Directories, in order of names.
+    pub dirs: Vec<Arc<Dir>>,
+    /// Files to be read in pieces.
+    pub readers: Vec<Box<Reader>>,
+}
+
+impl Dir {
+    /// The root of a walk; `path` is its place in the version.
+    pub fn root(path: Vec<u8>, fd: OwnedFd, stat: Stat) -> Arc<Self> {
+        Arc::new(Self {
+            parent: None,
+            name: Vec::new(),
+            path,
+            depth: 0,
+            fd: Mutex::new(Some(Arc::new(fd))),
+            stat: Mutex::new(stat),
+            state: Mutex::default(),
+            pending: AtomicUsize::new(1),
+            users: AtomicUsize::new(1),
+        })
+    }
+
+    fn below(parent: &Arc<Self>, name: &[u8], stat: Stat, ignores: Ignores) -> Arc<Self> {
+        Arc::new(Self {
+            path: path::join(&parent.path, name),
+            parent: Some(Arc::clone(parent)),
+            name: name.to_vec(),
+            depth: parent.depth + 1,
+            fd: Mutex::new(None),
+            stat: Mutex::new(stat),
+            state: Mutex::new(State { ignores, ..State::default() }),
+            pending: AtomicUsize::new(1),
+            users: AtomicUsize::new(1),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fd(&self) -> Option<Arc<OwnedFd>> {
+        self.fd.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn open(&self) -> io::Result<Arc<OwnedFd>> {
+        if let Some(fd) = self.fd() {
+            return Ok(fd);
+        }
+        let parent = self.parent.as_ref().and_then(|p| p.fd()).ok_or(io::ErrorKind::NotFound)?;
+        let opened = walk::open_dir(parent.as_fd(), &self.name);
+        if let Some(parent) = &self.parent {
+            parent.release();
+        }
+        let fd = Arc::new(opened?);
+        *self.fd.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&fd));
+        Ok(fd)
+    }
+
+    /// One user of the descriptor less; closed after the last, so that few are open at a time.
+    fn release(&self) {
+        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            *self.fd.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    fn is_root(&self) -> bool {
+        self.parent.is_none()
+    }
+
+    /// Whether it is the root of a version, whose object holds its own metadata.
+    fn is_version_root(&self) -> bool {
+        self.is_root() && self.path.is_empty()
+    }
+}
+
+impl<'a> Walk<'a> {
+    /// Says that a path could not be read, and goes on.
+    pub fn unreadable(&self, path: &[u8], what: &str, e: &io::Error) {
+        self.incomplete(path, format!("cannot {what}: {e}"));
+    }
+
+    fn incomplete(&self, path: &[u8], message: String) {
+        self.unstable.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_vec());
+        self.observer.notice(Notice { level: Level::Incomplete, path: path.to_vec(), message });
+    }
+
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at a directory; the caller then does what was found and calls [`Walk::done`] once for the scan itself.
+    pub fn scan(&self, dir: &Arc<Dir>, buffer: &mut Vec<u8>) -> Result<Found> {
+        let found = match self.look(dir) {
+            Ok(Some(names)) => self.compare(dir, names, buffer),
+            Ok(None) => Ok(Found::default()),
+            Err(e) => {
+                self.unreadable(&dir.path, "read the directory", &e);
+                // It stands empty in the tree rather than not at all: its own metadata is known.
+                Ok(Found::default())
+            }
+        };
+        dir.release();
+        found
+    }
+
+    /// Opens and lists a directory.
+    fn look(&self, dir: &Arc<Dir>) -> io::Result<Option<Vec<(Vec<u8>, Stat)>>> {
+        let fd = dir.open()?;
+        let fd = fd.as_fd();
+        let stat = walk::stat_at(fd, b"")?;
+        let outside = |d: &Arc<Dir>| {
+            let mut top = d;
+            while let Some(p) = &top.parent {
+                top = p;
+            }
+            top.stat.lock().unwrap_or_else(PoisonError::into_inner).dev != stat.dev
+        };
+        let xattrs = walk::xattrs_of(fd)?;
+        let skipped = (self.rules.one_file_system && outside(dir))
+            || (self.rules.skip_cache_dirs && !dir.is_root() && walk::is_cache_dir(fd));
+        *dir.stat.lock().unwrap_or_else(PoisonError::into_inner) = stat;
+        let mut state = dir.lock();
+        state.xattrs = xattrs;
+        if skipped {
+            return Ok(None);
+        }
+        let names = walk::names(fd)?;
+        if names.iter().any(|n| n.1 == walk::IGNORE_FILE.as_bytes()) {
+            state.ignores = state.ignores.enter(fd, dir.depth)?;
+        }
+        let ignores = state.ignores.clone();
+        drop(state);
+        let mut out = Vec::with_capacity(names.len());
+        for (_, name) in names {
+            if dir.is_version_root() && name == crate::repo::layout::INSIDE.as_bytes() {
+                continue;
+            }
+            let stat = match walk::stat_at(fd, &name) {
+                Ok(stat) => stat,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => {
+                    self.unreadable(&path::join(&dir.path, &name), "look at it", &e);
+                    continue;
+                }
+            };
+            let is_dir = stat.kind == FileType::Directory;
+            if is_dir && self.rules.repository == Some((stat.dev, stat.ino)) {
+                continue;
+            }
+            let full = path::join(&dir.path, &name);
+            if ignores.excludes(self.rules, &full, is_dir) {
+                continue;
+            }
+            if stat.kind == FileType::Socket {
+                let message = "sockets are not kept".to_owned();
+                self.observer.notice(Notice { level: Level::Skipped, path: full, message });
+                continue;
+            }
+            out.push((name, stat));
+        }
+        Ok(Some(out))
+    }
+
+    /// Compares what is there with the record, and takes up what changed.
+    fn compare(&self, dir: &Arc<Dir>, names: Vec<(Vec<u8>, Stat)>, buffer: &mut Vec<u8>) -> Result<Found> {
+        let mut slots: Vec<Slot> = names
+            .into_iter()
+            .map(|(name, stat)| {
+                let is_dir = stat.kind == FileType::Directory;
+                let print = if is_dir { 0 } else { fingerprint(&name, &stat, None, self.before) };
+                Slot { name, stat, print, entry: None, link: None }
+            })
+            .collect();
+        // Files are visited in order of inodes, trees are in order of names.
+        let by_inode: Vec<Vec<u8>> = slots.iter().map(|s| s.name.clone()).collect();
+        slots.sort_by(|a, b| a.name.cmp(&b.name));
+        let record = self.record(dir)?;
+        let clean = record.as_ref().is_some_and(|r| {
+            r.prints.len() == slots.len() + 1
+                && slots
+                    .iter()
+                    .zip(&r.prints)
+                    .all(|(s, p)| s.stat.kind == FileType::Directory || (s.print == *p && *p != 0))
+        });
+        let mut found = Found::default();
+        let ignores = dir.lock().ignores.clone();
+        for slot in slots.iter().filter(|s| s.stat.kind == FileType::Directory) {
+            dir.pending.fetch_add(1, Ordering::AcqRel);
+            dir.users.fetch_add(1, Ordering::AcqRel);
+            found.dirs.push(Dir::below(dir, &slot.name, slot.stat, ignores.clone()));
+        }
+        if clean {
+            let mut files = 0;
+            let mut bytes = 0;
+            for slot in slots.iter().filter(|s| s.stat.kind != FileType::Directory) {
+                files += 1;
+                bytes += slot.stat.size;
+                if slot.stat.nlink > 1 {
+                    self.links().kept((slot.stat.dev, slot.stat.ino), &dir.path, &slot.name);
+                }
+            }
+            self.observer.advance(files, bytes);
+            let mut state = dir.lock();
+            state.slots = slots;
+            state.record = record;
+            state.clean = true;
+            return Ok(found);
+        }
+        let mut old = match &record {
+            Some(record) => self.old_entries(record),
+            None => HashMap::new(),
+        };
+        let positions: HashMap<Vec<u8>, usize> = slots.iter().enumerate().map(|(i, s)| (s.name.clone(), i)).collect();
+        {
+            let mut state = dir.lock();
+            state.slots = slots;
+            state.record = record;
+        }
+        let Some(fd) = dir.fd() else { return Ok(found) };
+        for name in by_inode {
+            if self.observer.cancelled() {
+                break;
+            }
+            let Some(at) = positions.get(&name).copied() else { continue };
+            let (stat, print) = {
+                let state = dir.lock();
+                (state.slots[at].stat, state.slots[at].print)
+            };
+            if stat.kind == FileType::Directory {
+                continue;
+            }
+            let old = old.remove(&name);
+            if let Some((entry, before)) = &old
+                && *before == print
+                && print != 0
+            {
+                if stat.nlink > 1 {
+                    self.links().kept((stat.dev, stat.ino), &dir.path, &name);
+                }
+                self.observer.advance(1, stat.size);
+                dir.lock().slots[at].entry = Some(entry.clone());
+                continue;
+            }
+            self.file(dir, &fd, at, &name, stat, old.map(|o| o.0), buffer, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// The record of a directory, if it may be trusted.
+    fn record(&self, dir: &Dir) -> Result<Option<DirRecord>> {
+        let Some(worktree) = self.basis else { return Ok(None) };
+        if self.distrust.contains(&dir.path) {
+            return Ok(None);
+        }
+        let repo = self.out.repo();
+        let bytes = repo.catalogue()?.stat_dirs(worktree, &[&dir.path])?.into_iter().next().flatten();
+        let record = bytes.and_then(|b| DirRecord::decode(&b));
+        Ok(match record {
+            Some(r) if repo.index()?.lookup(crate::format::pack::PackKind::Tree, &r.tree)?.is_some() => Some(r),
+            _ => None,
+        })
+    }
+
+    fn old_entries(&self, record: &DirRecord) -> HashMap<Vec<u8>, (Entry, u64)> {
+        let Ok(entries) = self.out.repo().entries(&record.tree) else { return HashMap::new() };
+        if entries.len() + 1 != record.prints.len() {
+            return HashMap::new();
+        }
+        entries.into_iter().zip(&record.prints).map(|(e, p)| (e.name.clone(), (e, *p))).collect()
+    }
+
+    /// Takes up one name that is not a directory and not as it was.
+    #[expect(clippy::too_many_arguments, reason = "the pieces of one slot, once")]
+    fn file(
+        &self,
+        dir: &Arc<Dir>,
+        fd: &Arc<OwnedFd>,
+        at: usize,
+        name: &[u8],
+        stat: Stat,
+        old: Option<Entry>,
+        buffer: &mut Vec<u8>,
+        found: &mut Found,
+    ) -> Result<()> {
+        let key = (stat.nlink > 1).then_some((stat.dev, stat.ino));
+        if let Some(key) = key {
+            let first = self.links().found(key, &dir.path, name);
+            let mut state = dir.lock();
+            state.slots[at].link = Some(key);
+            if !std::mem::replace(&mut state.waits_for_links, true) {
+                dir.pending.fetch_add(1, Ordering::AcqRel);
+                self.links().wait(Arc::clone(dir));
+            }
+            drop(state);
+            if !first {
+                // Another name of it is read; this one takes the result.
+                match walk::xattrs_at(fd.as_fd(), name) {
+                    Ok(xattrs) => {
+                        let entry =
+                            Entry { name: name.to_vec(), meta: stat.meta(xattrs), link: None, node: Node::Fifo };
+                        dir.lock().slots[at].entry = Some(entry);
+                        self.observer.advance(1, stat.size);
+                    }
+                    Err(e) => self.skip(dir, at, name, &e),
+                }
+                return Ok(());
+            }
+        }
+        let node = match stat.kind {
+            FileType::RegularFile => {
+                let file = match walk::open_file(fd.as_fd(), name) {
+                    Ok(file) => file,
+                    Err(e) => return Ok(self.skip(dir, at, name, &e)),
+                };
+                let xattrs = walk::xattrs_of(file.as_fd());
+                let now = walk::stat_at(file.as_fd(), b"");
+                let (xattrs, now) = match (xattrs, now) {
+                    (Ok(x), Ok(s)) if s.kind == FileType::RegularFile => (x, s),
+                    (Err(e), _) | (_, Err(e)) => return Ok(self.skip(dir, at, name, &e)),
+                    _ => return Ok(self.skip(dir, at, name, &io::ErrorKind::NotFound.into())),
+                };
+                let old = old.and_then(|e| match e.node {
+                    Node::File { size, content, .. } => Some(OldFile { size, content }),
+                    _ => None,
+                });
+                {
+                    let mut state = dir.lock();
+                    let slot = &mut state.slots[at];
+                    slot.stat = now;
+                    slot.print = fingerprint(name, &now, None, self.before);
+                    slot.entry =
+                        Some(Entry { name: name.to_vec(), meta: now.meta(xattrs), link: None, node: Node::Fifo });
+                }
+                if now.size > SMALL_MAX {
+                    dir.pending.fetch_add(1, Ordering::AcqRel);
+                    found.readers.push(Box::new(Reader::new(file, now, Arc::clone(dir), at, old)));
+                    return Ok(());
+                }
+                return super::pipeline::small_file(self, dir, at, &file, now, old.as_ref(), buffer);
+            }
+            FileType::Symlink => match walk::read_link(fd.as_fd(), name) {
+                Ok(target) => Node::Symlink { target },
+                Err(e) => return Ok(self.skip(dir, at, name, &e)),
+            },
+            FileType::Fifo => Node::Fifo,
+            FileType::CharacterDevice => Node::CharDevice { major: stat.rdev.0, minor: stat.rdev.1 },
+            FileType::BlockDevice => Node::BlockDevice { major: stat.rdev.0, minor: stat.rdev.1 },
+            _ => return Ok(self.skip(dir, at, name, &io::Error::other("unknown type of file"))),
+        };
+        match walk::xattrs_at(fd.as_fd(), name) {
+            Ok(xattrs) => {
+                let entry = Entry { name: name.to_vec(), meta: stat.meta(xattrs), link: None, node: node.clone() };
+                dir.lock().slots[at].entry = Some(entry);
+                if let Some(key) = key {
+                    self.links().settle(key, node);
+                }
+                self.observer.advance(1, 0);
+            }
+            Err(e) => self.skip(dir, at, name, &e),
+        }
+        Ok(())
+    }
+
+    /// Leaves a name out: silently if it vanished, else with a word.
+    pub fn skip(&self, dir: &Dir, at: usize, name: &[u8], e: &io::Error) {
+        let mut state = dir.lock();
+        state.slots[at].entry = None;
+        state.slots[at].link = None;
+        drop(state);
+        if e.kind() != io::ErrorKind::NotFound {
+            self.unreadable(&path::join(&dir.path, name), "read it", e);
+        }
+    }
+
+    /// Puts what a file turned out to be into its slot; `stable`: it held still while it was read.
+    pub fn put_file(&self, dir: &Dir, at: usize, node: Node, stat: &Stat, stable: bool, fresh: bool) {
+        let mut state = dir.lock();
+        let slot = &mut state.slots[at];
+        if !(stable && fresh) {
+            slot.print = 0;
+        }
+        if let Some(entry) = &mut slot.entry {
+            entry.node = node.clone();
+            entry.meta.mtime = stat.mtime;
+        }
+        let (key, name) = (slot.link, slot.name.clone());
+        drop(state);
+        if let Some(key) = key {
+            self.links().settle(key, node);
+        }
+        if !stable {
+            self.incomplete(&path::join(&dir.path, &name), "it changed while it was read; kept as read".to_owned());
+        }
+    }
+
+    /// Leaves out the file of a slot that failed half-way.
+    pub fn drop_file(&self, dir: &Dir, at: usize, e: &io::Error) {
+        let name = dir.lock().slots[at].name.clone();
+        self.skip(dir, at, &name, e);
+    }
+
+    /// One piece of work below a directory is done; finishes it, and those above, if it was the last.
+    pub fn done(&self, dir: &Arc<Dir>) -> Result<()> {
+        let mut dir = Arc::clone(dir);
+        while dir.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let finished = self.finish(&dir)?;
+            let Some(parent) = dir.parent.clone() else {
+                *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(finished);
+                return Ok(());
+            };
+            let mut state = parent.lock();
+            if let Ok(at) = state.slots.binary_search_by(|s| s.name.cmp(&dir.name)) {
+                let stat = *dir.stat.lock().unwrap_or_else(PoisonError::into_inner);
+                let slot = &mut state.slots[at];
+                slot.print = fingerprint(&dir.name, &stat, Some(&finished.tree), self.before);
+                slot.entry = Some(Entry {
+                    name: dir.name.clone(),
+                    meta: finished.meta,
+                    link: None,
+                    node: Node::Dir { tree: finished.tree, totals: finished.totals },
+                });
+            }
+            drop(state);
+            dir = parent;
+        }
+        Ok(())
+    }
+
+    fn finish(&self, dir: &Dir) -> Result<Finished> {
+        let stat = *dir.stat.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = std::mem::take(&mut *dir.lock());
+        let meta = stat.meta(std::mem::take(&mut state.xattrs));
+        let own = fingerprint(b"", &stat, Some(&Id([0; 32])), self.before);
+        if let Some(record) = state.record.as_ref().filter(|_| state.clean) {
+            let same = state.slots.iter().map(|s| s.print).chain([own]).eq(record.prints.iter().copied());
+            // The root's own metadata stands in its object; any other directory's in the one above.
+            if same || (!dir.is_version_root() && state.slots.iter().zip(&record.prints).all(|(s, p)| s.print == *p)) {
+                return Ok(Finished { tree: record.tree, totals: record.totals, meta });
+            }
+            let mut old = self.old_entries(record);
+            for slot in state.slots.iter_mut().filter(|s| s.entry.is_none()) {
+                slot.entry = old.remove(&slot.name).map(|o| o.0);
+            }
+        }
+        let mut prints = Vec::with_capacity(state.slots.len() + 1);
+        let mut entries = Vec::with_capacity(state.slots.len());
+        let mut totals = Totals::default();
+        for mut slot in state.slots {
+            if let Some(key) = slot.link {
+                let (link, node) = self.links().result(&key);
+                slot.entry = slot.entry.zip(node).map(|(entry, node)| Entry { link, node, ..entry });
+            }
+            if let Some(entry) = slot.entry {
+                totals.add(&entry);
+                prints.push(slot.print);
+                entries.push(entry);
+            }
+        }
+        prints.push(own);
+        let root = if dir.is_version_root() {
+            let table = self.links().table();
+            let links = if table.0.is_empty() { None } else { Some(super::pipeline::store_links(self.out, &table)?) };
+            Some(RootInfo { meta: meta.clone(), totals, links })
+        } else {
+            None
+        };
+        let tree = store_tree(entries, root, self.out)?;
+        let record = DirRecord { tree, totals, prints }.encode();
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).push((dir.path.clone(), record));
+        Ok(Finished { tree, totals, meta })
+    }
+}
