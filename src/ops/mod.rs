@@ -1,7 +1,9 @@
 //! One file per verb: a [`Context`] and options in, a report out. No terminal, no environment, no formatting.
 
+pub mod commit;
 pub mod head;
 pub mod history;
+pub mod init;
 #[cfg(test)]
 mod made;
 pub mod resolve;

@@ -1,1 +1,270 @@
-//! Being written.
+//! From a source directory to a tree, and from a tree to a version on a branch.
+//!
+//! Only this file makes anything visible, in the order of the sink: packs, segments, then the ref. If another
+//! process moved the branch first, the version is made again on top of the new tip.
+
+use std::collections::HashSet;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::basis::DirRecord;
+use super::output::Output;
+use super::pipeline;
+use super::scan::{Dir, Finished, Walk};
+use super::walk::{Ignores, Rules, open_dir, open_root, stat_at};
+use crate::error::{Failure, Kind, Result};
+use crate::format::object::encode_commit;
+use crate::model::commit::{Commit, Counts, Timestamp};
+use crate::model::entry::{Entry, Meta, Time, Totals};
+use crate::model::id::{Id, ObjectKind};
+use crate::model::refname::{RefKind, RefName};
+use crate::model::tree::LinkTable;
+use crate::observe::Observer;
+use crate::repo::refs::{Move, value_of};
+use crate::repo::{Repo, commit_row};
+
+/// No commit keeps more paths of unstable files.
+const UNSTABLE_MAX: usize = 1000;
+
+/// What to look at.
+pub struct Source<'s> {
+    /// The directory.
+    pub dir: &'s Path,
+    /// Only this path below it, as names; empty for all of it.
+    pub only: Vec<Vec<u8>>,
+    /// What is left out.
+    pub rules: &'s Rules,
+    /// The catalogue's number of the worktree, to skip what did not change.
+    pub basis: Option<i64>,
+    /// Threads.
+    pub threads: usize,
+}
+
+/// A directory as it is now.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Its tree object.
+    pub tree: Id,
+    /// What lies below it.
+    pub totals: Totals,
+    /// Its own metadata.
+    pub meta: Meta,
+    /// The entry of the only path that was asked for; `tree` and the rest mean nothing then.
+    pub only: Option<Entry>,
+    /// Paths that could not be read or did not hold still, sorted.
+    pub unstable: Vec<Vec<u8>>,
+    /// Records for the next time, by path; only to be kept once the tree is durable.
+    records: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// The source cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// It cannot be opened.
+    #[error("cannot open `{path}`")]
+    Open {
+        /// The directory.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The walk ended without a result, which is a bug.
+    #[error("the walk of `{path}` has no result")]
+    Nothing {
+        /// The directory.
+        path: String,
+    },
+}
+
+impl Failure for SnapshotError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Open { source, .. } => Kind::of_io(source),
+            Self::Nothing { .. } => Kind::Internal,
+        }
+    }
+}
+
+/// Looks at a source; stores what is new, unless the output is dry.
+pub fn snapshot(out: &Output<'_>, observer: &dyn Observer, source: &Source<'_>) -> Result<Snapshot> {
+    let mut distrust = HashSet::new();
+    let mut basis = source.basis;
+    loop {
+        let walk = walk_once(out, observer, source, basis, std::mem::take(&mut distrust));
+        let walk = match walk {
+            // A damaged old tree must not stand in the way of a new version.
+            Err(e) if e.kind() == Kind::Integrity && basis.is_some() => {
+                basis = None;
+                continue;
+            }
+            walk => walk?,
+        };
+        let stale = {
+            let links = walk.links.lock().unwrap_or_else(PoisonError::into_inner);
+            if links.is_empty() || walk.basis.is_none() {
+                HashSet::new()
+            } else {
+                links.stale(&old_links(out.repo(), &walk)?)
+            }
+        };
+        if !stale.is_empty() && !stale.is_subset(&walk.distrust) {
+            distrust = stale;
+            distrust.extend(walk.distrust);
+            continue;
+        }
+        pipeline::settle_links(&walk)?;
+        out.flush()?;
+        let Walk { result, records, unstable, .. } = walk;
+        let finished = result.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Some(Finished { tree, totals, meta, only }) = finished else {
+            return Err(SnapshotError::Nothing { path: source.dir.display().to_string() }.into());
+        };
+        let mut unstable = unstable.into_inner().unwrap_or_else(PoisonError::into_inner);
+        unstable.sort();
+        unstable.dedup();
+        let records = records.into_inner().unwrap_or_else(PoisonError::into_inner);
+        return Ok(Snapshot { tree, totals, meta, only, unstable, records });
+    }
+}
+
+fn walk_once<'a>(
+    out: &'a Output<'a>,
+    observer: &'a dyn Observer,
+    source: &'a Source<'_>,
+    basis: Option<i64>,
+    distrust: HashSet<Vec<u8>>,
+) -> Result<Walk<'a>> {
+    let (only, above) = match source.only.split_last() {
+        Some((only, above)) => (Some(only.clone()), above),
+        None => (None, &[][..]),
+    };
+    let root = open_above(source, above);
+    let root = root.map_err(|e| SnapshotError::Open { path: source.dir.display().to_string(), source: e })?;
+    let walk = Walk {
+        out,
+        observer,
+        rules: source.rules,
+        basis,
+        before: now(),
+        only,
+        distrust,
+        links: Mutex::default(),
+        records: Mutex::default(),
+        unstable: Mutex::default(),
+        result: Mutex::default(),
+    };
+    pipeline::run(&walk, root, source.threads)?;
+    Ok(walk)
+}
+
+/// Opens the directory that the walk begins in, and reads the ignore files above it.
+fn open_above(source: &Source<'_>, above: &[Vec<u8>]) -> std::io::Result<std::sync::Arc<Dir>> {
+    let mut fd = open_root(source.dir)?;
+    let mut ignores = Ignores::default();
+    for (depth, name) in above.iter().enumerate() {
+        ignores = ignores.enter(fd.as_fd(), depth)?;
+        fd = open_dir(fd.as_fd(), name)?;
+    }
+    let stat = stat_at(fd.as_fd(), b"")?;
+    Ok(Dir::root(above.join(&b'/'), above.len(), ignores, fd, stat))
+}
+
+/// The hard links of the tree that the records are of.
+fn old_links(repo: &Repo, walk: &Walk<'_>) -> Result<LinkTable> {
+    let Some(worktree) = walk.basis else { return Ok(LinkTable::default()) };
+    let record = repo.catalogue()?.stat_dirs(worktree, &[b""])?.into_iter().next().flatten();
+    match record.and_then(|r| DirRecord::decode(&r)) {
+        Some(record) if repo.object(ObjectKind::Tree, &record.tree).is_ok() => repo.links(&repo.root(&record.tree)?.0),
+        _ => Ok(LinkTable::default()),
+    }
+}
+
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time { secs: i64::try_from(since.as_secs()).unwrap_or(0), nanos: since.subsec_nanos() }
+}
+
+impl Snapshot {
+    /// What is seen where nothing is.
+    pub fn nothing() -> Self {
+        let (totals, meta) = (Totals::default(), Meta::default());
+        Self { tree: Id([0; 32]), totals, meta, only: None, unstable: Vec::new(), records: Vec::new() }
+    }
+
+    /// Remembers what was seen, so that the next walk skips what did not change. The tree must be durable.
+    pub fn remember(&self, repo: &Repo, worktree: i64) -> Result<()> {
+        let mut records: Vec<(&[u8], Option<&[u8]>)> =
+            self.records.iter().map(|(path, bytes)| (path.as_slice(), Some(bytes.as_slice()))).collect();
+        records.sort_unstable();
+        repo.catalogue()?.put_stat_dirs(worktree, &records)?;
+        Ok(())
+    }
+}
+
+/// A version that is not on a branch yet.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Its tree.
+    pub tree: Id,
+    /// What lies below it.
+    pub totals: Totals,
+    /// Who.
+    pub author: String,
+    /// Where.
+    pub host: String,
+    /// When.
+    pub time: Timestamp,
+    /// Why.
+    pub message: String,
+    /// `Key: value`.
+    pub trailers: Vec<(String, String)>,
+    /// Flagged paths.
+    pub unstable: Vec<Vec<u8>>,
+}
+
+/// Makes the draft the next version of a branch; everything that was put into `out` is durable then.
+pub fn publish(out: &Output<'_>, observer: &dyn Observer, branch: &RefName, draft: &Draft) -> Result<(Id, Commit)> {
+    let repo = out.repo();
+    let refs = repo.refs();
+    loop {
+        let tip = refs.tip(RefKind::Branch, branch)?;
+        let parent = tip.as_ref().and_then(value_of);
+        let ordinal = match &parent {
+            Some(parent) => repo.commit_cached(parent)?.ordinal.saturating_add(1),
+            None => 1,
+        };
+        let commit = Commit {
+            tree: draft.tree,
+            parents: parent.into_iter().collect(),
+            ordinal,
+            author: draft.author.clone(),
+            host: draft.host.clone(),
+            time: draft.time,
+            message: draft.message.clone(),
+            trailers: draft.trailers.clone(),
+            counts: Counts {
+                files: draft.totals.files,
+                bytes: draft.totals.bytes,
+                new_bytes: out.new_bytes(),
+                stored_bytes: out.stored_bytes(),
+            },
+            unstable: draft.unstable.iter().take(UNSTABLE_MAX).cloned().collect(),
+            signature: None,
+        };
+        let bytes = encode_commit(&commit);
+        let id = out.store_object(ObjectKind::Commit, bytes.clone())?;
+        if let Some(sink) = out.sink() {
+            sink.finish()?;
+        }
+        let why = format!("commit: {}", commit.subject());
+        let how = Move { who: &draft.author, why: &why, time: draft.time.secs };
+        observer.step("ref");
+        if refs.update(RefKind::Branch, branch, tip.as_ref(), Some(id), &how)?.is_some() {
+            observer.step("ref moved");
+            repo.catalogue()?.put_commits(&[commit_row(&id, &commit, &bytes)])?;
+            return Ok((id, commit));
+        }
+    }
+}

@@ -1,1 +1,92 @@
-//! Being written.
+//! Replacing single paths in a stored tree: commits of some paths, of standard input, of a command's output.
+
+use std::collections::BTreeMap;
+
+use super::output::Output;
+use super::tree::store_tree;
+use crate::error::Result;
+use crate::model::entry::{Entry, Meta, Node, Totals};
+use crate::model::id::Id;
+use crate::model::tree::RootInfo;
+
+/// What stands at a path from now on; `None` removes it.
+pub type Edit = (Vec<Vec<u8>>, Option<Entry>);
+
+/// The tree `root` (empty if `None`) with these paths replaced. `meta` gives the metadata of directories that have
+/// to be made, by path; the root's is used where there was no root.
+pub fn graft(
+    out: &Output<'_>,
+    root: Option<&Id>,
+    edits: Vec<Edit>,
+    meta: &dyn Fn(&[Vec<u8>]) -> Meta,
+) -> Result<(Id, Totals)> {
+    let (info, entries) = match root {
+        Some(root) => {
+            let (info, entries) = out.repo().root(root)?;
+            (Some(info), entries)
+        }
+        None => (None, Vec::new()),
+    };
+    let mut at = Vec::new();
+    let entries = replace(out, entries, edits, &mut at, meta)?;
+    let totals = sum(&entries);
+    let info = RootInfo {
+        totals,
+        links: info.as_ref().and_then(|i| i.links.clone()),
+        meta: info.map_or_else(|| meta(&[]), |i| i.meta),
+    };
+    let tree = store_tree(entries, Some(info), out)?;
+    out.flush()?;
+    Ok((tree, totals))
+}
+
+fn sum(entries: &[Entry]) -> Totals {
+    let mut totals = Totals::default();
+    entries.iter().for_each(|e| totals.add(e));
+    totals
+}
+
+fn replace(
+    out: &Output<'_>,
+    entries: Vec<Entry>,
+    edits: Vec<Edit>,
+    at: &mut Vec<Vec<u8>>,
+    meta: &dyn Fn(&[Vec<u8>]) -> Meta,
+) -> Result<Vec<Entry>> {
+    let mut all: BTreeMap<Vec<u8>, Entry> = entries.into_iter().map(|e| (e.name.clone(), e)).collect();
+    let mut deeper: BTreeMap<Vec<u8>, Vec<Edit>> = BTreeMap::new();
+    for (mut path, entry) in edits {
+        if path.is_empty() {
+            continue;
+        }
+        let name = path.remove(0);
+        if !path.is_empty() {
+            deeper.entry(name).or_default().push((path, entry));
+        } else if let Some(entry) = entry {
+            all.insert(name.clone(), Entry { name, ..entry });
+        } else {
+            all.remove(&name);
+        }
+    }
+    for (name, edits) in deeper {
+        let old = all.remove(&name);
+        let only_removes = edits.iter().all(|e| e.1.is_none());
+        let (inner, own) = match &old {
+            Some(Entry { node: Node::Dir { tree, .. }, meta, .. }) => (out.repo().entries(tree)?, Some(meta.clone())),
+            // Nothing is removed from what is not there.
+            _ if only_removes => {
+                all.extend(old.map(|o| (name, o)));
+                continue;
+            }
+            _ => (Vec::new(), None),
+        };
+        at.push(name.clone());
+        let own = own.unwrap_or_else(|| meta(at));
+        let inner = replace(out, inner, edits, at, meta)?;
+        at.pop();
+        let totals = sum(&inner);
+        let tree = store_tree(inner, None, out)?;
+        all.insert(name.clone(), Entry { name, meta: own, link: None, node: Node::Dir { tree, totals } });
+    }
+    Ok(all.into_values().collect())
+}

@@ -15,13 +15,14 @@ use super::list::ListBuilder;
 use super::output::Output;
 use super::scan::{Dir, Walk};
 use super::walk::{Stat, stat_at};
-use crate::codec::cut::CHUNK_MAX;
+use crate::codec::cut::{BLOCK, CHUNK_MAX};
 use crate::codec::sniff;
 use crate::error::{Error, Failure, Kind, Result};
 use crate::format::object::encode_links;
 use crate::model::entry::{Chunker, Content, Extent, Node};
 use crate::model::id::ObjectKind;
 use crate::model::tree::LinkTable;
+use crate::observe::Observer;
 
 /// Files up to this size in bytes stand in their directory's tree object.
 pub const INLINE_MAX: u64 = 128;
@@ -314,21 +315,32 @@ pub fn store_bytes(out: &Output<'_>, bytes: &[u8], chunker: Chunker, old: Option
     let mut list = ListBuilder::default();
     let mut at = 0u64;
     for piece in pieces {
-        let extent = match piece {
-            Piece::Hole(len) => Extent { len, chunk: None },
-            Piece::Chunk(range) => {
-                let chunk = &bytes[range];
-                let id = out.repo().ids().id(ObjectKind::Chunk, chunk);
-                if out.claim_chunk(&id, chunk.len())? {
-                    store_chunk(out, id, chunk, chunker, old, at)?;
-                }
-                Extent { len: chunk.len() as u64, chunk: Some(id) }
-            }
-        };
+        let extent = store_piece(out, bytes, piece, chunker, old, at)?;
         at += extent.len;
         list.push(extent, out)?;
     }
     list.finish(out)
+}
+
+fn store_piece(
+    out: &Output<'_>,
+    buffer: &[u8],
+    piece: Piece,
+    chunker: Chunker,
+    old: Option<&OldFile>,
+    at: u64,
+) -> Result<Extent> {
+    Ok(match piece {
+        Piece::Hole(len) => Extent { len, chunk: None },
+        Piece::Chunk(range) => {
+            let chunk = &buffer[range];
+            let id = out.repo().ids().id(ObjectKind::Chunk, chunk);
+            if out.claim_chunk(&id, chunk.len())? {
+                store_chunk(out, id, chunk, chunker, old, at)?;
+            }
+            Extent { len: chunk.len() as u64, chunk: Some(id) }
+        }
+    })
 }
 
 fn store_chunk(
@@ -356,6 +368,68 @@ fn store_chunk(
     }
     let full = SMALL.with_borrow_mut(|g| g.add(id, chunk));
     full.map_or(Ok(()), |full| Packer::with(|p| p.chunks(sink, Class::Plain, &full)))
+}
+
+/// Stores a stream as a file's content: its length in bytes, how it was cut, what it holds.
+pub fn store_stream(
+    out: &Output<'_>,
+    observer: &dyn Observer,
+    input: &mut dyn io::Read,
+) -> Result<(u64, Chunker, Content)> {
+    const STEP: usize = 16 * BLOCK;
+    let mut buffer = vec![0u8; STEP + CHUNK_MAX];
+    let (mut held, mut offset) = (0, 0u64);
+    let mut chunker = None;
+    let mut list = ListBuilder::default();
+    loop {
+        // Up to a multiple of the block size in the stream, so that holes are seen as in a file.
+        let start = usize::try_from((offset + held as u64) % BLOCK as u64).unwrap_or(0);
+        let mut want = STEP - start;
+        while want > 0 {
+            match input.read(&mut buffer[held..held + want]) {
+                Ok(0) => break,
+                Ok(n) => {
+                    held += n;
+                    want -= n;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(StreamError(e).into()),
+            }
+        }
+        if observer.cancelled() {
+            return Err(Stopped.into());
+        }
+        let last = want > 0;
+        if last && offset == 0 && held as u64 <= INLINE_MAX {
+            return Ok((held as u64, Chunker::Cdc, Content::Inline(buffer[..held].to_vec())));
+        }
+        let chunker = *chunker.get_or_insert_with(|| sniff::choose(&buffer[..held.min(sniff::HEAD)], held as u64));
+        let mut pieces = Vec::new();
+        let used = cut(chunker, &buffer[..held], offset, last, &mut pieces);
+        for piece in pieces {
+            list.push(store_piece(out, &buffer, piece, chunker, None, 0)?, out)?;
+        }
+        observer.advance(0, used as u64);
+        buffer.copy_within(used..held, 0);
+        held -= used;
+        offset += used as u64;
+        if last {
+            flush_small(out)?;
+            observer.advance(1, 0);
+            return Ok((offset, chunker, list.finish(out)?));
+        }
+    }
+}
+
+/// A stream cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the stream")]
+pub struct StreamError(#[source] io::Error);
+
+impl Failure for StreamError {
+    fn kind(&self) -> Kind {
+        Kind::of_io(&self.0)
+    }
 }
 
 /// Writes out what this thread gathered, for callers that store bytes outside of a walk.

@@ -39,6 +39,8 @@ pub struct Walk<'a> {
     pub basis: Option<i64>,
     /// When the walk began.
     pub before: Time,
+    /// Only this name of the root is looked at, and nothing is stored for the root itself.
+    pub only: Option<Vec<u8>>,
     /// Directories whose records must not be used.
     pub distrust: HashSet<Vec<u8>>,
     /// Hard links.
@@ -60,6 +62,8 @@ pub struct Finished {
     pub totals: Totals,
     /// Its own metadata.
     pub meta: Meta,
+    /// The entry of the only name that was looked at, where the walk was for that.
+    pub only: Option<Entry>,
 }
 
 /// A directory of the walk.
@@ -107,16 +111,17 @@ pub struct Found {
 }
 
 impl Dir {
-    /// The root of a walk; `path` is its place in the version.
-    pub fn root(path: Vec<u8>, fd: OwnedFd, stat: Stat) -> Arc<Self> {
+    /// The root of a walk; `path` is its place in the version, `depth` names below the root of that, where `ignores`
+    /// hold.
+    pub fn root(path: Vec<u8>, depth: usize, ignores: Ignores, fd: OwnedFd, stat: Stat) -> Arc<Self> {
         Arc::new(Self {
             parent: None,
             name: Vec::new(),
             path,
-            depth: 0,
+            depth,
             fd: Mutex::new(Some(Arc::new(fd))),
             stat: Mutex::new(stat),
-            state: Mutex::default(),
+            state: Mutex::new(State { ignores, ..State::default() }),
             pending: AtomicUsize::new(1),
             users: AtomicUsize::new(1),
         })
@@ -234,6 +239,9 @@ impl<'a> Walk<'a> {
         drop(state);
         let mut out = Vec::with_capacity(names.len());
         for (_, name) in names {
+            if dir.is_root() && self.only.as_ref().is_some_and(|only| *only != name) {
+                continue;
+            }
             if dir.is_version_root() && name == crate::repo::layout::INSIDE.as_bytes() {
                 continue;
             }
@@ -537,7 +545,7 @@ impl<'a> Walk<'a> {
             let same = state.slots.iter().map(|s| s.print).chain([own]).eq(record.prints.iter().copied());
             // The root's own metadata stands in its object; any other directory's in the one above.
             if same || (!dir.is_version_root() && state.slots.iter().zip(&record.prints).all(|(s, p)| s.print == *p)) {
-                return Ok(Finished { tree: record.tree, totals: record.totals, meta });
+                return Ok(Finished { tree: record.tree, totals: record.totals, meta, only: None });
             }
             let mut old = self.old_entries(record);
             for slot in state.slots.iter_mut().filter(|s| s.entry.is_none()) {
@@ -559,6 +567,9 @@ impl<'a> Walk<'a> {
             }
         }
         prints.push(own);
+        if dir.is_root() && self.only.is_some() {
+            return Ok(Finished { tree: Id([0; 32]), totals, meta, only: entries.pop() });
+        }
         let root = if dir.is_version_root() {
             let table = self.links().table();
             let links = if table.0.is_empty() { None } else { Some(super::pipeline::store_links(self.out, &table)?) };
@@ -569,6 +580,6 @@ impl<'a> Walk<'a> {
         let tree = store_tree(entries, root, self.out)?;
         let record = DirRecord { tree, totals, prints }.encode();
         self.records.lock().unwrap_or_else(PoisonError::into_inner).push((dir.path.clone(), record));
-        Ok(Finished { tree, totals, meta })
+        Ok(Finished { tree, totals, meta, only: None })
     }
 }

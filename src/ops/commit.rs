@@ -1,0 +1,432 @@
+//! `commit`: makes a version of a worktree, of some of its paths, or of a stream.
+
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Context;
+use super::head::Head;
+use crate::error::{Error, Failure, Kind, Result};
+use crate::model::commit::{Commit, Timestamp};
+use crate::model::entry::{Entry, Meta, Node, Time, Totals};
+use crate::model::id::Id;
+use crate::model::path;
+use crate::model::refname::{RefKind, RefName};
+use crate::observe::Observer;
+use crate::repo::Repo;
+use crate::repo::refs::Move;
+use crate::write::commit::{Draft, Snapshot, Source, publish, snapshot};
+use crate::write::graft::{Edit, graft};
+use crate::write::output::Output;
+use crate::write::pipeline;
+use crate::write::walk::{self, Rules};
+
+/// What to commit.
+#[derive(Clone, Default)]
+pub struct CommitOptions {
+    /// The message.
+    pub message: String,
+    /// The branch; HEAD's if `None`.
+    pub branch: Option<RefName>,
+    /// Tags for the new version.
+    pub tags: Vec<RefName>,
+    /// `Key: value` pairs.
+    pub trailers: Vec<(String, String)>,
+    /// When it was made; now if `None`.
+    pub time: Option<Timestamp>,
+    /// Patterns to leave out.
+    pub exclude: Vec<String>,
+    /// Leave out directories marked by CACHEDIR.TAG.
+    pub skip_cache_dirs: bool,
+    /// Stay on the file system of the source.
+    pub one_file_system: bool,
+    /// Commit although nothing changed, or although the source is empty.
+    pub allow_empty: bool,
+    /// Only these paths below the worktree, raw bytes; all if empty.
+    pub paths: Vec<Vec<u8>>,
+    /// Say what would be done.
+    pub dry_run: bool,
+}
+
+/// A stream to commit as one file.
+pub struct StreamOptions<'s> {
+    /// Its path in the tree, raw bytes.
+    pub name: Vec<u8>,
+    /// Keep the other files of the version before.
+    pub add: bool,
+    /// The bytes.
+    pub input: &'s mut (dyn Read + Send),
+    /// Called at the end of the stream; an error means that the bytes are not whole and must not be committed.
+    pub check: &'s mut dyn FnMut() -> Result<()>,
+}
+
+/// What was committed.
+#[derive(Clone, Debug)]
+pub struct CommitReport {
+    /// The branch.
+    pub branch: RefName,
+    /// The new version, or the tip if nothing changed; `None` in a dry run that would make one.
+    pub id: Option<Id>,
+    /// What it says; in a dry run what it would.
+    pub commit: Commit,
+    /// Nothing changed, nothing was made.
+    pub unchanged: bool,
+    /// Tags that were made.
+    pub tags: Vec<RefName>,
+    /// Paths that were unreadable or did not hold still.
+    pub unstable: Vec<Vec<u8>>,
+    /// The version before.
+    pub parent: Option<Id>,
+}
+
+/// A commit is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The source holds nothing, the branch does.
+    #[error("`{path}` is empty, but the last version of `{branch}` is not")]
+    EmptySource {
+        /// The source.
+        path: String,
+        /// The branch.
+        branch: RefName,
+    },
+    /// HEAD names no branch.
+    #[error("HEAD is detached, so there is no branch to commit to")]
+    Detached,
+    /// A path leads out of the worktree or cannot be.
+    #[error("`{path}` is not a path below the worktree")]
+    BadPath {
+        /// As given.
+        path: String,
+    },
+    /// A path is neither there nor in the version before.
+    #[error("there is no `{path}`, neither in the worktree nor in the last version")]
+    NoPath {
+        /// As given.
+        path: String,
+    },
+    /// A tag exists already.
+    #[error("there is a tag `{name}` already")]
+    TagExists {
+        /// Its name.
+        name: RefName,
+    },
+}
+
+impl Failure for CommitError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::EmptySource { .. } | Self::Detached | Self::TagExists { .. } => Kind::Rejected,
+            Self::BadPath { .. } => Kind::Usage,
+            Self::NoPath { .. } => Kind::NotFound,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::EmptySource { .. } => {
+                Some("is the volume mounted? `--allow-empty` commits the empty directory".to_owned())
+            }
+            Self::Detached => Some("name a branch with `-b`".to_owned()),
+            Self::TagExists { .. } => Some("`dvc tag -d` removes one".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// Makes the next version of a branch from the worktree.
+pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observer) -> Result<CommitReport> {
+    let repo = context.repo()?;
+    let target = Target::find(context, &repo, options)?;
+    let rules = rules(context, options)?;
+    let out = output(&repo, observer, options.dry_run)?;
+    observer.phase("commit", None, None);
+    if options.paths.is_empty() {
+        let worktree = worktree_number(&repo, context, options.dry_run);
+        let source = Source {
+            dir: &context.worktree,
+            only: Vec::new(),
+            rules: &rules,
+            basis: worktree,
+            threads: context.jobs * 2,
+        };
+        let snap = snapshot(&out, observer, &source)?;
+        if snap.totals == Totals::default() && target.holds_files() && !options.allow_empty {
+            let path = context.worktree.display().to_string();
+            return Err(CommitError::EmptySource { path, branch: target.branch }.into());
+        }
+        let unstable = snap.unstable.clone();
+        let report = seal(context, &repo, &out, observer, options, target, snap.tree, snap.totals, unstable)?;
+        if let (Some(worktree), false) = (worktree, options.dry_run) {
+            snap.remember(&repo, worktree)?;
+        }
+        return Ok(report);
+    }
+    let (tree, totals, unstable) = some_paths(context, &out, observer, options, &rules, &target)?;
+    seal(context, &repo, &out, observer, options, target, tree, totals, unstable)
+}
+
+/// Makes the next version of a branch from a stream.
+pub fn commit_stream(
+    context: &Context,
+    options: &CommitOptions,
+    stream: StreamOptions<'_>,
+    observer: &dyn Observer,
+) -> Result<CommitReport> {
+    let repo = context.repo()?;
+    let target = Target::find(context, &repo, options)?;
+    let path = checked_path(&stream.name)?;
+    let out = output(&repo, observer, options.dry_run)?;
+    observer.phase("commit", None, None);
+    let (size, chunker, content) = pipeline::store_stream(&out, observer, stream.input)?;
+    (stream.check)()?;
+    let (secs, nanos) = (context.now.timestamp().as_second(), context.now.timestamp().subsec_nanosecond());
+    let mtime = Time { secs, nanos: u32::try_from(nanos).unwrap_or(0) };
+    let user = |mode| Meta {
+        mode,
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+        mtime,
+        xattrs: Vec::new(),
+    };
+    let node = Node::File { size, chunker, content };
+    let entry = Entry { name: path.last().cloned().unwrap_or_default(), meta: user(0o644), link: None, node };
+    let base = target.parent.as_ref().map(|p| p.1.tree).filter(|_| stream.add);
+    let (tree, totals) = graft(&out, base.as_ref(), vec![(path, Some(entry))], &|_| user(0o755))?;
+    seal(context, &repo, &out, observer, options, target, tree, totals, Vec::new())
+}
+
+/// Where the version goes.
+struct Target {
+    branch: RefName,
+    head: Head,
+    parent: Option<(Id, Commit)>,
+}
+
+impl Target {
+    fn find(context: &Context, repo: &Repo, options: &CommitOptions) -> Result<Self> {
+        let head = Head::read(context, repo)?;
+        let branch = match (&options.branch, &head.branch) {
+            (Some(branch), _) | (None, Some(branch)) => branch.clone(),
+            (None, None) => return Err(CommitError::Detached.into()),
+        };
+        for tag in &options.tags {
+            if repo.refs().value(RefKind::Tag, tag)?.is_some() {
+                return Err(CommitError::TagExists { name: tag.clone() }.into());
+            }
+        }
+        let parent = match repo.refs().value(RefKind::Branch, &branch)? {
+            Some(id) => Some((id, repo.commit_cached(&id)?)),
+            None => None,
+        };
+        Ok(Self { branch, head, parent })
+    }
+
+    fn holds_files(&self) -> bool {
+        self.parent.as_ref().is_some_and(|p| p.1.counts.files > 0)
+    }
+}
+
+/// What a walk of the worktree leaves out, by the options of a commit.
+fn rules(context: &Context, options: &CommitOptions) -> Result<Rules> {
+    let mut rules = Rules::default();
+    rules.skip_cache_dirs = options.skip_cache_dirs;
+    rules.one_file_system = options.one_file_system;
+    rules.repository = repository_inode(context);
+    rules.exclude(&options.exclude)?;
+    Ok(rules)
+}
+
+/// Device and inode of the repository, which is never part of a tree.
+pub(super) fn repository_inode(context: &Context) -> Option<(u64, u64)> {
+    std::fs::metadata(&context.repository).ok().map(|m| (m.dev(), m.ino()))
+}
+
+/// The catalogue's number of the worktree; `None` where there is no catalogue to write.
+pub(super) fn worktree_number(repo: &Repo, context: &Context, dry_run: bool) -> Option<i64> {
+    if dry_run && repo.is_read_only() {
+        return None;
+    }
+    use std::os::unix::ffi::OsStrExt;
+    repo.catalogue().ok()?.worktree(context.worktree.as_os_str().as_bytes()).ok()
+}
+
+fn output<'a>(repo: &'a Repo, observer: &'a dyn Observer, dry_run: bool) -> Result<Output<'a>> {
+    if dry_run { Ok(Output::dry(repo)) } else { Output::storing(repo, observer) }
+}
+
+fn checked_path(raw: &[u8]) -> Result<Vec<Vec<u8>>> {
+    match path::split(raw) {
+        Some(names) if !names.is_empty() && !raw.starts_with(b"/") => Ok(names),
+        _ => Err(CommitError::BadPath { path: path::display(raw) }.into()),
+    }
+}
+
+/// The parent's tree with some paths as they are in the worktree now.
+fn some_paths(
+    context: &Context,
+    out: &Output<'_>,
+    observer: &dyn Observer,
+    options: &CommitOptions,
+    rules: &Rules,
+    target: &Target,
+) -> Result<(Id, Totals, Vec<Vec<u8>>)> {
+    let base = target.parent.as_ref().map(|p| p.1.tree);
+    let mut edits: Vec<Edit> = Vec::new();
+    let mut unstable = Vec::new();
+    for raw in &options.paths {
+        let names = checked_path(raw)?;
+        let source =
+            Source { dir: &context.worktree, only: names.clone(), rules, basis: None, threads: context.jobs * 2 };
+        let found = match snapshot(out, observer, &source) {
+            Ok(found) => found,
+            // The directory above it is gone: so is the path.
+            Err(e) if e.kind() == Kind::NotFound => Snapshot::nothing(),
+            Err(e) => return Err(e),
+        };
+        if found.only.is_none() && base.map_or(Ok(None), |b| out.repo().find(&b, &names))?.is_none() {
+            return Err(CommitError::NoPath { path: path::display(raw) }.into());
+        }
+        unstable.extend(found.unstable);
+        edits.push((names, found.only));
+    }
+    let failed: Mutex<Option<Error>> = Mutex::new(None);
+    let meta = |names: &[Vec<u8>]| {
+        let looked = dir_meta(context, names);
+        looked.unwrap_or_else(|e| {
+            failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+            Meta::default()
+        })
+    };
+    let (tree, totals) = graft(out, base.as_ref(), edits, &meta)?;
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(e) => Err(e),
+        None => Ok((tree, totals, unstable)),
+    }
+}
+
+fn dir_meta(context: &Context, names: &[Vec<u8>]) -> Result<Meta> {
+    let look = || -> std::io::Result<Meta> {
+        let mut fd = Arc::new(walk::open_root(&context.worktree)?);
+        for name in names {
+            fd = Arc::new(walk::open_dir(fd.as_fd(), name)?);
+        }
+        let stat = walk::stat_at(fd.as_fd(), b"")?;
+        Ok(stat.meta(walk::xattrs_of(fd.as_fd())?))
+    };
+    look().map_err(|e| {
+        let path = path::display(&names.join(&b'/'));
+        crate::write::commit::SnapshotError::Open { path, source: e }.into()
+    })
+}
+
+#[expect(clippy::too_many_arguments, reason = "the last step of every way to commit")]
+fn seal(
+    context: &Context,
+    repo: &Repo,
+    out: &Output<'_>,
+    observer: &dyn Observer,
+    options: &CommitOptions,
+    target: Target,
+    tree: Id,
+    totals: Totals,
+    unstable: Vec<Vec<u8>>,
+) -> Result<CommitReport> {
+    let stamp = context.now.timestamp();
+    let now = Timestamp {
+        secs: stamp.as_second(),
+        nanos: u32::try_from(stamp.subsec_nanosecond()).unwrap_or(0),
+        offset: context.now.offset().seconds(),
+    };
+    let draft = Draft {
+        tree,
+        totals,
+        author: context.author.clone(),
+        host: context.host.clone(),
+        time: options.time.unwrap_or(now),
+        message: options.message.clone(),
+        trailers: options.trailers.clone(),
+        unstable: unstable.clone(),
+    };
+    let parent = target.parent.as_ref().map(|p| p.0);
+    let base = CommitReport {
+        branch: target.branch.clone(),
+        id: parent,
+        commit: draft_commit(&draft, out, target.parent.as_ref()),
+        unchanged: false,
+        tags: Vec::new(),
+        unstable,
+        parent,
+    };
+    if let Some((id, last)) = target.parent.as_ref().filter(|p| p.1.tree == tree && !options.allow_empty) {
+        if !options.dry_run {
+            if let Some(sink) = out.sink() {
+                sink.finish()?;
+            }
+            make_tags(context, repo, options, *id)?;
+            remember_head(context, repo, &target, id)?;
+        }
+        return Ok(CommitReport { commit: last.clone(), unchanged: true, tags: options.tags.clone(), ..base });
+    }
+    if options.dry_run {
+        return Ok(CommitReport { id: None, ..base });
+    }
+    let (id, commit) = publish(out, observer, &target.branch, &draft)?;
+    make_tags(context, repo, options, id)?;
+    remember_head(context, repo, &target, &id)?;
+    Ok(CommitReport { id: Some(id), commit, tags: options.tags.clone(), ..base })
+}
+
+fn draft_commit(draft: &Draft, out: &Output<'_>, parent: Option<&(Id, Commit)>) -> Commit {
+    Commit {
+        tree: draft.tree,
+        parents: parent.iter().map(|p| p.0).collect(),
+        ordinal: parent.map_or(1, |p| p.1.ordinal + 1),
+        author: draft.author.clone(),
+        host: draft.host.clone(),
+        time: draft.time,
+        message: draft.message.clone(),
+        trailers: draft.trailers.clone(),
+        counts: crate::model::commit::Counts {
+            files: draft.totals.files,
+            bytes: draft.totals.bytes,
+            new_bytes: out.new_bytes(),
+            stored_bytes: out.stored_bytes(),
+        },
+        unstable: draft.unstable.clone(),
+        signature: None,
+    }
+}
+
+fn make_tags(context: &Context, repo: &Repo, options: &CommitOptions, id: Id) -> Result<()> {
+    for tag in &options.tags {
+        let tip = repo.refs().tip(RefKind::Tag, tag)?;
+        let how = Move { who: &context.author, why: "tag: made by commit", time: context.now_secs() };
+        if repo.refs().update(RefKind::Tag, tag, tip.as_ref(), Some(id), &how)?.is_none() {
+            return Err(CommitError::TagExists { name: tag.clone() }.into());
+        }
+    }
+    Ok(())
+}
+
+/// A commit of HEAD's branch is what the worktree stands on now; one of another branch changes nothing about it.
+fn remember_head(context: &Context, repo: &Repo, target: &Target, id: &Id) -> Result<()> {
+    if target.head.branch.as_ref() != Some(&target.branch) && target.head.known {
+        return Ok(());
+    }
+    repo.worktree(&context.worktree)?.save(Some(&target.branch), Some(id))
+}
+
+/// What a worktree is now, compared with nothing stored: trees stay in memory.
+pub(super) fn look(context: &Context, repo: &Repo, rules: &Rules, observer: &dyn Observer) -> Result<Snapshot> {
+    let out = Output::dry(repo);
+    let source = Source {
+        dir: &context.worktree,
+        only: Vec::new(),
+        rules,
+        basis: worktree_number(repo, context, true),
+        threads: context.jobs * 2,
+    };
+    snapshot(&out, observer, &source)
+}
