@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 const BLOCK: usize = 64;
-const STACK_BUCKET: usize = 8192;
+const STACK_BUCKET: usize = 4096;
 const READ_AHEAD: u64 = 256 * 1024;
 
 /// An open segment.

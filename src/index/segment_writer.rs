@@ -1,7 +1,7 @@
 //! Writes a segment file from sorted rows, and merges segments into one, as a stream.
 //!
 //! Out: a temporary file with its SHA-256, which the caller makes durable and gives its name. Memory: the filter (10 bits a row), the fan-out
-//! (4 bytes per 32 to 64 rows) and the pack table; a merge adds 256 KiB for each input.
+//! (4 bytes per 16 to 32 rows) and the pack table; a merge adds 256 KiB for each input.
 
 use super::Error;
 use super::segment_reader::{SegmentIter, SegmentReader};

@@ -12,10 +12,10 @@ pub const PAGE_BUCKETS: u64 = 512;
 /// The longest bucket, in bytes; 512 of them stay below 4 GiB.
 pub const MAX_BUCKET_BYTES: u32 = 4 << 20;
 /// The most bits that choose a bucket.
-pub const MAX_BITS: u8 = 26;
-const TARGET_ROWS: u64 = 64;
+pub const MAX_BITS: u8 = 27;
+const TARGET_ROWS: u64 = 32;
 
-/// How many bits choose a bucket, so that one holds 32 to 64 rows on average.
+/// How many bits choose a bucket, so that one holds 16 to 32 rows on average.
 pub fn bits_for(rows: u64) -> u8 {
     let mut bits = 0;
     while bits < MAX_BITS && rows >> bits > TARGET_ROWS {
