@@ -132,6 +132,25 @@ impl Session {
         })
     }
 
+    /// Where, for whom and when an operation works.
+    pub(crate) fn context(&self, place: &Place) -> Result<dvc::ops::Context, Failed> {
+        let settings = self.settings()?;
+        let number = |key| settings.number(key).unwrap_or(0);
+        Ok(dvc::ops::Context {
+            repository: place.repository.clone(),
+            worktree: place.worktree.clone(),
+            author: self.author()?,
+            host: host(),
+            jobs: usize::try_from(number("core.jobs")).unwrap_or(1).max(1),
+            memory_bytes: number("core.memory"),
+            now: self.now.clone(),
+            open: dvc::repo::OpenOptions {
+                cache_dir: settings.text("cache.dir").map(PathBuf::from),
+                ..dvc::repo::OpenOptions::default()
+            },
+        })
+    }
+
     /// For verbs that are not there yet.
     pub(crate) fn not_built(&self, verb: &'static str) -> Outcome {
         Err(CliError::NotBuilt(verb).into())

@@ -1,11 +1,24 @@
 //! `dvc commit`: makes a version of the worktree, of standard input, or of a command's output.
 
+mod exec;
+
 use crate::args::DryRun;
-use crate::failure::Outcome;
+use crate::failure::{CliError, Exit, Failed, Outcome};
+use crate::print::{Paint, elapsed, size};
 use crate::session::Session;
 use clap::Args;
+use dvc::error::{Error, Kind};
+use dvc::model::path;
+use dvc::model::refname::RefName;
+use dvc::model::when::{Edge, When};
+use dvc::ops::Context;
+use dvc::ops::commit::{CommitOptions, CommitReport, StreamOptions, commit, commit_stream};
+use dvc::ops::head::Head;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::time::Instant;
 
 /// Options of `commit`.
 #[derive(Args, Debug)]
@@ -60,6 +73,176 @@ pub(crate) struct CommitArgs {
 }
 
 /// Runs `commit`.
-pub(crate) fn run(session: &Session, _args: &CommitArgs) -> Outcome {
-    session.not_built("commit")
+pub(crate) fn run(session: &Session, args: &CommitArgs) -> Outcome {
+    let begun = Instant::now();
+    let place = session.place()?;
+    let mut context = session.context(&place)?;
+    if let Some(author) = &args.author {
+        context.author.clone_from(author);
+    }
+    let options = options(session, args, &context, &place.prefix)?;
+    let progress = session.progress()?;
+    let report = match (&args.stdin, &args.exec) {
+        (None, None) => commit(&context, &options, &progress)?,
+        (Some(name), _) => {
+            let (name, mut input) = (name.as_bytes().to_vec(), std::io::stdin());
+            let stream = StreamOptions { name, add: args.add, input: &mut input, check: &mut || Ok(()) };
+            commit_stream(&context, &options, stream, &progress)?
+        }
+        (None, Some(name)) => {
+            let mut child = exec::spawn(&args.args)?;
+            let mut output = exec::output(&mut child);
+            let stream = StreamOptions {
+                name: name.as_bytes().to_vec(),
+                add: args.add,
+                input: &mut output,
+                check: &mut || exec::check(&mut child, &args.args),
+            };
+            let report = commit_stream(&context, &options, stream, &progress);
+            exec::end(&mut child);
+            report?
+        }
+    };
+    drop(progress);
+    print(session, &report, options.dry_run, begun.elapsed())?;
+    Ok(if report.unstable.is_empty() { Exit::DONE } else { Exit::with(Kind::Incomplete) })
+}
+
+fn options(session: &Session, args: &CommitArgs, context: &Context, prefix: &Path) -> Result<CommitOptions, Failed> {
+    let settings = session.settings()?;
+    let name = |name: &str| RefName::new(name).map_err(Error::from);
+    let branch = args.branch.as_deref().map(name).transpose()?;
+    let mut tags = Vec::new();
+    for tag in &args.tag {
+        tags.push(match tag.split_once('@') {
+            None => name(tag)?,
+            Some((scope, tag)) => {
+                let scope = match (scope, &branch) {
+                    ("", Some(branch)) => branch.clone(),
+                    ("", None) => {
+                        let head = Head::read(context, &context.repo()?)?;
+                        head.branch.ok_or_else(|| CliError::option("--tag", "HEAD is detached, name the branch"))?
+                    }
+                    (scope, _) => name(scope)?,
+                };
+                RefName::scoped(&scope, tag).map_err(Error::from)?
+            }
+        });
+    }
+    let time = match &args.time {
+        None => None,
+        Some(text) => {
+            let when: When = text.parse().map_err(Error::from)?;
+            let at = when.resolve(&session.now, Edge::Start).map_err(Error::from)?;
+            Some(at)
+        }
+    };
+    let mut trailers = Vec::new();
+    for trailer in &args.trailer {
+        let Some((key, value)) = trailer.split_once(['=', ':']) else {
+            return Err(CliError::option("--trailer", format!("`{trailer}` is not KEY=VALUE")).into());
+        };
+        trailers.push((key.trim().to_owned(), value.trim().to_owned()));
+    }
+    let paths = if args.exec.is_some() {
+        Vec::new()
+    } else {
+        args.args.iter().map(|p| below(prefix, p)).collect::<Result<_, _>>()?
+    };
+    Ok(CommitOptions {
+        message: message(args)?,
+        branch,
+        tags,
+        trailers,
+        time,
+        exclude: [settings.list("commit.exclude"), args.exclude.as_slice()].concat(),
+        skip_cache_dirs: args.exclude_caches || settings.on("commit.exclude-caches"),
+        one_file_system: args.one_file_system || settings.on("commit.one-file-system"),
+        allow_empty: args.allow_empty,
+        paths,
+        dry_run: session.dry_run(args.dry),
+    })
+}
+
+/// A path that was given in the current directory, from the top of the worktree.
+fn below(prefix: &Path, path: &std::ffi::OsStr) -> Result<Vec<u8>, CliError> {
+    let mut names: Vec<&std::ffi::OsStr> = Vec::new();
+    for part in prefix.components().chain(Path::new(path).components()) {
+        match part {
+            Component::Normal(name) => names.push(name),
+            Component::CurDir => {}
+            Component::ParentDir if names.pop().is_some() => {}
+            _ => {
+                let path = Path::new(path).display();
+                return Err(CliError::option("PATH", format!("`{path}` is not below the worktree")));
+            }
+        }
+    }
+    Ok(names.iter().map(|n| n.as_bytes()).collect::<Vec<_>>().join(&b'/'))
+}
+
+fn message(args: &CommitArgs) -> Result<String, CliError> {
+    let text = match &args.file {
+        None => args.message.join("\n\n"),
+        Some(path) => {
+            let read = if path.as_os_str() == "-" {
+                std::io::read_to_string(std::io::stdin())
+            } else {
+                std::fs::read_to_string(path)
+            };
+            read.map_err(|source| CliError::File { doing: "read", path: path.clone(), source })?
+        }
+    };
+    let text = text.trim_end().to_owned();
+    if text.len() > 64 << 10 {
+        return Err(CliError::option("--message", "it is longer than 64 KiB"));
+    }
+    Ok(text)
+}
+
+fn print(session: &Session, report: &CommitReport, dry_run: bool, took: std::time::Duration) -> Result<(), Failed> {
+    let mut out = session.plain_out();
+    let CommitReport { branch, commit, .. } = report;
+    if session.globals.json {
+        out.json(&serde_json::json!({
+            "schema": 1,
+            "id": report.id.map(|i| i.to_string()),
+            "tree": commit.tree.to_string(),
+            "branch": branch.as_str(),
+            "ordinal": commit.ordinal,
+            "parents": commit.parents.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "unchanged": report.unchanged,
+            "dry_run": dry_run,
+            "tags": report.tags.iter().map(RefName::as_str).collect::<Vec<_>>(),
+            "files": commit.counts.files,
+            "bytes": commit.counts.bytes,
+            "new_bytes": commit.counts.new_bytes,
+            "stored_bytes": commit.counts.stored_bytes,
+            "unstable": report.unstable.iter().map(|p| path::display(p)).collect::<Vec<_>>(),
+            "seconds": took.as_secs_f64(),
+        }))?;
+    } else if session.globals.quiet == 0 {
+        let id = report.id.map(|i| i.short());
+        let name = match &id {
+            Some(id) => format!("[{branch} v{} {}]", commit.ordinal, out.paint(Paint::Id, id)),
+            None => format!("[{branch} v{}]", commit.ordinal),
+        };
+        if report.unchanged {
+            writeln!(out, "{name} nothing to commit, {}", elapsed(took))?;
+        } else {
+            let would = if dry_run { " (dry run: nothing was stored)" } else { "" };
+            writeln!(out, "{name} {}{would}", commit.subject())?;
+            let new = size(commit.counts.new_bytes);
+            write!(out, " {} files, {}, {new} new", commit.counts.files, size(commit.counts.bytes))?;
+            match dry_run {
+                true => writeln!(out)?,
+                false => writeln!(out, " ({} stored), {}", size(commit.counts.stored_bytes), elapsed(took))?,
+            }
+        }
+        for path in &report.unstable {
+            writeln!(out, "U {}", path::display(path))?;
+        }
+    }
+    out.finish()?;
+    Ok(())
 }

@@ -1,9 +1,13 @@
 //! `dvc init`: creates a repository, in the worktree or elsewhere.
 
 use crate::args::DryRun;
-use crate::failure::Outcome;
+use crate::failure::{CliError, Exit, Outcome};
+use crate::place::{self, Place};
 use crate::session::Session;
 use clap::Args;
+use dvc::model::refname::RefName;
+use dvc::ops::init::{InitOptions, init};
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Options of `init`.
@@ -23,6 +27,37 @@ pub(crate) struct InitArgs {
 }
 
 /// Runs `init`.
-pub(crate) fn run(session: &Session, _args: &InitArgs) -> Outcome {
-    session.not_built("init")
+pub(crate) fn run(session: &Session, args: &InitArgs) -> Outcome {
+    if let Some(spec) = args.chunker.as_deref().filter(|s| *s != "auto") {
+        return Err(CliError::option("--chunker", format!("`{spec}` is not known; it is `auto`")).into());
+    }
+    let place = match session.named_repository() {
+        Some(named) => {
+            let repository = session.current.join(place::local(&named)?);
+            Place { repository, worktree: session.current.clone(), prefix: PathBuf::new(), inside: false }
+        }
+        None => {
+            let worktree = match &args.dir {
+                Some(dir) => session.current.join(dir),
+                None => session.current.clone(),
+            };
+            let repository = worktree.join(place::INSIDE);
+            Place { repository, worktree, prefix: PathBuf::new(), inside: true }
+        }
+    };
+    let named = args.branch.as_deref().or(session.settings()?.text("init.branch")).unwrap_or("main").to_owned();
+    let branch = RefName::new(&named).map_err(dvc::error::Error::from)?;
+    let options = InitOptions { branch, dry_run: session.dry_run(args.dry) };
+    let report = init(&session.context(&place)?, &options)?;
+    let mut out = session.plain_out();
+    let path = report.repository.display().to_string();
+    if session.globals.json {
+        let branch = report.branch.as_str();
+        out.json(&serde_json::json!({ "schema": 1, "repository": path, "branch": branch, "id": report.id }))?;
+    } else if session.globals.quiet == 0 {
+        let done = if report.id.is_some() { "made" } else { "would make" };
+        writeln!(out, "{done} a repository in `{path}`, branch {}", report.branch)?;
+    }
+    out.finish()?;
+    Ok(Exit::DONE)
 }
