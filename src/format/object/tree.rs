@@ -13,6 +13,8 @@ use crate::model::id::Id;
 use crate::model::path;
 use crate::model::tree::{LinkTable, RootInfo, TreeBody, TreeChild, TreeNode};
 
+/// Metadata, totals and links, as bits.
+const ROOT_FIELDS: u32 = 0b0111_1100 | 1 << 14 | 1 << 17;
 const FILE: u8 = 0;
 const DIR: u8 = 1;
 const SYMLINK: u8 = 2;
@@ -179,6 +181,9 @@ fn read_tree(bytes: &[u8]) -> Result<TreeNode, DecodeError> {
         1 => None,
         2 if d.u8()? == 2 => {
             let f = Fields::read(d)?;
+            if f.seen & !ROOT_FIELDS != 0 {
+                return Err(DecodeError::message("fields that a root does not have"));
+            }
             let totals = f.totals.ok_or_else(|| DecodeError::message("a root without totals"))?;
             Some(RootInfo { meta: f.meta()?, totals, links: f.links })
         }
@@ -258,10 +263,7 @@ impl Fields {
                     expect_array(d, 2)?;
                     f.device = Some((d.u32()?, d.u32()?));
                 }
-                _ => {
-                    let inner = Self::read(d)?;
-                    f.links = inner.content;
-                }
+                _ => f.links = Some(lone_content(d)?),
             }
         }
         Ok(f)
@@ -314,6 +316,19 @@ impl Fields {
         };
         let name = self.name.take().ok_or_else(wrong)?;
         Ok(Entry { name, meta: self.meta()?, link: self.link, node })
+    }
+}
+
+/// The content of the link table, which is a map of its own: never nested further, whatever the bytes say.
+fn lone_content(d: &mut Decoder<'_>) -> Result<Content, DecodeError> {
+    if map_len(d)? != 1 {
+        return Err(DecodeError::message("a content is one field"));
+    }
+    match d.u8()? {
+        10 => Ok(Content::Inline(d.bytes()?.to_vec())),
+        11 => Ok(Content::Direct(extents(d)?)),
+        12 => Ok(Content::List(id(d)?)),
+        _ => Err(DecodeError::message("unknown content")),
     }
 }
 

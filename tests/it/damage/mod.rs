@@ -1,1 +1,3 @@
 //! Broken repositories: each kind of damage is found and named, and no wrong byte is delivered.
+
+mod decoders;

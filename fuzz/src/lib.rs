@@ -1,0 +1,485 @@
+//! Every decoder as a function of bytes, with valid samples. The fuzz targets run these, and so do the ordinary tests
+//! (`tests/it/damage/decoders.rs`), which cannot count on libFuzzer.
+//!
+//! A run panics where a decoder breaks a promise: it must not panic itself, and what it accepts must come out the same
+//! when it is encoded and decoded again. Checksums are made to fit first, since nothing behind them is reached otherwise.
+
+use std::sync::OnceLock;
+
+use dvc::codec::compress::{Compressor, Decompressor, Profile};
+use dvc::format::frame::{CODEC_DELTA, CODEC_RAW, CODEC_ZSTD, FrameHead};
+use dvc::format::marker::{Marker, line_checksum};
+use dvc::format::object::{
+    ListNode, decode_commit, decode_links, decode_list, decode_tree, encode_commit, encode_links, encode_list,
+    encode_tree,
+};
+use dvc::format::pack::{self, Footer, TableFrame};
+use dvc::format::refentry::RefEntry;
+use dvc::format::segment::bucket::{self, BucketEncoder};
+use dvc::format::segment::fanout::{self, FanoutPage};
+use dvc::format::segment::tables::{self, PackEntry, PackTable};
+use dvc::format::segment::{self, Place, Row, Section, filter, footer};
+use dvc::format::varint;
+use dvc::model::commit::{Commit, Counts, Timestamp};
+use dvc::model::entry::{Chunker, Content, Entry, Extent, HardLink, Meta, Node, Time, Totals, Xattr};
+use dvc::model::id::{Id, ObjectKind};
+use dvc::model::refname::RefName;
+use dvc::model::revision::{Query, Spec};
+use dvc::model::tree::{LinkTable, RootInfo, TreeBody, TreeChild, TreeNode};
+use dvc::model::when::When;
+use dvc::repo::frames::decode_payload;
+
+/// A decoder with bytes that it accepts.
+pub struct Decoder {
+    /// The name of its fuzz target.
+    pub name: &'static str,
+    /// Decodes and checks.
+    pub run: fn(&[u8]),
+    /// Makes valid inputs.
+    pub samples: fn() -> Vec<Vec<u8>>,
+}
+
+/// Every decoder. A new one is added here and as a file of two lines in `fuzz_targets/`; a test compares the two.
+pub const DECODERS: &[Decoder] = &[
+    Decoder { name: "bucket", run: bucket, samples: bucket_samples },
+    Decoder { name: "commit", run: commit, samples: commit_samples },
+    Decoder { name: "frame", run: frame, samples: frame_samples },
+    Decoder { name: "links", run: links, samples: links_samples },
+    Decoder { name: "list", run: list, samples: list_samples },
+    Decoder { name: "marker", run: marker, samples: marker_samples },
+    Decoder { name: "pack", run: pack, samples: pack_samples },
+    Decoder { name: "ref_entry", run: ref_entry, samples: ref_entry_samples },
+    Decoder { name: "revision", run: revision, samples: revision_samples },
+    Decoder { name: "segment", run: segment, samples: segment_samples },
+    Decoder { name: "tree", run: tree, samples: tree_samples },
+    Decoder { name: "zstd", run: zstd, samples: zstd_samples },
+];
+
+fn stable<T: PartialEq + std::fmt::Debug, E: std::fmt::Debug>(
+    bytes: &[u8],
+    decode: impl Fn(&[u8]) -> Result<T, E>,
+    encode: impl Fn(&T) -> Vec<u8>,
+) {
+    if let Ok(value) = decode(bytes) {
+        match decode(&encode(&value)) {
+            Ok(again) => assert_eq!(again, value, "encoding changed the value"),
+            Err(e) => panic!("its own encoding was refused: {e:?}\n{value:?}"),
+        }
+    }
+}
+
+// Objects.
+
+/// Directory nodes. What they hold must be safe to restore: names are checked again here.
+pub fn tree(bytes: &[u8]) {
+    stable(bytes, decode_tree, encode_tree);
+    let Ok(node) = decode_tree(bytes) else { return };
+    let names: Vec<&[u8]> = match &node.body {
+        TreeBody::Leaf(entries) => entries.iter().map(|e| e.name.as_slice()).collect(),
+        TreeBody::Inner(children) => children.iter().map(|c| c.first.as_slice()).collect(),
+    };
+    for name in &names {
+        assert!(!name.is_empty() && !name.contains(&b'/') && !name.contains(&0) && *name != b"." && *name != b"..");
+    }
+    assert!(names.is_sorted_by(|a, b| a < b));
+}
+
+fn meta() -> Meta {
+    let xattrs = vec![Xattr { name: b"user.x".to_vec(), value: vec![0, 255] }];
+    Meta { mode: 0o4755, uid: 1, gid: 70_000, mtime: Time { secs: -3, nanos: 999_999_999 }, xattrs }
+}
+
+fn extents() -> Vec<Extent> {
+    vec![Extent { len: 7, chunk: Some(Id([4; 32])) }, Extent { len: 65_536, chunk: None }]
+}
+
+fn tree_samples() -> Vec<Vec<u8>> {
+    let file = |size, chunker, content| Node::File { size, chunker, content };
+    let totals = Totals { files: 1, dirs: 2, bytes: 3 };
+    let nodes = [
+        file(2, Chunker::Cdc, Content::Inline(b"hi".to_vec())),
+        file(65_543, Chunker::Fixed(65_536), Content::Direct(extents())),
+        file(1 << 40, Chunker::Cdc, Content::List(Id([5; 32]))),
+        Node::Dir { tree: Id([6; 32]), totals },
+        Node::Symlink { target: b"../x\xff".to_vec() },
+        Node::Fifo,
+        Node::CharDevice { major: 1, minor: 3 },
+        Node::BlockDevice { major: 8, minor: 1 },
+    ];
+    let link = Some(HardLink { group: [9; 16], count: 2 });
+    let entries: Vec<Entry> = (b'a'..)
+        .zip(nodes)
+        .map(|(n, node)| Entry { name: vec![n, 255], meta: meta(), link: link.filter(|_| n % 2 == 0), node })
+        .collect();
+    let root = RootInfo { meta: meta(), totals, links: Some(Content::Direct(extents())) };
+    let children = (1..9).map(|n| TreeChild { first: vec![b'a' + n], id: Id([n; 32]) }).collect();
+    [
+        TreeNode { root: Some(root), body: TreeBody::Leaf(entries.clone()) },
+        TreeNode { root: None, body: TreeBody::Leaf(entries) },
+        TreeNode { root: None, body: TreeBody::Leaf(Vec::new()) },
+        TreeNode { root: None, body: TreeBody::Inner(children) },
+    ]
+    .iter()
+    .map(encode_tree)
+    .collect()
+}
+
+/// Tables of hard links.
+pub fn links(bytes: &[u8]) {
+    stable(bytes, decode_links, encode_links);
+}
+
+fn links_samples() -> Vec<Vec<u8>> {
+    let groups = (0..5).map(|n| ([n; 16], vec![b"a/b".to_vec(), vec![b'c', n + 1]])).collect();
+    vec![encode_links(&LinkTable(groups)), encode_links(&LinkTable::default())]
+}
+
+/// Nodes of chunk lists.
+pub fn list(bytes: &[u8]) {
+    stable(bytes, decode_list, encode_list);
+}
+
+fn list_samples() -> Vec<Vec<u8>> {
+    let inner = vec![(1 << 41, Id([2; 32])), (5, Id([3; 32]))];
+    vec![encode_list(&ListNode::Leaf(extents())), encode_list(&ListNode::Inner(inner))]
+}
+
+/// Versions.
+pub fn commit(bytes: &[u8]) {
+    stable(bytes, decode_commit, encode_commit);
+}
+
+fn commit_samples() -> Vec<Vec<u8>> {
+    let full = Commit {
+        tree: Id([1; 32]),
+        parents: vec![Id([2; 32]), Id([3; 32])],
+        ordinal: 42,
+        author: "A <a@b>".to_owned(),
+        host: "db1".to_owned(),
+        time: Timestamp { secs: -5, nanos: 7, offset: 3600 },
+        message: "nightly\n\nlong".to_owned(),
+        trailers: vec![("Job".to_owned(), "7".to_owned())],
+        counts: Counts { files: 3, bytes: 10, new_bytes: 4, stored_bytes: 2 },
+        unstable: vec![b"a\xff".to_vec()],
+        signature: Some(vec![1, 2, 3]),
+    };
+    let plain = Commit { parents: vec![], trailers: vec![], unstable: vec![], signature: None, ..full.clone() };
+    vec![encode_commit(&full), encode_commit(&plain)]
+}
+
+// Packs.
+
+/// A frame: header, payload, objects.
+pub fn frame(bytes: &[u8]) {
+    let mut rest = bytes;
+    let Ok(head) = FrameHead::decode(&mut rest) else { return };
+    let mut again = Vec::new();
+    head.encode(&mut again);
+    assert_eq!(FrameHead::decode(&mut again.as_slice()).as_ref(), Ok(&head));
+    let Some(payload) = rest.get(..head.payload as usize) else { return };
+    let base = vec![7; 65_536];
+    if let Ok(plain) = decode_payload(&head, payload, head.base.map(|_| base.as_slice())) {
+        assert_eq!(plain.len(), head.plain_len());
+    }
+}
+
+fn text(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * i / 7 % 251).to_le_bytes()[0]).collect()
+}
+
+fn frame_samples() -> Vec<Vec<u8>> {
+    let plain = text(3000);
+    let mut packed = Vec::new();
+    Compressor::default().compress(Profile::Fast, &plain, &mut packed);
+    let mut delta = Vec::new();
+    Compressor::default().delta(&[7; 65_536], &text(65_536), &mut delta);
+    [
+        (CODEC_RAW, vec![1000, 0, 2000], None, plain),
+        (CODEC_ZSTD, vec![3000], None, packed),
+        (CODEC_DELTA, vec![65_536], Some(Id([3; 32])), delta),
+    ]
+    .into_iter()
+    .map(|(codec, lens, base, payload)| {
+        let payload_len = u32::try_from(payload.len()).unwrap_or(0);
+        let mut out = Vec::new();
+        FrameHead { kind: ObjectKind::Chunk, codec, lens, base, payload: payload_len }.encode(&mut out);
+        out.extend_from_slice(&payload);
+        out
+    })
+    .collect()
+}
+
+/// The parts of a pack, by the first byte: header, table, footer.
+pub fn pack(bytes: &[u8]) {
+    let Some((part, bytes)) = bytes.split_first() else { return };
+    match part % 3 {
+        0 => {
+            if let Ok((kind, _)) = pack::decode_header(bytes) {
+                assert!(pack::decode_header(&pack::encode_header(kind)).is_ok());
+            }
+        }
+        1 => stable(
+            bytes,
+            |b| pack::decode_table(b, 16),
+            |frames: &Vec<TableFrame>| {
+                let mut out = Vec::new();
+                frames.iter().for_each(|f| pack::put_table_frame(&mut out, f));
+                out
+            },
+        ),
+        _ => {
+            let Some((footer, rest)) = bytes.split_first_chunk() else { return };
+            let len = rest.first_chunk().map_or(1094, |b| u64::from_le_bytes(*b));
+            if let Ok(footer) = Footer::decode(footer, len) {
+                assert_eq!(Footer::decode(&footer.encode(), len), Ok(footer));
+                assert!(footer.table_offset < len);
+            }
+        }
+    }
+}
+
+fn pack_samples() -> Vec<Vec<u8>> {
+    let mut header = vec![0];
+    header.extend_from_slice(&pack::encode_header(pack::PackKind::Data));
+    let mut table = vec![1];
+    for n in 0..4 {
+        let (codec, base) = if n == 3 { (CODEC_DELTA, Some(Id([2; 32]))) } else { (n, None) };
+        let objects = vec![(Id([n; 32]), 65_536)];
+        let f = TableFrame { kind: ObjectKind::Chunk, codec, offset: 0, stored: 500, objects, base };
+        pack::put_table_frame(&mut table, &f);
+    }
+    let mut footer = vec![2];
+    let f = Footer { table_offset: 1000, table_stored: 50, table_plain: 90, frames: 2, checksum: [7; 16] };
+    footer.extend_from_slice(&f.encode());
+    footer.extend_from_slice(&1094_u64.to_le_bytes());
+    vec![header, table, footer]
+}
+
+/// zstd frames and deltas against a base, with the length that they claim first.
+pub fn zstd(bytes: &[u8]) {
+    let mut rest = bytes;
+    let Some(len) = varint::take(&mut rest).and_then(|n| usize::try_from(n).ok()) else { return };
+    let len = len.min(256 << 10);
+    let mut out = Vec::new();
+    if Decompressor::default().zstd(rest, len, &mut out).is_ok() {
+        assert_eq!(out.len(), len);
+    }
+    static BASE: OnceLock<Vec<u8>> = OnceLock::new();
+    if Decompressor::default().delta(BASE.get_or_init(|| text(65_536)), rest, len, &mut out).is_ok() {
+        assert_eq!(out.len(), len);
+    }
+}
+
+fn zstd_samples() -> Vec<Vec<u8>> {
+    let with_len = |packed: Vec<u8>| {
+        let mut out = Vec::new();
+        varint::put(&mut out, 65_536);
+        out.extend(packed);
+        out
+    };
+    let mut plain = text(65_536);
+    plain[1000..1100].fill(3);
+    let (mut packed, mut delta) = (Vec::new(), Vec::new());
+    Compressor::default().compress(Profile::High, &plain, &mut packed);
+    Compressor::default().delta(&text(65_536), &plain, &mut delta);
+    vec![with_len(packed), with_len(delta)]
+}
+
+// Text with a checksum line.
+
+fn sealed_line(bytes: &[u8]) -> Option<Vec<u8>> {
+    let line = std::str::from_utf8(bytes).ok().filter(|l| !l.contains('\n'))?;
+    Some(format!("{line}\n{}\n", line_checksum(line)).into_bytes())
+}
+
+/// The marker of a repository.
+pub fn marker(bytes: &[u8]) {
+    stable(bytes, Marker::decode, Marker::encode);
+    if let Some(sealed) = sealed_line(bytes) {
+        stable(&sealed, Marker::decode, Marker::encode);
+    }
+}
+
+fn first_line(bytes: Vec<u8>) -> Vec<u8> {
+    bytes.into_iter().take_while(|b| *b != b'\n').collect()
+}
+
+fn marker_samples() -> Vec<Vec<u8>> {
+    let m = Marker {
+        kind: "dvc".to_owned(),
+        version: 1,
+        id: "0a".repeat(16),
+        features: vec![],
+        default_branch: "main".to_owned(),
+        cdc: [16_384, 65_536, 262_144],
+        page: 65_536,
+    };
+    vec![m.encode(), first_line(m.encode())]
+}
+
+/// Entries of ref logs.
+pub fn ref_entry(bytes: &[u8]) {
+    stable(bytes, RefEntry::decode, RefEntry::encode);
+    if let Some(sealed) = sealed_line(bytes) {
+        stable(&sealed, RefEntry::decode, RefEntry::encode);
+    }
+}
+
+fn ref_entry_samples() -> Vec<Vec<u8>> {
+    let old = RefEntry {
+        name: "cust/acme".to_owned(),
+        seq: 6,
+        old: None,
+        new: Some("1a".repeat(32)),
+        update: "u".to_owned(),
+        time: -1,
+        who: "A".to_owned(),
+        why: "commit: nightly".to_owned(),
+        older: vec![],
+    };
+    let e = RefEntry { seq: 7, old: old.new.clone(), new: None, older: vec![old.clone(), old.clone()], ..old };
+    vec![e.encode(), first_line(e.encode())]
+}
+
+// Index segments.
+
+fn sealed_part(section: Section, index: u64, bytes: &[u8]) -> Vec<u8> {
+    let mut out = bytes.to_vec();
+    out.extend_from_slice(&segment::checksum(section, index, bytes));
+    out
+}
+
+fn packs() -> PackTable {
+    PackTable::new((0..40).map(|n| PackEntry { name: [n; 32], size_bytes: 1000 }).collect()).unwrap_or_default()
+}
+
+/// The rows of one bucket; the first byte chooses the number of bits.
+pub fn bucket(bytes: &[u8]) {
+    let Some((bits, content)) = bytes.split_first() else { return };
+    let (bits, packs) = (bits % (fanout::MAX_BITS + 1), packs());
+    let sealed = sealed_part(Section::Bucket, 0, content);
+    let Ok(rows) = bucket::decode(bits, 0, &sealed, &packs) else { return };
+    for row in &rows {
+        let mut found = false;
+        let looked = bucket::find(bits, &row.id, &sealed, &packs, |r| {
+            found |= r == *row;
+            true
+        });
+        assert!(looked.is_ok() && found);
+    }
+}
+
+fn bucket_samples() -> Vec<Vec<u8>> {
+    let place = |n| Place { pack: [n; 32], offset: 16, stored: 900, within: 0, len: 4096, codec: 1 };
+    [0, 9]
+        .map(|bits| {
+            let mut encoder = BucketEncoder::default();
+            for n in 1..20 {
+                let mut id = [n; 32];
+                id[..2].fill(0);
+                let base = (n % 3 == 0).then(|| place(n + 1));
+                let pushed = encoder.push(bits, &Row { id: Id(id), place: place(n), base }, &packs());
+                assert!(pushed.is_ok());
+            }
+            let sealed = encoder.finish(0).ok().flatten().unwrap_or_default();
+            let content = &sealed[..sealed.len().saturating_sub(segment::SUM_BYTES)];
+            [&[bits], content].concat()
+        })
+        .to_vec()
+}
+
+/// The other parts of a segment, by the first byte: head, footer, fan-out, filter, pack table, replaced segments.
+pub fn segment(bytes: &[u8]) {
+    let Some((part, bytes)) = bytes.split_first() else { return };
+    match part % 6 {
+        0 => {
+            if let Some(Ok(kind)) = bytes.first_chunk().map(segment::decode_head) {
+                assert_eq!(segment::decode_head(&segment::encode_head(kind)), Ok(kind));
+            }
+        }
+        1 => {
+            let Some(content) = bytes.get(..56) else { return };
+            let sealed = sealed_part(Section::Footer, 0, content);
+            let Some(Ok(footer)) = sealed.first_chunk().map(footer::Footer::decode) else { return };
+            assert_eq!(footer::Footer::decode(&footer.encode()), Ok(footer));
+            if let Some(layout) = footer.layout() {
+                assert!(layout.file_bytes >= layout.replaces.end && layout.fanout.start == layout.buckets.end);
+            }
+        }
+        2 => {
+            let Some((bits, content)) = bytes.split_first() else { return };
+            let sealed = sealed_part(Section::Fanout, 0, content);
+            let Ok(page) = FanoutPage::decode(bits % (fanout::MAX_BITS + 1), 0, 1 << 40, &sealed) else { return };
+            let mut end = page.span().start;
+            for bucket in (0..).map_while(|n| page.bucket(n)) {
+                assert!(bucket.start == end && bucket.end <= 1 << 40);
+                end = bucket.end;
+            }
+            assert_eq!(end, page.span().end);
+        }
+        3 => {
+            let sealed = sealed_part(Section::Filter, 0, bytes);
+            if let Ok(blocks) = filter::decode_piece(0, &sealed) {
+                assert_eq!(blocks, bytes);
+                filter::may_contain(blocks, &Id([5; 32]));
+            }
+        }
+        4 => stable(&sealed_part(Section::Packs, 0, bytes), PackTable::decode, PackTable::encode),
+        _ => stable(&sealed_part(Section::Replaces, 0, bytes), tables::decode_replaces, |n: &Vec<[u8; 32]>| {
+            tables::encode_replaces(n)
+        }),
+    }
+}
+
+fn segment_samples() -> Vec<Vec<u8>> {
+    let kind = pack::PackKind::Tree;
+    let f = footer::Footer { kind, bits: 3, rows: 300, bucket_bytes: 9000, filter_blocks: 6, packs: 2, replaces: 1 };
+    let cut = |bytes: Vec<u8>| bytes[..bytes.len() - segment::SUM_BYTES].to_vec();
+    [
+        (0, segment::encode_head(kind).to_vec()),
+        (1, f.encode()[..56].to_vec()),
+        (2, [vec![3], cut(fanout::encode(&[10, 20, 0, 0, 30, 5, 5, 1]))].concat()),
+        (3, vec![0x5a; 128]),
+        (4, cut(packs().encode())),
+        (5, cut(tables::encode_replaces(&[[1; 32], [2; 32]]))),
+    ]
+    .map(|(part, bytes)| [vec![part], bytes].concat())
+    .to_vec()
+}
+
+// What people type.
+
+/// Revisions, times, names.
+pub fn revision(bytes: &[u8]) {
+    if let Ok(spec) = Spec::parse(bytes) {
+        assert_eq!(Spec::parse(&spec.to_bytes()).as_ref(), Ok(&spec));
+    }
+    let _ = Spec::parse_located(bytes);
+    let _ = Query::parse(bytes);
+    dvc::model::path::split(bytes);
+    dvc::model::path::display(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = text.parse::<When>();
+        if let Ok(name) = RefName::parse_stored(text) {
+            assert_eq!(RefName::parse_stored(name.as_str()), Ok(name));
+        }
+    }
+}
+
+fn revision_samples() -> Vec<Vec<u8>> {
+    let texts = [
+        "AMCC@v3~2^1:acme/orders.ibd",
+        "@{3 days ago}",
+        "origin/main@{2}",
+        "a..b",
+        "HEAD...@~",
+        "https://h/r#AMCC@#7",
+        "1c0ffee0",
+        "AMCC@2026-11-20",
+        "2026-11-20T03:00:00+02:00",
+        "yesterday",
+        "2h ago",
+        "cust/acme@release",
+    ];
+    texts.map(|t| t.as_bytes().to_vec()).to_vec()
+}
