@@ -8,9 +8,7 @@ pub struct Source {
     pub name: String,
     /// As it stands.
     pub text: String,
-    /// The same lines, comments and the insides of literals blanked.
-    pub code: String,
-    /// Tokens of `code`.
+    /// Its tokens, comments and the insides of literals left out.
     pub tokens: Vec<Token>,
     /// Lines inside `#[cfg(test)]` items, by line number from 1; index 0 is unused.
     test_lines: Vec<bool>,
@@ -36,10 +34,9 @@ pub struct CodePath {
 
 impl Source {
     pub fn new(name: &str, text: &str) -> Self {
-        let code = strip(text);
-        let tokens = tokenize(&code);
+        let tokens = tokenize(&strip(text));
         let test_lines = test_lines(&tokens, text.lines().count());
-        Self { name: name.to_owned(), text: text.to_owned(), code, tokens, test_lines }
+        Self { name: name.to_owned(), text: text.to_owned(), tokens, test_lines }
     }
 
     /// Whether a line belongs to tests: a `#[cfg(test)]` item, or a file of tests.
