@@ -28,6 +28,7 @@ use dvc::model::revision::{Query, Spec};
 use dvc::model::tree::{LinkTable, RootInfo, TreeBody, TreeChild, TreeNode};
 use dvc::model::when::When;
 use dvc::repo::frames::decode_payload;
+use dvc::write::basis::DirRecord;
 
 /// A decoder with bytes that it accepts.
 pub struct Decoder {
@@ -41,6 +42,7 @@ pub struct Decoder {
 
 /// Every decoder. A new one is added here and as a file of two lines in `fuzz_targets/`; a test compares the two.
 pub const DECODERS: &[Decoder] = &[
+    Decoder { name: "basis", run: basis, samples: basis_samples },
     Decoder { name: "bucket", run: bucket, samples: bucket_samples },
     Decoder { name: "commit", run: commit, samples: commit_samples },
     Decoder { name: "frame", run: frame, samples: frame_samples },
@@ -445,6 +447,16 @@ fn segment_samples() -> Vec<Vec<u8>> {
     ]
     .map(|(part, bytes)| [vec![part], bytes].concat())
     .to_vec()
+}
+
+/// What is remembered of a directory between commits.
+pub fn basis(bytes: &[u8]) {
+    stable(bytes, |b| DirRecord::decode(b).ok_or(()), DirRecord::encode);
+}
+
+fn basis_samples() -> Vec<Vec<u8>> {
+    let totals = Totals { files: 300, dirs: 2, bytes: 1 << 40 };
+    vec![DirRecord { tree: Id([3; 32]), totals, prints: vec![0, 5, u64::MAX] }.encode()]
 }
 
 // What people type.

@@ -137,7 +137,8 @@ fn samples_are_accepted_and_targets_exist() {
             (decoder.run)(&sample);
         }
     }
-    for sample in [&DECODERS[1], &DECODERS[4], &DECODERS[10]].map(|d| (d.samples)()).concat() {
+    let objects = DECODERS.iter().filter(|d| ["commit", "list", "tree"].contains(&d.name));
+    for sample in objects.flat_map(|d| (d.samples)()) {
         let accepted = dvc::format::object::decode_commit(&sample).is_ok()
             || dvc::format::object::decode_list(&sample).is_ok()
             || dvc::format::object::decode_tree(&sample).is_ok();

@@ -1,0 +1,129 @@
+#!/bin/bash
+# `make demo`: dvc on real files and on a real database. Works in a temporary directory, removed at the end; KEEP=1 keeps it.
+# In: DVC, the binary (default target/release/dvc). Ends with 0 only if everything that came back was equal.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export DVC=${DVC:-$PWD/target/release/dvc}
+export PATH="$(dirname "$DVC"):$PATH:/usr/sbin:/sbin"
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/dvc-demo.XXXXXX")
+export HOME=$tmp/home XDG_CONFIG_HOME=$tmp/home/config XDG_CACHE_HOME=$tmp/home/cache XDG_STATE_HOME=$tmp/home/state
+mkdir -p "$HOME"
+unset "${!DVC_@}"
+server=
+cleanup() {
+	[ -z "$server" ] || kill "$server" 2>/dev/null || true
+	[ -n "${KEEP:-}" ] && echo "kept: $tmp" || rm -rf "$tmp"
+}
+trap cleanup EXIT
+
+title() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+run() { printf '\033[36m$ %s\033[0m\n' "$*"; "$@"; }
+same() {
+	local out
+	out=$(rsync -aHAXn --checksum --delete --itemize-changes --exclude=/.dvcs "$1/" "$2/")
+	if [ -n "$out" ]; then echo "$out" | head; echo "NOT EQUAL: $1 and $2" >&2; exit 1; fi
+	echo "equal by rsync -aHAXn --checksum --delete: $1 and $2"
+}
+
+title "Real files: the documentation and the settings of this machine"
+mkdir "$tmp/volume" && cd "$tmp/volume"
+for dir in /usr/share/doc /usr/lib/python3; do
+	if [ -d "$dir" ]; then cp -a "$dir" .; fi
+done
+[ -r /etc/shadow ] && cp -a /etc . || cp -aL /etc/passwd /etc/services . 2>/dev/null || true
+truncate -s 10G sparse; echo end >>sparse
+du -sh --exclude=.dvcs .
+run dvc init -b files
+time run dvc commit -m 'first version'
+time run dvc commit -m 'nothing has changed'
+cp -a . "$tmp/first" && rm -rf "$tmp/first/.dvcs"
+
+title "A change"
+find . -path ./.dvcs -prune -o -name '*.gz' -print | head -200 | xargs -r touch
+find . -path ./.dvcs -prune -o -name 'copyright' -type f -print | head -100 | xargs -r sed -i '1i a new first line'
+mkdir added && seq 1 500000 >added/numbers && mv doc renamed 2>/dev/null || true
+run dvc status | tail -5
+run dvc diff --stat | tail -3
+run dvc commit -m 'second version' --tag release
+run dvc log --oneline
+run dvc show --stat | head -12
+cp -a . "$tmp/second" && rm -rf "$tmp/second/.dvcs"
+
+title "Both versions come back, elsewhere and in place"
+run dvc checkout files@v1 --into "$tmp/copy"
+same "$tmp/first" "$tmp/copy"
+time run dvc checkout files@v1
+same "$tmp/first" .
+run dvc checkout files@release
+same "$tmp/second" .
+run dvc checkout files
+
+title "A mistake, undone"
+rm -rf added
+run dvc commit -m 'oh no'
+run dvc undo
+run dvc checkout -f files
+same "$tmp/second" .
+
+title "Everything is verified"
+run dvc fsck --data
+run dvc du
+
+if ! command -v mariadbd >/dev/null; then
+	title "No MariaDB here (tests/setup.sh installs it); the rest was fine"
+	exit 0
+fi
+
+title "A real database"
+data=$tmp/mariadb sock=$tmp/sock
+user=()
+[ "$(id -u)" -ne 0 ] || user=(--user=root)
+mariadb-install-db --no-defaults "${user[@]}" --datadir="$data" --auth-root-authentication-method=normal >"$tmp/install.log"
+start() {
+	mariadbd --no-defaults "${user[@]}" --datadir="$data" --socket="$sock" --skip-networking --pid-file="$tmp/pid" \
+		>"$tmp/mariadbd.log" 2>&1 &
+	server=$!
+	for _ in $(seq 100); do mariadb-admin --no-defaults -uroot -S "$sock" ping >/dev/null 2>&1 && return; sleep 0.2; done
+	cat "$tmp/mariadbd.log" >&2
+	exit 1
+}
+stop() { mariadb-admin --no-defaults -uroot -S "$sock" shutdown; wait "$server" || true; server=; }
+sql() { mariadb --no-defaults -uroot -S "$sock" -N "$@"; }
+
+cd "$tmp"
+start
+sql -e 'create database shop; create table shop.orders (id int primary key auto_increment, what varchar(200), n int);
+	insert into shop.orders (what, n) select concat(md5(seq), md5(seq + 1), md5(seq * 7)), seq % 100 from mysql.seq_1_to_200000' 2>/dev/null ||
+	sql -e 'insert into shop.orders (what, n)
+		with recursive s(i) as (select 1 union all select i + 1 from s where i < 1000)
+		select concat(md5(a.i), md5(b.i), md5(a.i * b.i)), a.i % 100 from s a join s b where b.i <= 200'
+sum_one=$(sql -e 'checksum table shop.orders extended')
+stop
+run dvc init --repo backup -b shop
+time run dvc --repo backup -C mariadb commit -b shop -m 'before the update'
+start
+sql -e 'update shop.orders set what = reverse(what) where id % 500 = 0; delete from shop.orders where n = 7'
+sum_two=$(sql -e 'checksum table shop.orders extended')
+run dvc --repo backup commit -b dump --exec shop.sql -- mariadb-dump --no-defaults -uroot -S "$sock" --single-transaction shop
+stop
+time run dvc --repo backup -C mariadb commit -b shop -m 'after the update'
+run dvc --repo backup diff --stat shop@v1 shop@v2
+du -sh mariadb backup
+
+for version in 1 2; do
+	title "MariaDB on version $version"
+	rm -rf "$tmp/mariadb-$version"
+	run dvc --repo backup checkout "shop@v$version" --into "$tmp/mariadb-$version"
+	[ "$version" = 1 ] || same "$tmp/mariadb" "$tmp/mariadb-$version"
+	data=$tmp/mariadb-$version
+	start
+	sql -e 'check table shop.orders extended'
+	sum=$(sql -e 'checksum table shop.orders extended')
+	stop
+	want=$sum_one
+	[ "$version" = 1 ] || want=$sum_two
+	[ "$sum" = "$want" ] || { echo "NOT EQUAL: $sum, expected $want" >&2; exit 1; }
+	echo "the same rows: $sum"
+done
+run dvc --repo backup fsck --data
+title "Everything came back as it was"

@@ -1,0 +1,36 @@
+//! The five-minute tour of the README, run as it stands: every `sh` block, in order, in an empty home.
+
+use crate::support::sandbox::Sandbox;
+
+/// The text of all ```` ```sh ```` blocks, one after the other.
+fn blocks(markdown: &str) -> String {
+    let mut out = String::new();
+    let mut inside = false;
+    for line in markdown.lines() {
+        match line.trim_end() {
+            "```sh" => inside = true,
+            "```" => inside = false,
+            line if inside => out.push_str(&format!("{line}\n")),
+            _ => {}
+        }
+    }
+    out
+}
+
+#[test]
+fn only_sh_blocks_are_taken() {
+    assert_eq!(blocks("a\n```sh\nb\nc\n```\n```\nd\n```\n```sh\ne\n```\nf"), "b\nc\ne\n");
+}
+
+#[test]
+#[ignore = "waits for the commands"]
+fn the_readme_tour_works() {
+    let script = blocks(include_str!("../../../README.md"));
+    assert!(script.lines().filter(|l| l.contains("dvc ")).count() > 20);
+    let sandbox = Sandbox::new();
+    // Traced, so that a failure shows the command.
+    let run = sandbox.sh(&format!("cd \"$HOME\"; set -x\n{script}")).ok();
+    for expected in ["port = 3306", "port = 3307", "orders.ibd", "INSERT INTO t"] {
+        assert!(run.out.contains(expected), "no `{expected}` in {}", run.out);
+    }
+}
