@@ -148,6 +148,7 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
             dir: &context.worktree,
             only: Vec::new(),
             rules: &rules,
+            before: target.parent.as_ref().map(|p| p.1.tree),
             basis: worktree,
             threads: context.jobs * 2,
         };
@@ -277,8 +278,14 @@ fn some_paths(
     let mut unstable = Vec::new();
     for raw in &options.paths {
         let names = checked_path(raw)?;
-        let source =
-            Source { dir: &context.worktree, only: names.clone(), rules, basis: None, threads: context.jobs * 2 };
+        let source = Source {
+            dir: &context.worktree,
+            only: names.clone(),
+            rules,
+            before: base,
+            basis: None,
+            threads: context.jobs * 2,
+        };
         let found = match snapshot(out, observer, &source) {
             Ok(found) => found,
             // The directory above it is gone: so is the path.
@@ -425,6 +432,7 @@ pub(super) fn look(context: &Context, repo: &Repo, rules: &Rules, observer: &dyn
         dir: &context.worktree,
         only: Vec::new(),
         rules,
+        before: None,
         basis: worktree_number(repo, context, true),
         threads: context.jobs * 2,
     };

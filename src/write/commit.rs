@@ -36,6 +36,8 @@ pub struct Source<'s> {
     pub only: Vec<Vec<u8>>,
     /// What is left out.
     pub rules: &'s Rules,
+    /// The tree of the version before, for deltas against it.
+    pub before: Option<Id>,
     /// The catalogue's number of the worktree, to skip what did not change.
     pub basis: Option<i64>,
     /// Threads.
@@ -140,7 +142,9 @@ fn walk_once<'a>(
         Some((only, above)) => (Some(only.clone()), above),
         None => (None, &[][..]),
     };
-    let root = open_above(source, above);
+    // Deltas are of no use to a dry run.
+    let before = source.before.filter(|_| out.sink().is_some());
+    let root = open_above(source, above, before);
     let root = root.map_err(|e| SnapshotError::Open { path: source.dir.display().to_string(), source: e })?;
     let walk = Walk {
         out,
@@ -160,7 +164,7 @@ fn walk_once<'a>(
 }
 
 /// Opens the directory that the walk begins in, and reads the ignore files above it.
-fn open_above(source: &Source<'_>, above: &[Vec<u8>]) -> std::io::Result<std::sync::Arc<Dir>> {
+fn open_above(source: &Source<'_>, above: &[Vec<u8>], before: Option<Id>) -> std::io::Result<std::sync::Arc<Dir>> {
     let mut fd = open_root(source.dir)?;
     let mut ignores = Ignores::default();
     for (depth, name) in above.iter().enumerate() {
@@ -168,7 +172,8 @@ fn open_above(source: &Source<'_>, above: &[Vec<u8>]) -> std::io::Result<std::sy
         fd = open_dir(fd.as_fd(), name)?;
     }
     let stat = stat_at(fd.as_fd(), b"")?;
-    Ok(Dir::root(above.join(&b'/'), above.len(), ignores, fd, stat))
+    let before = before.filter(|_| above.is_empty());
+    Ok(Dir::root(above.join(&b'/'), above.len(), ignores, (fd, stat), before))
 }
 
 /// The hard links of the tree that the records are of.

@@ -75,6 +75,8 @@ pub struct Dir {
     depth: usize,
     fd: Mutex<Option<Arc<OwnedFd>>>,
     stat: Mutex<Stat>,
+    /// What stood here in the version before, for deltas.
+    old_tree: Option<Id>,
     state: Mutex<State>,
     /// Work below it that is not done; whoever brings it to 0 finishes it.
     pending: AtomicUsize,
@@ -113,8 +115,15 @@ pub struct Found {
 impl Dir {
     /// The root of a walk; `path` is its place in the version, `depth` names below the root of that, where `ignores`
     /// hold.
-    pub fn root(path: Vec<u8>, depth: usize, ignores: Ignores, fd: OwnedFd, stat: Stat) -> Arc<Self> {
+    pub fn root(
+        path: Vec<u8>,
+        depth: usize,
+        ignores: Ignores,
+        (fd, stat): (OwnedFd, Stat),
+        old_tree: Option<Id>,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            old_tree,
             parent: None,
             name: Vec::new(),
             path,
@@ -127,8 +136,9 @@ impl Dir {
         })
     }
 
-    fn below(parent: &Arc<Self>, name: &[u8], stat: Stat, ignores: Ignores) -> Arc<Self> {
+    fn below(parent: &Arc<Self>, name: &[u8], stat: Stat, ignores: Ignores, old_tree: Option<Id>) -> Arc<Self> {
         Arc::new(Self {
+            old_tree,
             path: path::join(&parent.path, name),
             parent: Some(Arc::clone(parent)),
             name: name.to_vec(),
@@ -292,12 +302,21 @@ impl<'a> Walk<'a> {
                     .zip(&r.prints)
                     .all(|(s, p)| s.stat.kind == FileType::Directory || (s.print == *p && *p != 0))
         });
+        let mut old = match &record {
+            Some(_) if clean => HashMap::new(),
+            Some(record) => self.old_entries(record),
+            None => self.entries_before(dir),
+        };
         let mut found = Found::default();
         let ignores = dir.lock().ignores.clone();
         for slot in slots.iter().filter(|s| s.stat.kind == FileType::Directory) {
             dir.pending.fetch_add(1, Ordering::AcqRel);
             dir.users.fetch_add(1, Ordering::AcqRel);
-            found.dirs.push(Dir::below(dir, &slot.name, slot.stat, ignores.clone()));
+            let old_tree = match old.get(&slot.name) {
+                Some((Entry { node: Node::Dir { tree, .. }, .. }, _)) => Some(*tree),
+                _ => None,
+            };
+            found.dirs.push(Dir::below(dir, &slot.name, slot.stat, ignores.clone(), old_tree));
         }
         if clean {
             let mut files = 0;
@@ -316,10 +335,6 @@ impl<'a> Walk<'a> {
             state.clean = true;
             return Ok(found);
         }
-        let mut old = match &record {
-            Some(record) => self.old_entries(record),
-            None => HashMap::new(),
-        };
         let positions: HashMap<Vec<u8>, usize> = slots.iter().enumerate().map(|(i, s)| (s.name.clone(), i)).collect();
         {
             let mut state = dir.lock();
@@ -369,6 +384,12 @@ impl<'a> Walk<'a> {
             Some(r) if repo.index()?.lookup(crate::format::pack::PackKind::Tree, &r.tree)?.is_some() => Some(r),
             _ => None,
         })
+    }
+
+    /// What the version before held here; only good for deltas, since nothing tells whether it is the same still.
+    fn entries_before(&self, dir: &Dir) -> HashMap<Vec<u8>, (Entry, u64)> {
+        let entries = dir.old_tree.and_then(|tree| self.out.repo().entries(&tree).ok()).unwrap_or_default();
+        entries.into_iter().map(|e| (e.name.clone(), (e, 0))).collect()
     }
 
     fn old_entries(&self, record: &DirRecord) -> HashMap<Vec<u8>, (Entry, u64)> {
