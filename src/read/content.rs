@@ -1,0 +1,160 @@
+//! A file's bytes as pieces at offsets, and how pieces are written.
+//!
+//! Neighbouring chunks go out in one call, since a file system takes one lock and larger pages for it. Holes are
+//! left alone in a new file and punched in an old one.
+
+use std::io::IoSlice;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
+use super::source::Source;
+use crate::error::{Error, Result};
+use crate::model::entry::Content;
+use crate::model::id::Id;
+
+/// At most so many bytes are written in one call.
+const GATHER_BYTES: usize = 1 << 20;
+
+/// A run of a file at its offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// Where it begins, in bytes.
+    pub(super) offset: u64,
+    /// Its length in bytes.
+    pub(super) len: u64,
+    /// Its chunk; `None` is zeros.
+    pub(super) chunk: Option<Id>,
+}
+
+/// Pieces of a file in order; not all of it where only some are to be written.
+pub(super) type Pieces<'a> = Box<dyn Iterator<Item = Result<Piece>> + Send + 'a>;
+
+/// All pieces of a file; their lengths must add up to `size`, else `broken` ends them. Inline content has none.
+pub(super) fn pieces<'a>(
+    source: &'a dyn Source,
+    content: &Content,
+    size: u64,
+    broken: impl Fn() -> Error + Send + 'a,
+) -> Pieces<'a> {
+    let mut extents = source.extents(content);
+    let mut offset = if let Content::Inline(bytes) = content { bytes.len() as u64 } else { 0 };
+    let mut over = false;
+    Box::new(std::iter::from_fn(move || {
+        if over {
+            return None;
+        }
+        match extents.next() {
+            Some(Ok(extent)) => match offset.checked_add(extent.len).filter(|end| *end <= size) {
+                Some(end) => {
+                    let piece = Piece { offset, len: extent.len, chunk: extent.chunk };
+                    offset = end;
+                    return Some(Ok(piece));
+                }
+                None => {
+                    over = true;
+                    return Some(Err(broken()));
+                }
+            },
+            Some(Err(e)) => {
+                over = true;
+                return Some(Err(e));
+            }
+            None => over = true,
+        }
+        (offset != size).then(|| Err(broken()))
+    }))
+}
+
+/// A piece could not be written.
+pub(super) enum WriteError {
+    /// The target refused.
+    Target(Errno),
+    /// The version could not be read.
+    Source(Error),
+}
+
+/// Writes pieces in order. `holes` says whether holes have to be made; in a new file they are there already.
+pub(super) fn write_pieces(
+    source: &dyn Source,
+    fd: BorrowedFd<'_>,
+    pieces: &[Piece],
+    holes: bool,
+) -> Result<(), WriteError> {
+    let mut at = 0;
+    while let Some(first) = pieces.get(at) {
+        let Some(id) = &first.chunk else {
+            if holes {
+                punch(fd, first.offset, first.len).map_err(WriteError::Target)?;
+            }
+            at += 1;
+            continue;
+        };
+        let mut run = vec![source.chunk(id, first.len).map_err(WriteError::Source)?];
+        let mut bytes = run.iter().map(|p| p.len()).sum::<usize>();
+        let mut end = first.offset + first.len;
+        at += 1;
+        while let Some(next) = pieces.get(at)
+            && let Some(id) = &next.chunk
+            && next.offset == end
+            && bytes < GATHER_BYTES
+        {
+            let plain = source.chunk(id, next.len).map_err(WriteError::Source)?;
+            bytes += plain.len();
+            end += next.len;
+            run.push(plain);
+            at += 1;
+        }
+        if let [only] = run.as_slice() {
+            write_at(fd, only, first.offset).map_err(WriteError::Target)?;
+        } else {
+            let mut slices: Vec<IoSlice<'_>> = run.iter().map(|p| IoSlice::new(p)).collect();
+            write_all_at(fd, &mut slices, first.offset).map_err(WriteError::Target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of `bytes` at an offset.
+pub(super) fn write_at(fd: BorrowedFd<'_>, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        let done = rustix::io::retry_on_intr(|| rustix::io::pwrite(fd, bytes, offset))?;
+        if done == 0 {
+            return Err(Errno::IO);
+        }
+        bytes = bytes.get(done..).unwrap_or_default();
+        offset += done as u64;
+    }
+    Ok(())
+}
+
+fn write_all_at(fd: BorrowedFd<'_>, mut slices: &mut [IoSlice<'_>], mut offset: u64) -> Result<(), Errno> {
+    while !slices.is_empty() {
+        let done = rustix::io::retry_on_intr(|| rustix::io::pwritev(fd, slices, offset))?;
+        if done == 0 {
+            return Err(Errno::IO);
+        }
+        offset += done as u64;
+        IoSlice::advance_slices(&mut slices, done);
+    }
+    Ok(())
+}
+
+/// Makes a hole, or writes zeros where the file system has none.
+fn punch(fd: BorrowedFd<'_>, offset: u64, len: u64) -> Result<(), Errno> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    match rustix::io::retry_on_intr(|| rustix::fs::fallocate(fd, flags, offset, len)) {
+        Err(Errno::NOTSUP | Errno::NOSYS) => {
+            let zeros = vec![0u8; usize::try_from(len.min(1 << 20)).unwrap_or(1 << 20)];
+            let mut done = 0;
+            while done < len {
+                let now = zeros.len().min(usize::try_from(len - done).unwrap_or(usize::MAX));
+                write_at(fd, zeros.get(..now).unwrap_or_default(), offset + done)?;
+                done += now as u64;
+            }
+            Ok(())
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,264 @@
+//! Owner, attributes, mode and times of a node, set in the order in which they do not undo each other.
+//!
+//! Changing the owner clears set-id bits and capabilities, an ACL changes the mode: so owner, attributes, mode,
+//! times. What a node already has is not set again, since whole restores are bound by calls per file.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::fs::{self, AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use super::error::words;
+use crate::model::entry::{Meta, Time, Xattr};
+use crate::model::path::display;
+
+/// The ACL that is part of a node's permissions.
+const ACL: &[u8] = b"system.posix_acl_access";
+/// Set by the system's security policy, not by us, where a node has it and its version does not.
+const LABELS: [&[u8]; 2] = [b"security.selinux", b"security.evm"];
+/// Times that every file system can hold.
+const SAFE_SECS: std::ops::RangeInclusive<i64> = -(1 << 31)..=(1 << 31) - 1;
+
+/// A node whose metadata is set: open, or by its name in a directory (links, devices).
+#[derive(Clone, Copy)]
+pub(super) enum Spot<'a> {
+    /// A file or directory.
+    Open(BorrowedFd<'a>),
+    /// A node that is not opened.
+    Named(BorrowedFd<'a>, &'a [u8]),
+}
+
+/// What is known of a node before its metadata is set.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    /// Owner now.
+    pub(super) uid: u32,
+    /// Group now.
+    pub(super) gid: u32,
+    /// Mode bits now.
+    pub(super) mode: u32,
+    /// Modification time now, where it may already be right.
+    pub(super) mtime: Option<Time>,
+    /// Whether it was just made and has no attributes.
+    pub(super) fresh: bool,
+}
+
+impl Known {
+    /// Of a node that was there before.
+    pub(super) fn of(stat: &Stat) -> Self {
+        Self { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777, mtime: Some(mtime(stat)), fresh: false }
+    }
+}
+
+/// What could not be set.
+#[derive(Default)]
+pub(super) struct Lost {
+    /// The owner or group, for lack of privilege.
+    pub(super) owner: bool,
+    /// Anything else, in words.
+    pub(super) other: Vec<String>,
+}
+
+/// The modification time in a stat.
+pub(super) fn mtime(stat: &Stat) -> Time {
+    Time { secs: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) }
+}
+
+impl Spot<'_> {
+    /// Its stat.
+    pub(super) fn stat(&self) -> Result<Stat, Errno> {
+        match self {
+            Self::Open(fd) => fs::fstat(fd),
+            Self::Named(dir, name) => fs::statat(dir, *name, AtFlags::SYMLINK_NOFOLLOW),
+        }
+    }
+
+    fn chown(&self, uid: Option<Uid>, gid: Option<Gid>) -> Result<(), Errno> {
+        match self {
+            Self::Open(fd) => fs::fchown(fd, uid, gid),
+            Self::Named(dir, name) => fs::chownat(dir, *name, uid, gid, AtFlags::SYMLINK_NOFOLLOW),
+        }
+    }
+
+    fn chmod(&self, mode: u32) -> Result<(), Errno> {
+        let mode = Mode::from_raw_mode(mode);
+        match self {
+            Self::Open(fd) => fs::fchmod(fd, mode),
+            Self::Named(dir, name) => {
+                // There is no portable chmod that does not follow links; a descriptor of the name itself is none.
+                let flags = fs::OFlags::PATH | fs::OFlags::NOFOLLOW | fs::OFlags::CLOEXEC;
+                let fd = fs::openat(dir, *name, flags, Mode::empty())?;
+                fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), mode)
+            }
+        }
+    }
+
+    /// Sets the modification time alone.
+    pub(super) fn set_mtime(&self, time: Time) -> Result<(), Errno> {
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: fs::UTIME_OMIT },
+            last_modification: Timespec { tv_sec: time.secs, tv_nsec: i64::from(time.nanos) },
+        };
+        match self {
+            Self::Open(fd) => fs::futimens(fd, &times),
+            Self::Named(dir, name) => fs::utimensat(dir, *name, &times, AtFlags::SYMLINK_NOFOLLOW),
+        }
+    }
+
+    /// A path that leads to the node itself, for the calls that know no directory descriptors.
+    fn proc_path(dir: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
+        let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
+        path.extend_from_slice(name);
+        path
+    }
+
+    fn set_xattr(&self, name: &[u8], value: &[u8]) -> Result<(), Errno> {
+        match self {
+            Self::Open(fd) => fs::fsetxattr(fd, name, value, XattrFlags::empty()),
+            Self::Named(dir, node) => fs::lsetxattr(Self::proc_path(*dir, node), name, value, XattrFlags::empty()),
+        }
+    }
+
+    pub(super) fn remove_xattr(&self, name: &[u8]) -> Result<(), Errno> {
+        match self {
+            Self::Open(fd) => fs::fremovexattr(fd, name),
+            Self::Named(dir, node) => fs::lremovexattr(Self::proc_path(*dir, node), name),
+        }
+    }
+
+    fn xattr_names(&self) -> Result<Vec<Vec<u8>>, Errno> {
+        let list = grow(|buf| match self {
+            Self::Open(fd) => fs::flistxattr(fd, buf),
+            Self::Named(dir, node) => fs::llistxattr(Self::proc_path(*dir, node), buf),
+        });
+        match list {
+            Ok(list) => Ok(list.split(|b| *b == 0).filter(|n| !n.is_empty()).map(<[u8]>::to_vec).collect()),
+            Err(Errno::NOTSUP | Errno::NOSYS) => Ok(Vec::new()),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
+        grow(|buf| match self {
+            Self::Open(fd) => fs::fgetxattr(fd, name, buf),
+            Self::Named(dir, node) => fs::lgetxattr(Self::proc_path(*dir, node), name, buf),
+        })
+    }
+
+    /// Gives the node its metadata. `link` says that it is a symbolic link, which has no mode of its own.
+    pub(super) fn settle(&self, meta: &Meta, known: Known, link: bool) -> Lost {
+        let mut lost = Lost::default();
+        let mut mode_now = Some(known.mode);
+        let uid = (known.uid != meta.uid).then(|| Uid::from_raw(meta.uid));
+        let gid = (known.gid != meta.gid).then(|| Gid::from_raw(meta.gid));
+        if uid.is_some() || gid.is_some() {
+            match self.chown(uid, gid) {
+                Ok(()) => mode_now = (known.mode & 0o6000 == 0).then_some(known.mode),
+                Err(Errno::PERM | Errno::INVAL) => {
+                    lost.owner = true;
+                    if uid.is_some() && gid.is_some() && self.chown(None, gid).is_ok() {
+                        mode_now = None;
+                    }
+                }
+                Err(e) => lost.other.push(format!("owner not restored: {}", words(e))),
+            }
+        }
+        if !(known.fresh && meta.xattrs.is_empty()) && self.settle_xattrs(meta, known, &mut lost) {
+            mode_now = None;
+        }
+        if !link && mode_now != Some(meta.mode) {
+            self.settle_mode(meta.mode, &mut lost);
+        }
+        if known.mtime != Some(meta.mtime) {
+            self.settle_mtime(meta.mtime, &mut lost);
+        }
+        lost
+    }
+
+    fn settle_mode(&self, mode: u32, lost: &mut Lost) {
+        let set = self.chmod(mode);
+        // The kernel drops a set-group-id bit that the caller may not set, and says nothing.
+        let kept = match set {
+            Ok(()) if mode & 0o6000 != 0 => self.stat().map(|s| s.st_mode & 0o7777 == mode),
+            Ok(()) => Ok(true),
+            Err(e) => Err(e),
+        };
+        match kept {
+            Ok(true) => {}
+            Ok(false) => lost.other.push(format!("mode {mode:04o} not restored: not permitted")),
+            Err(e) => lost.other.push(format!("mode {mode:04o} not restored: {}", words(e))),
+        }
+    }
+
+    fn settle_mtime(&self, time: Time, lost: &mut Lost) {
+        let set = self.set_mtime(time);
+        let kept = match set {
+            Ok(()) if !SAFE_SECS.contains(&time.secs) => self.stat().map(|s| s.st_mtime == time.secs),
+            Ok(()) => Ok(true),
+            Err(e) => Err(e),
+        };
+        match kept {
+            Ok(true) => {}
+            Ok(false) => lost.other.push("time not restored: the file system cannot hold it".to_owned()),
+            Err(e) => lost.other.push(format!("time not restored: {}", words(e))),
+        }
+    }
+
+    /// Makes the attributes equal; returns whether the mode may have changed by it.
+    fn settle_xattrs(&self, meta: &Meta, known: Known, lost: &mut Lost) -> bool {
+        let mut mode_changed = false;
+        let mut fail = |xattr: &[u8], e: Errno| {
+            lost.other.push(format!("attribute `{}` not restored: {}", display(xattr), words(e)));
+        };
+        let present = if known.fresh { Ok(Vec::new()) } else { self.xattr_names() };
+        let present = match present {
+            Ok(names) => names,
+            Err(e) => {
+                fail(b"*", e);
+                Vec::new()
+            }
+        };
+        for name in &present {
+            if meta.xattrs.binary_search_by(|x| x.name.cmp(name)).is_err() && !LABELS.contains(&name.as_slice()) {
+                mode_changed |= name == ACL;
+                match self.remove_xattr(name) {
+                    Ok(()) | Err(Errno::NODATA) => {}
+                    Err(e) => fail(name, e),
+                }
+            }
+        }
+        for Xattr { name, value } in &meta.xattrs {
+            if present.contains(name) && self.xattr(name).as_ref() == Ok(value) {
+                continue;
+            }
+            mode_changed |= name == ACL;
+            match self.set_xattr(name, value) {
+                Ok(()) => {}
+                // The owner may not write attributes of a file that nobody may write.
+                Err(Errno::ACCESS) if self.chmod(known.mode | 0o200).is_ok() => {
+                    mode_changed = true;
+                    if let Err(e) = self.set_xattr(name, value) {
+                        fail(name, e);
+                    }
+                }
+                Err(e) => fail(name, e),
+            }
+        }
+        mode_changed
+    }
+}
+
+/// Calls with a growing buffer until the answer fits.
+fn grow(mut call: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut buf = vec![0u8; 512];
+    loop {
+        match call(&mut buf) {
+            Ok(len) => {
+                buf.truncate(len);
+                return Ok(buf);
+            }
+            Err(Errno::RANGE) if buf.len() < 1 << 20 => buf.resize(buf.len() * 8, 0),
+            Err(e) => return Err(e),
+        }
+    }
+}

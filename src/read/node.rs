@@ -1,0 +1,167 @@
+//! Makes nodes of every kind in a directory, by descriptor.
+//!
+//! In: an open directory and an entry. Out: the node with its metadata, and what was lost. A name that exists
+//! already is an error: nothing is ever written through what somebody else put there.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::error::words;
+use super::meta::{Known, Lost, Spot, mtime};
+use crate::model::entry::{Entry, Meta, Node, Time};
+use crate::model::path::display;
+use crate::observe::{Level, Notice, Observer};
+
+/// Names of temporary files begin so.
+pub(super) const TEMP_PREFIX: &str = ".dvc-tmp-";
+/// Exact to the nanosecond, and before 1970.
+const PROBE_TIME: Time = Time { secs: -2, nanos: 123_456_789 };
+
+/// Makes nodes, and knows what owner and mode a new one gets by itself.
+pub(super) struct Maker {
+    uid: u32,
+    gid: u32,
+    /// Permission bits that creation leaves.
+    mask: u32,
+    /// Whether new nodes are as the probe was; in directories of others they may inherit something.
+    uniform: bool,
+    owners_lost: AtomicU64,
+    first_lost: OnceLock<Vec<u8>>,
+}
+
+impl Maker {
+    /// Finds out with a nameless file in `root` what new nodes look like. `uniform` promises that all directories
+    /// are our own, so that this holds below too.
+    pub(super) fn probe(root: BorrowedFd<'_>, uniform: bool, observer: &dyn Observer) -> Result<Self, Errno> {
+        let all = Mode::RWXU | Mode::RWXG | Mode::RWXO;
+        let fd = match fs::openat(root, ".", OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, all) {
+            Ok(fd) => fd,
+            Err(Errno::NOTSUP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
+                let name = format!("{TEMP_PREFIX}probe-{}", rustix::process::getpid().as_raw_nonzero());
+                let fd = fs::openat(root, &name, new_file(), all)?;
+                fs::unlinkat(root, &name, AtFlags::empty())?;
+                fd
+            }
+            Err(e) => return Err(e),
+        };
+        let stat = fs::fstat(&fd)?;
+        let times = Spot::Open(fd.as_fd());
+        if times.set_mtime(PROBE_TIME).is_err() || times.stat().map(|s| mtime(&s)) != Ok(PROBE_TIME) {
+            observer.notice(Notice {
+                level: Level::Incomplete,
+                path: Vec::new(),
+                message: "this file system does not keep all times to the nanosecond".to_owned(),
+            });
+        }
+        Ok(Self {
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mask: stat.st_mode & 0o777,
+            uniform,
+            owners_lost: AtomicU64::new(0),
+            first_lost: OnceLock::new(),
+        })
+    }
+
+    /// Makes an empty regular file.
+    pub(super) fn file(&self, dir: BorrowedFd<'_>, name: &[u8], meta: &Meta) -> Result<OwnedFd, Errno> {
+        let mode = if meta.xattrs.is_empty() { meta.mode & 0o777 } else { 0o600 };
+        fs::openat(dir, name, new_file(), Mode::from_raw_mode(mode))
+    }
+
+    /// Gives a file from [`Maker::file`] its metadata; after its last write.
+    pub(super) fn finish_file(&self, fd: BorrowedFd<'_>, meta: &Meta) -> Result<Lost, Errno> {
+        let mode = if meta.xattrs.is_empty() { meta.mode & 0o777 } else { 0o600 };
+        let spot = Spot::Open(fd);
+        Ok(spot.settle(meta, self.known(spot, mode)?, false))
+    }
+
+    fn known(&self, spot: Spot<'_>, mode: u32) -> Result<Known, Errno> {
+        if self.uniform {
+            return Ok(Known { uid: self.uid, gid: self.gid, mode: mode & self.mask, mtime: None, fresh: true });
+        }
+        let mut known = Known::of(&spot.stat()?);
+        known.mtime = None;
+        Ok(known)
+    }
+
+    /// What a directory from [`Maker::dir`] has when it is full.
+    pub(super) fn known_dir(&self, spot: Spot<'_>) -> Result<Known, Errno> {
+        self.known(spot, 0o700)
+    }
+
+    /// Makes a directory that only its owner may enter; its metadata is set when it is full.
+    pub(super) fn dir(dir: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+        fs::mkdirat(dir, name, Mode::RWXU)
+    }
+
+    /// Makes a node that is neither a file nor a directory, with its metadata.
+    pub(super) fn special(&self, dir: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> Result<Lost, Errno> {
+        let meta = &entry.meta;
+        let spot = Spot::Named(dir, name);
+        let perm = Mode::from_raw_mode(meta.mode & 0o777);
+        match &entry.node {
+            Node::Symlink { target } => {
+                fs::symlinkat(target.as_slice(), dir, name)?;
+                return Ok(spot.settle(meta, self.known(spot, 0o777)?, true));
+            }
+            Node::Fifo => fs::mknodat(dir, name, FileType::Fifo, perm, 0)?,
+            Node::CharDevice { major, minor } => {
+                fs::mknodat(dir, name, FileType::CharacterDevice, perm, fs::makedev(*major, *minor))?;
+            }
+            Node::BlockDevice { major, minor } => {
+                fs::mknodat(dir, name, FileType::BlockDevice, perm, fs::makedev(*major, *minor))?;
+            }
+            Node::File { .. } | Node::Dir { .. } => return Err(Errno::INVAL),
+        }
+        Ok(spot.settle(meta, self.known(spot, meta.mode & 0o777)?, false))
+    }
+
+    /// Says what was lost of a node; a missing privilege to set owners is said once, at the end.
+    pub(super) fn report(&self, lost: Lost, path: impl Fn() -> Vec<u8>, observer: &dyn Observer) -> u64 {
+        if lost.owner {
+            self.owners_lost.fetch_add(1, Ordering::Relaxed);
+            self.first_lost.get_or_init(&path);
+        }
+        let others = lost.other.len() as u64;
+        for message in lost.other {
+            observer.notice(Notice { level: Level::Incomplete, path: path(), message });
+        }
+        others
+    }
+
+    /// Says how many owners were not set; returns the number.
+    pub(super) fn report_owners(&self, observer: &dyn Observer) -> u64 {
+        let count = self.owners_lost.load(Ordering::Relaxed);
+        if let Some(first) = self.first_lost.get() {
+            let message = match count {
+                1 => "owner not restored: not permitted".to_owned(),
+                n => format!("owner not restored here and {} more times: not permitted", n - 1),
+            };
+            observer.notice(Notice { level: Level::Incomplete, path: first.clone(), message });
+        }
+        count
+    }
+}
+
+/// How a file that does not exist yet is opened.
+fn new_file() -> OFlags {
+    OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC
+}
+
+/// Words for a node that could not be made.
+pub(super) fn refused(entry: &Entry, e: Errno) -> String {
+    let what = match &entry.node {
+        Node::File { .. } => "file".to_owned(),
+        Node::Dir { .. } => "directory".to_owned(),
+        Node::Symlink { target } => format!("link to `{}`", display(target)),
+        Node::Fifo => "pipe".to_owned(),
+        Node::CharDevice { major, minor } => format!("character device {major}:{minor}"),
+        Node::BlockDevice { major, minor } => format!("block device {major}:{minor}"),
+    };
+    format!("{what} not made: {}", words(e))
+}
