@@ -1,12 +1,22 @@
 //! One file per verb: a [`Context`] and options in, a report out. No terminal, no environment, no formatting.
 
+pub mod branch;
 pub mod commit;
+pub mod compare;
+pub mod du;
 pub mod head;
 pub mod history;
 pub mod init;
+pub mod log;
+pub mod ls;
 #[cfg(test)]
 mod made;
+pub mod ranges;
+pub mod refmove;
 pub mod resolve;
+pub mod show;
+pub mod tag;
+pub mod undo;
 
 use crate::error::Result;
 use crate::repo::{OpenOptions, Repo};

@@ -173,6 +173,31 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// The ref that a revision names, if it is exactly a ref: whose log is meant.
+    pub fn ref_of(&self, revision: &Revision) -> Result<Option<(RefKind, RefName)>> {
+        if revision.suffixes.is_empty() { self.base_ref(&revision.base) } else { Ok(None) }
+    }
+
+    /// A ref that exists or did once.
+    fn base_ref(&self, base: &Base) -> Result<Option<(RefKind, RefName)>> {
+        match base {
+            Base::Head => Ok(self.head.branch.clone().map(|branch| (RefKind::Branch, branch))),
+            Base::Name(name) => {
+                for kind in RefKind::ALL {
+                    if self.repo.refs().tip(kind, name)?.is_some() {
+                        return Ok(Some((kind, name.clone())));
+                    }
+                }
+                Err(self.unknown(name))
+            }
+            Base::Scoped(branch, Selector::Name(tag)) => match branch.as_ref().or(self.head.branch.as_ref()) {
+                Some(branch) => Ok(Some((RefKind::Tag, RefName::scoped(branch, tag.as_str())?))),
+                None => Ok(None),
+            },
+            Base::Scoped(_, Selector::Ordinal(_)) => Ok(None),
+        }
+    }
+
     fn base(&self, base: &Base) -> Result<Id> {
         match base {
             Base::Head => self.current(),
@@ -344,20 +369,8 @@ impl<'a> Resolver<'a> {
 
     /// What a ref was so many updates ago.
     fn update(&self, base: &Base, updates: u64, so_far: impl Fn() -> String) -> Result<Id> {
-        let (kind, name) = match base {
-            Base::Head => match &self.head.branch {
-                Some(branch) => (RefKind::Branch, branch.clone()),
-                None => return Err(no_step(so_far(), "the worktree is on no branch")),
-            },
-            Base::Name(name) => {
-                let exists = |kind: &RefKind| matches!(self.repo.refs().tip(*kind, name), Ok(Some(_)));
-                match RefKind::ALL.into_iter().find(exists) {
-                    Some(kind) => (kind, name.clone()),
-                    None => return Err(self.unknown(name)),
-                }
-            }
-            Base::Scoped(Some(branch), Selector::Name(tag)) => (RefKind::Tag, RefName::scoped(branch, tag.as_str())?),
-            Base::Scoped(..) => return Err(no_step(so_far(), "only a branch or a tag has updates")),
+        let Some((kind, name)) = self.base_ref(base)? else {
+            return Err(no_step(so_far(), "only a branch or a tag has updates"));
         };
         let log = self.repo.refs().log(kind, &name)?;
         let entry = usize::try_from(updates).ok().and_then(|n| log.get(n));

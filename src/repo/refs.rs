@@ -121,6 +121,21 @@ impl<'a> Refs<'a> {
         Ok(value_of(&entry).map(|id| RefTip { name, id, entry }))
     }
 
+    /// The names of all refs of a kind, also of those that were deleted: whose logs can be read.
+    pub fn names(&self, kind: RefKind) -> Result<Vec<RefName>> {
+        let dir = layout::refs(kind);
+        let mut names = Vec::new();
+        for listed in self.store.list(&dir)?.into_iter().filter(|l| l.is_dir) {
+            let log = format!("{dir}/{}", listed.name);
+            let Some(seq) = self.numbers(&log)?.into_iter().next() else { continue };
+            let key = format!("{log}/{}", crate::format::refentry::seq_key(seq));
+            let damaged = |why: String| RefError::Damaged { kind, name: listed.name.clone(), key: key.clone(), why };
+            let entry = self.read(&key)?.map_err(|e| damaged(e.to_string()))?;
+            names.push(RefName::parse_stored(&entry.name).map_err(|e| damaged(e.to_string()))?);
+        }
+        Ok(names)
+    }
+
     /// All entries of a ref, newest first.
     pub fn log(&self, kind: RefKind, name: &RefName) -> Result<Vec<RefEntry>> {
         let mut all: Vec<RefEntry> = Vec::new();

@@ -25,6 +25,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("minicbor", &["format/"]),
     ("opendal", &["store/"]),
     ("rayon", &["write/pipeline", "read/restore", "upkeep/"]),
+    ("regex", &["ops/"]),
     ("rusqlite", &["index/"]),
     ("rustix", &[""]),
     ("serde", &[""]),

@@ -1,0 +1,154 @@
+//! `branch`: lists, creates, renames and deletes branches. All of it can be undone.
+
+use super::Context;
+use super::head::Head;
+use super::refmove::{Moved, Mover, RefMoveError};
+use super::resolve::Resolver;
+use super::undo::RENAME;
+use crate::error::Result;
+use crate::model::commit::Commit;
+use crate::model::id::Id;
+use crate::model::refname::{RefKind, RefName};
+use crate::model::revision::Revision;
+use crate::observe::Observer;
+use crate::repo::Repo;
+use std::path::Path;
+
+/// What to do with branches.
+#[derive(Clone, Debug)]
+pub enum BranchAction {
+    /// List them.
+    List,
+    /// Create one.
+    Create {
+        /// Its name.
+        name: RefName,
+        /// Its version.
+        at: Revision,
+        /// Move one that exists.
+        force: bool,
+    },
+    /// Rename one, with its tags; worktrees on it follow.
+    Rename {
+        /// The old name, HEAD's branch if `None`.
+        old: Option<RefName>,
+        /// The new name.
+        new: RefName,
+    },
+    /// Delete some. Their tags stay.
+    Delete {
+        /// Their names.
+        names: Vec<RefName>,
+        /// Even if a worktree is on one.
+        force: bool,
+    },
+}
+
+/// Options of `branch`.
+#[derive(Clone, Debug)]
+pub struct BranchOptions {
+    /// What to do.
+    pub action: BranchAction,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// A branch.
+#[derive(Clone, Debug)]
+pub struct BranchLine {
+    /// Its name.
+    pub name: RefName,
+    /// Its tip.
+    pub id: Id,
+    /// What the tip says.
+    pub commit: Commit,
+    /// Whether HEAD is on it.
+    pub current: bool,
+}
+
+/// What is there, and what was done.
+#[derive(Clone, Debug, Default)]
+pub struct BranchReport {
+    /// HEAD's branch, which may have no version yet.
+    pub current: Option<RefName>,
+    /// All branches, for [`BranchAction::List`].
+    pub branches: Vec<BranchLine>,
+    /// Refs that were moved.
+    pub moves: Vec<Moved>,
+}
+
+/// Runs `branch`.
+pub fn branch(context: &Context, options: &BranchOptions, observer: &dyn Observer) -> Result<BranchReport> {
+    let repo = context.repo()?;
+    let head = Head::read(context, &repo)?;
+    let mut mover = Mover::new(context, &repo, observer, options.dry_run);
+    let mut report = BranchReport { current: head.branch.clone(), ..BranchReport::default() };
+    match &options.action {
+        BranchAction::List => report.branches = list(&repo, &head)?,
+        BranchAction::Create { name, at, force } => {
+            let id = Resolver::new(&repo, context)?.revision(at)?;
+            mover.create(RefKind::Branch, name, id, *force, &format!("branch: at {at}"))?;
+        }
+        BranchAction::Rename { old, new } => {
+            let none = || RefMoveError::NoBranch(new.to_string());
+            let old = old.as_ref().or(head.branch.as_ref()).ok_or_else(none)?;
+            rename(&repo, &mut mover, old, new)?;
+            if !options.dry_run {
+                move_heads(&repo, old, new)?;
+            }
+        }
+        BranchAction::Delete { names, force } => {
+            for name in names {
+                let current = repo.worktrees()?.into_iter().find(|w| w.branch.as_deref() == Some(name.as_str()));
+                if let Some(state) = current.filter(|w| !force && Path::new(&w.path).exists()) {
+                    return Err(RefMoveError::Current { name: name.clone(), worktree: state.path }.into());
+                }
+                mover.delete(RefKind::Branch, name, "branch: deleted")?;
+            }
+        }
+    }
+    report.moves = mover.moves;
+    Ok(report)
+}
+
+fn list(repo: &Repo, head: &Head) -> Result<Vec<BranchLine>> {
+    let mut lines = Vec::new();
+    for tip in repo.refs().list(RefKind::Branch)? {
+        let current = head.branch.as_ref() == Some(&tip.name);
+        lines.push(BranchLine { commit: repo.commit_cached(&tip.id)?, name: tip.name, id: tip.id, current });
+    }
+    Ok(lines)
+}
+
+/// First everything gets its new name, then the old names go: no instant in which a version has none.
+fn rename(repo: &Repo, mover: &mut Mover<'_>, old: &RefName, new: &RefName) -> Result<()> {
+    let why = format!("{RENAME}from {old} to {new}");
+    let missing = || RefMoveError::Missing { kind: RefKind::Branch, name: old.clone() };
+    let id = repo.refs().value(RefKind::Branch, old)?.ok_or_else(missing)?;
+    if old == new {
+        return Ok(());
+    }
+    if repo.refs().value(RefKind::Branch, new)?.is_some() {
+        return Err(RefMoveError::Exists { kind: RefKind::Branch, name: new.clone() }.into());
+    }
+    mover.create(RefKind::Branch, new, id, false, &why)?;
+    let tags = repo.refs().list(RefKind::Tag)?;
+    let tags: Vec<_> = tags.into_iter().filter(|t| t.name.scope().is_some_and(|(b, _)| b == old.as_str())).collect();
+    for tag in &tags {
+        let name = tag.name.scope().map_or(tag.name.as_str(), |(_, name)| name);
+        mover.create(RefKind::Tag, &RefName::scoped(new, name)?, tag.id, true, &why)?;
+    }
+    for tag in &tags {
+        mover.delete(RefKind::Tag, &tag.name, &why)?;
+    }
+    mover.delete(RefKind::Branch, old, &why)
+}
+
+/// Worktrees that were on a branch are on its new name.
+fn move_heads(repo: &Repo, old: &RefName, new: &RefName) -> Result<()> {
+    for state in repo.worktrees()?.into_iter().filter(|w| w.branch.as_deref() == Some(old.as_str())) {
+        let base = state.base.as_deref().and_then(Id::parse);
+        repo.worktree(Path::new(&state.path))?.save(Some(new), base.as_ref())?;
+    }
+    Ok(())
+}

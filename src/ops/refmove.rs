@@ -1,0 +1,146 @@
+//! Moving refs on behalf of a user: `branch`, `tag` and `undo` all end here.
+//!
+//! A move names what it expects to find; if another process was faster it is refused, never repeated blindly.
+
+use super::Context;
+use crate::error::{Failure, Kind, Result};
+use crate::format::refentry::RefEntry;
+use crate::model::id::Id;
+use crate::model::refname::{RefKind, RefName};
+use crate::observe::Observer;
+use crate::repo::Repo;
+use crate::repo::refs::{Move, value_of};
+
+/// A ref that was moved, or would be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// What it is.
+    pub kind: RefKind,
+    /// Its name.
+    pub name: RefName,
+    /// What it was; `None` if it did not exist.
+    pub old: Option<Id>,
+    /// What it is now; `None` if it was deleted.
+    pub new: Option<Id>,
+}
+
+/// A ref cannot be moved.
+#[derive(Debug, thiserror::Error)]
+pub enum RefMoveError {
+    /// There is one already.
+    #[error("there is a {} `{name}` already", kind.name())]
+    Exists {
+        /// What it is.
+        kind: RefKind,
+        /// Its name.
+        name: RefName,
+    },
+    /// There is none.
+    #[error("there is no {} `{name}`", kind.name())]
+    Missing {
+        /// What it is.
+        kind: RefKind,
+        /// Its name.
+        name: RefName,
+    },
+    /// Another process was faster.
+    #[error("{} `{name}` was moved by somebody else at the same time", kind.name())]
+    Raced {
+        /// What it is.
+        kind: RefKind,
+        /// Its name.
+        name: RefName,
+    },
+    /// A worktree is on the branch.
+    #[error("branch `{name}` is the current branch of `{worktree}`")]
+    Current {
+        /// Its name.
+        name: RefName,
+        /// The worktree.
+        worktree: String,
+    },
+    /// A tag of the current branch, but there is none.
+    #[error("the worktree is on no branch, so `@{0}` is a tag of none")]
+    NoBranch(String),
+    /// No change is left to take back.
+    #[error("there is nothing to undo{}", name.as_ref().map(|n| format!(" for `{n}`")).unwrap_or_default())]
+    NothingToUndo {
+        /// The ref, if one was named.
+        name: Option<String>,
+    },
+}
+
+impl Failure for RefMoveError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Exists { .. } | Self::Raced { .. } | Self::Current { .. } => Kind::Rejected,
+            Self::Missing { .. } | Self::NothingToUndo { .. } => Kind::NotFound,
+            Self::NoBranch(_) => Kind::Usage,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Exists { .. } => Some("`--force` moves it".to_owned()),
+            Self::Raced { .. } => Some("look at it and run the command again".to_owned()),
+            Self::Current { .. } => Some("check another branch out there first".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// What a user wants done with refs.
+pub(super) struct Mover<'a> {
+    context: &'a Context,
+    repo: &'a Repo,
+    observer: &'a dyn Observer,
+    dry_run: bool,
+    /// What was done so far.
+    pub(super) moves: Vec<Moved>,
+}
+
+impl<'a> Mover<'a> {
+    pub(super) fn new(context: &'a Context, repo: &'a Repo, observer: &'a dyn Observer, dry_run: bool) -> Self {
+        Self { context, repo, observer, dry_run, moves: Vec::new() }
+    }
+
+    /// Creates a ref; one that exists is moved only with `force`.
+    pub(super) fn create(&mut self, kind: RefKind, name: &RefName, id: Id, force: bool, why: &str) -> Result<()> {
+        let tip = self.repo.refs().tip(kind, name)?;
+        match tip.as_ref().and_then(value_of) {
+            Some(old) if old == id => Ok(()),
+            Some(_) if !force => Err(RefMoveError::Exists { kind, name: name.clone() }.into()),
+            _ => self.update(kind, name, tip.as_ref(), Some(id), why),
+        }
+    }
+
+    /// Deletes a ref that exists.
+    pub(super) fn delete(&mut self, kind: RefKind, name: &RefName, why: &str) -> Result<()> {
+        let tip = self.repo.refs().tip(kind, name)?;
+        if tip.as_ref().and_then(value_of).is_none() {
+            return Err(RefMoveError::Missing { kind, name: name.clone() }.into());
+        }
+        self.update(kind, name, tip.as_ref(), None, why)
+    }
+
+    /// Moves a ref from what `tip` said.
+    pub(super) fn update(
+        &mut self,
+        kind: RefKind,
+        name: &RefName,
+        tip: Option<&RefEntry>,
+        new: Option<Id>,
+        why: &str,
+    ) -> Result<()> {
+        if !self.dry_run {
+            let how = Move { who: &self.context.author, why, time: self.context.now_secs() };
+            self.observer.step("ref");
+            if self.repo.refs().update(kind, name, tip, new, &how)?.is_none() {
+                return Err(RefMoveError::Raced { kind, name: name.clone() }.into());
+            }
+            self.observer.step("ref moved");
+        }
+        self.moves.push(Moved { kind, name: name.clone(), old: tip.and_then(value_of), new });
+        Ok(())
+    }
+}

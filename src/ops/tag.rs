@@ -1,0 +1,116 @@
+//! `tag`: lists, creates and deletes tags. All of it can be undone.
+
+use super::Context;
+use super::head::Head;
+use super::refmove::{Moved, Mover, RefMoveError};
+use super::resolve::Resolver;
+use crate::error::Result;
+use crate::model::commit::Commit;
+use crate::model::id::Id;
+use crate::model::refname::{RefKind, RefName};
+use crate::model::revision::Revision;
+use crate::observe::Observer;
+
+/// The name of a tag as it is written: `NAME`, `BRANCH@NAME`, or `@NAME` for a tag of the current branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TagName {
+    /// Global, or of a named branch.
+    Full(RefName),
+    /// Of the current branch.
+    OfCurrent(RefName),
+}
+
+/// What to do with tags.
+#[derive(Clone, Debug)]
+pub enum TagAction {
+    /// List them.
+    List,
+    /// Create one.
+    Create {
+        /// Its name.
+        name: TagName,
+        /// Its version.
+        at: Revision,
+        /// Move one that exists.
+        force: bool,
+    },
+    /// Delete some.
+    Delete {
+        /// Their names.
+        names: Vec<TagName>,
+    },
+}
+
+/// Options of `tag`.
+#[derive(Clone, Debug)]
+pub struct TagOptions {
+    /// What to do.
+    pub action: TagAction,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// A tag.
+#[derive(Clone, Debug)]
+pub struct TagLine {
+    /// Its name.
+    pub name: RefName,
+    /// Its version.
+    pub id: Id,
+    /// What the version says.
+    pub commit: Commit,
+}
+
+/// What is there, and what was done.
+#[derive(Clone, Debug, Default)]
+pub struct TagReport {
+    /// All tags, for [`TagAction::List`].
+    pub tags: Vec<TagLine>,
+    /// Refs that were moved.
+    pub moves: Vec<Moved>,
+}
+
+impl TagName {
+    /// Parses a name as it is written.
+    pub fn parse(text: &str) -> Result<Self> {
+        Ok(match text.strip_prefix('@') {
+            Some(name) => Self::OfCurrent(RefName::new(name)?),
+            None => Self::Full(RefName::parse_stored(text)?),
+        })
+    }
+
+    /// The full name, where the current branch is `branch`.
+    pub fn on(&self, branch: Option<&RefName>) -> Result<RefName> {
+        match (self, branch) {
+            (Self::Full(name), _) => Ok(name.clone()),
+            (Self::OfCurrent(name), Some(branch)) => Ok(RefName::scoped(branch, name.as_str())?),
+            (Self::OfCurrent(name), None) => Err(RefMoveError::NoBranch(name.to_string()).into()),
+        }
+    }
+}
+
+/// Runs `tag`.
+pub fn tag(context: &Context, options: &TagOptions, observer: &dyn Observer) -> Result<TagReport> {
+    let repo = context.repo()?;
+    let branch = Head::read(context, &repo)?.branch;
+    let mut mover = Mover::new(context, &repo, observer, options.dry_run);
+    let mut report = TagReport::default();
+    match &options.action {
+        TagAction::List => {
+            for tip in repo.refs().list(RefKind::Tag)? {
+                report.tags.push(TagLine { commit: repo.commit_cached(&tip.id)?, name: tip.name, id: tip.id });
+            }
+        }
+        TagAction::Create { name, at, force } => {
+            let id = Resolver::new(&repo, context)?.revision(at)?;
+            mover.create(RefKind::Tag, &name.on(branch.as_ref())?, id, *force, &format!("tag: at {at}"))?;
+        }
+        TagAction::Delete { names } => {
+            for name in names {
+                mover.delete(RefKind::Tag, &name.on(branch.as_ref())?, "tag: deleted")?;
+            }
+        }
+    }
+    report.moves = mover.moves;
+    Ok(report)
+}

@@ -1,0 +1,208 @@
+//! `undo`: takes back the last change of a branch or a tag by appending to its ref log what it was before.
+//!
+//! Undoing again goes one change further back: an entry that undid something is passed over with what it undid.
+//! No version is lost by it; the report says what the ref was.
+
+use super::Context;
+use super::refmove::{Moved, Mover, RefMoveError};
+use crate::error::Result;
+use crate::format::refentry::RefEntry;
+use crate::model::id::Id;
+use crate::model::refname::{RefKind, RefName};
+use crate::observe::Observer;
+use crate::repo::Repo;
+use std::path::Path;
+
+/// How the reason of an entry begins that undoes another.
+const UNDO: &str = "undo: ";
+/// How the reasons begin of what a rename did.
+pub(super) const RENAME: &str = "branch: renamed ";
+
+/// Options of `undo`.
+#[derive(Clone, Debug, Default)]
+pub struct UndoOptions {
+    /// The branch or tag; whatever changed last if `None`.
+    pub name: Option<RefName>,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// What was taken back.
+#[derive(Clone, Debug)]
+pub struct UndoReport {
+    /// The refs: `old` is what each was until now. More than one only where a rename is undone.
+    pub moves: Vec<Moved>,
+    /// The change that was taken back: `commit: nightly`.
+    pub why: String,
+    /// When that was made, seconds since 1970.
+    pub time: i64,
+    /// Who had made it.
+    pub who: String,
+}
+
+/// A ref with its log, and the entry that is next to be undone.
+struct Candidate {
+    kind: RefKind,
+    name: RefName,
+    tip: RefEntry,
+    undone: RefEntry,
+}
+
+impl Candidate {
+    /// A tag that a commit made is younger than the commit, though both bear the same second.
+    fn age(&self) -> (i64, bool) {
+        (self.undone.time, self.kind == RefKind::Tag)
+    }
+
+    /// Whether both were made by one command.
+    fn belongs_to(&self, other: &Self) -> bool {
+        let same = |f: fn(&RefEntry) -> &str| f(&self.undone) == f(&other.undone);
+        self.undone.time == other.undone.time && same(|e| &e.who) && same(|e| &e.why)
+    }
+}
+
+/// Runs `undo`.
+pub fn undo(context: &Context, options: &UndoOptions, observer: &dyn Observer) -> Result<UndoReport> {
+    let repo = context.repo()?;
+    let named = candidates(&repo, options.name.as_ref())?;
+    let nothing = || RefMoveError::NothingToUndo { name: options.name.as_ref().map(ToString::to_string) };
+    let last = named.into_iter().max_by_key(Candidate::age).ok_or_else(nothing)?;
+    let (why, time, who) = (last.undone.why.clone(), last.undone.time, last.undone.who.clone());
+    let mut all = vec![last];
+    if why.starts_with(RENAME) {
+        let others = candidates(&repo, None)?;
+        let same = |c: &Candidate| all.iter().all(|l| c.belongs_to(l) && (c.kind, &c.name) != (l.kind, &l.name));
+        let others: Vec<_> = others.into_iter().filter(same).collect();
+        all.extend(others);
+        // Names come back before others go, so that no version is without one in between.
+        all.sort_by_key(|c| c.undone.old.is_none());
+    }
+    let mut mover = Mover::new(context, &repo, observer, options.dry_run);
+    for Candidate { kind, name, tip, undone } in &all {
+        let before = undone.old.as_deref().and_then(Id::parse);
+        mover.update(*kind, name, Some(tip), before, &format!("{UNDO}{}", undone.why))?;
+    }
+    let moves = mover.moves;
+    if !options.dry_run {
+        move_worktrees(&repo, &moves)?;
+    }
+    Ok(UndoReport { moves, why, time, who })
+}
+
+/// Refs that have something to undo; with a name only those of that name, which must exist or have existed.
+fn candidates(repo: &Repo, name: Option<&RefName>) -> Result<Vec<Candidate>> {
+    let mut names = Vec::new();
+    for kind in [RefKind::Branch, RefKind::Tag] {
+        match name {
+            Some(name) if repo.refs().tip(kind, name)?.is_some() => names.push((kind, name.clone())),
+            Some(_) => {}
+            None => names.extend(repo.refs().names(kind)?.into_iter().map(|name| (kind, name))),
+        }
+    }
+    if let Some(name) = name.filter(|_| names.is_empty()) {
+        return Err(RefMoveError::Missing { kind: RefKind::Branch, name: name.clone() }.into());
+    }
+    let mut found = Vec::new();
+    for (kind, name) in names {
+        let mut log = repo.refs().log(kind, &name)?;
+        if let Some(at) = undoable(&log) {
+            let undone = log.swap_remove(at);
+            let tip = log.into_iter().chain([undone.clone()]).max_by_key(|e| e.seq);
+            found.extend(tip.map(|tip| Candidate { kind, name, tip, undone }));
+        }
+    }
+    Ok(found)
+}
+
+/// The newest entry that was not undone yet; logs are newest first.
+fn undoable(log: &[RefEntry]) -> Option<usize> {
+    let mut undone = 0;
+    for (at, entry) in log.iter().enumerate() {
+        if entry.why.starts_with(UNDO) {
+            undone += 1;
+        } else if undone == 0 {
+            return Some(at);
+        } else {
+            undone -= 1;
+        }
+    }
+    None
+}
+
+/// The files of a worktree stay as they are; what they are compared with goes back along with the branch.
+fn move_worktrees(repo: &Repo, moves: &[Moved]) -> Result<()> {
+    let branches = || moves.iter().filter(|m| m.kind == RefKind::Branch);
+    for state in repo.worktrees()? {
+        let Some(moved) = branches().find(|m| state.branch.as_deref() == Some(m.name.as_str())) else { continue };
+        let worktree = repo.worktree(Path::new(&state.path))?;
+        let base = state.base.as_deref().and_then(Id::parse);
+        let renamed = branches().find(|m| m.old.is_none() && m.new.is_some() && m.new == moved.old);
+        if let Some(back) = renamed.filter(|_| moved.new.is_none()) {
+            worktree.save(Some(&back.name), base.as_ref())?;
+        } else if base.is_some() && base == moved.old {
+            worktree.save(Some(&moved.name), moved.new.as_ref())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Silent;
+    use crate::ops::branch::{BranchAction, BranchOptions, branch};
+    use crate::ops::made::Made;
+    use crate::ops::tag::{TagAction, TagName, TagOptions, tag};
+
+    fn undo_all(made: &Made, name: Option<&str>) -> Vec<String> {
+        let name = name.map(|n| RefName::parse_stored(n).unwrap());
+        let mut lines = Vec::new();
+        while let Ok(r) = undo(&made.context, &UndoOptions { name: name.clone(), dry_run: false }, &Silent) {
+            lines.push(format!("{} {}", r.moves[0].name, r.why));
+        }
+        lines
+    }
+
+    #[test]
+    fn undoing_goes_further_back_each_time() {
+        let made = Made::new();
+        let one = made.commit("main", "one", vec![]);
+        made.commit("main", "two", vec![]);
+        let dry = undo(&made.context, &UndoOptions { name: None, dry_run: true }, &Silent).unwrap();
+        assert_eq!((dry.moves[0].new, dry.why.as_str()), (Some(one), "commit: two"));
+        undo(&made.context, &UndoOptions::default(), &Silent).unwrap();
+        made.commit("main", "three", vec![]);
+        assert_eq!(undo_all(&made, Some("main")), ["main commit: three", "main commit: one"]);
+        assert_eq!(made.repo.refs().value(RefKind::Branch, &RefName::new("main").unwrap()).unwrap(), None);
+        let missing = UndoOptions { name: Some(RefName::new("nope").unwrap()), dry_run: false };
+        assert!(undo(&made.context, &missing, &Silent).is_err());
+    }
+
+    #[test]
+    fn branches_and_tags_come_back() {
+        let made = Made::new();
+        made.commit("AMCC", "one", vec![]);
+        made.tag("AMCC@release", made.commit("AMCC", "two", vec![]));
+        let rename =
+            BranchAction::Rename { old: Some(RefName::new("AMCC").unwrap()), new: RefName::new("cust/acme").unwrap() };
+        branch(&made.context, &BranchOptions { action: rename, dry_run: false }, &Silent).unwrap();
+        let names = |kind| {
+            let list = made.repo.refs().list(kind).unwrap();
+            list.iter().map(|t| t.name.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            (names(RefKind::Branch), names(RefKind::Tag)),
+            ("cust/acme".to_owned(), "cust/acme@release".to_owned())
+        );
+        let delete = TagAction::Delete { names: vec![TagName::parse("cust/acme@release").unwrap()] };
+        tag(&made.context, &TagOptions { action: delete, dry_run: false }, &Silent).unwrap();
+        assert_eq!(names(RefKind::Tag), "");
+        let back = UndoOptions { name: Some(RefName::parse_stored("cust/acme@release").unwrap()), dry_run: false };
+        undo(&made.context, &back, &Silent).unwrap();
+        assert_eq!(names(RefKind::Tag), "cust/acme@release");
+        let report =
+            undo(&made.context, &UndoOptions { name: Some(RefName::new("AMCC").unwrap()), dry_run: false }, &Silent);
+        assert_eq!(report.unwrap().moves.len(), 4);
+        assert_eq!((names(RefKind::Branch), names(RefKind::Tag)), ("AMCC".to_owned(), "AMCC@release".to_owned()));
+    }
+}
