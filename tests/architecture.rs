@@ -53,7 +53,7 @@ fn library() -> Vec<Source> {
 }
 
 fn everything() -> Vec<Source> {
-    sources(&["src", "tests", "benches", "fuzz/fuzz_targets"])
+    sources(&["src", "tests", "benches", "fuzz/src", "fuzz/fuzz_targets"])
 }
 
 fn check(sources: &[Source], rule: impl Fn(&Source) -> Vec<String>) {

@@ -1,1 +1,3 @@
 //! What a user types and sees: a file per verb.
+
+mod tour;
