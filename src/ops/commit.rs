@@ -2,11 +2,11 @@
 
 use std::io::Read;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Context;
 use super::head::Head;
+use super::worktree::{WalkOptions, worktree_number};
 use crate::error::{Error, Failure, Kind, Result};
 use crate::model::commit::{Commit, Timestamp};
 use crate::model::entry::{Entry, Meta, Node, Time, Totals};
@@ -35,12 +35,8 @@ pub struct CommitOptions {
     pub trailers: Vec<(String, String)>,
     /// When it was made; now if `None`.
     pub time: Option<Timestamp>,
-    /// Patterns to leave out.
-    pub exclude: Vec<String>,
-    /// Leave out directories marked by CACHEDIR.TAG.
-    pub skip_cache_dirs: bool,
-    /// Stay on the file system of the source.
-    pub one_file_system: bool,
+    /// What the walk leaves out.
+    pub walk: WalkOptions,
     /// Commit although nothing changed, or although the source is empty.
     pub allow_empty: bool,
     /// Only these paths below the worktree, raw bytes; all if empty.
@@ -139,11 +135,11 @@ impl Failure for CommitError {
 pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observer) -> Result<CommitReport> {
     let repo = context.repo()?;
     let target = Target::find(context, &repo, options)?;
-    let rules = rules(context, options)?;
+    let rules = options.walk.rules(context)?;
     let out = output(&repo, observer, options.dry_run)?;
     observer.phase("commit", None, None);
     if options.paths.is_empty() {
-        let worktree = worktree_number(&repo, context, options.dry_run);
+        let worktree = worktree_number(&repo, context);
         let source = Source {
             dir: &context.worktree,
             only: Vec::new(),
@@ -227,30 +223,6 @@ impl Target {
     fn holds_files(&self) -> bool {
         self.parent.as_ref().is_some_and(|p| p.1.counts.files > 0)
     }
-}
-
-/// What a walk of the worktree leaves out, by the options of a commit.
-fn rules(context: &Context, options: &CommitOptions) -> Result<Rules> {
-    let mut rules = Rules::default();
-    rules.skip_cache_dirs = options.skip_cache_dirs;
-    rules.one_file_system = options.one_file_system;
-    rules.repository = repository_inode(context);
-    rules.exclude(&options.exclude)?;
-    Ok(rules)
-}
-
-/// Device and inode of the repository, which is never part of a tree.
-pub(super) fn repository_inode(context: &Context) -> Option<(u64, u64)> {
-    std::fs::metadata(&context.repository).ok().map(|m| (m.dev(), m.ino()))
-}
-
-/// The catalogue's number of the worktree; `None` where there is no catalogue to write.
-pub(super) fn worktree_number(repo: &Repo, context: &Context, dry_run: bool) -> Option<i64> {
-    if dry_run && repo.is_read_only() {
-        return None;
-    }
-    use std::os::unix::ffi::OsStrExt;
-    repo.catalogue().ok()?.worktree(context.worktree.as_os_str().as_bytes()).ok()
 }
 
 fn output<'a>(repo: &'a Repo, observer: &'a dyn Observer, dry_run: bool) -> Result<Output<'a>> {
@@ -423,18 +395,4 @@ fn remember_head(context: &Context, repo: &Repo, target: &Target, id: &Id) -> Re
         return Ok(());
     }
     repo.worktree(&context.worktree)?.save(Some(&target.branch), Some(id))
-}
-
-/// What a worktree is now, compared with nothing stored: trees stay in memory.
-pub(super) fn look(context: &Context, repo: &Repo, rules: &Rules, observer: &dyn Observer) -> Result<Snapshot> {
-    let out = Output::dry(repo);
-    let source = Source {
-        dir: &context.worktree,
-        only: Vec::new(),
-        rules,
-        before: None,
-        basis: worktree_number(repo, context, true),
-        threads: context.jobs * 2,
-    };
-    snapshot(&out, observer, &source)
 }

@@ -15,8 +15,10 @@ pub mod ranges;
 pub mod refmove;
 pub mod resolve;
 pub mod show;
+pub mod status;
 pub mod tag;
 pub mod undo;
+pub mod worktree;
 
 use crate::error::Result;
 use crate::repo::{OpenOptions, Repo};

@@ -25,7 +25,7 @@ use crate::model::tree::LinkTable;
 use crate::observe::Observer;
 
 /// Files up to this size in bytes stand in their directory's tree object.
-pub const INLINE_MAX: u64 = 128;
+pub const INLINE_MAX: u64 = 256;
 
 /// The walk was told to stop.
 #[derive(Debug, thiserror::Error)]

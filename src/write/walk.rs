@@ -197,12 +197,9 @@ fn read_xattrs(
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     exclude: Option<Arc<Gitignore>>,
-    /// Directories marked by CACHEDIR.TAG hold nothing worth keeping.
-    pub skip_cache_dirs: bool,
-    /// File systems other than the root's are not entered.
-    pub one_file_system: bool,
-    /// Device and inode of the repository itself, which is never part of a tree.
-    pub repository: Option<(u64, u64)>,
+    pub(super) skip_cache_dirs: bool,
+    pub(super) one_file_system: bool,
+    pub(super) repository: Option<(u64, u64)>,
 }
 
 /// A pattern that means nothing.
@@ -220,6 +217,12 @@ impl crate::error::Failure for BadPattern {
 }
 
 impl Rules {
+    /// Rules without patterns: whether directories marked by CACHEDIR.TAG and other file systems are left out, and
+    /// device and inode of the repository, which is never part of a tree.
+    pub fn new(skip_cache_dirs: bool, one_file_system: bool, repository: Option<(u64, u64)>) -> Self {
+        Self { exclude: None, skip_cache_dirs, one_file_system, repository }
+    }
+
     /// Leaves out what matches these patterns of gitignore grammar, whatever ignore files say.
     pub fn exclude(&mut self, patterns: &[String]) -> Result<(), BadPattern> {
         let mut builder = GitignoreBuilder::new("");

@@ -14,6 +14,7 @@ use dvc::model::when::{Edge, When};
 use dvc::ops::Context;
 use dvc::ops::commit::{CommitOptions, CommitReport, StreamOptions, commit, commit_stream};
 use dvc::ops::head::Head;
+use dvc::ops::worktree::WalkOptions;
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -155,9 +156,11 @@ fn options(session: &Session, args: &CommitArgs, context: &Context, prefix: &Pat
         tags,
         trailers,
         time,
-        exclude: [settings.list("commit.exclude"), args.exclude.as_slice()].concat(),
-        skip_cache_dirs: args.exclude_caches || settings.on("commit.exclude-caches"),
-        one_file_system: args.one_file_system || settings.on("commit.one-file-system"),
+        walk: WalkOptions {
+            exclude: [settings.list("commit.exclude"), args.exclude.as_slice()].concat(),
+            skip_cache_dirs: args.exclude_caches || settings.on("commit.exclude-caches"),
+            one_file_system: args.one_file_system || settings.on("commit.one-file-system"),
+        },
         allow_empty: args.allow_empty,
         paths,
         dry_run: session.dry_run(args.dry),

@@ -1,0 +1,76 @@
+//! `status`: what differs between the worktree and the version that it came from.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use super::Context;
+use super::compare::{Change, Letter, compare};
+use super::head::Head;
+use super::worktree::{WalkOptions, look};
+use crate::error::Result;
+use crate::model::commit::Commit;
+use crate::model::id::Id;
+use crate::model::path::is_within;
+use crate::model::refname::RefKind;
+use crate::observe::Observer;
+use crate::read::journal::{Interrupted, Journal};
+
+/// What to look at.
+#[derive(Clone, Debug, Default)]
+pub struct StatusOptions {
+    /// What the walk leaves out.
+    pub walk: WalkOptions,
+    /// Only these paths; all if empty.
+    pub paths: Vec<Vec<u8>>,
+}
+
+/// How the worktree stands.
+#[derive(Debug)]
+pub struct StatusReport {
+    /// HEAD.
+    pub head: Head,
+    /// The version that it is compared with.
+    pub base: Option<(Id, Commit)>,
+    /// The tip of HEAD's branch, where it is another version.
+    pub moved_tip: Option<(Id, Commit)>,
+    /// What differs, in order of paths.
+    pub changes: Vec<Change>,
+    /// A checkout that did not end; it names the files that are half-written.
+    pub interrupted: Option<Interrupted>,
+}
+
+/// Compares the worktree with the version that it came from.
+pub fn status(context: &Context, options: &StatusOptions, observer: &dyn Observer) -> Result<StatusReport> {
+    let repo = context.repo()?;
+    let head = Head::read(context, &repo)?;
+    let tip = match &head.branch {
+        Some(branch) => repo.refs().value(RefKind::Branch, branch)?,
+        None => None,
+    };
+    let base = head.base.or(tip);
+    observer.phase("status", None, None);
+    let snap = look(context, &repo, &options.walk, observer)?;
+    let with_commit =
+        |id: Option<Id>| id.map(|id| Ok::<_, crate::error::Error>((id, repo.commit_cached(&id)?))).transpose();
+    let moved_tip = with_commit(tip.filter(|t| Some(*t) != base))?;
+    let base = with_commit(base)?;
+    let mut unstable: BTreeSet<Vec<u8>> = snap.unstable.iter().cloned().collect();
+    let mut changes = Vec::new();
+    compare(&repo, base.as_ref().map(|b| &b.1.tree), Some(&snap.tree), &options.paths, &mut |mut change| {
+        if unstable.remove(&change.path) {
+            change.letter = Letter::Unstable;
+        }
+        changes.push(change);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let asked = |path: &Vec<u8>| options.paths.is_empty() || options.paths.iter().any(|p| is_within(path, p));
+    changes.extend(unstable.into_iter().filter(asked).map(|path| Change {
+        letter: Letter::Unstable,
+        path,
+        from: None,
+        old: None,
+        new: None,
+    }));
+    let interrupted = Journal::read(repo.worktree(&context.worktree)?.state_dir())?;
+    Ok(StatusReport { head, base, moved_tip, changes, interrupted })
+}
