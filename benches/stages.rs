@@ -89,13 +89,13 @@ fn compressing(c: &mut Criterion) {
     let mut g = c.benchmark_group("compressing");
     g.throughput(Throughput::Bytes(plain.len() as u64));
     let mut out = Vec::new();
-    for profile in [Profile::Literal, Profile::Fast, Profile::Normal, Profile::High] {
+    for profile in [Profile::Literal, Profile::Normal, Profile::High] {
         let mut compressor = Compressor::default();
         g.bench_function(format!("{profile:?}"), |b| {
             b.iter(|| compressor.compress(profile, black_box(&plain), &mut out));
         });
     }
-    Compressor::default().compress(Profile::Fast, &plain, &mut out);
+    Compressor::default().compress(Profile::Normal, &plain, &mut out);
     let (packed, mut back) = (out.clone(), Vec::new());
     let mut decompressor = Decompressor::default();
     g.bench_function("back", |b| b.iter(|| decompressor.zstd(black_box(&packed), plain.len(), &mut back).unwrap()));
