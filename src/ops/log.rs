@@ -2,37 +2,24 @@
 //!
 //! Versions are handed over one by one, so that a long history is on the screen at once.
 
+mod filter;
+
 use super::Context;
-use super::compare::{Change, Letter, compare};
-use super::head::Head;
+use super::describe::{Describe, Detail, Version};
 use super::history::{Walk, ancestors};
-use super::ranges;
 use super::resolve::Resolver;
 use crate::error::{Failure, Kind, Result};
 use crate::format::refentry::RefEntry;
 use crate::model::commit::Commit;
 use crate::model::id::Id;
-use crate::model::path::split;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Query, Range, Revision};
 use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::repo::refs::value_of;
-use regex::Regex;
+use filter::Filter;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
-
-/// What is told about the changes of a version.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Detail {
-    /// Nothing.
-    #[default]
-    None,
-    /// Letters and paths.
-    Names,
-    /// And how many bytes of each file, by its chunk list.
-    Ranges,
-}
 
 /// Which versions to list, and how.
 #[derive(Clone, Debug, Default)]
@@ -59,41 +46,10 @@ pub struct LogOptions {
     pub reverse: bool,
     /// What each changed.
     pub detail: Detail,
-}
-
-/// A ref that names a version.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Naming {
-    /// What it is.
-    pub kind: RefKind,
-    /// Its name.
-    pub name: RefName,
-    /// Whether HEAD is on it.
-    pub head: bool,
-}
-
-/// A path that a version changed.
-#[derive(Clone, Debug)]
-pub struct Changed {
-    /// What happened.
-    pub change: Change,
-    /// With [`Detail::Ranges`], the ranges of the new file that differ.
-    pub ranges: Vec<std::ops::Range<u64>>,
-}
-
-/// One version.
-#[derive(Clone, Debug)]
-pub struct Version {
-    /// Its id.
-    pub id: Id,
-    /// What it says.
-    pub commit: Commit,
-    /// Refs that name it, HEAD's branch first.
-    pub names: Vec<Naming>,
-    /// Whether a detached HEAD is on it.
-    pub head: bool,
-    /// What it changed since its first parent.
-    pub changes: Vec<Changed>,
+    /// Fill [`Version::shown_parents`]; the whole listing is made before the first version is handed over.
+    pub graph: bool,
+    /// Fill [`Version::address`]; reads the whole history of the branches.
+    pub addresses: bool,
 }
 
 /// One update of a ref, newest first.
@@ -155,32 +111,63 @@ pub fn log(
     let resolver = Resolver::new(&repo, context)?;
     let filter = Filter::new(options)?;
     let (tips, hidden) = starts(&repo, &resolver, options)?;
-    let names = namings(&repo, resolver.head())?;
+    let describe = Describe::new(&repo, resolver.head(), options.detail, &options.paths, options.addresses)?;
+    let limit = options.max_count.unwrap_or(usize::MAX);
     let mut report = LogReport::default();
     let mut kept = Vec::new();
-    for version in Walk::new(&repo, &tips, &hidden)? {
+    let mut hidden_parents = Vec::new();
+    let mut walk = Walk::new(&repo, &tips, &hidden)?;
+    while report.shown < limit && !observer.cancelled() {
+        let Some(version) = walk.next() else { break };
         let (id, commit) = version?;
-        if observer.cancelled() || (report.shown >= options.max_count.unwrap_or(usize::MAX)) {
-            break;
-        }
         if !filter.takes(&repo, &commit)? {
+            if options.graph {
+                hidden_parents.push((id, commit.parents));
+            }
             continue;
         }
         report.shown += 1;
-        if options.reverse {
+        if options.reverse || options.graph {
+            hidden_parents.push((id, commit.parents.clone()));
             kept.push((id, commit));
-            continue;
-        }
-        if each(describe(&repo, resolver.head(), &names, options, id, commit)?).is_break() {
+        } else if each(describe.version(id, commit)?).is_break() {
             return Ok(report);
         }
     }
-    for (id, commit) in kept.into_iter().rev() {
-        if each(describe(&repo, resolver.head(), &names, options, id, commit)?).is_break() {
+    let nearest = if options.graph { nearest_shown(&hidden_parents, &kept) } else { HashMap::new() };
+    if options.reverse {
+        kept.reverse();
+    }
+    for (id, commit) in kept {
+        let mut version = describe.version(id, commit)?;
+        version.shown_parents = parents_shown(&version.commit, &nearest);
+        if each(version).is_break() {
             break;
         }
     }
     Ok(report)
+}
+
+/// For every walked version, the nearest of itself and its ancestors that are shown. `walked` has children first.
+fn nearest_shown(walked: &[(Id, Vec<Id>)], shown: &[(Id, Commit)]) -> HashMap<Id, Vec<Id>> {
+    let shown: HashSet<Id> = shown.iter().map(|(id, _)| *id).collect();
+    let mut nearest: HashMap<Id, Vec<Id>> = HashMap::new();
+    for (id, parents) in walked.iter().rev() {
+        let mut list = vec![*id];
+        if !shown.contains(id) {
+            list = parents.iter().filter_map(|p| nearest.get(p)).flatten().copied().collect();
+            let mut seen = HashSet::new();
+            list.retain(|id| seen.insert(*id));
+        }
+        nearest.insert(*id, list);
+    }
+    nearest
+}
+
+fn parents_shown(commit: &Commit, nearest: &HashMap<Id, Vec<Id>>) -> Vec<Id> {
+    let mut seen = HashSet::new();
+    let all = commit.parents.iter().filter_map(|p| nearest.get(p)).flatten().copied();
+    all.filter(|id| seen.insert(*id)).collect()
 }
 
 /// Lists the updates of one ref, newest first: HEAD's branch, or the ref that the only revision names.
@@ -250,105 +237,6 @@ fn add_range(
         hidden.push(from);
     }
     Ok(())
-}
-
-/// Every ref by the version that it names, HEAD's branch first.
-pub fn namings(repo: &Repo, head: &Head) -> Result<HashMap<Id, Vec<Naming>>> {
-    let mut names: HashMap<Id, Vec<Naming>> = HashMap::new();
-    for kind in RefKind::ALL {
-        for tip in repo.refs().list(kind)? {
-            let on = kind == RefKind::Branch && head.branch.as_ref() == Some(&tip.name);
-            names.entry(tip.id).or_default().push(Naming { kind, name: tip.name, head: on });
-        }
-    }
-    names.values_mut().for_each(|list| list.sort_by_key(|n| !n.head));
-    Ok(names)
-}
-
-fn describe(
-    repo: &Repo,
-    head: &Head,
-    names: &HashMap<Id, Vec<Naming>>,
-    options: &LogOptions,
-    id: Id,
-    commit: Commit,
-) -> Result<Version> {
-    let changes = changes_of(repo, &commit, options.detail, &options.paths)?;
-    let detached = head.branch.is_none() && head.base == Some(id);
-    Ok(Version { id, names: names.get(&id).cloned().unwrap_or_default(), head: detached, changes, commit })
-}
-
-/// What a version changed since its first parent.
-pub fn changes_of(repo: &Repo, commit: &Commit, detail: Detail, paths: &[Vec<u8>]) -> Result<Vec<Changed>> {
-    let mut changes = Vec::new();
-    if detail == Detail::None {
-        return Ok(changes);
-    }
-    let before = commit.parents.first().map(|p| repo.commit_cached(p)).transpose()?.map(|c| c.tree);
-    compare(repo, before.as_ref(), Some(&commit.tree), paths, &mut |change| {
-        changes.push(measured(repo, change, detail)?);
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(changes)
-}
-
-/// The change with its ranges, where they are wanted.
-pub fn measured(repo: &Repo, change: Change, detail: Detail) -> Result<Changed> {
-    let content = matches!(change.letter, Letter::Added | Letter::Content | Letter::Type);
-    let ranges = match &change.new {
-        Some(new) if detail == Detail::Ranges && content => {
-            ranges::changed(repo, change.old.as_ref().map(|e| &e.node), &new.node)?
-        }
-        _ => Vec::new(),
-    };
-    Ok(Changed { change, ranges })
-}
-
-struct Filter<'o> {
-    options: &'o LogOptions,
-    author: Option<Regex>,
-    grep: Option<Regex>,
-    paths: Vec<Vec<Vec<u8>>>,
-}
-
-impl<'o> Filter<'o> {
-    fn new(options: &'o LogOptions) -> Result<Self> {
-        let pattern = |text: &Option<String>| -> Result<Option<Regex>> {
-            let Some(text) = text else { return Ok(None) };
-            let built = regex::RegexBuilder::new(text).case_insensitive(options.ignore_case).build();
-            Ok(Some(built.map_err(|source| LogError::Pattern { pattern: text.clone(), source })?))
-        };
-        let path = |p: &Vec<u8>| split(p).ok_or_else(|| LogError::BadPath(crate::model::path::display(p)));
-        let paths = options.paths.iter().map(path).collect::<Result<_, _>>()?;
-        Ok(Self { options, author: pattern(&options.author)?, grep: pattern(&options.grep)?, paths })
-    }
-
-    fn says(&self, pattern: &Option<Regex>, text: &str) -> bool {
-        pattern.as_ref().is_none_or(|p| p.is_match(text))
-    }
-
-    fn takes(&self, repo: &Repo, commit: &Commit) -> Result<bool> {
-        let time = commit.time.secs;
-        let fits = self.options.since.is_none_or(|s| time >= s)
-            && self.options.until.is_none_or(|u| time <= u)
-            && self.says(&self.author, &commit.author)
-            && self.says(&self.grep, &commit.message);
-        if !fits || self.paths.is_empty() {
-            return Ok(fits);
-        }
-        let before = commit.parents.first().map(|p| repo.commit_cached(p)).transpose()?.map(|c| c.tree);
-        if before == Some(commit.tree) {
-            return Ok(false);
-        }
-        for path in &self.paths {
-            let old = before.as_ref().map(|tree| repo.find(tree, path)).transpose()?.flatten();
-            // The root itself has no entry; it changed, since the trees differ.
-            if path.is_empty() || old != repo.find(&commit.tree, path)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod branch;
 pub mod commit;
 pub mod compare;
+pub mod describe;
 pub mod du;
 pub mod head;
 pub mod history;

@@ -1,7 +1,7 @@
 //! `show`: a version with what it changed, or the bytes of a file in it.
 
 use super::Context;
-use super::log::{Detail, Version, changes_of, namings};
+use super::describe::{Describe, Detail, Version};
 use super::resolve::{ResolveError, Resolver};
 use crate::error::{Failure, Kind, Result};
 use crate::model::entry::{Content, Entry, Node};
@@ -21,6 +21,8 @@ pub struct ShowOptions {
     pub spec: Spec,
     /// What is told about the changes of a version.
     pub detail: Detail,
+    /// Fill [`Version::address`].
+    pub addresses: bool,
 }
 
 /// What was asked for.
@@ -64,11 +66,8 @@ pub fn show(
     let target = resolver.spec(&options.spec)?;
     let commit = repo.commit_cached(&target.version)?;
     if options.spec.path.is_none() {
-        let head = resolver.head();
-        let names = namings(&repo, head)?.remove(&target.version).unwrap_or_default();
-        let changes = changes_of(&repo, &commit, options.detail, &[])?;
-        let detached = head.branch.is_none() && head.base == Some(target.version);
-        let version = Version { id: target.version, commit, names, head: detached, changes };
+        let describe = Describe::new(&repo, resolver.head(), options.detail, &[], options.addresses)?;
+        let version = describe.version(target.version, commit)?;
         return Ok(Shown::Version(Box::new(version)));
     }
     if target.path.is_empty() {
@@ -140,7 +139,8 @@ mod tests {
         made.commit("main", "one", vec![large("big", extents), link, entry("pipe", Node::Fifo), file("tiny", "x")]);
         let run = |spec: &str| {
             let mut out = Vec::new();
-            let options = ShowOptions { spec: Spec::parse(spec.as_bytes()).unwrap(), detail: Detail::Names };
+            let options =
+                ShowOptions { spec: Spec::parse(spec.as_bytes()).unwrap(), detail: Detail::Names, addresses: true };
             let shown = show(&made.context, &options, &Silent, &mut |bytes| {
                 out.extend_from_slice(bytes);
                 ControlFlow::Continue(())
@@ -153,7 +153,9 @@ mod tests {
         assert_eq!(run("main:tiny").unwrap().1, b"x");
         assert!(matches!(run("main:link").unwrap().0, Shown::Link(t) if t == b"big"));
         assert!(matches!(run("main:").unwrap().0, Shown::Directory(d) if d.len() == 4));
-        assert!(matches!(run("main").unwrap().0, Shown::Version(v) if v.changes.len() == 4));
+        assert!(
+            matches!(run("main").unwrap().0, Shown::Version(v) if v.changes.len() == 4 && v.address.as_deref() == Some("main@v1"))
+        );
         assert_eq!(run("main:pipe").unwrap_err().to_string(), "`pipe` is a named pipe, which has no content");
         assert_eq!(run("main:big/x").unwrap_err().kind(), Kind::NotFound);
     }

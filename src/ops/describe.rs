@@ -1,0 +1,154 @@
+//! What is told of a version besides what it says itself: refs that name it, what it changed, its address on a branch.
+
+use super::compare::{Change, Letter, compare};
+use super::head::Head;
+use super::history::Commits;
+use super::ranges;
+use crate::error::Result;
+use crate::model::commit::Commit;
+use crate::model::id::Id;
+use crate::model::refname::{RefKind, RefName};
+use crate::repo::Repo;
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+
+/// What is told about the changes of a version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing.
+    #[default]
+    None,
+    /// Letters and paths.
+    Names,
+    /// And how many bytes of each file, by its chunk list.
+    Ranges,
+}
+
+/// A ref that names a version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Naming {
+    /// What it is.
+    pub kind: RefKind,
+    /// Its name.
+    pub name: RefName,
+    /// Whether HEAD is on it.
+    pub head: bool,
+}
+
+/// A path that a version changed.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// What happened.
+    pub change: Change,
+    /// With [`Detail::Ranges`], the ranges of the new file that differ.
+    pub ranges: Vec<std::ops::Range<u64>>,
+}
+
+/// One version.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// Its id.
+    pub id: Id,
+    /// What it says.
+    pub commit: Commit,
+    /// Refs that name it, HEAD's branch first.
+    pub names: Vec<Naming>,
+    /// Whether a detached HEAD is on it.
+    pub head: bool,
+    /// What it changed since its first parent.
+    pub changes: Vec<Changed>,
+    /// For a graph: its nearest ancestors in this listing.
+    pub shown_parents: Vec<Id>,
+    /// `branch@vN`, if it is on the first-parent line of a branch.
+    pub address: Option<String>,
+}
+
+/// Every ref by the version that it names, HEAD's branch first.
+pub fn namings(repo: &Repo, head: &Head) -> Result<HashMap<Id, Vec<Naming>>> {
+    let mut names: HashMap<Id, Vec<Naming>> = HashMap::new();
+    for kind in RefKind::ALL {
+        for tip in repo.refs().list(kind)? {
+            let on = kind == RefKind::Branch && head.branch.as_ref() == Some(&tip.name);
+            names.entry(tip.id).or_default().push(Naming { kind, name: tip.name, head: on });
+        }
+    }
+    names.values_mut().for_each(|list| list.sort_by_key(|n| !n.head));
+    Ok(names)
+}
+
+/// Adds to a commit what else is told of a version.
+pub struct Describe<'a> {
+    repo: &'a Repo,
+    head: &'a Head,
+    detail: Detail,
+    paths: &'a [Vec<u8>],
+    names: HashMap<Id, Vec<Naming>>,
+    addresses: HashMap<Id, String>,
+}
+
+impl<'a> Describe<'a> {
+    /// Reads the refs and, if wanted, the branches' histories.
+    pub fn new(repo: &'a Repo, head: &'a Head, detail: Detail, paths: &'a [Vec<u8>], addresses: bool) -> Result<Self> {
+        let addresses = if addresses { branch_lines(repo, head)? } else { HashMap::new() };
+        Ok(Self { repo, head, detail, paths, names: namings(repo, head)?, addresses })
+    }
+
+    /// Describes one version.
+    pub fn version(&self, id: Id, commit: Commit) -> Result<Version> {
+        Ok(Version {
+            id,
+            names: self.names.get(&id).cloned().unwrap_or_default(),
+            head: self.head.branch.is_none() && self.head.base == Some(id),
+            changes: changes_of(self.repo, &commit, self.detail, self.paths)?,
+            shown_parents: Vec::new(),
+            address: self.addresses.get(&id).cloned(),
+            commit,
+        })
+    }
+}
+
+/// `branch@vN` of all versions on branches, HEAD's branch first. Where a tag took that name it is `branch@#N`.
+fn branch_lines(repo: &Repo, head: &Head) -> Result<HashMap<Id, String>> {
+    let mut tips = repo.refs().list(RefKind::Branch)?;
+    tips.sort_by_key(|tip| head.branch.as_ref() != Some(&tip.name));
+    let tags: HashSet<String> = repo.refs().list(RefKind::Tag)?.into_iter().map(|t| t.name.to_string()).collect();
+    let mut lines: HashMap<Id, String> = HashMap::new();
+    for tip in tips {
+        for version in Commits::new(repo).first_parents(tip.id) {
+            let (id, commit) = version?;
+            if lines.contains_key(&id) {
+                break;
+            }
+            let plain = format!("{}@v{}", tip.name, commit.ordinal);
+            let address = if tags.contains(&plain) { format!("{}@#{}", tip.name, commit.ordinal) } else { plain };
+            lines.insert(id, address);
+        }
+    }
+    Ok(lines)
+}
+
+/// What a version changed since its first parent.
+pub fn changes_of(repo: &Repo, commit: &Commit, detail: Detail, paths: &[Vec<u8>]) -> Result<Vec<Changed>> {
+    let mut changes = Vec::new();
+    if detail == Detail::None {
+        return Ok(changes);
+    }
+    let before = commit.parents.first().map(|p| repo.commit_cached(p)).transpose()?.map(|c| c.tree);
+    compare(repo, before.as_ref(), Some(&commit.tree), paths, &mut |change| {
+        changes.push(measured(repo, change, detail)?);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(changes)
+}
+
+/// The change with its ranges, where they are wanted.
+pub fn measured(repo: &Repo, change: Change, detail: Detail) -> Result<Changed> {
+    let content = matches!(change.letter, Letter::Added | Letter::Content | Letter::Type);
+    let ranges = match &change.new {
+        Some(new) if detail == Detail::Ranges && content => {
+            ranges::changed(repo, change.old.as_ref().map(|e| &e.node), &new.node)?
+        }
+        _ => Vec::new(),
+    };
+    Ok(Changed { change, ranges })
+}
