@@ -23,6 +23,11 @@ impl Exit {
     pub(crate) const DONE: Self = Self(0);
     /// A "no" answer.
     pub(crate) const NO: Self = Self(1);
+    /// Ended by a signal, where one came.
+    pub(crate) fn unless_cancelled(self, signals: &Signals) -> Self {
+        if signals.cancelled() { Self(signals.exit_code()) } else { self }
+    }
+
     /// Done, with what a kind of failure stands for.
     pub(crate) const fn with(kind: Kind) -> Self {
         Self(kind.exit_code())

@@ -9,6 +9,7 @@ mod failure;
 mod place;
 mod print;
 mod progress;
+mod render;
 mod session;
 mod settings;
 mod signals;

@@ -1,7 +1,9 @@
 //! Where the repository and the worktree are: `--repo`, `DVC_REPO`, or a `.dvcs` here or above.
 
 use crate::failure::CliError;
-use std::path::{Path, PathBuf};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 
 /// The directory of a repository inside its worktree.
 pub(crate) const INSIDE: &str = ".dvcs";
@@ -17,6 +19,39 @@ pub(crate) struct Place {
     pub(crate) prefix: PathBuf,
     /// Whether the repository lies inside the worktree.
     pub(crate) inside: bool,
+}
+
+impl Place {
+    /// A path that was given in the current directory, from the top of the worktree, raw bytes.
+    pub(crate) fn path(&self, given: &OsStr) -> Result<Vec<u8>, CliError> {
+        let given = Path::new(given);
+        let outside = || CliError::option("PATH", format!("`{}` is not below the worktree", given.display()));
+        let relative = match given.is_absolute() {
+            true => given.strip_prefix(&self.worktree).map_err(|_| outside())?.to_owned(),
+            false => self.prefix.join(given),
+        };
+        let mut names: Vec<&[u8]> = Vec::new();
+        for part in relative.components() {
+            match part {
+                Component::Normal(name) => names.push(name.as_bytes()),
+                Component::CurDir => {}
+                Component::ParentDir if names.pop().is_some() => {}
+                _ => return Err(outside()),
+            }
+        }
+        Ok(names.join(&b'/'))
+    }
+
+    /// The repository as a URL.
+    pub(crate) fn url(&self) -> String {
+        let path = self.repository.canonicalize().unwrap_or_else(|_| self.repository.clone());
+        format!("file://{}", path.display())
+    }
+
+    /// All of them.
+    pub(crate) fn paths(&self, given: &[OsString]) -> Result<Vec<Vec<u8>>, CliError> {
+        given.iter().map(|path| self.path(path)).collect()
+    }
 }
 
 /// Finds the repository for the current directory; `named` comes from `--repo` or `DVC_REPO`.
@@ -78,6 +113,10 @@ mod tests {
         assert_eq!((&place.worktree, place.prefix.as_path()), (&top, Path::new("a/b")));
         assert_eq!(find(&deep, Some(&top)).unwrap(), place);
         assert_eq!(find(&deep, Some(Path::new("../../.dvcs"))).unwrap().worktree, deep);
+        assert_eq!(place.path(OsStr::new("../x/./y")).unwrap(), b"a/x/y");
+        assert_eq!(place.path(top.join("z").as_os_str()).unwrap(), b"z");
+        assert_eq!(place.path(OsStr::new("../..")).unwrap(), b"");
+        assert!(place.path(OsStr::new("../../..")).is_err());
         let url = PathBuf::from(format!("file://{}", top.display()));
         assert!(find(&deep, Some(&url)).is_ok());
         assert!(matches!(find(&deep, Some(Path::new("s3://b"))), Err(CliError::Remote(_))));

@@ -44,7 +44,7 @@ impl Out {
     }
 
     /// The same through a pager: `auto` is `$PAGER` or `less`, empty and `cat` are none.
-    pub(crate) fn through_pager(self, command: &str) -> Self {
+    pub(crate) fn through_pager(mut self, command: &str) -> Self {
         let command = match command {
             "auto" => match std::env::var("PAGER") {
                 Ok(pager) => pager,
@@ -61,13 +61,11 @@ impl Out {
         if std::env::var_os("LESS").is_none() {
             pager.env("LESS", "FRX");
         }
-        match pager.spawn() {
-            Ok(mut child) => {
-                let pipe = child.stdin.take().map(BufWriter::new);
-                Self { sink: Sink::Pager(child, pipe), colour: self.colour }
-            }
-            Err(_) => self,
+        if let Ok(mut child) = pager.spawn() {
+            let pipe = child.stdin.take().map(BufWriter::new);
+            self.sink = Sink::Pager(child, pipe);
         }
+        self
     }
 
     /// Whether text is coloured.
@@ -99,14 +97,17 @@ impl Out {
     }
 
     /// Writes out what is left and waits for the pager.
-    pub(crate) fn finish(self) -> io::Result<()> {
-        match self.sink {
-            Sink::Stdout(mut out) => out.flush(),
-            Sink::Pager(mut child, pipe) => {
-                let flushed = pipe.map_or(Ok(()), |mut pipe| pipe.flush());
-                child.wait()?;
-                flushed
-            }
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.flush()
+    }
+}
+
+impl Drop for Out {
+    /// Also where an error ends the output, the pager is left to its reader.
+    fn drop(&mut self) {
+        if let Sink::Pager(child, pipe) = &mut self.sink {
+            drop(pipe.take());
+            let _ = child.wait();
         }
     }
 }

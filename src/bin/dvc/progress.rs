@@ -20,6 +20,15 @@ const TICK: Duration = Duration::from_millis(100);
 /// Off a terminal, where bars are asked for nevertheless, a line every so often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
+/// The observer of verbs that only look: no bars, but it ends them on a signal.
+pub(crate) struct Watch(pub(crate) Signals);
+
+impl Observer for Watch {
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
+}
+
 /// The observer.
 pub(crate) struct Progress {
     shared: Arc<Shared>,

@@ -5,11 +5,13 @@ use crate::dirs;
 use crate::failure::{CliError, Failed, Outcome};
 use crate::place::{self, Place};
 use crate::print::{self, Out};
-use crate::progress::Progress;
+use crate::progress::{Progress, Watch};
 use crate::settings::{BadConfiguration, Settings, SourceFile, Sources};
 use crate::signals::Signals;
+use dvc::error::Error;
+use dvc::model::when::{Edge, When};
 use std::cell::OnceCell;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 /// One run.
@@ -138,7 +140,7 @@ impl Session {
         let number = |key| settings.number(key).unwrap_or(0);
         Ok(dvc::ops::Context {
             repository: place.repository.clone(),
-            worktree: place.worktree.clone(),
+            worktree: place.worktree.canonicalize().unwrap_or_else(|_| place.worktree.clone()),
             author: self.author()?,
             host: host(),
             jobs: usize::try_from(number("core.jobs")).unwrap_or(1).max(1),
@@ -149,6 +151,37 @@ impl Session {
                 ..dvc::repo::OpenOptions::default()
             },
         })
+    }
+
+    /// The repository here, with everything that an operation needs.
+    pub(crate) fn here(&self) -> Result<(Place, dvc::ops::Context), Failed> {
+        let place = self.place()?;
+        let context = self.context(&place)?;
+        Ok((place, context))
+    }
+
+    /// The observer of a verb that only looks.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch(self.signals.clone())
+    }
+
+    /// Asks before something is taken away: only a person at a terminal is asked, `--yes` answers.
+    pub(crate) fn confirmed(&self, question: &str) -> Result<bool, CliError> {
+        let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        if self.globals.yes || self.globals.json || !terminal {
+            return Ok(true);
+        }
+        let _ = write!(std::io::stderr(), "{question} [y/N] ");
+        let mut answer = String::new();
+        let read = std::io::stdin().read_line(&mut answer);
+        read.map_err(|source| CliError::File { doing: "read", path: PathBuf::from("standard input"), source })?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// A time that an option gave, seconds since 1970.
+    pub(crate) fn seconds(&self, text: &str, edge: Edge) -> Result<i64, Failed> {
+        let when: When = text.parse().map_err(Error::from)?;
+        Ok(when.resolve(&self.now, edge).map_err(Error::from)?.secs)
     }
 
     /// For verbs that are not there yet.

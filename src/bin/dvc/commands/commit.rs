@@ -4,6 +4,7 @@ mod exec;
 
 use crate::args::DryRun;
 use crate::failure::{CliError, Exit, Failed, Outcome};
+use crate::place::Place;
 use crate::print::{Paint, elapsed, size};
 use crate::session::Session;
 use clap::Args;
@@ -18,7 +19,7 @@ use dvc::ops::worktree::WalkOptions;
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// Options of `commit`.
@@ -81,7 +82,7 @@ pub(crate) fn run(session: &Session, args: &CommitArgs) -> Outcome {
     if let Some(author) = &args.author {
         context.author.clone_from(author);
     }
-    let options = options(session, args, &context, &place.prefix)?;
+    let options = options(session, args, &context, &place)?;
     let progress = session.progress()?;
     let report = match (&args.stdin, &args.exec) {
         (None, None) => commit(&context, &options, &progress)?,
@@ -109,7 +110,7 @@ pub(crate) fn run(session: &Session, args: &CommitArgs) -> Outcome {
     Ok(if report.unstable.is_empty() { Exit::DONE } else { Exit::with(Kind::Incomplete) })
 }
 
-fn options(session: &Session, args: &CommitArgs, context: &Context, prefix: &Path) -> Result<CommitOptions, Failed> {
+fn options(session: &Session, args: &CommitArgs, context: &Context, place: &Place) -> Result<CommitOptions, Failed> {
     let settings = session.settings()?;
     let name = |name: &str| RefName::new(name).map_err(Error::from);
     let branch = args.branch.as_deref().map(name).transpose()?;
@@ -145,11 +146,7 @@ fn options(session: &Session, args: &CommitArgs, context: &Context, prefix: &Pat
         };
         trailers.push((key.trim().to_owned(), value.trim().to_owned()));
     }
-    let paths = if args.exec.is_some() {
-        Vec::new()
-    } else {
-        args.args.iter().map(|p| below(prefix, p)).collect::<Result<_, _>>()?
-    };
+    let paths = if args.exec.is_some() { Vec::new() } else { place.paths(&args.args)? };
     Ok(CommitOptions {
         message: message(args)?,
         branch,
@@ -165,23 +162,6 @@ fn options(session: &Session, args: &CommitArgs, context: &Context, prefix: &Pat
         paths,
         dry_run: session.dry_run(args.dry),
     })
-}
-
-/// A path that was given in the current directory, from the top of the worktree.
-fn below(prefix: &Path, path: &std::ffi::OsStr) -> Result<Vec<u8>, CliError> {
-    let mut names: Vec<&std::ffi::OsStr> = Vec::new();
-    for part in prefix.components().chain(Path::new(path).components()) {
-        match part {
-            Component::Normal(name) => names.push(name),
-            Component::CurDir => {}
-            Component::ParentDir if names.pop().is_some() => {}
-            _ => {
-                let path = Path::new(path).display();
-                return Err(CliError::option("PATH", format!("`{path}` is not below the worktree")));
-            }
-        }
-    }
-    Ok(names.iter().map(|n| n.as_bytes()).collect::<Vec<_>>().join(&b'/'))
 }
 
 fn message(args: &CommitArgs) -> Result<String, CliError> {
@@ -208,7 +188,6 @@ fn print(session: &Session, report: &CommitReport, dry_run: bool, took: std::tim
     let CommitReport { branch, commit, .. } = report;
     if session.globals.json {
         out.json(&serde_json::json!({
-            "schema": 1,
             "id": report.id.map(|i| i.to_string()),
             "tree": commit.tree.to_string(),
             "branch": branch.as_str(),

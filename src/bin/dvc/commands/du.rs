@@ -1,9 +1,15 @@
 //! `dvc du`: what versions and branches take.
 
-use crate::failure::Outcome;
+use crate::failure::{Exit, Failed, Outcome};
+use crate::print::{Out, Paint, size};
 use crate::session::Session;
 use clap::Args;
+use dvc::error::Error;
+use dvc::model::revision::Query;
+use dvc::ops::du::{BranchUse, DuOptions, DuReport, RepositoryUse, VersionUse, du};
 use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 
 /// Options of `du`.
 #[derive(Args, Debug)]
@@ -14,6 +20,77 @@ pub(crate) struct DuArgs {
 }
 
 /// Runs `du`.
-pub(crate) fn run(session: &Session, _args: &DuArgs) -> Outcome {
-    session.not_built("du")
+pub(crate) fn run(session: &Session, args: &DuArgs) -> Outcome {
+    let (_, context) = session.here()?;
+    let query = |rev: &OsString| Query::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
+    let options = DuOptions { queries: args.revs.iter().map(query).collect::<Result<_, _>>()? };
+    let report = du(&context, &options, &session.watch())?;
+    let mut out = session.plain_out();
+    if session.globals.json {
+        out.json(&json(&report))?;
+    } else {
+        text(&mut out, &report)?;
+    }
+    out.finish()?;
+    Ok(Exit::DONE.unless_cancelled(&session.signals))
+}
+
+fn json(report: &DuReport) -> serde_json::Value {
+    let version = |v: &VersionUse| {
+        let counts = &v.commit.counts;
+        serde_json::json!({
+            "id": v.id.to_string(), "ordinal": v.commit.ordinal, "files": counts.files, "bytes": counts.bytes,
+            "new_bytes": counts.new_bytes, "stored_bytes": counts.stored_bytes,
+        })
+    };
+    let branch = |b: &BranchUse| {
+        serde_json::json!({
+            "name": b.name.as_str(), "versions": b.versions, "files": b.files, "bytes": b.bytes,
+            "all_bytes": b.all_bytes, "new_bytes": b.new_bytes, "stored_bytes": b.stored_bytes,
+        })
+    };
+    let whole = |r: &RepositoryUse| {
+        serde_json::json!({
+            "packs": r.packs, "pack_bytes": r.pack_bytes, "index_bytes": r.index_bytes, "ref_bytes": r.ref_bytes,
+            "state_bytes": r.state_bytes,
+        })
+    };
+    serde_json::json!({
+        "versions": report.versions.iter().map(version).collect::<Vec<_>>(),
+        "branches": report.branches.iter().map(branch).collect::<Vec<_>>(),
+        "repository": report.repository.as_ref().map(whole),
+    })
+}
+
+fn text(out: &mut Out, report: &DuReport) -> io::Result<()> {
+    if !report.versions.is_empty() {
+        let head = format!("{:<8} {:>5} {:>9} {:>10} {:>10} {:>10}", "id", "", "files", "size", "new", "stored");
+        writeln!(out, "{}", out.paint(Paint::Strong, head))?;
+    }
+    for VersionUse { id, commit } in &report.versions {
+        let (counts, ordinal) = (&commit.counts, format!("v{}", commit.ordinal));
+        let id = out.paint(Paint::Id, id.short());
+        let sizes = [counts.bytes, counts.new_bytes, counts.stored_bytes].map(|n| format!("{:>10}", size(n))).join(" ");
+        writeln!(out, "{id} {ordinal:>5} {:>9} {sizes} {}", counts.files, commit.subject())?;
+    }
+    let Some(whole) = &report.repository else { return Ok(()) };
+    let width = report.branches.iter().map(|b| b.name.as_str().chars().count()).max().unwrap_or(0).max(6);
+    let columns = format!("{:>8} {:>10} {:>10} {:>10}", "versions", "size", "all", "stored");
+    writeln!(out, "{}", out.paint(Paint::Strong, format!("{:<width$} {columns}", "branch")))?;
+    for b in &report.branches {
+        let sizes = [b.bytes, b.all_bytes, b.stored_bytes].map(|n| format!("{:>10}", size(n))).join(" ");
+        let name = out.paint(Paint::Branch, format!("{:<width$}", b.name.as_str()));
+        writeln!(out, "{name} {:>8} {sizes}", b.versions)?;
+    }
+    let total = whole.pack_bytes + whole.index_bytes + whole.ref_bytes + whole.state_bytes;
+    writeln!(
+        out,
+        "repository: {}: {} in {} packs, {} index, {} refs, {} state",
+        size(total),
+        size(whole.pack_bytes),
+        whole.packs,
+        size(whole.index_bytes),
+        size(whole.ref_bytes),
+        size(whole.state_bytes)
+    )
 }

@@ -53,7 +53,7 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> Outcome {
     let path = report.repository.display().to_string();
     if session.globals.json {
         let branch = report.branch.as_str();
-        out.json(&serde_json::json!({ "schema": 1, "repository": path, "branch": branch, "id": report.id }))?;
+        out.json(&serde_json::json!({ "repository": path, "branch": branch, "id": report.id }))?;
     } else if session.globals.quiet == 0 {
         let done = if report.id.is_some() { "made" } else { "would make" };
         writeln!(out, "{done} a repository in `{path}`, branch {}", report.branch)?;

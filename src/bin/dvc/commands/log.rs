@@ -1,9 +1,23 @@
 //! `dvc log`: lists versions, newest first.
 
-use crate::failure::Outcome;
+use crate::failure::{Exit, Failed, Outcome};
+use crate::print::{Out, Paint};
+use crate::render::format::{Format, Surroundings};
+use crate::render::graph::{Graph, Rows};
+use crate::render::version::{JsonVersion, full, one_line};
+use crate::render::{change, iso};
 use crate::session::Session;
 use clap::Args;
+use dvc::error::Error;
+use dvc::model::commit::Timestamp;
+use dvc::model::revision::Query;
+use dvc::model::when::Edge;
+use dvc::ops::describe::{Detail, Version};
+use dvc::ops::log::{LogOptions, Update, log, updates};
 use std::ffi::OsString;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
 
 /// Options of `log`.
 #[derive(Args, Debug)]
@@ -44,6 +58,9 @@ pub(crate) struct LogArgs {
     /// With a message that matches the pattern
     #[arg(long, value_name = "PATTERN")]
     pub(crate) grep: Option<String>,
+    /// Patterns match without regard to case
+    #[arg(short = 'i', long = "regexp-ignore-case")]
+    pub(crate) ignore_case: bool,
     /// What a branch was before, from its ref log
     #[arg(short = 'g', long)]
     pub(crate) walk_reflogs: bool,
@@ -55,7 +72,155 @@ pub(crate) struct LogArgs {
     pub(crate) paths: Vec<OsString>,
 }
 
+/// How a version is written.
+pub(crate) enum Style {
+    OneLine,
+    Full,
+    Format(Format),
+}
+
+impl Style {
+    /// From `--oneline` and `--format`.
+    pub(crate) fn new(oneline: bool, format: Option<&str>) -> Result<Self, Failed> {
+        match format {
+            Some("oneline") => Ok(Self::OneLine),
+            Some("full" | "medium") => Ok(Self::Full),
+            Some(text) => Ok(Self::Format(Format::parse(text)?)),
+            None if oneline => Ok(Self::OneLine),
+            None => Ok(Self::Full),
+        }
+    }
+
+    /// Whether the address of each version is needed.
+    pub(crate) fn wants_address(&self) -> bool {
+        matches!(self, Self::Format(format) if format.wants_address())
+    }
+
+    /// The lines of one version, without its changes.
+    pub(crate) fn lines(&self, out: &Out, version: &Version, around: &Surroundings<'_>) -> Vec<String> {
+        match self {
+            Self::OneLine => vec![one_line(out, version)],
+            Self::Full => full(out, version),
+            Self::Format(format) => format.fill(version, around).split('\n').map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// The detail that flags ask for.
+pub(crate) fn detail(stat: bool, name_status: bool) -> Detail {
+    match (stat, name_status) {
+        (true, _) => Detail::Ranges,
+        (_, true) => Detail::Names,
+        _ => Detail::None,
+    }
+}
+
 /// Runs `log`.
-pub(crate) fn run(session: &Session, _args: &LogArgs) -> Outcome {
-    session.not_built("log")
+pub(crate) fn run(session: &Session, args: &LogArgs) -> Outcome {
+    let (place, context) = session.here()?;
+    let style = Style::new(args.oneline, args.format.as_deref())?;
+    let query = |rev: &OsString| Query::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
+    let options = LogOptions {
+        queries: args.revs.iter().map(query).collect::<Result<_, _>>()?,
+        all: args.all,
+        max_count: args.max_count,
+        since: args.since.as_deref().map(|t| session.seconds(t, Edge::Start)).transpose()?,
+        until: args.until.as_deref().map(|t| session.seconds(t, Edge::End)).transpose()?,
+        author: args.author.clone(),
+        grep: args.grep.clone(),
+        ignore_case: args.ignore_case,
+        paths: place.paths(&args.paths)?,
+        reverse: args.reverse,
+        detail: detail(args.stat, args.name_status),
+        graph: args.graph && !session.globals.json,
+        addresses: style.wants_address() || session.globals.json && args.format.is_some(),
+    };
+    let mut out = session.paged_out();
+    let mut written = Ok(());
+    if args.walk_reflogs {
+        updates(&context, &options, &mut |update| {
+            written = print_update(session, &mut out, &update);
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+    } else {
+        let url = place.url();
+        let around = Surroundings { now: session.now.timestamp().as_second(), url: &url };
+        let mut printer = Printer { args, style: &style, around: &around, graph: Graph::default(), first: true };
+        log(&context, &options, &session.watch(), &mut |version| {
+            written = match session.globals.json {
+                true => out.json(&JsonVersion::new(&version, options.detail)),
+                false => printer.version(&mut out, &version),
+            };
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+    }
+    written?;
+    out.finish()?;
+    Ok(Exit::DONE.unless_cancelled(&session.signals))
+}
+
+struct Printer<'a> {
+    args: &'a LogArgs,
+    style: &'a Style,
+    around: &'a Surroundings<'a>,
+    graph: Graph,
+    first: bool,
+}
+
+impl Printer<'_> {
+    fn version(&mut self, out: &mut Out, version: &Version) -> io::Result<()> {
+        let rows = match self.args.graph {
+            true => self.graph.next(version.id, &version.shown_parents),
+            false => Rows { before: Vec::new(), first: String::new(), others: String::new() },
+        };
+        if !self.first && matches!(self.style, Style::Full) {
+            writeln!(out, "{}", rows.before.first().unwrap_or(&rows.first).replace('*', "|").trim_end())?;
+        }
+        self.first = false;
+        for line in &rows.before {
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        for (n, line) in self.style.lines(out, version, self.around).iter().enumerate() {
+            let row = if n == 0 { &rows.first } else { &rows.others };
+            writeln!(out, "{}", format!("{row}{line}").trim_end())?;
+        }
+        if self.args.stat || self.args.name_status {
+            if matches!(self.style, Style::Full) {
+                writeln!(out, "{}", rows.others.trim_end())?;
+            }
+            changes(out, version, self.args.stat, &rows.others)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a version changed, by letters or as a statistic.
+pub(crate) fn changes(out: &mut Out, version: &Version, stat: bool, before: &str) -> io::Result<()> {
+    if stat {
+        return change::stat(out, &version.changes, before);
+    }
+    for changed in &version.changes {
+        write!(out, "{before}")?;
+        change::name_status(out, &changed.change, false)?;
+    }
+    Ok(())
+}
+
+fn print_update(session: &Session, out: &mut Out, update: &Update) -> io::Result<()> {
+    let Update { name, number, entry, version } = update;
+    let time = Timestamp { secs: entry.time, nanos: 0, offset: session.now.offset().seconds() };
+    if session.globals.json {
+        return out.json(&serde_json::json!({
+            "ref": name.as_str(), "number": number, "old": entry.old, "new": entry.new, "who": entry.who,
+            "why": entry.why, "time": iso(&time), "timestamp": entry.time,
+            "ordinal": version.as_ref().map(|(_, c)| c.ordinal),
+        }));
+    }
+    let id = match &entry.new {
+        Some(id) => out.paint(Paint::Id, id.get(..8).unwrap_or(id)),
+        None => out.paint(Paint::Removed, "deleted "),
+    };
+    let ordinal = version.as_ref().map(|(_, c)| format!("v{} ", c.ordinal)).unwrap_or_default();
+    let why = entry.why.lines().next().unwrap_or("");
+    writeln!(out, "{id} {ordinal}{name}@{{{number}}} {}: {why}", iso(&time))
 }

@@ -1,9 +1,17 @@
 //! `dvc ls`: what a version holds.
 
-use crate::failure::Outcome;
+use crate::failure::{Exit, Outcome};
+use crate::render::entry::{JsonEntry, long, tail};
+use crate::render::shown;
 use crate::session::Session;
 use clap::Args;
+use dvc::error::Error;
+use dvc::model::revision::{Revision, Spec};
+use dvc::ops::ls::{LsOptions, ls};
 use std::ffi::OsString;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
 
 /// Options of `ls`.
 #[derive(Args, Debug)]
@@ -29,6 +37,39 @@ pub(crate) struct LsArgs {
 }
 
 /// Runs `ls`.
-pub(crate) fn run(session: &Session, _args: &LsArgs) -> Outcome {
-    session.not_built("ls")
+pub(crate) fn run(session: &Session, args: &LsArgs) -> Outcome {
+    let (place, context) = session.here()?;
+    let spec = match &args.spec {
+        Some(spec) => Spec::parse(spec.as_bytes()).map_err(Error::from)?,
+        None => Spec { url: None, revision: Revision::HEAD, path: None },
+    };
+    let paths = match spec.path {
+        // Below REV:PATH, paths are relative to that.
+        Some(_) => args.paths.iter().map(|p| p.as_bytes().to_vec()).collect(),
+        None => place.paths(&args.paths)?,
+    };
+    let options = LsOptions { spec, paths, recursive: args.recursive, directory: args.directory };
+    let mut out = session.paged_out();
+    let mut written = Ok(());
+    ls(&context, &options, &session.watch(), &mut |path, entry| {
+        written = (|| {
+            if session.globals.json {
+                return out.json(&JsonEntry::new(path, entry));
+            }
+            if args.long {
+                write!(out, "{} ", long(entry))?;
+            }
+            if args.null {
+                out.write_all(path)?;
+                return out.write_all(b"\0");
+            }
+            let slash = if entry.is_dir() { "/" } else { "" };
+            let tail = if args.long { tail(entry) } else { String::new() };
+            writeln!(out, "{}{slash}{tail}", shown(path))
+        })();
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    written?;
+    out.finish()?;
+    Ok(Exit::DONE.unless_cancelled(&session.signals))
 }

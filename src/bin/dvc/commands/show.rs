@@ -1,9 +1,24 @@
 //! `dvc show`: a version with what it changed, or the bytes of a file in it.
 
-use crate::failure::Outcome;
+use crate::commands::log::{Style, changes, detail};
+use crate::failure::{Exit, Outcome};
+use crate::print::Out;
+use crate::render::entry::JsonEntry;
+use crate::render::format::Surroundings;
+use crate::render::shown;
+use crate::render::version::JsonVersion;
 use crate::session::Session;
 use clap::Args;
+use dvc::error::Error;
+use dvc::model::id::to_hex;
+use dvc::model::path::join;
+use dvc::model::revision::Spec;
+use dvc::ops::describe::Detail;
+use dvc::ops::show::{ShowOptions, Shown, show};
 use std::ffi::OsString;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
 
 /// Options of `show`.
 #[derive(Args, Debug)]
@@ -23,6 +38,71 @@ pub(crate) struct ShowArgs {
 }
 
 /// Runs `show`.
-pub(crate) fn run(session: &Session, _args: &ShowArgs) -> Outcome {
-    session.not_built("show")
+pub(crate) fn run(session: &Session, args: &ShowArgs) -> Outcome {
+    let (place, context) = session.here()?;
+    let style = Style::new(false, args.format.as_deref())?;
+    let specs: Vec<OsString> = if args.specs.is_empty() { vec!["@".into()] } else { args.specs.clone() };
+    let (json, url) = (session.globals.json, place.url());
+    let around = Surroundings { now: session.now.timestamp().as_second(), url: &url };
+    let mut out = session.paged_out();
+    for (n, spec) in specs.iter().enumerate() {
+        let spec = Spec::parse(spec.as_bytes()).map_err(Error::from)?;
+        let wanted = match detail(args.stat, args.name_status) {
+            Detail::None if args.format.is_none() => Detail::Names,
+            wanted => wanted,
+        };
+        let options = ShowOptions { spec: spec.clone(), detail: wanted, addresses: style.wants_address() };
+        let (mut written, mut bytes) = (Ok(()), Vec::new());
+        let found = show(&context, &options, &session.watch(), &mut |piece| {
+            match json {
+                true => bytes.extend_from_slice(piece),
+                false => written = out.write_all(piece),
+            }
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        written?;
+        let dir = spec.path.unwrap_or_default();
+        match (found, json) {
+            (Shown::Version(version), true) => out.json(&JsonVersion::new(&version, wanted))?,
+            (Shown::Version(version), false) => {
+                if n > 0 && args.format.is_none() {
+                    writeln!(out)?;
+                }
+                for line in style.lines(&out, &version, &around) {
+                    writeln!(out, "{}", line.trim_end())?;
+                }
+                if wanted != Detail::None {
+                    writeln!(out)?;
+                    changes(&mut out, &version, args.stat, "")?;
+                }
+            }
+            (Shown::Directory(entries), _) => {
+                for entry in entries {
+                    match json {
+                        true => out.json(&JsonEntry::new(&join(&dir, &entry.name), &entry))?,
+                        false => {
+                            writeln!(out, "{}{}", shown(&entry.name), if entry.is_dir() { "/" } else { "" })?;
+                        }
+                    }
+                }
+            }
+            (Shown::Link(target), true) => content(&mut out, &dir, &target)?,
+            (Shown::Link(target), false) => {
+                out.write_all(&target)?;
+                out.write_all(b"\n")?;
+            }
+            (Shown::File(_), true) => content(&mut out, &dir, &bytes)?,
+            (Shown::File(_), false) => {}
+        }
+    }
+    out.finish()?;
+    Ok(Exit::DONE.unless_cancelled(&session.signals))
+}
+
+/// A file in JSON: as text where it is text.
+fn content(out: &mut Out, path: &[u8], bytes: &[u8]) -> io::Result<()> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => out.json(&serde_json::json!({ "path": shown(path), "size": bytes.len(), "text": text })),
+        Err(_) => out.json(&serde_json::json!({ "path": shown(path), "size": bytes.len(), "hex": to_hex(bytes) })),
+    }
 }

@@ -1,9 +1,15 @@
 //! `dvc tag`: lists, creates and deletes tags.
 
 use crate::args::DryRun;
-use crate::failure::Outcome;
+use crate::failure::{CliError, Exit, Failed, Outcome};
+use crate::print::{Out, Paint};
+use crate::render::moved;
 use crate::session::Session;
 use clap::Args;
+use dvc::error::Error;
+use dvc::model::revision::Revision;
+use dvc::ops::tag::{TagAction, TagName, TagOptions, TagReport, tag};
+use std::io::{self, Write};
 
 /// Options of `tag`.
 #[derive(Args, Debug)]
@@ -22,6 +28,48 @@ pub(crate) struct TagArgs {
 }
 
 /// Runs `tag`.
-pub(crate) fn run(session: &Session, _args: &TagArgs) -> Outcome {
-    session.not_built("tag")
+pub(crate) fn run(session: &Session, args: &TagArgs) -> Outcome {
+    let (_, context) = session.here()?;
+    let options = TagOptions { action: action(args)?, dry_run: session.dry_run(args.dry) };
+    let report = tag(&context, &options, &session.watch())?;
+    let mut out = session.plain_out();
+    match options.action {
+        TagAction::List => list(session, &mut out, &report)?,
+        _ => moved::print(session, &mut out, &report.moves, options.dry_run)?,
+    }
+    out.finish()?;
+    Ok(Exit::DONE)
+}
+
+fn action(args: &TagArgs) -> Result<TagAction, Failed> {
+    match args.names.as_slice() {
+        [] => Ok(TagAction::List),
+        names if args.delete => {
+            Ok(TagAction::Delete { names: names.iter().map(|n| TagName::parse(n)).collect::<Result<_, _>>()? })
+        }
+        [new] => Ok(TagAction::Create { name: TagName::parse(new)?, at: Revision::HEAD, force: args.force }),
+        [new, at] => {
+            let at = Revision::parse(at).map_err(Error::from)?;
+            Ok(TagAction::Create { name: TagName::parse(new)?, at, force: args.force })
+        }
+        _ => Err(CliError::option("NAME", "there are too many names").into()),
+    }
+}
+
+fn list(session: &Session, out: &mut Out, report: &TagReport) -> io::Result<()> {
+    let width = report.tags.iter().map(|t| t.name.as_str().chars().count()).max().unwrap_or(0);
+    for line in &report.tags {
+        let (name, commit) = (line.name.as_str(), &line.commit);
+        if session.globals.json {
+            out.json(&serde_json::json!({
+                "name": name, "id": line.id.to_string(), "ordinal": commit.ordinal,
+                "timestamp": commit.time.secs, "message": commit.message,
+            }))?;
+            continue;
+        }
+        let shown = out.paint(Paint::Tag, format!("{name:<width$}"));
+        let id = out.paint(Paint::Id, line.id.short());
+        writeln!(out, "{}", format!("{shown} {id} v{} {}", commit.ordinal, commit.subject()).trim_end())?;
+    }
+    Ok(())
 }

@@ -1,9 +1,15 @@
 //! `dvc undo`: takes back the last change of a branch or tag, by its ref log.
 
 use crate::args::DryRun;
-use crate::failure::Outcome;
+use crate::failure::{Exit, Failed, Outcome};
+use crate::print::ago;
+use crate::render::moved;
 use crate::session::Session;
 use clap::Args;
+use dvc::model::refname::RefName;
+use dvc::ops::tag::TagName;
+use dvc::ops::undo::{UndoOptions, UndoReport, undo};
+use std::io::Write;
 
 /// Options of `undo`.
 #[derive(Args, Debug)]
@@ -16,6 +22,38 @@ pub(crate) struct UndoArgs {
 }
 
 /// Runs `undo`.
-pub(crate) fn run(session: &Session, _args: &UndoArgs) -> Outcome {
-    session.not_built("undo")
+pub(crate) fn run(session: &Session, args: &UndoArgs) -> Outcome {
+    let (_, context) = session.here()?;
+    let name = match args.name.as_deref() {
+        None => None,
+        Some(text) => Some(full_name(text, &context)?),
+    };
+    let mut options = UndoOptions { name, dry_run: true };
+    let planned = undo(&context, &options, &session.watch())?;
+    let dry_run = session.dry_run(args.dry);
+    let question = format!("undo {}?", words(session, &planned));
+    if !dry_run && !session.confirmed(&question)? {
+        return Ok(Exit::NO);
+    }
+    options.dry_run = dry_run;
+    let report = if dry_run { planned } else { undo(&context, &options, &session.watch())? };
+    let mut out = session.plain_out();
+    if !session.globals.json && session.globals.quiet == 0 {
+        let would = if dry_run { "would undo" } else { "undid" };
+        writeln!(out, "{would} {}", words(session, &report))?;
+    }
+    moved::print(session, &mut out, &report.moves, dry_run)?;
+    out.finish()?;
+    Ok(Exit::DONE)
+}
+
+fn full_name(text: &str, context: &dvc::ops::Context) -> Result<RefName, Failed> {
+    let head = dvc::ops::head::Head::read(context, &context.repo()?)?;
+    Ok(TagName::parse(text)?.on(head.branch.as_ref())?)
+}
+
+/// `commit: nightly` of 2 hours ago, by Ann.
+fn words(session: &Session, report: &UndoReport) -> String {
+    let since = ago(session.now.timestamp().as_second() - report.time);
+    format!("`{}` of {since}, by {}", report.why.lines().next().unwrap_or(""), report.who)
 }

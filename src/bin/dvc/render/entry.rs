@@ -1,0 +1,148 @@
+//! Entries of a version: `-rw-r--r--  0  0  21.0 MiB  2026-11-20 03:00:00  path`, JSON.
+
+use super::{JsonPath, iso, zoned};
+use crate::print::size;
+use dvc::model::commit::Timestamp;
+use dvc::model::entry::{Entry, Meta, Node, Time};
+use dvc::model::id::to_hex;
+use dvc::model::path::display;
+use serde::Serialize;
+
+/// The kind of a node in a word.
+pub(crate) fn kind(entry: &Entry) -> &'static str {
+    match entry.node {
+        Node::File { .. } => "file",
+        Node::Dir { .. } => "dir",
+        Node::Symlink { .. } => "symlink",
+        Node::Fifo => "fifo",
+        Node::CharDevice { .. } => "char-device",
+        Node::BlockDevice { .. } => "block-device",
+    }
+}
+
+/// `-rw-r--r--`.
+fn mode(entry: &Entry) -> String {
+    let kind = match entry.node {
+        Node::File { .. } => '-',
+        Node::Dir { .. } => 'd',
+        Node::Symlink { .. } => 'l',
+        Node::Fifo => 'p',
+        Node::CharDevice { .. } => 'c',
+        Node::BlockDevice { .. } => 'b',
+    };
+    let bits = entry.meta.mode;
+    let mut text = String::from(kind);
+    for (shift, special, set, unset) in [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')] {
+        let has = |bit: u32| bits >> shift & bit != 0;
+        text.push(if has(4) { 'r' } else { '-' });
+        text.push(if has(2) { 'w' } else { '-' });
+        text.push(match (bits & special != 0, has(1)) {
+            (true, true) => set,
+            (true, false) => unset,
+            (false, true) => 'x',
+            (false, false) => '-',
+        });
+    }
+    text
+}
+
+fn stamp(time: Time) -> Timestamp {
+    Timestamp { secs: time.secs, nanos: time.nanos, offset: 0 }
+}
+
+/// The columns before the path; times in UTC.
+pub(crate) fn long(entry: &Entry) -> String {
+    let Meta { uid, gid, mtime, ref xattrs, .. } = entry.meta;
+    let time = zoned(&stamp(mtime)).strftime("%Y-%m-%d %H:%M:%S").to_string();
+    let what = match &entry.node {
+        Node::CharDevice { major, minor } | Node::BlockDevice { major, minor } => format!("{major}, {minor}"),
+        Node::Dir { totals, .. } => size(totals.bytes),
+        _ => size(entry.size()),
+    };
+    let more = if xattrs.is_empty() { ' ' } else { '+' };
+    format!("{}{more} {uid:>5} {gid:>5} {what:>10} {time}", mode(entry))
+}
+
+/// What follows the path in a long listing.
+pub(crate) fn tail(entry: &Entry) -> String {
+    match &entry.node {
+        Node::Symlink { target } => format!(" -> {}", display(target)),
+        _ => String::new(),
+    }
+}
+
+/// An entry in JSON.
+#[derive(Serialize)]
+pub(crate) struct JsonEntry {
+    #[serde(flatten)]
+    path: JsonPath,
+    r#type: &'static str,
+    mode: String,
+    uid: u32,
+    gid: u32,
+    /// Of a directory, the bytes of all files below it.
+    size: u64,
+    mtime: String,
+    mtime_ns: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<[u32; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    links: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    xattrs: Vec<JsonXattr>,
+}
+
+#[derive(Serialize)]
+struct JsonXattr {
+    name: String,
+    value_hex: String,
+}
+
+impl JsonEntry {
+    /// The entry at a path.
+    pub(crate) fn new(path: &[u8], entry: &Entry) -> Self {
+        let (mut size, mut files, mut target, mut device) = (entry.size(), None, None, None);
+        match &entry.node {
+            Node::Dir { totals, .. } => (size, files) = (totals.bytes, Some(totals.files)),
+            Node::Symlink { target: to } => target = Some(display(to)),
+            Node::CharDevice { major, minor } | Node::BlockDevice { major, minor } => device = Some([*major, *minor]),
+            Node::File { .. } | Node::Fifo => {}
+        }
+        let xattr = |x: &dvc::model::entry::Xattr| JsonXattr { name: display(&x.name), value_hex: to_hex(&x.value) };
+        Self {
+            path: JsonPath::new(path),
+            r#type: kind(entry),
+            mode: format!("{:04o}", entry.meta.mode),
+            uid: entry.meta.uid,
+            gid: entry.meta.gid,
+            size,
+            mtime: iso(&stamp(entry.meta.mtime)),
+            mtime_ns: entry.meta.mtime.nanos,
+            files,
+            target,
+            device,
+            links: entry.link.map(|l| l.count),
+            xattrs: entry.meta.xattrs.iter().map(xattr).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes() {
+        let with = |mode| {
+            let meta = Meta { mode, ..Meta::default() };
+            super::mode(&Entry { name: b"f".to_vec(), meta, link: None, node: Node::Fifo })
+        };
+        assert_eq!(with(0o644), "prw-r--r--");
+        assert_eq!(with(0o7755), "prwsr-sr-t");
+        assert_eq!(with(0o7000), "p--S--S--T");
+    }
+}

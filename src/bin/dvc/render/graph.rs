@@ -1,0 +1,91 @@
+//! The lines of descent of `log --graph`: one column for each version that is still awaited.
+
+use dvc::model::id::Id;
+
+/// The columns after the last version that was drawn.
+#[derive(Default)]
+pub(crate) struct Graph {
+    columns: Vec<Id>,
+}
+
+/// What stands before the lines of one version.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Rows {
+    /// Lines of their own before the version.
+    pub(crate) before: Vec<String>,
+    /// Before its first line.
+    pub(crate) first: String,
+    /// Before its other lines.
+    pub(crate) others: String,
+}
+
+impl Graph {
+    /// Draws the next version; its children came before.
+    pub(crate) fn next(&mut self, id: Id, parents: &[Id]) -> Rows {
+        let mut before = Vec::new();
+        let at = match self.columns.iter().position(|c| *c == id) {
+            Some(at) => at,
+            None => {
+                self.columns.push(id);
+                self.columns.len() - 1
+            }
+        };
+        // Other lines that end in the same version join first.
+        while let Some(other) = self.columns.iter().skip(at + 1).position(|c| *c == id).map(|n| at + 1 + n) {
+            let rest = self.columns.len() - 1;
+            let step = |k: usize| format!("{}|/{}", "| ".repeat(k - 1), "| ".repeat(rest - k));
+            before.extend((at + 1..=other).rev().map(step));
+            self.columns.remove(other);
+        }
+        let row = |mark: &str, columns: &[Id]| {
+            columns.iter().enumerate().map(|(n, _)| if n == at { mark } else { "| " }).collect::<String>()
+        };
+        let first = row("* ", &self.columns);
+        match parents.split_first() {
+            None => {
+                self.columns.remove(at);
+                let others = "| ".repeat(at) + "  " + &"| ".repeat(self.columns.len() - at);
+                Rows { before, first, others }
+            }
+            Some((parent, more)) => {
+                self.columns[at] = *parent;
+                for (n, other) in more.iter().enumerate() {
+                    self.columns.insert(at + 1 + n, *other);
+                }
+                let others = row("| ", &self.columns);
+                Rows { before, first, others }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_lines_meet() {
+        let id = |n: u8| Id([n; 32]);
+        let mut graph = Graph::default();
+        let mut text = String::new();
+        for (n, parents) in
+            [(5, vec![4]), (9, vec![3]), (8, vec![7]), (7, vec![3]), (4, vec![3]), (3, vec![2]), (2, vec![])]
+        {
+            let parents: Vec<Id> = parents.into_iter().map(id).collect();
+            let rows = graph.next(id(n), &parents);
+            rows.before.iter().for_each(|r| text += &format!("{}\n", r.trim_end()));
+            text += &format!("{}{n}\n", rows.first);
+        }
+        insta::assert_snapshot!(text, @"
+        * 5
+        | * 9
+        | | * 8
+        | | * 7
+        * | | 4
+        |/|
+        |/
+        * 3
+        * 2
+        ");
+    }
+}

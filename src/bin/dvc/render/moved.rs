@@ -1,0 +1,50 @@
+//! Refs that were moved: `branch AMCC: 1c0ffee0 -> 2b1c0ffe`.
+
+use crate::print::{Out, Paint};
+use crate::session::Session;
+use dvc::model::id::Id;
+use dvc::ops::refmove::Moved;
+use serde::Serialize;
+use std::io::{self, Write};
+
+#[derive(Serialize)]
+struct JsonMoves<'a> {
+    dry_run: bool,
+    moves: Vec<JsonMove<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonMove<'a> {
+    kind: &'static str,
+    name: &'a str,
+    old: Option<String>,
+    new: Option<String>,
+}
+
+/// One line each, or one object.
+pub(crate) fn print(session: &Session, out: &mut Out, moves: &[Moved], dry_run: bool) -> io::Result<()> {
+    if session.globals.json {
+        let full = |id: &Option<Id>| id.map(|i| i.to_string());
+        let one = |m: &Moved| (m.kind.name(), full(&m.old), full(&m.new));
+        let moves = moves.iter().map(|m| {
+            let (kind, old, new) = one(m);
+            JsonMove { kind, name: m.name.as_str(), old, new }
+        });
+        return out.json(&JsonMoves { dry_run, moves: moves.collect() });
+    }
+    if session.globals.quiet > 0 {
+        return Ok(());
+    }
+    let would = if dry_run { "would be " } else { "" };
+    for Moved { kind, name, old, new } in moves {
+        let short = |id: &Id| out.paint(Paint::Id, id.short());
+        let what = match (old, new) {
+            (None, Some(new)) => format!("{would}created at {}", short(new)),
+            (Some(old), None) => format!("{would}deleted, was {}", short(old)),
+            (Some(old), Some(new)) => format!("{would}moved from {} to {}", short(old), short(new)),
+            (None, None) => continue,
+        };
+        writeln!(out, "{} `{name}` {what}", kind.name())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! A version: in one line, in full, or in JSON.
+
+use super::change::JsonChange;
+use super::{iso, long_date};
+use crate::print::{Out, Paint, size};
+use dvc::model::path::display;
+use dvc::model::refname::RefKind;
+use dvc::ops::describe::{Detail, Version};
+use serde::Serialize;
+
+/// `HEAD, AMCC, tag: AMCC@release`.
+pub(crate) fn names(version: &Version) -> Option<String> {
+    joined(version, |_, text| text)
+}
+
+fn joined(version: &Version, paint: impl Fn(Option<RefKind>, String) -> String) -> Option<String> {
+    let mut all = Vec::new();
+    if version.head || version.names.iter().any(|n| n.head) {
+        all.push(paint(None, "HEAD".to_owned()));
+    }
+    for naming in &version.names {
+        let tag = if naming.kind == RefKind::Tag { "tag: " } else { "" };
+        all.push(paint(Some(naming.kind), format!("{tag}{}", naming.name)));
+    }
+    if all.is_empty() { None } else { Some(all.join(", ")) }
+}
+
+fn painted_names(out: &Out, version: &Version) -> String {
+    let painted = joined(version, |kind, text| match kind {
+        None => out.paint(Paint::Changed, text),
+        Some(RefKind::Tag) => out.paint(Paint::Tag, text),
+        Some(RefKind::Branch) => out.paint(Paint::Branch, text),
+        Some(RefKind::Remote) => out.paint(Paint::Removed, text),
+    });
+    painted.map(|names| format!("({names}) ")).unwrap_or_default()
+}
+
+/// `1c0ffee0 (HEAD, AMCC) v42 nightly`.
+pub(crate) fn one_line(out: &Out, version: &Version) -> String {
+    let id = out.paint(Paint::Id, version.id.short());
+    let line = format!("{id} {}v{} {}", painted_names(out, version), version.commit.ordinal, version.commit.subject());
+    line.trim_end().to_owned()
+}
+
+/// The header and the message, as lines.
+pub(crate) fn full(out: &Out, version: &Version) -> Vec<String> {
+    let commit = &version.commit;
+    let id = out.paint(Paint::Id, format!("commit {}", version.id));
+    let mut lines = vec![format!("{id} {}v{}", painted_names(out, version), commit.ordinal)];
+    lines.push(format!("Author: {}", commit.author));
+    lines.push(format!("Date:   {}", long_date(&commit.time)));
+    let counts = &commit.counts;
+    let plural = if counts.files == 1 { "" } else { "s" };
+    lines.push(format!(
+        "Size:   {} in {} file{plural}, {} new ({} stored)",
+        size(counts.bytes),
+        counts.files,
+        size(counts.new_bytes),
+        size(counts.stored_bytes)
+    ));
+    for path in &commit.unstable {
+        lines.push(format!("Unstable: {}", display(path)));
+    }
+    if !commit.message.is_empty() {
+        lines.push(String::new());
+        lines.extend(commit.message.lines().map(|l| format!("    {l}").trim_end().to_owned()));
+    }
+    if !commit.trailers.is_empty() {
+        lines.push(String::new());
+        lines.extend(commit.trailers.iter().map(|(k, v)| format!("    {k}: {v}")));
+    }
+    lines
+}
+
+/// A version in JSON.
+#[derive(Serialize)]
+pub(crate) struct JsonVersion<'a> {
+    id: String,
+    tree: String,
+    parents: Vec<String>,
+    ordinal: u64,
+    author: &'a str,
+    host: &'a str,
+    time: String,
+    timestamp: i64,
+    message: &'a str,
+    trailers: Vec<[&'a str; 2]>,
+    files: u64,
+    bytes: u64,
+    new_bytes: u64,
+    stored_bytes: u64,
+    unstable: Vec<String>,
+    head: bool,
+    branches: Vec<&'a str>,
+    tags: Vec<&'a str>,
+    remote_branches: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<Vec<JsonChange>>,
+}
+
+impl<'a> JsonVersion<'a> {
+    /// With the changes, where they were worked out.
+    pub(crate) fn new(version: &'a Version, detail: Detail) -> Self {
+        let commit = &version.commit;
+        let named = |kind| version.names.iter().filter(|n| n.kind == kind).map(|n| n.name.as_str()).collect();
+        let change = |c| JsonChange::new(c, detail == Detail::Ranges);
+        Self {
+            id: version.id.to_string(),
+            tree: commit.tree.to_string(),
+            parents: commit.parents.iter().map(ToString::to_string).collect(),
+            ordinal: commit.ordinal,
+            author: &commit.author,
+            host: &commit.host,
+            time: iso(&commit.time),
+            timestamp: commit.time.secs,
+            message: &commit.message,
+            trailers: commit.trailers.iter().map(|(k, v)| [k.as_str(), v.as_str()]).collect(),
+            files: commit.counts.files,
+            bytes: commit.counts.bytes,
+            new_bytes: commit.counts.new_bytes,
+            stored_bytes: commit.counts.stored_bytes,
+            unstable: commit.unstable.iter().map(|p| display(p)).collect(),
+            head: version.head || version.names.iter().any(|n| n.head),
+            branches: named(RefKind::Branch),
+            tags: named(RefKind::Tag),
+            remote_branches: named(RefKind::Remote),
+            changes: (detail != Detail::None).then(|| version.changes.iter().map(change).collect()),
+        }
+    }
+}
