@@ -4,13 +4,14 @@
 //! many descriptors are kept open; a directory without one walks down from its nearest ancestor that has one.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
-use crate::model::entry::Meta;
+use super::placed::PlacedName;
+use crate::model::entry::{Meta, Totals};
 use crate::model::id::Id;
 use crate::model::path::join;
 
@@ -29,8 +30,25 @@ pub(super) struct Dir {
     handles: Arc<AtomicUsize>,
     /// What still has to happen before its own metadata may be set.
     pending: AtomicUsize,
-    /// What to set when nothing is pending, and the tree that it is of.
-    pub(super) finish: Option<(Meta, Id)>,
+    /// What it is to become; `None` where its metadata is not ours to set.
+    pub(super) finish: Option<Finish>,
+    /// Names that are in place, for the stat cache.
+    placed: Mutex<Placed>,
+}
+
+/// A directory as its version says.
+pub(super) struct Finish {
+    pub(super) meta: Meta,
+    pub(super) tree: Id,
+    pub(super) totals: Totals,
+}
+
+/// What has been put into a directory.
+#[derive(Default)]
+pub(super) struct Placed {
+    pub(super) names: Vec<PlacedName>,
+    /// Something in it could not be made.
+    pub(super) broken: bool,
 }
 
 /// A directory's descriptor: its own, or one for this use.
@@ -52,13 +70,13 @@ impl AsFd for DirFd<'_> {
 
 impl Dir {
     /// The target itself; its descriptor is always kept.
-    pub(super) fn root(fd: OwnedFd, finish: Option<(Meta, Id)>) -> Arc<Self> {
+    pub(super) fn root(fd: OwnedFd, finish: Option<Finish>) -> Arc<Self> {
         let handles = Arc::new(AtomicUsize::new(1));
-        Arc::new(Self { parent: None, name: Vec::new(), held: Some(fd), handles, pending: AtomicUsize::new(1), finish })
+        Self::new(None, Vec::new(), Some(fd), handles, finish)
     }
 
     /// Opens the directory `name`, which must exist and be no link.
-    pub(super) fn open(parent: &Arc<Self>, name: &[u8], finish: Option<(Meta, Id)>) -> Result<Arc<Self>, Errno> {
+    pub(super) fn open(parent: &Arc<Self>, name: &[u8], finish: Option<Finish>) -> Result<Arc<Self>, Errno> {
         let fd = openat(parent.fd()?, name, OPEN_DIR, Mode::empty())?;
         let handles = Arc::clone(&parent.handles);
         let before = handles.fetch_add(1, Ordering::Relaxed);
@@ -68,8 +86,28 @@ impl Dir {
             handles.fetch_sub(1, Ordering::Relaxed);
             None
         };
-        let parent = Some(Arc::clone(parent));
-        Ok(Arc::new(Self { parent, name: name.to_vec(), held, handles, pending: AtomicUsize::new(1), finish }))
+        Ok(Self::new(Some(Arc::clone(parent)), name.to_vec(), held, handles, finish))
+    }
+
+    fn new(
+        parent: Option<Arc<Self>>,
+        name: Vec<u8>,
+        held: Option<OwnedFd>,
+        handles: Arc<AtomicUsize>,
+        finish: Option<Finish>,
+    ) -> Arc<Self> {
+        let (pending, placed) = (AtomicUsize::new(1), Mutex::default());
+        Arc::new(Self { parent, name, held, handles, pending, finish, placed })
+    }
+
+    /// Its last name; empty for the target itself.
+    pub(super) fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// What has been put into it.
+    pub(super) fn placed(&self) -> MutexGuard<'_, Placed> {
+        self.placed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its descriptor.

@@ -7,21 +7,20 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, fstat, ftruncate, linkat, unlinkat};
+use rustix::fs::{AtFlags, Stat, fstat, ftruncate, linkat, unlinkat};
 use rustix::io::Errno;
 
 use super::content::{Pieces, WriteError, pieces, write_at, write_pieces};
-use super::dir::Dir;
+use super::dir::{Dir, Finish};
 use super::error::{ReadError, concerns_all, io_error, words};
 use super::links::{Links, Member, Turn};
 use super::meta::{Known, Lost, Spot};
 use super::node::{Maker, refused};
-use super::placed::{Placements, Stamp};
+use super::placed::{PlacedName, Placements};
 use super::restore_pool::{Queue, run};
 use super::source::Source;
 use crate::error::{Error, Kind, Result};
-use crate::model::entry::{Content, Entry, Meta, Node};
-use crate::model::id::Id;
+use crate::model::entry::{Content, Entry, Node};
 use crate::model::path::display;
 use crate::observe::{Level, Notice, Observer};
 
@@ -31,6 +30,7 @@ const NAMES: usize = 64;
 const LARGE: u64 = 16 << 20;
 /// Bytes of one range.
 const RANGE: u64 = 8 << 20;
+const UNLINKED: &str = "not made, like the file it is linked to";
 
 /// One thing to do.
 pub(super) enum Item<'a> {
@@ -38,10 +38,8 @@ pub(super) enum Item<'a> {
     Tree {
         /// Where.
         place: Member,
-        /// Its metadata.
-        meta: Meta,
-        /// What is in it.
-        tree: Id,
+        /// What it is to become.
+        finish: Finish,
     },
     /// Make these in a directory, in order; none is a directory.
     Nodes(Arc<Dir>, std::vec::IntoIter<Entry>),
@@ -78,6 +76,7 @@ pub(super) struct Counts {
     pub(super) bytes: AtomicU64,
     pub(super) incomplete: AtomicU64,
     pub(super) damaged: AtomicU64,
+    pub(super) removed: AtomicU64,
 }
 
 /// What all threads of a run share.
@@ -88,23 +87,28 @@ pub(super) struct Engine<'a> {
     pub(super) placements: Option<&'a dyn Placements>,
     pub(super) links: Links,
     pub(super) counts: Counts,
+    /// Old files that were begun and could not be finished.
+    pub(super) torn: Mutex<Vec<Member>>,
 }
 
 impl<'a> Engine<'a> {
     /// Works on `jobs` threads until all that `seed` pushes is done.
     pub(super) fn run(&self, jobs: usize, seed: impl FnOnce(&Queue<'_, Item<'a>>)) -> Result<()> {
-        run(jobs, self.observer, seed, |item, queue| self.work(item, queue))?;
+        run(jobs, self.observer, seed, |item, queue| self.work(item, queue))
+    }
+
+    /// Gives up groups of hard links of which not all members were asked for.
+    pub(super) fn close_groups(&self) {
         for first in self.links.forget_all() {
             self.release(&first.dir);
         }
-        Ok(())
     }
 
     /// Does one item.
     fn work(&self, item: Item<'a>, queue: &Queue<'_, Item<'a>>) -> Result<()> {
         match item {
-            Item::Tree { place, meta, tree } => {
-                self.tree(&place, meta, tree, queue)?;
+            Item::Tree { place, finish } => {
+                self.tree(&place, finish, queue)?;
                 self.release(&place.dir);
             }
             Item::Nodes(dir, mut rest) => {
@@ -129,12 +133,18 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    fn tree(&self, place: &Member, meta: Meta, tree: Id, queue: &Queue<'_, Item<'a>>) -> Result<()> {
-        let made = place.dir.fd().and_then(|fd| Maker::dir(fd.as_fd(), &place.name));
-        let dir = match made.and_then(|()| Dir::open(&place.dir, &place.name, Some((meta, tree)))) {
+    fn tree(&self, place: &Member, finish: Finish, queue: &Queue<'_, Item<'a>>) -> Result<()> {
+        let tree = finish.tree;
+        let made = match place.dir.fd().and_then(|fd| Maker::dir(fd.as_fd(), &place.name)) {
+            // Kept by a patch, since something in it is not of any version.
+            Err(Errno::EXIST) if !self.maker.uniform() => Ok(()),
+            other => other,
+        };
+        let dir = match made.and_then(|()| Dir::open(&place.dir, &place.name, Some(finish))) {
             Ok(dir) => dir,
             Err(e) if concerns_all(e) => return Err(io_error("make", &place.dir.path_of(&place.name), e)),
             Err(e) => {
+                place.dir.placed().broken = true;
                 self.incomplete(place.dir.path_of(&place.name), format!("directory not made: {}", words(e)));
                 return Ok(());
             }
@@ -144,6 +154,7 @@ impl<'a> Engine<'a> {
         match self.source.entries(&tree) {
             Ok(entries) => self.fill(&dir, entries, queue),
             Err(e) => {
+                dir.placed().broken = true;
                 self.damaged(dir.path(), e)?;
                 self.release(&dir);
             }
@@ -156,10 +167,10 @@ impl<'a> Engine<'a> {
         let (dirs, nodes): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(Entry::is_dir);
         // The last one pushed is taken first.
         for entry in dirs.into_iter().rev() {
-            if let Node::Dir { tree, .. } = entry.node {
+            if let Node::Dir { tree, totals } = entry.node {
                 dir.retain();
                 let place = Member { dir: Arc::clone(dir), name: entry.name };
-                queue.push(Item::Tree { place, meta: entry.meta, tree });
+                queue.push(Item::Tree { place, finish: Finish { meta: entry.meta, tree, totals } });
             }
         }
         if !nodes.is_empty() {
@@ -183,7 +194,7 @@ impl<'a> Engine<'a> {
                 Ok(())
             }
             Turn::Lost(entry) => {
-                self.incomplete(place.dir.path_of(&place.name), "not made, like the file it is linked to".to_owned());
+                self.lose(&place, UNLINKED.to_owned());
                 self.group_step(&entry);
                 Ok(())
             }
@@ -216,9 +227,9 @@ impl<'a> Engine<'a> {
                 let made = self.small(&place, &entry);
                 self.finish_small(&place, entry, made)
             }
-            Node::Dir { tree, .. } => {
+            Node::Dir { tree, totals } => {
                 place.dir.retain();
-                queue.push(Item::Tree { tree: *tree, meta: entry.meta, place });
+                queue.push(Item::Tree { finish: Finish { tree: *tree, totals: *totals, meta: entry.meta }, place });
                 Ok(())
             }
             _ => {
@@ -226,11 +237,11 @@ impl<'a> Engine<'a> {
                 match made {
                     Ok(lost) => {
                         self.lost(lost, &place);
-                        let stamp = self.stamp(|| {
+                        let stat = self.stat(|| {
                             let dir = place.dir.fd()?;
                             Spot::Named(dir.as_fd(), &place.name).stat()
                         });
-                        self.done(&place, entry, Ok(()), stamp)
+                        self.done(&place, entry, Ok(()), stat)
                     }
                     Err(e) if concerns_all(e) => Err(io_error("make", &place.dir.path_of(&place.name), e)),
                     Err(e) => {
@@ -308,7 +319,9 @@ impl<'a> Engine<'a> {
         let Large { fd, place, entry, old, failed, .. } = file;
         let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(failed) = failed {
-            if !old {
+            if old {
+                self.torn.lock().unwrap_or_else(PoisonError::into_inner).push(place.clone());
+            } else {
                 self.unlink(&place);
             }
             return self.done(&place, entry, Err(failed), None);
@@ -323,8 +336,8 @@ impl<'a> Engine<'a> {
         match settled {
             Ok(lost) => {
                 self.lost(lost, &place);
-                let stamp = self.stamp(|| fstat(&fd));
-                self.done(&place, entry, Ok(()), stamp)
+                let stat = self.stat(|| fstat(&fd));
+                self.done(&place, entry, Ok(()), stat)
             }
             Err(e) => {
                 let failed = target_error(e, &place)?;
@@ -333,7 +346,7 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn small(&self, place: &Member, entry: &Entry) -> Result<(Lost, Option<Stamp>), WriteError> {
+    fn small(&self, place: &Member, entry: &Entry) -> Result<(Lost, Option<Stat>), WriteError> {
         let Node::File { size, content, .. } = &entry.node else { return Err(WriteError::Target(Errno::INVAL)) };
         let dir = place.dir.fd().map_err(WriteError::Target)?;
         let fd = self.maker.file(dir.as_fd(), &place.name, &entry.meta).map_err(WriteError::Target)?;
@@ -353,7 +366,7 @@ impl<'a> Engine<'a> {
         };
         let settled = written.and_then(|()| self.maker.finish_file(fd, &entry.meta).map_err(WriteError::Target));
         match settled {
-            Ok(lost) => Ok((lost, self.stamp(|| fstat(fd)))),
+            Ok(lost) => Ok((lost, self.stat(|| fstat(fd)))),
             Err(e) => {
                 self.unlink(place);
                 Err(e)
@@ -361,18 +374,13 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn finish_small(
-        &self,
-        place: &Member,
-        entry: Entry,
-        made: Result<(Lost, Option<Stamp>), WriteError>,
-    ) -> Result<()> {
+    fn finish_small(&self, place: &Member, entry: Entry, made: Result<(Lost, Option<Stat>), WriteError>) -> Result<()> {
         match made {
-            Ok((lost, stamp)) => {
+            Ok((lost, stat)) => {
                 self.lost(lost, place);
                 self.counts.bytes.fetch_add(entry.size(), Ordering::Relaxed);
                 self.observer.advance(0, entry.size());
-                self.done(place, entry, Ok(()), stamp)
+                self.done(place, entry, Ok(()), stat)
             }
             Err(WriteError::Target(e)) if !concerns_all(e) => {
                 let why = refused(&entry, e);
@@ -386,35 +394,46 @@ impl<'a> Engine<'a> {
     }
 
     /// Closes the account of a node: counters, its group of hard links, the stat cache.
-    fn done(&self, place: &Member, entry: Entry, outcome: Result<(), Failed>, stamp: Option<Stamp>) -> Result<()> {
+    fn done(&self, place: &Member, entry: Entry, outcome: Result<(), Failed>, stat: Option<Stat>) -> Result<()> {
         let made = outcome.is_ok();
         match outcome {
             Ok(()) => {
                 self.counts.files.fetch_add(1, Ordering::Relaxed);
                 self.observer.advance(1, 0);
+                self.placed(place, stat.filter(|_| entry.link.is_none()));
             }
-            Err(Failed::Target(why)) => self.incomplete(place.dir.path_of(&place.name), why),
-            Err(Failed::Source(e)) => self.damaged(place.dir.path_of(&place.name), e)?,
+            Err(Failed::Target(why)) => self.lose(place, why),
+            Err(Failed::Source(e)) => {
+                place.dir.placed().broken = true;
+                self.damaged(place.dir.path_of(&place.name), e)?;
+            }
         }
-        let Some(link) = entry.link else {
-            if let (Some(placements), Some(stamp)) = (self.placements, stamp) {
-                placements.placed(&place.dir.path(), &entry, &stamp);
-            }
-            return Ok(());
-        };
+        let Some(link) = entry.link else { return Ok(()) };
         let kept = if made { self.links.made(&link, place) } else { self.links.failed(&link) };
         for (member, entry) in kept {
             if made {
                 self.link(&member, &entry, place)?;
             } else {
-                let path = member.dir.path_of(&member.name);
-                self.incomplete(path, "not made, like the file it is linked to".to_owned());
+                self.lose(&member, UNLINKED.to_owned());
             }
             self.group_step(&entry);
             self.release(&member.dir);
         }
         self.group_step(&entry);
         Ok(())
+    }
+
+    /// Notes a name for the stat cache.
+    fn placed(&self, place: &Member, stat: Option<Stat>) {
+        if self.placements.is_some() {
+            place.dir.placed().names.push(PlacedName { name: place.name.clone(), stat, made: true });
+        }
+    }
+
+    /// Says that a node could not be made.
+    fn lose(&self, place: &Member, why: String) {
+        place.dir.placed().broken = true;
+        self.incomplete(place.dir.path_of(&place.name), why);
     }
 
     fn link(&self, place: &Member, entry: &Entry, first: &Member) -> Result<()> {
@@ -426,6 +445,7 @@ impl<'a> Engine<'a> {
             Ok(()) => {
                 self.counts.files.fetch_add(1, Ordering::Relaxed);
                 self.observer.advance(1, entry.size());
+                self.placed(place, None);
                 Ok(())
             }
             Err(e) if concerns_all(e) => Err(io_error("link", &place.dir.path_of(&place.name), e)),
@@ -439,7 +459,7 @@ impl<'a> Engine<'a> {
                 self.copy(place, entry)
             }
             Err(e) => {
-                self.incomplete(place.dir.path_of(&place.name), format!("not linked: {}", words(e)));
+                self.lose(place, format!("not linked: {}", words(e)));
                 Ok(())
             }
         }
@@ -483,25 +503,41 @@ impl<'a> Engine<'a> {
     }
 
     fn finish_dir(&self, dir: &Dir) {
-        let Some((meta, _)) = &dir.finish else { return };
+        let Some(finish) = &dir.finish else { return };
         let settled = dir.fd().and_then(|fd| {
             let spot = Spot::Open(fd.as_fd());
             let known = if dir.parent().is_some() { self.maker.known_dir(spot)? } else { Known::of(&spot.stat()?) };
-            Ok(spot.settle(meta, known, false))
+            let lost = spot.settle(&finish.meta, known, false);
+            Ok((lost, if self.placements.is_some() { Some(spot.stat()?) } else { None }))
         });
+        self.counts.dirs.fetch_add(1, Ordering::Relaxed);
         match settled {
-            Ok(lost) => {
+            Ok((lost, stat)) => {
                 let count = self.maker.report(lost, || dir.path(), self.observer);
                 self.counts.incomplete.fetch_add(count, Ordering::Relaxed);
+                self.tell_placed(dir, finish, stat);
             }
             Err(e) => self.incomplete(dir.path(), format!("metadata not restored: {}", words(e))),
         }
-        self.counts.dirs.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn stamp(&self, stat: impl FnOnce() -> Result<rustix::fs::Stat, Errno>) -> Option<Stamp> {
+    /// Tells the stat cache of a directory that is complete, and its parent of its stat.
+    fn tell_placed(&self, dir: &Dir, finish: &Finish, stat: Option<Stat>) {
+        let Some(placements) = self.placements else { return };
+        let placed = std::mem::take(&mut *dir.placed());
+        if !placed.broken {
+            let mut names = placed.names;
+            names.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+            placements.dir_placed(&dir.path(), &finish.tree, &finish.totals, names);
+        }
+        if let Some(parent) = dir.parent() {
+            parent.placed().names.push(PlacedName { name: dir.name().to_vec(), stat, made: true });
+        }
+    }
+
+    fn stat(&self, stat: impl FnOnce() -> Result<Stat, Errno>) -> Option<Stat> {
         self.placements?;
-        stat().ok().map(|s| Stamp::of(&s))
+        stat().ok()
     }
 
     fn unlink(&self, place: &Member) {
@@ -511,7 +547,8 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn lost(&self, lost: Lost, place: &Member) {
+    /// Says what was lost of a node.
+    pub(super) fn lost(&self, lost: Lost, place: &Member) {
         let count = self.maker.report(lost, || place.dir.path_of(&place.name), self.observer);
         self.counts.incomplete.fetch_add(count, Ordering::Relaxed);
     }

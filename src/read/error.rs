@@ -52,6 +52,12 @@ pub enum ReadError {
         /// Where it is.
         path: String,
     },
+    /// A version holds a name at its root that belongs to repositories.
+    #[error("the version holds `{name}`, which no version may")]
+    Reserved {
+        /// The name.
+        name: &'static str,
+    },
     /// Another checkout is at work on the same worktree.
     #[error("another checkout is at work on this worktree")]
     Locked,
@@ -65,7 +71,7 @@ impl Failure for ReadError {
         match self {
             Self::Io { source, .. } | Self::Output { source } => Kind::of_io(source),
             Self::NotEmpty { .. } => Kind::Rejected,
-            Self::Extents { .. } | Self::Journal { .. } => Kind::Integrity,
+            Self::Extents { .. } | Self::Journal { .. } | Self::Reserved { .. } => Kind::Integrity,
             Self::Range { .. } => Kind::Usage,
             Self::Locked => Kind::Busy,
             Self::Cancelled => Kind::Cancelled,

@@ -3,7 +3,7 @@
 //! Changing the owner clears set-id bits and capabilities, an ACL changes the mode: so owner, attributes, mode,
 //! times. What a node already has is not set again, since whole restores are bound by calls per file.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{self, AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
@@ -245,6 +245,33 @@ impl Spot<'_> {
             }
         }
         mode_changed
+    }
+}
+
+/// Lets the owner work in a directory that forbids it to him; its mode is set again when the work is done.
+pub(super) fn open_up(dir: BorrowedFd<'_>) {
+    if rustix::process::geteuid().is_root() {
+        return;
+    }
+    if let Ok(stat) = fs::fstat(dir)
+        && stat.st_mode & 0o700 != 0o700
+    {
+        // If this fails, the work in the directory fails with a better message.
+        let _ = fs::fchmod(dir, Mode::from_raw_mode((stat.st_mode & 0o7777) | 0o700));
+    }
+}
+
+/// Opens a regular file below a directory without following a link, also where its mode forbids that to the owner.
+pub(super) fn open_file(dir: BorrowedFd<'_>, name: &[u8], access: fs::OFlags) -> Result<OwnedFd, Errno> {
+    let flags = fs::OFlags::NOFOLLOW | fs::OFlags::NONBLOCK | fs::OFlags::CLOEXEC;
+    let open = || fs::openat(dir, name, flags | access, Mode::empty());
+    match open() {
+        Err(Errno::ACCESS) => {
+            let mode = Spot::Named(dir, name).stat()?.st_mode & 0o7777;
+            Spot::Named(dir, name).chmod(mode | 0o600)?;
+            open()
+        }
+        other => other,
     }
 }
 

@@ -9,14 +9,21 @@ mod dir;
 mod engine;
 pub mod error;
 pub mod file;
+pub mod in_use;
 pub mod journal;
 mod links;
+mod lookup;
 mod meta;
+mod mounts;
 mod node;
+pub mod patch;
+mod patch_large;
 pub mod placed;
+mod remove;
 pub mod restore;
 mod restore_pool;
 pub mod source;
+pub mod verify;
 
 #[cfg(test)]
 mod memory;

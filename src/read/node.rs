@@ -67,6 +67,11 @@ impl Maker {
         })
     }
 
+    /// Whether all directories are our own.
+    pub(super) fn uniform(&self) -> bool {
+        self.uniform
+    }
+
     /// Makes an empty regular file.
     pub(super) fn file(&self, dir: BorrowedFd<'_>, name: &[u8], meta: &Meta) -> Result<OwnedFd, Errno> {
         let mode = if meta.xattrs.is_empty() { meta.mode & 0o777 } else { 0o600 };

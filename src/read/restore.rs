@@ -5,12 +5,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Mode, RawDir};
 use rustix::io::Errno;
 
-use super::dir::{Dir, OPEN_DIR};
+use super::dir::{Dir, Finish, OPEN_DIR};
 use super::engine::{Counts, Engine};
 use super::error::{ReadError, io_error};
 use super::links::Links;
@@ -19,15 +20,17 @@ use super::node::Maker;
 use super::placed::Placements;
 use super::source::Source;
 use crate::error::Result;
+use crate::model::entry::Entry;
 use crate::model::id::Id;
 use crate::observe::Observer;
+use crate::repo::layout::INSIDE;
 
 /// How to restore.
 #[derive(Clone, Copy)]
 pub struct RestoreOptions<'a> {
     /// Threads, at least 1.
     pub jobs: usize,
-    /// Hears of each node that is in place.
+    /// Hears of directories that are in place.
     pub placements: Option<&'a dyn Placements>,
 }
 
@@ -55,7 +58,7 @@ impl RestoreReport {
             files: get(&counts.files),
             dirs: get(&counts.dirs),
             bytes: get(&counts.bytes),
-            removed: 0,
+            removed: get(&counts.removed),
             incomplete: get(&counts.incomplete),
             damaged: get(&counts.damaged),
         }
@@ -73,6 +76,7 @@ pub fn restore(
     observer: &dyn Observer,
 ) -> Result<RestoreReport> {
     let (info, entries) = source.root(tree)?;
+    refuse_reserved(&entries)?;
     let shown = target.as_os_str().as_encoded_bytes();
     match rustix::fs::mkdir(target, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
@@ -93,7 +97,7 @@ pub fn restore(
     }
     let maker = Maker::probe(fd.as_fd(), true, observer).map_err(|e| io_error("make a file in", shown, e))?;
     observer.phase("restore", Some(info.totals.files), Some(info.totals.bytes));
-    let root = Dir::root(fd, Some((info.meta, *tree)));
+    let root = Dir::root(fd, Some(Finish { meta: info.meta, tree: *tree, totals: info.totals }));
     let engine = Engine {
         source,
         maker,
@@ -101,11 +105,21 @@ pub fn restore(
         placements: options.placements,
         links: Links::default(),
         counts: Counts::default(),
+        torn: Mutex::default(),
     };
     engine.run(options.jobs, |queue| engine.fill(&root, entries, queue))?;
+    engine.close_groups();
     let mut report = RestoreReport::of(&engine.counts);
     report.incomplete += engine.maker.report_owners(observer);
     Ok(report)
+}
+
+/// Refuses a version that would write into a repository.
+pub(super) fn refuse_reserved(root: &[Entry]) -> Result<()> {
+    match root.iter().find(|e| e.name == INSIDE.as_bytes()) {
+        Some(_) => Err(ReadError::Reserved { name: INSIDE }.into()),
+        None => Ok(()),
+    }
 }
 
 fn is_empty(dir: BorrowedFd<'_>) -> Result<bool, Errno> {

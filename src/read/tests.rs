@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::memory::{BLOCK, Memory, Notes, linked, meta, node, noise};
-use super::placed::{Placements, Stamp};
+use super::placed::{PlacedName, Placements};
 use super::restore::{RestoreOptions, RestoreReport, restore};
 use crate::error::{Kind, Result};
-use crate::model::entry::{Chunker, Content, Entry, Extent, Node, Time, Xattr};
+use crate::model::entry::{Chunker, Content, Entry, Extent, Node, Time, Totals, Xattr};
 use crate::model::id::Id;
 use crate::observe::Level;
 
@@ -183,26 +183,36 @@ fn nothing_is_inherited_from_the_target() {
 }
 
 #[test]
-fn placements_hear_of_single_files() {
-    struct Heard(Mutex<Vec<(Vec<u8>, Vec<u8>, Stamp)>>);
+fn placements_hear_of_whole_directories() {
+    struct Heard(Mutex<Vec<(Vec<u8>, Id, Vec<PlacedName>)>>);
     impl Placements for Heard {
-        fn placed(&self, dir: &[u8], entry: &Entry, stamp: &Stamp) {
-            self.0.lock().unwrap().push((dir.to_vec(), entry.name.clone(), *stamp));
+        fn dir_placed(&self, path: &[u8], tree: &Id, _: &Totals, names: Vec<PlacedName>) {
+            self.0.lock().unwrap().push((path.to_vec(), *tree, names));
         }
     }
     let mut m = Memory::default();
     let inner = vec![m.file("f", b"abc"), symlink("l", "f"), linked(m.file("h", b"x"), 1, 2)];
     let sub = m.dir("sub", inner);
-    let tree = m.tree(vec![sub]);
+    let bad = noise(BLOCK, 2);
+    let broken = vec![m.file("bad", &bad)];
+    let broken = m.dir("broken", broken);
+    m.damage(&bad);
+    let tree = m.tree(vec![sub.clone(), broken]);
     let temp = tempfile::tempdir().unwrap();
     let heard = Heard(Mutex::default());
     let options = RestoreOptions { jobs: 2, placements: Some(&heard) };
     restore(&m, &tree, temp.path(), &options, &Notes::default()).unwrap();
-    let mut heard = heard.0.into_inner().unwrap();
-    heard.sort_by(|a, b| a.1.cmp(&b.1));
-    assert_eq!(heard.len(), 2);
+    let heard = heard.0.into_inner().unwrap();
+    assert_eq!(heard.len(), 2, "nothing of a directory that is not complete");
+    let (path, _, names) = &heard[0];
+    assert_eq!(path, b"sub");
+    assert_eq!(names.iter().map(|n| n.name.as_slice()).collect::<Vec<_>>(), [b"f", b"h", b"l"]);
+    assert!(names[1].stat.is_none(), "further links change it");
     let stat = fs::metadata(temp.path().join("sub/f")).unwrap();
-    let stamp = heard[0].2;
-    assert_eq!((&heard[0].0[..], stamp.ino, stamp.size), (&b"sub"[..], stat.ino(), 3));
-    assert_eq!((stamp.ctime.secs, i64::from(stamp.ctime.nanos)), (stat.ctime(), stat.ctime_nsec()));
+    let said = names[0].stat.unwrap();
+    assert_eq!((said.st_ino, said.st_ctime, said.st_ctime_nsec as i64), (stat.ino(), stat.ctime(), stat.ctime_nsec()));
+    let (path, id, names) = &heard[1];
+    assert_eq!((path.as_slice(), *id, names.len()), (&b""[..], tree, 2));
+    let stat = fs::metadata(temp.path().join("sub")).unwrap();
+    assert_eq!(names[1].stat.unwrap().st_ctime_nsec as i64, stat.ctime_nsec());
 }

@@ -1,0 +1,356 @@
+//! Whether somebody works in a directory: open and mapped files, locks of database engines, a running PostgreSQL.
+//!
+//! In: a directory and the files that are to be changed. Out: who, and by which file. Other processes are seen as far
+//! as `/proc` shows them; locks are also seen where their owner is not (another container).
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Flock, FlockType, Pid, fcntl_getlk, test_kill_process};
+
+use super::mounts::{Mounts, Place};
+use crate::error::{Failure, Kind};
+use crate::model::path::display;
+use crate::repo::layout::INSIDE;
+
+/// Files by which engines lock a whole data directory.
+const LOCK_FILES: [&str; 3] = ["ibdata1", "aria_log_control", "postmaster.pid"];
+/// Files of engines that lock by byte ranges, also seen from other containers.
+const LOCKED: [&str; 7] = [".ibd", ".db", ".db3", ".sqlite", ".sqlite3", "ibdata1", "aria_log_control"];
+/// The search for lock files ends after so many names.
+const NAMES_MAX: usize = 50_000;
+
+/// How a file is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// It is open.
+    Open,
+    /// It is mapped into memory.
+    Mapped,
+    /// It is locked.
+    Locked,
+    /// It names a running server.
+    Server,
+}
+
+/// Somebody who uses a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The process, where it can be seen.
+    pub pid: Option<u32>,
+    /// Its name; empty where it cannot be seen.
+    pub command: String,
+    /// The file, relative to the directory.
+    pub path: Vec<u8>,
+    /// How it is used.
+    pub how: Use,
+}
+
+/// A directory is in use.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` is in use: {}", dir.display(), says(users))]
+pub struct InUse {
+    /// The directory.
+    pub dir: PathBuf,
+    /// Who uses it, not empty.
+    pub users: Vec<User>,
+}
+
+impl Failure for InUse {
+    fn kind(&self) -> Kind {
+        Kind::Busy
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("stop what uses it first, or use `-f` if you know that it does not matter".to_owned())
+    }
+}
+
+fn says(users: &[User]) -> String {
+    let Some(first) = users.first() else { return "nobody".to_owned() };
+    let who = match first.pid {
+        Some(pid) if first.command.is_empty() => format!("process {pid}"),
+        Some(pid) => format!("`{}` (process {pid})", first.command),
+        None => "a process that cannot be seen from here".to_owned(),
+    };
+    let path = display(&first.path);
+    let does = match first.how {
+        Use::Open => format!("has `{path}` open"),
+        Use::Mapped => format!("has `{path}` mapped"),
+        Use::Locked => format!("has locked `{path}`"),
+        Use::Server => format!("runs, as `{path}` says"),
+    };
+    match users.len() - 1 {
+        0 => format!("{who} {does}"),
+        more => format!("{who} {does}, and {more} more"),
+    }
+}
+
+/// Fails if somebody uses files below `dir`, which is canonical. `changed` are the paths, relative to it, that are to
+/// be changed; locks are looked for on these and on the lock files of engines.
+pub fn check<'p>(dir: &Path, changed: impl IntoIterator<Item = &'p [u8]>) -> Result<(), InUse> {
+    let users = users(dir, changed);
+    if users.is_empty() { Ok(()) } else { Err(InUse { dir: dir.to_path_buf(), users }) }
+}
+
+/// Everybody who uses files below `dir`; see [`check`].
+pub fn users<'p>(dir: &Path, changed: impl IntoIterator<Item = &'p [u8]>) -> Vec<User> {
+    let mut users = Vec::new();
+    let lock_files = find_lock_files(dir);
+    servers(dir, &lock_files, &mut users);
+    let locks = Locks::read();
+    users.extend(lock_files.iter().filter_map(|path| locks.user(dir, path)));
+    for path in changed {
+        if !is_ours(path) && !lock_files.iter().any(|l| l == path) {
+            users.extend(locks.user(dir, path));
+        }
+    }
+    open_files(dir, &mut users);
+    users
+}
+
+/// The repository inside a worktree may always be in use.
+fn is_ours(path: &[u8]) -> bool {
+    crate::model::path::is_within(path, INSIDE.as_bytes())
+}
+
+/// Looks for lock files of engines in the directory and a little below.
+fn find_lock_files(dir: &Path) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    let mut level = vec![PathBuf::new()];
+    let mut left = NAMES_MAX;
+    for _ in 0..3 {
+        let mut next = Vec::new();
+        for below in level {
+            for entry in fs::read_dir(dir.join(&below)).into_iter().flatten().flatten() {
+                left = left.saturating_sub(1);
+                if left == 0 {
+                    return found;
+                }
+                let name = entry.file_name();
+                let Ok(kind) = entry.file_type() else { continue };
+                if kind.is_dir() && name != OsStr::new(INSIDE) {
+                    next.push(below.join(&name));
+                } else if kind.is_file() && LOCK_FILES.iter().any(|l| name == OsStr::new(l)) {
+                    found.push(below.join(&name).as_os_str().as_bytes().to_vec());
+                }
+            }
+        }
+        level = next;
+    }
+    found
+}
+
+fn servers(dir: &Path, lock_files: &[Vec<u8>], users: &mut Vec<User>) {
+    for path in lock_files.iter().filter(|p| p.ends_with(b"postmaster.pid")) {
+        let text = fs::read_to_string(dir.join(OsStr::from_bytes(path))).unwrap_or_default();
+        let pid = text.lines().next().and_then(|l| l.trim().parse::<i32>().ok()).filter(|p| *p > 1);
+        let Some(pid) = pid.and_then(Pid::from_raw) else { continue };
+        let alive = !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH));
+        if alive && pid != rustix::process::getpid() {
+            let pid = u32::try_from(pid.as_raw_nonzero().get()).ok();
+            let command = pid.map(command_of).unwrap_or_default();
+            users.push(User { pid, command, path: path.clone(), how: Use::Server });
+        }
+    }
+}
+
+fn command_of(pid: u32) -> String {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim_end().to_owned()
+}
+
+/// The locks of the whole system, by device and inode.
+struct Locks(HashMap<(u64, u64), Option<u32>>);
+
+impl Locks {
+    fn read() -> Self {
+        let text = fs::read_to_string("/proc/locks").unwrap_or_default();
+        Self(text.lines().filter_map(parse_lock).collect())
+    }
+
+    fn user(&self, dir: &Path, path: &[u8]) -> Option<User> {
+        let file = dir.join(OsStr::from_bytes(path));
+        let locked = LOCKED.iter().any(|end| path.ends_with(end.as_bytes()));
+        if self.0.is_empty() && !locked {
+            return None;
+        }
+        let stat = fs::symlink_metadata(&file).ok().filter(fs::Metadata::is_file)?;
+        let owner = match self.0.get(&(stat.dev(), stat.ino())) {
+            Some(owner) => *owner,
+            None if locked => lock_on(&file)?,
+            None => return None,
+        };
+        if owner == Some(std::process::id()) {
+            return None;
+        }
+        let command = owner.map(command_of).unwrap_or_default();
+        Some(User { pid: owner, command, path: path.to_vec(), how: Use::Locked })
+    }
+}
+
+/// A lock on any bytes of a file; of a process in another container the kernel tells only that there is one.
+fn lock_on(file: &Path) -> Option<Option<u32>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(file, flags, Mode::empty()).ok()?;
+    let found = fcntl_getlk(&fd, &Flock::from(FlockType::WriteLock)).ok()??;
+    Some(found.pid.and_then(|p| u32::try_from(p.as_raw_nonzero().get()).ok()))
+}
+
+/// `1: POSIX  ADVISORY  WRITE 1234 08:01:5678 0 EOF`; a waiting one has `->` after the number.
+fn parse_lock(line: &str) -> Option<((u64, u64), Option<u32>)> {
+    let mut fields = line.split_whitespace().skip(1).filter(|f| *f != "->");
+    let kind = fields.next()?;
+    if !matches!(kind, "POSIX" | "OFDLCK" | "FLOCK") {
+        return None;
+    }
+    let pid = fields.nth(2)?.parse::<u32>().ok().filter(|p| *p > 0);
+    let mut place = fields.next()?.split(':');
+    let number = |hex: &str| u32::from_str_radix(hex, 16).ok();
+    let (major, minor) = (number(place.next()?)?, number(place.next()?)?);
+    let inode = place.next()?.parse().ok()?;
+    Some(((rustix::fs::makedev(major, minor), inode), pid))
+}
+
+/// Open and mapped files of all processes that can be seen.
+fn open_files(dir: &Path, users: &mut Vec<User>) {
+    let Some(place) = Mounts::read(Path::new("/proc/self")).place(dir.as_os_str().as_bytes()) else { return };
+    let mut tables: HashMap<PathBuf, Mounts> = HashMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
+        if pid == std::process::id() {
+            continue;
+        }
+        let process = entry.path();
+        let Ok(space) = fs::read_link(process.join("ns/mnt")) else { continue };
+        let mounts = tables.entry(space).or_insert_with(|| Mounts::read(&process));
+        let found = files_of(&process, mounts, &place);
+        if !found.is_empty() {
+            let command = command_of(pid);
+            users.extend(found.into_iter().map(|(path, how)| User {
+                pid: Some(pid),
+                command: command.clone(),
+                path,
+                how,
+            }));
+        }
+    }
+}
+
+fn files_of(process: &Path, mounts: &Mounts, dir: &Place) -> Vec<(Vec<u8>, Use)> {
+    let mut found: Vec<(Vec<u8>, Use)> = Vec::new();
+    let mut add = |path: &[u8], how: Use, is_file: &dyn Fn() -> bool| {
+        if !path.starts_with(b"/") || path.ends_with(b" (deleted)") {
+            return;
+        }
+        let Some(place) = mounts.place(path) else { return };
+        if let Some(below) = dir.below(&place)
+            && !is_ours(below)
+            && !found.iter().any(|f| f.0 == below)
+            && is_file()
+        {
+            found.push((below.to_vec(), how));
+        }
+    };
+    for fd in fs::read_dir(process.join("fd")).into_iter().flatten().flatten() {
+        if let Ok(target) = fs::read_link(fd.path()) {
+            add(target.as_os_str().as_bytes(), Use::Open, &|| fs::metadata(fd.path()).is_ok_and(|m| m.is_file()));
+        }
+    }
+    let maps = fs::read(process.join("maps")).unwrap_or_default();
+    let mut last: &[u8] = b"";
+    for line in maps.split(|b| *b == b'\n') {
+        let path = line.iter().position(|b| *b == b'/').and_then(|at| line.get(at..)).unwrap_or_default();
+        if path != last {
+            add(path, Use::Mapped, &|| true);
+            last = path;
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn canonical() -> (tempfile::TempDir, PathBuf) {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().canonicalize().unwrap();
+        (temp, path)
+    }
+
+    #[test]
+    fn an_open_file_is_found() {
+        let (_temp, dir) = canonical();
+        fs::create_dir(dir.join("sub")).unwrap();
+        fs::write(dir.join("sub/log"), b"x").unwrap();
+        assert!(check(&dir, []).is_ok());
+        let held = fs::File::open(dir.join("sub/log")).unwrap();
+        assert!(check(&dir, []).is_ok(), "our own files do not count");
+        let mut child = Command::new("sleep").arg("60").stdin(Stdio::from(held)).spawn().unwrap();
+        let failed = check(&dir, []).unwrap_err();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let expected =
+            User { pid: Some(child.id()), command: "sleep".into(), path: b"sub/log".to_vec(), how: Use::Open };
+        assert_eq!(failed.users, [expected]);
+        assert_eq!(failed.kind(), Kind::Busy);
+        assert!(failed.to_string().ends_with("has `sub/log` open"), "{failed}");
+    }
+
+    #[test]
+    fn a_lock_is_found() {
+        let (_temp, dir) = canonical();
+        fs::write(dir.join("a.db"), b"x").unwrap();
+        fs::write(dir.join("ibdata1"), b"x").unwrap();
+        let script = "import fcntl,sys,time\nf=open(sys.argv[1],'r+')\nfcntl.lockf(f,fcntl.LOCK_EX,1,0x40000000)\n\
+                      print(1,flush=True)\ntime.sleep(60)";
+        let child = Command::new("python3").args(["-c", script]).arg(dir.join("a.db")).stdout(Stdio::piped()).spawn();
+        // Where there is no python the other tests have to do.
+        let Ok(mut child) = child else { return };
+        let mut one = [0u8; 2];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut one).unwrap();
+        let found = users(&dir, [&b"a.db"[..], b"ibdata1", b"gone.db"]);
+        let owner = lock_on(&dir.join("a.db"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(owner, Some(Some(child.id())));
+        assert!(
+            found.iter().any(|u| u.how == Use::Locked && u.path == b"a.db" && u.pid == Some(child.id())),
+            "{found:?}"
+        );
+        assert!(found.iter().all(|u| u.path == b"a.db"));
+    }
+
+    #[test]
+    fn a_running_server_is_found_and_a_dead_one_is_not() {
+        let (_temp, dir) = canonical();
+        fs::create_dir(dir.join("data")).unwrap();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        fs::write(dir.join("data/postmaster.pid"), format!("{}\n/data\n", child.id())).unwrap();
+        let found = users(&dir, []);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!((found.len(), found[0].how), (1, Use::Server));
+        assert!(check(&dir, []).is_ok());
+        fs::write(dir.join("data/postmaster.pid"), "nonsense").unwrap();
+        assert!(check(&dir, []).is_ok());
+    }
+
+    #[test]
+    fn lines_of_proc_locks() {
+        let line = "1: POSIX  ADVISORY  WRITE 1234 fd:01:5678 0 EOF";
+        assert_eq!(parse_lock(line), Some(((rustix::fs::makedev(0xfd, 1), 5678), Some(1234))));
+        assert_eq!(parse_lock("2: OFDLCK ADVISORY  READ -1 08:02:9 0 0").unwrap().1, None);
+        assert_eq!(parse_lock("2: -> POSIX ADVISORY  READ 7 08:02:9 0 0").unwrap().1, Some(7));
+        assert_eq!(parse_lock("3: DELEG  ACTIVE    READ 7 08:02:9 0 EOF"), None);
+        assert_eq!(parse_lock("nonsense"), None);
+    }
+}

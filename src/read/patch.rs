@@ -1,0 +1,605 @@
+//! Checkout in place: makes a worktree into a version by touching only what differs.
+//!
+//! In: the differences, each with what the worktree has and what the version has. Small files are made under another
+//! name and renamed, so that a crash leaves the old or the new one; large ones are patched ([`super::patch_large`]).
+//! What is there and was not in the differences is never overwritten.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fstat, fsync, openat, renameat, renameat_with, syncfs, unlinkat};
+use rustix::io::Errno;
+
+use super::dir::{Dir, Finish, OPEN_DIR};
+use super::engine::{Counts, Engine, Item};
+use super::error::{concerns_all, io_error, words};
+use super::journal::Journal;
+use super::links::{Links, Member};
+use super::lookup::Lookup;
+use super::meta::{Known, Spot, mtime, open_file, open_up};
+use super::node::{Maker, TEMP_PREFIX};
+use super::placed::{PlacedName, Placements};
+use super::remove::remove;
+use super::restore::{RestoreReport, refuse_reserved};
+use super::source::Source;
+use crate::error::Result;
+use crate::model::entry::{Entry, HardLink, Node, Time};
+use crate::model::id::Id;
+use crate::model::path::{is_within, join};
+use crate::observe::Observer;
+use crate::repo::layout::INSIDE;
+
+/// Files up to this size are replaced as a whole, in bytes.
+pub(super) const SMALL: u64 = 1 << 20;
+/// One batch of replaced files is synced together: so many names or bytes.
+const BATCH: (usize, u64) = (1024, 64 << 20);
+/// Fewer files than this are synced one by one, more by syncing their file system.
+const SYNC_ALONE: usize = 8;
+
+/// One difference between the worktree and the version.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Relative to the worktree.
+    pub path: Vec<u8>,
+    /// What the worktree has.
+    pub old: Option<Entry>,
+    /// What the version has. A directory where there was none comes with all that is in it.
+    pub new: Option<Entry>,
+    /// Whether the content of `old` was found in the worktree; if not, only its kind is known.
+    pub sure: bool,
+}
+
+/// How to patch.
+#[derive(Clone, Copy)]
+pub struct PatchOptions<'a> {
+    /// Threads, at least 1.
+    pub jobs: usize,
+    /// Paths that become like the version; empty is everything. Directories outside keep their times.
+    pub scope: &'a [Vec<u8>],
+    /// Hears of directories that are in place.
+    pub placements: Option<&'a dyn Placements>,
+}
+
+/// A directory in which something was done.
+struct Touched {
+    dir: Arc<Dir>,
+    mtime: Time,
+    dev: u64,
+}
+
+/// A patch at work.
+pub(super) struct Patch<'a> {
+    pub(super) engine: Engine<'a>,
+    pub(super) journal: &'a mut Journal,
+    pub(super) options: PatchOptions<'a>,
+    pub(super) reflink: bool,
+    lookup: Lookup<'a>,
+    touched: BTreeMap<Vec<u8>, Touched>,
+    made: HashSet<Vec<u8>>,
+    temps: u64,
+}
+
+/// What is to be done, by the way in which it is done.
+#[derive(Default)]
+struct Plan {
+    trees: Vec<Change>,
+    replaced: Vec<Change>,
+    linked: Vec<Change>,
+    /// With the other names of the same file.
+    large: Vec<(Change, Vec<Change>)>,
+    metadata: Vec<Change>,
+}
+
+/// Makes `root` into the version with root `target`. The journal is not ended: that is for the caller, when the new
+/// state of the worktree is saved.
+pub fn patch(
+    source: &dyn Source,
+    target: &Id,
+    changes: Vec<Change>,
+    root: &Path,
+    journal: &mut Journal,
+    options: &PatchOptions<'_>,
+    observer: &dyn Observer,
+) -> Result<RestoreReport> {
+    let lookup = Lookup::new(source, target)?;
+    refuse_reserved(lookup.root())?;
+    let shown = root.as_os_str().as_encoded_bytes();
+    let fd = rustix::fs::open(root, OPEN_DIR, Mode::empty()).map_err(|e| io_error("open", shown, e))?;
+    let stat = fstat(&fd).map_err(|e| io_error("look at", shown, e))?;
+    open_up(fd.as_fd());
+    let maker = Maker::probe(fd.as_fd(), false, observer).map_err(|e| io_error("make a file in", shown, e))?;
+    let engine = Engine {
+        source,
+        maker,
+        observer,
+        placements: options.placements,
+        links: Links::default(),
+        counts: Counts::default(),
+        torn: Mutex::default(),
+    };
+    let top = Touched { dir: Dir::root(fd, None), mtime: mtime(&stat), dev: stat.st_dev };
+    let mut patch = Patch {
+        engine,
+        journal,
+        options: *options,
+        reflink: true,
+        lookup,
+        touched: BTreeMap::from([(Vec::new(), top)]),
+        made: HashSet::new(),
+        temps: 0,
+    };
+    patch.run(changes)
+}
+
+impl<'a> Patch<'a> {
+    fn run(&mut self, mut changes: Vec<Change>) -> Result<RestoreReport> {
+        self.clear_leftovers();
+        self.add_half_written(&mut changes)?;
+        changes.retain(|c| !is_within(&c.path, INSIDE.as_bytes()));
+        changes.sort_by(|a, b| a.path.cmp(&b.path));
+        let observer = self.engine.observer;
+        let nothing = changes.is_empty();
+        let files = changes.iter().map(|c| match &c.new {
+            Some(Entry { node: Node::Dir { totals, .. }, .. }) if !is_dir(&c.old) => totals.files,
+            _ => 1,
+        });
+        observer.phase("checkout", Some(files.sum()), None);
+        observer.step("checkout begin");
+        self.remove_old(&changes)?;
+        observer.step("checkout removed");
+        self.seed_groups(&changes)?;
+        let plan = self.plan(changes);
+        self.make_trees(plan.trees)?;
+        let mut linked = plan.linked;
+        let mut replaced = plan.replaced;
+        for (change, others) in self.patch_large(plan.large)? {
+            let list = if others.is_empty() { &mut replaced } else { &mut linked };
+            list.push(change);
+            list.extend(others);
+        }
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        for change in replaced {
+            bytes += change.new.as_ref().map_or(0, Entry::size);
+            batch.push(change);
+            if batch.len() >= BATCH.0 || bytes >= BATCH.1 {
+                self.replace(std::mem::take(&mut batch))?;
+                bytes = 0;
+            }
+        }
+        self.replace(batch)?;
+        self.replace(linked)?;
+        self.engine.close_groups();
+        for change in plan.metadata {
+            self.set_metadata(&change)?;
+        }
+        observer.step("checkout contents");
+        self.finish_dirs()?;
+        if !nothing && let Some(top) = self.touched.get(&b""[..]) {
+            let synced = top.dir.fd().and_then(syncfs);
+            synced.map_err(|e| io_error("sync", b".", e))?;
+        }
+        observer.step("checkout done");
+        let mut report = RestoreReport::of(&self.engine.counts);
+        report.incomplete += self.engine.maker.report_owners(observer);
+        Ok(report)
+    }
+
+    /// The directory at `path`, each name on the way opened without following a link; it counts as touched.
+    pub(super) fn dir(&mut self, path: &[u8]) -> Result<Arc<Dir>, Errno> {
+        if let Some(known) = self.touched.get(path) {
+            return Ok(Arc::clone(&known.dir));
+        }
+        let slash = path.iter().rposition(|b| *b == b'/');
+        let (above, name) = slash.map_or((&path[..0], path), |at| (&path[..at], &path[at + 1..]));
+        let parent = self.dir(above)?;
+        let dir = match Dir::open(&parent, name, None) {
+            // Only some paths are checked out, and this is the first of them in here.
+            Err(Errno::NOENT) if self.lookup.dir(path).is_ok_and(|d| d.is_some()) => {
+                Maker::dir(parent.fd()?.as_fd(), name)?;
+                self.made.insert(path.to_vec());
+                Dir::open(&parent, name, None)?
+            }
+            other => other?,
+        };
+        let fd = dir.fd()?;
+        let stat = fstat(&fd)?;
+        open_up(fd.as_fd());
+        drop(fd);
+        let touched = Touched { dir: Arc::clone(&dir), mtime: mtime(&stat), dev: stat.st_dev };
+        self.touched.insert(path.to_vec(), touched);
+        Ok(dir)
+    }
+
+    /// Where a changed name is; `None`, with a notice, where its directory cannot be reached.
+    pub(super) fn member(&mut self, path: &[u8]) -> Result<Option<Member>> {
+        let slash = path.iter().rposition(|b| *b == b'/');
+        let (above, name) = slash.map_or((&path[..0], path), |at| (&path[..at], &path[at + 1..]));
+        match self.dir(above) {
+            Ok(dir) => Ok(Some(Member { dir, name: name.to_vec() })),
+            Err(e) if concerns_all(e) => Err(io_error("open", above, e)),
+            Err(e) => {
+                self.engine.incomplete(path.to_vec(), format!("its directory cannot be entered: {}", words(e)));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Removes temporary files of interrupted runs; they are known by the run's name.
+    fn clear_leftovers(&mut self) {
+        for (run, path) in self.journal.take_left() {
+            let Ok(dir) = self.dir(&path) else { continue };
+            let Ok(fd) = dir.fd() else { continue };
+            let Ok(names) = rustix::fs::Dir::read_from(&fd) else { continue };
+            let prefix = format!("{TEMP_PREFIX}{run}-");
+            for entry in names.flatten() {
+                if entry.file_name().to_bytes().starts_with(prefix.as_bytes()) {
+                    // One that stays is an unknown file to `status`, no harm.
+                    let _ = unlinkat(&fd, entry.file_name(), AtFlags::empty());
+                }
+            }
+        }
+    }
+
+    /// Half-written files of an interrupted run that the caller's differences do not name.
+    fn add_half_written(&mut self, changes: &mut Vec<Change>) -> Result<()> {
+        let half: Vec<Vec<u8>> = self.journal.half_written().iter().filter(|p| self.in_scope(p)).cloned().collect();
+        if half.is_empty() {
+            return Ok(());
+        }
+        let mut known: HashMap<&[u8], usize> = HashMap::new();
+        for (at, change) in changes.iter().enumerate() {
+            known.insert(&change.path, at);
+        }
+        let (known, missing): (Vec<_>, Vec<_>) =
+            half.into_iter().map(|p| (known.get(p.as_slice()).copied(), p)).partition(|k| k.0.is_some());
+        for change in known.into_iter().filter_map(|k| k.0).collect::<Vec<_>>() {
+            if let Some(change) = changes.get_mut(change) {
+                change.sure = false;
+            }
+        }
+        for (_, path) in missing {
+            let entry = self.lookup.entry(&path)?;
+            if entry.is_some() {
+                changes.push(Change { path, old: entry.clone(), new: entry, sure: false });
+            } else {
+                self.journal.end_files(&[path])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn in_scope(&self, path: &[u8]) -> bool {
+        self.options.scope.is_empty() || self.options.scope.iter().any(|s| is_within(path, s))
+    }
+
+    fn remove_old(&mut self, changes: &[Change]) -> Result<()> {
+        for change in changes.iter().rev() {
+            let Some(old) = &change.old else { continue };
+            let gone = match &change.new {
+                None => true,
+                Some(new) => old.is_dir() != new.is_dir(),
+            };
+            if gone && let Some(place) = self.member(&change.path)? {
+                remove(&self.engine, &place, old, change.sure)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Groups of hard links of which some names stay as they are: new names link to these.
+    fn seed_groups(&mut self, changes: &[Change]) -> Result<()> {
+        if self.lookup.info.links.is_none() {
+            return Ok(());
+        }
+        let table = self.engine.source.links(&self.lookup.info)?;
+        let changed: HashMap<&[u8], bool> =
+            changes.iter().map(|c| (c.path.as_slice(), is_dir(&c.new) && !is_dir(&c.old))).collect();
+        let is_changed = |path: &[u8]| {
+            let above = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| &path[..at]);
+            changed.contains_key(path) || above.into_iter().any(|dir| changed.get(dir) == Some(&true))
+        };
+        for (group, paths) in table.0 {
+            let Some(stays) = paths.iter().find(|p| !is_changed(p)) else { continue };
+            if paths.iter().all(|p| !is_changed(p)) {
+                continue;
+            }
+            let Some(place) = self.member(stays)? else { continue };
+            let there = place.dir.fd().and_then(|fd| Spot::Named(fd.as_fd(), &place.name).stat());
+            if there.is_ok_and(|s| !rustix::fs::FileType::from_raw_mode(s.st_mode).is_dir()) {
+                let count = u32::try_from(paths.len()).unwrap_or(u32::MAX);
+                self.engine.links.seed(&HardLink { group, count }, place);
+            }
+        }
+        Ok(())
+    }
+
+    fn plan(&self, changes: Vec<Change>) -> Plan {
+        let mut plan = Plan::default();
+        let mut groups: HashMap<[u8; 16], u32> = HashMap::new();
+        for change in &changes {
+            if let (Some(old), Some(new)) = (&change.old, &change.new)
+                && let Some(link) = &new.link
+                && old.link == new.link
+            {
+                *groups.entry(link.group).or_default() += 1;
+            }
+        }
+        let mut patched: HashMap<[u8; 16], usize> = HashMap::new();
+        let mut tree: Option<Vec<u8>> = None;
+        for change in changes {
+            let Some(new) = &change.new else { continue };
+            if tree.as_ref().is_some_and(|t| is_within(&change.path, t)) {
+                continue;
+            }
+            if new.is_dir() {
+                if !is_dir(&change.old) {
+                    tree = Some(change.path.clone());
+                    plan.trees.push(change);
+                } else {
+                    plan.metadata.push(change);
+                }
+                continue;
+            }
+            let old = change.old.as_ref();
+            let same_link = old.is_some_and(|o| o.link == new.link);
+            let in_place = same_link && old.is_some_and(|o| patchable(o) && patchable(new));
+            let whole_group = new.link.is_none_or(|l| groups.get(&l.group) == Some(&l.count));
+            if change.sure && same_link && old.is_some_and(|o| same_content(&o.node, &new.node)) {
+                plan.metadata.push(change);
+            } else if in_place && whole_group {
+                match new.link.and_then(|l| patched.get(&l.group)).and_then(|at| plan.large.get_mut(*at)) {
+                    Some(first) => first.1.push(change),
+                    None => {
+                        if let Some(link) = new.link {
+                            patched.insert(link.group, plan.large.len());
+                        }
+                        plan.large.push((change, Vec::new()));
+                    }
+                }
+            } else if new.link.is_some() {
+                plan.linked.push(change);
+            } else {
+                plan.replaced.push(change);
+            }
+        }
+        plan
+    }
+
+    fn make_trees(&mut self, trees: Vec<Change>) -> Result<()> {
+        let mut items = Vec::new();
+        for change in trees {
+            let Some(place) = self.member(&change.path)? else { continue };
+            let Some(Entry { meta, node: Node::Dir { tree, totals }, .. }) = change.new else { continue };
+            place.dir.retain();
+            self.made.insert(change.path);
+            items.push(Item::Tree { place, finish: Finish { meta, tree, totals } });
+        }
+        self.engine.run(self.options.jobs, |queue| items.into_iter().rev().for_each(|i| queue.push(i)))
+    }
+
+    /// A name for a temporary file.
+    pub(super) fn temp_name(&mut self) -> Vec<u8> {
+        self.temps += 1;
+        format!("{TEMP_PREFIX}{}-{}", self.journal.run(), self.temps).into_bytes()
+    }
+
+    /// Makes nodes under temporary names, syncs them together, and renames them.
+    fn replace(&mut self, batch: Vec<Change>) -> Result<()> {
+        let mut places = Vec::new();
+        let mut dirs = Vec::new();
+        for change in batch {
+            let Some(place) = self.member(&change.path)? else { continue };
+            dirs.push(place.dir.path());
+            let temp = Member { dir: Arc::clone(&place.dir), name: self.temp_name() };
+            places.push((change, place, temp));
+        }
+        if places.is_empty() {
+            return Ok(());
+        }
+        self.journal.temps_in(&dirs)?;
+        self.engine.observer.step("checkout batch");
+        let ran = self.engine.run(self.options.jobs, |queue| {
+            for (change, _, temp) in places.iter().rev() {
+                if let Some(new) = &change.new {
+                    temp.dir.retain();
+                    queue.push(Item::Node(temp.clone(), new.clone()));
+                }
+            }
+        });
+        let temps: Vec<&Member> = places.iter().map(|p| &p.2).collect();
+        if let Err(e) = ran.and_then(|()| self.sync(&temps)) {
+            for temp in temps {
+                self.discard(temp);
+            }
+            return Err(e);
+        }
+        self.engine.observer.step("checkout made");
+        for (change, place, temp) in places {
+            self.put_in_place(&change, &place, &temp)?;
+            self.engine.observer.step("checkout renamed");
+        }
+        Ok(())
+    }
+
+    pub(super) fn discard(&self, temp: &Member) {
+        if let Ok(fd) = temp.dir.fd() {
+            // It is found again by the journal.
+            let _ = unlinkat(fd, temp.name.as_slice(), AtFlags::empty());
+        }
+    }
+
+    /// Renames a temporary file to its place. One that is missing could not be made and was reported.
+    pub(super) fn put_in_place(&mut self, change: &Change, place: &Member, temp: &Member) -> Result<()> {
+        let renamed = place.dir.fd().and_then(|fd| {
+            let (from, to) = (temp.name.as_slice(), place.name.as_slice());
+            if change.old.is_some() {
+                return renameat(&fd, from, &fd, to);
+            }
+            // What the differences do not know of is not ours to replace.
+            match renameat_with(&fd, from, &fd, to, RenameFlags::NOREPLACE) {
+                Err(Errno::INVAL | Errno::NOSYS) => match Spot::Named(fd.as_fd(), to).stat() {
+                    Err(Errno::NOENT) => renameat(&fd, from, &fd, to),
+                    Ok(_) => Err(Errno::EXIST),
+                    Err(e) => Err(e),
+                },
+                other => other,
+            }
+        });
+        match renamed {
+            Ok(()) => {
+                self.made.insert(change.path.clone());
+                if change.new.as_ref().is_some_and(|n| n.link.is_some()) {
+                    // Renaming one name of a file to another name of it does nothing.
+                    self.discard(temp);
+                }
+                Ok(())
+            }
+            Err(Errno::NOENT) => Ok(()),
+            Err(e) => {
+                self.discard(temp);
+                place.dir.placed().broken = true;
+                if concerns_all(e) {
+                    return Err(io_error("rename", &change.path, e));
+                }
+                let why = if e == Errno::EXIST { "something else is there".to_owned() } else { words(e) };
+                self.engine.incomplete(change.path.clone(), format!("not put in place: {why}"));
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes files durable. Nodes that are no files are durable with their directory.
+    pub(super) fn sync(&self, files: &[&Member]) -> Result<()> {
+        let top = self.touched.get(&b""[..]).map(|t| (&t.dir, t.dev));
+        let one_system = self.touched.values().all(|t| Some(t.dev) == top.map(|t| t.1));
+        if let Some((top, _)) = top
+            && one_system
+            && files.len() > SYNC_ALONE
+        {
+            return top.fd().and_then(syncfs).map_err(|e| io_error("sync", b".", e));
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        for file in files {
+            let opened = file.dir.fd().and_then(|fd| openat(fd, file.name.as_slice(), flags, Mode::empty()));
+            match opened.and_then(fsync) {
+                Ok(()) | Err(Errno::NOENT | Errno::LOOP | Errno::INVAL | Errno::NXIO | Errno::ACCESS) => {}
+                Err(e) => return Err(io_error("sync", &file.dir.path_of(&file.name), e)),
+            }
+        }
+        Ok(())
+    }
+
+    fn set_metadata(&mut self, change: &Change) -> Result<()> {
+        let Some(new) = &change.new else { return Ok(()) };
+        if new.is_dir() {
+            // Set with all directories, when nothing more happens in it.
+            if let Some(parent) = self.member(&change.path)? {
+                drop(parent);
+                if let Err(e) = self.dir(&change.path) {
+                    self.engine.incomplete(change.path.clone(), format!("metadata not restored: {}", words(e)));
+                }
+            }
+            return Ok(());
+        }
+        let Some(place) = self.member(&change.path)? else { return Ok(()) };
+        let settled = place.dir.fd().and_then(|dir| {
+            let file = match new.node {
+                Node::File { .. } => Some(open_file(dir.as_fd(), &place.name, OFlags::RDONLY)?),
+                _ => None,
+            };
+            let spot = file.as_ref().map_or(Spot::Named(dir.as_fd(), &place.name), |f| Spot::Open(f.as_fd()));
+            let known = Known::of(&spot.stat()?);
+            Ok(spot.settle(&new.meta, known, matches!(new.node, Node::Symlink { .. })))
+        });
+        match settled {
+            Ok(lost) => {
+                self.made.insert(change.path.clone());
+                self.engine.lost(lost, &place);
+                self.engine.counts.files.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                self.engine.observer.advance(1, 0);
+            }
+            Err(e) => self.engine.incomplete(change.path.clone(), format!("metadata not restored: {}", words(e))),
+        }
+        Ok(())
+    }
+
+    /// Gives every touched directory the metadata of its version, deepest first; those outside of the scope get
+    /// their time back.
+    fn finish_dirs(&mut self) -> Result<()> {
+        for (path, touched) in self.touched.iter().rev() {
+            let ours = self.options.scope.is_empty()
+                || self.options.scope.iter().any(|s| is_within(path, s))
+                || self.made.contains(path);
+            let found = if ours { self.lookup.dir(path)? } else { None };
+            let settled = touched.dir.fd().and_then(|fd| {
+                let spot = Spot::Open(fd.as_fd());
+                match &found {
+                    Some(found) => spot.stat().map(|stat| spot.settle(found.meta, Known::of(&stat), false)),
+                    None => spot.set_mtime(touched.mtime).map(|()| Default::default()),
+                }
+            });
+            match settled {
+                Ok(lost) => {
+                    let count = self.engine.maker.report(lost, || path.clone(), self.engine.observer);
+                    self.engine.counts.incomplete.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+                }
+                // Removed since, with its parent.
+                Err(Errno::NOENT) => continue,
+                Err(e) => self.engine.incomplete(path.clone(), format!("metadata not restored: {}", words(e))),
+            }
+            if let (Some(found), Some(placements)) = (found, self.options.placements)
+                && !touched.dir.placed().broken
+                && let Some(names) = stat_all(path, touched, found.entries, &self.made, &self.touched)
+            {
+                placements.dir_placed(path, &found.tree, &found.totals, names);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that a name is as the version says by our doing.
+    pub(super) fn note_made(&mut self, path: &[u8]) {
+        self.made.insert(path.to_vec());
+    }
+}
+
+/// The stat of every name of a directory; `None` if one is missing.
+fn stat_all(
+    path: &[u8],
+    touched: &Touched,
+    entries: &[Entry],
+    made: &HashSet<Vec<u8>>,
+    dirs: &BTreeMap<Vec<u8>, Touched>,
+) -> Option<Vec<PlacedName>> {
+    let fd = touched.dir.fd().ok()?;
+    let name_of = |entry: &Entry| {
+        let stat = Spot::Named(fd.as_fd(), &entry.name).stat().ok()?;
+        let below = join(path, &entry.name);
+        let made = made.contains(&below) || dirs.contains_key(&below);
+        Some(PlacedName { name: entry.name.clone(), stat: Some(stat), made })
+    };
+    entries.iter().map(name_of).collect()
+}
+
+fn is_dir(entry: &Option<Entry>) -> bool {
+    entry.as_ref().is_some_and(Entry::is_dir)
+}
+
+/// Whether a file is patched rather than replaced.
+fn patchable(entry: &Entry) -> bool {
+    use crate::model::entry::Content;
+    matches!(&entry.node, Node::File { size, content, .. } if *size > SMALL && !matches!(content, Content::Inline(_)))
+}
+
+/// Whether two nodes hold the same, however it was cut.
+fn same_content(a: &Node, b: &Node) -> bool {
+    match (a, b) {
+        (Node::File { size: a_size, content: a, .. }, Node::File { size: b_size, content: b, .. }) => {
+            a_size == b_size && a == b
+        }
+        _ => a == b,
+    }
+}
