@@ -106,7 +106,7 @@ pub fn entries(
     paths: &[Vec<u8>],
     visit: &mut Visit<'_>,
 ) -> Result<()> {
-    let mut pairs = Pairs { repo, paths, moved: HashMap::new(), gone: Vec::new() };
+    let mut pairs = Pairs { repo, paths, moved: HashMap::new(), gone: Vec::new(), whole_dirs: false };
     let moved = pairs.find_moved(&old, &new, dir)?;
     pairs.gone = moved.values().cloned().collect();
     pairs.gone.sort_unstable();
@@ -114,9 +114,20 @@ pub fn entries(
     pairs.directory(old, new, dir, visit).map(drop)
 }
 
+/// What has to be done to make `old` into `new`: like [`compare`], but nothing is called renamed, and a directory that
+/// comes or goes stands for all that is in it.
+pub fn steps(repo: &Repo, old: Option<&Id>, new: &Id, paths: &[Vec<u8>], visit: &mut Visit<'_>) -> Result<()> {
+    let (_, old) = root(repo, old)?;
+    let (_, new) = root(repo, Some(new))?;
+    let pairs = Pairs { repo, paths, moved: HashMap::new(), gone: Vec::new(), whole_dirs: true };
+    pairs.directory(old, new, b"", visit).map(drop)
+}
+
 struct Pairs<'a> {
     repo: &'a Repo,
     paths: &'a [Vec<u8>],
+    /// What is below a directory that comes or goes is not told.
+    whole_dirs: bool,
     /// New path to old path.
     moved: HashMap<Vec<u8>, Vec<u8>>,
     /// Old paths of what moved, sorted.
@@ -190,6 +201,7 @@ impl Pairs<'_> {
             return Ok(ControlFlow::Continue(()));
         }
         let (old_tree, new_tree) = (tree_of(old.as_ref()), tree_of(new.as_ref()));
+        let told_whole = self.whole_dirs && inside && old_tree.is_some() != new_tree.is_some();
         if let Some(letter) = letter(old.as_ref(), new.as_ref()).filter(|_| inside) {
             let from = if letter == Letter::Added { self.moved.get(&path).cloned() } else { None };
             let letter = if from.is_some() { Letter::Renamed } else { letter };
@@ -199,7 +211,7 @@ impl Pairs<'_> {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        if old_tree == new_tree {
+        if old_tree == new_tree || told_whole {
             return Ok(ControlFlow::Continue(()));
         }
         let below = |tree: Option<Id>| tree.map_or(Ok(Vec::new()), |id| self.repo.entries(&id));

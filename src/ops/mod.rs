@@ -1,6 +1,7 @@
 //! One file per verb: a [`Context`] and options in, a report out. No terminal, no environment, no formatting.
 
 pub mod branch;
+pub mod checkout;
 pub mod commit;
 pub mod compare;
 pub mod describe;

@@ -186,7 +186,8 @@ fn old_links(repo: &Repo, walk: &Walk<'_>) -> Result<LinkTable> {
     }
 }
 
-fn now() -> Time {
+/// The present, as file systems count it.
+pub fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Time { secs: i64::try_from(since.as_secs()).unwrap_or(0), nanos: since.subsec_nanos() }
 }
@@ -196,6 +197,11 @@ impl Snapshot {
     pub fn nothing() -> Self {
         let (totals, meta) = (Totals::default(), Meta::default());
         Self { tree: Id([0; 32]), totals, meta, only: None, unstable: Vec::new(), records: Vec::new() }
+    }
+
+    /// The record of a directory, if it was seen to differ from the one that is remembered.
+    pub fn record(&self, path: &[u8]) -> Option<Vec<u8>> {
+        self.records.iter().find(|r| r.0 == path).map(|r| r.1.clone())
     }
 
     /// Remembers what was seen, so that the next walk skips what did not change. The tree must be durable.

@@ -1,11 +1,21 @@
 //! `dvc checkout`: brings a version, or paths of it, into the worktree or another directory.
 
 use crate::args::DryRun;
-use crate::failure::Outcome;
+use crate::failure::{CliError, Exit, Failed, Outcome};
+use crate::print::{Paint, elapsed, size};
 use crate::session::Session;
 use clap::Args;
+use dvc::error::{Error, Kind};
+use dvc::model::path;
+use dvc::model::refname::RefName;
+use dvc::model::revision::Revision;
+use dvc::ops::checkout::{CheckoutOptions, CheckoutReport, checkout};
+use dvc::ops::compare::Change;
+use dvc::ops::worktree::WalkOptions;
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// Options of `checkout`.
 #[derive(Args, Debug)]
@@ -39,6 +49,94 @@ pub(crate) struct CheckoutArgs {
 }
 
 /// Runs `checkout`.
-pub(crate) fn run(session: &Session, _args: &CheckoutArgs) -> Outcome {
-    session.not_built("checkout")
+pub(crate) fn run(session: &Session, args: &CheckoutArgs) -> Outcome {
+    let begun = Instant::now();
+    let place = session.place()?;
+    let context = session.context(&place)?;
+    let settings = session.settings()?;
+    let revision = match &args.rev {
+        Some(text) => Some(Revision::parse(&text.to_string_lossy()).map_err(Error::from)?),
+        None => None,
+    };
+    if revision.is_none() && args.branch.is_none() && args.paths.is_empty() && args.into.is_none() && !args.force {
+        return Err(CliError::option("REV", "name a version, paths after `--`, or `-f` for the current version").into());
+    }
+    let options = CheckoutOptions {
+        revision,
+        into: args.into.clone(),
+        new_branch: args.branch.as_deref().map(RefName::new).transpose().map_err(Error::from)?,
+        paths: args.paths.iter().map(|p| place.path(p)).collect::<Result<_, _>>()?,
+        keep_extra: args.keep_extra,
+        verify: args.verify,
+        force: args.force,
+        dry_run: session.dry_run(args.dry),
+        walk: WalkOptions {
+            exclude: settings.list("commit.exclude").to_vec(),
+            skip_cache_dirs: settings.on("commit.exclude-caches"),
+            one_file_system: settings.on("commit.one-file-system"),
+        },
+    };
+    let progress = session.progress()?;
+    let report = checkout(&context, &options, &progress)?;
+    drop(progress);
+    print(session, args, &report, options.dry_run, begun.elapsed())?;
+    Ok(if report.done.damaged > 0 || report.wrong > 0 {
+        Exit::with(Kind::Integrity)
+    } else if report.done.incomplete > 0 {
+        Exit::with(Kind::Incomplete)
+    } else {
+        Exit::DONE
+    })
+}
+
+fn print(
+    session: &Session,
+    args: &CheckoutArgs,
+    report: &CheckoutReport,
+    dry_run: bool,
+    took: std::time::Duration,
+) -> Result<(), Failed> {
+    let mut out = session.plain_out();
+    let CheckoutReport { version, commit, branch, done, planned, wrong } = report;
+    if session.globals.json {
+        let step = |c: &Change| serde_json::json!({ "letter": c.letter.as_str(), "path": path::display(&c.path) });
+        out.json(&serde_json::json!({
+            "schema": 1,
+            "id": version.to_string(),
+            "tree": commit.tree.to_string(),
+            "ordinal": commit.ordinal,
+            "branch": branch.as_ref().map(RefName::as_str),
+            "dry_run": dry_run,
+            "files": done.files,
+            "dirs": done.dirs,
+            "bytes": done.bytes,
+            "removed": done.removed,
+            "incomplete": done.incomplete,
+            "damaged": done.damaged,
+            "wrong": wrong,
+            "planned": planned.iter().map(step).collect::<Vec<_>>(),
+            "seconds": took.as_secs_f64(),
+        }))?;
+    } else if session.globals.quiet == 0 {
+        for change in planned {
+            writeln!(out, "{} {}", change.letter.as_str(), path::display(&change.path))?;
+        }
+        let name = match branch {
+            Some(branch) => format!("{branch} v{} {}", commit.ordinal, out.paint(Paint::Id, version.short())),
+            None => format!("v{} {}", commit.ordinal, out.paint(Paint::Id, version.short())),
+        };
+        let into = args.into.as_ref().map(|d| format!(" in `{}`", d.display())).unwrap_or_default();
+        writeln!(out, "[{name}] {}{into}", commit.subject())?;
+        if dry_run {
+            writeln!(out, " (dry run: nothing was changed)")?;
+        } else {
+            let gone = if done.removed > 0 { format!(", {} removed", done.removed) } else { String::new() };
+            writeln!(out, " {} files, {} written{gone}, {}", done.files, size(done.bytes), elapsed(took))?;
+        }
+        if args.verify && *wrong == 0 {
+            writeln!(out, " verified")?;
+        }
+    }
+    out.finish()?;
+    Ok(())
 }

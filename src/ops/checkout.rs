@@ -1,0 +1,333 @@
+//! `checkout`: brings a version, or paths of it, into the worktree or into another directory.
+//!
+//! In place only what differs is touched, under a journal. What would be lost is refused: changes that are in no
+//! version, and files that somebody uses.
+
+mod placed;
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use super::Context;
+use super::compare::{Change, Letter, compare, steps};
+use super::head::Head;
+use super::refmove::RefMoveError;
+use super::resolve::Resolver;
+use super::worktree::{WalkOptions, look, worktree_number};
+use crate::error::{Error, Failure, Kind, Result};
+use crate::model::commit::Commit;
+use crate::model::entry::Meta;
+use crate::model::id::Id;
+use crate::model::path;
+use crate::model::refname::{RefKind, RefName};
+use crate::model::revision::Revision;
+use crate::observe::Observer;
+use crate::read::in_use;
+use crate::read::journal::{Interrupted, Journal};
+use crate::read::patch::{self, PatchOptions, patch};
+use crate::read::restore::{RestoreOptions, RestoreReport, restore};
+use crate::read::verify::verify;
+use crate::repo::Repo;
+use crate::repo::refs::Move;
+use crate::write::graft::graft;
+use crate::write::output::Output;
+use placed::Placed;
+
+/// What to check out, and where to.
+#[derive(Clone, Debug, Default)]
+pub struct CheckoutOptions {
+    /// The version; HEAD's if `None`.
+    pub revision: Option<Revision>,
+    /// Into this directory, which must be missing or empty; the worktree if `None`.
+    pub into: Option<PathBuf>,
+    /// Make this branch at the version and move HEAD to it.
+    pub new_branch: Option<RefName>,
+    /// Only these paths; nothing else is touched, nothing is removed.
+    pub paths: Vec<Vec<u8>>,
+    /// Keep files that the version does not have.
+    pub keep_extra: bool,
+    /// Read back what was written and compare.
+    pub verify: bool,
+    /// Even where changes would be lost or files are in use.
+    pub force: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// What the walk of the worktree leaves out; such files are never touched.
+    pub walk: WalkOptions,
+}
+
+/// What was checked out.
+#[derive(Debug)]
+pub struct CheckoutReport {
+    /// The version.
+    pub version: Id,
+    /// What it says.
+    pub commit: Commit,
+    /// The branch that HEAD is on now; `None` if it is detached, or did not move.
+    pub branch: Option<RefName>,
+    /// What was done.
+    pub done: RestoreReport,
+    /// What differs and would be done; only in a dry run.
+    pub planned: Vec<Change>,
+    /// Nodes that are not as the version says, by `verify`.
+    pub wrong: u64,
+}
+
+/// A checkout is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckoutError {
+    /// Changes would be lost.
+    #[error("the worktree has changes that are in no version: {}", listed(paths, *more))]
+    Dirty {
+        /// Some of them.
+        paths: Vec<String>,
+        /// How many more there are.
+        more: usize,
+    },
+    /// There is no version.
+    #[error("branch `{0}` has no version yet")]
+    Unborn(RefName),
+    /// A path is not in the version.
+    #[error("there is no `{0}` in this version")]
+    NoPath(String),
+}
+
+impl Failure for CheckoutError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Dirty { .. } => Kind::Rejected,
+            Self::Unborn(_) | Self::NoPath(_) => Kind::NotFound,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Dirty { .. } => Some("commit them first, or give them up with `-f`".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+fn listed(paths: &[String], more: usize) -> String {
+    let shown = paths.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
+}
+
+/// Checks a version out.
+pub fn checkout(context: &Context, options: &CheckoutOptions, observer: &dyn Observer) -> Result<CheckoutReport> {
+    let repo = context.repo()?;
+    let resolver = Resolver::new(&repo, context)?;
+    let (version, branch) = match &options.revision {
+        Some(revision) => (resolver.revision(revision)?, resolver.branch_of(revision)?),
+        None => {
+            let head = resolver.head();
+            let unborn =
+                || head.branch.clone().map_or_else(|| CheckoutError::NoPath("HEAD".into()), CheckoutError::Unborn);
+            (head.version(&repo)?.ok_or_else(unborn)?, head.branch.clone())
+        }
+    };
+    let commit = repo.commit_cached(&version)?;
+    for asked in &options.paths {
+        let names = path::split(asked).unwrap_or_default();
+        if !names.is_empty() && repo.find(&commit.tree, &names)?.is_none() {
+            return Err(CheckoutError::NoPath(path::display(asked)).into());
+        }
+    }
+    if let Some(name) = &options.new_branch
+        && repo.refs().value(RefKind::Branch, name)?.is_some()
+    {
+        return Err(RefMoveError::Exists { kind: RefKind::Branch, name: name.clone() }.into());
+    }
+    let branch = options.new_branch.clone().or(branch);
+    let report =
+        CheckoutReport { version, commit, branch, done: RestoreReport::default(), planned: Vec::new(), wrong: 0 };
+    match &options.into {
+        Some(into) => restore_into(context, &repo, options, into, report, observer),
+        None => in_place(context, &repo, options, resolver.head(), report, observer),
+    }
+}
+
+/// Restores into a directory of its own; HEAD does not move.
+fn restore_into(
+    context: &Context,
+    repo: &Repo,
+    options: &CheckoutOptions,
+    into: &Path,
+    mut report: CheckoutReport,
+    observer: &dyn Observer,
+) -> Result<CheckoutReport> {
+    report.branch = None;
+    let tree = only_paths(repo, &report.commit.tree, &options.paths)?;
+    if options.dry_run {
+        report.planned = planned(repo, None, &tree, &[])?;
+        return Ok(report);
+    }
+    let how = RestoreOptions { jobs: context.jobs, placements: None };
+    report.done = restore(repo, &tree, into, &how, observer)?;
+    if options.verify {
+        report.wrong = verify(repo, &tree, into, &|_, _| true, context.jobs, observer)?.wrong;
+    }
+    Ok(report)
+}
+
+/// The tree with nothing but some paths; all of it if there are none.
+fn only_paths(repo: &Repo, tree: &Id, paths: &[Vec<u8>]) -> Result<Id> {
+    if paths.is_empty() || paths.iter().any(Vec::is_empty) {
+        return Ok(*tree);
+    }
+    let mut edits = Vec::new();
+    for asked in paths {
+        let names = path::split(asked).unwrap_or_default();
+        edits.push((names.clone(), repo.find(tree, &names)?));
+    }
+    let info = repo.root(tree)?.0;
+    let meta = |names: &[Vec<u8>]| match repo.find(tree, names) {
+        Ok(Some(entry)) => entry.meta,
+        _ if names.is_empty() => info.meta.clone(),
+        _ => Meta { mode: 0o755, ..Meta::default() },
+    };
+    Ok(graft(&Output::dry(repo), None, edits, &meta)?.0)
+}
+
+fn planned(repo: &Repo, from: Option<&Id>, to: &Id, paths: &[Vec<u8>]) -> Result<Vec<Change>> {
+    let mut changes = Vec::new();
+    steps(repo, from, to, paths, &mut |change| {
+        changes.push(change);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(changes)
+}
+
+/// Makes the worktree into the version.
+fn in_place(
+    context: &Context,
+    repo: &Repo,
+    options: &CheckoutOptions,
+    head: &Head,
+    mut report: CheckoutReport,
+    observer: &dyn Observer,
+) -> Result<CheckoutReport> {
+    let worktree = repo.worktree(&context.worktree)?;
+    let interrupted = match Journal::read(worktree.state_dir()) {
+        Err(_) if options.force => None,
+        read => read?,
+    };
+    observer.phase("compare", None, None);
+    let now = look(context, repo, &options.walk, observer)?;
+    let target = report.commit.tree;
+    let removes = options.paths.is_empty() && !options.keep_extra;
+    let mut changes = planned(repo, Some(&now.tree), &target, &options.paths)?;
+    changes.retain(|c| removes || c.new.is_some());
+    if !options.force {
+        refuse_dirty(repo, options, head, &target, &changes, interrupted.as_ref(), &now.tree)?;
+    }
+    if options.dry_run {
+        report.planned = changes;
+        return Ok(report);
+    }
+    let half_written = interrupted.as_ref().is_some_and(|i| !i.half_written.is_empty());
+    if !changes.is_empty() && !options.force {
+        in_use::check(&context.worktree, changes.iter().map(|c| c.path.as_slice()))?;
+    }
+    let whole = options.paths.is_empty();
+    if !changes.is_empty() || half_written || interrupted.is_some() || whole {
+        let mut journal = Journal::begin(worktree.state_dir(), head.base.as_ref(), &report.version, options.force)?;
+        let placed = Placed::new(repo, worktree_number(repo, context), &now);
+        let how = PatchOptions { jobs: context.jobs, scope: &options.paths, placements: Some(&placed) };
+        let unsure: BTreeSet<&Vec<u8>> = now.unstable.iter().collect();
+        let changes = changes.into_iter().map(|c| patch::Change {
+            sure: !unsure.contains(&c.path),
+            path: c.path,
+            old: c.old,
+            new: c.new,
+        });
+        report.done = patch(repo, &target, changes.collect(), &context.worktree, &mut journal, &how, observer)?;
+        placed.remember(&context.worktree)?;
+        if whole {
+            move_head(context, repo, options, &report)?;
+        }
+        journal.finish()?;
+    }
+    if !whole {
+        report.branch = None;
+    }
+    if options.verify {
+        let wanted =
+            |path: &[u8], _: &_| options.paths.is_empty() || options.paths.iter().any(|p| within_either(path, p));
+        report.wrong = verify(repo, &target, &context.worktree, &wanted, context.jobs, observer)?.wrong;
+    }
+    Ok(report)
+}
+
+fn within_either(a: &[u8], b: &[u8]) -> bool {
+    path::is_within(a, b) || path::is_within(b, a)
+}
+
+fn move_head(context: &Context, repo: &Repo, options: &CheckoutOptions, report: &CheckoutReport) -> Result<()> {
+    if let Some(name) = &options.new_branch {
+        let tip = repo.refs().tip(RefKind::Branch, name)?;
+        let how = Move { who: &context.author, why: "branch: made by checkout", time: context.now_secs() };
+        let raced = || -> Error { RefMoveError::Raced { kind: RefKind::Branch, name: name.clone() }.into() };
+        repo.refs().update(RefKind::Branch, name, tip.as_ref(), Some(report.version), &how)?.ok_or_else(raced)?;
+    }
+    repo.worktree(&context.worktree)?.save(report.branch.as_ref(), Some(&report.version))
+}
+
+/// Refuses if something that is to be changed is in no version: not as the worktree's own version says, not as the
+/// target says, and not what an interrupted checkout has left.
+fn refuse_dirty(
+    repo: &Repo,
+    options: &CheckoutOptions,
+    head: &Head,
+    target: &Id,
+    changes: &[Change],
+    interrupted: Option<&Interrupted>,
+    now: &Id,
+) -> Result<()> {
+    const SHOWN: usize = 5;
+    let base = match head.base {
+        Some(base) => Some(repo.commit_cached(&base)?.tree),
+        None => None,
+    };
+    let mut ours: BTreeSet<Vec<u8>> = BTreeSet::new();
+    if let Some(i) = interrupted {
+        let tree = |id: &Id| repo.commit_cached(id).map(|c| c.tree);
+        let from = i.base.as_ref().map(tree).transpose()?;
+        compare(repo, from.as_ref(), Some(&tree(&i.target)?), &[], &mut |change| {
+            ours.extend(change.from);
+            ours.insert(change.path);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        ours.extend(i.half_written.iter().cloned());
+    }
+    let mut dirty = Vec::new();
+    let mut note = |path: &[u8]| {
+        // What will not be touched is not in danger.
+        let touched = changes.iter().any(|c| within_either(path, &c.path));
+        if touched && !ours.contains(path) && !path.is_empty() {
+            dirty.push(path::display(path));
+        }
+    };
+    compare(repo, base.as_ref(), Some(now), &options.paths, &mut |change| {
+        let at = path::split(&change.path).unwrap_or_default();
+        // A directory is only a place; what is in it is told on its own.
+        let is_place =
+            change.new.as_ref().is_some_and(crate::model::entry::Entry::is_dir) && change.letter != Letter::Type;
+        let gone = change.new.is_none() && change.from.is_none();
+        let same = match &change.new {
+            Some(new) => repo.find(target, &at)?.as_ref() == Some(new),
+            None => false,
+        };
+        if !(is_place || same || gone) {
+            note(&change.path);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if dirty.is_empty() {
+        return Ok(());
+    }
+    let more = dirty.len().saturating_sub(SHOWN);
+    dirty.truncate(SHOWN);
+    Err(CheckoutError::Dirty { paths: dirty, more }.into())
+}

@@ -1,0 +1,95 @@
+//! Filling the stat cache from a checkout, so that the next `status` does not read what was just written.
+//!
+//! A file that was made is as its version says by our own doing; one that was left alone counts only if its stat is
+//! still what it was when it was compared.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::Stat;
+
+use crate::error::Result;
+use crate::model::entry::{Time, Totals};
+use crate::model::id::Id;
+use crate::model::path;
+use crate::read::placed::{PlacedName, Placements};
+use crate::repo::Repo;
+use crate::write::basis::{DirRecord, fingerprint};
+use crate::write::commit::{Snapshot, now};
+use crate::write::walk::{self, Stat as Seen};
+
+/// Gathers what a checkout has put in place.
+pub(super) struct Placed<'a> {
+    repo: &'a Repo,
+    worktree: Option<i64>,
+    before: &'a Snapshot,
+    dirs: Mutex<HashMap<Vec<u8>, (Id, Totals, Vec<PlacedName>)>>,
+}
+
+impl<'a> Placed<'a> {
+    pub(super) fn new(repo: &'a Repo, worktree: Option<i64>, before: &'a Snapshot) -> Self {
+        Self { repo, worktree, before, dirs: Mutex::default() }
+    }
+
+    /// Writes the records.
+    pub(super) fn remember(self, root: &Path) -> Result<()> {
+        let Some(worktree) = self.worktree else { return Ok(()) };
+        let dirs = self.dirs.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let catalogue = self.repo.catalogue()?;
+        let now = now();
+        let mut records: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::with_capacity(dirs.len());
+        for (dir, (tree, totals, names)) in &dirs {
+            let old = match self.before.record(dir) {
+                Some(record) => Some(record),
+                None => catalogue.stat_dirs(worktree, &[dir])?.into_iter().next().flatten(),
+            };
+            let old = old.and_then(|r| DirRecord::decode(&r)).map(|r| r.prints).unwrap_or_default();
+            let mut prints: Vec<u64> = names
+                .iter()
+                .map(|name| {
+                    let below = dirs.get(&path::join(dir, &name.name)).map(|d| &d.0);
+                    let print = name.stat.map_or(0, |s| fingerprint(&name.name, &seen(&s), below, now));
+                    if name.made || below.is_some() || old.contains(&print) { print } else { 0 }
+                })
+                .collect();
+            let own = if dir.is_empty() {
+                let stat = walk::open_root(root).and_then(|fd| walk::stat_at(std::os::fd::AsFd::as_fd(&fd), b""));
+                stat.map_or(0, |s| fingerprint(b"", &s, Some(&Id([0; 32])), now))
+            } else {
+                0
+            };
+            prints.push(own);
+            records.push((dir.clone(), Some(DirRecord { tree: *tree, totals: *totals, prints }.encode())));
+        }
+        records.sort();
+        catalogue.put_stat_dirs(worktree, &records)?;
+        Ok(())
+    }
+}
+
+impl Placements for Placed<'_> {
+    fn dir_placed(&self, path: &[u8], tree: &Id, totals: &Totals, names: Vec<PlacedName>) {
+        let mut dirs = self.dirs.lock().unwrap_or_else(PoisonError::into_inner);
+        dirs.insert(path.to_vec(), (*tree, *totals, names));
+    }
+}
+
+fn seen(s: &Stat) -> Seen {
+    let time = |secs, nanos| Time { secs, nanos: u32::try_from(nanos).unwrap_or(0) };
+    let size = |n| u64::try_from(n).unwrap_or(0);
+    Seen {
+        kind: rustix::fs::FileType::from_raw_mode(s.st_mode),
+        mode: s.st_mode & 0o7777,
+        uid: s.st_uid,
+        gid: s.st_gid,
+        size: size(s.st_size),
+        blocks: size(s.st_blocks),
+        mtime: time(s.st_mtime, s.st_mtime_nsec),
+        ctime: time(s.st_ctime, s.st_ctime_nsec),
+        ino: s.st_ino,
+        dev: s.st_dev,
+        nlink: u32::try_from(s.st_nlink).unwrap_or(u32::MAX),
+        rdev: (rustix::fs::major(s.st_rdev), rustix::fs::minor(s.st_rdev)),
+    }
+}
