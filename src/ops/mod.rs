@@ -5,10 +5,12 @@ pub mod checkout;
 pub mod commit;
 pub mod compare;
 pub mod describe;
+pub mod diff;
 pub mod du;
 pub mod head;
 pub mod history;
 pub mod init;
+pub mod lines;
 pub mod log;
 pub mod ls;
 #[cfg(test)]

@@ -15,9 +15,9 @@ use serde::Serialize;
 /// A path in JSON: readable, and in hex where it is not UTF-8.
 #[derive(Serialize)]
 pub(crate) struct JsonPath {
-    path: String,
+    pub(crate) path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    path_hex: Option<String>,
+    pub(crate) path_hex: Option<String>,
 }
 
 impl JsonPath {

@@ -10,6 +10,7 @@ use crate::settings::{BadConfiguration, Settings, SourceFile, Sources};
 use crate::signals::Signals;
 use dvc::error::Error;
 use dvc::model::when::{Edge, When};
+use dvc::ops::worktree::WalkOptions;
 use std::cell::OnceCell;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -158,6 +159,16 @@ impl Session {
         let place = self.place()?;
         let context = self.context(&place)?;
         Ok((place, context))
+    }
+
+    /// What a walk of the worktree leaves out, by the settings.
+    pub(crate) fn walk(&self) -> Result<WalkOptions, BadConfiguration> {
+        let settings = self.settings()?;
+        Ok(WalkOptions {
+            exclude: settings.list("commit.exclude").to_vec(),
+            skip_cache_dirs: settings.on("commit.exclude-caches"),
+            one_file_system: settings.on("commit.one-file-system"),
+        })
     }
 
     /// The observer of a verb that only looks.

@@ -111,7 +111,7 @@ pub(crate) fn run(session: &Session, args: &CommitArgs) -> Outcome {
 }
 
 fn options(session: &Session, args: &CommitArgs, context: &Context, place: &Place) -> Result<CommitOptions, Failed> {
-    let settings = session.settings()?;
+    let walk = session.walk()?;
     let name = |name: &str| RefName::new(name).map_err(Error::from);
     let branch = args.branch.as_deref().map(name).transpose()?;
     let mut tags = Vec::new();
@@ -154,9 +154,9 @@ fn options(session: &Session, args: &CommitArgs, context: &Context, place: &Plac
         trailers,
         time,
         walk: WalkOptions {
-            exclude: [settings.list("commit.exclude"), args.exclude.as_slice()].concat(),
-            skip_cache_dirs: args.exclude_caches || settings.on("commit.exclude-caches"),
-            one_file_system: args.one_file_system || settings.on("commit.one-file-system"),
+            exclude: [walk.exclude.as_slice(), args.exclude.as_slice()].concat(),
+            skip_cache_dirs: args.exclude_caches || walk.skip_cache_dirs,
+            one_file_system: args.one_file_system || walk.one_file_system,
         },
         allow_empty: args.allow_empty,
         paths,

@@ -1,9 +1,22 @@
 //! `dvc diff`: what differs between two versions, or between a version and the worktree.
 
-use crate::failure::Outcome;
+use crate::failure::{CliError, Exit, Failed, Outcome};
+use crate::print::{Out, Paint, size};
+use crate::render::change::{JsonChange, chunks, name_status, stat};
+use crate::render::shown;
 use crate::session::Session;
 use clap::Args;
+use dvc::error::Error;
+use dvc::model::revision::{Query, Spec};
+use dvc::ops::compare::Letter;
+use dvc::ops::describe::Detail;
+use dvc::ops::diff::{DiffOptions, Difference, Patch, Sides, diff};
+use dvc::ops::lines::{Hunk, Mark};
+use dvc::ops::ranges::total;
 use std::ffi::OsString;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
 
 /// Options of `diff`.
 #[derive(Args, Debug)]
@@ -38,6 +51,134 @@ pub(crate) struct DiffArgs {
 }
 
 /// Runs `diff`.
-pub(crate) fn run(session: &Session, _args: &DiffArgs) -> Outcome {
-    session.not_built("diff")
+pub(crate) fn run(session: &Session, args: &DiffArgs) -> Outcome {
+    let (place, context) = session.here()?;
+    let ranges = args.stat || args.chunks || args.patch;
+    let options = DiffOptions {
+        sides: sides(&args.revs)?,
+        paths: place.paths(&args.paths)?,
+        detail: if ranges { Detail::Ranges } else { Detail::Names },
+        patch: args.patch && !session.globals.json,
+        walk: session.walk()?,
+    };
+    let mut out = session.paged_out();
+    let mut written = Ok(());
+    let mut all = Vec::new();
+    let report = diff(&context, &options, &session.watch(), &mut |difference| {
+        if args.stat && !session.globals.json {
+            all.push(difference.changed);
+            return ControlFlow::Continue(());
+        }
+        written = match session.globals.json {
+            true => out.json(&JsonChange::new(&difference.changed, ranges)),
+            false => print(&mut out, args, &difference),
+        };
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    written?;
+    if args.stat && !session.globals.json && !all.is_empty() {
+        stat(&mut out, &all, "")?;
+    }
+    out.finish()?;
+    let exit = if args.exit_code && report.changes > 0 { Exit::NO } else { Exit::DONE };
+    Ok(exit.unless_cancelled(&session.signals))
+}
+
+fn sides(revs: &[OsString]) -> Result<Sides, Failed> {
+    let query = |rev: &OsString| Query::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
+    let spec = |rev: &OsString| Spec::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
+    match revs {
+        [] => Ok(Sides::Worktree),
+        [one] => Ok(match query(one)? {
+            Query::One(spec) => Sides::Since(spec),
+            Query::Range(range) => Sides::Range(range),
+        }),
+        [old, new] => Ok(Sides::Between(spec(old)?, spec(new)?)),
+        _ => Err(CliError::option("REV", "there are more than two").into()),
+    }
+}
+
+fn print(out: &mut Out, args: &DiffArgs, difference: &Difference) -> io::Result<()> {
+    let change = &difference.changed.change;
+    if args.chunks {
+        return chunks(out, &difference.changed, args.null);
+    }
+    if args.patch {
+        return patch(out, difference);
+    }
+    if !args.name_only {
+        return name_status(out, change, args.null);
+    }
+    if args.null {
+        out.write_all(&change.path)?;
+        return out.write_all(b"\0");
+    }
+    writeln!(out, "{}", shown(&change.path))
+}
+
+/// The change as other programs read it: `--- a/x`, `+++ b/x`, hunks.
+fn patch(out: &mut Out, difference: &Difference) -> io::Result<()> {
+    let change = &difference.changed.change;
+    let (old, new) = (shown(change.from.as_ref().unwrap_or(&change.path)), shown(&change.path));
+    let mode = |e: &Option<dvc::model::entry::Entry>| e.as_ref().map(|e| e.meta.mode);
+    let modes = match (mode(&change.old), mode(&change.new)) {
+        (Some(before), Some(after)) if before != after => format!("old mode {before:04o}\nnew mode {after:04o}\n"),
+        (None, Some(after)) => format!("new file mode {after:04o}\n"),
+        (Some(before), None) => format!("deleted file mode {before:04o}\n"),
+        _ => String::new(),
+    };
+    if modes.is_empty() && difference.patch.is_none() && change.letter == Letter::Metadata {
+        return Ok(());
+    }
+    let head = out.paint(Paint::Strong, format!("diff --git a/{old} b/{new}"));
+    write!(out, "{head}\n{modes}")?;
+    let (from, to) = match change.letter {
+        Letter::Added => ("/dev/null".to_owned(), format!("b/{new}")),
+        Letter::Deleted => (format!("a/{old}"), "/dev/null".to_owned()),
+        Letter::Renamed => return writeln!(out, "rename from {old}\nrename to {new}"),
+        _ => (format!("a/{old}"), format!("b/{new}")),
+    };
+    match &difference.patch {
+        None => Ok(()),
+        Some(Patch::Binary) => {
+            let ranges = &difference.changed.ranges;
+            let bytes = size(total(ranges));
+            let plural = if ranges.len() == 1 { "" } else { "s" };
+            writeln!(out, "Binary files {from} and {to} differ: {bytes} in {} range{plural}", ranges.len())
+        }
+        Some(Patch::Lines(hunks)) if hunks.is_empty() => Ok(()),
+        Some(Patch::Lines(hunks)) => {
+            let (from, to) =
+                (out.paint(Paint::Strong, format!("--- {from}")), out.paint(Paint::Strong, format!("+++ {to}")));
+            writeln!(out, "{from}\n{to}")?;
+            hunks.iter().try_for_each(|h| hunk(out, h))
+        }
+    }
+}
+
+fn hunk(out: &mut Out, hunk: &Hunk) -> io::Result<()> {
+    // An empty side is named by the line before it, all others count from 1.
+    let span = |r: &std::ops::Range<usize>| format!("{},{}", if r.is_empty() { r.start } else { r.start + 1 }, r.len());
+    let head = out.paint(Paint::Changed, format!("@@ -{} +{} @@", span(&hunk.old), span(&hunk.new)));
+    writeln!(out, "{head}")?;
+    for (mark, line) in &hunk.lines {
+        let (sign, paint) = match mark {
+            Mark::Same => (" ", None),
+            Mark::Removed => ("-", Some(Paint::Removed)),
+            Mark::Added => ("+", Some(Paint::Added)),
+        };
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        match paint.filter(|_| out.colour()) {
+            Some(paint) => {
+                let text = out.paint(paint, format!("{sign}{}", String::from_utf8_lossy(text)));
+                out.write_all(text.as_bytes())?;
+            }
+            None => {
+                out.write_all(sign.as_bytes())?;
+                out.write_all(text)?;
+            }
+        }
+        out.write_all(if line.ends_with(b"\n") { b"\n" } else { b"\n\\ No newline at end of file\n" })?;
+    }
+    Ok(())
 }

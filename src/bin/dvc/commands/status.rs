@@ -1,9 +1,18 @@
 //! `dvc status`: what differs between the worktree and the version that it came from.
 
-use crate::failure::Outcome;
+use crate::failure::{Exit, Outcome};
+use crate::print::{Out, Paint};
+use crate::render::change::{JsonChange, paint};
+use crate::render::{JsonPath, shown};
 use crate::session::Session;
 use clap::Args;
+use dvc::error::Kind;
+use dvc::model::refname::RefName;
+use dvc::ops::compare::{Change, Letter};
+use dvc::ops::describe::Changed;
+use dvc::ops::status::{StatusOptions, StatusReport, status};
 use std::ffi::OsString;
+use std::io::{self, Write};
 
 /// Options of `status`.
 #[derive(Args, Debug)]
@@ -23,6 +32,117 @@ pub(crate) struct StatusArgs {
 }
 
 /// Runs `status`.
-pub(crate) fn run(session: &Session, _args: &StatusArgs) -> Outcome {
-    session.not_built("status")
+pub(crate) fn run(session: &Session, args: &StatusArgs) -> Outcome {
+    let (place, context) = session.here()?;
+    let options = StatusOptions { walk: session.walk()?, paths: place.paths(&args.paths)? };
+    let progress = session.progress()?;
+    let report = status(&context, &options, &progress)?;
+    drop(progress);
+    let mut out = session.plain_out();
+    if session.globals.json {
+        out.json(&json(&report))?;
+    } else if args.porcelain || args.null {
+        porcelain(&mut out, &report, args.null)?;
+    } else {
+        text(&mut out, &report)?;
+    }
+    out.finish()?;
+    let unstable = report.changes.iter().any(|c| c.letter == Letter::Unstable);
+    let differs = !report.changes.is_empty() || report.interrupted.is_some();
+    Ok(match (unstable, args.exit_code && differs) {
+        (true, _) => Exit::with(Kind::Incomplete),
+        (false, true) => Exit::NO,
+        (false, false) => Exit::DONE,
+    })
+}
+
+fn json(report: &StatusReport) -> serde_json::Value {
+    let version = |v: &Option<(dvc::model::id::Id, dvc::model::commit::Commit)>| {
+        v.as_ref().map(|(id, c)| serde_json::json!({ "id": id.to_string(), "ordinal": c.ordinal }))
+    };
+    let change = |c: &Change| JsonChange::new(&Changed { change: c.clone(), ranges: Vec::new() }, false);
+    let interrupted = report.interrupted.as_ref().map(|i| {
+        serde_json::json!({
+            "from": i.base.map(|id| id.to_string()),
+            "to": i.target.to_string(),
+            "half_written": i.half_written.iter().map(|p| JsonPath::new(p)).collect::<Vec<_>>(),
+        })
+    });
+    serde_json::json!({
+        "branch": report.head.branch.as_ref().map(RefName::as_str),
+        "detached": report.head.branch.is_none(),
+        "base": version(&report.base),
+        "moved_tip": version(&report.moved_tip),
+        "clean": report.changes.is_empty() && report.interrupted.is_none(),
+        "changes": report.changes.iter().map(change).collect::<Vec<_>>(),
+        "interrupted": interrupted,
+    })
+}
+
+/// Lines that never change their form: `# branch.head`, `# branch.ordinal`, then `M path`.
+fn porcelain(out: &mut Out, report: &StatusReport, null: bool) -> io::Result<()> {
+    let end: &[u8] = if null { b"\0" } else { b"\n" };
+    let mut lines = vec![
+        format!("# branch.head {}", report.head.branch.as_ref().map_or("(detached)", RefName::as_str)),
+        format!("# branch.ordinal {}", report.base.as_ref().map_or(0, |(_, c)| c.ordinal)),
+    ];
+    if let Some(interrupted) = &report.interrupted {
+        lines.push(format!("# checkout.interrupted {}", interrupted.target));
+    }
+    for line in lines {
+        out.write_all(line.as_bytes())?;
+        out.write_all(end)?;
+    }
+    for change in &report.changes {
+        out.write_all(change.letter.as_str().as_bytes())?;
+        out.write_all(b" ")?;
+        let mut pieces = change.from.iter().chain([&change.path]).peekable();
+        while let Some(piece) = pieces.next() {
+            match null {
+                true => out.write_all(piece)?,
+                false => out.write_all(shown(piece).as_bytes())?,
+            }
+            match (pieces.peek(), null) {
+                (Some(_), false) => out.write_all(b"\t")?,
+                _ => out.write_all(end)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn text(out: &mut Out, report: &StatusReport) -> io::Result<()> {
+    let at = match &report.base {
+        Some((id, commit)) => format!("v{} {}", commit.ordinal, out.paint(Paint::Id, id.short())),
+        None => "no version yet".to_owned(),
+    };
+    match &report.head.branch {
+        Some(branch) => writeln!(out, "on branch {}, {at}", out.paint(Paint::Branch, branch))?,
+        None => writeln!(out, "on no branch, {at}")?,
+    }
+    if let Some((id, commit)) = &report.moved_tip {
+        let id = out.paint(Paint::Id, id.short());
+        writeln!(out, "the branch itself is at v{} {id}", commit.ordinal)?;
+    }
+    if let Some(interrupted) = &report.interrupted {
+        let target = interrupted.target.short();
+        writeln!(out, "a checkout of {target} did not end; `dvc checkout {target}` finishes it")?;
+        for path in &interrupted.half_written {
+            let line = out.paint(Paint::Removed, format!("half-written: {}", shown(path)));
+            writeln!(out, "  {line}")?;
+        }
+    }
+    for change in &report.changes {
+        let letter = out.paint(paint(change.letter), change.letter.as_str());
+        match &change.from {
+            Some(from) => writeln!(out, "  {letter} {} -> {}", shown(from), shown(&change.path))?,
+            None => writeln!(out, "  {letter} {}", shown(&change.path))?,
+        }
+    }
+    match report.changes.len() {
+        0 if report.interrupted.is_none() => writeln!(out, "nothing to commit"),
+        0 => Ok(()),
+        1 => writeln!(out, "1 path differs"),
+        n => writeln!(out, "{n} paths differ"),
+    }
 }

@@ -109,7 +109,9 @@ pub(crate) struct JsonChange {
     #[serde(flatten)]
     path: JsonPath,
     #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<JsonPath>,
+    from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from_hex: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     old_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,10 +132,12 @@ impl JsonChange {
     pub(crate) fn new(changed: &Changed, with_ranges: bool) -> Self {
         let Changed { change, ranges } = changed;
         let kind = |e: &Option<Entry>| e.as_ref().map(super::entry::kind);
+        let from = change.from.as_deref().map(JsonPath::new);
         Self {
             letter: change.letter.as_str(),
             path: JsonPath::new(&change.path),
-            from: change.from.as_deref().map(JsonPath::new),
+            from: from.as_ref().map(|f| f.path.clone()),
+            from_hex: from.and_then(|f| f.path_hex),
             old_type: kind(&change.old),
             r#type: kind(&change.new),
             old_size: change.old.as_ref().map(Entry::size),

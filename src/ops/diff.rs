@@ -1,0 +1,284 @@
+//! `diff`: what differs between two versions, or between a version and the worktree.
+//!
+//! Changes are handed over one by one, with byte ranges and text patches where they are wanted.
+
+use super::Context;
+use super::compare::{Change, Letter, compare, entries};
+use super::describe::{Changed, Detail, measured};
+use super::head::Head;
+use super::history::{Walk, ancestors};
+use super::lines::{Hunk, TEXT_MAX, hunks, is_text};
+use super::resolve::{ResolveError, Resolver, Target};
+use super::worktree::{WalkOptions, look};
+use crate::error::Result;
+use crate::model::entry::{Entry, Meta, Node, Totals};
+use crate::model::id::Id;
+use crate::model::path::{display, join};
+use crate::model::revision::{Range, Spec};
+use crate::observe::Observer;
+use crate::repo::Repo;
+use std::ffi::OsStr;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
+
+/// What to compare.
+#[derive(Clone, Debug)]
+pub enum Sides {
+    /// The version that the worktree came from, and the worktree.
+    Worktree,
+    /// A version, or a path in it, and the same of the worktree.
+    Since(Spec),
+    /// Two versions, or paths in them.
+    Between(Spec, Spec),
+    /// A range; with three dots, from the common ancestor on.
+    Range(Range),
+}
+
+/// Options of `diff`.
+#[derive(Clone, Debug)]
+pub struct DiffOptions {
+    /// What to compare.
+    pub sides: Sides,
+    /// Only these paths; all if empty.
+    pub paths: Vec<Vec<u8>>,
+    /// Letters only, or the ranges as well.
+    pub detail: Detail,
+    /// Compare the lines of text files.
+    pub patch: bool,
+    /// What the walk of the worktree leaves out.
+    pub walk: WalkOptions,
+}
+
+/// What is known of a changed file's lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Patch {
+    /// Text.
+    Lines(Vec<Hunk>),
+    /// No text, or too long.
+    Binary,
+}
+
+/// One path that differs.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// What happened.
+    pub changed: Changed,
+    /// Its lines, if they were wanted and the content changed.
+    pub patch: Option<Patch>,
+}
+
+/// Sums over what was handed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiffReport {
+    /// Paths that differ.
+    pub changes: u64,
+}
+
+/// One side of a comparison.
+struct Side {
+    tree: Option<Id>,
+    path: Vec<Vec<u8>>,
+    /// Whether file contents lie in the worktree, not in the repository.
+    in_worktree: bool,
+}
+
+/// Compares. `each` ends it by breaking.
+pub fn diff(
+    context: &Context,
+    options: &DiffOptions,
+    observer: &dyn Observer,
+    each: &mut dyn FnMut(Difference) -> ControlFlow<()>,
+) -> Result<DiffReport> {
+    let repo = context.repo()?;
+    let (old, new) = sides(context, &repo, options, observer)?;
+    let mut report = DiffReport::default();
+    let mut visit = |change: Change| -> Result<ControlFlow<()>> {
+        report.changes += 1;
+        if observer.cancelled() {
+            return Ok(ControlFlow::Break(()));
+        }
+        let patch = if options.patch { patch(context, &repo, &change, new.in_worktree)? } else { None };
+        Ok(each(Difference { changed: measured(&repo, change, options.detail)?, patch }))
+    };
+    if old.path.is_empty() && new.path.is_empty() {
+        compare(&repo, old.tree.as_ref(), new.tree.as_ref(), &options.paths, &mut visit)?;
+        return Ok(report);
+    }
+    let (before, after) = (found(&repo, &old)?, found(&repo, &new)?);
+    if before.is_none() && after.is_none() {
+        let path = display(&new.path.join(&b'/'));
+        return Err(ResolveError::NoPath { revision: "both sides".to_owned(), path }.into());
+    }
+    // Both sides are shown by the name of the new one.
+    let (name, dir) = new.path.split_last().map_or((Vec::new(), Vec::new()), |(n, d)| (n.clone(), d.join(&b'/')));
+    let renamed = |entry: Option<Entry>| entry.map(|e| Entry { name: name.clone(), ..e }).into_iter().collect();
+    if let (Some(Node::Dir { tree: a, .. }), Some(Node::Dir { tree: b, .. })) =
+        (before.as_ref().map(|e| &e.node), after.as_ref().map(|e| &e.node))
+    {
+        let list = |tree: &Id, side: &Side| match (side.path.is_empty(), &side.tree) {
+            (true, Some(root)) => repo.root(root).map(|r| r.1),
+            _ => repo.entries(tree),
+        };
+        let (a, b) = (list(a, &old)?, list(b, &new)?);
+        entries(&repo, a, b, &join(&dir, &name), &options.paths, &mut visit)?;
+    } else {
+        entries(&repo, renamed(before), renamed(after), &dir, &options.paths, &mut visit)?;
+    }
+    Ok(report)
+}
+
+fn sides(context: &Context, repo: &Repo, options: &DiffOptions, observer: &dyn Observer) -> Result<(Side, Side)> {
+    let resolver = Resolver::new(repo, context)?;
+    let version = |target: Target| -> Result<Side> {
+        let tree = Some(repo.commit_cached(&target.version)?.tree);
+        Ok(Side { tree, path: target.path, in_worktree: false })
+    };
+    let worktree = |path: Vec<Vec<u8>>| -> Result<Side> {
+        let tree = Some(look(context, repo, &options.walk, observer)?.tree);
+        Ok(Side { tree, path, in_worktree: true })
+    };
+    match &options.sides {
+        Sides::Worktree => {
+            let base = base(repo, resolver.head())?;
+            let tree = base.map(|id| repo.commit_cached(&id)).transpose()?.map(|c| c.tree);
+            Ok((Side { tree, path: Vec::new(), in_worktree: false }, worktree(Vec::new())?))
+        }
+        Sides::Since(spec) => {
+            let target = resolver.spec(spec)?;
+            let path = target.path.clone();
+            Ok((version(target)?, worktree(path)?))
+        }
+        Sides::Between(old, new) => Ok((version(resolver.spec(old)?)?, version(resolver.spec(new)?)?)),
+        Sides::Range(range) => {
+            let (from, to) = (resolver.revision(&range.from)?, resolver.revision(&range.to)?);
+            let from = if range.symmetric { common(repo, from, to)? } else { Some(from) };
+            let whole = |id| Target { version: id, path: Vec::new() };
+            let none = Side { tree: None, path: Vec::new(), in_worktree: false };
+            Ok((from.map_or(Ok(none), |id| version(whole(id)))?, version(whole(to))?))
+        }
+    }
+}
+
+/// The version that the files of the worktree came from; `None` on an unborn branch.
+fn base(repo: &Repo, head: &Head) -> Result<Option<Id>> {
+    match head.base {
+        Some(base) => Ok(Some(base)),
+        None => head.version(repo),
+    }
+}
+
+/// The newest common ancestor of two versions.
+fn common(repo: &Repo, a: Id, b: Id) -> Result<Option<Id>> {
+    let of_a = ancestors(repo, &a)?;
+    for version in Walk::new(repo, &[b], &[])? {
+        let (id, _) = version?;
+        if of_a.contains(&id) {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
+}
+
+/// The entry at the path of a side; the root is a directory without a name.
+fn found(repo: &Repo, side: &Side) -> Result<Option<Entry>> {
+    match (&side.tree, side.path.is_empty()) {
+        (None, _) => Ok(None),
+        (Some(tree), false) => repo.find(tree, &side.path),
+        (Some(tree), true) => {
+            let node = Node::Dir { tree: *tree, totals: Totals::default() };
+            Ok(Some(Entry { name: Vec::new(), meta: Meta::default(), link: None, node }))
+        }
+    }
+}
+
+fn patch(context: &Context, repo: &Repo, change: &Change, in_worktree: bool) -> Result<Option<Patch>> {
+    let file = |entry: &Option<Entry>| entry.as_ref().is_none_or(|e| matches!(e.node, Node::File { .. }));
+    let content = matches!(change.letter, Letter::Added | Letter::Deleted | Letter::Content);
+    if !content || !file(&change.old) || !file(&change.new) {
+        return Ok(None);
+    }
+    if [&change.old, &change.new].into_iter().flatten().any(|e| e.size() > TEXT_MAX) {
+        return Ok(Some(Patch::Binary));
+    }
+    let stored = |entry: &Option<Entry>| match entry.as_ref().map(|e| &e.node) {
+        Some(Node::File { content, .. }) => repo.read_content(content, TEXT_MAX),
+        _ => Ok(Vec::new()),
+    };
+    let new = match &change.new {
+        // What vanished or grew since it was looked at is told without its lines.
+        Some(_) if in_worktree => match std::fs::read(context.worktree.join(OsStr::from_bytes(&change.path))) {
+            Ok(bytes) if bytes.len() as u64 <= TEXT_MAX => bytes,
+            _ => return Ok(Some(Patch::Binary)),
+        },
+        new => stored(new)?,
+    };
+    let old = stored(&change.old)?;
+    if !is_text(&old) || !is_text(&new) {
+        return Ok(Some(Patch::Binary));
+    }
+    Ok(Some(Patch::Lines(hunks(&old, &new))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::revision::{Query, Revision};
+    use crate::observe::Silent;
+    use crate::ops::made::{Made, file};
+
+    fn shown(made: &Made, sides: Sides, paths: &[&str]) -> String {
+        let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();
+        let options = DiffOptions { sides, paths, detail: Detail::Ranges, patch: true, walk: WalkOptions::default() };
+        let mut lines = Vec::new();
+        diff(&made.context, &options, &Silent, &mut |d| {
+            let patch = match d.patch {
+                None => "",
+                Some(Patch::Binary) => " binary",
+                Some(Patch::Lines(_)) => " text",
+            };
+            let change = &d.changed.change;
+            lines.push(format!("{} {}{patch}", change.letter.as_str(), display(&change.path)));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        lines.join(", ")
+    }
+
+    fn between(old: &str, new: &str) -> Sides {
+        Sides::Between(Spec::parse(old.as_bytes()).unwrap(), Spec::parse(new.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn versions_paths_and_ranges() {
+        let made = Made::new();
+        made.commit("main", "one", vec![made.dir("d", vec![file("x", "1\n")]), file("f", "a\0b")]);
+        made.commit("main", "two", vec![made.dir("d", vec![file("x", "2\n"), file("y", "")]), file("f", "a\0c")]);
+        assert_eq!(shown(&made, between("main~", "main"), &[]), "M d/x text, A d/y text, M f binary");
+        assert_eq!(shown(&made, between("main~", "main"), &["f"]), "M f binary");
+        assert_eq!(shown(&made, between("main~:d", "main:d"), &[]), "M d/x text, A d/y text");
+        assert_eq!(shown(&made, between("main~:d/x", "main:d/x"), &[]), "M d/x text");
+        assert_eq!(shown(&made, between("main:d/x", "main:d/x"), &[]), "");
+        let Ok(Query::Range(range)) = Query::parse(b"main~...main") else { unreachable!("it is a range") };
+        assert_eq!(shown(&made, Sides::Range(range), &[]), "M d/x text, A d/y text, M f binary");
+        let none = Spec { url: None, revision: Revision::HEAD, path: Some(b"none".to_vec()) };
+        let options = DiffOptions {
+            sides: Sides::Between(none.clone(), none),
+            paths: vec![],
+            detail: Detail::None,
+            patch: false,
+            walk: WalkOptions::default(),
+        };
+        assert!(diff(&made.context, &options, &Silent, &mut |_| ControlFlow::Continue(())).is_err());
+    }
+
+    #[test]
+    fn the_worktree() {
+        let made = Made::new();
+        std::fs::create_dir(&made.context.worktree).unwrap();
+        made.commit("main", "one", vec![file("f", "old\n")]);
+        std::fs::write(made.context.worktree.join("f"), "new\n").unwrap();
+        assert_eq!(shown(&made, Sides::Worktree, &["f"]), "M f text");
+        let since = |text: &str| Sides::Since(Spec::parse(text.as_bytes()).unwrap());
+        assert_eq!(shown(&made, since("main:f"), &[]), "M f text");
+    }
+}
