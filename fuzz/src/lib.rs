@@ -192,7 +192,7 @@ fn text(len: usize) -> Vec<u8> {
 fn frame_samples() -> Vec<Vec<u8>> {
     let plain = text(3000);
     let mut packed = Vec::new();
-    Compressor::default().compress(Profile::Fast, &plain, &mut packed);
+    Compressor::default().compress(Profile::Normal, &plain, &mut packed);
     let mut delta = Vec::new();
     Compressor::default().delta(&[7; 65_536], &text(65_536), &mut delta);
     [

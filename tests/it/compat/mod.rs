@@ -1,1 +1,3 @@
 //! Every kind of content there and back, and programs that must find their data again.
+
+mod everything;
