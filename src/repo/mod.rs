@@ -8,6 +8,7 @@ pub mod refs;
 pub mod sink;
 pub mod worktree;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -15,9 +16,9 @@ use crate::codec::hash::IdHasher;
 use crate::codec::{cut, sniff};
 use crate::error::{Failure, Kind, Result};
 use crate::format::marker::{Marker, VERSION};
-use crate::format::segment::{HEAD_BYTES, decode_head};
+use crate::format::segment::{HEAD_BYTES, SegmentName, decode_head};
 use crate::index::Index;
-use crate::index::catalogue::{Catalogue, commits::CommitRow};
+use crate::index::catalogue::{Catalogue, commits::CommitRow, segments::SegmentRow};
 use crate::model::commit::Commit;
 use crate::model::id::{Id, ObjectKind, parse_hex, to_hex};
 use crate::model::refname::RefName;
@@ -195,21 +196,51 @@ impl Repo {
         self.index.get().ok_or_else(|| RepoError::None { path: self.path().to_path_buf() }.into())
     }
 
+    /// Opens the segments that count. The catalogue tells which are replaced by others, so that those are not opened.
     fn open_index(&self) -> Result<Index> {
-        let mut segments = Vec::new();
+        let mut names = Vec::new();
         for listed in self.store.list(layout::INDEX)? {
             let mut name = [0u8; 32];
             if parse_hex(&listed.name, &mut name).is_some() {
-                let key = layout::segment(&name);
-                let mut head = [0u8; HEAD_BYTES as usize];
-                head.copy_from_slice(&self.store.read_at(&key, 0, HEAD_BYTES as usize)?);
-                let path = self.store.path(&key);
-                let kind =
-                    decode_head(&head).map_err(|source| crate::index::Error::Segment { path: path.clone(), source })?;
-                segments.push((name, kind, path));
+                names.push(name);
             }
         }
-        Ok(Index::open(&segments)?)
+        let catalogue = self.open_catalogue().ok();
+        let known: HashMap<SegmentName, SegmentRow> = match catalogue {
+            Some(catalogue) => catalogue.segments()?.into_iter().map(|s| (s.name, s)).collect(),
+            None => HashMap::new(),
+        };
+        let replaced = |name: &SegmentName| {
+            let by = known.get(name).and_then(|s| s.replaced_by);
+            by.is_some_and(|by| names.binary_search(&by).is_ok())
+        };
+        let mut segments = Vec::new();
+        for name in names.iter().filter(|n| !replaced(n)) {
+            let key = layout::segment(name);
+            let mut head = [0u8; HEAD_BYTES as usize];
+            head.copy_from_slice(&self.store.read_at(&key, 0, HEAD_BYTES as usize)?);
+            let path = self.store.path(&key);
+            let kind = decode_head(&head);
+            let kind = kind.map_err(|source| crate::index::Error::Segment { path: path.clone(), source })?;
+            segments.push((*name, kind, path));
+        }
+        let index = Index::open(&segments)?;
+        if let Some(catalogue) = catalogue {
+            for segment in layout::SEGMENT_KINDS.iter().flat_map(|k| index.segments(*k)) {
+                if !known.contains_key(segment.name()) {
+                    let row = SegmentRow {
+                        name: *segment.name(),
+                        kind: segment.kind(),
+                        file_bytes: segment.file_bytes(),
+                        rows: segment.rows(),
+                        replaced_by: None,
+                    };
+                    // A catalogue that cannot be written is only slower the next time.
+                    let _ = catalogue.add_segment(&row, segment.replaces(), &[]);
+                }
+            }
+        }
+        Ok(index)
     }
 
     /// The derived catalogue; opened on first use.
@@ -218,6 +249,11 @@ impl Repo {
             return Ok(catalogue);
         }
         let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        self.open_catalogue()
+    }
+
+    /// Opens the catalogue; the caller holds the lock of opening.
+    fn open_catalogue(&self) -> Result<&Catalogue> {
         if self.catalogue.get().is_none() {
             let opened = Catalogue::open(&self.state_dir()?.join(layout::CATALOGUE))?;
             let _ = self.catalogue.set(opened);
