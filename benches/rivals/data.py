@@ -135,7 +135,9 @@ class Data:
         return ["0", *sources]
 
     def _script(self, name, *args):
-        subprocess.run([f"{self.scripts}/gen-{name}.sh", *args], check=True, stdout=subprocess.DEVNULL)
+        done = subprocess.run([f"{self.scripts}/gen-{name}.sh", *args], capture_output=True, text=True, errors="replace")
+        if done.returncode:
+            raise RuntimeError(f"gen-{name}.sh {args[0]}: exit {done.returncode}: {done.stderr[-2000:]}")
 
     @staticmethod
     def _copy(source, target):

@@ -131,7 +131,8 @@ class Rustic(Tool):
         return [Command([self.exe, "init", "--set-compression", "3"])]
 
     def commit(self, source, label):
-        return Command([self.exe, "backup", "--label", f"v{label}", source])
+        # a tag, not a label: the parent is looked for among snapshots of the same label
+        return Command([self.exe, "backup", "--tag", f"v{label}", source])
 
     def restore(self, label, into, source):
         return Command([self.exe, "restore", "--delete", f"{self._snapshot(label)}:{source}", into])
@@ -139,7 +140,7 @@ class Rustic(Tool):
     inplace = restore
 
     def _snapshot(self, label):
-        done = subprocess.run([self.exe, "snapshots", "--json", "--filter-label", f"v{label}"], capture_output=True,
+        done = subprocess.run([self.exe, "snapshots", "--json", "--filter-tags", f"v{label}"], capture_output=True,
                               text=True, env=self.environment())
         groups = json.loads(done.stdout)
         found = [s["id"] for g in groups for s in (g["snapshots"] if isinstance(g, dict) else g[1])]
