@@ -12,7 +12,8 @@ pub const HEAD: usize = 64 * 1024;
 
 /// Chooses the chunker of a file of `size` bytes that begins with `head` (its first [`HEAD`] bytes, or all).
 pub fn choose(head: &[u8], size: u64) -> Chunker {
-    if size >= u64::from(PAGE_CHUNK) && (is_sqlite(head) || is_innodb(head) || is_postgres(head) || is_log(head)) {
+    if size >= u64::from(PAGE_CHUNK) && (is_sqlite(head) || is_innodb(head) || is_postgres(head) || is_innodb_log(head))
+    {
         Chunker::Fixed(PAGE_CHUNK)
     } else {
         Chunker::Cdc
@@ -23,11 +24,11 @@ fn is_sqlite(head: &[u8]) -> bool {
     head.starts_with(b"SQLite format 3\0")
 }
 
-/// InnoDB redo logs are rings, written over in place.
-fn is_log(head: &[u8]) -> bool {
-    head.len() > 512
-        && head[16..512].windows(8).take(32).any(|w| w.starts_with(b"MariaDB ") || w.starts_with(b"MySQL "))
-        && head[..4].iter().take(1).all(|b| matches!(b, 0x00 | b'P'))
+/// InnoDB redo logs are rings, written over in place: a format number, and at byte 16 who made it.
+fn is_innodb_log(head: &[u8]) -> bool {
+    let creator = head.get(16..48).unwrap_or_default();
+    (head.starts_with(b"Phys") || head.starts_with(&[0, 0, 0]))
+        && (creator.starts_with(b"MariaDB ") || creator.starts_with(b"MySQL "))
 }
 
 fn be32(bytes: &[u8], at: usize) -> Option<u32> {
@@ -92,6 +93,10 @@ mod tests {
         assert_eq!(choose(&innodb, 1 << 20), Chunker::Fixed(PAGE_CHUNK));
         innodb[16384 + 7] = 5;
         assert_eq!(choose(&innodb, 1 << 20), Chunker::Cdc);
+
+        let mut log = b"Phys\0\0\0\0\0\0\0\0\0\x000\0MariaDB 10.11.19".to_vec();
+        log.resize(HEAD, 0);
+        assert_eq!(choose(&log, 96 << 20), Chunker::Fixed(PAGE_CHUNK));
 
         let mut postgres = vec![1u8; HEAD];
         for p in postgres.chunks_exact_mut(8192) {
