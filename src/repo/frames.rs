@@ -134,21 +134,19 @@ impl Frames {
         Self { store, ids, cache: Mutex::new(cache) }
     }
 
-    /// The plain bytes of an object, verified.
-    pub fn object(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Plain> {
+    /// The plain bytes of an object, verified; `None` if the index does not know it.
+    pub fn object(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
         let table = PackKind::of(kind);
-        let Some(row) = index.lookup(table, id)? else {
-            return Err(ObjectError::Missing { kind, id: *id }.into());
-        };
+        let Some(row) = index.lookup(table, id)? else { return Ok(None) };
         let first = match self.at(index, kind, &row) {
-            Ok(plain) => return Ok(plain),
+            Ok(plain) => return Ok(Some(plain)),
             Err(e) => e,
         };
         for other in index.lookup_all(table, id)? {
             if other.place != row.place
                 && let Ok(plain) = self.at(index, kind, &other)
             {
-                return Ok(plain);
+                return Ok(Some(plain));
             }
         }
         Err(first)

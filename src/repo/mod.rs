@@ -8,7 +8,7 @@ pub mod refs;
 pub mod sink;
 pub mod worktree;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -16,6 +16,7 @@ use crate::codec::hash::IdHasher;
 use crate::codec::{cut, sniff};
 use crate::error::{Failure, Kind, Result};
 use crate::format::marker::{Marker, VERSION};
+use crate::format::pack::PackKind;
 use crate::format::segment::{HEAD_BYTES, SegmentName, decode_head};
 use crate::index::Index;
 use crate::index::catalogue::{Catalogue, commits::CommitRow, segments::SegmentRow};
@@ -26,6 +27,9 @@ use crate::store::{Store, StoreError, local::LocalStore, trace::Tracer};
 use frames::Frames;
 use objects::Volatile;
 use refs::Refs;
+
+/// A segment with what it is about and where it lies.
+type SegmentFile = (SegmentName, PackKind, PathBuf);
 
 /// How to open a repository.
 #[derive(Clone, Default)]
@@ -196,38 +200,13 @@ impl Repo {
         self.index.get().ok_or_else(|| RepoError::None { path: self.path().to_path_buf() }.into())
     }
 
-    /// Opens the segments that count. The catalogue tells which are replaced by others, so that those are not opened.
+    /// Opens the segments that count.
     fn open_index(&self) -> Result<Index> {
-        let mut names = Vec::new();
-        for listed in self.store.list(layout::INDEX)? {
-            let mut name = [0u8; 32];
-            if parse_hex(&listed.name, &mut name).is_some() {
-                names.push(name);
-            }
-        }
-        let catalogue = self.open_catalogue().ok();
-        let known: HashMap<SegmentName, SegmentRow> = match catalogue {
-            Some(catalogue) => catalogue.segments()?.into_iter().map(|s| (s.name, s)).collect(),
-            None => HashMap::new(),
-        };
-        let replaced = |name: &SegmentName| {
-            let by = known.get(name).and_then(|s| s.replaced_by);
-            by.is_some_and(|by| names.binary_search(&by).is_ok())
-        };
-        let mut segments = Vec::new();
-        for name in names.iter().filter(|n| !replaced(n)) {
-            let key = layout::segment(name);
-            let mut head = [0u8; HEAD_BYTES as usize];
-            head.copy_from_slice(&self.store.read_at(&key, 0, HEAD_BYTES as usize)?);
-            let path = self.store.path(&key);
-            let kind = decode_head(&head);
-            let kind = kind.map_err(|source| crate::index::Error::Segment { path: path.clone(), source })?;
-            segments.push((*name, kind, path));
-        }
+        let (segments, known) = self.live_segments(self.open_catalogue().ok())?;
         let index = Index::open(&segments)?;
-        if let Some(catalogue) = catalogue {
+        if let Some(catalogue) = self.catalogue.get() {
             for segment in layout::SEGMENT_KINDS.iter().flat_map(|k| index.segments(*k)) {
-                if !known.contains_key(segment.name()) {
+                if !known.contains(segment.name()) {
                     let row = SegmentRow {
                         name: *segment.name(),
                         kind: segment.kind(),
@@ -241,6 +220,50 @@ impl Repo {
             }
         }
         Ok(index)
+    }
+
+    /// Opens segments that other processes have written meanwhile; true if there were any.
+    pub(super) fn refresh_index(&self) -> Result<bool> {
+        let index = self.index()?;
+        let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let open: HashSet<SegmentName> =
+            layout::SEGMENT_KINDS.iter().flat_map(|k| index.segments(*k)).map(|s| *s.name()).collect();
+        let mut found = false;
+        for (name, kind, path) in self.live_segments(self.open_catalogue().ok())?.0 {
+            if !open.contains(&name) {
+                index.add_segment(name, kind, &path)?;
+                found = true;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The segments that no other one replaces, as far as the catalogue knows, and all that it knows.
+    fn live_segments(&self, catalogue: Option<&Catalogue>) -> Result<(Vec<SegmentFile>, HashSet<SegmentName>)> {
+        let mut names = Vec::new();
+        for listed in self.store.list(layout::INDEX)? {
+            let mut name = [0u8; 32];
+            if parse_hex(&listed.name, &mut name).is_some() {
+                names.push(name);
+            }
+        }
+        let rows = catalogue.map_or_else(|| Ok(Vec::new()), Catalogue::segments)?;
+        let replaced: HashSet<SegmentName> = rows
+            .iter()
+            .filter(|s| s.replaced_by.is_some_and(|by| names.binary_search(&by).is_ok()))
+            .map(|s| s.name)
+            .collect();
+        let mut segments = Vec::new();
+        for name in names.iter().filter(|n| !replaced.contains(*n)) {
+            let key = layout::segment(name);
+            let mut head = [0u8; HEAD_BYTES as usize];
+            head.copy_from_slice(&self.store.read_at(&key, 0, HEAD_BYTES as usize)?);
+            let path = self.store.path(&key);
+            let kind = decode_head(&head);
+            let kind = kind.map_err(|source| crate::index::Error::Segment { path: path.clone(), source })?;
+            segments.push((*name, kind, path));
+        }
+        Ok((segments, rows.iter().map(|s| s.name).collect()))
     }
 
     /// The derived catalogue; opened on first use.

@@ -43,7 +43,17 @@ impl Repo {
         {
             return Ok(plain);
         }
-        self.frames.object(self.index()?, kind, id)
+        let index = self.index()?;
+        if let Some(plain) = self.frames.object(index, kind, id)? {
+            return Ok(plain);
+        }
+        // What another process stored after this one opened the index is found by a second look.
+        if self.refresh_index()?
+            && let Some(plain) = self.frames.object(index, kind, id)?
+        {
+            return Ok(plain);
+        }
+        Err(ObjectError::Missing { kind, id: *id }.into())
     }
 
     /// The verified bytes of a chunk.
