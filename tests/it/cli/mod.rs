@@ -1,3 +1,65 @@
 //! What a user types and sees: a file per verb.
 
+mod branch;
+mod completions;
+mod config;
+mod diff;
+mod failures;
+mod log;
+mod ls;
+mod show;
+mod status;
+mod tag;
 mod tour;
+mod undo;
+
+use crate::support::sandbox::{Run, Sandbox};
+
+/// A worktree with its repository, and an author that is the same everywhere.
+fn fresh() -> Sandbox {
+    let mut s = Sandbox::new();
+    s.set("DVC_AUTHOR", "Ann <ann@example.org>");
+    s.dvc(["init"]).ok();
+    s
+}
+
+/// Commits as of `day` November 2026, 03:00 UTC.
+fn commit(s: &Sandbox, message: &str, day: u32) -> Run {
+    s.dvc(["commit", "-m", message, "--time", &format!("2026-11-{day:02}T03:00:00Z")]).ok()
+}
+
+/// Three versions of two files; the worktree is as the third.
+fn three() -> Sandbox {
+    let s = fresh();
+    s.write("a.txt", "one\n");
+    s.write("d/big", vec![7; 300_000]);
+    commit(&s, "first", 1);
+    s.write("a.txt", "two\n");
+    commit(&s, "second\n\nwith a body", 2);
+    s.write("d/more", "more\n");
+    commit(&s, "third", 3);
+    s
+}
+
+/// The text with ids and times that differ from run to run replaced, and without blanks at line ends.
+fn masked(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let mut word = String::new();
+        for c in line.trim_end().chars().chain(['\n']) {
+            if c.is_ascii_alphanumeric() {
+                word.push(c);
+                continue;
+            }
+            let hex = word.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+            match word.len() {
+                8 if hex => out.push_str("<id>"),
+                64 if hex => out.push_str("<full id>"),
+                _ => out.push_str(&word),
+            }
+            word.clear();
+            out.push(c);
+        }
+    }
+    out
+}

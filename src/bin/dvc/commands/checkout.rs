@@ -11,7 +11,6 @@ use dvc::model::refname::RefName;
 use dvc::model::revision::Revision;
 use dvc::ops::checkout::{CheckoutOptions, CheckoutReport, checkout};
 use dvc::ops::compare::Change;
-use dvc::ops::worktree::WalkOptions;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -53,7 +52,6 @@ pub(crate) fn run(session: &Session, args: &CheckoutArgs) -> Outcome {
     let begun = Instant::now();
     let place = session.place()?;
     let context = session.context(&place)?;
-    let settings = session.settings()?;
     let revision = match &args.rev {
         Some(text) => Some(Revision::parse(&text.to_string_lossy()).map_err(Error::from)?),
         None => None,
@@ -65,16 +63,12 @@ pub(crate) fn run(session: &Session, args: &CheckoutArgs) -> Outcome {
         revision,
         into: args.into.clone(),
         new_branch: args.branch.as_deref().map(RefName::new).transpose().map_err(Error::from)?,
-        paths: args.paths.iter().map(|p| place.path(p)).collect::<Result<_, _>>()?,
+        paths: place.paths(&args.paths)?,
         keep_extra: args.keep_extra,
         verify: args.verify,
         force: args.force,
         dry_run: session.dry_run(args.dry),
-        walk: WalkOptions {
-            exclude: settings.list("commit.exclude").to_vec(),
-            skip_cache_dirs: settings.on("commit.exclude-caches"),
-            one_file_system: settings.on("commit.one-file-system"),
-        },
+        walk: session.walk()?,
     };
     let progress = session.progress()?;
     let report = checkout(&context, &options, &progress)?;
@@ -101,7 +95,6 @@ fn print(
     if session.globals.json {
         let step = |c: &Change| serde_json::json!({ "letter": c.letter.as_str(), "path": path::display(&c.path) });
         out.json(&serde_json::json!({
-            "schema": 1,
             "id": version.to_string(),
             "tree": commit.tree.to_string(),
             "ordinal": commit.ordinal,

@@ -69,7 +69,7 @@ fn manual() -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let mut program = Cli::command();
     program.build();
     let mut pages = vec![("dvc.1".to_owned(), page(program.clone())?)];
-    for verb in program.get_subcommands().filter(|v| !v.is_hide_set()) {
+    for verb in program.get_subcommands().filter(|v| !v.is_hide_set() && v.get_name() != "help") {
         let name = format!("dvc-{}", verb.get_name());
         pages.push((format!("{name}.1"), page(verb.clone().name(name).version(env!("CARGO_PKG_VERSION")))?));
     }

@@ -1,0 +1,55 @@
+//! `dvc branch`.
+
+use super::{fresh, masked, three};
+use insta::assert_snapshot;
+
+#[test]
+fn create_list_rename_delete() {
+    let s = three();
+    assert_snapshot!(masked(&s.dvc(["branch", "cust/acme", "main~1"]).ok().out), @"branch `cust/acme` created at <id>");
+    assert_snapshot!(masked(&s.dvc(["branch"]).ok().out), @"
+      cust/acme <id> v2 second
+    * main      <id> v3 third
+    ");
+    s.dvc(["tag", "cust/acme@release", "cust/acme"]).ok();
+    assert_snapshot!(masked(&s.dvc(["branch", "-m", "cust/acme", "ACME"]).ok().out), @"
+    branch `ACME` created at <id>
+    tag `ACME@release` created at <id>
+    tag `cust/acme@release` deleted, was <id>
+    branch `cust/acme` deleted, was <id>
+    ");
+    assert_eq!(s.dvc(["branch", "--show-current"]).ok().out, "main\n");
+    s.dvc(["branch", "-m", "trunk"]).ok();
+    assert_eq!(s.dvc(["branch", "--show-current"]).ok().out, "trunk\n");
+    s.dvc(["status"]).ok().says("nothing to commit");
+    assert_snapshot!(masked(&s.dvc(["branch", "-d", "ACME"]).ok().out), @"branch `ACME` deleted, was <id>");
+    s.dvc(["branch", "-d", "trunk"]).code(4).complains("is the current branch of");
+}
+
+#[test]
+fn what_is_refused() {
+    let s = three();
+    s.dvc(["branch", "x"]).ok();
+    s.dvc(["branch", "x", "main~1"]).code(4).complains("there is a branch `x` already");
+    s.dvc(["branch", "-f", "x", "main~1"]).ok().says("moved from");
+    s.dvc(["branch", "bad name"]).code(2).complains("is not a valid name");
+    s.dvc(["branch", "-d", "none"]).code(13);
+    s.dvc(["branch", "y", "none"]).code(13).complains("there is no branch, tag or version `none`");
+    s.dvc(["branch", "a", "b", "c"]).code(2);
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let s = three();
+    s.dvc(["branch", "-n", "x"]).ok().says("branch `x` would be created at");
+    s.dvc(["-n", "branch", "-m", "main", "y"]).ok();
+    assert_eq!(s.dvc(["branch", "--json"]).ok().json()["name"], "main");
+}
+
+#[test]
+fn an_unborn_branch() {
+    let s = fresh();
+    assert_eq!(s.dvc(["branch"]).ok().out, "");
+    assert_eq!(s.dvc(["branch", "--show-current"]).ok().out, "main\n");
+    s.dvc(["branch", "x"]).code(13).complains("branch `main` has no version yet");
+}

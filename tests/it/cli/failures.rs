@@ -1,0 +1,114 @@
+//! Exit codes, messages, closed pipes, signals, and the other names of the program.
+
+use super::{fresh, three};
+use crate::support::sandbox::{Run, Sandbox};
+use std::process::Stdio;
+
+#[test]
+fn versions_and_names() {
+    let s = Sandbox::new();
+    let version = format!("dvc (data-volume control) {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(s.dvc(["--version"]).ok().out, version);
+    assert_eq!(s.dvc(["version"]).ok().out, version);
+    assert_eq!(s.dvc(["version", "--json"]).ok().json()["schema"], 1);
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_dvc"), s.at("git-dvc")).unwrap();
+    assert_eq!(Run::of(s.other(s.at("git-dvc")).arg("--version")).ok().out, version);
+}
+
+#[test]
+fn usage_errors_are_2() {
+    let s = fresh();
+    for args in [&["nope"][..], &["commit", "--nope"], &["log", "-n", "x"], &["checkout"], &["config", "get"], &[]] {
+        s.dvc(args).code(2);
+    }
+    let run = s.dvc(["--json", "commit", "--jsno"]).code(2);
+    let error: serde_json::Value = serde_json::from_str(&run.err).unwrap();
+    assert_eq!((&error["schema"], &error["code"], &error["kind"]), (&1.into(), &2.into(), &"usage".into()));
+    assert!(error["hint"].as_str().unwrap().contains("--json"));
+}
+
+#[test]
+fn no_repository_is_10() {
+    let s = Sandbox::new();
+    s.dvc(["log"]).code(10).complains("hint: `dvc init` creates one");
+    s.dvc(["--repo", "none", "log"]).code(10);
+    let run = s.dvc(["--json", "log"]).code(10);
+    let error: serde_json::Value = serde_json::from_str(&run.err).unwrap();
+    assert_eq!(error["kind"], "no-repository");
+    assert!(run.out.is_empty());
+}
+
+#[test]
+fn the_directory_of_another_program_is_explained() {
+    let s = Sandbox::new();
+    s.write(".dvc/config", "");
+    s.dvc(["status"]).code(10).complains("belongs to an unrelated program");
+}
+
+#[test]
+fn global_options_on_both_sides() {
+    let s = three();
+    let root = s.root().to_owned();
+    let run = |args: &[&str]| Run::of(s.command(args).current_dir(&root)).ok().out;
+    let expected = run(&["-C", "w", "log", "--format=%s"]);
+    assert_eq!(run(&["log", "--format=%s", "-C", "w"]), expected);
+    assert_eq!(run(&["--repo", "w/.dvcs", "log", "--format=%s"]), expected);
+    assert_eq!(run(&["log", "--repo", "w", "--format=%s"]), expected);
+    let repo = Run::of(s.command(["log", "--format=%s"]).current_dir(&root).env("DVC_REPO", "w/.dvcs")).ok();
+    assert_eq!(repo.out, expected);
+}
+
+#[test]
+fn colours() {
+    let s = three();
+    let coloured = |args: &[&str], env: &[(&str, &str)]| {
+        Run::of(s.command(args).envs(env.iter().copied())).ok().out.contains('\x1b')
+    };
+    assert!(!coloured(&["log"], &[]));
+    assert!(coloured(&["log", "--color", "always"], &[]));
+    assert!(coloured(&["log"], &[("CLICOLOR_FORCE", "1")]));
+    assert!(!coloured(&["log"], &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
+    assert!(coloured(&["log", "--color=always"], &[("NO_COLOR", "1")]));
+    assert!(!coloured(&["log", "--color=never"], &[("CLICOLOR_FORCE", "1")]));
+    assert!(coloured(&["-c", "ui.color=always", "log"], &[]));
+}
+
+#[test]
+fn a_closed_pipe_is_141() {
+    let s = three();
+    let mut child = s.command(["show", "@:d/big"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let run = Run::wait("show".to_owned(), child);
+    assert_eq!((run.code, run.err.as_str()), (141, ""));
+    s.sh("dvc completions bash > /dev/full").code(8).complains("cannot write to standard output");
+}
+
+#[test]
+fn a_signal_ends_it_with_128_and_its_number() {
+    let s = fresh();
+    let input = std::fs::File::open("/dev/zero").unwrap();
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let mut command = s.command(["commit", "--stdin", "endless"]);
+        let child = command.stdin(input.try_clone().unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = child.unwrap();
+        let pid = child.id();
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        let begun = std::time::Instant::now();
+        s.sh(&format!("kill -{name} {pid}")).ok();
+        Run::wait("commit".to_owned(), child).code(code);
+        assert!(begun.elapsed().as_secs() < 2);
+    }
+    s.dvc(["log"]).code(13);
+}
+
+#[test]
+fn sigusr1_says_how_far_it_is() {
+    let s = fresh();
+    let input = std::fs::File::open("/dev/zero").unwrap();
+    let mut command = s.command(["commit", "--stdin", "endless"]);
+    let child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    s.sh(&format!("kill -USR1 {pid}; sleep 0.3; kill -INT {pid}")).ok();
+    Run::wait("commit".to_owned(), child).code(130).complains("commit: ");
+}

@@ -1,0 +1,50 @@
+//! `dvc show`.
+
+use super::{masked, three};
+use insta::assert_snapshot;
+use std::os::unix::fs::symlink;
+
+#[test]
+fn a_version() {
+    let s = three();
+    assert_snapshot!(masked(&s.dvc(["show", "main~1"]).ok().out), @"
+    commit <full id> v2
+    Author: Ann <ann@example.org>
+    Date:   Mon Nov 2 03:00:00 2026 +0000
+    Size:   293.0 KiB in 2 files, 0 B new (138 B stored)
+
+        second
+
+        with a body
+
+    M	a.txt
+    ");
+    assert_eq!(s.dvc(["show", "--format=%s", "main@v1", "main@v2"]).ok().out, "first\nsecond\n");
+}
+
+#[test]
+fn a_file_comes_as_it_is() {
+    let s = three();
+    assert_eq!(s.dvc(["show", "main@v1:a.txt"]).ok().out, "one\n");
+    assert_eq!(s.dvc(["show", "@:d/big"]).ok().bytes, vec![7; 300_000]);
+    assert_eq!(s.dvc(["show", "@:d"]).ok().out, "big\nmore\n");
+    assert_eq!(s.dvc(["show", "--json", "@:a.txt"]).ok().json()["text"], "two\n");
+    s.dvc(["show", "@:none"]).code(13).complains("`none` is not in `@`");
+    s.dvc(["show", "@:../x"]).code(13);
+}
+
+#[test]
+fn links_and_names_that_are_not_utf8() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let s = three();
+    symlink("a.txt", s.w("link")).unwrap();
+    let name = OsStr::from_bytes(b"n\xff\n");
+    std::fs::write(s.w(name), "raw").unwrap();
+    s.dvc(["commit", "-m", "odd"]).ok();
+    assert_eq!(s.dvc(["show", "@:link"]).ok().out, "a.txt\n");
+    assert_eq!(s.dvc([OsStr::new("show"), OsStr::from_bytes(b"@:n\xff\n")]).ok().out, "raw");
+    s.dvc(["show", "--name-status"]).ok().says("A\tn\\xff\\n\n");
+    let lines = s.dvc(["ls", "--json"]).ok().json_lines();
+    assert!(lines.iter().any(|l| l["path_hex"] == "6eff0a"), "{lines:?}");
+}

@@ -1,0 +1,62 @@
+//! `dvc status`.
+
+use super::{fresh, masked, three};
+use insta::assert_snapshot;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+#[test]
+fn every_letter() {
+    let s = three();
+    s.dvc(["status"]).ok().says("nothing to commit");
+    s.write("a.txt", "changed\n");
+    fs::set_permissions(s.w("d/big"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(s.w("d/more"), s.w("moved")).unwrap();
+    s.write("new/file", "x");
+    assert_snapshot!(masked(&s.dvc(["status"]).ok().out), @"
+    on branch main, v3 <id>
+      m .
+      M a.txt
+      m d
+      m d/big
+      R d/more -> moved
+      A new
+      A new/file
+    7 paths differ
+    ");
+    assert_snapshot!(masked(&s.dvc(["status", "--porcelain"]).ok().out), @"
+    # branch.head main
+    # branch.ordinal 3
+    m .
+    M a.txt
+    m d
+    m d/big
+    R d/more	moved
+    A new
+    A new/file
+    ");
+    assert!(s.dvc(["status", "-z"]).ok().out.contains("R d/more\0moved\0"));
+    assert_eq!(s.dvc(["status", "--porcelain", "a.txt"]).ok().lines().last(), Some(&"M a.txt"));
+    s.dvc(["status", "--exit-code"]).code(1);
+    let json = s.dvc(["status", "--json"]).ok().json();
+    assert_eq!((&json["branch"], &json["clean"], &json["base"]["ordinal"]), (&"main".into(), &false.into(), &3.into()));
+}
+
+#[test]
+fn from_below_the_top() {
+    let s = three();
+    s.write("d/big", "small");
+    let run = s.sh("cd d && dvc status --porcelain big && dvc diff --name-only -- big").ok();
+    assert_eq!(run.lines().last(), Some(&"d/big"));
+}
+
+#[test]
+fn an_unborn_branch() {
+    let s = fresh();
+    s.write("a", "");
+    assert_snapshot!(s.dvc(["status"]).ok().out, @"
+    on branch main, no version yet
+      A a
+    1 path differs
+    ");
+}

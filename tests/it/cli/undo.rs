@@ -1,0 +1,44 @@
+//! `dvc undo`.
+
+use super::{masked, three};
+use insta::assert_snapshot;
+
+#[test]
+fn a_commit() {
+    let s = three();
+    assert_snapshot!(masked(&s.dvc(["undo", "-n"]).ok().out.replace(|c: char| c.is_ascii_digit(), "N")), @"
+    would undo `commit: third` of N weeks ago, by Ann <ann@example.org>
+    branch `main` would be moved from NNNbbNcN to NNNNNNcN
+    ");
+    s.dvc(["undo"]).ok();
+    assert_eq!(s.dvc(["log", "--format=%s"]).ok().out, "second\nfirst\n");
+    s.dvc(["status", "--porcelain"]).ok().says("A d/more");
+    s.dvc(["commit", "-m", "again"]).ok().says("[main v3 ");
+    s.dvc(["undo", "main"]).ok();
+    s.dvc(["undo", "main"]).ok();
+    assert_eq!(s.dvc(["log", "--format=%s"]).ok().out, "first\n");
+}
+
+#[test]
+fn tags_and_branches() {
+    let s = three();
+    s.dvc(["tag", "golden"]).ok();
+    s.dvc(["tag", "-d", "golden"]).ok();
+    s.dvc(["undo", "golden"]).ok();
+    assert!(s.dvc(["tag"]).ok().out.contains("golden"));
+    s.dvc(["branch", "x"]).ok();
+    s.dvc(["branch", "-d", "x"]).ok();
+    let json = s.dvc(["undo", "x", "--json"]).ok().json();
+    assert_eq!((&json["moves"][0]["kind"], &json["moves"][0]["old"]), (&"branch".into(), &serde_json::Value::Null));
+    s.dvc(["undo", "never"]).code(13);
+}
+
+#[test]
+fn a_version_that_was_undone_is_still_there() {
+    let s = three();
+    let id = s.dvc(["log", "-n1", "--format=%H"]).ok().out.trim().to_owned();
+    s.dvc(["undo"]).ok();
+    s.dvc(["show", &id[..10]]).ok().says("third");
+    s.dvc(["branch", "-f", "main", &id]).ok();
+    assert_eq!(s.dvc(["log", "-n1", "--format=%s"]).ok().out, "third\n");
+}
