@@ -1381,7 +1381,7 @@ _dvc() {
             return 0
             ;;
         dvc__subcmd__log)
-            opts="-n -g -C -c -v -q -j -y -h --max-count --oneline --graph --all --reverse --stat --name-status --after --since --before --until --author --grep --walk-reflogs --pretty --format --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --yes --help"
+            opts="-n -i -g -C -c -v -q -j -y -h --max-count --oneline --graph --all --reverse --stat --name-status --after --since --before --until --author --grep --regexp-ignore-case --walk-reflogs --pretty --format --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --yes --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

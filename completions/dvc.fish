@@ -135,6 +135,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand log" -l all -d 'Versions of all 
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l reverse -d 'Oldest first'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l stat -d 'With the files that changed and by how much'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l name-status -d 'With the names and letters of what changed'
+complete -c dvc -n "__fish_dvc_using_subcommand log" -s i -l regexp-ignore-case -d 'Patterns match without regard to case'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -s g -l walk-reflogs -d 'What a branch was before, from its ref log'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -s q -l quiet -d 'Say less; may be repeated'

@@ -324,6 +324,7 @@ fn seal(
         author: context.author.clone(),
         host: context.host.clone(),
         time: options.time.unwrap_or(now),
+        moved_at: context.now_secs(),
         message: options.message.clone(),
         trailers: options.trailers.clone(),
         unstable: unstable.clone(),

@@ -227,6 +227,8 @@ pub struct Draft {
     pub host: String,
     /// When.
     pub time: Timestamp,
+    /// When the branch is moved to it, seconds since 1970: now, also where `time` is long ago.
+    pub moved_at: i64,
     /// Why.
     pub message: String,
     /// `Key: value`.
@@ -270,7 +272,7 @@ pub fn publish(out: &Output<'_>, observer: &dyn Observer, branch: &RefName, draf
             sink.finish()?;
         }
         let why = format!("commit: {}", commit.subject());
-        let how = Move { who: &draft.author, why: &why, time: draft.time.secs };
+        let how = Move { who: &draft.author, why: &why, time: draft.moved_at };
         observer.step("ref");
         if refs.update(RefKind::Branch, branch, tip.as_ref(), Some(id), &how)?.is_some() {
             observer.step("ref moved");

@@ -11,14 +11,14 @@ fn in_full_and_in_one_line() {
     commit <full id> (HEAD, main) v3
     Author: Ann <ann@example.org>
     Date:   Tue Nov 3 03:00:00 2026 +0000
-    Size:   293.0 KiB in 3 files, 0 B new (256 B stored)
+    Size:   293.0 KiB in 3 files, 0 B new (<n> stored)
 
         third
 
     commit <full id> (tag: main@release) v2
     Author: Ann <ann@example.org>
     Date:   Mon Nov 2 03:00:00 2026 +0000
-    Size:   293.0 KiB in 2 files, 0 B new (136 B stored)
+    Size:   293.0 KiB in 2 files, 0 B new (<n> stored)
 
         second
 
@@ -112,7 +112,7 @@ fn graph_of_two_branches() {
     * commit <full id> (HEAD, main) v3
       Author: Ann <ann@example.org>
       Date:   Tue Nov 3 03:00:00 2026 +0000
-      Size:   293.0 KiB in 3 files, 0 B new (258 B stored)
+      Size:   293.0 KiB in 3 files, 0 B new (<n> stored)
 
           third
     ");

@@ -41,10 +41,14 @@ fn three() -> Sandbox {
     s
 }
 
-/// The text with ids and times that differ from run to run replaced, and without blanks at line ends.
+/// The text with ids and stored sizes, which differ from run to run, replaced, and without blanks at line ends.
 fn masked(text: &str) -> String {
     let mut out = String::new();
     for line in text.lines() {
+        let line = match (line.rfind('('), line.strip_suffix(" stored)")) {
+            (Some(at), Some(_)) => &format!("{}(<n> stored)", &line[..at]),
+            _ => line,
+        };
         let mut word = String::new();
         for c in line.trim_end().chars().chain(['\n']) {
             if c.is_ascii_alphanumeric() {

@@ -11,7 +11,7 @@ fn a_version() {
     commit <full id> v2
     Author: Ann <ann@example.org>
     Date:   Mon Nov 2 03:00:00 2026 +0000
-    Size:   293.0 KiB in 2 files, 0 B new (138 B stored)
+    Size:   293.0 KiB in 2 files, 0 B new (<n> stored)
 
         second
 
