@@ -89,10 +89,12 @@ impl Links {
         }
     }
 
-    /// A group that exists on disk already: all its members link to `first`.
+    /// A group that has members on disk already: the others link to `first`.
     pub(super) fn seed(&self, link: &HardLink, first: Member) {
-        first.dir.retain();
-        self.groups().insert(link.group, Group { state: State::Made(first), left: link.count });
+        self.groups().entry(link.group).or_insert_with(|| {
+            first.dir.retain();
+            Group { state: State::Made(first), left: link.count }
+        });
     }
 
     /// One member is done, or lost. Forgets the group when it was the last, and returns the first one's place; its

@@ -122,7 +122,9 @@ impl Source for Memory {
     }
 
     fn root(&self, tree: &Id) -> Result<(RootInfo, Vec<Entry>)> {
-        let info = RootInfo { meta: self.root_meta.clone(), totals: Totals::default(), links: None };
+        let links = (!self.table.0.is_empty()).then(|| Content::Inline(Vec::new()));
+        let meta = if self.root_meta.mode == 0 { meta(0o755) } else { self.root_meta.clone() };
+        let info = RootInfo { meta, totals: Totals::default(), links };
         Ok((info, self.entries(tree)?))
     }
 

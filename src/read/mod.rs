@@ -18,7 +18,9 @@ mod mounts;
 mod node;
 pub mod patch;
 mod patch_large;
+mod patch_small;
 pub mod placed;
+mod plan;
 mod remove;
 pub mod restore;
 mod restore_pool;
@@ -27,5 +29,7 @@ pub mod verify;
 
 #[cfg(test)]
 mod memory;
+#[cfg(test)]
+mod patch_tests;
 #[cfg(test)]
 mod tests;

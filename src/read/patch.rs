@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fstat, fsync, openat, renameat, renameat_with, syncfs, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, fstat, syncfs, unlinkat};
 use rustix::io::Errno;
 
 use super::dir::{Dir, Finish, OPEN_DIR};
@@ -21,6 +21,7 @@ use super::lookup::Lookup;
 use super::meta::{Known, Spot, mtime, open_file, open_up};
 use super::node::{Maker, TEMP_PREFIX};
 use super::placed::{PlacedName, Placements};
+use super::plan::{is_dir, plan};
 use super::remove::remove;
 use super::restore::{RestoreReport, refuse_reserved};
 use super::source::Source;
@@ -30,13 +31,6 @@ use crate::model::id::Id;
 use crate::model::path::{is_within, join};
 use crate::observe::Observer;
 use crate::repo::layout::INSIDE;
-
-/// Files up to this size are replaced as a whole, in bytes.
-pub(super) const SMALL: u64 = 1 << 20;
-/// One batch of replaced files is synced together: so many names or bytes.
-const BATCH: (usize, u64) = (1024, 64 << 20);
-/// Fewer files than this are synced one by one, more by syncing their file system.
-const SYNC_ALONE: usize = 8;
 
 /// One difference between the worktree and the version.
 #[derive(Clone, Debug)]
@@ -63,10 +57,10 @@ pub struct PatchOptions<'a> {
 }
 
 /// A directory in which something was done.
-struct Touched {
-    dir: Arc<Dir>,
+pub(super) struct Touched {
+    pub(super) dir: Arc<Dir>,
     mtime: Time,
-    dev: u64,
+    pub(super) dev: u64,
 }
 
 /// A patch at work.
@@ -76,20 +70,9 @@ pub(super) struct Patch<'a> {
     pub(super) options: PatchOptions<'a>,
     pub(super) reflink: bool,
     lookup: Lookup<'a>,
-    touched: BTreeMap<Vec<u8>, Touched>,
-    made: HashSet<Vec<u8>>,
-    temps: u64,
-}
-
-/// What is to be done, by the way in which it is done.
-#[derive(Default)]
-struct Plan {
-    trees: Vec<Change>,
-    replaced: Vec<Change>,
-    linked: Vec<Change>,
-    /// With the other names of the same file.
-    large: Vec<(Change, Vec<Change>)>,
-    metadata: Vec<Change>,
+    pub(super) touched: BTreeMap<Vec<u8>, Touched>,
+    pub(super) made: HashSet<Vec<u8>>,
+    pub(super) temps: u64,
 }
 
 /// Makes `root` into the version with root `target`. The journal is not ended: that is for the caller, when the new
@@ -149,8 +132,8 @@ impl<'a> Patch<'a> {
         observer.step("checkout begin");
         self.remove_old(&changes)?;
         observer.step("checkout removed");
-        self.seed_groups(&changes)?;
-        let plan = self.plan(changes);
+        let plan = plan(&changes);
+        self.seed_groups(&changes, &plan.metadata)?;
         self.make_trees(plan.trees)?;
         let mut linked = plan.linked;
         let mut replaced = plan.replaced;
@@ -159,24 +142,16 @@ impl<'a> Patch<'a> {
             list.push(change);
             list.extend(others);
         }
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        for change in replaced {
-            bytes += change.new.as_ref().map_or(0, Entry::size);
-            batch.push(change);
-            if batch.len() >= BATCH.0 || bytes >= BATCH.1 {
-                self.replace(std::mem::take(&mut batch))?;
-                bytes = 0;
-            }
-        }
-        self.replace(batch)?;
-        self.replace(linked)?;
+        self.replace(replaced)?;
+        // All at once: later names link to the first one under its temporary name.
+        self.replace_batch(linked)?;
         self.engine.close_groups();
         for change in plan.metadata {
-            self.set_metadata(&change)?;
+            self.set_metadata(change)?;
         }
         observer.step("checkout contents");
         self.finish_dirs()?;
+        self.end_half_written()?;
         if !nothing && let Some(top) = self.touched.get(&b""[..]) {
             let synced = top.dir.fd().and_then(syncfs);
             synced.map_err(|e| io_error("sync", b".", e))?;
@@ -189,18 +164,26 @@ impl<'a> Patch<'a> {
 
     /// The directory at `path`, each name on the way opened without following a link; it counts as touched.
     pub(super) fn dir(&mut self, path: &[u8]) -> Result<Arc<Dir>, Errno> {
+        let mut dir = self.touched.get(&b""[..]).map(|t| Arc::clone(&t.dir)).ok_or(Errno::BADF)?;
+        let slashes = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
+        let mut from = 0;
+        for to in slashes.chain((!path.is_empty()).then_some(path.len())) {
+            dir = self.dir_in(&dir, &path[..to], &path[from..to])?;
+            from = to + 1;
+        }
+        Ok(dir)
+    }
+
+    fn dir_in(&mut self, parent: &Arc<Dir>, path: &[u8], name: &[u8]) -> Result<Arc<Dir>, Errno> {
         if let Some(known) = self.touched.get(path) {
             return Ok(Arc::clone(&known.dir));
         }
-        let slash = path.iter().rposition(|b| *b == b'/');
-        let (above, name) = slash.map_or((&path[..0], path), |at| (&path[..at], &path[at + 1..]));
-        let parent = self.dir(above)?;
-        let dir = match Dir::open(&parent, name, None) {
+        let dir = match Dir::open(parent, name, None) {
             // Only some paths are checked out, and this is the first of them in here.
             Err(Errno::NOENT) if self.lookup.dir(path).is_ok_and(|d| d.is_some()) => {
                 Maker::dir(parent.fd()?.as_fd(), name)?;
                 self.made.insert(path.to_vec());
-                Dir::open(&parent, name, None)?
+                Dir::open(parent, name, None)?
             }
             other => other?,
         };
@@ -271,6 +254,17 @@ impl<'a> Patch<'a> {
         Ok(())
     }
 
+    /// Half-written files of an interrupted run that were replaced or removed need no journal any more.
+    fn end_half_written(&mut self) -> Result<()> {
+        let mut done = Vec::new();
+        for path in self.journal.half_written().clone() {
+            if self.made.contains(&path) || (self.in_scope(&path) && self.lookup.entry(&path)?.is_none()) {
+                done.push(path);
+            }
+        }
+        self.journal.end_files(&done)
+    }
+
     fn in_scope(&self, path: &[u8]) -> bool {
         self.options.scope.is_empty() || self.options.scope.iter().any(|s| is_within(path, s))
     }
@@ -289,8 +283,13 @@ impl<'a> Patch<'a> {
         Ok(())
     }
 
-    /// Groups of hard links of which some names stay as they are: new names link to these.
-    fn seed_groups(&mut self, changes: &[Change]) -> Result<()> {
+    /// Groups of hard links of which some names stay the file that they are: new names link to these.
+    fn seed_groups(&mut self, changes: &[Change], staying: &[&Change]) -> Result<()> {
+        for change in staying {
+            if let Some(link) = change.new.as_ref().and_then(|n| n.link) {
+                self.seed_group(link, &change.path)?;
+            }
+        }
         if self.lookup.info.links.is_none() {
             return Ok(());
         }
@@ -298,198 +297,38 @@ impl<'a> Patch<'a> {
         let changed: HashMap<&[u8], bool> =
             changes.iter().map(|c| (c.path.as_slice(), is_dir(&c.new) && !is_dir(&c.old))).collect();
         let is_changed = |path: &[u8]| {
-            let above = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| &path[..at]);
-            changed.contains_key(path) || above.into_iter().any(|dir| changed.get(dir) == Some(&true))
+            let mut above = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| &path[..at]);
+            changed.contains_key(path) || above.any(|dir| changed.get(dir) == Some(&true))
         };
         for (group, paths) in table.0 {
             let Some(stays) = paths.iter().find(|p| !is_changed(p)) else { continue };
-            if paths.iter().all(|p| !is_changed(p)) {
-                continue;
-            }
-            let Some(place) = self.member(stays)? else { continue };
-            let there = place.dir.fd().and_then(|fd| Spot::Named(fd.as_fd(), &place.name).stat());
-            if there.is_ok_and(|s| !rustix::fs::FileType::from_raw_mode(s.st_mode).is_dir()) {
+            if paths.iter().any(|p| is_changed(p)) {
                 let count = u32::try_from(paths.len()).unwrap_or(u32::MAX);
-                self.engine.links.seed(&HardLink { group, count }, place);
+                self.seed_group(HardLink { group, count }, stays)?;
             }
         }
         Ok(())
     }
 
-    fn plan(&self, changes: Vec<Change>) -> Plan {
-        let mut plan = Plan::default();
-        let mut groups: HashMap<[u8; 16], u32> = HashMap::new();
-        for change in &changes {
-            if let (Some(old), Some(new)) = (&change.old, &change.new)
-                && let Some(link) = &new.link
-                && old.link == new.link
-            {
-                *groups.entry(link.group).or_default() += 1;
-            }
+    fn seed_group(&mut self, link: HardLink, path: &[u8]) -> Result<()> {
+        let Some(place) = self.member(path)? else { return Ok(()) };
+        let there = place.dir.fd().and_then(|fd| Spot::Named(fd.as_fd(), &place.name).stat());
+        if there.is_ok_and(|s| !rustix::fs::FileType::from_raw_mode(s.st_mode).is_dir()) {
+            self.engine.links.seed(&link, place);
         }
-        let mut patched: HashMap<[u8; 16], usize> = HashMap::new();
-        let mut tree: Option<Vec<u8>> = None;
-        for change in changes {
-            let Some(new) = &change.new else { continue };
-            if tree.as_ref().is_some_and(|t| is_within(&change.path, t)) {
-                continue;
-            }
-            if new.is_dir() {
-                if !is_dir(&change.old) {
-                    tree = Some(change.path.clone());
-                    plan.trees.push(change);
-                } else {
-                    plan.metadata.push(change);
-                }
-                continue;
-            }
-            let old = change.old.as_ref();
-            let same_link = old.is_some_and(|o| o.link == new.link);
-            let in_place = same_link && old.is_some_and(|o| patchable(o) && patchable(new));
-            let whole_group = new.link.is_none_or(|l| groups.get(&l.group) == Some(&l.count));
-            if change.sure && same_link && old.is_some_and(|o| same_content(&o.node, &new.node)) {
-                plan.metadata.push(change);
-            } else if in_place && whole_group {
-                match new.link.and_then(|l| patched.get(&l.group)).and_then(|at| plan.large.get_mut(*at)) {
-                    Some(first) => first.1.push(change),
-                    None => {
-                        if let Some(link) = new.link {
-                            patched.insert(link.group, plan.large.len());
-                        }
-                        plan.large.push((change, Vec::new()));
-                    }
-                }
-            } else if new.link.is_some() {
-                plan.linked.push(change);
-            } else {
-                plan.replaced.push(change);
-            }
-        }
-        plan
+        Ok(())
     }
 
-    fn make_trees(&mut self, trees: Vec<Change>) -> Result<()> {
+    fn make_trees(&mut self, trees: Vec<&Change>) -> Result<()> {
         let mut items = Vec::new();
         for change in trees {
             let Some(place) = self.member(&change.path)? else { continue };
-            let Some(Entry { meta, node: Node::Dir { tree, totals }, .. }) = change.new else { continue };
+            let Some(Entry { meta, node: Node::Dir { tree, totals }, .. }) = &change.new else { continue };
             place.dir.retain();
-            self.made.insert(change.path);
-            items.push(Item::Tree { place, finish: Finish { meta, tree, totals } });
+            self.made.insert(change.path.clone());
+            items.push(Item::Tree { place, finish: Finish { meta: meta.clone(), tree: *tree, totals: *totals } });
         }
         self.engine.run(self.options.jobs, |queue| items.into_iter().rev().for_each(|i| queue.push(i)))
-    }
-
-    /// A name for a temporary file.
-    pub(super) fn temp_name(&mut self) -> Vec<u8> {
-        self.temps += 1;
-        format!("{TEMP_PREFIX}{}-{}", self.journal.run(), self.temps).into_bytes()
-    }
-
-    /// Makes nodes under temporary names, syncs them together, and renames them.
-    fn replace(&mut self, batch: Vec<Change>) -> Result<()> {
-        let mut places = Vec::new();
-        let mut dirs = Vec::new();
-        for change in batch {
-            let Some(place) = self.member(&change.path)? else { continue };
-            dirs.push(place.dir.path());
-            let temp = Member { dir: Arc::clone(&place.dir), name: self.temp_name() };
-            places.push((change, place, temp));
-        }
-        if places.is_empty() {
-            return Ok(());
-        }
-        self.journal.temps_in(&dirs)?;
-        self.engine.observer.step("checkout batch");
-        let ran = self.engine.run(self.options.jobs, |queue| {
-            for (change, _, temp) in places.iter().rev() {
-                if let Some(new) = &change.new {
-                    temp.dir.retain();
-                    queue.push(Item::Node(temp.clone(), new.clone()));
-                }
-            }
-        });
-        let temps: Vec<&Member> = places.iter().map(|p| &p.2).collect();
-        if let Err(e) = ran.and_then(|()| self.sync(&temps)) {
-            for temp in temps {
-                self.discard(temp);
-            }
-            return Err(e);
-        }
-        self.engine.observer.step("checkout made");
-        for (change, place, temp) in places {
-            self.put_in_place(&change, &place, &temp)?;
-            self.engine.observer.step("checkout renamed");
-        }
-        Ok(())
-    }
-
-    pub(super) fn discard(&self, temp: &Member) {
-        if let Ok(fd) = temp.dir.fd() {
-            // It is found again by the journal.
-            let _ = unlinkat(fd, temp.name.as_slice(), AtFlags::empty());
-        }
-    }
-
-    /// Renames a temporary file to its place. One that is missing could not be made and was reported.
-    pub(super) fn put_in_place(&mut self, change: &Change, place: &Member, temp: &Member) -> Result<()> {
-        let renamed = place.dir.fd().and_then(|fd| {
-            let (from, to) = (temp.name.as_slice(), place.name.as_slice());
-            if change.old.is_some() {
-                return renameat(&fd, from, &fd, to);
-            }
-            // What the differences do not know of is not ours to replace.
-            match renameat_with(&fd, from, &fd, to, RenameFlags::NOREPLACE) {
-                Err(Errno::INVAL | Errno::NOSYS) => match Spot::Named(fd.as_fd(), to).stat() {
-                    Err(Errno::NOENT) => renameat(&fd, from, &fd, to),
-                    Ok(_) => Err(Errno::EXIST),
-                    Err(e) => Err(e),
-                },
-                other => other,
-            }
-        });
-        match renamed {
-            Ok(()) => {
-                self.made.insert(change.path.clone());
-                if change.new.as_ref().is_some_and(|n| n.link.is_some()) {
-                    // Renaming one name of a file to another name of it does nothing.
-                    self.discard(temp);
-                }
-                Ok(())
-            }
-            Err(Errno::NOENT) => Ok(()),
-            Err(e) => {
-                self.discard(temp);
-                place.dir.placed().broken = true;
-                if concerns_all(e) {
-                    return Err(io_error("rename", &change.path, e));
-                }
-                let why = if e == Errno::EXIST { "something else is there".to_owned() } else { words(e) };
-                self.engine.incomplete(change.path.clone(), format!("not put in place: {why}"));
-                Ok(())
-            }
-        }
-    }
-
-    /// Makes files durable. Nodes that are no files are durable with their directory.
-    pub(super) fn sync(&self, files: &[&Member]) -> Result<()> {
-        let top = self.touched.get(&b""[..]).map(|t| (&t.dir, t.dev));
-        let one_system = self.touched.values().all(|t| Some(t.dev) == top.map(|t| t.1));
-        if let Some((top, _)) = top
-            && one_system
-            && files.len() > SYNC_ALONE
-        {
-            return top.fd().and_then(syncfs).map_err(|e| io_error("sync", b".", e));
-        }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        for file in files {
-            let opened = file.dir.fd().and_then(|fd| openat(fd, file.name.as_slice(), flags, Mode::empty()));
-            match opened.and_then(fsync) {
-                Ok(()) | Err(Errno::NOENT | Errno::LOOP | Errno::INVAL | Errno::NXIO | Errno::ACCESS) => {}
-                Err(e) => return Err(io_error("sync", &file.dir.path_of(&file.name), e)),
-            }
-        }
-        Ok(())
     }
 
     fn set_metadata(&mut self, change: &Change) -> Result<()> {
@@ -530,9 +369,7 @@ impl<'a> Patch<'a> {
     /// their time back.
     fn finish_dirs(&mut self) -> Result<()> {
         for (path, touched) in self.touched.iter().rev() {
-            let ours = self.options.scope.is_empty()
-                || self.options.scope.iter().any(|s| is_within(path, s))
-                || self.made.contains(path);
+            let ours = self.in_scope(path) || self.made.contains(path);
             let found = if ours { self.lookup.dir(path)? } else { None };
             let settled = touched.dir.fd().and_then(|fd| {
                 let spot = Spot::Open(fd.as_fd());
@@ -582,24 +419,4 @@ fn stat_all(
         Some(PlacedName { name: entry.name.clone(), stat: Some(stat), made })
     };
     entries.iter().map(name_of).collect()
-}
-
-fn is_dir(entry: &Option<Entry>) -> bool {
-    entry.as_ref().is_some_and(Entry::is_dir)
-}
-
-/// Whether a file is patched rather than replaced.
-fn patchable(entry: &Entry) -> bool {
-    use crate::model::entry::Content;
-    matches!(&entry.node, Node::File { size, content, .. } if *size > SMALL && !matches!(content, Content::Inline(_)))
-}
-
-/// Whether two nodes hold the same, however it was cut.
-fn same_content(a: &Node, b: &Node) -> bool {
-    match (a, b) {
-        (Node::File { size: a_size, content: a, .. }, Node::File { size: b_size, content: b, .. }) => {
-            a_size == b_size && a == b
-        }
-        _ => a == b,
-    }
 }

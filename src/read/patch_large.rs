@@ -22,35 +22,38 @@ use crate::model::path::display;
 /// So many files stand in the journal at a time.
 const AT_ONCE: usize = 16;
 
+/// A file, and its other names.
+type Group<'c> = (&'c Change, Vec<&'c Change>);
+
 /// A file that is ready to be patched.
-struct Ready {
-    change: Change,
+struct Ready<'c> {
+    change: &'c Change,
     fd: OwnedFd,
     /// Where it is patched: its own place, or a clone.
     at: Member,
     place: Member,
     sure: bool,
-    others: Vec<Change>,
+    others: Vec<&'c Change>,
 }
 
 impl<'a> Patch<'a> {
     /// Patches files; returns those that have to be replaced as a whole, since they have names elsewhere, are being
     /// executed, or are gone.
-    pub(super) fn patch_large(&mut self, all: Vec<(Change, Vec<Change>)>) -> Result<Vec<(Change, Vec<Change>)>> {
+    pub(super) fn patch_large<'c>(&mut self, all: Vec<Group<'c>>) -> Result<Vec<Group<'c>>> {
         let mut unfit = Vec::new();
         let mut all = all.into_iter().peekable();
         while all.peek().is_some() {
             let mut ready = Vec::new();
             for (change, others) in all.by_ref().take(AT_ONCE) {
                 let Some(place) = self.member(&change.path)? else { continue };
-                match self.open_old(&change, &place) {
+                match self.open_old(change, &place) {
                     Ok(Some((fd, sure))) => {
                         let at = place.clone();
                         ready.push(Ready { change, fd, at, place, sure, others });
                     }
                     Ok(None) => unfit.push((change, others)),
                     Err(e) if concerns_all(e) => return Err(io_error("open", &change.path, e)),
-                    Err(e) => self.engine.incomplete(change.path, format!("not patched: {}", words(e))),
+                    Err(e) => self.engine.incomplete(change.path.clone(), format!("not patched: {}", words(e))),
                 }
             }
             self.patch_batch(ready)?;
@@ -76,7 +79,7 @@ impl<'a> Patch<'a> {
     }
 
     /// A clone of an open file beside it, where the file system can do that.
-    fn clone_of(&mut self, file: &Ready) -> Result<Option<(Member, OwnedFd)>> {
+    fn clone_of(&mut self, file: &Ready<'_>) -> Result<Option<(Member, OwnedFd)>> {
         // A clone of a file with several names would have to take the place of all of them at once.
         if !self.reflink || !file.others.is_empty() {
             return Ok(None);
@@ -94,7 +97,7 @@ impl<'a> Patch<'a> {
         Ok(None)
     }
 
-    fn patch_batch(&mut self, mut ready: Vec<Ready>) -> Result<()> {
+    fn patch_batch(&mut self, mut ready: Vec<Ready<'_>>) -> Result<()> {
         if ready.is_empty() {
             return Ok(());
         }
@@ -135,7 +138,7 @@ impl<'a> Patch<'a> {
         }
         self.engine.observer.step("checkout patched");
         let torn = std::mem::take(&mut *self.engine.torn.lock().unwrap_or_else(PoisonError::into_inner));
-        let is_torn = |f: &Ready| torn.iter().any(|t| Arc::ptr_eq(&t.dir, &f.at.dir) && t.name == f.at.name);
+        let is_torn = |f: &Ready<'_>| torn.iter().any(|t| Arc::ptr_eq(&t.dir, &f.at.dir) && t.name == f.at.name);
         let (torn, whole): (Vec<_>, Vec<_>) = ready.into_iter().partition(is_torn);
         torn.iter().filter(|f| f.at.name != f.place.name).for_each(|f| self.discard(&f.at));
         for file in &whole {
@@ -146,7 +149,7 @@ impl<'a> Patch<'a> {
         self.sync(&clones)?;
         for file in &whole {
             if file.at.name != file.place.name {
-                self.put_in_place(&file.change, &file.place, &file.at)?;
+                self.put_in_place(file.change, &file.place, &file.at)?;
             }
             self.note_made(&file.change.path);
             for other in &file.others {
@@ -154,14 +157,14 @@ impl<'a> Patch<'a> {
                 self.engine.observer.advance(1, 0);
             }
         }
-        let done: Vec<Vec<u8>> = whole.into_iter().map(|f| f.change.path).collect();
+        let done: Vec<Vec<u8>> = whole.iter().map(|f| f.change.path.clone()).collect();
         self.journal.end_files(&done)?;
         self.engine.observer.step("checkout whole");
         Ok(())
     }
 
     /// The pieces of the new content that the old file does not have in the same place.
-    fn differing(&self, file: &Ready) -> Result<Pieces<'a>> {
+    fn differing(&self, file: &Ready<'_>) -> Result<Pieces<'a>> {
         let path = file.change.path.clone();
         let broken = move || -> Error { ReadError::Extents { path: display(&path) }.into() };
         let Some((new_size, new)) = content_of(file.change.new.as_ref()) else { return Err(broken()) };

@@ -184,7 +184,8 @@ fn nothing_is_inherited_from_the_target() {
 
 #[test]
 fn placements_hear_of_whole_directories() {
-    struct Heard(Mutex<Vec<(Vec<u8>, Id, Vec<PlacedName>)>>);
+    type Told = (Vec<u8>, Id, Vec<PlacedName>);
+    struct Heard(Mutex<Vec<Told>>);
     impl Placements for Heard {
         fn dir_placed(&self, path: &[u8], tree: &Id, _: &Totals, names: Vec<PlacedName>) {
             self.0.lock().unwrap().push((path.to_vec(), *tree, names));
