@@ -563,9 +563,12 @@ impl<'a> Walk<'a> {
         let meta = stat.meta(std::mem::take(&mut state.xattrs));
         let own = fingerprint(b"", &stat, Some(&Id([0; 32])), self.before);
         if let Some(record) = state.record.as_ref().filter(|_| state.clean) {
-            let same = state.slots.iter().map(|s| s.print).chain([own]).eq(record.prints.iter().copied());
+            // A print of 0 is never the same, not even as another 0.
+            let same = |(now, then): (u64, u64)| now == then && now != 0;
+            let names = state.slots.iter().map(|s| s.print).zip(record.prints.iter().copied()).all(same);
             // The root's own metadata stands in its object; any other directory's in the one above.
-            if same || (!dir.is_version_root() && state.slots.iter().zip(&record.prints).all(|(s, p)| s.print == *p)) {
+            let itself = !dir.is_version_root() || record.prints.last().is_some_and(|then| same((own, *then)));
+            if names && itself {
                 return Ok(Finished { tree: record.tree, totals: record.totals, meta, only: None });
             }
             let mut old = self.old_entries(record);

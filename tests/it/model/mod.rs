@@ -1,1 +1,3 @@
 //! Random sequences of operations against a plain in-memory history.
+
+mod history;
