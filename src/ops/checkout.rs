@@ -213,6 +213,9 @@ fn in_place(
         Err(_) if options.force => None,
         read => read?,
     };
+    if !options.force && !options.dry_run {
+        refuse_in_use(context, options, &[])?;
+    }
     observer.phase("compare", None, None);
     let now = look(context, repo, &options.walk, observer)?;
     let target = report.commit.tree;
@@ -228,7 +231,7 @@ fn in_place(
     }
     let half_written = interrupted.as_ref().is_some_and(|i| !i.half_written.is_empty());
     if !changes.is_empty() && !options.force {
-        in_use::check(&context.worktree, changes.iter().map(|c| c.path.as_slice()))?;
+        refuse_in_use(context, options, &changes)?;
     }
     let whole = options.paths.is_empty();
     if !changes.is_empty() || half_written || interrupted.is_some() || whole {
@@ -258,6 +261,14 @@ fn in_place(
         report.wrong = verify(repo, &target, &context.worktree, &wanted, context.jobs, observer)?.wrong;
     }
     Ok(report)
+}
+
+/// Refuses if somebody uses files that are to be changed, or holds locks on them.
+fn refuse_in_use(context: &Context, options: &CheckoutOptions, changes: &[Change]) -> Result<()> {
+    let dir = context.worktree.clone();
+    let mut users = in_use::users(&dir, changes.iter().map(|c| c.path.as_slice()));
+    users.retain(|u| options.paths.is_empty() || options.paths.iter().any(|p| path::is_within(&u.path, p)));
+    if users.is_empty() { Ok(()) } else { Err(in_use::InUse { dir, users }.into()) }
 }
 
 fn within_either(a: &[u8], b: &[u8]) -> bool {
