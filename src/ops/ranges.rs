@@ -56,7 +56,7 @@ impl Rest<'_> {
 /// The ranges of `new` that may differ from the same places of `old`, sorted, not touching. Nodes that are no files have none.
 pub fn changed(repo: &Repo, old: Option<&Node>, new: &Node) -> Result<Vec<Range<u64>>> {
     let Node::File { size, content, .. } = new else { return Ok(Vec::new()) };
-    let whole = if *size > 0 { vec![0..*size] } else { Vec::new() };
+    let whole = Some(0..*size).filter(|r| !r.is_empty()).into_iter().collect();
     let Some(Node::File { size: old_size, content: old_content, .. }) = old else { return Ok(whole) };
     let (Some(before), Some(after)) = (pieces(*old_size, old_content), pieces(*size, content)) else {
         return Ok(match (old_content, content) {
@@ -142,25 +142,29 @@ mod tests {
     use crate::model::entry::Extent;
     use crate::ops::made::{Made, file, large};
 
+    fn pairs(made: &Made, old: Option<&Node>, new: &Node) -> Vec<(u64, u64)> {
+        changed(&made.repo, old, new).unwrap().into_iter().map(|r| (r.start, r.end)).collect()
+    }
+
     #[test]
     fn chunks_holes_and_tails() {
         let made = Made::new();
         let (a, b, c) = (made.chunk(&[1; 100]), made.chunk(&[2; 100]), made.chunk(&[3; 50]));
         let hole = |len| Extent { len, chunk: None };
-        let check = |old: Vec<Extent>, new: Vec<Extent>, expected: &[Range<u64>]| {
+        let check = |old: Vec<Extent>, new: Vec<Extent>, expected: &[(u64, u64)]| {
             let (old, new) = (large("f", old), large("f", new));
-            assert_eq!(changed(&made.repo, Some(&old.node), &new.node).unwrap(), expected);
+            assert_eq!(pairs(&made, Some(&old.node), &new.node), expected);
         };
         check(vec![a, b, c], vec![a, b, c], &[]);
-        check(vec![a, b, c], vec![a, a, c], &[100..200]);
-        check(vec![a, b], vec![a, b, c], &[200..250]);
+        check(vec![a, b, c], vec![a, a, c], &[(100, 200)]);
+        check(vec![a, b], vec![a, b, c], &[(200, 250)]);
         check(vec![a, b, c], vec![a], &[]);
-        check(vec![b, a, c], vec![c, a, b], &[0..250]);
-        check(vec![hole(300)], vec![hole(100), b, hole(100)], &[100..200]);
-        check(vec![c, hole(300), a], vec![hole(50), hole(250), c, a], &[0..50, 300..350]);
-        check(vec![hole(10), a], vec![hole(10), a, a], &[110..210]);
+        check(vec![b, a, c], vec![c, a, b], &[(0, 250)]);
+        check(vec![hole(300)], vec![hole(100), b, hole(100)], &[(100, 200)]);
+        check(vec![c, hole(300), a], vec![hole(50), hole(250), c, a], &[(0, 50), (300, 350)]);
+        check(vec![hole(10), a], vec![hole(10), a, a], &[(110, 210)]);
         let (old, new) = (file("f", "hello world"), file("f", "hello earth"));
-        assert_eq!(changed(&made.repo, Some(&old.node), &new.node).unwrap(), [6..11]);
-        assert_eq!(changed(&made.repo, None, &new.node).unwrap(), [0..11]);
+        assert_eq!(pairs(&made, Some(&old.node), &new.node), [(6, 11)]);
+        assert_eq!(pairs(&made, None, &new.node), [(0, 11)]);
     }
 }

@@ -12,7 +12,7 @@ use crate::repo::Repo;
 use std::ops::ControlFlow;
 
 /// Holes are handed over in pieces of this size.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// What to show.
 #[derive(Clone, Debug)]

@@ -1,9 +1,12 @@
 //! What a user types and sees: a file per verb.
 
 mod branch;
+mod checkout;
+mod commit;
 mod completions;
 mod config;
 mod diff;
+mod du;
 mod failures;
 mod log;
 mod ls;

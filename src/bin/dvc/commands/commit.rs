@@ -7,6 +7,7 @@ use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::place::Place;
 use crate::print::{Paint, elapsed, size};
 use crate::session::Session;
+use crate::settings::value;
 use clap::Args;
 use dvc::error::{Error, Kind};
 use dvc::model::path;
@@ -80,7 +81,7 @@ pub(crate) fn run(session: &Session, args: &CommitArgs) -> Outcome {
     let place = session.place()?;
     let mut context = session.context(&place)?;
     if let Some(author) = &args.author {
-        context.author.clone_from(author);
+        context.author = value::author(author).map_err(|problem| CliError::option("--author", problem))?;
     }
     let options = options(session, args, &context, &place)?;
     let progress = session.progress()?;

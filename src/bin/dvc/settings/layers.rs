@@ -98,7 +98,7 @@ impl Reading {
                 Ok(key) if file.in_repository && !key.in_repository => {
                     self.problem(origin(), format!("`{name}` cannot be set by a repository"));
                 }
-                Ok(key) => self.value(key, key.kind.from_toml(&value), origin()),
+                Ok(key) => self.value(key, key.kind.read_toml(&value), origin()),
                 Err(text) => self.problem(origin(), text),
             }
         }

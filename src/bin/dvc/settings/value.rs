@@ -61,7 +61,7 @@ impl Type {
     }
 
     /// Reads a value from a configuration file.
-    pub(crate) fn from_toml(self, value: &toml::Value) -> Result<Value, String> {
+    pub(crate) fn read_toml(self, value: &toml::Value) -> Result<Value, String> {
         match (self, value) {
             (Self::Bool, toml::Value::Boolean(b)) => Ok(Value::Bool(*b)),
             (Self::Size { min }, toml::Value::Integer(n)) => {
@@ -187,7 +187,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `Name <mail>` on one line.
-fn author(text: &str) -> Result<String, String> {
+pub(crate) fn author(text: &str) -> Result<String, String> {
     let (name, mail) = text
         .strip_suffix('>')
         .and_then(|t| t.split_once('<'))

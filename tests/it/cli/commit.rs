@@ -1,0 +1,123 @@
+//! `dvc init` and `dvc commit`.
+
+use super::{fresh, masked, three};
+use crate::support::sandbox::{Run, Sandbox};
+use insta::assert_snapshot;
+use std::fs;
+
+#[test]
+fn init_inside_and_elsewhere() {
+    let s = Sandbox::new();
+    s.dvc(["init", "-n"]).ok().says("would make");
+    assert!(!s.w(".dvcs").exists());
+    s.dvc(["init", "-b", "AMCC"]).ok();
+    assert_eq!(s.dvc(["branch", "--show-current"]).ok().out, "AMCC\n");
+    s.dvc(["init"]).code(2).complains("already");
+    s.dvc(["init", "deeper/dir"]).ok();
+    assert!(s.w("deeper/dir/.dvcs/format").exists());
+    let bare = s.at("bare");
+    let json = Run::of(s.command(["init", "--json", "--repo"]).arg(&bare)).ok().json();
+    assert_eq!((&json["branch"], json["id"].as_str().unwrap().len()), (&"main".into(), 32));
+    s.dvc(["init", "-b", "bad name", "x"]).code(2);
+}
+
+#[test]
+fn what_is_said() {
+    let s = fresh();
+    s.write("a", "x");
+    let out = masked(&s.dvc(["commit", "-m", "nightly\n\nbody"]).ok().out);
+    let out = out.rsplit_once(',').unwrap().0;
+    assert_snapshot!(out, @"
+    [main v1 <id>] nightly
+     1 files, 1 B, 0 B new (65 B stored)
+    ");
+    s.dvc(["commit", "-m", "again"]).ok().says("nothing to commit");
+    let json = s.dvc(["commit", "-m", "again", "--json"]).ok().json();
+    for (key, len) in [("id", 64), ("tree", 64)] {
+        assert_eq!(json[key].as_str().unwrap().len(), len);
+    }
+    assert_eq!((&json["branch"], &json["ordinal"], &json["schema"]), (&"main".into(), &1.into(), &1.into()));
+    assert_eq!(s.dvc(["commit", "-q", "-m", "x", "--allow-empty"]).ok().out, "");
+}
+
+#[test]
+fn messages_trailers_tags_and_times() {
+    let s = three();
+    s.write("a.txt", "four\n");
+    fs::write(s.at("message"), "from a file\n\nbody\n").unwrap();
+    let message = s.at("message");
+    let args = ["commit", "--trailer", "Ticket=42", "--trailer", "By: cron", "--tag", "@nightly", "--tag", "golden"];
+    Run::of(s.command(args).args(["--author", "Bob <b@x>", "--time", "2026-11-04 05:06", "-F"]).arg(message)).ok();
+    let format = "%s|%b|%an|%aI|%D|%(trailer:ticket)|%(trailer:by)";
+    assert_snapshot!(s.dvc(["log", "-n1", "--format", format]).ok().out, @"from a file|body|Bob|2026-11-04T05:06:00+00:00|HEAD, main, tag: golden, tag: main@nightly|42|cron");
+    s.write("a.txt", "five\n");
+    s.dvc(["commit", "-m", "one", "-m", "two", "-b", "other"]).ok();
+    assert_eq!(s.dvc(["log", "-n1", "--format=%B", "other"]).ok().out, "one\n\ntwo\n");
+    s.dvc(["commit", "-m", "x", "--author", "Bob"]).code(2);
+    s.dvc(["commit", "-m", "x", "--tag", "golden"]).code(4);
+    s.dvc(["commit", "-m", "x", "--time", "soon"]).code(2);
+    s.dvc(["commit", "-m", "x", "--trailer", "none"]).code(2);
+}
+
+#[test]
+fn streams_and_commands() {
+    let s = fresh();
+    s.dvc_with(["commit", "-b", "dump", "--stdin", "db/dump.sql", "-m", "one"], b"select 1").ok();
+    assert_eq!(s.dvc(["show", "dump:db/dump.sql"]).ok().out, "select 1");
+    s.dvc(["commit", "-b", "dump", "--exec", "other.txt", "--add", "--", "echo", "-n", "hello"]).ok();
+    assert_eq!(s.dvc(["ls", "-r", "dump"]).ok().out, "db/\ndb/dump.sql\nother.txt\n");
+    s.dvc(["commit", "-b", "dump", "--exec", "other.txt", "--", "sh", "-c", "echo half; exit 3"]).code(7);
+    assert_eq!(s.dvc(["log", "dump", "--format=%O"]).ok().out, "2\n1\n");
+    s.dvc(["commit", "--exec", "x"]).code(2);
+}
+
+#[test]
+fn some_paths_only() {
+    let s = three();
+    s.write("a.txt", "new a\n");
+    s.write("d/more", "new more\n");
+    s.dvc(["commit", "-m", "only a", "a.txt"]).ok();
+    assert_eq!(s.dvc(["show", "@:a.txt"]).ok().out, "new a\n");
+    assert_eq!(s.dvc(["show", "@:d/more"]).ok().out, "more\n");
+    assert_eq!(s.dvc(["diff", "--name-only"]).ok().out, "d/more\n");
+    s.dvc(["commit", "-m", "x", "none"]).code(13);
+    s.dvc(["commit", "-m", "x", "../outside"]).code(2);
+}
+
+#[test]
+fn an_unmounted_volume_is_not_committed() {
+    let s = three();
+    fs::remove_file(s.w("a.txt")).unwrap();
+    fs::remove_dir_all(s.w("d")).unwrap();
+    s.dvc(["commit", "-m", "x"]).code(4).complains("is the volume mounted?");
+    s.dvc(["commit", "-m", "x", "--allow-empty"]).ok();
+}
+
+#[test]
+fn a_dry_run_stores_nothing() {
+    let s = three();
+    s.write("a.txt", "changed\n");
+    let before = s.dvc(["du", "--json"]).ok().json()["repository"]["pack_bytes"].clone();
+    s.dvc(["commit", "-n", "-m", "x"]).ok().says("dry run");
+    assert_eq!(s.dvc(["du", "--json"]).ok().json()["repository"]["pack_bytes"], before);
+    assert_eq!(s.dvc(["log", "--format=%s"]).ok().lines().len(), 3);
+}
+
+#[test]
+fn excluded_files() {
+    let s = fresh();
+    s.write("keep", "");
+    s.write("x.tmp", "");
+    s.write("cache/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n");
+    s.write("cache/data", "");
+    s.write(".gitignore", "keep\n");
+    s.write(".dvcsignore", "ignored\n");
+    s.write("ignored", "");
+    s.dvc(["config", "commit.exclude", "*.log"]).ok();
+    s.write("y.log", "");
+    s.dvc(["commit", "-m", "x", "--exclude", "*.tmp", "--exclude-caches"]).ok();
+    let names = s.dvc(["ls", "-r"]).ok().out;
+    assert!(names.contains("keep\n") && names.contains(".gitignore\n"), "{names}");
+    assert!(!names.contains("x.tmp") && !names.contains("y.log") && !names.contains("ignored\n"), "{names}");
+    assert!(!names.contains("cache/data"), "{names}");
+}
