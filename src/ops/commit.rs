@@ -1,10 +1,12 @@
 //! `commit`: makes a version of a worktree, of some of its paths, or of a stream.
 
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Context;
+use super::compare::compare;
 use super::head::Head;
 use super::worktree::{WalkOptions, worktree_number};
 use crate::error::{Error, Failure, Kind, Result};
@@ -74,6 +76,8 @@ pub struct CommitReport {
     pub unstable: Vec<Vec<u8>>,
     /// The version before.
     pub parent: Option<Id>,
+    /// How many paths differ from that, directories not counted; `None` if it cannot be read.
+    pub changed: Option<u64>,
 }
 
 /// A commit is refused.
@@ -338,7 +342,9 @@ fn seal(
         tags: Vec::new(),
         unstable,
         parent,
+        changed: Some(0),
     };
+    let before = target.parent.as_ref().map(|p| p.1.tree);
     if let Some((id, last)) = target.parent.as_ref().filter(|p| p.1.tree == tree && !options.allow_empty) {
         if !options.dry_run {
             if let Some(sink) = out.sink() {
@@ -350,12 +356,25 @@ fn seal(
         return Ok(CommitReport { commit: last.clone(), unchanged: true, tags: options.tags.clone(), ..base });
     }
     if options.dry_run {
-        return Ok(CommitReport { id: None, ..base });
+        return Ok(CommitReport { id: None, changed: changed(repo, before, tree, totals), ..base });
     }
     let (id, commit) = publish(out, observer, &target.branch, &draft)?;
     make_tags(context, repo, options, id)?;
     remember_head(context, repo, &target, &id)?;
-    Ok(CommitReport { id: Some(id), commit, tags: options.tags.clone(), ..base })
+    let changed = changed(repo, before, tree, totals);
+    Ok(CommitReport { id: Some(id), commit, tags: options.tags.clone(), changed, ..base })
+}
+
+/// Paths that differ from the version before. Damage in that one is no reason to fail.
+fn changed(repo: &Repo, before: Option<Id>, tree: Id, totals: Totals) -> Option<u64> {
+    let Some(before) = before else { return Some(totals.files) };
+    let mut count = 0;
+    let counted = compare(repo, Some(&before), Some(&tree), &[], &mut |change| {
+        let dir = [&change.old, &change.new].into_iter().flatten().all(Entry::is_dir);
+        count += u64::from(!dir);
+        Ok(ControlFlow::Continue(()))
+    });
+    counted.ok().map(|()| count)
 }
 
 fn draft_commit(draft: &Draft, out: &Output<'_>, parent: Option<&(Id, Commit)>) -> Commit {

@@ -197,6 +197,7 @@ fn print(session: &Session, report: &CommitReport, dry_run: bool, took: std::tim
             "unchanged": report.unchanged,
             "dry_run": dry_run,
             "tags": report.tags.iter().map(RefName::as_str).collect::<Vec<_>>(),
+            "changed": report.changed,
             "files": commit.counts.files,
             "bytes": commit.counts.bytes,
             "new_bytes": commit.counts.new_bytes,
@@ -215,8 +216,9 @@ fn print(session: &Session, report: &CommitReport, dry_run: bool, took: std::tim
         } else {
             let would = if dry_run { " (dry run: nothing was stored)" } else { "" };
             writeln!(out, "{name} {}{would}", commit.subject())?;
-            let new = size(commit.counts.new_bytes);
-            write!(out, " {} files, {}, {new} new", commit.counts.files, size(commit.counts.bytes))?;
+            let changed = report.changed.unwrap_or(commit.counts.files);
+            let plural = if changed == 1 { "" } else { "s" };
+            write!(out, " {changed} file{plural} changed, {} new", size(commit.counts.new_bytes))?;
             match dry_run {
                 true => writeln!(out)?,
                 false => writeln!(out, " ({} stored), {}", size(commit.counts.stored_bytes), elapsed(took))?,
