@@ -17,7 +17,7 @@ use crate::codec::{cut, sniff};
 use crate::error::{Failure, Kind, Result};
 use crate::format::marker::{Marker, VERSION};
 use crate::format::pack::PackKind;
-use crate::format::segment::{HEAD_BYTES, SegmentName, decode_head};
+use crate::format::segment::{SegmentName, decode_head};
 use crate::index::Index;
 use crate::index::catalogue::{Catalogue, commits::CommitRow, segments::SegmentRow};
 use crate::model::commit::Commit;
@@ -256,8 +256,9 @@ impl Repo {
         let mut segments = Vec::new();
         for name in names.iter().filter(|n| !replaced.contains(*n)) {
             let key = layout::segment(name);
-            let mut head = [0u8; HEAD_BYTES as usize];
-            head.copy_from_slice(&self.store.read_at(&key, 0, HEAD_BYTES as usize)?);
+            const HEAD: usize = 16;
+            let mut head = [0u8; HEAD];
+            head.copy_from_slice(&self.store.read_at(&key, 0, HEAD)?);
             let path = self.store.path(&key);
             let kind = decode_head(&head);
             let kind = kind.map_err(|source| crate::index::Error::Segment { path: path.clone(), source })?;

@@ -70,7 +70,7 @@ impl PackWriter {
     }
 
     /// Bytes so far.
-    pub fn len(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.len
     }
 

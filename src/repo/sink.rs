@@ -72,7 +72,7 @@ impl<'a> Sink<'a> {
             };
             let stored = pack.append(frame)?;
             self.stored.fetch_add(u64::from(stored), Ordering::Relaxed);
-            if pack.len() >= layout::PACK_TARGET { open.take() } else { None }
+            if pack.bytes() >= layout::PACK_TARGET { open.take() } else { None }
         };
         full.map_or(Ok(()), |pack| self.close(pack))
     }

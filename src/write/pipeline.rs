@@ -42,6 +42,7 @@ impl Failure for Stopped {
 }
 
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "a reader is large and moves between queue, threads and its file")]
 struct Queue {
     batches: Vec<Batch>,
     readers: Vec<Box<Reader>>,

@@ -103,6 +103,9 @@ struct Slot {
     link: Option<LinkKey>,
 }
 
+/// A name with what it is.
+type Named = (Vec<u8>, Stat);
+
 /// What a scanned directory gives its caller to do.
 #[derive(Default)]
 pub struct Found {
@@ -221,7 +224,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Opens and lists a directory.
-    fn look(&self, dir: &Arc<Dir>) -> io::Result<Option<Vec<(Vec<u8>, Stat)>>> {
+    fn look(&self, dir: &Arc<Dir>) -> io::Result<Option<Vec<Named>>> {
         let fd = dir.open()?;
         let fd = fd.as_fd();
         let stat = walk::stat_at(fd, b"")?;
@@ -282,7 +285,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Compares what is there with the record, and takes up what changed.
-    fn compare(&self, dir: &Arc<Dir>, names: Vec<(Vec<u8>, Stat)>, buffer: &mut Vec<u8>) -> Result<Found> {
+    fn compare(&self, dir: &Arc<Dir>, names: Vec<Named>, buffer: &mut Vec<u8>) -> Result<Found> {
         let mut slots: Vec<Slot> = names
             .into_iter()
             .map(|(name, stat)| {
@@ -441,14 +444,15 @@ impl<'a> Walk<'a> {
             FileType::RegularFile => {
                 let file = match walk::open_file(fd.as_fd(), name) {
                     Ok(file) => file,
-                    Err(e) => return Ok(self.skip(dir, at, name, &e)),
+                    Err(e) => return self.leave_out(dir, at, name, &e),
                 };
                 let xattrs = walk::xattrs_of(file.as_fd());
                 let now = walk::stat_at(file.as_fd(), b"");
                 let (xattrs, now) = match (xattrs, now) {
                     (Ok(x), Ok(s)) if s.kind == FileType::RegularFile => (x, s),
-                    (Err(e), _) | (_, Err(e)) => return Ok(self.skip(dir, at, name, &e)),
-                    _ => return Ok(self.skip(dir, at, name, &io::ErrorKind::NotFound.into())),
+                    (Err(e), _) | (_, Err(e)) => return self.leave_out(dir, at, name, &e),
+                    // It was replaced by something else between the two looks.
+                    _ => return self.leave_out(dir, at, name, &io::ErrorKind::NotFound.into()),
                 };
                 let old = old.and_then(|e| match e.node {
                     Node::File { size, content, .. } => Some(OldFile { size, content }),
@@ -471,12 +475,12 @@ impl<'a> Walk<'a> {
             }
             FileType::Symlink => match walk::read_link(fd.as_fd(), name) {
                 Ok(target) => Node::Symlink { target },
-                Err(e) => return Ok(self.skip(dir, at, name, &e)),
+                Err(e) => return self.leave_out(dir, at, name, &e),
             },
             FileType::Fifo => Node::Fifo,
             FileType::CharacterDevice => Node::CharDevice { major: stat.rdev.0, minor: stat.rdev.1 },
             FileType::BlockDevice => Node::BlockDevice { major: stat.rdev.0, minor: stat.rdev.1 },
-            _ => return Ok(self.skip(dir, at, name, &io::Error::other("unknown type of file"))),
+            _ => return self.leave_out(dir, at, name, &io::Error::other("unknown type of file")),
         };
         match walk::xattrs_at(fd.as_fd(), name) {
             Ok(xattrs) => {
@@ -489,6 +493,11 @@ impl<'a> Walk<'a> {
             }
             Err(e) => self.skip(dir, at, name, &e),
         }
+        Ok(())
+    }
+
+    fn leave_out(&self, dir: &Dir, at: usize, name: &[u8], e: &io::Error) -> Result<()> {
+        self.skip(dir, at, name, e);
         Ok(())
     }
 

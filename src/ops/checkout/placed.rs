@@ -24,8 +24,11 @@ pub(super) struct Placed<'a> {
     repo: &'a Repo,
     worktree: Option<i64>,
     before: &'a Snapshot,
-    dirs: Mutex<HashMap<Vec<u8>, (Id, Totals, Vec<PlacedName>)>>,
+    dirs: Mutex<HashMap<Vec<u8>, PlacedDir>>,
 }
+
+/// A directory's tree, what lies below it, and its names.
+type PlacedDir = (Id, Totals, Vec<PlacedName>);
 
 impl<'a> Placed<'a> {
     pub(super) fn new(repo: &'a Repo, worktree: Option<i64>, before: &'a Snapshot) -> Self {

@@ -151,9 +151,9 @@ impl Model {
             }
             (5, _) => {
                 let path = format!("{}l{}", self.pick_dir(), self.random.next(4));
-                if !self.work.contains_key(&path) {
-                    std::os::unix::fs::symlink("some/where", root.join(&path)).unwrap();
-                    self.work.insert(path, Thing::Link(b"some/where".to_vec()));
+                if let std::collections::btree_map::Entry::Vacant(free) = self.work.entry(path) {
+                    std::os::unix::fs::symlink("some/where", root.join(free.key())).unwrap();
+                    free.insert(Thing::Link(b"some/where".to_vec()));
                 }
             }
             _ => {
