@@ -492,6 +492,7 @@ fn revision_samples() -> Vec<Vec<u8>> {
         "yesterday",
         "2h ago",
         "cust/acme@release",
+        "main~И",
     ];
     texts.map(|t| t.as_bytes().to_vec()).to_vec()
 }

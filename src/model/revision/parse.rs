@@ -129,15 +129,16 @@ fn suffix<'a>(rest: &'a str, whole: &str) -> Parsed<(Suffix, &'a str)> {
             Err(e) => bad(whole.as_bytes(), e.to_string()),
         };
     }
-    let after = rest.trim_start_matches(['~', '^']);
-    let sign = &rest[..rest.len().min(1)];
-    if after.len() == rest.len() {
-        return bad(whole.as_bytes(), format!("unexpected `{}` after a suffix", rest.chars().next().unwrap_or(' ')));
-    }
-    let tail = &rest[1..];
+    let (ancestor, tail) = match (rest.strip_prefix('~'), rest.strip_prefix('^')) {
+        (Some(tail), _) => (true, tail),
+        (_, Some(tail)) => (false, tail),
+        _ => {
+            return bad(whole.as_bytes(), format!("unexpected `{}` after a suffix", rest.chars().next().unwrap_or(' ')));
+        }
+    };
     let digits = tail.len() - tail.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let count = if digits == 0 { Some(1) } else { number(&tail[..digits]) };
     let Some(count) = count else { return bad(whole.as_bytes(), "the number is too large") };
-    let suffix = if sign == "~" { Suffix::Ancestor(count) } else { Suffix::Parent(count) };
+    let suffix = if ancestor { Suffix::Ancestor(count) } else { Suffix::Parent(count) };
     Ok((suffix, &tail[digits..]))
 }

@@ -166,3 +166,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_letter_of_two_bytes_after_a_suffix_is_no_panic() {
+    for text in ["main~И", "main^1é", "@{1}й"] {
+        assert!(Revision::parse(text).is_err(), "{text}");
+    }
+}
