@@ -141,7 +141,9 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
     let target = Target::find(context, &repo, options)?;
     let rules = options.walk.rules(context)?;
     let out = output(&repo, observer, options.dry_run)?;
-    observer.phase("commit", None, None);
+    // How much there is now is seen at the end only; it was as much as this the last time.
+    let last = target.parent.as_ref().filter(|_| options.paths.is_empty()).map(|p| p.1.counts);
+    observer.phase("commit", last.map(|c| c.files), last.map(|c| c.bytes));
     if options.paths.is_empty() {
         let worktree = worktree_number(&repo, context);
         let source = Source {

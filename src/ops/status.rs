@@ -48,12 +48,13 @@ pub fn status(context: &Context, options: &StatusOptions, observer: &dyn Observe
         None => None,
     };
     let base = head.base.or(tip);
-    observer.phase("status", None, None);
-    let snap = look(context, &repo, &options.walk, observer)?;
     let with_commit =
         |id: Option<Id>| id.map(|id| Ok::<_, crate::error::Error>((id, repo.commit_cached(&id)?))).transpose();
     let moved_tip = with_commit(tip.filter(|t| Some(*t) != base))?;
     let base = with_commit(base)?;
+    let last = base.as_ref().map(|b| b.1.counts);
+    observer.phase("status", last.map(|c| c.files), last.map(|c| c.bytes));
+    let snap = look(context, &repo, &options.walk, observer)?;
     let mut unstable: BTreeSet<Vec<u8>> = snap.unstable.iter().cloned().collect();
     let mut changes = Vec::new();
     compare(&repo, base.as_ref().map(|b| &b.1.tree), Some(&snap.tree), &options.paths, &mut |mut change| {

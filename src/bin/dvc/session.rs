@@ -149,7 +149,9 @@ impl Session {
             now: self.now.clone(),
             open: dvc::repo::OpenOptions {
                 cache_dir: settings.text("cache.dir").map(PathBuf::from),
-                ..dvc::repo::OpenOptions::default()
+                // The rest goes to tables of the index, buffers of the threads, and what compressing needs.
+                frame_cache_bytes: usize::try_from(number("core.memory") / 6).unwrap_or(0).min(64 << 20),
+                tracer: None,
             },
         })
     }

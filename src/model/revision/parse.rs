@@ -133,7 +133,10 @@ fn suffix<'a>(rest: &'a str, whole: &str) -> Parsed<(Suffix, &'a str)> {
         (Some(tail), _) => (true, tail),
         (_, Some(tail)) => (false, tail),
         _ => {
-            return bad(whole.as_bytes(), format!("unexpected `{}` after a suffix", rest.chars().next().unwrap_or(' ')));
+            return bad(
+                whole.as_bytes(),
+                format!("unexpected `{}` after a suffix", rest.chars().next().unwrap_or(' ')),
+            );
         }
     };
     let digits = tail.len() - tail.trim_start_matches(|c: char| c.is_ascii_digit()).len();
