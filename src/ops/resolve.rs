@@ -87,7 +87,9 @@ impl Failure for ResolveError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown { near: Some(near), .. } => Some(format!("did you mean `{near}`?")),
-            Self::Unknown { .. } => Some("`dvc branch`, `dvc tag` and `dvc log` list what there is".to_owned()),
+            Self::Unknown { .. } => {
+                Some("`dvc branch` and `dvc tag` list what there is; a path stands after `--`".to_owned())
+            }
             Self::Ambiguous { .. } => Some("write more digits, or the full name".to_owned()),
             Self::Unborn { .. } => Some("`dvc commit` makes the first".to_owned()),
             Self::NoSuchVersion { branch, tip, .. } => Some(format!("`{branch}` has v1 to v{tip}")),

@@ -64,16 +64,23 @@ pub(crate) fn run(session: &Session, args: &CompletionsArgs) -> Outcome {
     Ok(Exit::DONE)
 }
 
-/// One page for the program and one for each verb.
+/// One page for the program and one for each verb, and for the verbs of a verb.
 fn manual() -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let mut program = Cli::command();
     program.build();
-    let mut pages = vec![("dvc.1".to_owned(), page(program.clone())?)];
-    for verb in program.get_subcommands().filter(|v| !v.is_hide_set() && v.get_name() != "help") {
-        let name = format!("dvc-{}", verb.get_name());
-        pages.push((format!("{name}.1"), page(verb.clone().name(name).version(env!("CARGO_PKG_VERSION")))?));
-    }
+    let mut pages = Vec::new();
+    add_pages(&program, "dvc", &mut pages)?;
     Ok(pages)
+}
+
+fn add_pages(command: &clap::Command, name: &str, pages: &mut Vec<(String, Vec<u8>)>) -> std::io::Result<()> {
+    let named = command.clone().name(name.to_owned()).version(env!("CARGO_PKG_VERSION"));
+    let named = if name == "dvc" { command.clone() } else { named };
+    pages.push((format!("{name}.1"), page(named)?));
+    for verb in command.get_subcommands().filter(|v| !v.is_hide_set() && v.get_name() != "help") {
+        add_pages(verb, &format!("{name}-{}", verb.get_name()), pages)?;
+    }
+    Ok(())
 }
 
 fn page(command: clap::Command) -> std::io::Result<Vec<u8>> {
