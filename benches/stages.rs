@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use dvc::codec::compress::{Compressor, Decompressor, Profile};
-use dvc::codec::cut::next_chunk;
+use dvc::codec::cut::{Cutting, next_chunk};
 use dvc::codec::hash::IdHasher;
 use dvc::format::frame::CODEC_RAW;
 use dvc::format::object::{decode_tree, encode_tree};
@@ -64,7 +64,7 @@ fn chunking(c: &mut Criterion) {
         g.bench_function(name, |b| {
             b.iter(|| {
                 let (mut at, mut count) = (0, 0);
-                while let Some(n) = next_chunk(chunker, &data[at..], true) {
+                while let Some(n) = next_chunk(&Cutting::default(), chunker, &data[at..], true) {
                     at += n;
                     count += 1;
                 }

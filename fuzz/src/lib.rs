@@ -313,6 +313,7 @@ fn marker_samples() -> Vec<Vec<u8>> {
         id: "0a".repeat(16),
         features: vec![],
         default_branch: "main".to_owned(),
+        chunker: "auto".into(),
         cdc: [16_384, 65_536, 262_144],
         page: 65_536,
     };
@@ -335,6 +336,7 @@ fn ref_entry_samples() -> Vec<Vec<u8>> {
         new: Some("1a".repeat(32)),
         update: "u".to_owned(),
         time: -1,
+        nanos: 1,
         who: "A".to_owned(),
         why: "commit: nightly".to_owned(),
         older: vec![],

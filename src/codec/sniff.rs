@@ -1,23 +1,14 @@
-//! Which chunker a file gets, from its first 64 KiB and its size alone.
+//! Whether a file is made of pages, from its first 64 KiB and its size alone.
 //!
 //! Database files change in pages at fixed places, so they are cut at fixed places; all else is cut by content.
 //! Never depends on names or history: the same bytes must give the same ids everywhere.
 
-use crate::model::entry::Chunker;
-
-/// The chunk size of page-structured files.
-pub const PAGE_CHUNK: u32 = 64 * 1024;
-/// How many bytes of a file [`choose`] wants to see.
+/// How many bytes of a file [`is_paged`] wants to see; shorter files are never cut in pages.
 pub const HEAD: usize = 64 * 1024;
 
-/// Chooses the chunker of a file of `size` bytes that begins with `head` (its first [`HEAD`] bytes, or all).
-pub fn choose(head: &[u8], size: u64) -> Chunker {
-    if size >= u64::from(PAGE_CHUNK) && (is_sqlite(head) || is_innodb(head) || is_postgres(head) || is_innodb_log(head))
-    {
-        Chunker::Fixed(PAGE_CHUNK)
-    } else {
-        Chunker::Cdc
-    }
+/// Whether a file of `size` bytes that begins with `head` (its first [`HEAD`] bytes, or all) is made of pages.
+pub fn is_paged(head: &[u8], size: u64) -> bool {
+    size >= HEAD as u64 && (is_sqlite(head) || is_innodb(head) || is_postgres(head) || is_innodb_log(head))
 }
 
 fn is_sqlite(head: &[u8]) -> bool {
@@ -72,16 +63,16 @@ mod tests {
 
     #[test]
     fn plain_files_are_cut_by_content() {
-        assert_eq!(choose(b"hello", 5), Chunker::Cdc);
-        assert_eq!(choose(&[7; HEAD], 1 << 30), Chunker::Cdc);
-        assert_eq!(choose(&[0; HEAD], 1 << 30), Chunker::Cdc);
+        assert!(!is_paged(b"hello", 5));
+        assert!(!is_paged(&[7; HEAD], 1 << 30));
+        assert!(!is_paged(&[0; HEAD], 1 << 30));
     }
 
     #[test]
     fn databases_are_cut_in_pages() {
         let mut sqlite = b"SQLite format 3\0".to_vec();
         sqlite.resize(HEAD, 1);
-        assert_eq!(choose(&sqlite, 1 << 20), Chunker::Fixed(PAGE_CHUNK));
+        assert!(is_paged(&sqlite, 1 << 20));
 
         let mut innodb = vec![0u8; HEAD];
         for i in 0..4u8 {
@@ -90,18 +81,18 @@ mod tests {
             innodb[at + 37] = 9;
         }
         innodb[25] = 8;
-        assert_eq!(choose(&innodb, 1 << 20), Chunker::Fixed(PAGE_CHUNK));
+        assert!(is_paged(&innodb, 1 << 20));
         innodb[16384 + 7] = 5;
-        assert_eq!(choose(&innodb, 1 << 20), Chunker::Cdc);
+        assert!(!is_paged(&innodb, 1 << 20));
 
         let mut log = b"Phys\0\0\0\0\0\0\0\0\0\x000\0MariaDB 10.11.19".to_vec();
         log.resize(HEAD, 0);
-        assert_eq!(choose(&log, 96 << 20), Chunker::Fixed(PAGE_CHUNK));
+        assert!(is_paged(&log, 96 << 20));
 
         let mut postgres = vec![1u8; HEAD];
         for p in postgres.chunks_exact_mut(8192) {
             p[12..20].copy_from_slice(&[100, 0, 200, 0, 0, 32, 4, 32]);
         }
-        assert_eq!(choose(&postgres, 1 << 20), Chunker::Fixed(PAGE_CHUNK));
+        assert!(is_paged(&postgres, 1 << 20));
     }
 }

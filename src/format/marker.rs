@@ -27,6 +27,8 @@ pub struct Marker {
     pub features: Vec<String>,
     /// The branch of a new worktree.
     pub default_branch: String,
+    /// Which files are cut how: `auto`, `cdc` or `fixed`.
+    pub chunker: String,
     /// Parameters of the content-defined chunker: minimum, average, maximum in bytes.
     pub cdc: [u32; 3],
     /// Chunk size of page-structured files in bytes.
@@ -91,6 +93,7 @@ mod tests {
             id: "00".repeat(16),
             features: vec![],
             default_branch: "main".into(),
+            chunker: "auto".into(),
             cdc: [16384, 65536, 262144],
             page: 65536,
         }

@@ -24,6 +24,8 @@ pub struct RefEntry {
     pub update: String,
     /// When, seconds since 1970.
     pub time: i64,
+    /// Nanoseconds after `time`: what was done first is undone last.
+    pub nanos: u32,
     /// Who.
     pub who: String,
     /// What was done: `commit: nightly`, `undo: ...`.
@@ -107,6 +109,7 @@ mod tests {
             new: Some("ab".into()),
             update: "u".into(),
             time: 5,
+            nanos: 6,
             who: "w".into(),
             why: "commit".into(),
             older: vec![],

@@ -193,6 +193,7 @@ impl HashingFile {
     fn create(dir: &Path) -> Result<Self, Error> {
         let file = tempfile::Builder::new()
             .prefix("segment-")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
             .tempfile_in(dir)
             .map_err(|source| Error::Io { path: dir.to_owned(), source })?;
         Ok(Self { file, buffer: Vec::with_capacity(BUFFER), hasher: NameHasher::default(), written: 0 })

@@ -278,7 +278,7 @@ fn within_either(a: &[u8], b: &[u8]) -> bool {
 fn move_head(context: &Context, repo: &Repo, options: &CheckoutOptions, report: &CheckoutReport) -> Result<()> {
     if let Some(name) = &options.new_branch {
         let tip = repo.refs().tip(RefKind::Branch, name)?;
-        let how = Move { who: &context.author, why: "branch: made by checkout", time: context.now_secs() };
+        let how = Move { who: &context.author, why: "branch: made by checkout", time: context.moved_at() };
         let raced = || -> Error { RefMoveError::Raced { kind: RefKind::Branch, name: name.clone() }.into() };
         repo.refs().update(RefKind::Branch, name, tip.as_ref(), Some(report.version), &how)?.ok_or_else(raced)?;
     }

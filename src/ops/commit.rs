@@ -330,7 +330,7 @@ fn seal(
         author: context.author.clone(),
         host: context.host.clone(),
         time: options.time.unwrap_or(now),
-        moved_at: context.now_secs(),
+        moved_at: context.moved_at(),
         message: options.message.clone(),
         trailers: options.trailers.clone(),
         unstable: unstable.clone(),
@@ -403,7 +403,7 @@ fn draft_commit(draft: &Draft, out: &Output<'_>, parent: Option<&(Id, Commit)>) 
 fn make_tags(context: &Context, repo: &Repo, options: &CommitOptions, id: Id) -> Result<()> {
     for tag in &options.tags {
         let tip = repo.refs().tip(RefKind::Tag, tag)?;
-        let how = Move { who: &context.author, why: "tag: made by commit", time: context.now_secs() };
+        let how = Move { who: &context.author, why: "tag: made by commit", time: context.moved_at() };
         if repo.refs().update(RefKind::Tag, tag, tip.as_ref(), Some(id), &how)?.is_none() {
             return Err(CommitError::TagExists { name: tag.clone() }.into());
         }

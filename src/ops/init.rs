@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Context;
+use crate::codec::cut::Cutting;
 use crate::error::Result;
 use crate::model::refname::RefName;
 use crate::repo::{Repo, RepoError};
@@ -12,6 +13,8 @@ use crate::repo::{Repo, RepoError};
 pub struct InitOptions {
     /// The default branch.
     pub branch: RefName,
+    /// How files are cut.
+    pub cutting: Cutting,
     /// Only say what would be done.
     pub dry_run: bool,
 }
@@ -36,6 +39,6 @@ pub fn init(context: &Context, options: &InitOptions) -> Result<InitReport> {
         }
         return Ok(InitReport { repository, branch, id: None });
     }
-    let repo = Repo::create(&repository, &branch, context.open.clone())?;
+    let repo = Repo::create(&repository, &branch, &options.cutting, context.open.clone())?;
     Ok(InitReport { repository, branch, id: Some(repo.marker().id.clone()) })
 }

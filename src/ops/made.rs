@@ -31,7 +31,8 @@ impl Made {
         let dir = tempfile::tempdir().unwrap();
         let repository = dir.path().join("repo");
         let main = RefName::new("main").unwrap();
-        let repo = Repo::create(&repository, &main, OpenOptions::default()).unwrap();
+        let repo =
+            Repo::create(&repository, &main, &crate::codec::cut::Cutting::default(), OpenOptions::default()).unwrap();
         let now = jiff::Timestamp::from_second(START + 10 * DAY).unwrap().to_zoned(jiff::tz::TimeZone::UTC);
         let context = Context {
             repository,
@@ -102,7 +103,7 @@ impl Made {
         };
         let id = self.put(ObjectKind::Commit, &encode_commit(&commit));
         let why = format!("commit: {message}");
-        let how = Move { who: &self.context.author, why: &why, time };
+        let how = Move { who: &self.context.author, why: &why, time: Time { secs: time, nanos: 0 } };
         self.repo.refs().update(RefKind::Branch, &name, tip.as_ref(), Some(id), &how).unwrap().unwrap();
         id
     }
@@ -110,7 +111,7 @@ impl Made {
     /// Creates a tag.
     pub(super) fn tag(&self, name: &str, id: Id) {
         let name = RefName::parse_stored(name).unwrap();
-        let how = Move { who: &self.context.author, why: "tag", time: START };
+        let how = Move { who: &self.context.author, why: "tag", time: Time { secs: START, nanos: 0 } };
         self.repo.refs().update(RefKind::Tag, &name, None, Some(id), &how).unwrap().unwrap();
     }
 }

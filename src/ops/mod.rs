@@ -25,6 +25,7 @@ pub mod undo;
 pub mod worktree;
 
 use crate::error::Result;
+use crate::model::entry::Time;
 use crate::repo::{OpenOptions, Repo};
 use std::path::PathBuf;
 
@@ -53,6 +54,12 @@ impl Context {
     /// Opens the repository.
     pub fn repo(&self) -> Result<Repo> {
         Repo::open(&self.repository, self.open.clone())
+    }
+
+    /// When a ref is moved.
+    pub fn moved_at(&self) -> Time {
+        let now = self.now.timestamp();
+        Time { secs: now.as_second(), nanos: u32::try_from(now.subsec_nanosecond()).unwrap_or(0) }
     }
 
     /// Seconds since 1970.

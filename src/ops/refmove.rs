@@ -133,7 +133,7 @@ impl<'a> Mover<'a> {
         why: &str,
     ) -> Result<()> {
         if !self.dry_run {
-            let how = Move { who: &self.context.author, why, time: self.context.now_secs() };
+            let how = Move { who: &self.context.author, why, time: self.context.moved_at() };
             self.observer.step("ref");
             if self.repo.refs().update(kind, name, tip, new, &how)?.is_none() {
                 return Err(RefMoveError::Raced { kind, name: name.clone() }.into());

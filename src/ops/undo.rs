@@ -49,15 +49,17 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// A tag that a commit made is younger than the commit, though both bear the same second.
-    fn age(&self) -> (i64, bool) {
-        (self.undone.time, self.kind == RefKind::Tag)
+    /// A tag that a commit made is younger than the commit, though both bear the same time.
+    fn age(&self) -> (i64, u32, bool) {
+        (self.undone.time, self.undone.nanos, self.kind == RefKind::Tag)
     }
 
     /// Whether both were made by one command.
     fn belongs_to(&self, other: &Self) -> bool {
         let same = |f: fn(&RefEntry) -> &str| f(&self.undone) == f(&other.undone);
-        self.undone.time == other.undone.time && same(|e| &e.who) && same(|e| &e.why)
+        (self.undone.time, self.undone.nanos) == (other.undone.time, other.undone.nanos)
+            && same(|e| &e.who)
+            && same(|e| &e.why)
     }
 }
 

@@ -12,9 +12,10 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use crate::codec::cut::{self, Cutting, Rule};
 use crate::codec::hash::IdHasher;
-use crate::codec::{cut, sniff};
 use crate::error::{Failure, Kind, Result};
+use crate::format::Malformed;
 use crate::format::marker::{Marker, VERSION};
 use crate::format::pack::PackKind;
 use crate::format::segment::{SegmentName, decode_head};
@@ -86,6 +87,7 @@ impl Failure for RepoError {
 pub struct Repo {
     store: Arc<LocalStore>,
     marker: Marker,
+    cutting: Cutting,
     options: OpenOptions,
     ids: IdHasher,
     frames: Frames,
@@ -97,7 +99,7 @@ pub struct Repo {
 
 impl Repo {
     /// Makes a new repository in `root`, which must be missing or empty.
-    pub fn create(root: &Path, default_branch: &RefName, options: OpenOptions) -> Result<Self> {
+    pub fn create(root: &Path, default_branch: &RefName, cutting: &Cutting, options: OpenOptions) -> Result<Self> {
         let io = |what| move |source| StoreError::Io { what, key: root.display().to_string(), source };
         std::fs::create_dir_all(root).map_err(io("create"))?;
         let store = LocalStore::new(root.to_path_buf());
@@ -116,8 +118,14 @@ impl Repo {
             id: to_hex(&id),
             features: Vec::new(),
             default_branch: default_branch.as_str().to_owned(),
-            cdc: [size(cut::CDC_MIN), size(cut::CDC_AVERAGE), size(cut::CHUNK_MAX)],
-            page: sniff::PAGE_CHUNK,
+            chunker: match cutting.rule {
+                Rule::Auto => "auto",
+                Rule::Content => "cdc",
+                Rule::Pages => "fixed",
+            }
+            .to_owned(),
+            cdc: cutting.content.map(size),
+            page: cutting.page,
         };
         if !store.create(layout::MARKER, &marker.encode())? {
             return Err(RepoError::Exists { path: root.to_path_buf() }.into());
@@ -135,6 +143,7 @@ impl Repo {
             return Err(RepoError::None { path: root.to_path_buf() }.into());
         };
         let marker = Marker::decode(&bytes)?;
+        let cutting = cutting_of(&marker)?;
         let store = Arc::new(store);
         let ids = IdHasher::plain();
         let budget = if options.frame_cache_bytes == 0 { 32 << 20 } else { options.frame_cache_bytes };
@@ -142,6 +151,7 @@ impl Repo {
             frames: Frames::new(Arc::clone(&store), ids.clone(), budget),
             store,
             marker,
+            cutting,
             options,
             ids,
             volatile: Volatile::default(),
@@ -169,6 +179,11 @@ impl Repo {
     /// What its marker says.
     pub fn marker(&self) -> &Marker {
         &self.marker
+    }
+
+    /// How it cuts files.
+    pub fn cutting(&self) -> &Cutting {
+        &self.cutting
     }
 
     /// Its branches and tags.
@@ -319,6 +334,22 @@ impl Repo {
         }
         Ok(commit)
     }
+}
+
+/// How a marker says that files are cut.
+fn cutting_of(marker: &Marker) -> Result<Cutting, Malformed> {
+    let bad = || Malformed::new("repository marker", "impossible chunk sizes");
+    let rule = match marker.chunker.as_str() {
+        "auto" => Rule::Auto,
+        "cdc" => Rule::Content,
+        "fixed" => Rule::Pages,
+        _ => return Err(Malformed::new("repository marker", "unknown chunker")),
+    };
+    let content = marker.cdc.map(|n| n as usize);
+    let [least, average, most] = content;
+    let cdc_can_be = least >= 64 && least * 4 == average && average * 4 == most && most <= cut::CHUNK_MAX;
+    let page_can_be = marker.page.is_power_of_two() && (4096..=cut::CHUNK_MAX).contains(&(marker.page as usize));
+    if cdc_can_be && page_can_be { Ok(Cutting { rule, content, page: marker.page }) } else { Err(bad()) }
 }
 
 /// The catalogue's row of a commit.

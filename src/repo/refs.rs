@@ -7,6 +7,7 @@ use super::layout;
 use crate::error::{Error, Failure, Kind, Result};
 use crate::format::Malformed;
 use crate::format::refentry::{RefEntry, encode_name, seq_of_key};
+use crate::model::entry::Time;
 use crate::model::id::{Id, to_hex};
 use crate::model::refname::{RefKind, RefName};
 use crate::store::{Store, local::LocalStore};
@@ -26,8 +27,8 @@ pub struct Move<'a> {
     pub who: &'a str,
     /// `commit: nightly`.
     pub why: &'a str,
-    /// Seconds since 1970.
-    pub time: i64,
+    /// When.
+    pub time: Time,
 }
 
 /// A ref and its value.
@@ -169,7 +170,8 @@ impl<'a> Refs<'a> {
             old: tip.and_then(|t| t.new.clone()),
             new: new.map(|id| id.to_string()),
             update: to_hex(&unique),
-            time: how.time,
+            time: how.time.secs,
+            nanos: how.time.nanos,
             who: how.who.to_owned(),
             why: how.why.to_owned(),
             older: Vec::new(),
@@ -248,7 +250,7 @@ mod tests {
     use super::*;
 
     fn how() -> Move<'static> {
-        Move { who: "w", why: "test", time: 1 }
+        Move { who: "w", why: "test", time: Time { secs: 1, nanos: 0 } }
     }
 
     #[test]

@@ -16,6 +16,8 @@ use super::{Listed, Store, StoreError};
 
 /// The folder of files that are being written.
 pub const STAGING: &str = "tmp";
+/// Mode of new files before the umask: who may read the directory may read the repository.
+const FILE_MODE: u32 = 0o666;
 /// Open packs that are kept for reading.
 const OPEN_FILES: usize = 64;
 
@@ -60,7 +62,12 @@ impl LocalStore {
     /// A new file that nobody sees until it is published; removed again when dropped before.
     pub fn stage(&self) -> Result<tempfile::NamedTempFile, StoreError> {
         let dir = self.staging()?;
-        tempfile::Builder::new().prefix("w").tempfile_in(&dir).map_err(self.io("create a file in", STAGING))
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(FILE_MODE);
+        tempfile::Builder::new()
+            .prefix("w")
+            .permissions(mode)
+            .tempfile_in(&dir)
+            .map_err(self.io("create a file in", STAGING))
     }
 
     fn io<'a>(&self, what: &'static str, key: &'a str) -> impl FnOnce(io::Error) -> StoreError + use<'a> {

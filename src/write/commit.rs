@@ -228,7 +228,7 @@ pub struct Draft {
     /// When.
     pub time: Timestamp,
     /// When the branch is moved to it, seconds since 1970: now, also where `time` is long ago.
-    pub moved_at: i64,
+    pub moved_at: Time,
     /// Why.
     pub message: String,
     /// `Key: value`.

@@ -283,7 +283,8 @@ pub fn small_file(
     }
     let bytes = &buffer[..len];
     let head = &bytes[..len.min(sniff::HEAD)];
-    let chunker = if len as u64 > INLINE_MAX { sniff::choose(head, len as u64) } else { Chunker::Cdc };
+    let chunker =
+        if len as u64 > INLINE_MAX { walk.out.repo().cutting().choose(head, len as u64) } else { Chunker::Cdc };
     let content = store_bytes(walk.out, bytes, chunker, old)?;
     walk.put_file(dir, slot, Node::File { size: len as u64, chunker, content }, &stat, stable, fresh);
     walk.observer.advance(1, len as u64);
@@ -312,7 +313,7 @@ pub fn store_bytes(out: &Output<'_>, bytes: &[u8], chunker: Chunker, old: Option
         return Ok(Content::Inline(bytes.to_vec()));
     }
     let mut pieces = Vec::new();
-    cut(chunker, bytes, 0, true, &mut pieces);
+    cut(out.repo().cutting(), chunker, bytes, 0, true, &mut pieces);
     let mut list = ListBuilder::default();
     let mut at = 0u64;
     for piece in pieces {
@@ -404,9 +405,10 @@ pub fn store_stream(
         if last && offset == 0 && held as u64 <= INLINE_MAX {
             return Ok((held as u64, Chunker::Cdc, Content::Inline(buffer[..held].to_vec())));
         }
-        let chunker = *chunker.get_or_insert_with(|| sniff::choose(&buffer[..held.min(sniff::HEAD)], held as u64));
+        let chunker =
+            *chunker.get_or_insert_with(|| out.repo().cutting().choose(&buffer[..held.min(sniff::HEAD)], held as u64));
         let mut pieces = Vec::new();
-        let used = cut(chunker, &buffer[..held], offset, last, &mut pieces);
+        let used = cut(out.repo().cutting(), chunker, &buffer[..held], offset, last, &mut pieces);
         for piece in pieces {
             list.push(store_piece(out, &buffer, piece, chunker, None, 0)?, out)?;
         }

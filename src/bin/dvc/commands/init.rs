@@ -4,7 +4,10 @@ use crate::args::DryRun;
 use crate::failure::{CliError, Exit, Outcome};
 use crate::place::{self, Place};
 use crate::session::Session;
+use crate::settings::value;
 use clap::Args;
+use dvc::codec::cut::{BadCutting, Cutting};
+use dvc::error::Error;
 use dvc::model::refname::RefName;
 use dvc::ops::init::{InitOptions, init};
 use std::io::Write;
@@ -28,9 +31,7 @@ pub(crate) struct InitArgs {
 
 /// Runs `init`.
 pub(crate) fn run(session: &Session, args: &InitArgs) -> Outcome {
-    if let Some(spec) = args.chunker.as_deref().filter(|s| *s != "auto") {
-        return Err(CliError::option("--chunker", format!("`{spec}` is not known; it is `auto`")).into());
-    }
+    let cutting = cutting(args.chunker.as_deref().unwrap_or("auto"))?;
     let place = match session.named_repository() {
         Some(named) => {
             let repository = session.current.join(place::local(&named)?);
@@ -46,8 +47,8 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> Outcome {
         }
     };
     let named = args.branch.as_deref().or(session.settings()?.text("init.branch")).unwrap_or("main").to_owned();
-    let branch = RefName::new(&named).map_err(dvc::error::Error::from)?;
-    let options = InitOptions { branch, dry_run: session.dry_run(args.dry) };
+    let branch = RefName::new(&named).map_err(Error::from)?;
+    let options = InitOptions { branch, cutting, dry_run: session.dry_run(args.dry) };
     let report = init(&session.context(&place)?, &options)?;
     let mut out = session.plain_out();
     let path = report.repository.display().to_string();
@@ -60,4 +61,16 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> Outcome {
     }
     out.finish()?;
     Ok(Exit::DONE)
+}
+
+/// `auto`, `cdc:SIZE` or `fixed:SIZE`.
+fn cutting(spec: &str) -> Result<Cutting, Error> {
+    let sized = spec.split_once(':').and_then(|(kind, size)| Some((kind, value::size(size).ok()?)));
+    let cutting = match sized {
+        None if spec == "auto" => Some(Cutting::default()),
+        Some(("cdc", average)) => Cutting::by_content(average),
+        Some(("fixed", page)) => Cutting::in_pages(page),
+        _ => None,
+    };
+    cutting.ok_or_else(|| BadCutting(spec.to_owned()).into())
 }
