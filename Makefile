@@ -1,10 +1,10 @@
-# make build | test | demo | fmt | lint | deny | bench | fuzz
+# make build | test | demo | fmt | lint | deny | bench | rivals | fuzz
 CARGO ?= cargo
 # Seconds per fuzz target.
 FUZZ_SECONDS ?= 60
 export DVC := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/dvc
 
-.PHONY: build test quick setup demo fmt fmt-check lint deny bench fuzz
+.PHONY: build test quick setup demo fmt fmt-check lint deny bench rivals fuzz
 
 build:
 	$(CARGO) build --release --locked
@@ -44,6 +44,12 @@ deny-if-installed:
 
 bench:
 	$(CARGO) bench --locked
+
+# Against the peers: an hour or two on an idle machine, as root; needs the data generators (run.py --help).
+rivals: build
+	benches/rivals/setup.sh
+	benches/rivals/run.py --dvc $(DVC)
+	benches/rivals/run.py --report
 
 fuzz:
 	fuzz/run.sh $(FUZZ_SECONDS)

@@ -22,9 +22,10 @@ from tools import TOOLS
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OPS = ("first", "unchanged", "check", "next", "restore", "inplace", "diff", "status", "chain", "log", "limits")
+SECOND = ("next", "restore", "inplace", "diff", "status")
 CHAIN = 10
 HISTORY = 10_000
-NEEDED_BYTES = 20e9
+NEEDED_BYTES = 12e9
 
 
 class Bench:
@@ -37,6 +38,9 @@ class Bench:
 
     def wants(self, op):
         return op in self.options.ops
+
+    def wants_any(self, ops):
+        return any(self.wants(op) for op in ops)
 
     def record(self, tool, dataset, op, run, result):
         row = {"batch": self.batch, "scale": self.scale, "tool": tool, "data": dataset,
@@ -83,20 +87,20 @@ class Bench:
         tools = [kind(self.exe(kind.name), self.data.work, name) for kind in TOOLS if self.exe(kind.name)]
         for tool in tools:
             self.versions[tool.name] = tool.version()
-        cycle = any(self.wants(op) for op in ("first", "unchanged", "check", "next", "restore", "inplace", "diff", "status"))
+        cycle = self.wants_any(("first", "unchanged", "check", *SECOND))
         for run in range(1, self.options.runs + 1):
-            self.data.set_live(name, 1)
             if self.wants("limits"):
+                self.data.set_live(name, 1)
                 self.limits(name, run)
-            if cycle:
-                # another order each time, so that nobody always comes first
-                turn = tools[run % len(tools):] + tools[:run % len(tools)] if tools else []
-                started = [tool for tool in turn if self.guarded(tool, name, run, self.first_version)]
-                self.data.set_live(name, 2)
-                for tool in started:
+            # another order each time, so that nobody always comes first; one repository at a time, to be easy on the disk
+            for tool in tools[run % len(tools):] + tools[:run % len(tools)] if cycle and tools else []:
+                self.data.set_live(name, 1)
+                if self.guarded(tool, name, run, self.first_version) and self.wants_any(SECOND):
+                    self.data.set_live(name, 2)
                     self.guarded(tool, name, run, self.second_version)
-                    tool.remove()
-        self.data.drop_live(name)
+                tool.remove()
+        if cycle or self.wants("limits"):
+            self.data.drop_live(name)
         for tool in tools:
             if name == "db" and self.wants("chain") and "chain" in tool.extra:
                 self.guarded(tool, "chain", 1, self.chain)
@@ -127,7 +131,7 @@ class Bench:
 
     def second_version(self, tool, name, run):
         source, size = self.data.live(name), measure.tree_bytes(tool.repo)
-        if any(self.wants(op) for op in ("next", "inplace", "diff", "status")):
+        if self.wants_any(("next", "inplace", "diff", "status")):
             self.finish(tool, name, "next", run, self.op(tool, name, "next", run, tool.commit(source, 2)), since=size)
         if self.wants("status") and "status" in tool.extra:
             self.finish(tool, name, "status", run, self.op(tool, name, "status", run, tool.status(source)))
@@ -281,7 +285,7 @@ def arguments():
     names = [kind.name for kind in TOOLS]
     target = os.environ.get("CARGO_TARGET_DIR", f"{PROJECT}/target")
     p = argparse.ArgumentParser(description="Compare dvc with its peers; see the head of this file.")
-    p.add_argument("--data", default="/var/tmp/dvcbench", help="where data sets, repositories and results lie (30 GB free)")
+    p.add_argument("--data", default="/var/tmp/dvcbench", help="where data sets, repositories and results lie (24 GB, and 12 GB free)")
     p.add_argument("--scripts", default=f"{PROJECT}/../shared/bench", help="directory of gen-tree.sh, gen-db.sh, gen-image.sh")
     p.add_argument("--peers", help="prefix given to setup.sh (default: DATA/peers)")
     p.add_argument("--dvc", default=f"{target}/release/dvc", help="the dvc to measure")
