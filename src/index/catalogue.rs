@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+mod check;
 pub mod commits;
 mod schema;
 pub mod segments;
@@ -62,20 +63,23 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub struct Catalogue {
     path: PathBuf,
     connection: Mutex<Connection>,
+    was_damaged: bool,
 }
 
 impl Catalogue {
     /// Opens the catalogue, making it where it is missing, damaged or of another schema. The directory must be writable.
     pub fn open(path: &Path) -> Result<Self> {
+        let mut was_damaged = false;
         let connection = match schema::open(path) {
             Ok(connection) => connection,
             Err(e) if is_damage(&e) => {
+                was_damaged = true;
                 schema::replace(path).map_err(|source| Error::Replace { path: path.to_owned(), source })?;
                 schema::open(path).map_err(|source| Error::Sqlite { path: path.to_owned(), source })?
             }
             Err(source) => return Err(Error::Sqlite { path: path.to_owned(), source }),
         };
-        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
+        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection), was_damaged })
     }
 
     /// Where it lies.
@@ -90,7 +94,7 @@ impl Catalogue {
 
     /// Closes the catalogue and empties its log. Dropping does the same without saying what went wrong.
     pub fn close(self) -> Result<()> {
-        let Self { path, connection } = self;
+        let Self { path, connection, .. } = self;
         let connection = connection.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Fails to empty the log, without an error, while another process reads: then that one does it.
         let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
@@ -114,6 +118,26 @@ impl Catalogue {
                 None => c.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute([key])?,
             };
             Ok(())
+        })
+    }
+
+    /// Remembers that the log of a ref, such as `refs/heads/main`, has reached a number.
+    pub fn see_ref(&self, log: &str, seq: u64) -> Result<()> {
+        self.write(|c| {
+            // Blobs of one length compare like big-endian numbers.
+            let mut put = c.prepare_cached(
+                "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)",
+            )?;
+            put.execute((format!("{SEEN}{log}"), seq.to_be_bytes())).map(drop)
+        })
+    }
+
+    /// The last number that was seen of each ref's log.
+    pub fn seen_refs(&self) -> Result<Vec<(String, u64)>> {
+        self.read(|c| {
+            let mut all =
+                c.prepare_cached("SELECT substr(key, 6), value FROM meta WHERE key GLOB 'seen *' ORDER BY key")?;
+            all.query_map([], |r| Ok((r.get(0)?, u64::from_be_bytes(r.get(1)?))))?.collect()
         })
     }
 
@@ -158,6 +182,8 @@ fn unsigned(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(n).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, n))
 }
 
+/// Before the log's folder in the keys of what was seen of refs.
+const SEEN: &str = "seen ";
 const BUSY: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

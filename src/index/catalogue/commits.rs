@@ -82,10 +82,10 @@ impl Catalogue {
 const BY_ID: &str = "SELECT id, ordinal, first_parent, time, bytes FROM commits WHERE id = ?1";
 
 fn get(by_id: &mut CachedStatement<'_>, id: &Id) -> rusqlite::Result<Option<CommitRow>> {
-    by_id.query_row([id.0], commit).optional()
+    by_id.query_row([id.0], row).optional()
 }
 
-fn commit(r: &Row<'_>) -> rusqlite::Result<CommitRow> {
+pub(super) fn row(r: &Row<'_>) -> rusqlite::Result<CommitRow> {
     let parent: Option<[u8; 32]> = r.get(2)?;
     Ok(CommitRow {
         id: Id(r.get(0)?),

@@ -26,18 +26,23 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(32);
-    if version(&connection)? != VERSION {
+    prepare(&connection)?;
+    Ok(connection)
+}
+
+/// Brings an open file to the schema.
+pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    if version(connection)? != VERSION {
         connection.execute_batch("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE")?;
         // Somebody else may have been faster.
-        if version(&connection)? != VERSION {
-            drop_all(&connection)?;
+        if version(connection)? != VERSION {
+            drop_all(connection)?;
             connection.execute_batch(TABLES)?;
             connection.pragma_update(None, "user_version", VERSION)?;
         }
         connection.execute_batch("COMMIT")?;
     }
-    connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000")?;
-    Ok(connection)
+    connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000")
 }
 
 /// Drops every table and makes them again, inside the caller's transaction.
@@ -46,7 +51,7 @@ pub(super) fn clear(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(TABLES)
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |r| r.get(0))
 }
 

@@ -1,7 +1,11 @@
 //! The stat cache: per worktree and directory one opaque value, as it was when the directory was last read.
+//!
+//! A commit believes these values, so each bears a checksum of its path and itself; one that does not match is as
+//! good as none.
 
 use super::{Catalogue, Result};
-use rusqlite::OptionalExtension;
+use crate::codec::hash::checksum;
+use rusqlite::{Connection, OptionalExtension};
 
 impl Catalogue {
     /// The number of a worktree, given on first use. `key` is whatever names it, as a rule its canonical path.
@@ -22,7 +26,11 @@ impl Catalogue {
     pub fn stat_dirs<P: AsRef<[u8]>>(&self, worktree: i64, paths: &[P]) -> Result<Vec<Option<Vec<u8>>>> {
         self.read(|c| {
             let mut get = c.prepare_cached("SELECT value FROM stat_dirs WHERE worktree = ?1 AND path = ?2")?;
-            paths.iter().map(|p| get.query_row((worktree, p.as_ref()), |r| r.get(0)).optional()).collect()
+            let mut of = |path: &[u8]| {
+                let stored = get.query_row((worktree, path), |r| r.get::<_, Vec<u8>>(0)).optional()?;
+                Ok(stored.and_then(|s| checked(path, &s).map(<[u8]>::to_vec)))
+            };
+            paths.iter().map(|p| of(p.as_ref())).collect()
         })
     }
 
@@ -33,7 +41,10 @@ impl Catalogue {
                 c.prepare_cached("SELECT path, value FROM stat_dirs WHERE worktree = ?1 ORDER BY worktree, path")?;
             let mut rows = all.query([worktree])?;
             while let Some(row) = rows.next()? {
-                if !visit(row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?) {
+                let path = row.get_ref(0)?.as_blob()?;
+                if let Some(value) = checked(path, row.get_ref(1)?.as_blob()?)
+                    && !visit(path, value)
+                {
                     break;
                 }
             }
@@ -50,7 +61,7 @@ impl Catalogue {
             let mut remove = c.prepare_cached("DELETE FROM stat_dirs WHERE worktree = ?1 AND path = ?2")?;
             for (path, value) in dirs {
                 match value {
-                    Some(value) => put.execute((worktree, path.as_ref(), value.as_ref()))?,
+                    Some(value) => put.execute((worktree, path.as_ref(), sealed(path.as_ref(), value.as_ref())))?,
                     None => remove.execute((worktree, path.as_ref()))?,
                 };
             }
@@ -62,4 +73,31 @@ impl Catalogue {
     pub fn clear_stat(&self, worktree: i64) -> Result<()> {
         self.write(|c| c.prepare_cached("DELETE FROM stat_dirs WHERE worktree = ?1")?.execute([worktree]).map(drop))
     }
+}
+
+fn sum(path: &[u8], value: &[u8]) -> [u8; 8] {
+    let [sum @ .., _, _, _, _, _, _, _, _] = checksum(&[&(path.len() as u64).to_le_bytes(), path, value]);
+    sum
+}
+
+fn sealed(path: &[u8], value: &[u8]) -> Vec<u8> {
+    [value, &sum(path, value)].concat()
+}
+
+fn checked<'v>(path: &[u8], stored: &'v [u8]) -> Option<&'v [u8]> {
+    let (value, last) = stored.split_last_chunk::<8>()?;
+    (sum(path, value) == *last).then_some(value)
+}
+
+/// How many values do not match their checksums.
+pub(super) fn damaged(connection: &Connection) -> rusqlite::Result<u64> {
+    let mut all = connection.prepare("SELECT path, value FROM stat_dirs")?;
+    let mut rows = all.query([])?;
+    let mut damaged = 0;
+    while let Some(row) = rows.next()? {
+        if checked(row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?).is_none() {
+            damaged += 1;
+        }
+    }
+    Ok(damaged)
 }

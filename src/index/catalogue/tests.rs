@@ -77,6 +77,63 @@ fn commits_along_first_parents() {
 }
 
 #[test]
+fn refs_are_seen_to_grow() {
+    let (_dir, c) = fresh();
+    for seq in [3, 300, 7] {
+        c.see_ref("refs/heads/main", seq).unwrap();
+    }
+    c.see_ref("refs/tags/a%40b", 1).unwrap();
+    let seen = [("refs/heads/main".to_owned(), 300), ("refs/tags/a%40b".to_owned(), 1)];
+    assert_eq!(c.seen_refs().unwrap(), seen);
+}
+
+#[test]
+fn damage_inside_is_found_and_made_good() {
+    use std::os::unix::fs::FileExt;
+    let (dir, c) = fresh();
+    let path = c.path().to_owned();
+    let worktree = c.worktree(b"/w").unwrap();
+    let dirs: Vec<_> = (0..2000).map(|n| (format!("dir {n}").into_bytes(), Some(vec![7u8; 200]))).collect();
+    c.put_stat_dirs(worktree, &dirs).unwrap();
+    c.put_commits(&(1..=100).map(commit).collect::<Vec<_>>()).unwrap();
+    assert_eq!(c.check().unwrap(), Vec::<String>::new());
+    c.close().unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+
+    // A flipped bit of a value: the page is fine, the value is not believed.
+    for at in (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"dir 1000\x07\x07")) {
+        file.write_all_at(&[6], at as u64 + 50).unwrap();
+    }
+    let c = Catalogue::open(&path).unwrap();
+    assert_eq!(c.check().unwrap(), ["1 values of the stat cache do not match their checksums"]);
+    let paths: Vec<_> = dirs.iter().map(|d| d.0.clone()).collect();
+    assert_eq!(c.stat_dirs(worktree, &paths).unwrap().iter().filter(|v| v.is_none()).count(), 1);
+    c.close().unwrap();
+
+    // Pages overwritten.
+    for page in 4..20 {
+        file.write_all_at(&[0xa5; 4096], page * 4096).unwrap();
+    }
+    let c = Catalogue::open(&path).unwrap();
+    assert!(!c.was_damaged() && !c.check().unwrap().is_empty());
+    let other = Catalogue::open(&path).unwrap();
+    c.reset().unwrap();
+    assert_eq!(c.check().unwrap(), Vec::<String>::new());
+    c.put_commits(&[commit(1)]).unwrap();
+    assert_eq!(other.commit(&commit(1).id).unwrap(), Some(commit(1)));
+    other.put_commits(&[commit(2)]).unwrap();
+    assert_eq!((c.commit(&commit(2).id).unwrap(), c.commit(&commit(3).id).unwrap()), (Some(commit(2)), None));
+    drop((c, other));
+    assert!(log_is_gone(&path));
+
+    std::fs::write(&path, [0x5a; 9000]).unwrap();
+    let c = Catalogue::open(&path).unwrap();
+    assert!(c.was_damaged() && c.check().unwrap().is_empty());
+    drop(dir);
+}
+
+#[test]
 fn stat_cache_per_worktree() {
     let (_dir, c) = fresh();
     let (a, b) = (c.worktree(b"/a").unwrap(), c.worktree(b"/b\xff").unwrap());

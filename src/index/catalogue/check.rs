@@ -1,0 +1,82 @@
+//! Checking the catalogue as a file, and making it anew under whoever has it open.
+
+use super::{Catalogue, Error, Result, commits::CommitRow, is_damage, schema, stat};
+use rusqlite::config::DbConfig;
+
+/// No more lines than these about one file.
+const LINES: u32 = 20;
+
+impl Catalogue {
+    /// Whether the file was damaged and this opening made it anew.
+    pub const fn was_damaged(&self) -> bool {
+        self.was_damaged
+    }
+
+    /// What is wrong with the file: its pages and indexes, and the checksums of the stat cache.
+    pub fn check(&self) -> Result<Vec<String>> {
+        let found = self.read(|c| {
+            let mut lines = Vec::new();
+            let mut check = c.prepare(&format!("PRAGMA integrity_check({LINES})"))?;
+            let mut rows = check.query([])?;
+            while let Some(row) = rows.next()? {
+                let line: String = row.get(0)?;
+                if line != "ok" {
+                    lines.push(line.lines().collect::<Vec<_>>().join(", "));
+                }
+            }
+            let stat = stat::damaged(c)?;
+            if stat > 0 {
+                lines.push(format!("{stat} values of the stat cache do not match their checksums"));
+            }
+            Ok(lines)
+        });
+        match found {
+            Err(Error::Sqlite { source, .. }) if is_damage(&source) || !is_system(&source) => {
+                Ok(vec![source.to_string()])
+            }
+            found => found,
+        }
+    }
+
+    /// Visits every commit.
+    pub fn each_commit(&self, mut visit: impl FnMut(CommitRow)) -> Result<()> {
+        self.read(|c| {
+            let mut all = c.prepare("SELECT id, ordinal, first_parent, time, bytes FROM commits")?;
+            all.query_map([], super::commits::row)?.try_for_each(|row| row.map(&mut visit))
+        })
+    }
+
+    /// Makes the file anew and empty, in place: other processes that have it open see it empty and go on.
+    pub fn reset(&self) -> Result<()> {
+        let lock = self.lock();
+        let reset = || {
+            // Reads the schema, so that the new file keeps its write-ahead log.
+            let _ = schema::version(&lock);
+            lock.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
+            let done = lock.execute_batch("VACUUM");
+            lock.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, false)?;
+            done?;
+            schema::prepare(&lock)
+        };
+        reset().map_err(|e| self.wrap(e))
+    }
+}
+
+/// Whether the system said no, not the file.
+fn is_system(e: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode as C;
+    matches!(
+        e.sqlite_error_code(),
+        Some(
+            C::DatabaseBusy
+                | C::DatabaseLocked
+                | C::DiskFull
+                | C::OutOfMemory
+                | C::PermissionDenied
+                | C::ReadOnly
+                | C::CannotOpen
+                | C::OperationInterrupted
+                | C::SystemIoFailure
+        )
+    )
+}
