@@ -82,25 +82,59 @@ impl Memory {
 }
 
 /// Finds the places of objects.
+///
+/// A damaged segment hides nothing that another one holds. What is found nowhere may be in the damaged one: then the
+/// answer is its error, never "absent".
 #[derive(Debug, Default)]
 pub struct Index {
     shelves: [Shelf; 3],
+    /// Segments that cannot be opened.
+    damaged: Vec<(SegmentName, Error)>,
 }
 
 impl Index {
-    /// Opens segment files, oldest first; those that another one replaces are left out.
+    /// Opens segment files, oldest first; those that another one replaces are left out, damaged ones are set aside.
     pub fn open(segment_paths: &[(SegmentName, PackKind, PathBuf)]) -> Result<Self, Error> {
-        let index = Self::default();
+        let mut index = Self::default();
         for (name, kind, path) in segment_paths {
-            write(&index.shelf(*kind).segments).push(Arc::new(SegmentReader::open(*name, *kind, path)?));
+            match SegmentReader::open(*name, *kind, path) {
+                Ok(reader) => write(&index.shelf(*kind).segments).push(Arc::new(reader)),
+                Err(e) => index.set_aside(*name, e)?,
+            }
         }
+        let mut all_replaced: Vec<SegmentName> = Vec::new();
         for shelf in &index.shelves {
             let mut segments = write(&shelf.segments);
             segments.reverse();
             let replaced: Vec<SegmentName> = segments.iter().flat_map(|s| s.replaces()).copied().collect();
             segments.retain(|s| !replaced.contains(s.name()));
+            all_replaced.extend(replaced);
         }
+        index.damaged.retain(|d| !all_replaced.contains(&d.0));
         Ok(index)
+    }
+
+    /// An index of open segments, oldest first.
+    pub fn of_segments(segments: impl IntoIterator<Item = Arc<SegmentReader>>) -> Self {
+        let index = Self::default();
+        for segment in segments {
+            write(&index.shelf(segment.kind()).segments).insert(0, segment);
+        }
+        index
+    }
+
+    /// Goes on without a segment if it is damaged; any other error comes back.
+    fn set_aside(&mut self, name: SegmentName, error: Error) -> Result<(), Error> {
+        if !matches!(error, Error::Segment { source: segment::Error::Damaged(_), .. }) {
+            return Err(error);
+        }
+        self.damaged.push((name, error));
+        Ok(())
+    }
+
+    /// The segments that cannot be opened, with the reasons.
+    pub fn damaged(&self) -> &[(SegmentName, Error)] {
+        &self.damaged
     }
 
     /// One copy of an object, if there is any.
@@ -109,20 +143,38 @@ impl Index {
         if let Some(row) = read(&shelf.memory).tables().find_map(|t| t.rows_of(id).min()) {
             return Ok(Some(row));
         }
+        let mut failed = None;
         for segment in read(&shelf.segments).iter() {
-            if let Some(row) = segment.lookup(id)? {
-                return Ok(Some(row));
+            match segment.lookup(id) {
+                Ok(Some(row)) => return Ok(Some(row)),
+                Ok(None) => {}
+                Err(e) => failed = Some(e),
             }
         }
-        Ok(None)
+        self.absent(failed).map(|()| None)
+    }
+
+    /// What is found nowhere is absent only if every segment could be asked.
+    fn absent(&self, failed: Option<Error>) -> Result<(), Error> {
+        match (failed, self.damaged.first()) {
+            (Some(e), _) => Err(e),
+            (None, Some((_, Error::Segment { path, source }))) => {
+                Err(Error::Segment { path: path.clone(), source: *source })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Every copy of an object, whole copies first.
     pub fn lookup_all(&self, kind: PackKind, id: &Id) -> Result<Vec<Row>, Error> {
         let shelf = self.shelf(kind);
         let mut rows: Vec<Row> = read(&shelf.memory).tables().flat_map(|t| t.rows_of(id)).collect();
+        let mut failed = None;
         for segment in read(&shelf.segments).iter() {
-            segment.lookup_all(id, &mut rows)?;
+            failed = segment.lookup_all(id, &mut rows).err().or(failed);
+        }
+        if rows.is_empty() {
+            self.absent(failed)?;
         }
         rows.sort_unstable();
         rows.dedup();

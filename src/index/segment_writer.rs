@@ -154,6 +154,18 @@ pub fn merge(
     inputs: &[Arc<SegmentReader>],
     keep: impl Fn(&PackName) -> bool,
 ) -> Result<WrittenSegment, Error> {
+    let names: Vec<SegmentName> = inputs.iter().map(|r| *r.name()).collect();
+    merge_as(dir, kind, inputs, keep, &names)
+}
+
+/// The same into one that replaces `replaces` instead.
+pub fn merge_as(
+    dir: &Path,
+    kind: PackKind,
+    inputs: &[Arc<SegmentReader>],
+    keep: impl Fn(&PackName) -> bool,
+    replaces: &[SegmentName],
+) -> Result<WrittenSegment, Error> {
     let packs = inputs.iter().flat_map(|r| r.packs()).filter(|p| keep(&p.name)).copied().collect();
     let packs = PackTable::new(packs).map_err(|source| Error::Segment { path: dir.to_owned(), source })?;
     let everything = inputs.iter().all(|r| r.packs().iter().all(|p| packs.number(&p.name).is_some()));
@@ -176,8 +188,7 @@ pub fn merge(
             }
         }
     }
-    let names: Vec<SegmentName> = inputs.iter().map(|r| *r.name()).collect();
-    writer.finish(&names)
+    writer.finish(replaces)
 }
 
 /// A temporary file that is hashed while it is written.

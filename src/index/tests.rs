@@ -200,6 +200,30 @@ fn replaced_segments_are_not_used() {
 }
 
 #[test]
+fn a_damaged_segment_hides_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = ((0..10).map(|n| row(n, 0)).collect(), (5..15).map(|n| row(n, 0)).collect());
+    let (bad, good) = (segment(dir.path(), &first), segment(dir.path(), &second));
+    let paths: Vec<_> = [&bad, &good].map(|w| (w.name, KIND, w.file.path().to_owned())).into();
+    let whole = std::fs::read(bad.file.path()).unwrap();
+    for at in [9, 40, whole.len() - 10] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        std::fs::write(bad.file.path(), &bytes).unwrap();
+        let index = Index::open(&paths).unwrap();
+        assert!((5..15).all(|n| index.lookup(KIND, &id(n)).unwrap() == Some(row(n, 0))), "{at}");
+        assert!((5..15).all(|n| index.lookup_all(KIND, &id(n)).unwrap() == [row(n, 0)]), "{at}");
+        let lost = (0..5).filter(|n| index.lookup(KIND, &id(*n)).is_err()).count();
+        assert!(lost > 0 && (lost == 5 || index.damaged().is_empty()), "{at}: {lost}");
+        assert!((0..5).all(|n| !matches!(index.lookup(KIND, &id(n)), Ok(None))));
+    }
+    std::fs::write(bad.file.path(), &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(Index::open(&paths).unwrap().damaged().len(), 1);
+    std::fs::remove_file(bad.file.path()).unwrap();
+    assert!(Index::open(&paths).is_err());
+}
+
+#[test]
 fn full_tiers_are_merged_together() {
     assert_eq!(merge_plan(&[10; MERGE_AT - 1]), Vec::<usize>::new());
     assert_eq!(merge_plan(&[10; MERGE_AT]).len(), MERGE_AT);

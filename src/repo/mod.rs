@@ -188,7 +188,7 @@ impl Repo {
 
     /// Its branches and tags.
     pub fn refs(&self) -> Refs<'_> {
-        Refs::new(&self.store)
+        Refs::new(&self.store, Some(self))
     }
 
     /// Makes ids as this repository does.
@@ -243,9 +243,10 @@ impl Repo {
         let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let open: HashSet<SegmentName> =
             layout::SEGMENT_KINDS.iter().flat_map(|k| index.segments(*k)).map(|s| *s.name()).collect();
+        let known = |name| open.contains(name) || index.damaged().iter().any(|d| d.0 == *name);
         let mut found = false;
         for (name, kind, path) in self.live_segments(self.open_catalogue().ok())?.0 {
-            if !open.contains(&name) {
+            if !known(&name) {
                 index.add_segment(name, kind, &path)?;
                 found = true;
             }
@@ -271,13 +272,10 @@ impl Repo {
         let mut segments = Vec::new();
         for name in names.iter().filter(|n| !replaced.contains(*n)) {
             let key = layout::segment(name);
-            const HEAD: usize = 16;
-            let mut head = [0u8; HEAD];
-            head.copy_from_slice(&self.store.read_at(&key, 0, HEAD)?);
-            let path = self.store.path(&key);
-            let kind = decode_head(&head);
-            let kind = kind.map_err(|source| crate::index::Error::Segment { path: path.clone(), source })?;
-            segments.push((*name, kind, path));
+            let head: Option<[u8; 16]> = self.store.read_at(&key, 0, 16).ok().and_then(|b| b.try_into().ok());
+            // Without a good head any kind will do: the reader looks at it again, and says what is wrong.
+            let kind = head.and_then(|h| decode_head(&h).ok()).unwrap_or(PackKind::Data);
+            segments.push((*name, kind, self.store.path(&key)));
         }
         Ok((segments, rows.iter().map(|s| s.name).collect()))
     }
