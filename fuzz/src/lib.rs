@@ -330,6 +330,7 @@ pub fn ref_entry(bytes: &[u8]) {
 
 fn ref_entry_samples() -> Vec<Vec<u8>> {
     let old = RefEntry {
+        kind: "heads".to_owned(),
         name: "cust/acme".to_owned(),
         seq: 6,
         old: None,

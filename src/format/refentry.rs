@@ -12,6 +12,9 @@ use super::marker::{checked_line, line_checksum};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefEntry {
+    /// The folder below `refs/` that it belongs to: `heads`, `tags`, `remotes`. With name and number it makes an entry
+    /// good in its own place only.
+    pub kind: String,
     /// The ref's name as people write it.
     pub name: String,
     /// Number of this entry, from 1; numbers never restart.
@@ -103,6 +106,7 @@ mod tests {
     #[test]
     fn damage_is_seen() {
         let e = RefEntry {
+            kind: "heads".into(),
             name: "main".into(),
             seq: 1,
             old: None,

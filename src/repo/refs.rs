@@ -3,7 +3,7 @@
 //! Creating the next number if it is absent is the compare-and-swap. A damaged newest entry is an error, never the
 //! value before it. Deleting is an entry too; numbers never restart.
 
-use super::layout;
+use super::{Repo, layout};
 use crate::error::{Error, Failure, Kind, Result};
 use crate::format::Malformed;
 use crate::format::refentry::{RefEntry, encode_name, seq_of_key};
@@ -18,6 +18,8 @@ const COMPACT_EVERY: u64 = 128;
 /// The refs of a repository.
 pub struct Refs<'a> {
     store: &'a LocalStore,
+    /// Remembers the last number of each log, so that a newest entry that was removed is noticed.
+    repo: Option<&'a Repo>,
 }
 
 /// Who moves a ref, when and why.
@@ -70,8 +72,8 @@ impl Failure for RefError {
 }
 
 impl<'a> Refs<'a> {
-    pub(super) fn new(store: &'a LocalStore) -> Self {
-        Self { store }
+    pub(super) fn new(store: &'a LocalStore, repo: Option<&'a Repo>) -> Self {
+        Self { store, repo }
     }
 
     /// The newest entry of a ref, a deletion included.
@@ -111,15 +113,20 @@ impl<'a> Refs<'a> {
     }
 
     fn tip_of_log(&self, kind: RefKind, segment: &str, log: &str) -> Result<Option<RefTip>> {
+        let Some((name, entry)) = self.newest_of_log(kind, segment, log)? else { return Ok(None) };
+        Ok(value_of(&entry).map(|id| RefTip { name, id, entry }))
+    }
+
+    fn newest_of_log(&self, kind: RefKind, segment: &str, log: &str) -> Result<Option<(RefName, RefEntry)>> {
         let Some(seq) = self.numbers(log)?.into_iter().next() else { return Ok(None) };
         let key = format!("{log}/{}", crate::format::refentry::seq_key(seq));
         let damaged = |why: String| RefError::Damaged { kind, name: segment.to_owned(), key: key.clone(), why };
         let entry = self.read(&key)?.map_err(|e| damaged(e.to_string()))?;
-        if encode_name(&entry.name) != segment || entry.seq != seq {
+        if encode_name(&entry.name) != segment || entry.seq != seq || entry.kind != kind.dir() {
             return Err(damaged("it belongs elsewhere".to_owned()).into());
         }
         let name = RefName::parse_stored(&entry.name).map_err(|e| damaged(e.to_string()))?;
-        Ok(value_of(&entry).map(|id| RefTip { name, id, entry }))
+        Ok(Some((name, entry)))
     }
 
     /// The names of all refs of a kind, also of those that were deleted: whose logs can be read.
@@ -127,12 +134,8 @@ impl<'a> Refs<'a> {
         let dir = layout::refs(kind);
         let mut names = Vec::new();
         for listed in self.store.list(&dir)?.into_iter().filter(|l| l.is_dir) {
-            let log = format!("{dir}/{}", listed.name);
-            let Some(seq) = self.numbers(&log)?.into_iter().next() else { continue };
-            let key = format!("{log}/{}", crate::format::refentry::seq_key(seq));
-            let damaged = |why: String| RefError::Damaged { kind, name: listed.name.clone(), key: key.clone(), why };
-            let entry = self.read(&key)?.map_err(|e| damaged(e.to_string()))?;
-            names.push(RefName::parse_stored(&entry.name).map_err(|e| damaged(e.to_string()))?);
+            let newest = self.newest_of_log(kind, &listed.name, &format!("{dir}/{}", listed.name))?;
+            names.extend(newest.map(|(name, _)| name));
         }
         Ok(names)
     }
@@ -165,6 +168,7 @@ impl<'a> Refs<'a> {
         let mut unique = [0u8; 16];
         random(&mut unique)?;
         let mut entry = RefEntry {
+            kind: kind.dir().to_owned(),
             name: name.as_str().to_owned(),
             seq,
             old: tip.and_then(|t| t.new.clone()),
@@ -183,6 +187,10 @@ impl<'a> Refs<'a> {
         }
         if !self.store.create(&layout::ref_entry(kind, name, seq), &entry.encode())? {
             return Ok(None);
+        }
+        if let Some(Ok(catalogue)) = self.repo.map(Repo::catalogue) {
+            // Only a witness, the entry is what counts.
+            let _ = catalogue.see_ref(&layout::ref_log(kind, name), seq);
         }
         let newest = self.tip(kind, name)?;
         let ours = newest.as_ref().is_some_and(|n| n.seq > seq || n.update == entry.update);
@@ -226,7 +234,7 @@ impl<'a> Refs<'a> {
             RefError::Damaged { kind, name: name.as_str().to_owned(), key, why }.into()
         };
         match self.read(&key)? {
-            Ok(e) if e.name == name.as_str() && e.seq == seq => Ok(e),
+            Ok(e) if e.name == name.as_str() && e.seq == seq && e.kind == kind.dir() => Ok(e),
             Ok(_) => Err(damaged(key, "it belongs elsewhere".to_owned())),
             Err(e) => Err(damaged(key, e.to_string())),
         }
@@ -257,7 +265,7 @@ mod tests {
     fn compare_and_swap_and_log() {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalStore::new(dir.path().to_path_buf());
-        let refs = Refs::new(&store);
+        let refs = Refs::new(&store, None);
         let name = RefName::new("cust/ACME").unwrap();
         let mut tip = None;
         for i in 0..300u32 {
@@ -281,7 +289,7 @@ mod tests {
     fn a_damaged_tip_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalStore::new(dir.path().to_path_buf());
-        let refs = Refs::new(&store);
+        let refs = Refs::new(&store, None);
         let name = RefName::new("main").unwrap();
         let first = refs.update(RefKind::Branch, &name, None, Some(Id([1; 32])), &how()).unwrap();
         refs.update(RefKind::Branch, &name, first.as_ref(), Some(Id([2; 32])), &how()).unwrap();
@@ -290,5 +298,10 @@ mod tests {
         assert_eq!(refs.value(RefKind::Branch, &name).unwrap_err().kind(), Kind::Integrity);
         std::fs::copy(store.path(&layout::ref_entry(RefKind::Branch, &name, 1)), &path).unwrap();
         assert_eq!(refs.list(RefKind::Branch).unwrap_err().kind(), Kind::Integrity);
+        let (heads, tags) = (store.path(&layout::refs(RefKind::Branch)), store.path(&layout::refs(RefKind::Tag)));
+        std::fs::remove_file(&path).unwrap();
+        assert!(refs.value(RefKind::Branch, &name).unwrap().is_some());
+        std::fs::rename(heads, tags).unwrap();
+        assert_eq!(refs.value(RefKind::Tag, &name).unwrap_err().kind(), Kind::Integrity);
     }
 }
