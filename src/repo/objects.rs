@@ -12,6 +12,7 @@ use crate::format::frame::CODEC_DELTA;
 use crate::format::object::{ListNode, decode_commit, decode_links, decode_list, decode_tree};
 use crate::format::pack::PackKind;
 use crate::format::segment::Row;
+use crate::index::Index;
 use crate::model::commit::Commit;
 use crate::model::entry::{Content, Entry, Extent, Node};
 use crate::model::id::{Id, ObjectKind};
@@ -54,6 +55,16 @@ impl Repo {
             return Ok(plain);
         }
         Err(ObjectError::Missing { kind, id: *id }.into())
+    }
+
+    /// The verified bytes of one copy of an object.
+    pub fn object_at(&self, kind: ObjectKind, row: &Row) -> Result<Plain> {
+        self.frames.at(self.index()?, kind, row)
+    }
+
+    /// The verified bytes of an object that another index than the repository's places.
+    pub fn object_by(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Plain> {
+        self.frames.object(index, kind, id)
     }
 
     /// The verified bytes of a chunk.

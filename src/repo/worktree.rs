@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Repo, layout};
 use crate::codec::hash::checksum;
-use crate::error::Result;
-use crate::format::Malformed;
+use crate::error::{Failure, Kind, Result};
+use crate::format::marker::{checked_line, line_checksum};
 use crate::model::id::{Id, to_hex};
 use crate::model::refname::RefName;
 use crate::store::StoreError;
@@ -30,6 +30,29 @@ pub struct WorktreeState {
     pub base: Option<String>,
 }
 
+/// The file of a worktree's state: a JSON object and, on the next line, its BLAKE3 hash in hex.
+pub const STATE: &str = "state";
+
+/// The state of a worktree cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the state of the worktree in `{}` is damaged: {why}", path.display())]
+pub struct WorktreeError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl Failure for WorktreeError {
+    fn kind(&self) -> Kind {
+        Kind::Integrity
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("`dvc fsck --rebuild` puts it aside; the worktree is then on the default branch".to_owned())
+    }
+}
+
 /// One worktree of a repository.
 pub struct Worktree {
     root: PathBuf,
@@ -39,22 +62,51 @@ pub struct Worktree {
 impl Repo {
     /// The state of the worktree whose canonical path is `root`.
     pub fn worktree(&self, root: &Path) -> Result<Worktree> {
-        let key = to_hex(&checksum(&[root.as_os_str().as_bytes()])[..8]);
-        Ok(Worktree { root: root.to_path_buf(), dir: self.state_dir()?.join(layout::WORKTREES).join(key) })
+        Ok(Worktree { root: root.to_path_buf(), dir: self.state_dir()?.join(folder(root)) })
     }
 
     /// All worktrees that were ever used with this repository.
     pub fn worktrees(&self) -> Result<Vec<WorktreeState>> {
-        let dir = self.state_dir()?.join(layout::WORKTREES);
-        let mut all = Vec::new();
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            if let Some(state) = read_state(&entry.path().join("state.json"))? {
-                all.push(state);
-            }
-        }
+        let states = self.worktree_states()?.into_iter().map(|(_, state)| state);
+        let mut all = states.collect::<Result<Vec<_>>>()?;
         all.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(all)
     }
+
+    /// The states of all worktrees with their folders' keys; for fsck, which goes on after damage.
+    pub fn worktree_states(&self) -> Result<Vec<(String, Result<WorktreeState>)>> {
+        let dir = self.state_dir()?.join(layout::WORKTREES);
+        let mut all = Vec::new();
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let key = format!("{}/{}", layout::WORKTREES, entry.file_name().to_string_lossy());
+            match read_state(&entry.path().join(STATE)) {
+                Ok(None) => {}
+                Ok(Some(state)) => all.push((key, Ok(state))),
+                Err(e) => all.push((key, Err(e))),
+            }
+        }
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(all)
+    }
+
+    /// Moves the state in the folder `key` out of the way, to `state.damaged`.
+    pub fn put_worktree_state_aside(&self, key: &str) -> Result<()> {
+        let path = self.state_dir()?.join(key).join(STATE);
+        let moved = fs::rename(&path, path.with_extension("damaged"));
+        moved.map_err(|source| StoreError::Io { what: "move", key: format!("{key}/{STATE}"), source }.into())
+    }
+}
+
+impl WorktreeState {
+    /// Whether this is the state in the folder `key`. One whose path is not UTF-8 cannot be told.
+    pub fn belongs_to(&self, key: &str) -> bool {
+        self.path.contains(char::REPLACEMENT_CHARACTER) || key == folder(Path::new(&self.path))
+    }
+}
+
+/// The key of a worktree's folder.
+fn folder(root: &Path) -> String {
+    format!("{}/{}", layout::WORKTREES, to_hex(&checksum(&[root.as_os_str().as_bytes()])[..8]))
 }
 
 impl Worktree {
@@ -70,7 +122,7 @@ impl Worktree {
 
     /// What is remembered; `None` if it was never used.
     pub fn state(&self) -> Result<Option<WorktreeState>> {
-        read_state(&self.dir.join("state.json"))
+        read_state(&self.dir.join(STATE))
     }
 
     /// The key of its stat cache.
@@ -88,14 +140,14 @@ impl Worktree {
         if self.state().ok().flatten().as_ref() == Some(&state) {
             return Ok(());
         }
-        let text = serde_json::to_vec_pretty(&state).unwrap_or_default();
-        self.write_file("state.json", &text)
+        let line = serde_json::to_string(&state).unwrap_or_default();
+        self.write_file(STATE, format!("{line}\n{}\n", line_checksum(&line)).as_bytes())
     }
 
     /// Writes a file of this worktree's state so that a crash leaves the old or the new one.
     pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let write = || -> std::io::Result<()> {
-            fs::create_dir_all(&self.dir)?;
+            make_durable(&self.dir)?;
             let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
             file.write_all(bytes)?;
             file.as_file().sync_all()?;
@@ -109,11 +161,26 @@ impl Worktree {
     }
 }
 
+/// Makes a directory, and syncs every new name on the way.
+fn make_durable(dir: &Path) -> std::io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let Some(above) = dir.parent() else { return Ok(()) };
+    make_durable(above)?;
+    match fs::create_dir(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    fs::File::open(above)?.sync_all()
+}
+
 fn read_state(path: &Path) -> Result<Option<WorktreeState>> {
     match fs::read(path) {
         Ok(bytes) => {
-            let bad = |e: serde_json::Error| Malformed::new("worktree state", e.to_string());
-            Ok(Some(serde_json::from_slice(&bytes).map_err(bad)?))
+            let bad = |why: String| WorktreeError { path: path.to_path_buf(), why };
+            let line = checked_line(&bytes, "worktree state").map_err(|e| bad(e.why))?;
+            Ok(Some(serde_json::from_str(line).map_err(|e| bad(e.to_string()))?))
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(StoreError::Io { what: "read", key: path.display().to_string(), source }.into()),
