@@ -7,6 +7,7 @@ pub mod compare;
 pub mod describe;
 pub mod diff;
 pub mod du;
+pub mod fsck;
 pub mod head;
 pub mod history;
 pub mod init;

@@ -1,9 +1,22 @@
 //! `dvc fsck`: checks the repository, and rebuilds its catalogue and index.
 
 use crate::args::DryRun;
-use crate::failure::Outcome;
+use crate::failure::{CliError, Exit, Failed, Outcome};
+use crate::print::{Out, Paint, elapsed, size};
 use crate::session::Session;
+use crate::settings::value;
 use clap::Args;
+use dvc::error::Kind;
+use dvc::model::path;
+use dvc::ops::fsck::{FsckOptions, FsckReport, fsck};
+use dvc::upkeep::rebuild::RebuildReport;
+use dvc::upkeep::report::{CheckReport, Reach, Reached};
+use serde_json::json;
+use std::io::Write;
+use std::time::Instant;
+
+/// So many paths are listed without `-v`.
+const LINES: usize = 20;
 
 /// Options of `fsck`.
 #[derive(Args, Debug)]
@@ -22,6 +35,174 @@ pub(crate) struct FsckArgs {
 }
 
 /// Runs `fsck`.
-pub(crate) fn run(session: &Session, _args: &FsckArgs) -> Outcome {
-    session.not_built("fsck")
+pub(crate) fn run(session: &Session, args: &FsckArgs) -> Outcome {
+    let begun = Instant::now();
+    let wrong = |option: &'static str| move |problem| CliError::option(option, problem);
+    let max_time = args.max_time.as_deref().map(value::duration).transpose().map_err(wrong("--max-time"))?;
+    let data = args.data.as_deref().or(max_time.map(|_| "100"));
+    let options = FsckOptions {
+        data: data.map(millionths).transpose().map_err(wrong("--data"))?,
+        max_time,
+        rebuild: args.rebuild,
+        dry_run: session.dry_run(args.dry),
+    };
+    let context = session.context(&session.place()?)?;
+    let progress = session.progress()?;
+    let report = fsck(&context, &options, &progress)?;
+    drop(progress);
+    let mut out = session.plain_out();
+    if session.globals.json {
+        out.json(&as_json(&report, begun.elapsed().as_secs_f64()))?;
+    } else if session.globals.quiet == 0 || !report.check.is_sound() {
+        print(session, &mut out, &report, options.dry_run, begun.elapsed())?;
+    }
+    out.finish()?;
+    Ok(if report.check.is_sound() { Exit::DONE } else { Exit::with(Kind::Integrity) })
+}
+
+/// `5`, `5%` or `0.5%` as millionths.
+fn millionths(text: &str) -> Result<u32, String> {
+    let wrong = || format!("`{text}` is not a percentage, such as 5 or 0.5%");
+    let number = text.strip_suffix('%').unwrap_or(text);
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || part.len() > 4 || !(part.is_empty() || digits(part)) || number.ends_with('.') {
+        return Err(wrong());
+    }
+    let value: u32 = format!("{whole}{part:0<4}").parse().map_err(|_| wrong())?;
+    if value == 0 || value > 1_000_000 { Err(wrong()) } else { Ok(value) }
+}
+
+fn print(
+    session: &Session,
+    out: &mut Out,
+    report: &FsckReport,
+    dry_run: bool,
+    took: std::time::Duration,
+) -> Result<(), Failed> {
+    if let Some(made) = &report.rebuild {
+        print_rebuild(out, made, dry_run)?;
+    }
+    let CheckReport { checked, data, damage, lost, reaches, versions, more_objects, .. } = &report.check;
+    if !reaches.is_empty() {
+        let (paths, of) = (reaches.len(), versions.len());
+        writeln!(out, "lost: {}", out.paint(Paint::Strong, format!("{paths} paths in {of} versions")))?;
+        let shown = if session.globals.verbose > 0 { paths } else { LINES };
+        for reach in reaches.iter().take(shown) {
+            writeln!(out, "  {}  {}", out.paint(Paint::Removed, shown_path(reach)), shown_versions(reach, versions))?;
+        }
+        if paths > shown {
+            writeln!(out, "  and {} more, which -v lists", paths - shown)?;
+        }
+    }
+    let n = checked;
+    writeln!(
+        out,
+        "checked {} refs, {} versions, {} trees, {} chunks, {} packs",
+        n.refs, n.versions, n.trees, n.chunks, n.packs
+    )?;
+    if let Some(data) = data {
+        let rest = if data.out_of_time { ", then time was up" } else { "" };
+        let (read, all) = (size(data.bytes), size(data.of_bytes));
+        writeln!(out, "read {read} of {all} in {} of {} packs{rest}", data.packs, data.of_packs)?;
+    }
+    let took = elapsed(took);
+    match damage.len() as u64 + more_objects {
+        0 => writeln!(out, "no damage, {took}")?,
+        found => {
+            let lost = lost.total();
+            let text = format!("{found} damaged, {lost} objects lost");
+            writeln!(out, "{}, {took}", out.paint(Paint::Removed, text))?;
+        }
+    }
+    Ok(())
+}
+
+fn print_rebuild(out: &mut Out, made: &RebuildReport, dry_run: bool) -> Result<(), Failed> {
+    let RebuildReport { packs, objects, segments, replaced, versions, baseless, .. } = made;
+    if dry_run {
+        writeln!(out, "would make {segments} index segments of {objects} objects in {packs} packs")?;
+        writeln!(out, "would remove {replaced} old segments and make the catalogue anew")?;
+        return Ok(());
+    }
+    writeln!(out, "made {segments} index segments of {objects} objects in {packs} packs, removed {replaced} old ones")?;
+    writeln!(out, "made the catalogue anew, with {versions} versions")?;
+    if *baseless > 0 {
+        writeln!(out, "left out {baseless} deltas whose bases are lost")?;
+    }
+    for key in &made.put_aside {
+        writeln!(out, "put the damaged state in `{key}` aside; that worktree is on the default branch now")?;
+    }
+    Ok(())
+}
+
+fn shown_path(reach: &Reach) -> String {
+    match (reach.path.is_empty(), reach.directory) {
+        (true, true) => "everything".to_owned(),
+        (true, false) => "the table of hard links".to_owned(),
+        (false, true) => format!("{}/", path::display(&reach.path)),
+        (false, false) => path::display(&reach.path),
+    }
+}
+
+/// `main@v1..main@v3, old@v7`.
+fn shown_versions(reach: &Reach, versions: &[Reached]) -> String {
+    let runs = reach.versions.iter().filter_map(|run| {
+        let run = versions.get(run.clone())?;
+        Some(match run {
+            [one] => one.name.clone(),
+            [first, .., last] => format!("{}..{}", first.name, last.name),
+            [] => return None,
+        })
+    });
+    runs.collect::<Vec<_>>().join(", ")
+}
+
+fn as_json(report: &FsckReport, seconds: f64) -> serde_json::Value {
+    let CheckReport { checked: n, data, damage, more_objects, lost, versions, reaches, notes } = &report.check;
+    let named = |v: &Reached| json!({ "name": v.name, "id": v.id.to_string() });
+    let reach = |r: &Reach| {
+        let names: Vec<&str> =
+            r.versions.iter().flat_map(|run| versions.get(run.clone()).unwrap_or_default()).map(|v| &*v.name).collect();
+        json!({ "path": path::display(&r.path), "directory": r.directory, "versions": names })
+    };
+    json!({
+        "sound": report.check.is_sound(),
+        "checked": {
+            "refs": n.refs, "entries": n.entries, "versions": n.versions, "trees": n.trees, "lists": n.lists,
+            "chunks": n.chunks, "segments": n.segments, "rows": n.rows, "packs": n.packs,
+        },
+        "data": data.map(|d| json!({
+            "packs": d.packs, "bytes": d.bytes, "plain_bytes": d.plain_bytes, "of_packs": d.of_packs,
+            "of_bytes": d.of_bytes, "out_of_time": d.out_of_time,
+        })),
+        "damage": damage.iter().map(|d| json!({ "what": d.what.name(), "key": d.key, "why": d.why })).collect::<Vec<_>>(),
+        "more_objects": more_objects,
+        "lost": { "chunks": lost.chunks, "lists": lost.lists, "trees": lost.trees, "commits": lost.commits },
+        "versions": versions.iter().map(named).collect::<Vec<_>>(),
+        "reaches": reaches.iter().map(reach).collect::<Vec<_>>(),
+        "notes": notes,
+        "rebuild": report.rebuild.as_ref().map(|r| json!({
+            "packs": r.packs, "objects": r.objects, "baseless": r.baseless, "segments": r.segments,
+            "replaced": r.replaced, "versions": r.versions, "put_aside": r.put_aside,
+            "salvaged": r.salvaged.iter().map(|s| json!({ "key": s.key, "why": s.why, "objects": s.objects })).collect::<Vec<_>>(),
+        })),
+        "seconds": seconds,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages() {
+        assert_eq!(millionths("5"), Ok(50_000));
+        assert_eq!(millionths("100%"), Ok(1_000_000));
+        assert_eq!(millionths("0.5%"), Ok(5_000));
+        assert_eq!(millionths("12.3456"), Ok(123_456));
+        for wrong in ["", "%", "0", "101", "-1", "5.", ".5", "1.23456", "x"] {
+            assert!(millionths(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -1,0 +1,51 @@
+//! `fsck`: checks a repository, and makes its index and catalogue anew.
+
+use super::Context;
+use crate::error::Result;
+use crate::observe::Observer;
+use crate::upkeep::fsck::{CheckOptions, check};
+use crate::upkeep::rebuild::{self, RebuildReport};
+use crate::upkeep::report::CheckReport;
+use std::time::Duration;
+
+/// What to check.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FsckOptions {
+    /// How much of the data to read, in millionths of the bytes of all packs; `None` reads none.
+    pub data: Option<u32>,
+    /// Stop reading data after that time.
+    pub max_time: Option<Duration>,
+    /// Make index and catalogue anew first.
+    pub rebuild: bool,
+    /// Change nothing: of a rebuild only say what it would do, and do not remember what was read.
+    pub dry_run: bool,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct FsckReport {
+    /// What was made anew, or in a dry run would be.
+    pub rebuild: Option<RebuildReport>,
+    /// What the check found, after that.
+    pub check: CheckReport,
+}
+
+/// Runs `fsck`.
+pub fn fsck(context: &Context, options: &FsckOptions, observer: &dyn Observer) -> Result<FsckReport> {
+    let mut made = None;
+    if options.rebuild {
+        let rebuilt = rebuild::segments(&context.repo()?, observer, options.dry_run)?;
+        made = Some(match options.dry_run {
+            true => rebuilt.into_report(),
+            false => rebuild::finish(&context.repo()?, rebuilt, observer)?,
+        });
+    }
+    let options = CheckOptions {
+        data: options.data,
+        max_time: options.max_time,
+        jobs: context.jobs,
+        now: (!options.dry_run).then(|| context.now_secs()),
+    };
+    let check = check(&context.repo()?, &options, observer)?;
+    Ok(FsckReport { rebuild: made, check })
+}

@@ -1,0 +1,265 @@
+//! Reading the data: which packs are read, by how many threads, until when, and what their damage costs.
+//!
+//! Packs that were damaged or not read for the longest come first, and what was read is remembered, so that runs of a
+//! short time get through everything one after the other. Packs that the rest of the check suspects are always read.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::findings::{Findings, is_damage, told};
+use super::pack_reader::{PackOutcome, PackReader};
+use super::places::PackInfo;
+use super::report::{DataChecked, What};
+use super::rows::Rows;
+use crate::error::{Error, Result};
+use crate::format::pack::PackKind;
+use crate::format::segment::{PackName, Row};
+use crate::index::catalogue::segments::PackCheck;
+use crate::model::id::ObjectKind;
+use crate::observe::Observer;
+use crate::repo::packs::read_table;
+use crate::repo::{Repo, layout};
+
+/// Rows of damaged packs that are looked at together.
+const BATCH: usize = 200_000;
+/// How often what was read is remembered.
+const REMEMBER_EVERY: Duration = Duration::from_secs(5);
+
+/// What of the data to read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DataOrder {
+    /// Millionths of all bytes; `None` reads suspected packs only.
+    pub(super) share: Option<u32>,
+    /// When to stop.
+    pub(super) deadline: Option<Instant>,
+    /// Threads.
+    pub(super) jobs: usize,
+    /// The present, seconds since 1970; `None` remembers nothing.
+    pub(super) now: Option<i64>,
+}
+
+/// Reads.
+pub(super) struct DataCheck<'a> {
+    pub(super) repo: &'a Repo,
+    pub(super) findings: &'a Findings<'a>,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) order: DataOrder,
+}
+
+/// What the threads share.
+#[derive(Default)]
+struct Shared {
+    next: AtomicUsize,
+    out_of_time: AtomicBool,
+    done: Mutex<Done>,
+}
+
+#[derive(Default)]
+struct Done {
+    clean: Vec<PackName>,
+    bad: BTreeMap<PackName, PackOutcome>,
+    bytes: u64,
+    plain_bytes: u64,
+    failed: Option<Error>,
+    remembered: Option<Instant>,
+}
+
+impl DataCheck<'_> {
+    /// Reads what was asked for and what is suspected; says what is damaged and notes what is lost by it.
+    pub(super) fn run(&self, packs: &[PackInfo]) -> Result<Option<DataChecked>> {
+        let suspects = self.findings.take_suspects();
+        let chosen = self.choose(packs, &suspects);
+        let total = chosen.iter().filter_map(|p| p.bytes).sum();
+        self.observer.phase("read packs", Some(chosen.len() as u64), Some(total));
+        let shared = Shared::default();
+        let threads = self.order.jobs.clamp(1, chosen.len().max(1));
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| self.work(&chosen, &suspects, &shared));
+            }
+        });
+        let out_of_time = shared.out_of_time.load(Ordering::Relaxed);
+        let mut done = shared.done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(e) = done.failed.take() {
+            return Err(e);
+        }
+        let read = (done.clean.len() + done.bad.len()) as u64;
+        let (bytes, plain_bytes) = (done.bytes, done.plain_bytes);
+        self.remember(&done.clean, true);
+        self.remember(&done.bad.keys().copied().collect::<Vec<_>>(), false);
+        self.judge(packs, suspects, done)?;
+        Ok(self.order.share.map(|_| DataChecked {
+            packs: read,
+            bytes,
+            plain_bytes,
+            of_packs: packs.len() as u64,
+            of_bytes: packs.iter().filter_map(|p| p.bytes).sum(),
+            out_of_time,
+        }))
+    }
+
+    /// The packs to read: suspects first, then those that were bad or not read for the longest.
+    fn choose(&self, packs: &[PackInfo], suspects: &BTreeMap<PackName, Option<String>>) -> Vec<PackInfo> {
+        let (mut chosen, mut rest): (Vec<PackInfo>, Vec<PackInfo>) =
+            packs.iter().filter(|p| p.bytes.is_some()).partition(|p| suspects.contains_key(&p.name));
+        let Some(share) = self.order.share else { return chosen };
+        let checks = self.repo.catalogue().ok().and_then(|c| c.pack_checks().ok()).unwrap_or_default();
+        let last: HashMap<PackName, (bool, i64)> = checks.iter().map(|c| (c.pack, (c.ok, c.checked_at))).collect();
+        rest.sort_by_key(|p| (last.get(&p.name).copied().unwrap_or((false, i64::MIN)), p.name));
+        let all: u128 = packs.iter().filter_map(|p| p.bytes).map(u128::from).sum();
+        let wanted = (all * u128::from(share)).div_ceil(1_000_000);
+        let mut so_far = 0u128;
+        for pack in rest {
+            if so_far >= wanted {
+                break;
+            }
+            so_far += u128::from(pack.bytes.unwrap_or(0));
+            chosen.push(pack);
+        }
+        chosen
+    }
+
+    fn work(&self, chosen: &[PackInfo], suspects: &BTreeMap<PackName, Option<String>>, shared: &Shared) {
+        let mut reader = PackReader::new(self.repo);
+        while let Some(pack) = chosen.get(shared.next.fetch_add(1, Ordering::Relaxed)) {
+            // What is suspected is read whatever the time is.
+            let late =
+                || !suspects.contains_key(&pack.name) && self.order.deadline.is_some_and(|d| Instant::now() >= d);
+            let stop = |bytes| {
+                self.observer.advance(0, bytes);
+                self.observer.cancelled() || late()
+            };
+            let table = match pack.sound.then(|| read_table(self.repo.store(), &pack.name)) {
+                Some(Err(e)) if !is_damage(&e) => {
+                    lock(&shared.done).failed.get_or_insert(e);
+                    return;
+                }
+                table => table.and_then(Result::ok),
+            };
+            let path = self.repo.store().path(&layout::pack(&pack.name));
+            let outcome = if stop(0) { None } else { reader.read(&path, &pack.name, table.as_ref(), &stop) };
+            let Some(outcome) = outcome else {
+                shared.out_of_time.store(true, Ordering::Relaxed);
+                return;
+            };
+            self.observer.advance(1, 0);
+            let mut done = lock(&shared.done);
+            done.bytes += outcome.bytes;
+            done.plain_bytes += outcome.plain_bytes;
+            if outcome.name_matches && outcome.bad.is_empty() && table.is_some() {
+                done.clean.push(pack.name);
+            } else {
+                done.bad.insert(pack.name, outcome);
+            }
+            let now = Instant::now();
+            if *done.remembered.get_or_insert(now) + REMEMBER_EVERY < now {
+                done.remembered = Some(now);
+                self.remember(&done.clean, true);
+            }
+        }
+    }
+
+    fn remember(&self, packs: &[PackName], ok: bool) {
+        let (Some(now), Ok(catalogue)) = (self.order.now, self.repo.catalogue()) else { return };
+        let checks: Vec<_> = packs.iter().map(|p| PackCheck { pack: *p, checked_at: now, ok }).collect();
+        // What is not remembered is only read again.
+        let _ = catalogue.put_pack_checks(&checks);
+    }
+
+    /// Names each damaged pack, after finding out which of its objects no other copy gives back.
+    fn judge(&self, packs: &[PackInfo], suspects: BTreeMap<PackName, Option<String>>, done: Done) -> Result<()> {
+        let by_rows: BTreeSet<PackName> = packs
+            .iter()
+            .filter(|p| {
+                let unread = done.bad.get(&p.name).is_some_and(|o| o.failed.is_some());
+                unread || !p.sound && suspects.contains_key(&p.name)
+            })
+            .map(|p| p.name)
+            .collect();
+        let mut lost = self.lost_rows(&by_rows)?;
+        for (pack, outcome) in &done.bad {
+            for bad in &outcome.bad {
+                for id in &bad.ids {
+                    if !self.can_be_had(bad.kind, id)? && self.findings.lose(bad.kind, id) {
+                        *lost.entry(*pack).or_default() += 1;
+                    }
+                }
+            }
+        }
+        let named: BTreeSet<PackName> = suspects.keys().chain(done.bad.keys()).copied().collect();
+        for pack in named {
+            let outcome = done.bad.get(&pack);
+            let mut why: Vec<String> = suspects.get(&pack).cloned().flatten().into_iter().collect();
+            why.extend(outcome.and_then(said));
+            match (lost.get(&pack), why.is_empty()) {
+                (Some(1), _) => why.push("1 object is lost".to_owned()),
+                (Some(n), _) => why.push(format!("{n} objects are lost")),
+                (None, true) => why.push("an object in it could not be read at first, and can be now".to_owned()),
+                (None, false) => why.push("no object is lost by it".to_owned()),
+            }
+            self.findings.damage(What::Pack, layout::pack(&pack), why.join("; "));
+        }
+        Ok(())
+    }
+
+    /// Tries every object that the index places in packs that cannot be read by their tables.
+    fn lost_rows(&self, packs: &BTreeSet<PackName>) -> Result<BTreeMap<PackName, u64>> {
+        let mut lost = BTreeMap::new();
+        if packs.is_empty() {
+            return Ok(lost);
+        }
+        for kind in PackKind::ALL {
+            let mut rows = Rows::of(self.repo.index()?, kind).filter(|r| packs.contains(&r.place.pack)).peekable();
+            while rows.peek().is_some() {
+                let mut batch: Vec<Row> = rows.by_ref().take(BATCH).collect();
+                batch.sort_unstable_by_key(|r| (r.place.pack, r.place.offset, r.place.within));
+                for row in batch {
+                    if self.observer.cancelled() {
+                        return Ok(lost);
+                    }
+                    // Trees and versions share packs; an id is good for one of them only.
+                    let kinds = ObjectKind::ALL.into_iter().filter(|k| PackKind::of(*k) == kind);
+                    let mut had = false;
+                    let mut object = ObjectKind::Chunk;
+                    for candidate in kinds {
+                        had = had || self.can_be_had(candidate, &row.id)?;
+                        object = candidate;
+                    }
+                    if !had && self.findings.lose(object, &row.id) {
+                        *lost.entry(row.place.pack).or_default() += 1;
+                    }
+                }
+            }
+        }
+        Ok(lost)
+    }
+
+    fn can_be_had(&self, kind: ObjectKind, id: &crate::model::id::Id) -> Result<bool> {
+        match self.repo.object(kind, id) {
+            Ok(_) => Ok(true),
+            Err(e) if is_damage(&e) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// What reading a pack has shown, in words.
+fn said(outcome: &PackOutcome) -> Option<String> {
+    if let Some(e) = &outcome.failed {
+        return Some(format!("it cannot be read: {}", told(e)));
+    }
+    match outcome.bad.first() {
+        Some(first) => {
+            let (bad, all) = (outcome.bad.len(), outcome.frames);
+            Some(format!("{bad} of {all} frames are damaged, the first at byte {}: {}", first.offset, first.why))
+        }
+        None if !outcome.name_matches => Some("its bytes do not match its name".to_owned()),
+        None => None,
+    }
+}
+
+fn lock(done: &Mutex<Done>) -> std::sync::MutexGuard<'_, Done> {
+    done.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,146 @@
+//! The check of a whole repository, in the order that makes what is found later mean something: logs of refs, catalogue,
+//! worktrees, segments and packs, then everything that is reached, then the data, then what damage costs.
+
+use std::time::{Duration, Instant};
+
+use super::data::{DataCheck, DataOrder};
+use super::findings::{Findings, Found, is_damage, told};
+use super::logs;
+use super::places;
+use super::reach;
+use super::report::{CheckReport, Checked, What};
+use super::walk::Walk;
+use crate::error::{Error, Failure, Kind, Result};
+use crate::model::id::{Id, ObjectKind};
+use crate::model::refname::RefName;
+use crate::observe::Observer;
+use crate::repo::Repo;
+
+/// What to check.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckOptions {
+    /// How much of the data to read, in millionths of the bytes of all packs; `None` reads none.
+    pub data: Option<u32>,
+    /// Stop reading data after that time.
+    pub max_time: Option<Duration>,
+    /// Threads, at least 1.
+    pub jobs: usize,
+    /// The present, seconds since 1970, to remember what was read; `None` remembers nothing.
+    pub now: Option<i64>,
+}
+
+/// A check did not get to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The caller wanted it to stop.
+    #[error("the check was stopped")]
+    Stopped,
+    /// The system gives no threads.
+    #[error("cannot start threads: {0}")]
+    Threads(String),
+}
+
+impl Failure for CheckError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Stopped => Kind::Cancelled,
+            Self::Threads(_) => Kind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        matches!(self, Self::Stopped)
+            .then(|| "what was read is remembered: `--data --max-time` goes on there".to_owned())
+    }
+}
+
+/// Checks a repository. Damage is in the report, an error is about this run only.
+pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Result<CheckReport> {
+    let begun = Instant::now();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.max(1)).build();
+    let pool = pool.map_err(|e| CheckError::Threads(e.to_string()))?;
+    let findings = Findings::new(observer);
+    let mut checked = Checked::default();
+
+    observer.phase("check refs", None, None);
+    // Refs are read before the index, so that what they name is in it however many commits run beside.
+    let roots = logs::check(repo, &findings, &mut checked)?;
+    catalogue(repo, &findings);
+    worktrees(repo, &findings)?;
+    stop_if_asked(observer)?;
+
+    observer.phase("check index", None, None);
+    let packs = pool.install(|| places::check(repo, &findings, observer, &mut checked))?;
+    stop_if_asked(observer)?;
+
+    observer.phase("check versions", None, None);
+    let walk = Walk::new(repo, &findings, observer);
+    let versions = pool.install(|| walk.run(&roots))?;
+    checked.versions = versions.whole.len() as u64;
+    [checked.trees, checked.lists, checked.chunks] = walk.counts();
+    stop_if_asked(observer)?;
+
+    let deadline = options.max_time.map(|t| begun + t);
+    let order = DataOrder { share: options.data, deadline, jobs: options.jobs, now: options.now };
+    let data = DataCheck { repo, findings: &findings, observer, order }.run(&packs)?;
+    stop_if_asked(observer)?;
+
+    let (reached, reaches) = match findings.any_lost() {
+        true => reach::reaches(repo, &findings, observer, &roots, versions)?,
+        false => Default::default(),
+    };
+    stop_if_asked(observer)?;
+    let Found { damage, notes, lost, objects, .. } = findings.finish();
+    let kept = damage.iter().filter(|d| d.what == What::Object).count();
+    let more_objects = objects.saturating_sub(kept) as u64;
+    Ok(CheckReport { checked, data, damage, more_objects, lost, versions: reached, reaches, notes })
+}
+
+fn stop_if_asked(observer: &dyn Observer) -> Result<()> {
+    if observer.cancelled() { Err(CheckError::Stopped.into()) } else { Ok(()) }
+}
+
+fn catalogue(repo: &Repo, findings: &Findings<'_>) {
+    let catalogue = match repo.catalogue() {
+        Ok(catalogue) => catalogue,
+        Err(e) => return findings.note(format!("there is no catalogue: {}", told(e.as_error()))),
+    };
+    let key = crate::repo::layout::CATALOGUE;
+    if catalogue.was_damaged() {
+        findings.damage(What::Catalogue, key, "it was damaged, and was made anew");
+    }
+    let mut wrong = 0u64;
+    let visited =
+        catalogue.each_commit(|row| wrong += u64::from(repo.ids().id(ObjectKind::Commit, &row.bytes) != row.id));
+    match visited.and_then(|()| catalogue.check()).map_err(Error::from) {
+        Ok(mut lines) => {
+            if wrong > 0 {
+                lines.push(format!("{wrong} versions in it do not match their ids"));
+            }
+            if !lines.is_empty() {
+                findings.damage(What::Catalogue, key, lines.join("; "));
+            }
+        }
+        Err(e) if is_damage(&e) => findings.damage(What::Catalogue, key, told(e.as_error())),
+        Err(e) => findings.note(format!("the catalogue cannot be checked: {}", told(e.as_error()))),
+    }
+}
+
+fn worktrees(repo: &Repo, findings: &Findings<'_>) -> Result<()> {
+    for (key, state) in repo.worktree_states()? {
+        let state = match state {
+            Ok(state) => state,
+            Err(e) if is_damage(&e) => {
+                findings.damage(What::Worktree, key, told(e.as_error()));
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        let branch = state.branch.as_deref().is_none_or(|b| RefName::new(b).is_ok());
+        let base = state.base.as_deref().is_none_or(|b| Id::parse(b).is_some());
+        if !branch || !base || !state.belongs_to(&key) {
+            findings.damage(What::Worktree, key, format!("it belongs elsewhere, or is of no sense: `{}`", state.path));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! The logs of all refs: each entry whole and in its place, each following the one before, none missing.
+//!
+//! Out: every version that an entry names. Old entries count too, since `undo` goes back to them.
+
+use std::collections::BTreeMap;
+
+use super::findings::Findings;
+use super::report::{Checked, What};
+use crate::error::Result;
+use crate::format::refentry::{RefEntry, encode_name, seq_key, seq_of_key};
+use crate::model::id::Id;
+use crate::model::refname::{RefKind, RefName};
+use crate::repo::{Repo, layout};
+use crate::store::Store;
+
+/// A version that a ref names or once named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Root {
+    pub(super) kind: RefKind,
+    pub(super) name: String,
+    pub(super) id: Id,
+    /// Whether the ref has this value now.
+    pub(super) current: bool,
+}
+
+/// Checks all logs; the values of today come first.
+pub(super) fn check(repo: &Repo, findings: &Findings<'_>, checked: &mut Checked) -> Result<Vec<Root>> {
+    let mut roots = Vec::new();
+    let mut last = BTreeMap::new();
+    for listed in repo.store().list("refs")? {
+        if !RefKind::ALL.iter().any(|k| k.dir() == listed.name) {
+            findings.note(format!("`refs/{}` is not known to this program", listed.name));
+        }
+    }
+    for kind in RefKind::ALL {
+        let dir = layout::refs(kind);
+        for listed in repo.store().list(&dir)? {
+            let log = format!("{dir}/{}", listed.name);
+            if !listed.is_dir {
+                findings.note(format!("`{log}` is no log of a ref"));
+                continue;
+            }
+            let log = Log::read(repo, findings, kind, &listed.name, log)?;
+            if log.last > 0 {
+                checked.refs += 1;
+                checked.entries += log.entries.len() as u64;
+                log.check(findings);
+                log.roots(&mut roots);
+                last.insert(log.key, log.last);
+            }
+        }
+    }
+    compare_with_seen(repo, findings, &last);
+    roots.sort_by_key(|r| !r.current);
+    Ok(roots)
+}
+
+/// A newest entry that was removed leaves no gap; only the catalogue remembers it.
+fn compare_with_seen(repo: &Repo, findings: &Findings<'_>, last: &BTreeMap<String, u64>) {
+    let Ok(catalogue) = repo.catalogue() else { return };
+    for (log, seen) in catalogue.seen_refs().unwrap_or_default() {
+        let there = last.get(&log).copied().unwrap_or(0);
+        if there < seen {
+            let gone = if seen - there == 1 { "entry" } else { "entries" };
+            let what = format!("its newest {gone} {} missing, up to number {seen}", range(there + 1, seen));
+            findings.damage(What::Ref, log, what);
+        }
+    }
+    for (log, seq) in last {
+        // Only a witness for the next time.
+        let _ = catalogue.see_ref(log, *seq);
+    }
+}
+
+fn range(from: u64, to: u64) -> String {
+    if from == to { format!("{from} is") } else { format!("{from} to {to} are") }
+}
+
+struct Log {
+    kind: RefKind,
+    segment: String,
+    key: String,
+    last: u64,
+    entries: BTreeMap<u64, RefEntry>,
+    /// Numbers whose entries are there and damaged.
+    damaged: Vec<u64>,
+}
+
+impl Log {
+    fn read(repo: &Repo, findings: &Findings<'_>, kind: RefKind, segment: &str, key: String) -> Result<Self> {
+        let mut log =
+            Self { kind, segment: segment.to_owned(), key, last: 0, entries: BTreeMap::new(), damaged: Vec::new() };
+        for listed in repo.store().list(&log.key)? {
+            let file = format!("{}/{}", log.key, listed.name);
+            let Some(seq) = seq_of_key(&listed.name).filter(|s| seq_key(*s) == listed.name && !listed.is_dir) else {
+                findings.note(format!("`{file}` is no entry of a log"));
+                continue;
+            };
+            log.last = log.last.max(seq);
+            let bytes = repo.store().get(&file)?.unwrap_or_default();
+            let entry = RefEntry::decode(&bytes).map_err(|e| e.why).and_then(|e| log.placed(e, seq));
+            match entry {
+                Ok(mut entry) => {
+                    let older = std::mem::take(&mut entry.older);
+                    for e in older.into_iter().chain([entry]) {
+                        let seq = e.seq;
+                        if log.entries.insert(seq, e.clone()).is_some_and(|known| known != e) {
+                            findings.damage(What::Ref, &file, format!("it tells another entry {seq} than its log"));
+                        }
+                    }
+                }
+                Err(why) => {
+                    findings.damage(What::Ref, &file, why);
+                    log.damaged.push(seq);
+                }
+            }
+        }
+        Ok(log)
+    }
+
+    /// The entry, if it and all that was folded into it belong here.
+    fn placed(&self, entry: RefEntry, seq: u64) -> Result<RefEntry, String> {
+        let here = |e: &RefEntry| e.kind == self.kind.dir() && encode_name(&e.name) == self.segment;
+        if !here(&entry) || entry.seq != seq {
+            let RefEntry { kind, name, seq, .. } = &entry;
+            return Err(format!("it belongs elsewhere: it is entry {seq} of `{name}` in `{kind}`"));
+        }
+        RefName::parse_stored(&entry.name).map_err(|e| e.to_string())?;
+        let mut above = seq;
+        for older in &entry.older {
+            if !here(older) || older.seq >= above || older.seq == 0 || !older.older.is_empty() {
+                return Err("entries that do not belong here are folded into it".to_owned());
+            }
+            above = older.seq;
+        }
+        for e in entry.older.iter().chain([&entry]) {
+            if e.old.iter().chain(&e.new).any(|v| Id::parse(v).is_none()) {
+                return Err("it names no version".to_owned());
+            }
+        }
+        Ok(entry)
+    }
+
+    /// Numbers without gaps, each entry's old value the new one of the entry before.
+    fn check(&self, findings: &Findings<'_>) {
+        let there = |n: &u64| self.entries.contains_key(n) || self.damaged.contains(n);
+        let mut next = 1;
+        let mut known: Vec<u64> = self.entries.keys().chain(&self.damaged).copied().collect();
+        known.sort_unstable();
+        for n in known {
+            if n > next {
+                findings.damage(What::Ref, &self.key, format!("entry {} missing", range(next, n - 1)));
+            }
+            next = n + 1;
+        }
+        for (n, entry) in &self.entries {
+            let before = match n.checked_sub(1).and_then(|b| self.entries.get(&b)) {
+                Some(before) => before.new.as_ref(),
+                None if *n > 1 => continue,
+                None => None,
+            };
+            if entry.old.as_ref() != before && (*n == 1 || there(&(n - 1))) {
+                let why = "it does not follow the entry before it".to_owned();
+                findings.damage(What::Ref, format!("{}/{}", self.key, seq_key(*n)), why);
+            }
+        }
+    }
+
+    fn roots(&self, roots: &mut Vec<Root>) {
+        for (n, entry) in self.entries.iter().rev() {
+            let Some(id) = entry.new.as_deref().and_then(Id::parse) else { continue };
+            let root = Root { kind: self.kind, name: entry.name.clone(), id, current: *n == self.last };
+            roots.push(root);
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Reads one pack from front to back: its bytes against its name, and every object in it against its id.
+//!
+//! Nothing is copied: frames are decoded from the buffer that was read and hashed. Only the base of a delta is looked up.
+
+use std::fs::File;
+use std::io::Read;
+use std::num::NonZeroU64;
+use std::path::Path;
+
+use rustix::fs::Advice;
+
+use crate::codec::compress::Decompressor;
+use crate::codec::hash::NameHasher;
+use crate::error::Result;
+use crate::format::frame::{CODEC_DELTA, CODEC_RAW, FrameHead, OBJECT_MAX};
+use crate::format::pack::TableFrame;
+use crate::format::segment::PackName;
+use crate::model::id::{Id, ObjectKind};
+use crate::repo::Repo;
+use crate::repo::packs::PackTable;
+
+/// What one call of the system reads.
+const READ: usize = 512 * 1024;
+/// How far ahead the system is asked to read.
+const AHEAD: u64 = 8 << 20;
+/// The buffer, as long as no frame is larger.
+const BUFFER: usize = 4 << 20;
+
+/// No frame is longer: the largest object, and room for what does not get smaller.
+const FRAME_MAX: usize = OBJECT_MAX + (1 << 20);
+
+/// A frame that does not hold what its table says.
+#[derive(Debug)]
+pub(super) struct BadFrame {
+    pub(super) offset: u64,
+    pub(super) kind: ObjectKind,
+    pub(super) ids: Vec<Id>,
+    pub(super) why: String,
+}
+
+/// What reading a pack has shown.
+#[derive(Debug, Default)]
+pub(super) struct PackOutcome {
+    pub(super) name_matches: bool,
+    pub(super) bytes: u64,
+    pub(super) plain_bytes: u64,
+    pub(super) frames: u64,
+    pub(super) bad: Vec<BadFrame>,
+    /// It could not be read to its end.
+    pub(super) failed: Option<std::io::Error>,
+}
+
+/// Reads packs; keeps its buffers.
+pub(super) struct PackReader<'a> {
+    repo: &'a Repo,
+    decompressor: Decompressor,
+    buffer: Vec<u8>,
+    plain: Vec<u8>,
+}
+
+impl<'a> PackReader<'a> {
+    pub(super) fn new(repo: &'a Repo) -> Self {
+        Self { repo, decompressor: Decompressor::default(), buffer: vec![0; BUFFER], plain: Vec::new() }
+    }
+
+    /// Reads a pack; `None` if `stop` said so before the end. Without a table only the name is checked.
+    pub(super) fn read(
+        &mut self,
+        path: &Path,
+        name: &PackName,
+        table: Option<&PackTable>,
+        stop: &dyn Fn(u64) -> bool,
+    ) -> Option<PackOutcome> {
+        let mut outcome = PackOutcome::default();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let done = match File::open(path) {
+            Ok(file) => {
+                let mut stream = Stream::new(file, &mut buffer, stop);
+                let read = self.frames(&mut stream, table, &mut outcome).and_then(|()| stream.rest());
+                outcome.bytes = stream.read;
+                match read {
+                    Ok(()) => outcome.name_matches = stream.hasher.finish() == *name,
+                    Err(e) => outcome.failed = Some(e),
+                }
+                !stream.stopped
+            }
+            Err(e) => {
+                outcome.failed = Some(e);
+                true
+            }
+        };
+        self.buffer = buffer;
+        done.then_some(outcome)
+    }
+
+    fn frames(
+        &mut self,
+        stream: &mut Stream<'_>,
+        table: Option<&PackTable>,
+        outcome: &mut PackOutcome,
+    ) -> std::io::Result<()> {
+        let Some(table) = table else { return Ok(()) };
+        if let Some(first) = table.frames.first() {
+            let header = usize::try_from(first.offset).unwrap_or(0);
+            stream.take(header)?;
+        }
+        for frame in &table.frames {
+            outcome.frames += 1;
+            let checked = if frame.stored as usize > FRAME_MAX {
+                stream.skip(u64::from(frame.stored))?;
+                Err("it is longer than a frame can be".to_owned())
+            } else {
+                self.frame(frame, stream.take(frame.stored as usize)?)
+            };
+            if let Err(why) = checked {
+                let ids = frame.objects.iter().map(|o| o.0).collect();
+                outcome.bad.push(BadFrame { offset: frame.offset, kind: frame.kind, ids, why });
+            }
+            outcome.plain_bytes += frame.objects.iter().map(|o| u64::from(o.1)).sum::<u64>();
+            if stream.stopped {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes a frame and checks its objects.
+    fn frame(&mut self, frame: &TableFrame, mut stored: &[u8]) -> Result<(), String> {
+        let head = FrameHead::decode(&mut stored).map_err(|e| e.to_string())?;
+        let lens = head.lens.iter().copied().eq(frame.objects.iter().map(|o| o.1));
+        if !lens || head.kind != frame.kind || head.codec != frame.codec || head.base != frame.base {
+            return Err("its header is not what the table of contents says".to_owned());
+        }
+        if stored.len() != head.payload as usize {
+            return Err("it is cut short".to_owned());
+        }
+        let len = head.plain_len();
+        let plain: &[u8] = match (head.codec, &head.base) {
+            (CODEC_RAW, _) => stored,
+            (CODEC_DELTA, Some(id)) => {
+                let base = self.repo.object(head.kind, id);
+                let base = base.map_err(|e| format!("its base cannot be had: {e}"))?;
+                let done = self.decompressor.delta(&base, stored, len, &mut self.plain);
+                done.map_err(|e| e.to_string())?;
+                &self.plain
+            }
+            _ => {
+                self.decompressor.zstd(stored, len, &mut self.plain).map_err(|e| e.to_string())?;
+                &self.plain
+            }
+        };
+        let mut at = 0;
+        for (id, len) in &frame.objects {
+            let end = at + *len as usize;
+            if plain.get(at..end).is_none_or(|bytes| self.repo.ids().id(frame.kind, bytes) != *id) {
+                return Err(format!("the bytes of {} {} do not match its id", frame.kind.name(), id.short()));
+            }
+            at = end;
+        }
+        Ok(())
+    }
+}
+
+/// A file from front to back, hashed as it is read.
+struct Stream<'s> {
+    file: File,
+    buffer: &'s mut Vec<u8>,
+    start: usize,
+    end: usize,
+    hasher: NameHasher,
+    read: u64,
+    advised: u64,
+    stop: &'s dyn Fn(u64) -> bool,
+    stopped: bool,
+}
+
+impl<'s> Stream<'s> {
+    fn new(file: File, buffer: &'s mut Vec<u8>, stop: &'s dyn Fn(u64) -> bool) -> Self {
+        let hasher = NameHasher::default();
+        Self { file, buffer, start: 0, end: 0, hasher, read: 0, advised: 0, stop, stopped: false }
+    }
+
+    /// The next bytes; fewer only at the end of the file, or when it was stopped.
+    fn take(&mut self, len: usize) -> std::io::Result<&[u8]> {
+        while self.end - self.start < len && self.fill()? {}
+        let from = self.start;
+        self.start = self.end.min(from + len);
+        Ok(&self.buffer[from..self.start])
+    }
+
+    /// Reads and hashes bytes that nobody looks at.
+    fn skip(&mut self, mut len: u64) -> std::io::Result<()> {
+        while len > 0 && !self.stopped {
+            let piece = usize::try_from(len).unwrap_or(READ).min(READ);
+            if self.take(piece)?.is_empty() {
+                break;
+            }
+            len -= piece as u64;
+        }
+        Ok(())
+    }
+
+    /// Reads and hashes what is left.
+    fn rest(&mut self) -> std::io::Result<()> {
+        loop {
+            self.start = self.end;
+            if !self.fill()? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn fill(&mut self) -> std::io::Result<bool> {
+        if self.stopped {
+            return Ok(false);
+        }
+        if self.buffer.len() - self.end < READ {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+            let room = (self.end + READ).max(BUFFER);
+            self.buffer.resize(room, 0);
+        }
+        if self.advised < self.read + AHEAD / 2 {
+            // Only a hint: without it reading is slower.
+            let _ = rustix::fs::fadvise(&self.file, self.advised, NonZeroU64::new(AHEAD), Advice::WillNeed);
+            self.advised += AHEAD;
+        }
+        let got = self.file.read(&mut self.buffer[self.end..self.end + READ])?;
+        self.hasher.update(&self.buffer[self.end..self.end + got]);
+        self.end += got;
+        self.read += got as u64;
+        self.stopped = (self.stop)(got as u64);
+        Ok(got > 0)
+    }
+}

@@ -1,0 +1,275 @@
+//! Index segments and packs against each other: every segment whole, every pack there with its size and a good table
+//! of contents, and the rows of the index exactly what those tables say.
+//!
+//! Rows and tables are compared by a sum of hashes for each pack, so that both are read once and in order; only a pack
+//! whose sums differ is looked at row by row.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use rayon::prelude::{IntoParallelRefIterator, ParallelIterator};
+
+use super::findings::{Findings, is_damage, told};
+use super::report::{Checked, What};
+use super::rows::Rows;
+use crate::codec::hash::checksum;
+use crate::error::Result;
+use crate::format::frame::CODEC_DELTA;
+use crate::format::pack::PackKind;
+use crate::format::segment::{PackName, Row, SegmentName};
+use crate::index::Index;
+use crate::index::segment_reader::SegmentReader;
+use crate::model::id::{Id, parse_hex, to_hex};
+use crate::observe::Observer;
+use crate::repo::packs::{PackTable, read_table, rows_of};
+use crate::repo::{Repo, layout};
+use crate::store::Store;
+
+/// A pack that segments speak of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PackInfo {
+    pub(super) name: PackName,
+    pub(super) kind: PackKind,
+    /// Its length; `None` if it is missing.
+    pub(super) bytes: Option<u64>,
+    /// Whether its table of contents is good.
+    pub(super) sound: bool,
+}
+
+/// So many rows, and the sum of their hashes.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Sum(u64, u128);
+
+impl Sum {
+    fn add(&mut self, row: &Row) {
+        let p = &row.place;
+        let mut record = [0u8; 17];
+        for (at, n) in [p.offset, p.stored, p.within, p.len].iter().enumerate() {
+            record[at * 4..at * 4 + 4].copy_from_slice(&n.to_le_bytes());
+        }
+        record[16] = p.codec;
+        self.0 += 1;
+        self.1 = self.1.wrapping_add(u128::from_le_bytes(checksum(&[&row.id.0, &record])));
+    }
+}
+
+/// Checks all segments and the packs that they name.
+pub(super) fn check(
+    repo: &Repo,
+    findings: &Findings<'_>,
+    observer: &dyn Observer,
+    checked: &mut Checked,
+) -> Result<Vec<PackInfo>> {
+    let index = repo.index()?;
+    let broken = segments(repo, index, findings, checked)?;
+    let on_disk = list_packs(repo, findings)?;
+    let mut named: BTreeMap<PackName, (PackKind, u64)> = BTreeMap::new();
+    for kind in PackKind::ALL {
+        for segment in index.segments(kind) {
+            named.extend(segment.packs().iter().map(|p| (p.name, (kind, p.size_bytes))));
+        }
+    }
+    note_unlisted(repo, findings, &named, &on_disk);
+    let (data, (list, tree)) = rayon::join(
+        || sums(index, PackKind::Data),
+        || rayon::join(|| sums(index, PackKind::List), || sums(index, PackKind::Tree)),
+    );
+    let sums: BTreeMap<PackName, Sum> = data.into_iter().chain(list).chain(tree).collect();
+    checked.rows = sums.values().map(|s| s.0).sum();
+    checked.packs = named.len() as u64;
+    let compare = |(name, (kind, bytes)): (&PackName, &(PackKind, u64))| -> Result<PackInfo> {
+        observer.advance(1, 0);
+        let sum = sums.get(name).copied().unwrap_or_default();
+        let there = on_disk.get(name).copied();
+        let mut info = PackInfo { name: *name, kind: *kind, bytes: there, sound: false };
+        let wrong = match there {
+            None if sum.0 == 0 => {
+                findings.note(format!("`{}` is missing, and nothing in it is used", layout::pack(name)));
+                return Ok(info);
+            }
+            None => Some(format!("it is missing, with {} objects", sum.0)),
+            Some(len) if len != *bytes => Some(format!("it is {len} bytes long instead of {bytes}")),
+            Some(_) => match read_table(repo.store(), name) {
+                Ok(table) if table.kind != *kind => Some(format!("it is a {} pack", table.kind.name())),
+                Ok(table) => {
+                    info.sound = true;
+                    if !broken.contains(kind) {
+                        compare_rows(index, findings, &info, &table, sum)?;
+                    }
+                    None
+                }
+                Err(e) if is_damage(&e) => Some(told(e.as_error())),
+                Err(e) => return Err(e),
+            },
+        };
+        if let Some(why) = wrong {
+            findings.suspect(name, Some(why));
+        }
+        Ok(info)
+    };
+    named.iter().collect::<Vec<_>>().par_iter().map(|pack| compare(*pack)).collect()
+}
+
+/// Verifies the segments; returns the kinds whose rows cannot all be read.
+fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut Checked) -> Result<BTreeSet<PackKind>> {
+    let live: Vec<Arc<SegmentReader>> = PackKind::ALL.iter().flat_map(|k| index.segments(*k)).collect();
+    checked.segments = live.len() as u64;
+    let replaced: HashSet<SegmentName> = live.iter().flat_map(|s| s.replaces()).copied().collect();
+    let mut broken = BTreeSet::new();
+    for (name, error) in index.damaged() {
+        if replaced.contains(name) {
+            findings.note(format!("`{}` is damaged, and replaced by another segment", layout::segment(name)));
+        } else {
+            findings.damage(What::Segment, layout::segment(name), told(error));
+            broken.extend(PackKind::ALL);
+        }
+    }
+    let verified: Vec<_> = live.par_iter().map(|s| (s.kind(), *s.name(), s.verify())).collect();
+    for (kind, name, result) in verified {
+        if let Err(e) = result {
+            let e = crate::error::Error::from(e);
+            if !is_damage(&e) {
+                return Err(e);
+            }
+            findings.damage(What::Segment, layout::segment(&name), told(e.as_error()));
+            broken.insert(kind);
+        }
+    }
+    let mut there = HashSet::new();
+    let mut unused = 0u64;
+    for listed in repo.store().list(layout::INDEX)? {
+        let mut name = [0u8; 32];
+        if parse_hex(&listed.name, &mut name).is_none() || listed.is_dir || to_hex(&name) != listed.name {
+            findings.note(format!("`{}/{}` is no index segment", layout::INDEX, listed.name));
+        } else {
+            there.insert(name);
+            unused += u64::from(replaced.contains(&name));
+        }
+    }
+    if unused > 0 {
+        findings.note(format!("{unused} index segments are replaced by others and wait to be removed"));
+    }
+    let listed = repo.catalogue().ok().and_then(|c| c.segments().ok()).unwrap_or_default();
+    for row in listed {
+        if row.replaced_by.is_none() && !replaced.contains(&row.name) && !there.contains(&row.name) {
+            findings.damage(
+                What::Segment,
+                layout::segment(&row.name),
+                format!("it is missing, with {} rows", row.rows),
+            );
+            broken.insert(row.kind);
+        }
+    }
+    Ok(broken)
+}
+
+/// All packs on disk with their lengths.
+pub(super) fn list_packs(repo: &Repo, findings: &Findings<'_>) -> Result<BTreeMap<PackName, u64>> {
+    let mut packs = BTreeMap::new();
+    for dir in repo.store().list(layout::PACKS)? {
+        let key = format!("{}/{}", layout::PACKS, dir.name);
+        if !dir.is_dir {
+            findings.note(format!("`{key}` is no pack"));
+            continue;
+        }
+        for listed in repo.store().list(&key)? {
+            let mut name = [0u8; 32];
+            let file = format!("{key}/{}", listed.name);
+            let known = parse_hex(&listed.name, &mut name).is_some() && !listed.is_dir && layout::pack(&name) == file;
+            if known {
+                packs.insert(name, listed.len);
+            } else {
+                findings.note(format!("`{file}` is no pack, or lies in the wrong place"));
+            }
+        }
+    }
+    Ok(packs)
+}
+
+fn note_unlisted(
+    repo: &Repo,
+    findings: &Findings<'_>,
+    named: &BTreeMap<PackName, (PackKind, u64)>,
+    on_disk: &BTreeMap<PackName, u64>,
+) {
+    let unlisted: Vec<_> = on_disk.iter().filter(|(name, _)| !named.contains_key(*name)).collect();
+    if let Some((first, _)) = unlisted.first() {
+        let bytes: u64 = unlisted.iter().map(|(_, len)| **len).sum();
+        let (packs, first) = (unlisted.len(), layout::pack(first));
+        findings.note(format!("{packs} packs ({bytes} bytes) are in no index segment, such as `{first}`"));
+    }
+    let left = repo.store().list(crate::store::local::STAGING).unwrap_or_default();
+    if !left.is_empty() {
+        let bytes: u64 = left.iter().map(|l| l.len).sum();
+        let files = left.len();
+        findings
+            .note(format!("{files} files ({bytes} bytes) in `tmp` belong to a run that is at work or was interrupted"));
+    }
+}
+
+fn sums(index: &Index, kind: PackKind) -> BTreeMap<PackName, Sum> {
+    let mut sums: BTreeMap<PackName, Sum> = BTreeMap::new();
+    for row in Rows::of(index, kind) {
+        sums.entry(row.place.pack).or_default().add(&row);
+    }
+    sums
+}
+
+/// The rows of one pack by its table; bases of deltas are left open.
+pub(super) fn table_rows(name: &PackName, table: &PackTable) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for frame in &table.frames {
+        rows_of(frame, name, None, &mut rows)?;
+    }
+    rows.sort_unstable();
+    rows.dedup();
+    Ok(rows)
+}
+
+fn compare_rows(index: &Index, findings: &Findings<'_>, info: &PackInfo, table: &PackTable, sum: Sum) -> Result<()> {
+    let key = || layout::pack(&info.name);
+    let rows = table_rows(&info.name, table)?;
+    let mut by_table = Sum::default();
+    rows.iter().for_each(|r| by_table.add(r));
+    if by_table != sum {
+        // What the table has and the index lacks is only unused; any other difference is damage.
+        let mut unused = 0u64;
+        let mut used = Sum::default();
+        for row in &rows {
+            let mut known = false;
+            // Two writers that took up one pack may have chosen different bases for a delta of it.
+            for copy in index.lookup_all(info.kind, &row.id)?.iter().filter(|r| r.place == row.place) {
+                used.add(copy);
+                known = true;
+            }
+            unused += u64::from(!known);
+        }
+        if used != sum {
+            let wrong = sum.0.saturating_sub(used.0).max(1);
+            findings.damage(What::Pack, key(), format!("{wrong} rows of the index are not in its table of contents"));
+        }
+        if unused > 0 {
+            findings.note(format!("`{}` holds {unused} objects that the index does not know", key()));
+        }
+    }
+    let mut wrong = 0u64;
+    for frame in table.frames.iter().filter(|f| f.codec == CODEC_DELTA) {
+        if let (Some((id, _)), Some(base)) = (frame.objects.first(), &frame.base) {
+            wrong += u64::from(!base_is_right(index, info, id, base, frame.offset)?);
+        }
+    }
+    if wrong > 0 {
+        findings.damage(What::Pack, key(), format!("the bases of {wrong} deltas in it are not where the index says"));
+    }
+    Ok(())
+}
+
+/// Whether the base of a delta is stored whole, and where the delta's row says.
+fn base_is_right(index: &Index, info: &PackInfo, id: &Id, base: &Id, offset: u64) -> Result<bool> {
+    let mut wholes = index.lookup_all(info.kind, base)?;
+    wholes.retain(|r| r.place.codec != CODEC_DELTA);
+    let mut rows = index.lookup_all(info.kind, id)?;
+    // None is fine: a delta that the index does not know is not used.
+    rows.retain(|r| r.place.pack == info.name && u64::from(r.place.offset) == offset);
+    Ok(rows.iter().all(|r| r.base.is_some_and(|b| wholes.iter().any(|w| w.place == b))))
+}

@@ -1,0 +1,361 @@
+//! Makes index and catalogue anew, from packs and refs alone.
+//!
+//! Memory is bounded: rows are sorted in runs, each a temporary segment, which are merged. The new segments name all
+//! old ones as replaced and are durable before anything is removed, so that after a crash at any point the index is the
+//! old one, or for some kinds of packs the new one already, and running it again finishes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::findings::{Findings, is_damage, told};
+use super::rows::Rows;
+use super::salvage;
+use super::{logs, places};
+use crate::error::Result;
+use crate::format::frame::CODEC_DELTA;
+use crate::format::pack::{PackKind, TableFrame};
+use crate::format::segment::tables::PackEntry;
+use crate::format::segment::{PackName, Row, SegmentName, decode_head};
+use crate::index::Index;
+use crate::index::catalogue::segments::SegmentRow;
+use crate::index::segment_reader::SegmentReader;
+use crate::index::segment_writer::{merge, merge_as, write_segment};
+use crate::model::id::{Id, ObjectKind, parse_hex};
+use crate::observe::{Level, Notice, Observer, Silent};
+use crate::repo::packs::{read_table, rows_of};
+use crate::repo::{Repo, commit_row, layout};
+use crate::store::Store;
+use crate::upkeep::fsck::CheckError;
+
+/// Rows that are sorted in memory, about 20 MiB.
+const RUN_ROWS: usize = 150_000;
+/// Runs that are merged at once; each takes 256 KiB.
+const RUNS: usize = 64;
+/// Versions that are put into the catalogue together.
+const COMMITS: usize = 1000;
+
+/// A pack whose table of contents could not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Salvaged {
+    /// Its key.
+    pub key: String,
+    /// What is wrong with it.
+    pub why: String,
+    /// Objects that were found in it nevertheless.
+    pub objects: u64,
+}
+
+/// What was made anew, or would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RebuildReport {
+    /// Packs that were looked at.
+    pub packs: u64,
+    /// Objects in them that the index knows now.
+    pub objects: u64,
+    /// Packs that had to be searched frame by frame.
+    pub salvaged: Vec<Salvaged>,
+    /// Deltas that are left out since no whole copy of their base was found.
+    pub baseless: u64,
+    /// New segments.
+    pub segments: u64,
+    /// Old ones, removed.
+    pub replaced: u64,
+    /// Versions in the new catalogue.
+    pub versions: u64,
+    /// Folders of worktrees whose damaged state was put aside.
+    pub put_aside: Vec<String>,
+}
+
+/// New segments, durable; what they replace is still there.
+pub struct Rebuilt {
+    report: RebuildReport,
+    segments: Vec<SegmentRow>,
+    old: Vec<SegmentName>,
+}
+
+/// Reads all packs and writes the new segments. `dry_run` writes nothing and only counts.
+pub fn segments(repo: &Repo, observer: &dyn Observer, dry_run: bool) -> Result<Rebuilt> {
+    // Segments before packs: whatever a listed segment speaks of was there before it.
+    let old = old_segments(repo)?;
+    let packs = places::list_packs(repo, &Findings::new(&Silent))?;
+    let bytes = packs.values().sum();
+    observer.phase("read tables", Some(packs.len() as u64), Some(bytes));
+    let mut work =
+        Rebuilder { repo, observer, dry_run, sizes: packs, runs: BTreeMap::new(), report: RebuildReport::default() };
+    work.report.packs = work.sizes.len() as u64;
+    let (bad, deltas) = work.whole_rows()?;
+    work.known_rows(&bad)?;
+    work.delta_rows(&bad, &deltas)?;
+    work.finish(old)
+}
+
+/// Makes the catalogue anew and removes what the new segments replace. `repo` must have been opened after they were
+/// written.
+pub fn finish(repo: &Repo, rebuilt: Rebuilt, observer: &dyn Observer) -> Result<RebuildReport> {
+    let Rebuilt { mut report, segments, old } = rebuilt;
+    observer.phase("rebuild catalogue", None, None);
+    let catalogue = repo.catalogue()?;
+    let checks = catalogue.pack_checks().unwrap_or_default();
+    observer.step("catalogue");
+    catalogue.reset()?;
+    for row in &segments {
+        catalogue.add_segment(row, &[], &[])?;
+    }
+    let there = |pack: &PackName| matches!(repo.store().len(&layout::pack(pack)), Ok(Some(_)));
+    let kept: Vec<_> = checks.into_iter().filter(|c| there(&c.pack)).collect();
+    catalogue.put_pack_checks(&kept)?;
+    report.versions = put_commits(repo, observer)?;
+    for (key, state) in repo.worktree_states()? {
+        if state.is_err_and(|e| is_damage(&e)) {
+            observer.step("worktree state");
+            repo.put_worktree_state_aside(&key)?;
+            report.put_aside.push(key);
+        }
+    }
+    for name in old.iter().filter(|n| segments.iter().all(|s| s.name != **n)) {
+        observer.step("remove segment");
+        repo.store().delete(&layout::segment(name))?;
+        report.replaced += 1;
+    }
+    observer.step("rebuilt");
+    Ok(report)
+}
+
+impl Rebuilt {
+    /// What a dry run has counted.
+    pub fn into_report(self) -> RebuildReport {
+        RebuildReport { replaced: self.old.len() as u64, ..self.report }
+    }
+}
+
+/// The names of all files in `index/` that are named like segments.
+fn old_segments(repo: &Repo) -> Result<Vec<SegmentName>> {
+    let mut names = Vec::new();
+    for listed in repo.store().list(layout::INDEX)? {
+        let mut name = [0u8; 32];
+        if parse_hex(&listed.name, &mut name).is_some() && !listed.is_dir {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Every version that the logs of refs reach.
+fn put_commits(repo: &Repo, observer: &dyn Observer) -> Result<u64> {
+    let roots = logs::check(repo, &Findings::new(&Silent), &mut Default::default())?;
+    let mut todo: Vec<Id> = roots.iter().map(|r| r.id).collect();
+    let mut seen = std::collections::HashSet::new();
+    let mut rows = Vec::new();
+    let mut count = 0;
+    while let Some(id) = todo.pop() {
+        if observer.cancelled() {
+            return Err(CheckError::Stopped.into());
+        }
+        if !seen.insert(id.prefix()) {
+            continue;
+        }
+        let plain = match repo.object(ObjectKind::Commit, &id) {
+            Ok(plain) => plain,
+            Err(e) if is_damage(&e) => continue,
+            Err(e) => return Err(e),
+        };
+        let Ok(commit) = crate::format::object::decode_commit(&plain) else { continue };
+        todo.extend(&commit.parents);
+        rows.push(commit_row(&id, &commit, &plain));
+        count += 1;
+        if rows.len() >= COMMITS {
+            repo.catalogue()?.put_commits(&std::mem::take(&mut rows))?;
+        }
+    }
+    repo.catalogue()?.put_commits(&rows)?;
+    Ok(count)
+}
+
+/// The sorted runs of one kind, and rows that wait for the next.
+#[derive(Default)]
+struct Runs {
+    rows: Vec<Row>,
+    /// Temporary segments; the readers hold the files, which have no names any more.
+    done: Vec<Arc<SegmentReader>>,
+}
+
+struct Rebuilder<'a> {
+    repo: &'a Repo,
+    observer: &'a dyn Observer,
+    dry_run: bool,
+    sizes: BTreeMap<PackName, u64>,
+    runs: BTreeMap<PackKind, Runs>,
+    report: RebuildReport,
+}
+
+impl Rebuilder<'_> {
+    /// The rows of all whole frames. Out: packs without a good table, and packs with deltas.
+    fn whole_rows(&mut self) -> Result<(Vec<PackName>, Vec<PackName>)> {
+        let (mut bad, mut deltas) = (Vec::new(), Vec::new());
+        for name in self.sizes.keys().copied().collect::<Vec<_>>() {
+            if self.observer.cancelled() {
+                return Err(CheckError::Stopped.into());
+            }
+            let frames = match read_table(self.repo.store(), &name) {
+                Ok(table) => table.frames,
+                Err(e) if is_damage(&e) => {
+                    bad.push(name);
+                    self.salvage(&name, told(e.as_error()))?
+                }
+                Err(e) => return Err(e),
+            };
+            if frames.iter().any(|f| f.codec == CODEC_DELTA) {
+                deltas.push(name);
+            }
+            // Deltas wait until it is known where their bases are; a dry run only counts.
+            let counting = self.dry_run;
+            for frame in frames.iter().filter(|f| counting || f.codec != CODEC_DELTA) {
+                self.push(frame, &name, None)?;
+            }
+            self.observer.advance(1, self.sizes.get(&name).copied().unwrap_or(0));
+        }
+        Ok((bad, deltas))
+    }
+
+    fn salvage(&mut self, name: &PackName, why: String) -> Result<Vec<TableFrame>> {
+        let found = match salvage::frames(self.repo, name, None) {
+            Ok(found) => found,
+            Err(e) if is_damage(&e) => Vec::new(),
+            Err(e) => return Err(e),
+        };
+        let objects = found.iter().map(|f| f.objects.len() as u64).sum();
+        let key = layout::pack(name);
+        let message = format!("pack `{key}`: {why}; {objects} objects were found in it without its table");
+        self.observer.notice(Notice { level: Level::Incomplete, path: Vec::new(), message });
+        self.report.salvaged.push(Salvaged { key, why, objects });
+        Ok(found)
+    }
+
+    fn push(&mut self, frame: &TableFrame, name: &PackName, base: Option<&Row>) -> Result<()> {
+        let kind = PackKind::of(frame.kind);
+        let runs = self.runs.entry(kind).or_default();
+        rows_of(frame, name, base.map(|b| b.place), &mut runs.rows)?;
+        self.report.objects += frame.objects.len() as u64;
+        if self.dry_run {
+            runs.rows.clear();
+        } else if runs.rows.len() >= RUN_ROWS {
+            self.spill(kind)?;
+        }
+        Ok(())
+    }
+
+    /// Whole objects that the old index knows in packs without a good table, as far as they are well: a raw frame
+    /// behind a damaged one is not found by searching.
+    fn known_rows(&mut self, bad: &[PackName]) -> Result<()> {
+        let index = match self.repo.index() {
+            Ok(index) if !bad.is_empty() => index,
+            _ => return Ok(()),
+        };
+        for kind in PackKind::ALL {
+            for row in Rows::of(index, kind).filter(|r| r.base.is_none() && bad.contains(&r.place.pack)) {
+                let mut kinds = ObjectKind::ALL.into_iter().filter(|k| PackKind::of(*k) == kind);
+                if !self.dry_run && kinds.any(|k| self.repo.object_at(k, &row).is_ok()) {
+                    self.runs.entry(kind).or_default().rows.push(row);
+                }
+            }
+            if self.runs.get(&kind).is_some_and(|r| r.rows.len() >= RUN_ROWS) {
+                self.spill(kind)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of deltas, each with the place of its base.
+    fn delta_rows(&mut self, bad: &[PackName], deltas: &[PackName]) -> Result<()> {
+        if self.dry_run || (deltas.is_empty() && bad.is_empty()) {
+            return Ok(());
+        }
+        for kind in PackKind::ALL {
+            self.spill(kind)?;
+        }
+        let wholes = Index::of_segments(self.runs.values().flat_map(|r| r.done.iter().cloned()));
+        for name in deltas.iter().chain(bad) {
+            let frames = match read_table(self.repo.store(), name) {
+                Ok(table) => table.frames,
+                Err(_) => salvage::frames(self.repo, name, Some(&wholes)).unwrap_or_default(),
+            };
+            for frame in frames.iter().filter(|f| f.codec == CODEC_DELTA) {
+                let Some(base) = &frame.base else { continue };
+                match wholes.lookup(PackKind::of(frame.kind), base)? {
+                    Some(row) => self.push(frame, name, Some(&row))?,
+                    None => self.report.baseless += 1,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sorts the rows that wait into a new run.
+    fn spill(&mut self, kind: PackKind) -> Result<()> {
+        let staging = self.repo.store().staging()?;
+        let runs = self.runs.entry(kind).or_default();
+        let mut rows = std::mem::take(&mut runs.rows);
+        if rows.is_empty() {
+            return Ok(());
+        }
+        rows.sort_unstable();
+        rows.dedup();
+        let sizes = &self.sizes;
+        let mut names: Vec<PackName> =
+            rows.iter().flat_map(|r| [Some(r.place.pack), r.base.map(|b| b.pack)]).flatten().collect();
+        names.sort_unstable();
+        names.dedup();
+        let size = |n: &PackName| PackEntry { name: *n, size_bytes: sizes.get(n).copied().unwrap_or(0) };
+        let packs: Vec<PackEntry> = names.iter().map(size).collect();
+        let run = write_segment(&staging, kind, &rows, &packs, &[])?;
+        runs.done.push(Arc::new(SegmentReader::open(run.name, kind, run.file.path())?));
+        if runs.done.len() >= RUNS {
+            let merged = merge(&staging, kind, &runs.done, |_| true)?;
+            runs.done = vec![Arc::new(SegmentReader::open(merged.name, kind, merged.file.path())?)];
+        }
+        Ok(())
+    }
+
+    /// Merges the runs of each kind into the segment that replaces all old ones.
+    fn finish(mut self, old: Vec<SegmentName>) -> Result<Rebuilt> {
+        let mut segments = Vec::new();
+        if self.dry_run {
+            self.report.segments = self.runs.len() as u64;
+            return Ok(Rebuilt { report: self.report, segments, old });
+        }
+        let staging = self.repo.store().staging()?;
+        for kind in PackKind::ALL {
+            self.spill(kind)?;
+            let runs = self.runs.remove(&kind).unwrap_or_default().done;
+            if runs.is_empty() {
+                continue;
+            }
+            self.observer.phase("write index", None, None);
+            let replaces: Vec<_> = old.iter().filter(|n| self.may_be(n, kind)).copied().collect();
+            let written = merge_as(&staging, kind, &runs, |_| true, &replaces)?;
+            let row = SegmentRow {
+                name: written.name,
+                kind,
+                file_bytes: written.file_bytes,
+                rows: written.rows,
+                replaced_by: None,
+            };
+            self.observer.step("segment");
+            let path = written.file.into_temp_path();
+            self.repo.store().publish(&path, &layout::segment(&row.name))?;
+            // The file lives under its name now; there is nothing left to remove.
+            let _ = path.keep();
+            self.observer.step("segment published");
+            segments.push(row);
+        }
+        self.report.segments = segments.len() as u64;
+        Ok(Rebuilt { report: self.report, segments, old })
+    }
+
+    /// Whether an old segment is of that kind, as far as its head can be read.
+    fn may_be(&self, name: &SegmentName, kind: PackKind) -> bool {
+        let head = self.repo.store().read_at(&layout::segment(name), 0, 16).ok();
+        let head: Option<[u8; 16]> = head.and_then(|bytes| bytes.try_into().ok());
+        head.is_none_or(|head| decode_head(&head).map_or(true, |k| k == kind))
+    }
+}

@@ -1,0 +1,51 @@
+//! All index rows of a kind in order, each once, however many segments hold it.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::format::pack::PackKind;
+use crate::format::segment::Row;
+use crate::index::segment_reader::{SegmentIter, SegmentReader};
+use crate::index::{Error, Index};
+
+/// Merges the live segments of a kind; 256 KiB of memory for each.
+pub(super) struct Rows {
+    iters: Vec<SegmentIter>,
+    heap: BinaryHeap<Reverse<(Row, usize)>>,
+    last: Option<Row>,
+    /// Segments that could not be read to their end.
+    pub(super) failed: Vec<Error>,
+}
+
+impl Rows {
+    pub(super) fn of(index: &Index, kind: PackKind) -> Self {
+        let iters: Vec<SegmentIter> = index.segments(kind).iter().map(SegmentReader::iter).collect();
+        let mut rows = Self { heap: BinaryHeap::with_capacity(iters.len()), iters, last: None, failed: Vec::new() };
+        for n in 0..rows.iters.len() {
+            rows.pull(n);
+        }
+        rows
+    }
+
+    fn pull(&mut self, n: usize) {
+        match self.iters.get_mut(n).and_then(Iterator::next) {
+            Some(Ok(row)) => self.heap.push(Reverse((row, n))),
+            Some(Err(e)) => self.failed.push(e),
+            None => {}
+        }
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Row;
+
+    fn next(&mut self) -> Option<Row> {
+        loop {
+            let Reverse((row, n)) = self.heap.pop()?;
+            self.pull(n);
+            if self.last.replace(row) != Some(row) {
+                return Some(row);
+            }
+        }
+    }
+}

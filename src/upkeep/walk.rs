@@ -1,0 +1,298 @@
+//! Everything that refs reach: versions, trees, chunk lists, and for each chunk that the index knows it with its length.
+//!
+//! Each object is read once, by several threads. Visited ids are kept by their first eight bytes: to meet two objects
+//! with the same ones somebody must have made them so, and then only his own second object goes unchecked.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rayon::Scope;
+
+use super::findings::{Findings, is_damage, told};
+use super::logs::Root;
+use super::report::What;
+use crate::error::{Error, Result};
+use crate::format::object::ListNode;
+use crate::format::pack::PackKind;
+use crate::model::entry::{Content, Extent, Node};
+use crate::model::id::{Id, ObjectKind};
+use crate::model::path;
+use crate::model::tree::TreeBody;
+use crate::observe::Observer;
+use crate::repo::Repo;
+use crate::repo::frames::ObjectError;
+
+/// A version that was met.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Version {
+    pub(super) id: Id,
+    pub(super) tree: Id,
+    /// The root that it was first met from.
+    pub(super) root: usize,
+    pub(super) ordinal: u64,
+}
+
+/// A version that cannot be had.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LostVersion {
+    pub(super) id: Id,
+    pub(super) root: usize,
+    /// What its child says of it; `None` if it is what a ref names.
+    pub(super) ordinal: Option<u64>,
+}
+
+/// All versions that were met.
+#[derive(Debug, Default)]
+pub(super) struct Versions {
+    pub(super) whole: Vec<Version>,
+    pub(super) lost: Vec<LostVersion>,
+}
+
+/// Walks.
+pub(super) struct Walk<'a> {
+    pub(super) repo: &'a Repo,
+    pub(super) findings: &'a Findings<'a>,
+    pub(super) observer: &'a dyn Observer,
+    visited: Mutex<HashSet<u64>>,
+    failed: Mutex<Option<Error>>,
+    trees: AtomicU64,
+    lists: AtomicU64,
+    chunks: AtomicU64,
+}
+
+/// Where a version was met.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the log of a ref.
+    Named,
+    /// As the first parent of the version with that ordinal.
+    Before(u64),
+    /// As another parent.
+    Merged,
+}
+
+/// What a node of a directory must be.
+enum Role {
+    Root,
+    Directory,
+    /// A piece of a large one, whose smallest name is known.
+    Piece(Vec<u8>),
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(repo: &'a Repo, findings: &'a Findings<'a>, observer: &'a dyn Observer) -> Self {
+        Self {
+            repo,
+            findings,
+            observer,
+            visited: Mutex::default(),
+            failed: Mutex::default(),
+            trees: AtomicU64::new(0),
+            lists: AtomicU64::new(0),
+            chunks: AtomicU64::new(0),
+        }
+    }
+
+    /// Walks from all roots with the threads of the pool that it is called in; returns the versions.
+    pub(super) fn run(&self, roots: &[Root]) -> Result<Versions> {
+        let versions = rayon::scope(|scope| self.versions(scope, roots));
+        match self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(e) => Err(e),
+            None => Ok(versions),
+        }
+    }
+
+    /// Trees, chunk lists and chunks so far.
+    pub(super) fn counts(&self) -> [u64; 3] {
+        [&self.trees, &self.lists, &self.chunks].map(|n| n.load(Ordering::Relaxed))
+    }
+
+    fn versions<'s>(&'s self, scope: &Scope<'s>, roots: &[Root]) -> Versions {
+        let mut versions = Versions::default();
+        for (number, root) in roots.iter().enumerate() {
+            let mut todo = vec![(root.id, Place::Named)];
+            while let Some((id, place)) = todo.pop() {
+                if self.stopped() || !self.visit(&id) {
+                    continue;
+                }
+                let commit = match self.repo.commit(&id) {
+                    Ok(commit) => commit,
+                    Err(e) if !root.current && place == Place::Named && is_missing(&e) => {
+                        let (name, id) = (&root.name, id.short());
+                        self.findings.note(format!("version {id}, which the log of `{name}` remembers, is gone"));
+                        continue;
+                    }
+                    Err(e) => {
+                        self.fail(ObjectKind::Commit, &id, e);
+                        let ordinal = match place {
+                            Place::Before(child) => child.checked_sub(1),
+                            _ => None,
+                        };
+                        versions.lost.push(LostVersion { id, root: number, ordinal });
+                        continue;
+                    }
+                };
+                if let Place::Before(child) = place
+                    && child != commit.ordinal.saturating_add(1)
+                {
+                    let why = format!("its ordinal is {}, that of its child {child}", commit.ordinal);
+                    self.findings.damage(What::Object, format!("commit {id}"), why);
+                }
+                versions.whole.push(Version { id, tree: commit.tree, root: number, ordinal: commit.ordinal });
+                self.observer.advance(1, 0);
+                // The first parent is walked next, so that a line of versions stays together.
+                todo.extend(commit.parents.iter().skip(1).rev().map(|p| (*p, Place::Merged)));
+                todo.extend(commit.parents.first().map(|p| (*p, Place::Before(commit.ordinal))));
+                scope.spawn(move |scope| self.tree(scope, commit.tree, Role::Root));
+            }
+        }
+        versions
+    }
+
+    /// True at the first time.
+    fn visit(&self, id: &Id) -> bool {
+        self.visited.lock().unwrap_or_else(PoisonError::into_inner).insert(id.prefix())
+    }
+
+    fn stopped(&self) -> bool {
+        self.observer.cancelled() || self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// An object cannot be had.
+    fn fail(&self, kind: ObjectKind, id: &Id, e: Error) {
+        if !is_damage(&e) {
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+            return;
+        }
+        if !self.findings.lose(kind, id) {
+            return;
+        }
+        match e.as_error().downcast_ref::<ObjectError>() {
+            // The pack is looked at as a whole, and named.
+            Some(ObjectError::Damaged { pack, .. }) => self.findings.suspect(pack, None),
+            _ => self.findings.damage(What::Object, format!("{} {id}", kind.name()), told(e.as_error())),
+        }
+    }
+
+    fn malformed(&self, kind: ObjectKind, id: &Id, why: &str) {
+        self.findings.lose(kind, id);
+        self.findings.damage(What::Object, format!("{} {id}", kind.name()), why);
+    }
+
+    fn tree<'s>(&'s self, scope: &Scope<'s>, id: Id, role: Role) {
+        if self.stopped() || !self.visit(&id) {
+            return;
+        }
+        let node = match self.repo.tree_node(&id) {
+            Ok(node) => node,
+            Err(e) => return self.fail(ObjectKind::Tree, &id, e),
+        };
+        self.trees.fetch_add(1, Ordering::Relaxed);
+        match (&role, &node.root) {
+            (Role::Root, None) => return self.malformed(ObjectKind::Tree, &id, "it is not the root of a version"),
+            (Role::Root, Some(info)) => {
+                if let Some(links) = &info.links {
+                    self.content(scope, &id, b"", links, None);
+                }
+                if self.repo.links(info).is_err_and(|e| is_damage(&e)) && !self.findings.is_lost(&id) {
+                    self.findings.damage(What::Object, format!("tree {id}"), "its table of hard links is lost");
+                }
+            }
+            _ => {}
+        }
+        match node.body {
+            TreeBody::Leaf(entries) => {
+                if let Role::Piece(first) = &role
+                    && entries.first().is_none_or(|e| e.name != *first)
+                {
+                    self.malformed(ObjectKind::Tree, &id, "it does not begin with the name that its parent says");
+                }
+                for entry in entries {
+                    match entry.node {
+                        Node::Dir { tree, .. } => scope.spawn(move |scope| self.tree(scope, tree, Role::Directory)),
+                        Node::File { size, content, .. } => {
+                            self.content(scope, &id, &entry.name, &content, Some(size));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            TreeBody::Inner(children) => {
+                for child in children {
+                    scope.spawn(move |scope| self.tree(scope, child.id, Role::Piece(child.first)));
+                }
+            }
+        }
+    }
+
+    /// The content of a file in tree `tree`; `size` is what the tree says.
+    fn content<'s>(&'s self, scope: &Scope<'s>, tree: &Id, name: &[u8], content: &Content, size: Option<u64>) {
+        let wrong = |len: u64| size.is_some_and(|s| s != len);
+        let said = match content {
+            Content::Inline(bytes) => bytes.len() as u64,
+            Content::Direct(extents) => {
+                extents.iter().for_each(|x| self.extent(x));
+                extents.iter().map(|x| x.len).sum()
+            }
+            Content::List(root) => {
+                let root = *root;
+                scope.spawn(move |scope| self.list(scope, root, size));
+                return;
+            }
+        };
+        if wrong(said) {
+            let why = format!("the length of `{}` is not that of its content", path::display(name));
+            self.malformed(ObjectKind::Tree, tree, &why);
+        }
+    }
+
+    fn list<'s>(&'s self, scope: &Scope<'s>, id: Id, expected: Option<u64>) {
+        if self.stopped() || !self.visit(&id) {
+            return;
+        }
+        let node = match self.repo.list_node(&id) {
+            Ok(node) => node,
+            Err(e) => return self.fail(ObjectKind::List, &id, e),
+        };
+        self.lists.fetch_add(1, Ordering::Relaxed);
+        let sum: u64 = match &node {
+            ListNode::Leaf(extents) => extents.iter().map(|x| x.len).sum(),
+            ListNode::Inner(children) => children.iter().map(|c| c.0).sum(),
+        };
+        if expected.is_some_and(|e| e != sum) {
+            self.malformed(ObjectKind::List, &id, "its length is not what is said above it");
+        }
+        match node {
+            ListNode::Leaf(extents) => extents.iter().for_each(|x| self.extent(x)),
+            ListNode::Inner(children) => {
+                for (len, child) in children {
+                    scope.spawn(move |scope| self.list(scope, child, Some(len)));
+                }
+            }
+        }
+    }
+
+    fn extent(&self, extent: &Extent) {
+        let Some(id) = &extent.chunk else { return };
+        self.chunks.fetch_add(1, Ordering::Relaxed);
+        let found = self.repo.index().and_then(|index| Ok(index.lookup(PackKind::Data, id)?));
+        match found {
+            Ok(Some(row)) if u64::from(row.place.len) == extent.len => {}
+            Ok(Some(_)) => {
+                if self.findings.lose(ObjectKind::Chunk, id) {
+                    self.findings.damage(What::Object, format!("chunk {id}"), "its length is not what its file says");
+                }
+            }
+            Ok(None) => {
+                let missing = ObjectError::Missing { kind: ObjectKind::Chunk, id: *id };
+                self.fail(ObjectKind::Chunk, id, missing.into());
+            }
+            Err(e) => self.fail(ObjectKind::Chunk, id, e),
+        }
+    }
+}
+
+fn is_missing(e: &Error) -> bool {
+    matches!(e.as_error().downcast_ref::<ObjectError>(), Some(ObjectError::Missing { .. }))
+}
