@@ -243,7 +243,7 @@ impl Repo {
         let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let open: HashSet<SegmentName> =
             layout::SEGMENT_KINDS.iter().flat_map(|k| index.segments(*k)).map(|s| *s.name()).collect();
-        let known = |name| open.contains(name) || index.damaged().iter().any(|d| d.0 == *name);
+        let known = |name: &SegmentName| open.contains(name) || index.damaged().iter().any(|d| d.0 == *name);
         let mut found = false;
         for (name, kind, path) in self.live_segments(self.open_catalogue().ok())?.0 {
             if !known(&name) {

@@ -63,7 +63,7 @@ impl Repo {
     }
 
     /// The verified bytes of an object that another index than the repository's places.
-    pub fn object_by(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Plain> {
+    pub fn object_by(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
         self.frames.object(index, kind, id)
     }
 

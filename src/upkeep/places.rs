@@ -114,15 +114,10 @@ pub(super) fn check(
 fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut Checked) -> Result<BTreeSet<PackKind>> {
     let live: Vec<Arc<SegmentReader>> = PackKind::ALL.iter().flat_map(|k| index.segments(*k)).collect();
     checked.segments = live.len() as u64;
-    let replaced: HashSet<SegmentName> = live.iter().flat_map(|s| s.replaces()).copied().collect();
     let mut broken = BTreeSet::new();
     for (name, error) in index.damaged() {
-        if replaced.contains(name) {
-            findings.note(format!("`{}` is damaged, and replaced by another segment", layout::segment(name)));
-        } else {
-            findings.damage(What::Segment, layout::segment(name), told(error));
-            broken.extend(PackKind::ALL);
-        }
+        findings.damage(What::Segment, layout::segment(name), told(error));
+        broken.extend(PackKind::ALL);
     }
     let verified: Vec<_> = live.par_iter().map(|s| (s.kind(), *s.name(), s.verify())).collect();
     for (kind, name, result) in verified {
@@ -135,17 +130,19 @@ fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut C
             broken.insert(kind);
         }
     }
+    let mut used: HashSet<SegmentName> = live.iter().map(|s| *s.name()).collect();
+    used.extend(index.damaged().iter().map(|d| d.0));
     let mut there = HashSet::new();
-    let mut unused = 0u64;
     for listed in repo.store().list(layout::INDEX)? {
         let mut name = [0u8; 32];
         if parse_hex(&listed.name, &mut name).is_none() || listed.is_dir || to_hex(&name) != listed.name {
             findings.note(format!("`{}/{}` is no index segment", layout::INDEX, listed.name));
         } else {
             there.insert(name);
-            unused += u64::from(replaced.contains(&name));
         }
     }
+    let replaced: HashSet<SegmentName> = live.iter().flat_map(|s| s.replaces()).copied().collect();
+    let unused = there.difference(&used).count();
     if unused > 0 {
         findings.note(format!("{unused} index segments are replaced by others and wait to be removed"));
     }

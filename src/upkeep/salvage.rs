@@ -98,7 +98,7 @@ impl Search<'_> {
         match (head.codec, &head.base) {
             (CODEC_RAW, _) => return Some(payload),
             (CODEC_DELTA, Some(base)) => {
-                let base = self.repo.object_by(self.bases?, head.kind, base).ok()?;
+                let base = self.repo.object_by(self.bases?, head.kind, base).ok()??;
                 self.decompressor.delta(&base, payload, len, &mut self.plain).ok()?;
             }
             (CODEC_DELTA, None) => return None,

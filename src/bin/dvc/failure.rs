@@ -100,9 +100,6 @@ pub(crate) enum CliError {
     /// A setting that nobody set.
     #[error("`{0}` is not set")]
     NotSet(String),
-    /// The verb is not there yet.
-    #[error("`dvc {0}` is not built yet")]
-    NotBuilt(&'static str),
 }
 
 impl CliError {
@@ -117,7 +114,7 @@ impl Failure for CliError {
         match self {
             Self::File { source, .. } => Kind::of_io(source),
             Self::NoRepository(_) | Self::NotARepository(_) | Self::Foreign(_) => Kind::NoRepository,
-            Self::Remote(_) | Self::BadOption { .. } | Self::NotBuilt(_) => Kind::Usage,
+            Self::Remote(_) | Self::BadOption { .. } => Kind::Usage,
             Self::NotSet(_) => Kind::NotFound,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::args::Globals;
 use crate::dirs;
-use crate::failure::{CliError, Failed, Outcome};
+use crate::failure::{CliError, Failed};
 use crate::place::{self, Place};
 use crate::print::{self, Out};
 use crate::progress::{Progress, Watch};
@@ -195,11 +195,6 @@ impl Session {
     pub(crate) fn seconds(&self, text: &str, edge: Edge) -> Result<i64, Failed> {
         let when: When = text.parse().map_err(Error::from)?;
         Ok(when.resolve(&self.now, edge).map_err(Error::from)?.secs)
-    }
-
-    /// For verbs that are not there yet.
-    pub(crate) fn not_built(&self, verb: &'static str) -> Outcome {
-        Err(CliError::NotBuilt(verb).into())
     }
 }
 

@@ -1,7 +1,7 @@
 //! `dvc init`: creates a repository, in the worktree or elsewhere.
 
 use crate::args::DryRun;
-use crate::failure::{CliError, Exit, Outcome};
+use crate::failure::{Exit, Outcome};
 use crate::place::{self, Place};
 use crate::session::Session;
 use crate::settings::value;
