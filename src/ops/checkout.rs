@@ -316,7 +316,8 @@ fn refuse_dirty(
     let mut note = |path: &[u8]| {
         // What will not be touched is not in danger.
         let touched = changes.iter().any(|c| within_either(path, &c.path));
-        if touched && !ours.contains(path) && !path.is_empty() {
+        let leftover = interrupted.is_some_and(|i| i.is_leftover(path));
+        if touched && !leftover && !ours.contains(path) && !path.is_empty() {
             dirty.push(path::display(path));
         }
     };
@@ -326,11 +327,14 @@ fn refuse_dirty(
         let is_place =
             change.new.as_ref().is_some_and(crate::model::entry::Entry::is_dir) && change.letter != Letter::Type;
         let gone = change.new.is_none() && change.from.is_none();
+        // An interrupted checkout may have removed other names of the same file.
+        let relinked = interrupted.is_some()
+            && matches!((&change.old, &change.new), (Some(a), Some(b)) if a.meta == b.meta && a.node == b.node);
         let same = match &change.new {
             Some(new) => repo.find(target, &at)?.as_ref() == Some(new),
             None => false,
         };
-        if !(is_place || same || gone) {
+        if !(is_place || same || gone || relinked) {
             note(&change.path);
         }
         Ok(ControlFlow::Continue(()))

@@ -73,5 +73,8 @@ pub fn status(context: &Context, options: &StatusOptions, observer: &dyn Observe
         new: None,
     }));
     let interrupted = Journal::read(repo.worktree(&context.worktree)?.state_dir())?;
+    if let Some(interrupted) = &interrupted {
+        changes.retain(|c| !interrupted.is_leftover(&c.path));
+    }
     Ok(StatusReport { head, base, moved_tip, changes, interrupted })
 }

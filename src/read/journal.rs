@@ -34,6 +34,20 @@ pub struct Interrupted {
     temps: Vec<(String, Vec<u8>)>,
 }
 
+impl Interrupted {
+    /// Whether a path is a temporary file of an interrupted run, which the next checkout removes.
+    pub fn is_leftover(&self, path: &[u8]) -> bool {
+        let slash = path.iter().rposition(|b| *b == b'/');
+        let (dir, name) = slash.map_or((&path[..0], path), |at| (&path[..at], &path[at + 1..]));
+        self.temps.iter().any(|(run, temps)| temps == dir && name.starts_with(temp_name(run).as_bytes()))
+    }
+}
+
+/// How the names of a run's temporary files begin.
+pub(super) fn temp_name(run: &str) -> String {
+    format!(".dvc-tmp-{run}-")
+}
+
 /// The journal of a checkout that is at work.
 pub struct Journal {
     path: PathBuf,
@@ -222,6 +236,10 @@ mod tests {
         let found = Journal::read(&dir).unwrap().unwrap();
         assert_eq!((found.base, found.target), (Some(base), target));
         assert_eq!(found.half_written, [b"a\n/\xff".to_vec()]);
+        assert!(found.is_leftover(format!("d/.dvc-tmp-{run}-7").as_bytes()));
+        assert!(found.is_leftover(format!(".dvc-tmp-{run}-8").as_bytes()));
+        assert!(!found.is_leftover(format!("e/.dvc-tmp-{run}-7").as_bytes()));
+        assert!(!found.is_leftover(b"d/.dvc-tmp-1-7"));
 
         let mut again = Journal::begin(&dir, None, &base, false).unwrap();
         assert_eq!(again.take_left(), [(run.clone(), b"".to_vec()), (run, b"d".to_vec())]);

@@ -16,8 +16,6 @@ use crate::model::entry::{Entry, Meta, Node, Time};
 use crate::model::path::display;
 use crate::observe::{Level, Notice, Observer};
 
-/// Names of temporary files begin so.
-pub(super) const TEMP_PREFIX: &str = ".dvc-tmp-";
 /// Exact to the nanosecond, and before 1970.
 const PROBE_TIME: Time = Time { secs: -2, nanos: 123_456_789 };
 
@@ -41,7 +39,7 @@ impl Maker {
         let fd = match fs::openat(root, ".", OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, all) {
             Ok(fd) => fd,
             Err(Errno::NOTSUP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
-                let name = format!("{TEMP_PREFIX}probe-{}", rustix::process::getpid().as_raw_nonzero());
+                let name = format!(".dvc-tmp-probe-{}", std::process::id());
                 let fd = fs::openat(root, &name, new_file(), all)?;
                 fs::unlinkat(root, &name, AtFlags::empty())?;
                 fd

@@ -15,11 +15,11 @@ use rustix::io::Errno;
 use super::dir::{Dir, Finish, OPEN_DIR};
 use super::engine::{Counts, Engine, Item};
 use super::error::{concerns_all, io_error, words};
-use super::journal::Journal;
+use super::journal::{Journal, temp_name};
 use super::links::{Links, Member};
 use super::lookup::Lookup;
 use super::meta::{Known, Spot, mtime, open_file, open_up};
-use super::node::{Maker, TEMP_PREFIX};
+use super::node::Maker;
 use super::placed::{PlacedName, Placements};
 use super::plan::{is_dir, plan};
 use super::remove::remove;
@@ -216,7 +216,7 @@ impl<'a> Patch<'a> {
             let Ok(dir) = self.dir(&path) else { continue };
             let Ok(fd) = dir.fd() else { continue };
             let Ok(names) = rustix::fs::Dir::read_from(&fd) else { continue };
-            let prefix = format!("{TEMP_PREFIX}{run}-");
+            let prefix = temp_name(&run);
             for entry in names.flatten() {
                 if entry.file_name().to_bytes().starts_with(prefix.as_bytes()) {
                     // One that stays is an unknown file to `status`, no harm.

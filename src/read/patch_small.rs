@@ -11,9 +11,9 @@ use rustix::io::Errno;
 
 use super::engine::Item;
 use super::error::{concerns_all, io_error, words};
+use super::journal::temp_name;
 use super::links::Member;
 use super::meta::Spot;
-use super::node::TEMP_PREFIX;
 use super::patch::{Change, Patch};
 use crate::error::Result;
 use crate::model::entry::Entry;
@@ -27,7 +27,7 @@ impl Patch<'_> {
     /// A name for a temporary file.
     pub(super) fn temp_name(&mut self) -> Vec<u8> {
         self.temps += 1;
-        format!("{TEMP_PREFIX}{}-{}", self.journal.run(), self.temps).into_bytes()
+        format!("{}{}", temp_name(self.journal.run()), self.temps).into_bytes()
     }
 
     /// Replaces nodes in batches.

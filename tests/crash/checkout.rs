@@ -1,0 +1,161 @@
+//! Dies at each step of a checkout in place: each path then holds the old version, the new one, or is named as
+//! half-written, and the same checkout finishes what was begun.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use dvc::model::refname::RefName;
+use dvc::model::revision::Revision;
+use dvc::observe::{Observer, Silent};
+use dvc::ops::Context;
+use dvc::ops::checkout::{CheckoutOptions, checkout};
+use dvc::ops::commit::{CommitOptions, commit};
+use dvc::ops::status::{StatusOptions, status};
+use dvc::repo::{OpenOptions, Repo};
+
+use super::child::{End, orders, run};
+
+type Tree = BTreeMap<PathBuf, (Vec<u8>, u32, i64)>;
+
+fn context(dir: &Path) -> Context {
+    Context {
+        repository: dir.join("repo"),
+        worktree: dir.join("work").canonicalize().unwrap(),
+        author: "Crash <c@example.org>".into(),
+        host: "here".into(),
+        jobs: 2,
+        memory_bytes: 256 << 20,
+        now: jiff::Zoned::now(),
+        open: OpenOptions::default(),
+    }
+}
+
+fn to(dir: &Path, version: &str, observer: &dyn Observer) {
+    let revision = Some(Revision::parse(version).unwrap());
+    let options = CheckoutOptions { revision, verify: true, ..CheckoutOptions::default() };
+    let report = checkout(&context(dir), &options, observer).unwrap();
+    assert_eq!((report.done.incomplete, report.done.damaged, report.wrong), (0, 0, 0));
+}
+
+/// Content (or a link's target), mode and time of everything in the worktree.
+fn tree(dir: &Path) -> Tree {
+    let mut out = Tree::new();
+    let mut dirs = vec![dir.join("work")];
+    while let Some(at) = dirs.pop() {
+        for entry in fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            let stat = fs::symlink_metadata(&path).unwrap();
+            let bytes = if stat.is_dir() {
+                dirs.push(path.clone());
+                Vec::new()
+            } else if stat.is_symlink() {
+                fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
+            } else {
+                fs::read(&path).unwrap()
+            };
+            out.insert(path.strip_prefix(dir.join("work")).unwrap().to_owned(), (bytes, stat.mode(), stat.mtime()));
+        }
+    }
+    out
+}
+
+fn noise(seed: u8, len: usize) -> Vec<u8> {
+    let mut out = vec![0; len];
+    blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut out);
+    out
+}
+
+/// Two versions that differ in every way that a checkout treats apart.
+fn make(dir: &Path) {
+    let work = dir.join("work");
+    fs::create_dir(&work).unwrap();
+    Repo::create(&dir.join("repo"), &RefName::new("main").unwrap(), OpenOptions::default()).unwrap();
+    let version = || {
+        let options = CommitOptions { message: "m".into(), ..CommitOptions::default() };
+        commit(&context(dir), &options, &Silent).unwrap();
+    };
+    let put = |name: &str, bytes: &[u8]| fs::write(work.join(name), bytes).unwrap();
+    for name in ["gone", "gone/deep", "stays", "turns"] {
+        fs::create_dir(work.join(name)).unwrap();
+    }
+    for n in 0..30 {
+        put(&format!("stays/{n}"), format!("one {n}").as_bytes());
+    }
+    put("gone/deep/file", b"1");
+    put("turns/file", b"2");
+    put("becomes", b"3");
+    put("first", &noise(1, 3 << 20));
+    put("second", &noise(2, 2 << 20));
+    put("a", b"linked");
+    fs::hard_link(work.join("a"), work.join("stays/b")).unwrap();
+    symlink("a", work.join("link")).unwrap();
+    version();
+    fs::remove_dir_all(work.join("gone")).unwrap();
+    fs::remove_dir_all(work.join("turns")).unwrap();
+    put("turns", b"a file now");
+    fs::remove_file(work.join("becomes")).unwrap();
+    fs::create_dir_all(work.join("becomes/new/dirs")).unwrap();
+    put("becomes/new/dirs/file", &noise(4, 100_000));
+    for n in 10..20 {
+        put(&format!("stays/{n}"), format!("two {n}").as_bytes());
+    }
+    let mut first = noise(1, 3 << 20);
+    first[100_000..200_000].fill(0);
+    first[2 << 20..(2 << 20) + 5].copy_from_slice(b"patch");
+    put("first", &first);
+    put("second", &[noise(2, 1 << 20), noise(3, 1 << 20), b"longer".to_vec()].concat());
+    fs::remove_file(work.join("stays/b")).unwrap();
+    fs::hard_link(work.join("a"), work.join("c")).unwrap();
+    fs::remove_file(work.join("link")).unwrap();
+    symlink("c", work.join("link")).unwrap();
+    fs::set_permissions(work.join("stays/1"), PermissionsExt::from_mode(0o600)).unwrap();
+    version();
+}
+
+/// Not a test: the scenario of the one below.
+#[test]
+#[ignore = "runs as a child of another test"]
+fn scenario() {
+    let Some((dir, dying)) = orders() else { return };
+    to(&dir, "main@v1", &dying);
+}
+
+#[test]
+fn a_death_at_any_step_is_mended() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    make(dir);
+    let new = tree(dir);
+    to(dir, "main@v1", &Silent);
+    let old = tree(dir);
+    let mut half_written_seen = 0;
+    let mut steps = Vec::new();
+    for step in 0.. {
+        to(dir, "main@v2", &Silent);
+        assert_eq!(tree(dir), new);
+        let end = run("checkout::scenario", dir, step);
+        if let End::At(name) = &end {
+            steps.push(name.clone());
+            let report = status(&context(dir), &StatusOptions::default(), &Silent).unwrap();
+            let half_written = report.interrupted.map_or(Vec::new(), |i| i.half_written);
+            half_written_seen += half_written.len();
+            for (path, (bytes, ..)) in tree(dir) {
+                let whole = [&old, &new].iter().any(|t| t.get(&path).is_some_and(|f| f.0 == bytes));
+                let named = half_written.iter().any(|h| h.as_slice() == path.as_os_str().as_encoded_bytes());
+                let temporary = path.to_string_lossy().contains(".dvc-tmp-");
+                assert!(whole || named || temporary, "{name}: {path:?}");
+            }
+            to(dir, "main@v1", &Silent);
+        }
+        assert_eq!(tree(dir), old, "{end:?}");
+        let after = status(&context(dir), &StatusOptions::default(), &Silent).unwrap();
+        assert!(after.changes.is_empty() && after.interrupted.is_none());
+        if end == End::Through {
+            break;
+        }
+    }
+    assert!(half_written_seen > 0 || !steps.iter().any(|s| s == "checkout journal"), "{steps:?}");
+    assert!(steps.len() > 20, "{steps:?}");
+}
