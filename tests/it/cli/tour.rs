@@ -23,7 +23,6 @@ fn only_sh_blocks_are_taken() {
 }
 
 #[test]
-#[ignore = "waits for fsck"]
 fn the_readme_tour_works() {
     let script = blocks(include_str!("../../../README.md"));
     assert!(script.lines().filter(|l| l.contains("dvc ")).count() > 20);
