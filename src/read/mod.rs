@@ -7,6 +7,8 @@
 mod content;
 mod dir;
 mod engine;
+mod engine_done;
+mod engine_file;
 pub mod error;
 pub mod file;
 pub mod in_use;
