@@ -36,18 +36,18 @@ du -sh --exclude=.dvcs .
 run dvc init -b files
 time run dvc commit -m 'first version'
 time run dvc commit -m 'nothing has changed'
-cp -a . "$tmp/first" && rm -rf "$tmp/first/.dvcs"
+cp -a . "$tmp/first" && rm -rf "$tmp/first/.dvcs" && touch -r . "$tmp/first"
 
 title "A change"
-find . -path ./.dvcs -prune -o -name '*.gz' -print | head -200 | xargs -r touch
-find . -path ./.dvcs -prune -o -name 'copyright' -type f -print | head -100 | xargs -r sed -i '1i a new first line'
+find . -path ./.dvcs -prune -o -name '*.gz' -print | sed -n '1,200p' | xargs -r touch
+find . -path ./.dvcs -prune -o -name 'copyright' -type f -print | sed -n '1,100p' | xargs -r sed -i '1i a new first line'
 mkdir added && seq 1 500000 >added/numbers && mv doc renamed 2>/dev/null || true
 run dvc status | tail -5
 run dvc diff --stat | tail -3
 run dvc commit -m 'second version' --tag release
 run dvc log --oneline
-run dvc show --stat | head -12
-cp -a . "$tmp/second" && rm -rf "$tmp/second/.dvcs"
+run dvc show --stat | sed -n '1,12p'
+cp -a . "$tmp/second" && rm -rf "$tmp/second/.dvcs" && touch -r . "$tmp/second"
 
 title "Both versions come back, elsewhere and in place"
 run dvc checkout files@v1 --into "$tmp/copy"

@@ -16,6 +16,7 @@ use crate::model::id::Id;
 use crate::model::path;
 use crate::model::refname::{RefKind, RefName};
 use crate::observe::Observer;
+use crate::read::journal::Journal;
 use crate::repo::Repo;
 use crate::repo::refs::Move;
 use crate::write::commit::{Draft, Snapshot, Source, publish, snapshot};
@@ -106,6 +107,9 @@ pub enum CommitError {
         /// As given.
         path: String,
     },
+    /// A checkout was interrupted, so the files are of two versions.
+    #[error("a checkout of this worktree was interrupted: its files are of two versions")]
+    HalfCheckedOut,
     /// A tag exists already.
     #[error("there is a tag `{name}` already")]
     TagExists {
@@ -117,7 +121,7 @@ pub enum CommitError {
 impl Failure for CommitError {
     fn kind(&self) -> Kind {
         match self {
-            Self::EmptySource { .. } | Self::Detached | Self::TagExists { .. } => Kind::Rejected,
+            Self::EmptySource { .. } | Self::Detached | Self::HalfCheckedOut | Self::TagExists { .. } => Kind::Rejected,
             Self::BadPath { .. } => Kind::Usage,
             Self::NoPath { .. } => Kind::NotFound,
         }
@@ -128,6 +132,7 @@ impl Failure for CommitError {
             Self::EmptySource { .. } => {
                 Some("is the volume mounted? `--allow-empty` commits the empty directory".to_owned())
             }
+            Self::HalfCheckedOut => Some("run the checkout again to finish it, or another one with `-f`".to_owned()),
             Self::Detached => Some("name a branch with `-b`".to_owned()),
             Self::TagExists { .. } => Some("`dvc tag -d` removes one".to_owned()),
             _ => None,
@@ -139,6 +144,9 @@ impl Failure for CommitError {
 pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observer) -> Result<CommitReport> {
     let repo = context.repo()?;
     let target = Target::find(context, &repo, options)?;
+    if Journal::read(repo.worktree(&context.worktree)?.state_dir())?.is_some() {
+        return Err(CommitError::HalfCheckedOut.into());
+    }
     let rules = options.walk.rules(context)?;
     let out = output(&repo, observer, options.dry_run)?;
     // How much there is now is seen at the end only; it was as much as this the last time.
