@@ -1,15 +1,17 @@
 //! Runs a scenario in a child process that dies at its n-th durable step.
 //!
-//! In: the name of a scenario and a step. Out: [`End`]. The steps are those that the library reports to its observer.
+//! In: the name of a scenario and a step. Out: [`End`]. The steps are those that the library reports to its observer,
+//! and whatever its store makes durable.
 
 #![allow(dead_code)]
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use dvc::observe::Observer;
+use dvc::store::trace::{DiskEvent, Tracer};
 
 /// How a child ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub enum End {
     Through,
 }
 
-/// An observer that kills its process at the n-th step, counted from 0, and leaves the step's name in a file.
+/// An observer and tracer that kills its process at the n-th step, counted from 0, and leaves the step's name in a file.
 pub struct Dying {
     left: Mutex<u64>,
     last_words: PathBuf,
@@ -28,6 +30,24 @@ pub struct Dying {
 
 impl Observer for Dying {
     fn step(&self, name: &'static str) {
+        self.count(name);
+    }
+}
+
+impl Tracer for Dying {
+    fn event(&self, event: DiskEvent) {
+        self.count(match event {
+            DiskEvent::FileSynced(_) => "file synced",
+            DiskEvent::Renamed(..) => "renamed",
+            DiskEvent::Removed(_) => "removed",
+            DiskEvent::DirMade(_) => "directory made",
+            DiskEvent::DirSynced(_) => "directory synced",
+        });
+    }
+}
+
+impl Dying {
+    fn count(&self, name: &str) {
         let mut left = self.left.lock().unwrap();
         if *left == 0 {
             std::fs::write(&self.last_words, name).unwrap();
@@ -41,11 +61,11 @@ impl Observer for Dying {
 }
 
 /// In the child: the directory and the observer that it was started with. `None` in an ordinary test run.
-pub fn orders() -> Option<(PathBuf, Dying)> {
+pub fn orders() -> Option<(PathBuf, Arc<Dying>)> {
     let dir = PathBuf::from(std::env::var_os("CRASH_DIR")?);
     let step = std::env::var("CRASH_STEP").ok()?.parse().ok()?;
     let last_words = dir.join("last-words");
-    Some((dir, Dying { left: Mutex::new(step), last_words }))
+    Some((dir, Arc::new(Dying { left: Mutex::new(step), last_words })))
 }
 
 /// Starts test `scenario` of this program as a child that dies at `step`.

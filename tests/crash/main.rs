@@ -1,8 +1,14 @@
-//! Crash tests: a child process dies at each durable step of an operation, then everything promised is verified.
+//! Crash tests: a process dies at each durable step of an operation, or the disk forgets what was not synced, then
+//! everything promised is verified.
 //!
 //! The child is this very program, called again for one scenario; it dies by SIGKILL, so nothing is cleaned up.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
-mod checkout;
 mod child;
+mod kill;
+#[path = "../it/support/known.rs"]
+#[allow(dead_code)]
+mod known;
+mod power;
+mod steps;
