@@ -41,11 +41,14 @@ impl Failure for Error {
         match self {
             Self::Replace { source, .. } => Kind::of_io(source),
             Self::Sqlite { source, .. } => match source.sqlite_error_code() {
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Kind::Integrity,
                 Some(ErrorCode::DiskFull) => Kind::NoSpace,
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Kind::Busy,
                 Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => Kind::Denied,
-                _ => Kind::Internal,
+                Some(ErrorCode::OutOfMemory | ErrorCode::SystemIoFailure | ErrorCode::OperationInterrupted) => {
+                    Kind::Internal
+                }
+                // No such table, a value of another type, a broken constraint: our own statements do not do that.
+                _ => Kind::Integrity,
             },
         }
     }

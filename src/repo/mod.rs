@@ -52,6 +52,12 @@ pub enum RepoError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// There is one, but its marker is gone.
+    #[error("the repository at `{}` has lost its marker `{}`", path.display(), layout::MARKER)]
+    Unmarked {
+        /// Where.
+        path: PathBuf,
+    },
     /// There is one already.
     #[error("there is a repository at `{}` already", path.display())]
     Exists {
@@ -70,6 +76,7 @@ impl Failure for RepoError {
     fn kind(&self) -> Kind {
         match self {
             Self::None { .. } => Kind::NoRepository,
+            Self::Unmarked { .. } => Kind::Integrity,
             Self::Exists { .. } | Self::Occupied { .. } => Kind::Usage,
         }
     }
@@ -77,6 +84,10 @@ impl Failure for RepoError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::None { .. } => Some("make one with `dvc init`, or name one with `--repo` or `DVC_REPO`".to_owned()),
+            Self::Unmarked { .. } => Some(format!(
+                "copy `{}` again from where this repository was copied from, or from any other copy of it",
+                layout::MARKER
+            )),
             Self::Exists { .. } => None,
             Self::Occupied { .. } => Some("give an empty or a new directory".to_owned()),
         }
@@ -140,7 +151,10 @@ impl Repo {
             store = store.traced(Arc::clone(tracer));
         }
         let Some(bytes) = store.get(layout::MARKER)? else {
-            return Err(RepoError::None { path: root.to_path_buf() }.into());
+            let path = root.to_path_buf();
+            return Err(
+                if Self::is_unmarked(root) { RepoError::Unmarked { path } } else { RepoError::None { path } }.into()
+            );
         };
         let marker = Marker::decode(&bytes)?;
         let cutting = cutting_of(&marker)?;
@@ -164,6 +178,11 @@ impl Repo {
     /// Whether a directory holds a repository.
     pub fn is_at(root: &Path) -> bool {
         root.join(layout::MARKER).is_file()
+    }
+
+    /// Whether a directory holds what a repository does, but no marker.
+    pub fn is_unmarked(root: &Path) -> bool {
+        !Self::is_at(root) && root.join(layout::PACKS).is_dir() && root.join("refs").is_dir()
     }
 
     /// Where it lies.
@@ -263,7 +282,8 @@ impl Repo {
                 names.push(name);
             }
         }
-        let rows = catalogue.map_or_else(|| Ok(Vec::new()), Catalogue::segments)?;
+        // A catalogue that cannot be read only means that more segments are opened.
+        let rows = catalogue.and_then(|c| c.segments().ok()).unwrap_or_default();
         let replaced: HashSet<SegmentName> = rows
             .iter()
             .filter(|s| s.replaced_by.is_some_and(|by| names.binary_search(&by).is_ok()))
@@ -320,7 +340,7 @@ impl Repo {
     /// A version, from the catalogue where it is known there.
     pub fn commit_cached(&self, id: &Id) -> Result<Commit> {
         if let Ok(catalogue) = self.catalogue()
-            && let Some(row) = catalogue.commit(id)?
+            && let Ok(Some(row)) = catalogue.commit(id)
             && self.ids.id(ObjectKind::Commit, &row.bytes) == *id
         {
             return Ok(crate::format::object::decode_commit(&row.bytes)?);
@@ -328,7 +348,8 @@ impl Repo {
         let plain = self.object(ObjectKind::Commit, id)?;
         let commit = crate::format::object::decode_commit(&plain)?;
         if let Ok(catalogue) = self.catalogue() {
-            catalogue.put_commits(&[commit_row(id, &commit, &plain)])?;
+            // Only a shortcut for the next time.
+            let _ = catalogue.put_commits(&[commit_row(id, &commit, &plain)]);
         }
         Ok(commit)
     }

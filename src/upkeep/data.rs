@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::findings::{Findings, is_damage, told};
-use super::pack_reader::{PackOutcome, PackReader};
+use super::pack_reader::{BadWhy, PackOutcome, PackReader};
 use super::places::PackInfo;
 use super::report::{DataChecked, What};
 use super::rows::Rows;
@@ -60,6 +60,7 @@ struct Shared {
 struct Done {
     clean: Vec<PackName>,
     bad: BTreeMap<PackName, PackOutcome>,
+    packs: u64,
     bytes: u64,
     plain_bytes: u64,
     failed: Option<Error>,
@@ -85,10 +86,11 @@ impl DataCheck<'_> {
         if let Some(e) = done.failed.take() {
             return Err(e);
         }
-        let read = (done.clean.len() + done.bad.len()) as u64;
+        let read = done.packs;
         let (bytes, plain_bytes) = (done.bytes, done.plain_bytes);
         self.remember(&done.clean, true);
-        self.remember(&done.bad.keys().copied().collect::<Vec<_>>(), false);
+        let bad = done.bad.iter().filter(|(_, o)| said(o).is_some()).map(|(name, _)| *name);
+        self.remember(&bad.collect::<Vec<_>>(), false);
         self.judge(packs, suspects, done)?;
         Ok(self.order.share.map(|_| DataChecked {
             packs: read,
@@ -146,11 +148,15 @@ impl DataCheck<'_> {
             };
             self.observer.advance(1, 0);
             let mut done = lock(&shared.done);
+            done.packs += 1;
             done.bytes += outcome.bytes;
             done.plain_bytes += outcome.plain_bytes;
-            if outcome.name_matches && outcome.bad.is_empty() && table.is_some() {
+            let whole =
+                outcome.name_matches && table.is_some() && outcome.bad.iter().all(|b| matches!(b.why, BadWhy::Base));
+            if whole {
                 done.clean.push(pack.name);
-            } else {
+            }
+            if !whole || !outcome.bad.is_empty() {
                 done.bad.insert(pack.name, outcome);
             }
             let now = Instant::now();
@@ -188,7 +194,8 @@ impl DataCheck<'_> {
                 }
             }
         }
-        let named: BTreeSet<PackName> = suspects.keys().chain(done.bad.keys()).copied().collect();
+        let bad = done.bad.iter().filter(|(_, o)| said(o).is_some()).map(|(name, _)| name);
+        let named: BTreeSet<PackName> = suspects.keys().chain(bad).copied().collect();
         for pack in named {
             let outcome = done.bad.get(&pack);
             let mut why: Vec<String> = suspects.get(&pack).cloned().flatten().into_iter().collect();
@@ -250,10 +257,14 @@ fn said(outcome: &PackOutcome) -> Option<String> {
     if let Some(e) = &outcome.failed {
         return Some(format!("it cannot be read: {}", told(e)));
     }
-    match outcome.bad.first() {
-        Some(first) => {
-            let (bad, all) = (outcome.bad.len(), outcome.frames);
-            Some(format!("{bad} of {all} frames are damaged, the first at byte {}: {}", first.offset, first.why))
+    let mut bad = outcome.bad.iter().filter_map(|b| match &b.why {
+        BadWhy::Frame(why) => Some((b.offset, why)),
+        BadWhy::Base => None,
+    });
+    match bad.next() {
+        Some((offset, why)) => {
+            let (bad, all) = (1 + bad.count(), outcome.frames);
+            Some(format!("{bad} of {all} frames are damaged, the first at byte {offset}: {why}"))
         }
         None if !outcome.name_matches => Some("its bytes do not match its name".to_owned()),
         None => None,

@@ -98,6 +98,16 @@ impl<'a> Findings<'a> {
         !self.lock().lost_ids.is_empty()
     }
 
+    /// Something is lost and nothing was named for it: say so, whatever the reason may be.
+    pub(super) fn own_up(&self) {
+        let found = self.lock();
+        let (lost, unnamed) = (found.lost.total(), found.damage.is_empty());
+        drop(found);
+        if lost > 0 && unnamed {
+            self.damage(What::Object, format!("{lost} objects"), "they could not be read when they were asked for");
+        }
+    }
+
     /// A pack that has to be read whole, with what is known to be wrong with it.
     pub(super) fn suspect(&self, pack: &PackName, why: Option<String>) {
         let mut found = self.lock();

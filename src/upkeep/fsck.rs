@@ -85,6 +85,7 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
     let data = DataCheck { repo, findings: &findings, observer, order }.run(&packs)?;
     stop_if_asked(observer)?;
 
+    findings.own_up();
     let (reached, reaches) = match findings.any_lost() {
         true => reach::reaches(repo, &findings, observer, &roots, versions)?,
         false => Default::default(),

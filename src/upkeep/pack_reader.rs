@@ -35,7 +35,16 @@ pub(super) struct BadFrame {
     pub(super) offset: u64,
     pub(super) kind: ObjectKind,
     pub(super) ids: Vec<Id>,
-    pub(super) why: String,
+    pub(super) why: BadWhy,
+}
+
+/// Why a frame does not give its objects.
+#[derive(Debug)]
+pub(super) enum BadWhy {
+    /// It is damaged.
+    Frame(String),
+    /// Its base cannot be had, which is no fault of this pack.
+    Base,
 }
 
 /// What reading a pack has shown.
@@ -108,7 +117,7 @@ impl<'a> PackReader<'a> {
             outcome.frames += 1;
             let checked = if frame.stored as usize > FRAME_MAX {
                 stream.skip(u64::from(frame.stored))?;
-                Err("it is longer than a frame can be".to_owned())
+                Err(BadWhy::Frame("it is longer than a frame can be".to_owned()))
             } else {
                 self.frame(frame, stream.take(frame.stored as usize)?)
             };
@@ -125,27 +134,27 @@ impl<'a> PackReader<'a> {
     }
 
     /// Decodes a frame and checks its objects.
-    fn frame(&mut self, frame: &TableFrame, mut stored: &[u8]) -> Result<(), String> {
-        let head = FrameHead::decode(&mut stored).map_err(|e| e.to_string())?;
+    fn frame(&mut self, frame: &TableFrame, mut stored: &[u8]) -> Result<(), BadWhy> {
+        let bad = |why: String| BadWhy::Frame(why);
+        let head = FrameHead::decode(&mut stored).map_err(|e| bad(e.to_string()))?;
         let lens = head.lens.iter().copied().eq(frame.objects.iter().map(|o| o.1));
         if !lens || head.kind != frame.kind || head.codec != frame.codec || head.base != frame.base {
-            return Err("its header is not what the table of contents says".to_owned());
+            return Err(bad("its header is not what the table of contents says".to_owned()));
         }
         if stored.len() != head.payload as usize {
-            return Err("it is cut short".to_owned());
+            return Err(bad("it is cut short".to_owned()));
         }
         let len = head.plain_len();
         let plain: &[u8] = match (head.codec, &head.base) {
             (CODEC_RAW, _) => stored,
             (CODEC_DELTA, Some(id)) => {
-                let base = self.repo.object(head.kind, id);
-                let base = base.map_err(|e| format!("its base cannot be had: {e}"))?;
+                let base = self.repo.object(head.kind, id).map_err(|_| BadWhy::Base)?;
                 let done = self.decompressor.delta(&base, stored, len, &mut self.plain);
-                done.map_err(|e| e.to_string())?;
+                done.map_err(|e| bad(e.to_string()))?;
                 &self.plain
             }
             _ => {
-                self.decompressor.zstd(stored, len, &mut self.plain).map_err(|e| e.to_string())?;
+                self.decompressor.zstd(stored, len, &mut self.plain).map_err(|e| bad(e.to_string()))?;
                 &self.plain
             }
         };
@@ -153,7 +162,7 @@ impl<'a> PackReader<'a> {
         for (id, len) in &frame.objects {
             let end = at + *len as usize;
             if plain.get(at..end).is_none_or(|bytes| self.repo.ids().id(frame.kind, bytes) != *id) {
-                return Err(format!("the bytes of {} {} do not match its id", frame.kind.name(), id.short()));
+                return Err(bad(format!("the bytes of {} {} do not match its id", frame.kind.name(), id.short())));
             }
             at = end;
         }

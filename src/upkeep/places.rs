@@ -13,7 +13,7 @@ use super::findings::{Findings, is_damage, told};
 use super::report::{Checked, What};
 use super::rows::Rows;
 use crate::codec::hash::checksum;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::PackKind;
 use crate::format::segment::{PackName, Row, SegmentName};
@@ -116,17 +116,18 @@ fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut C
     checked.segments = live.len() as u64;
     let mut broken = BTreeSet::new();
     for (name, error) in index.damaged() {
-        findings.damage(What::Segment, layout::segment(name), told(error));
+        findings.damage(What::Segment, layout::segment(name), segment_why(error));
         broken.extend(PackKind::ALL);
     }
     let verified: Vec<_> = live.par_iter().map(|s| (s.kind(), *s.name(), s.verify())).collect();
     for (kind, name, result) in verified {
         if let Err(e) = result {
-            let e = crate::error::Error::from(e);
+            let why = segment_why(&e);
+            let e = Error::from(e);
             if !is_damage(&e) {
                 return Err(e);
             }
-            findings.damage(What::Segment, layout::segment(&name), told(e.as_error()));
+            findings.damage(What::Segment, layout::segment(&name), why);
             broken.insert(kind);
         }
     }
@@ -158,6 +159,14 @@ fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut C
         }
     }
     Ok(broken)
+}
+
+/// What is wrong, without the path, which is said anyway.
+fn segment_why(e: &crate::index::Error) -> String {
+    match e {
+        crate::index::Error::Segment { source, .. } => source.to_string(),
+        crate::index::Error::Io { .. } => told(e),
+    }
 }
 
 /// All packs on disk with their lengths.

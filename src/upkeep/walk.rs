@@ -168,6 +168,10 @@ impl<'a> Walk<'a> {
         if !self.findings.lose(kind, id) {
             return;
         }
+        if e.as_error().is::<crate::index::Error>() {
+            // The segment was verified before, and named.
+            return;
+        }
         match e.as_error().downcast_ref::<ObjectError>() {
             // The pack is looked at as a whole, and named.
             Some(ObjectError::Damaged { pack, .. }) => self.findings.suspect(pack, None),

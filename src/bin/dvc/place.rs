@@ -1,6 +1,7 @@
 //! Where the repository and the worktree are: `--repo`, `DVC_REPO`, or a `.dvcs` here or above.
 
 use crate::failure::CliError;
+use dvc::repo::Repo;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -89,7 +90,7 @@ pub(crate) fn local(named: &Path) -> Result<PathBuf, CliError> {
 }
 
 fn is_repository(dir: &Path) -> bool {
-    dir.join("format").is_file()
+    Repo::is_at(dir) || Repo::is_unmarked(dir)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Checking the catalogue as a file, and making it anew under whoever has it open.
 
-use super::{Catalogue, Error, Result, commits::CommitRow, is_damage, schema, stat};
+use super::{Catalogue, Result, commits::CommitRow, schema, stat};
+use crate::error::{Failure, Kind};
 use rusqlite::config::DbConfig;
+use std::error::Error;
 
 /// No more lines than these about one file.
 const LINES: u32 = 20;
@@ -31,9 +33,7 @@ impl Catalogue {
             Ok(lines)
         });
         match found {
-            Err(Error::Sqlite { source, .. }) if is_damage(&source) || !is_system(&source) => {
-                Ok(vec![source.to_string()])
-            }
+            Err(e) if e.kind() == Kind::Integrity => Ok(vec![e.source().map_or_else(String::new, ToString::to_string)]),
             found => found,
         }
     }
@@ -60,23 +60,4 @@ impl Catalogue {
         };
         reset().map_err(|e| self.wrap(e))
     }
-}
-
-/// Whether the system said no, not the file.
-fn is_system(e: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode as C;
-    matches!(
-        e.sqlite_error_code(),
-        Some(
-            C::DatabaseBusy
-                | C::DatabaseLocked
-                | C::DiskFull
-                | C::OutOfMemory
-                | C::PermissionDenied
-                | C::ReadOnly
-                | C::CannotOpen
-                | C::OperationInterrupted
-                | C::SystemIoFailure
-        )
-    )
 }

@@ -9,6 +9,7 @@ mod diff;
 mod dry_run;
 mod du;
 mod failures;
+mod fsck;
 mod log;
 mod ls;
 mod show;

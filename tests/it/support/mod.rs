@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub mod facts;
+pub mod known;
 pub mod needs;
 pub mod sandbox;
 pub mod zoo;

@@ -85,22 +85,20 @@ fn print(
     }
     let CheckReport { checked, data, damage, lost, reaches, versions, more_objects, .. } = &report.check;
     if !reaches.is_empty() {
-        let (paths, of) = (reaches.len(), versions.len());
-        writeln!(out, "lost: {}", out.paint(Paint::Strong, format!("{paths} paths in {of} versions")))?;
-        let shown = if session.globals.verbose > 0 { paths } else { LINES };
+        let (paths, of) = (reaches.len() as u64, versions.len() as u64);
+        let text = format!("{} in {}", count(paths, "path"), count(of, "version"));
+        writeln!(out, "lost: {}", out.paint(Paint::Strong, text))?;
+        let shown = if session.globals.verbose > 0 { reaches.len() } else { LINES };
         for reach in reaches.iter().take(shown) {
             writeln!(out, "  {}  {}", out.paint(Paint::Removed, shown_path(reach)), shown_versions(reach, versions))?;
         }
-        if paths > shown {
-            writeln!(out, "  and {} more, which -v lists", paths - shown)?;
+        if reaches.len() > shown {
+            writeln!(out, "  and {} more, which -v lists", reaches.len() - shown)?;
         }
     }
     let n = checked;
-    writeln!(
-        out,
-        "checked {} refs, {} versions, {} trees, {} chunks, {} packs",
-        n.refs, n.versions, n.trees, n.chunks, n.packs
-    )?;
+    let all = [(n.refs, "ref"), (n.versions, "version"), (n.trees, "tree"), (n.chunks, "chunk"), (n.packs, "pack")];
+    writeln!(out, "checked {}", all.map(|(n, what)| count(n, what)).join(", "))?;
     if let Some(data) = data {
         let rest = if data.out_of_time { ", then time was up" } else { "" };
         let (read, all) = (size(data.bytes), size(data.of_bytes));
@@ -110,25 +108,32 @@ fn print(
     match damage.len() as u64 + more_objects {
         0 => writeln!(out, "no damage, {took}")?,
         found => {
-            let lost = lost.total();
-            let text = format!("{found} damaged, {lost} objects lost");
+            let text = format!("{found} damaged, {} lost", count(lost.total(), "object"));
             writeln!(out, "{}, {took}", out.paint(Paint::Removed, text))?;
         }
     }
     Ok(())
 }
 
+/// `1 pack`, `2 packs`.
+fn count(n: impl Into<u64>, what: &str) -> String {
+    let n = n.into();
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
 fn print_rebuild(out: &mut Out, made: &RebuildReport, dry_run: bool) -> Result<(), Failed> {
     let RebuildReport { packs, objects, segments, replaced, versions, baseless, .. } = made;
     if dry_run {
-        writeln!(out, "would make {segments} index segments of {objects} objects in {packs} packs")?;
-        writeln!(out, "would remove {replaced} old segments and make the catalogue anew")?;
+        let (new, objects) = (count(*segments, "index segment"), count(*objects, "object"));
+        writeln!(out, "would make {new} of {objects} in {}", count(*packs, "pack"))?;
+        writeln!(out, "would remove {} and make the catalogue anew", count(*replaced, "old segment"))?;
         return Ok(());
     }
-    writeln!(out, "made {segments} index segments of {objects} objects in {packs} packs, removed {replaced} old ones")?;
-    writeln!(out, "made the catalogue anew, with {versions} versions")?;
+    let (new, objects) = (count(*segments, "index segment"), count(*objects, "object"));
+    writeln!(out, "made {new} of {objects} in {}, removed {replaced}", count(*packs, "pack"))?;
+    writeln!(out, "made the catalogue anew, with {}", count(*versions, "version"))?;
     if *baseless > 0 {
-        writeln!(out, "left out {baseless} deltas whose bases are lost")?;
+        writeln!(out, "left out {} whose base is lost", count(*baseless, "delta"))?;
     }
     for key in &made.put_aside {
         writeln!(out, "put the damaged state in `{key}` aside; that worktree is on the default branch now")?;

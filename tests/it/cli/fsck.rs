@@ -1,0 +1,155 @@
+//! `dvc fsck`.
+
+use super::{commit, fresh, three};
+use crate::support::known::{files_of, noise};
+use crate::support::sandbox::Sandbox;
+use insta::assert_snapshot;
+use std::fs;
+use std::path::PathBuf;
+
+/// The packs of data, the largest first.
+fn data_packs(s: &Sandbox) -> Vec<(String, PathBuf)> {
+    let root = s.w(".dvcs");
+    let files = files_of(&root.join("packs"));
+    let mut packs: Vec<_> = files.into_iter().filter(|(_, bytes)| bytes[8] == 0).collect();
+    packs.sort_by_key(|(_, bytes)| std::cmp::Reverse(bytes.len()));
+    let key = |name: Vec<u8>| format!("packs/{}", String::from_utf8(name).unwrap());
+    packs.into_iter().map(|(name, _)| key(name)).map(|key| (key.clone(), root.join(key))).collect()
+}
+
+fn flip(path: &PathBuf, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_sound_repository() {
+    let s = three();
+    let out = s.dvc(["fsck"]).ok().out;
+    let timeless = out.rsplit_once(',').unwrap().0.to_owned();
+    assert_snapshot!(timeless, @"
+    checked 1 ref, 3 versions, 5 trees, 4 chunks, 4 packs
+    no damage
+    ");
+    s.dvc(["fsck", "--data"]).ok().says(" in 4 of 4 packs\n");
+    assert_eq!(s.dvc(["fsck", "-q"]).ok().out, "");
+    let json = s.dvc(["fsck", "--json", "--data=100%"]).ok().json();
+    assert_eq!(
+        (&json["sound"], &json["data"]["packs"], &json["data"]["out_of_time"]),
+        (&true.into(), &4.into(), &false.into())
+    );
+    assert_eq!(json["damage"].as_array().unwrap().len(), 0);
+    for wrong in ["--data=0", "--data=101", "--data=x", "--max-time=soon"] {
+        s.dvc(["fsck", wrong]).code(2);
+    }
+}
+
+#[test]
+fn damage_is_named_with_all_that_it_reaches() {
+    let s = fresh();
+    s.write("kept", "kept\n".repeat(2000));
+    s.write("d/lost", noise(3, 200_000));
+    commit(&s, "first", 1);
+    s.write("more", "more");
+    commit(&s, "second", 2);
+    s.write("d/lost", noise(4, 1000));
+    commit(&s, "third", 3);
+    s.dvc(["branch", "old", "main~1"]).ok();
+    let (key, path) = data_packs(&s)[0].clone();
+    flip(&path, 100_000);
+
+    s.dvc(["fsck"]).ok();
+    let run = s.dvc(["fsck", "--data"]).code(5).complains(&format!("damage: pack `{key}`: 1 of "));
+    assert!(run.out.starts_with("lost: 1 path in 2 versions\n  d/lost  main@v1..main@v2\n"), "{}", run.out);
+    assert!(run.out.contains("\n1 damaged, 1 object lost, "), "{}", run.out);
+    let json = s.dvc(["fsck", "--data", "--json"]).code(5).json();
+    assert_eq!(json["damage"][0]["key"], key.as_str());
+    assert_eq!(json["reaches"][0]["path"], "d/lost");
+    assert_eq!(json["reaches"][0]["versions"], serde_json::json!(["main@v1", "main@v2"]));
+
+    s.dvc(["checkout", "main@v2", "--into", "../copy"]).code(5).complains("d/lost");
+    assert_eq!(fs::read(s.at("copy/kept")).unwrap(), s.read("kept"));
+    assert!(!s.at("copy/d/lost").exists());
+    s.dvc(["checkout", "main@v3", "--into", "../whole"]).ok();
+    s.dvc(["log"]).ok();
+
+    // A rebuild reads tables only, and takes nothing away that can be read.
+    s.dvc(["fsck", "--rebuild"]).ok();
+    s.dvc(["fsck", "--data"]).code(5).says("d/lost  main@v1..main@v2\n");
+}
+
+#[test]
+fn parts_of_the_data_add_up() {
+    let s = fresh();
+    for n in 0..6 {
+        s.write("noise", noise(n + 1, 60_000));
+        commit(&s, &format!("{n}"), u32::try_from(n).unwrap() + 1);
+    }
+    let context = crate::support::known::context(s.w(".dvcs"), s.w(""));
+    let checks = || context.repo().unwrap().catalogue().unwrap().pack_checks().unwrap().len();
+    let all = files_of(&s.w(".dvcs/packs")).len();
+    let json = s.dvc(["fsck", "--max-time", "0", "--json"]).ok().json();
+    assert_eq!((&json["data"]["packs"], &json["data"]["out_of_time"], checks()), (&0.into(), &true.into(), 0));
+    s.dvc(["fsck", "-n", "--data=20"]).ok();
+    assert_eq!(checks(), 0);
+    let mut runs = 0;
+    while checks() < all {
+        let before = checks();
+        s.dvc(["fsck", "--data=20"]).ok();
+        assert!(checks() > before);
+        runs += 1;
+    }
+    assert!((3..=6).contains(&runs), "{runs}");
+    // A bad one is named whenever its turn comes, and comes first from then on.
+    let (key, path) = data_packs(&s)[0].clone();
+    flip(&path, 30_000);
+    s.dvc(["fsck", "--data"]).code(5);
+    s.dvc(["fsck", "--data=1"]).code(5).complains(&key);
+}
+
+#[test]
+fn the_index_is_made_again() {
+    let s = three();
+    let index = s.w(".dvcs/index");
+    let old = files_of(&index);
+    let (name, _) = old.iter().next().unwrap();
+    let bad = index.join(String::from_utf8(name.clone()).unwrap());
+    flip(&bad, 20);
+    s.dvc(["fsck"]).code(5).complains("damage: segment `index/");
+    s.dvc(["fsck", "--rebuild", "-n"])
+        .code(5)
+        .says("would make 2 index segments of 10 objects")
+        .says("would remove 4 old segments");
+    flip(&bad, 20);
+    assert_eq!(files_of(&index), old);
+    flip(&bad, 20);
+    s.dvc(["fsck", "--rebuild"]).ok().says("made 2 index segments of ").says("with 3 versions");
+    assert_eq!(files_of(&index).len(), 2);
+    s.dvc(["fsck", "--data"]).ok();
+    fs::remove_dir_all(&index).unwrap();
+    fs::remove_file(s.w(".dvcs/catalog.db")).unwrap();
+    s.dvc(["fsck"]).code(5);
+    s.dvc(["fsck", "--rebuild"]).ok();
+    s.dvc(["checkout", "main@v2", "--into", "../copy"]).ok();
+    assert_eq!(fs::read(s.at("copy/a.txt")).unwrap(), b"two\n");
+}
+
+#[test]
+fn a_newest_ref_entry_that_is_gone_is_noticed() {
+    let s = three();
+    s.dvc(["tag", "golden"]).ok();
+    let log = s.w(".dvcs/refs/heads/main");
+    let newest = fs::read_dir(&log).unwrap().map(|e| e.unwrap().path()).min().unwrap();
+    fs::remove_file(newest).unwrap();
+    s.dvc(["fsck"]).code(5).complains("damage: ref `refs/heads/main`: its newest entry 3 is missing");
+    fs::remove_dir_all(s.w(".dvcs/refs/tags")).unwrap();
+    s.dvc(["fsck"]).code(5).complains("damage: ref `refs/tags/golden`: its newest entry 1 is missing");
+}
+
+#[test]
+fn a_lost_marker() {
+    let s = three();
+    fs::remove_file(s.w(".dvcs/format")).unwrap();
+    s.dvc(["fsck"]).code(5).complains("has lost its marker `format`").complains("hint: copy `format` again");
+}
