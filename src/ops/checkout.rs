@@ -248,8 +248,10 @@ fn in_place(
         report.done = patch(repo, &target, changes.collect(), &context.worktree, &mut journal, &how, observer)?;
         placed.remember(&context.worktree)?;
         if whole {
+            observer.step("worktree state");
             move_head(context, repo, options, &report)?;
         }
+        observer.step("checkout end");
         journal.finish()?;
     }
     if !whole {

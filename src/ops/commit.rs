@@ -361,6 +361,7 @@ fn seal(
                 sink.finish()?;
             }
             make_tags(context, repo, options, *id)?;
+            observer.step("worktree state");
             remember_head(context, repo, &target, id)?;
         }
         return Ok(CommitReport { commit: last.clone(), unchanged: true, tags: options.tags.clone(), ..base });
@@ -370,6 +371,7 @@ fn seal(
     }
     let (id, commit) = publish(out, observer, &target.branch, &draft)?;
     make_tags(context, repo, options, id)?;
+    observer.step("worktree state");
     remember_head(context, repo, &target, &id)?;
     let changed = changed(repo, before, tree, totals);
     Ok(CommitReport { id: Some(id), commit, tags: options.tags.clone(), changed, ..base })

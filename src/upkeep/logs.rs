@@ -25,6 +25,8 @@ pub(super) struct Root {
 
 /// Checks all logs; the values of today come first.
 pub(super) fn check(repo: &Repo, findings: &Findings<'_>, checked: &mut Checked) -> Result<Vec<Root>> {
+    // Before the logs are read: another process may move a ref at any time.
+    let seen = repo.catalogue().ok().and_then(|c| c.seen_refs().ok()).unwrap_or_default();
     let mut roots = Vec::new();
     let mut last = BTreeMap::new();
     for listed in repo.store().list("refs")? {
@@ -50,15 +52,14 @@ pub(super) fn check(repo: &Repo, findings: &Findings<'_>, checked: &mut Checked)
             }
         }
     }
-    compare_with_seen(repo, findings, &last);
+    compare_with_seen(repo, findings, seen, &last);
     roots.sort_by_key(|r| !r.current);
     Ok(roots)
 }
 
 /// A newest entry that was removed leaves no gap; only the catalogue remembers it.
-fn compare_with_seen(repo: &Repo, findings: &Findings<'_>, last: &BTreeMap<String, u64>) {
-    let Ok(catalogue) = repo.catalogue() else { return };
-    for (log, seen) in catalogue.seen_refs().unwrap_or_default() {
+fn compare_with_seen(repo: &Repo, findings: &Findings<'_>, seen: Vec<(String, u64)>, last: &BTreeMap<String, u64>) {
+    for (log, seen) in seen {
         let there = last.get(&log).copied().unwrap_or(0);
         if there < seen {
             let gone = if seen - there == 1 { "entry" } else { "entries" };
@@ -66,6 +67,7 @@ fn compare_with_seen(repo: &Repo, findings: &Findings<'_>, last: &BTreeMap<Strin
             findings.damage(What::Ref, log, what);
         }
     }
+    let Ok(catalogue) = repo.catalogue() else { return };
     for (log, seq) in last {
         // Only a witness for the next time.
         let _ = catalogue.see_ref(log, *seq);

@@ -18,6 +18,7 @@ use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::PackKind;
 use crate::format::segment::{PackName, Row, SegmentName};
 use crate::index::Index;
+use crate::index::catalogue::segments::SegmentRow;
 use crate::index::segment_reader::SegmentReader;
 use crate::model::id::{Id, parse_hex, to_hex};
 use crate::observe::Observer;
@@ -131,8 +132,9 @@ fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut C
             broken.insert(kind);
         }
     }
-    let mut used: HashSet<SegmentName> = live.iter().map(|s| *s.name()).collect();
-    used.extend(index.damaged().iter().map(|d| d.0));
+    // The catalogue first: whatever it lists was in the folder before.
+    let known = || repo.catalogue().ok().and_then(|c| c.segments().ok()).unwrap_or_default();
+    let rows = known();
     let mut there = HashSet::new();
     for listed in repo.store().list(layout::INDEX)? {
         let mut name = [0u8; 32];
@@ -142,19 +144,18 @@ fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut C
             there.insert(name);
         }
     }
-    let replaced: HashSet<SegmentName> = live.iter().flat_map(|s| s.replaces()).copied().collect();
-    let unused = there.difference(&used).count();
+    let mut replaced: HashSet<SegmentName> = live.iter().flat_map(|s| s.replaces()).copied().collect();
+    replaced.extend(rows.iter().filter(|r| r.replaced_by.is_some()).map(|r| r.name));
+    let unused = there.intersection(&replaced).count();
     if unused > 0 {
         findings.note(format!("{unused} index segments are replaced by others and wait to be removed"));
     }
-    let listed = repo.catalogue().ok().and_then(|c| c.segments().ok()).unwrap_or_default();
-    for row in listed {
-        if row.replaced_by.is_none() && !replaced.contains(&row.name) && !there.contains(&row.name) {
-            findings.damage(
-                What::Segment,
-                layout::segment(&row.name),
-                format!("it is missing, with {} rows", row.rows),
-            );
+    let is_missing = |row: &&SegmentRow| !replaced.contains(&row.name) && !there.contains(&row.name);
+    if rows.iter().any(|r| is_missing(&r)) {
+        // Unless somebody made the index anew just now.
+        for row in known().iter().filter(is_missing) {
+            let why = format!("it is missing, with {} rows", row.rows);
+            findings.damage(What::Segment, layout::segment(&row.name), why);
             broken.insert(row.kind);
         }
     }
