@@ -44,7 +44,7 @@ find . -path ./.dvcs -prune -o -name 'copyright' -type f -print | sed -n '1,100p
 mkdir added && seq 1 500000 >added/numbers && mv doc renamed 2>/dev/null || true
 run dvc status | tail -5
 run dvc diff --stat | tail -3
-run dvc commit -m 'second version' --tag release
+run dvc commit -m 'second version' --tag @release
 run dvc log --oneline
 run dvc show --stat | sed -n '1,12p'
 cp -a . "$tmp/second" && rm -rf "$tmp/second/.dvcs" && touch -r . "$tmp/second"
@@ -99,21 +99,21 @@ sql -e 'create database shop; create table shop.orders (id int primary key auto_
 		select concat(md5(a.i), md5(b.i), md5(a.i * b.i)), a.i % 100 from s a join s b where b.i <= 200'
 sum_one=$(sql -e 'checksum table shop.orders extended')
 stop
-run dvc init --repo backup -b shop
-time run dvc --repo backup -C mariadb commit -b shop -m 'before the update'
+run dvc init --repo "$tmp/backup" -b shop
+time run dvc --repo "$tmp/backup" -C mariadb commit -b shop -m 'before the update'
 start
 sql -e 'update shop.orders set what = reverse(what) where id % 500 = 0; delete from shop.orders where n = 7'
 sum_two=$(sql -e 'checksum table shop.orders extended')
-run dvc --repo backup commit -b dump --exec shop.sql -- mariadb-dump --no-defaults -uroot -S "$sock" --single-transaction shop
+run dvc --repo "$tmp/backup" commit -b dump --exec shop.sql -- mariadb-dump --no-defaults -uroot -S "$sock" --single-transaction shop
 stop
-time run dvc --repo backup -C mariadb commit -b shop -m 'after the update'
-run dvc --repo backup diff --stat shop@v1 shop@v2
+time run dvc --repo "$tmp/backup" -C mariadb commit -b shop -m 'after the update'
+run dvc --repo "$tmp/backup" diff --stat shop@v1 shop@v2
 du -sh mariadb backup
 
 for version in 1 2; do
 	title "MariaDB on version $version"
 	rm -rf "$tmp/mariadb-$version"
-	run dvc --repo backup checkout "shop@v$version" --into "$tmp/mariadb-$version"
+	run dvc --repo "$tmp/backup" checkout "shop@v$version" --into "$tmp/mariadb-$version"
 	[ "$version" = 1 ] || same "$tmp/mariadb" "$tmp/mariadb-$version"
 	data=$tmp/mariadb-$version
 	start
@@ -125,5 +125,5 @@ for version in 1 2; do
 	[ "$sum" = "$want" ] || { echo "NOT EQUAL: $sum, expected $want" >&2; exit 1; }
 	echo "the same rows: $sum"
 done
-run dvc --repo backup fsck --data
+run dvc --repo "$tmp/backup" fsck --data
 title "Everything came back as it was"

@@ -49,20 +49,26 @@ class Figures:
     def get(self, tool, data, op):
         return self.rows.get((tool, data, op), [])
 
-    def figure(self, tool, data, op, field):
-        """Median over the runs (peak memory: the highest); None where one failed or nothing was run."""
+    def quiet(self, tool, data, op):
+        """The runs that nothing else disturbed; all of them where there is no such run."""
         rows = self.get(tool, data, op)
-        values = [row.get(field) for row in rows]
-        if not rows or not all(row["ok"] for row in rows) or None in values:
+        return [row for row in rows if not disturbed(row)] or rows
+
+    def figure(self, tool, data, op, field):
+        """Median over the quiet runs (peak memory: the highest); None where a run failed or nothing was run."""
+        if not all(row["ok"] for row in self.get(tool, data, op)):
+            return None
+        values = [row.get(field) for row in self.quiet(tool, data, op)]
+        if not values or None in values:
             return None
         return max(values) if field == "rss" else statistics.median(values)
 
     def spread(self, tool, data, op):
-        walls = [row["wall"] for row in self.get(tool, data, op) if row["ok"]]
+        walls = [row["wall"] for row in self.quiet(tool, data, op) if row["ok"]]
         return f"{seconds(min(walls))}-{seconds(max(walls))}" if len(walls) > 1 else ""
 
-    def disturbed(self, tool, data, op):
-        return any(row.get("other_cpu", 0) > 0.25 * row["wall"] + 0.5 for row in self.get(tool, data, op) if row["ok"])
+    def all_disturbed(self, tool, data, op):
+        return all(disturbed(row) for row in self.get(tool, data, op))
 
     def versions(self):
         newest = {}
@@ -70,6 +76,11 @@ class Figures:
             if rows[0].get("version"):
                 newest.setdefault(tool, set()).add(rows[0]["version"])
         return newest
+
+
+def disturbed(row):
+    """Whether other processes (and the kernel's own threads) used more than a quarter of a core meanwhile."""
+    return row["ok"] and row.get("other_cpu", 0) > 0.25 * row.get("wall", 0) + 0.5
 
 
 def cell(figures, tool, data, op, fields):
@@ -82,7 +93,7 @@ def cell(figures, tool, data, op, fields):
     parts = [f"**{seconds(f('wall'))}**", f"{f('cpu'):.1f}" if f("cpu") >= 10 else f"{f('cpu'):.2f}", f"{f('rss') / MIB:.0f}"]
     parts += [megabytes(f(field)) for field in fields]
     differs = [row["content_differs"] for row in rows if row.get("content_differs")]
-    return " / ".join(parts) + (f" (content differs in {differs[0]} paths)" if differs else "") + (" ~" if figures.disturbed(tool, data, op) else "")
+    return " / ".join(parts) + (f" (content differs in {differs[0]} paths)" if differs else "") + (" ~" if figures.all_disturbed(tool, data, op) else "")
 
 
 def facts(figures, name):
@@ -120,8 +131,8 @@ def lines(figures, scale):
         met, missed = sum(b.met is True for b in bars), sum(b.met is False for b in bars)
         out += ["## Bars", "", f"{met} met, {missed} missed, {len(bars) - met - missed} not measured.", ""]
         out += table(("operation", "bar", "limit", "dvc", ""), [(b.what, b.bar, b.limit, b.dvc, b.mark) for b in bars])
-    out += ["## Every tool", "", "Each cell: wall / CPU seconds / peak MiB" + " (and what the heading names). `~`: other processes used the "
-            "CPU meanwhile (more than a quarter of a core).", ""]
+    out += ["## Every tool", "", "Each cell: wall / CPU seconds / peak MiB" + " (and what the heading names). Runs during which other processes used more than a "
+            "quarter of a core are left out; `~`: there was no other run.", ""]
     for op, title, sets, fields in TITLES:
         extra = {"repo": "repository size", "growth": "growth of the repository", "written": "bytes written to disk"}
         out += [f"### {title}" + "".join(f"; {extra[f]}" for f in fields), ""]

@@ -71,7 +71,13 @@ fn noise(seed: u8, len: usize) -> Vec<u8> {
 fn make(dir: &Path) {
     let work = dir.join("work");
     fs::create_dir(&work).unwrap();
-    Repo::create(&dir.join("repo"), &RefName::new("main").unwrap(), OpenOptions::default()).unwrap();
+    Repo::create(
+        &dir.join("repo"),
+        &RefName::new("main").unwrap(),
+        &dvc::codec::cut::Cutting::default(),
+        OpenOptions::default(),
+    )
+    .unwrap();
     let version = || {
         let options = CommitOptions { message: "m".into(), ..CommitOptions::default() };
         commit(&context(dir), &options, &Silent).unwrap();
