@@ -125,7 +125,7 @@ fn make(dir: &Path) {
 #[ignore = "runs as a child of another test"]
 fn scenario() {
     let Some((dir, dying)) = orders() else { return };
-    to(&dir, "main@v1", &dying);
+    to(&dir, "main@v1", dying.as_ref());
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod checkout;
 mod child;
 mod kill;
 #[path = "../it/support/known.rs"]

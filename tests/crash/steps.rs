@@ -1,22 +1,21 @@
-//! Dies at every durable step of commit, tag, undo, checkout and rebuild; after each death the repository is sound, every
+//! Dies at every durable step of commit, tag, undo and rebuild; after each death the repository is sound, every
 //! version is there, the operation is done or not, and doing it again finishes it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use dvc::model::id::Id;
 use dvc::model::refname::{RefKind, RefName};
 use dvc::model::revision::Revision;
 use dvc::observe::{Observer, Silent};
 use dvc::ops::Context;
-use dvc::ops::checkout::{CheckoutOptions, checkout};
 use dvc::ops::commit::{CommitOptions, commit};
 use dvc::ops::fsck::{FsckOptions, fsck};
 use dvc::ops::tag::{TagAction, TagName, TagOptions, tag};
 use dvc::ops::undo::{UndoOptions, undo};
 
 use crate::child::{End, orders, run};
-use crate::known::{Files, Known, KnownVersion, commit_all, context, copy_dir, files_of, lost_paths, noise};
+use crate::known::{Known, KnownVersion, commit_all, context, copy_dir, files_of, lost_paths, noise};
 
 fn name(text: &str) -> RefName {
     RefName::parse_stored(text).unwrap()
@@ -270,61 +269,6 @@ fn rebuild_of_a_damaged_index_dies() {
             break;
         }
     }
-}
-
-#[test]
-#[ignore = "runs as a child of another test"]
-fn checking_out() {
-    let Some((context, dying)) = child() else { return };
-    check_out(&context, dying.as_ref());
-}
-
-fn check_out(context: &Context, observer: &dyn Observer) {
-    let options = CheckoutOptions { revision: Some(Revision::parse("first").unwrap()), ..CheckoutOptions::default() };
-    checkout(context, &options, observer).unwrap();
-}
-
-#[test]
-fn checkout_dies() {
-    let stage = Stage::new(|_, _| {});
-    // The copy is a worktree of its own; it has to know where it stands.
-    let context = at(stage.dir.path());
-    let options =
-        CheckoutOptions { revision: Some(Revision::parse("main").unwrap()), force: true, ..CheckoutOptions::default() };
-    let moved = |dir: &Path| {
-        let mut files = files_of(dir);
-        files.retain(|path, _| !path.starts_with(b".dvcs"));
-        files
-    };
-    checkout(&context, &options, &Silent).unwrap();
-    let (from, to) = (&stage.versions[2].files, &stage.versions[0].files);
-    assert_eq!(&moved(&context.worktree), from);
-    let same: Files = from.iter().filter(|(p, b)| to.get(*p) == Some(b)).map(|(p, b)| (p.clone(), b.clone())).collect();
-    assert!(same.len() > 10 && same.len() < from.len());
-    let mut through = false;
-    for step in 0.. {
-        // In place, since the state of a worktree belongs to its path.
-        let spare = tempfile::tempdir().unwrap();
-        copy_dir(stage.dir.path(), spare.path());
-        let end = run("steps::checking_out", stage.dir.path(), step);
-        let case = format!("checking out, step {step}: {end:?}");
-        assert_sound(&context, &stage.versions, &case);
-        let now = moved(&context.worktree);
-        for (path, bytes) in &same {
-            assert!(now.get(path) == Some(bytes), "{case}: {} was touched", dvc::model::path::display(path));
-        }
-        check_out(&context, &Silent);
-        assert_eq!(&moved(&context.worktree), to, "{case}");
-        let left: Vec<PathBuf> = fs::read_dir(&context.worktree).unwrap().map(|e| e.unwrap().path()).collect();
-        assert_eq!(left.len(), 5, "{case}: {left:?}");
-        through = end == End::Through;
-        if through {
-            break;
-        }
-        checkout(&context, &options, &Silent).unwrap();
-        assert_eq!(&moved(&context.worktree), from);
-    }
-    assert!(through);
 }
 
 /// The 128th entry of a log takes the others up and removes them.
