@@ -2,8 +2,6 @@
 //!
 //! A pack is durable before the index knows any of its rows, and a segment lists only durable packs.
 
-use std::io::Write;
-
 use tempfile::NamedTempFile;
 
 use super::layout;
@@ -14,7 +12,11 @@ use crate::format::frame::FrameHead;
 use crate::format::pack::{Footer, PackKind, TableFrame, encode_header, put_table_frame};
 use crate::format::segment::{PackName, Place, Row};
 use crate::model::id::{Id, ObjectKind};
+use crate::store::once::Once;
 use crate::store::{Store, StoreError, local::LocalStore};
+
+/// What one call of the system writes.
+const WRITE: usize = 1 << 20;
 
 /// A compressed frame on its way into a pack.
 pub struct NewFrame<'a> {
@@ -35,6 +37,8 @@ pub struct PackWriter {
     kind: PackKind,
     file: NamedTempFile,
     hasher: NameHasher,
+    once: Once,
+    buffer: Vec<u8>,
     len: u64,
     table: Vec<u8>,
     frames: u32,
@@ -60,6 +64,8 @@ impl PackWriter {
             kind,
             file: store.stage()?,
             hasher: NameHasher::default(),
+            once: Once::whole(),
+            buffer: Vec::with_capacity(2 * WRITE),
             len: 0,
             table: Vec::new(),
             frames: 0,
@@ -76,12 +82,17 @@ impl PackWriter {
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
-        self.file.write_all(bytes).map_err(|source| StoreError::Io {
-            what: "write",
-            key: layout::PACKS.to_owned(),
-            source,
-        })?;
+        self.buffer.extend_from_slice(bytes);
         self.len += bytes.len() as u64;
+        if self.buffer.len() >= WRITE { self.flush(self.buffer.len() / WRITE * WRITE) } else { Ok(()) }
+    }
+
+    /// Writes out the first `len` bytes of the buffer.
+    fn flush(&mut self, len: usize) -> Result<()> {
+        let offset = self.len - self.buffer.len() as u64;
+        let written = self.once.write_at(self.file.as_file(), &self.buffer[..len], offset);
+        written.map_err(|source| StoreError::Io { what: "write", key: layout::PACKS.to_owned(), source })?;
+        self.buffer.drain(..len);
         Ok(())
     }
 
@@ -133,6 +144,7 @@ impl PackWriter {
         footer.checksum = checksum(&[&encode_header(self.kind), &packed, &footer.fields()]);
         self.write(&packed)?;
         self.write(&footer.encode())?;
+        self.flush(self.buffer.len())?;
         let Self { kind, file, hasher, len, mut rows, .. } = self;
         let name = hasher.finish();
         let path = file.into_temp_path();

@@ -4,6 +4,7 @@
 //! is durable when it returns.
 
 pub mod local;
+pub mod once;
 pub mod trace;
 
 use std::io;

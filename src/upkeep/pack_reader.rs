@@ -3,11 +3,7 @@
 //! Nothing is copied: frames are decoded from the buffer that was read and hashed. Only the base of a delta is looked up.
 
 use std::fs::File;
-use std::io::Read;
-use std::num::NonZeroU64;
 use std::path::Path;
-
-use rustix::fs::Advice;
 
 use crate::codec::compress::Decompressor;
 use crate::codec::hash::NameHasher;
@@ -18,11 +14,10 @@ use crate::format::segment::PackName;
 use crate::model::id::{Id, ObjectKind};
 use crate::repo::Repo;
 use crate::repo::packs::PackTable;
+use crate::store::once::Once;
 
 /// What one call of the system reads.
 const READ: usize = 512 * 1024;
-/// How far ahead the system is asked to read.
-const AHEAD: u64 = 8 << 20;
 /// The buffer, as long as no frame is larger.
 const BUFFER: usize = 4 << 20;
 
@@ -178,15 +173,15 @@ struct Stream<'s> {
     end: usize,
     hasher: NameHasher,
     read: u64,
-    advised: u64,
+    once: Once,
     stop: &'s dyn Fn(u64) -> bool,
     stopped: bool,
 }
 
 impl<'s> Stream<'s> {
     fn new(file: File, buffer: &'s mut Vec<u8>, stop: &'s dyn Fn(u64) -> bool) -> Self {
-        let hasher = NameHasher::default();
-        Self { file, buffer, start: 0, end: 0, hasher, read: 0, advised: 0, stop, stopped: false }
+        let (hasher, once) = (NameHasher::default(), Once::in_pieces(&file));
+        Self { file, buffer, start: 0, end: 0, hasher, read: 0, once, stop, stopped: false }
     }
 
     /// The next bytes; fewer only at the end of the file, or when it was stopped.
@@ -230,12 +225,7 @@ impl<'s> Stream<'s> {
             let room = (self.end + READ).max(BUFFER);
             self.buffer.resize(room, 0);
         }
-        if self.advised < self.read + AHEAD / 2 {
-            // Only a hint: without it reading is slower.
-            let _ = rustix::fs::fadvise(&self.file, self.advised, NonZeroU64::new(AHEAD), Advice::WillNeed);
-            self.advised += AHEAD;
-        }
-        let got = self.file.read(&mut self.buffer[self.end..self.end + READ])?;
+        let got = self.once.read_at(&self.file, &mut self.buffer[self.end..self.end + READ], self.read)?;
         self.hasher.update(&self.buffer[self.end..self.end + got]);
         self.end += got;
         self.read += got as u64;

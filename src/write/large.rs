@@ -20,6 +20,7 @@ use crate::codec::sniff;
 use crate::error::Result;
 use crate::model::entry::{Chunker, Content, Extent};
 use crate::model::id::{Id, ObjectKind};
+use crate::store::once::Once;
 
 /// Bytes that a reader takes at a time.
 const STEP: usize = 1 << 20;
@@ -80,6 +81,7 @@ struct State {
 /// The reading side of a file.
 pub struct Reader {
     fd: OwnedFd,
+    once: Once,
     /// What it looked like before it was read.
     pub stat: Stat,
     file: Option<Arc<LargeFile>>,
@@ -134,6 +136,7 @@ impl Reader {
     /// Begins to read an open file.
     pub fn new(fd: OwnedFd, stat: Stat, dir: Arc<Dir>, slot: usize, old: Option<OldFile>) -> Self {
         Self {
+            once: Once::in_pieces(&fd),
             fd,
             stat,
             file: None,
@@ -274,15 +277,9 @@ impl Reader {
         let into = self.pos % BLOCK as u64;
         let want = (STEP as u64 - into).min(self.stat.size.saturating_sub(self.pos));
         let mut want = usize::try_from(want).unwrap_or(STEP);
-        let _ = rustix::fs::fadvise(
-            &self.fd,
-            self.pos,
-            std::num::NonZeroU64::new(6 * STEP as u64),
-            rustix::fs::Advice::WillNeed,
-        );
         while want > 0 {
             let space = &mut self.buffer[self.held..self.held + want];
-            match rustix::io::pread(&self.fd, space, self.pos) {
+            match self.once.read_at(&self.fd, space, self.pos) {
                 Ok(0) => {
                     // Shorter than it was: what is there is the file.
                     self.stat.size = self.pos;
@@ -293,8 +290,7 @@ impl Reader {
                     self.pos += n as u64;
                     want -= n;
                 }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Err(ReadError::File(self.dir.clone(), self.slot, e.into())),
+                Err(e) => return Err(ReadError::File(self.dir.clone(), self.slot, e)),
             }
         }
         Ok(())

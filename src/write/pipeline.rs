@@ -23,6 +23,7 @@ use crate::model::entry::{Chunker, Content, Extent, Node};
 use crate::model::id::ObjectKind;
 use crate::model::tree::LinkTable;
 use crate::observe::Observer;
+use crate::store::once::Once;
 
 /// Files up to this size in bytes stand in their directory's tree object.
 pub const INLINE_MAX: u64 = 256;
@@ -295,13 +296,11 @@ fn read_whole(file: &OwnedFd, limit: usize, buffer: &mut Vec<u8>) -> io::Result<
     if buffer.len() < limit + 1 {
         buffer.resize((limit + 1).next_power_of_two().max(CHUNK_MAX), 0);
     }
-    let mut len = 0;
+    let (mut len, mut once) = (0, Once::whole());
     while len < limit {
-        match rustix::io::pread(file, &mut buffer[len..limit], len as u64) {
-            Ok(0) => break,
-            Ok(n) => len += n,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(e.into()),
+        match once.read_at(file, &mut buffer[len..limit], len as u64)? {
+            0 => break,
+            n => len += n,
         }
     }
     Ok(len)
