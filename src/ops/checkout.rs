@@ -163,10 +163,10 @@ fn restore_into(
         report.planned = planned(repo, None, &tree, &[])?;
         return Ok(report);
     }
-    let how = RestoreOptions { jobs: context.jobs, placements: None };
+    let how = RestoreOptions { jobs: context.threads(), placements: None };
     report.done = restore(repo, &tree, into, &how, observer)?;
     if options.verify {
-        report.wrong = verify(repo, &tree, into, &|_, _| true, context.jobs, observer)?.wrong;
+        report.wrong = verify(repo, &tree, into, &|_, _| true, context.threads(), observer)?.wrong;
     }
     Ok(report)
 }
@@ -237,7 +237,7 @@ fn in_place(
     if !changes.is_empty() || half_written || interrupted.is_some() || whole {
         let mut journal = Journal::begin(worktree.state_dir(), head.base.as_ref(), &report.version, options.force)?;
         let placed = Placed::new(repo, worktree_number(repo, context), &now);
-        let how = PatchOptions { jobs: context.jobs, scope: &options.paths, placements: Some(&placed) };
+        let how = PatchOptions { jobs: context.threads(), scope: &options.paths, placements: Some(&placed) };
         let unsure: BTreeSet<&Vec<u8>> = now.unstable.iter().collect();
         let changes = changes.into_iter().map(|c| patch::Change {
             sure: !unsure.contains(&c.path),
@@ -260,7 +260,7 @@ fn in_place(
     if options.verify {
         let wanted =
             |path: &[u8], _: &_| options.paths.is_empty() || options.paths.iter().any(|p| within_either(path, p));
-        report.wrong = verify(repo, &target, &context.worktree, &wanted, context.jobs, observer)?.wrong;
+        report.wrong = verify(repo, &target, &context.worktree, &wanted, context.threads(), observer)?.wrong;
     }
     Ok(report)
 }

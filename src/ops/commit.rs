@@ -160,7 +160,7 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
             rules: &rules,
             before: target.parent.as_ref().map(|p| p.1.tree),
             basis: worktree,
-            threads: context.jobs * 4,
+            threads: context.threads(),
         };
         let snap = snapshot(&out, observer, &source)?;
         if snap.totals == Totals::default() && target.holds_files() && !options.allow_empty {
@@ -270,7 +270,7 @@ fn some_paths(
             rules,
             before: base,
             basis: None,
-            threads: context.jobs * 4,
+            threads: context.threads(),
         };
         let found = match snapshot(out, observer, &source) {
             Ok(found) => found,

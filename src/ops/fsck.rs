@@ -43,7 +43,7 @@ pub fn fsck(context: &Context, options: &FsckOptions, observer: &dyn Observer) -
     let options = CheckOptions {
         data: options.data,
         max_time: options.max_time,
-        jobs: context.jobs,
+        jobs: context.threads(),
         now: (!options.dry_run).then(|| context.now_secs()),
     };
     let check = check(&context.repo()?, &options, observer)?;

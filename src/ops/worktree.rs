@@ -47,7 +47,7 @@ pub fn look(context: &Context, repo: &Repo, walk: &WalkOptions, observer: &dyn O
         rules: &rules,
         before: None,
         basis: worktree_number(repo, context),
-        threads: context.jobs * 2,
+        threads: context.threads(),
     };
     snapshot(&out, observer, &source)
 }

@@ -13,6 +13,7 @@ use super::source::Source;
 use crate::error::{Error, Result};
 use crate::model::entry::Content;
 use crate::model::id::Id;
+use crate::store::once::Once;
 
 /// At most so many bytes are written in one call.
 const GATHER_BYTES: usize = 1 << 20;
@@ -79,6 +80,7 @@ pub(super) enum WriteError {
 pub(super) fn write_pieces(
     source: &dyn Source,
     fd: BorrowedFd<'_>,
+    mut once: Once,
     pieces: &[Piece],
     holes: bool,
 ) -> Result<(), WriteError> {
@@ -106,39 +108,15 @@ pub(super) fn write_pieces(
             run.push(plain);
             at += 1;
         }
-        if let [only] = run.as_slice() {
-            write_at(fd, only, first.offset).map_err(WriteError::Target)?;
-        } else {
-            let mut slices: Vec<IoSlice<'_>> = run.iter().map(|p| IoSlice::new(p)).collect();
-            write_all_at(fd, &mut slices, first.offset).map_err(WriteError::Target)?;
-        }
+        let mut slices: Vec<IoSlice<'_>> = run.iter().map(|p| IoSlice::new(p)).collect();
+        once.write_at(fd, &mut slices, first.offset).map_err(WriteError::Target)?;
     }
     Ok(())
 }
 
 /// Writes all of `bytes` at an offset.
-pub(super) fn write_at(fd: BorrowedFd<'_>, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        let done = rustix::io::retry_on_intr(|| rustix::io::pwrite(fd, bytes, offset))?;
-        if done == 0 {
-            return Err(Errno::IO);
-        }
-        bytes = bytes.get(done..).unwrap_or_default();
-        offset += done as u64;
-    }
-    Ok(())
-}
-
-fn write_all_at(fd: BorrowedFd<'_>, mut slices: &mut [IoSlice<'_>], mut offset: u64) -> Result<(), Errno> {
-    while !slices.is_empty() {
-        let done = rustix::io::retry_on_intr(|| rustix::io::pwritev(fd, slices, offset))?;
-        if done == 0 {
-            return Err(Errno::IO);
-        }
-        offset += done as u64;
-        IoSlice::advance_slices(&mut slices, done);
-    }
-    Ok(())
+pub(super) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> Result<(), Errno> {
+    Once::cached().write_at(fd, &mut [IoSlice::new(bytes)], offset)
 }
 
 /// Makes a hole, or writes zeros where the file system has none.

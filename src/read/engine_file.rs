@@ -18,6 +18,7 @@ use super::restore_pool::Queue;
 use crate::error::{Kind, Result};
 use crate::model::entry::{Content, Entry, Node};
 use crate::model::path::display;
+use crate::store::once::Once;
 
 /// Files longer than this are written by ranges, in bytes.
 pub(super) const LARGE: u64 = 16 << 20;
@@ -101,7 +102,7 @@ impl<'a> Engine<'a> {
         }
         let failed_before = file.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if outcome.is_ok() && !failed_before {
-            outcome = write_pieces(self.source, file.fd.as_fd(), &now, file.old);
+            outcome = write_pieces(self.source, file.fd.as_fd(), Once::whole(), &now, file.old);
         }
         if let Err(e) = outcome {
             let failed = write_error(e, &file.place)?;
@@ -185,7 +186,7 @@ impl<'a> Engine<'a> {
                     if all.last().is_some_and(|p| p.chunk.is_none()) {
                         ftruncate(fd, *size).map_err(WriteError::Target)?;
                     }
-                    write_pieces(self.source, fd, &all, false)
+                    write_pieces(self.source, fd, Once::cached(), &all, false)
                 })
             }
         };

@@ -2,6 +2,8 @@
 //!
 //! A pack is durable before the index knows any of its rows, and a segment lists only durable packs.
 
+use std::io::IoSlice;
+
 use tempfile::NamedTempFile;
 
 use super::layout;
@@ -90,8 +92,8 @@ impl PackWriter {
     /// Writes out the first `len` bytes of the buffer.
     fn flush(&mut self, len: usize) -> Result<()> {
         let offset = self.len - self.buffer.len() as u64;
-        let written = self.once.write_at(self.file.as_file(), &self.buffer[..len], offset);
-        written.map_err(|source| StoreError::Io { what: "write", key: layout::PACKS.to_owned(), source })?;
+        let written = self.once.write_at(self.file.as_file(), &mut [IoSlice::new(&self.buffer[..len])], offset);
+        written.map_err(|e| StoreError::Io { what: "write", key: layout::PACKS.to_owned(), source: e.into() })?;
         self.buffer.drain(..len);
         Ok(())
     }

@@ -41,6 +41,11 @@ impl Once {
         Self { uncached: kernel_can(), advised: u64::MAX }
     }
 
+    /// For a file that somebody is likely to want again.
+    pub fn cached() -> Self {
+        Self { uncached: false, advised: u64::MAX }
+    }
+
     /// Reads into `buf` from `offset`, in bytes; 0 at the end of the file.
     pub fn read_at(&mut self, file: impl AsFd, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         loop {
@@ -62,23 +67,25 @@ impl Once {
         }
     }
 
-    /// Writes all of `bytes` at `offset`, in bytes.
-    pub fn write_at(&mut self, file: impl AsFd, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
-        while !bytes.is_empty() {
+    /// Writes all of `slices` at `offset`, in bytes.
+    pub fn write_at(&mut self, file: impl AsFd, mut slices: &mut [IoSlice<'_>], mut offset: u64) -> Result<(), Errno> {
+        // Leaves out empty ones, of which nothing can be written.
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
             let written = if self.uncached {
-                rustix::io::pwritev2(&file, &[IoSlice::new(bytes)], offset, DONT_CACHE)
+                rustix::io::pwritev2(&file, slices, offset, DONT_CACHE)
             } else {
-                rustix::io::pwrite(&file, bytes, offset)
+                rustix::io::pwritev(&file, slices, offset)
             };
             match written {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(0) => return Err(Errno::IO),
                 Ok(n) => {
-                    bytes = &bytes[n..];
                     offset += n as u64;
+                    IoSlice::advance_slices(&mut slices, n);
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) if self.uncached => self.uncached = false,
-                Err(e) => return Err(e.into()),
+                Err(e) => return Err(e),
             }
         }
         Ok(())
@@ -135,6 +142,11 @@ mod tests {
                 }
             }
             assert!(got == bytes);
+            let copy = std::fs::File::create(dir.path().join("copy")).unwrap();
+            let mut slices = [&b""[..], &bytes[..5], b"", &bytes[5..]].map(IoSlice::new);
+            once.write_at(&copy, &mut slices, 0).unwrap();
+            once.write_at(&copy, &mut [IoSlice::new(b"")], 7).unwrap();
+            assert!(std::fs::read(dir.path().join("copy")).unwrap() == bytes);
         }
     }
 }
