@@ -1,6 +1,6 @@
 # What the machine itself can do with the same data: the floor below which no tool can go.
 # In: a directory or image. Out: named commands, measured by run.py like any tool's: parallel cold reading (coldread.rs),
-# a cold `find` with times, a cold `cp -a`, `tar` to a pipe, and zstd on both cores from memory.
+# a cold `find` with times, a cold `cp -a`, and zstd on both cores from memory.
 
 import os
 import subprocess
@@ -26,11 +26,8 @@ class Limits:
         listing = "find . -printf '%s %T@ %C@\\n' > /dev/null"
         ops = {
             "find": (self._shell(listing), True),
-            "find-warm": (self._shell(listing), False),
-            "read-1": (Command([self.reader, "1", self.source]), True),
             "read-2": (Command([self.reader, "2", self.source]), True),
             "read-4": (Command([self.reader, "4", self.source]), True),
-            "tar": (self._shell("tar -cf - . | cat > /dev/null"), True),
             "cp": (Command(["cp", "-a", self.source, self.copy]), True),
         }
         for level in (1, 3):
@@ -49,8 +46,6 @@ class Limits:
             if not os.path.exists(self.tar):
                 subprocess.run(["tar", "-cf", self.tar, "-C", self.source, "."], check=True)
             subprocess.run(["cat", self.tar], check=True, stdout=subprocess.DEVNULL)
-        elif op == "find-warm":
-            subprocess.run(["find", self.source, "-newermt", "2999-01-01"], check=True)
 
     def after(self, op):
         if op == "cp":
