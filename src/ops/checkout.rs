@@ -22,6 +22,7 @@ use crate::model::id::Id;
 use crate::model::path;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Revision;
+use crate::model::tree::LinkTable;
 use crate::observe::Observer;
 use crate::read::in_use;
 use crate::read::journal::{Interrupted, Journal};
@@ -187,7 +188,7 @@ fn only_paths(repo: &Repo, tree: &Id, paths: &[Vec<u8>]) -> Result<Id> {
         _ if names.is_empty() => info.meta.clone(),
         _ => Meta { mode: 0o755, ..Meta::default() },
     };
-    Ok(graft(&Output::dry(repo), None, edits, &meta)?.0)
+    Ok(graft(&Output::dry(repo), None, edits, LinkTable::default(), &meta)?.0)
 }
 
 fn planned(repo: &Repo, from: Option<&Id>, to: &Id, paths: &[Vec<u8>]) -> Result<Vec<Change>> {
@@ -269,7 +270,7 @@ fn in_place(
 fn refuse_in_use(context: &Context, options: &CheckoutOptions, changes: &[Change]) -> Result<()> {
     let dir = context.worktree.clone();
     let mut users = in_use::users(&dir, changes.iter().map(|c| c.path.as_slice()));
-    users.retain(|u| options.paths.is_empty() || options.paths.iter().any(|p| path::is_within(&u.path, p)));
+    users.retain(|u| options.paths.is_empty() || options.paths.iter().any(|p| u.minds(p)));
     if users.is_empty() { Ok(()) } else { Err(in_use::InUse { dir, users }.into()) }
 }
 

@@ -1,5 +1,6 @@
 //! `commit`: makes a version of a worktree, of some of its paths, or of a stream.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
@@ -15,6 +16,7 @@ use crate::model::entry::{Entry, Meta, Node, Time, Totals};
 use crate::model::id::Id;
 use crate::model::path;
 use crate::model::refname::{RefKind, RefName};
+use crate::model::tree::LinkTable;
 use crate::observe::Observer;
 use crate::read::journal::Journal;
 use crate::repo::Repo;
@@ -204,7 +206,7 @@ pub fn commit_stream(
     let node = Node::File { size, chunker, content };
     let entry = Entry { name: path.last().cloned().unwrap_or_default(), meta: user(0o644), link: None, node };
     let base = target.parent.as_ref().map(|p| p.1.tree).filter(|_| stream.add);
-    let (tree, totals) = graft(&out, base.as_ref(), vec![(path, Some(entry))], &|_| user(0o755))?;
+    let (tree, totals) = graft(&out, base.as_ref(), vec![(path, Some(entry))], LinkTable::default(), &|_| user(0o755))?;
     seal(context, &repo, &out, observer, options, target, tree, totals, Vec::new())
 }
 
@@ -262,8 +264,12 @@ fn some_paths(
     let base = target.parent.as_ref().map(|p| p.1.tree);
     let mut edits: Vec<Edit> = Vec::new();
     let mut unstable = Vec::new();
-    for raw in &options.paths {
-        let names = checked_path(raw)?;
+    let mut links = LinkTable::default();
+    let asked = options.paths.iter().map(|raw| checked_path(raw)).collect::<Result<BTreeSet<_>>>()?;
+    for names in &asked {
+        if asked.iter().any(|other| other.len() < names.len() && names.starts_with(other)) {
+            continue;
+        }
         let source = Source {
             dir: &context.worktree,
             only: names.clone(),
@@ -278,11 +284,12 @@ fn some_paths(
             Err(e) if e.kind() == Kind::NotFound => Snapshot::nothing(),
             Err(e) => return Err(e),
         };
-        if found.only.is_none() && base.map_or(Ok(None), |b| out.repo().find(&b, &names))?.is_none() {
-            return Err(CommitError::NoPath { path: path::display(raw) }.into());
+        if found.only.is_none() && base.map_or(Ok(None), |b| out.repo().find(&b, names))?.is_none() {
+            return Err(CommitError::NoPath { path: path::display(&names.join(&b'/')) }.into());
         }
         unstable.extend(found.unstable);
-        edits.push((names, found.only));
+        links.0.extend(found.links.0);
+        edits.push((names.clone(), found.only));
     }
     let failed: Mutex<Option<Error>> = Mutex::new(None);
     let meta = |names: &[Vec<u8>]| {
@@ -292,7 +299,7 @@ fn some_paths(
             Meta::default()
         })
     };
-    let (tree, totals) = graft(out, base.as_ref(), edits, &meta)?;
+    let (tree, totals) = graft(out, base.as_ref(), edits, links, &meta)?;
     match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(e) => Err(e),
         None => Ok((tree, totals, unstable)),

@@ -15,7 +15,7 @@ use rustix::process::{Flock, FlockType, Pid, fcntl_getlk, test_kill_process};
 
 use super::mounts::{Mounts, Place};
 use crate::error::{Failure, Kind};
-use crate::model::path::display;
+use crate::model::path::{display, is_within};
 use crate::repo::layout::INSIDE;
 
 /// Files by which engines lock a whole data directory.
@@ -61,6 +61,14 @@ pub struct InUse {
     pub users: Vec<User>,
 }
 
+impl User {
+    /// Whether a change of `path` concerns it: a server minds everything beside its lock file.
+    pub fn minds(&self, path: &[u8]) -> bool {
+        let above = self.path.iter().rposition(|b| *b == b'/').map_or(&[][..], |at| &self.path[..at]);
+        is_within(&self.path, path) || (self.how == Use::Server && is_within(path, above))
+    }
+}
+
 impl Failure for InUse {
     fn kind(&self) -> Kind {
         Kind::Busy
@@ -91,14 +99,8 @@ fn says(users: &[User]) -> String {
     }
 }
 
-/// Fails if somebody uses files below `dir`, which is canonical. `changed` are the paths, relative to it, that are to
-/// be changed; locks are looked for on these and on the lock files of engines.
-pub fn check<'p>(dir: &Path, changed: impl IntoIterator<Item = &'p [u8]>) -> Result<(), InUse> {
-    let users = users(dir, changed);
-    if users.is_empty() { Ok(()) } else { Err(InUse { dir: dir.to_path_buf(), users }) }
-}
-
-/// Everybody who uses files below `dir`; see [`check`].
+/// Everybody who uses files below `dir`, which is canonical. `changed` are the paths, relative to it, that are to be
+/// changed; locks are looked for on these and on the lock files of engines.
 pub fn users<'p>(dir: &Path, changed: impl IntoIterator<Item = &'p [u8]>) -> Vec<User> {
     let mut users = Vec::new();
     let lock_files = find_lock_files(dir);
@@ -116,7 +118,7 @@ pub fn users<'p>(dir: &Path, changed: impl IntoIterator<Item = &'p [u8]>) -> Vec
 
 /// The repository inside a worktree may always be in use.
 fn is_ours(path: &[u8]) -> bool {
-    crate::model::path::is_within(path, INSIDE.as_bytes())
+    is_within(path, INSIDE.as_bytes())
 }
 
 /// Looks for lock files of engines in the directory and a little below.
@@ -291,11 +293,11 @@ mod tests {
         let (_temp, dir) = canonical();
         fs::create_dir(dir.join("sub")).unwrap();
         fs::write(dir.join("sub/log"), b"x").unwrap();
-        assert!(check(&dir, []).is_ok());
+        assert_eq!(users(&dir, []), []);
         let held = fs::File::open(dir.join("sub/log")).unwrap();
-        assert!(check(&dir, []).is_ok(), "our own files do not count");
+        assert_eq!(users(&dir, []), [], "our own files do not count");
         let mut child = Command::new("sleep").arg("60").stdin(Stdio::from(held)).spawn().unwrap();
-        let failed = check(&dir, []).unwrap_err();
+        let failed = InUse { users: users(&dir, []), dir };
         child.kill().unwrap();
         child.wait().unwrap();
         let expected =
@@ -339,9 +341,10 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!((found.len(), found[0].how), (1, Use::Server));
-        assert!(check(&dir, []).is_ok());
+        assert!(found[0].minds(b"data/base/1") && found[0].minds(b"data") && !found[0].minds(b"other"));
+        assert_eq!(users(&dir, []), []);
         fs::write(dir.join("data/postmaster.pid"), "nonsense").unwrap();
-        assert!(check(&dir, []).is_ok());
+        assert_eq!(users(&dir, []), []);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dir::Dir;
-use crate::model::entry::{Entry, HardLink};
+use crate::model::entry::{Entry, HardLink, Node};
 
 /// A place where a member is, or is to be: the directory, and the name on disk for now.
 #[derive(Clone)]
@@ -39,6 +39,8 @@ enum State {
 struct Group {
     state: State,
     left: u32,
+    /// What all its members are.
+    node: Node,
 }
 
 /// All groups that are not complete.
@@ -54,9 +56,14 @@ impl Links {
     pub(super) fn turn(&self, link: &HardLink, member: &Member, entry: Entry) -> Turn {
         let mut groups = self.groups();
         let Some(group) = groups.get_mut(&link.group) else {
-            groups.insert(link.group, Group { state: State::Writing(Vec::new()), left: link.count });
+            let (state, node) = (State::Writing(Vec::new()), entry.node.clone());
+            groups.insert(link.group, Group { state, left: link.count, node });
             return Turn::Write(entry);
         };
+        // Whatever the version says: names of one file never hold different things.
+        if group.node != entry.node {
+            return Turn::Write(Entry { link: None, ..entry });
+        }
         match &mut group.state {
             State::Writing(kept) => {
                 member.dir.retain();
@@ -89,11 +96,11 @@ impl Links {
         }
     }
 
-    /// A group that has members on disk already: the others link to `first`.
-    pub(super) fn seed(&self, link: &HardLink, first: Member) {
+    /// A group that has members on disk already: the others link to `first`, which is a `node`.
+    pub(super) fn seed(&self, link: &HardLink, first: Member, node: Node) {
         self.groups().entry(link.group).or_insert_with(|| {
             first.dir.retain();
-            Group { state: State::Made(first), left: link.count }
+            Group { state: State::Made(first), left: link.count, node }
         });
     }
 

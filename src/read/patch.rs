@@ -311,10 +311,13 @@ impl<'a> Patch<'a> {
     }
 
     fn seed_group(&mut self, link: HardLink, path: &[u8]) -> Result<()> {
+        // The table and the entries say the same, unless somebody forged them.
+        let said = self.lookup.entry(path)?.filter(|e| e.link.is_some_and(|l| l.group == link.group));
+        let Some(Entry { node, .. }) = said else { return Ok(()) };
         let Some(place) = self.member(path)? else { return Ok(()) };
         let there = place.dir.fd().and_then(|fd| Spot::Named(fd.as_fd(), &place.name).stat());
         if there.is_ok_and(|s| !rustix::fs::FileType::from_raw_mode(s.st_mode).is_dir()) {
-            self.engine.links.seed(&link, place);
+            self.engine.links.seed(&link, place, node);
         }
         Ok(())
     }

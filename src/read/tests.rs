@@ -217,3 +217,20 @@ fn placements_hear_of_whole_directories() {
     let stat = fs::metadata(temp.path().join("sub")).unwrap();
     assert_eq!(names[1].stat.unwrap().st_ctime_nsec as i64, stat.ctime_nsec());
 }
+
+#[test]
+fn names_of_one_group_never_share_what_differs() {
+    let mut m = Memory::default();
+    let one = linked(m.file("one", b"first"), 1, 3);
+    let other = linked(m.file("other", b"second"), 1, 3);
+    let same = linked(m.file("same", b"first"), 1, 3);
+    let tree = m.tree(vec![one, other, same]);
+    let temp = tempfile::tempdir().unwrap();
+    run(&m, &tree, temp.path(), 1).unwrap();
+    let found = |name: &str| (fs::read(temp.path().join(name)).unwrap(), fs::metadata(temp.path().join(name)).unwrap());
+    assert_eq!(
+        (found("one").0, found("other").0, found("same").0),
+        (b"first".into(), b"second".into(), b"first".into())
+    );
+    assert_eq!((found("one").1.ino(), found("other").1.nlink()), (found("same").1.ino(), 1));
+}

@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub meta: Meta,
     /// The entry of the only path that was asked for; `tree` and the rest mean nothing then.
     pub only: Option<Entry>,
+    /// The hard links in it, where only one path was asked for.
+    pub links: LinkTable,
     /// Paths that could not be read or did not hold still, sorted.
     pub unstable: Vec<Vec<u8>>,
     /// Records for the next time, by path; only to be kept once the tree is durable.
@@ -118,7 +120,11 @@ pub fn snapshot(out: &Output<'_>, observer: &dyn Observer, source: &Source<'_>) 
         }
         pipeline::settle_links(&walk)?;
         out.flush()?;
-        let Walk { result, records, unstable, .. } = walk;
+        let Walk { result, records, unstable, links, .. } = walk;
+        let links = match source.only.as_slice() {
+            [] => LinkTable::default(),
+            _ => links.into_inner().unwrap_or_else(PoisonError::into_inner).table(),
+        };
         let finished = result.into_inner().unwrap_or_else(PoisonError::into_inner);
         let Some(Finished { tree, totals, meta, only }) = finished else {
             return Err(SnapshotError::Nothing { path: source.dir.display().to_string() }.into());
@@ -127,7 +133,7 @@ pub fn snapshot(out: &Output<'_>, observer: &dyn Observer, source: &Source<'_>) 
         unstable.sort();
         unstable.dedup();
         let records = records.into_inner().unwrap_or_else(PoisonError::into_inner);
-        return Ok(Snapshot { tree, totals, meta, only, unstable, records });
+        return Ok(Snapshot { tree, totals, meta, only, links, unstable, records });
     }
 }
 
@@ -195,8 +201,8 @@ pub fn now() -> Time {
 impl Snapshot {
     /// What is seen where nothing is.
     pub fn nothing() -> Self {
-        let (totals, meta) = (Totals::default(), Meta::default());
-        Self { tree: Id([0; 32]), totals, meta, only: None, unstable: Vec::new(), records: Vec::new() }
+        let (totals, meta, links) = (Totals::default(), Meta::default(), LinkTable::default());
+        Self { tree: Id([0; 32]), totals, meta, only: None, links, unstable: Vec::new(), records: Vec::new() }
     }
 
     /// The record of a directory, if it was seen to differ from the one that is remembered.

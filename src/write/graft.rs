@@ -2,22 +2,27 @@
 
 use std::collections::BTreeMap;
 
+use super::links::take_out;
 use super::output::Output;
+use super::pipeline::store_links;
 use super::tree::store_tree;
 use crate::error::Result;
 use crate::model::entry::{Entry, Meta, Node, Totals};
 use crate::model::id::Id;
-use crate::model::tree::RootInfo;
+use crate::model::path::{is_within, split};
+use crate::model::tree::{LinkTable, RootInfo};
 
 /// What stands at a path from now on; `None` removes it.
 pub type Edit = (Vec<Vec<u8>>, Option<Entry>);
 
-/// The tree `root` (empty if `None`) with these paths replaced. `meta` gives the metadata of directories that have
-/// to be made, by path; the root's is used where there was no root.
+/// The tree `root` (empty if `None`) with these paths replaced. `links` are the hard links among what is put in; those
+/// between it and the rest are cut. `meta` gives the metadata of directories that have to be made, by path; the root's
+/// is used where there was no root.
 pub fn graft(
     out: &Output<'_>,
     root: Option<&Id>,
-    edits: Vec<Edit>,
+    mut edits: Vec<Edit>,
+    links: LinkTable,
     meta: &dyn Fn(&[Vec<u8>]) -> Meta,
 ) -> Result<(Id, Totals)> {
     let (info, entries) = match root {
@@ -27,14 +32,23 @@ pub fn graft(
         }
         None => (None, Vec::new()),
     };
+    let mut table = match &info {
+        Some(info) => out.repo().links(info)?,
+        None => LinkTable::default(),
+    };
+    let replaced: Vec<Vec<u8>> = edits.iter().map(|e| e.0.join(&b'/')).collect();
+    for (path, link) in take_out(&mut table, |path| replaced.iter().any(|r| is_within(path, r))) {
+        let names = split(&path).unwrap_or_default();
+        let entry = root.map_or(Ok(None), |root| out.repo().find(root, &names))?;
+        edits.extend(entry.map(|entry| (names, Some(Entry { link, ..entry }))));
+    }
+    table.0.extend(links.0);
+    table.0.sort();
+    let links = if table.0.is_empty() { None } else { Some(store_links(out, &table)?) };
     let mut at = Vec::new();
     let entries = replace(out, entries, edits, &mut at, meta)?;
     let totals = sum(&entries);
-    let info = RootInfo {
-        totals,
-        links: info.as_ref().and_then(|i| i.links.clone()),
-        meta: info.map_or_else(|| meta(&[]), |i| i.meta),
-    };
+    let info = RootInfo { totals, links, meta: info.map_or_else(|| meta(&[]), |i| i.meta) };
     let tree = store_tree(entries, Some(info), out)?;
     out.flush()?;
     Ok((tree, totals))

@@ -108,12 +108,33 @@ impl Links {
 
 impl Group {
     fn link(&self) -> Option<(HardLink, Vec<Vec<u8>>)> {
-        if self.members.len() < 2 {
-            return None;
-        }
         let mut paths: Vec<Vec<u8>> = self.members.iter().map(|m| m.path.clone()).collect();
         paths.sort();
-        let group = checksum(&[b"hard link ", paths.first().map_or(&[][..], Vec::as_slice)]);
-        Some((HardLink { group, count: u32::try_from(paths.len()).unwrap_or(u32::MAX) }, paths))
+        Some((link_of(&paths)?, paths))
     }
+}
+
+/// What the entries of one file's names say, by its sorted paths; `None` for a single one.
+fn link_of(paths: &[Vec<u8>]) -> Option<HardLink> {
+    let first = paths.first().filter(|_| paths.len() > 1)?;
+    Some(HardLink { group: checksum(&[b"hard link ", first]), count: u32::try_from(paths.len()).unwrap_or(u32::MAX) })
+}
+
+/// Takes names out of a table. Returns the paths that were linked to them, and what their entries have to say now.
+pub fn take_out(table: &mut LinkTable, gone: impl Fn(&[u8]) -> bool) -> Vec<(Vec<u8>, Option<HardLink>)> {
+    let mut left_behind = Vec::new();
+    let mut kept = Vec::with_capacity(table.0.len());
+    for (group, mut paths) in std::mem::take(&mut table.0) {
+        let before = paths.len();
+        paths.retain(|path| !gone(path));
+        if paths.len() == before {
+            kept.push((group, paths));
+            continue;
+        }
+        let link = link_of(&paths);
+        left_behind.extend(paths.iter().map(|path| (path.clone(), link)));
+        kept.extend(link.map(|link| (link.group, paths)));
+    }
+    table.0 = kept;
+    left_behind
 }

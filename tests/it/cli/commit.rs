@@ -120,3 +120,35 @@ fn excluded_files() {
     assert!(!names.contains("x.tmp") && !names.contains("y.log") && !names.contains("ignored\n"), "{names}");
     assert!(!names.contains("cache/data"), "{names}");
 }
+
+/// The names outside of what is committed lose their links to it, and are never taken for it.
+#[test]
+fn hard_links_across_the_edge_of_a_path() {
+    use std::os::unix::fs::MetadataExt;
+    let s = fresh();
+    let link = |from: &str, to: &str| fs::hard_link(s.w(from), s.w(to)).unwrap();
+    s.write("x/1", "old");
+    s.write("a", "many");
+    fs::create_dir_all(s.w("y/deep")).unwrap();
+    link("x/1", "y/1");
+    for to in ["y/b", "y/deep/c", "z"] {
+        link("a", to);
+    }
+    s.dvc(["commit", "-m", "whole"]).ok();
+    fs::remove_file(s.w("x/1")).unwrap();
+    s.write("x/1", "new");
+    link("x/1", "x/2");
+    fs::remove_file(s.w("a")).unwrap();
+    s.dvc(["commit", "-m", "some", "x", "a", "x/2"]).ok();
+    s.dvc(["checkout", "main", "--into", "../copy"]).ok();
+    let stat = |name: &str| {
+        let path = s.at("copy").join(name);
+        let stat = fs::metadata(&path).unwrap();
+        (fs::read_to_string(path).unwrap(), stat.nlink(), stat.ino())
+    };
+    assert_eq!((stat("x/1").0, stat("x/1").1, stat("x/2").2), ("new".into(), 2, stat("x/1").2));
+    assert_eq!((stat("y/1").0, stat("y/1").1), ("old".into(), 1));
+    assert_eq!((stat("z").0, stat("z").1, stat("y/b").2), ("many".into(), 3, stat("y/deep/c").2));
+    assert!(!s.at("copy/a").exists());
+    s.dvc(["fsck", "--data"]).ok();
+}

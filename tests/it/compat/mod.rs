@@ -1,3 +1,4 @@
 //! Every kind of content there and back, and programs that must find their data again.
 
 mod everything;
+mod mariadb;

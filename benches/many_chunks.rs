@@ -1,0 +1,77 @@
+//! A commit into a repository whose index knows 20 million chunks, under `--memory 256M`: time and peak memory.
+//!
+//! `cargo bench --bench many_chunks -- [ROWS [DIRECTORY]]`. The index is made up: rows of packs that do not exist, which
+//! no commit reads. The directory (default: /usr/share) is committed twice, the second time with nothing to do.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
+
+use std::path::Path;
+use std::process::Command;
+
+use dvc::codec::cut::Cutting;
+use dvc::format::frame::CODEC_ZSTD;
+use dvc::format::pack::PackKind;
+use dvc::format::segment::tables::{PackEntry, PackTable};
+use dvc::format::segment::{PackName, Place, Row};
+use dvc::index::catalogue::segments::SegmentRow;
+use dvc::index::segment_writer::SegmentWriter;
+use dvc::model::id::Id;
+use dvc::model::refname::RefName;
+use dvc::repo::{OpenOptions, Repo, layout};
+use dvc::store::Store;
+
+const MEMORY: &str = "256M";
+const CHUNKS_PER_PACK: u64 = 500;
+const CHUNK: u32 = 64 << 10;
+const STORED: u32 = 30 << 10;
+
+fn pack(number: u64) -> PackName {
+    *blake3::hash(&number.to_le_bytes()).as_bytes()
+}
+
+/// Ids in order without sorting: the first bytes count, the rest is a hash.
+fn row(n: u64, rows: u64) -> Row {
+    let mut id = *blake3::hash(&n.to_be_bytes()).as_bytes();
+    let first = (u128::from(n) << 64) / u128::from(rows);
+    id[..8].copy_from_slice(&u64::try_from(first).unwrap().to_be_bytes());
+    let offset = 64 + u32::try_from(n % CHUNKS_PER_PACK).unwrap() * STORED;
+    let place =
+        Place { pack: pack(n / CHUNKS_PER_PACK), offset, stored: STORED, within: 0, len: CHUNK, codec: CODEC_ZSTD };
+    Row { id: Id(id), place, base: None }
+}
+
+fn make(root: &Path, rows: u64) {
+    let main = RefName::new("main").unwrap();
+    Repo::create(root, &main, &Cutting::default(), OpenOptions::default()).unwrap();
+    let repo = Repo::open(root, OpenOptions::default()).unwrap();
+    let size_bytes = u64::from(STORED) * CHUNKS_PER_PACK;
+    let packs = (0..rows.div_ceil(CHUNKS_PER_PACK)).map(|n| PackEntry { name: pack(n), size_bytes }).collect();
+    let staging = repo.store().staging().unwrap();
+    let mut writer = SegmentWriter::create(&staging, PackKind::Data, PackTable::new(packs).unwrap(), rows).unwrap();
+    (0..rows).for_each(|n| writer.push(&row(n, rows)).unwrap());
+    let written = writer.finish(&[]).unwrap();
+    let path = written.file.into_temp_path();
+    repo.store().publish(&path, &layout::segment(&written.name)).unwrap();
+    // Published: nothing is left to remove.
+    let _ = path.keep();
+    let (name, kind, file_bytes) = (written.name, written.kind, written.file_bytes);
+    let listed = SegmentRow { name, kind, file_bytes, rows: written.rows, replaced_by: None };
+    repo.catalogue().unwrap().add_segment(&listed, &[], &[]).unwrap();
+    println!("an index of {rows} chunks, {:.1} MB", file_bytes as f64 / 1e6);
+}
+
+fn main() {
+    let mut words = std::env::args().skip(1).filter(|a| !a.starts_with("--"));
+    let rows = words.next().map_or(20_000_000, |r| r.parse().unwrap());
+    let source = words.next().unwrap_or_else(|| "/usr/share".to_owned());
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("repository");
+    make(&root, rows);
+    for what in ["first commit", "nothing changed"] {
+        let mut c = Command::new("/usr/bin/time");
+        c.args(["-f", &format!("{what} of {source} under --memory {MEMORY}: %e s, peak %M KiB")]);
+        c.arg(env!("CARGO_BIN_EXE_dvc")).args(["--memory", MEMORY, "-C", &source]);
+        c.arg("--repo").arg(&root).args(["commit", "-m", "many chunks"]);
+        assert!(matches!(c.status().unwrap().code(), Some(0 | 3)));
+    }
+}
