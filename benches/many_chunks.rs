@@ -50,10 +50,7 @@ fn make(root: &Path, rows: u64) {
     let mut writer = SegmentWriter::create(&staging, PackKind::Data, PackTable::new(packs).unwrap(), rows).unwrap();
     (0..rows).for_each(|n| writer.push(&row(n, rows)).unwrap());
     let written = writer.finish(&[]).unwrap();
-    let path = written.file.into_temp_path();
-    repo.store().publish(&path, &layout::segment(&written.name)).unwrap();
-    // Published: nothing is left to remove.
-    let _ = path.keep();
+    repo.store().publish(written.file, &layout::segment(&written.name)).unwrap();
     let (name, kind, file_bytes) = (written.name, written.kind, written.file_bytes);
     let listed = SegmentRow { name, kind, file_bytes, rows: written.rows, replaced_by: None };
     repo.catalogue().unwrap().add_segment(&listed, &[], &[]).unwrap();

@@ -146,7 +146,9 @@ fn rename(repo: &Repo, mover: &mut Mover<'_>, old: &RefName, new: &RefName) -> R
 
 /// Worktrees that were on a branch are on its new name.
 fn move_heads(repo: &Repo, old: &RefName, new: &RefName) -> Result<()> {
-    for state in repo.worktrees()?.into_iter().filter(|w| w.branch.as_deref() == Some(old.as_str())) {
+    // One that cannot be read is not on any branch.
+    let states = repo.worktree_states()?.into_iter().filter_map(|(_, state)| state.ok());
+    for state in states.filter(|w| w.branch.as_deref() == Some(old.as_str())) {
         let base = state.base.as_deref().and_then(Id::parse);
         repo.worktree(Path::new(&state.path))?.save(Some(new), base.as_ref())?;
     }

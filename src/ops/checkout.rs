@@ -183,10 +183,12 @@ fn only_paths(repo: &Repo, tree: &Id, paths: &[Vec<u8>]) -> Result<Id> {
         edits.push((names.clone(), repo.find(tree, &names)?));
     }
     let info = repo.root(tree)?.0;
-    let meta = |names: &[Vec<u8>]| match repo.find(tree, names) {
-        Ok(Some(entry)) => entry.meta,
-        _ if names.is_empty() => info.meta.clone(),
-        _ => Meta { mode: 0o755, ..Meta::default() },
+    let meta = |names: &[Vec<u8>]| {
+        Ok(match repo.find(tree, names)? {
+            Some(entry) => entry.meta,
+            None if names.is_empty() => info.meta.clone(),
+            None => Meta { mode: 0o755, ..Meta::default() },
+        })
     };
     Ok(graft(&Output::dry(repo), None, edits, LinkTable::default(), &meta)?.0)
 }

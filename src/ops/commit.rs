@@ -4,24 +4,25 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::Context;
 use super::compare::compare;
 use super::head::Head;
 use super::worktree::{WalkOptions, worktree_number};
-use crate::error::{Error, Failure, Kind, Result};
+use crate::error::{Failure, Kind, Result};
 use crate::model::commit::{Commit, Timestamp};
 use crate::model::entry::{Entry, Meta, Node, Time, Totals};
 use crate::model::id::Id;
 use crate::model::path;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::tree::LinkTable;
-use crate::observe::Observer;
+use crate::observe::{Level, Notice, Observer};
 use crate::read::journal::Journal;
 use crate::repo::Repo;
-use crate::repo::refs::Move;
-use crate::write::commit::{Draft, Snapshot, Source, publish, snapshot};
+use crate::repo::layout::INSIDE;
+use crate::repo::refs::{Move, value_of};
+use crate::write::commit::{Draft, Snapshot, Source, TreeOf, publish, snapshot};
 use crate::write::graft::{Edit, graft};
 use crate::write::output::Output;
 use crate::write::pipeline;
@@ -170,14 +171,20 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
             return Err(CommitError::EmptySource { path, branch: target.branch }.into());
         }
         let unstable = snap.unstable.clone();
-        let report = seal(context, &repo, &out, observer, options, target, snap.tree, snap.totals, unstable)?;
-        if let (Some(worktree), false) = (worktree, options.dry_run) {
-            snap.remember(&repo, worktree)?;
+        let report =
+            seal(context, &repo, &out, observer, options, target, &|_| Ok((snap.tree, snap.totals)), unstable)?;
+        if let (Some(worktree), false) = (worktree, options.dry_run)
+            && let Err(e) = snap.remember(&repo, worktree)
+        {
+            let message = format!("the next commit will read everything again: {e}");
+            observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
         }
         return Ok(report);
     }
-    let (tree, totals, unstable) = some_paths(context, &out, observer, options, &rules, &target)?;
-    seal(context, &repo, &out, observer, options, target, tree, totals, unstable)
+    let (edits, links, unstable) = some_paths(context, &out, observer, options, &rules, &target)?;
+    let meta = |names: &[Vec<u8>]| dir_meta(context, names);
+    let tree = |parent: Option<&Commit>| graft(&out, parent.map(|p| &p.tree), edits.clone(), links.clone(), &meta);
+    seal(context, &repo, &out, observer, options, target, &tree, unstable)
 }
 
 /// Makes the next version of a branch from a stream.
@@ -205,9 +212,12 @@ pub fn commit_stream(
     };
     let node = Node::File { size, chunker, content };
     let entry = Entry { name: path.last().cloned().unwrap_or_default(), meta: user(0o644), link: None, node };
-    let base = target.parent.as_ref().map(|p| p.1.tree).filter(|_| stream.add);
-    let (tree, totals) = graft(&out, base.as_ref(), vec![(path, Some(entry))], LinkTable::default(), &|_| user(0o755))?;
-    seal(context, &repo, &out, observer, options, target, tree, totals, Vec::new())
+    let tree = |parent: Option<&Commit>| {
+        let base = parent.map(|p| &p.tree).filter(|_| stream.add);
+        let edits = vec![(path.clone(), Some(entry.clone()))];
+        graft(&out, base, edits, LinkTable::default(), &|_| Ok(user(0o755)))
+    };
+    seal(context, &repo, &out, observer, options, target, &tree, Vec::new())
 }
 
 /// Where the version goes.
@@ -247,12 +257,13 @@ fn output<'a>(repo: &'a Repo, observer: &'a dyn Observer, dry_run: bool) -> Resu
 
 fn checked_path(raw: &[u8]) -> Result<Vec<Vec<u8>>> {
     match path::split(raw) {
-        Some(names) if !names.is_empty() && !raw.starts_with(b"/") => Ok(names),
+        // No checkout would take a version that holds a repository.
+        Some(names) if names.first().is_some_and(|n| n != INSIDE.as_bytes()) && !raw.starts_with(b"/") => Ok(names),
         _ => Err(CommitError::BadPath { path: path::display(raw) }.into()),
     }
 }
 
-/// The parent's tree with some paths as they are in the worktree now.
+/// Some paths as they are in the worktree now, the hard links among them, and what did not hold still.
 fn some_paths(
     context: &Context,
     out: &Output<'_>,
@@ -260,7 +271,7 @@ fn some_paths(
     options: &CommitOptions,
     rules: &Rules,
     target: &Target,
-) -> Result<(Id, Totals, Vec<Vec<u8>>)> {
+) -> Result<(Vec<Edit>, LinkTable, Vec<Vec<u8>>)> {
     let base = target.parent.as_ref().map(|p| p.1.tree);
     let mut edits: Vec<Edit> = Vec::new();
     let mut unstable = Vec::new();
@@ -291,19 +302,7 @@ fn some_paths(
         links.0.extend(found.links.0);
         edits.push((names.clone(), found.only));
     }
-    let failed: Mutex<Option<Error>> = Mutex::new(None);
-    let meta = |names: &[Vec<u8>]| {
-        let looked = dir_meta(context, names);
-        looked.unwrap_or_else(|e| {
-            failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
-            Meta::default()
-        })
-    };
-    let (tree, totals) = graft(out, base.as_ref(), edits, links, &meta)?;
-    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(e) => Err(e),
-        None => Ok((tree, totals, unstable)),
-    }
+    Ok((edits, links, unstable))
 }
 
 fn dir_meta(context: &Context, names: &[Vec<u8>]) -> Result<Meta> {
@@ -329,8 +328,7 @@ fn seal(
     observer: &dyn Observer,
     options: &CommitOptions,
     target: Target,
-    tree: Id,
-    totals: Totals,
+    tree_of: &TreeOf<'_>,
     unstable: Vec<Vec<u8>>,
 ) -> Result<CommitReport> {
     let stamp = context.now.timestamp();
@@ -340,8 +338,6 @@ fn seal(
         offset: context.now.offset().seconds(),
     };
     let draft = Draft {
-        tree,
-        totals,
         author: context.author.clone(),
         host: context.host.clone(),
         time: options.time.unwrap_or(now),
@@ -351,10 +347,13 @@ fn seal(
         unstable: unstable.clone(),
     };
     let parent = target.parent.as_ref().map(|p| p.0);
+    let commit = draft.child_of(target.parent.as_ref(), tree_of, out)?;
+    let (tree, files) = (commit.tree, commit.counts.files);
+    let totals = Totals { files, bytes: commit.counts.bytes, ..Totals::default() };
     let base = CommitReport {
         branch: target.branch.clone(),
         id: parent,
-        commit: draft_commit(&draft, out, target.parent.as_ref()),
+        commit,
         unchanged: false,
         tags: Vec::new(),
         unstable,
@@ -374,19 +373,24 @@ fn seal(
         return Ok(CommitReport { commit: last.clone(), unchanged: true, tags: options.tags.clone(), ..base });
     }
     if options.dry_run {
-        return Ok(CommitReport { id: None, changed: changed(repo, before, tree, totals), ..base });
+        return Ok(CommitReport { id: None, changed: changed(repo, before, tree, files), ..base });
     }
-    let (id, commit) = publish(out, observer, &target.branch, &draft)?;
+    let known = |parent: Option<&Commit>| match parent.map(|p| p.tree) == before {
+        true => Ok((tree, totals)),
+        // Somebody else was first.
+        false => tree_of(parent),
+    };
+    let (id, commit) = publish(out, observer, &target.branch, &draft, &known)?;
     make_tags(context, repo, options, id)?;
     observer.step("worktree state");
     remember_head(context, repo, &target, &id)?;
-    let changed = changed(repo, before, tree, totals);
+    let changed = changed(repo, before, tree, files);
     Ok(CommitReport { id: Some(id), commit, tags: options.tags.clone(), changed, ..base })
 }
 
 /// Paths that differ from the version before. Damage in that one is no reason to fail.
-fn changed(repo: &Repo, before: Option<Id>, tree: Id, totals: Totals) -> Option<u64> {
-    let Some(before) = before else { return Some(totals.files) };
+fn changed(repo: &Repo, before: Option<Id>, tree: Id, files: u64) -> Option<u64> {
+    let Some(before) = before else { return Some(files) };
     let mut count = 0;
     let counted = compare(repo, Some(&before), Some(&tree), &[], &mut |change| {
         let dir = [&change.old, &change.new].into_iter().flatten().all(Entry::is_dir);
@@ -396,32 +400,13 @@ fn changed(repo: &Repo, before: Option<Id>, tree: Id, totals: Totals) -> Option<
     counted.ok().map(|()| count)
 }
 
-fn draft_commit(draft: &Draft, out: &Output<'_>, parent: Option<&(Id, Commit)>) -> Commit {
-    Commit {
-        tree: draft.tree,
-        parents: parent.iter().map(|p| p.0).collect(),
-        ordinal: parent.map_or(1, |p| p.1.ordinal + 1),
-        author: draft.author.clone(),
-        host: draft.host.clone(),
-        time: draft.time,
-        message: draft.message.clone(),
-        trailers: draft.trailers.clone(),
-        counts: crate::model::commit::Counts {
-            files: draft.totals.files,
-            bytes: draft.totals.bytes,
-            new_bytes: out.new_bytes(),
-            stored_bytes: out.stored_bytes(),
-        },
-        unstable: draft.unstable.clone(),
-        signature: None,
-    }
-}
-
 fn make_tags(context: &Context, repo: &Repo, options: &CommitOptions, id: Id) -> Result<()> {
     for tag in &options.tags {
         let tip = repo.refs().tip(RefKind::Tag, tag)?;
+        // Somebody else may have made it meanwhile.
+        let free = tip.as_ref().and_then(value_of).is_none_or(|there| there == id);
         let how = Move { who: &context.author, why: "tag: made by commit", time: context.moved_at() };
-        if repo.refs().update(RefKind::Tag, tag, tip.as_ref(), Some(id), &how)?.is_none() {
+        if !free || repo.refs().update(RefKind::Tag, tag, tip.as_ref(), Some(id), &how)?.is_none() {
             return Err(CommitError::TagExists { name: tag.clone() }.into());
         }
     }

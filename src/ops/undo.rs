@@ -134,7 +134,8 @@ fn undoable(log: &[RefEntry]) -> Option<usize> {
 /// The files of a worktree stay as they are; what they are compared with goes back along with the branch.
 fn move_worktrees(repo: &Repo, moves: &[Moved]) -> Result<()> {
     let branches = || moves.iter().filter(|m| m.kind == RefKind::Branch);
-    for state in repo.worktrees()? {
+    // One that cannot be read is not on any branch.
+    for state in repo.worktree_states()?.into_iter().filter_map(|(_, state)| state.ok()) {
         let Some(moved) = branches().find(|m| state.branch.as_deref() == Some(m.name.as_str())) else { continue };
         let worktree = repo.worktree(Path::new(&state.path))?;
         let base = state.base.as_deref().and_then(Id::parse);

@@ -24,7 +24,8 @@ use crate::index::catalogue::{Catalogue, commits::CommitRow, segments::SegmentRo
 use crate::model::commit::Commit;
 use crate::model::id::{Id, ObjectKind, parse_hex, to_hex};
 use crate::model::refname::RefName;
-use crate::store::{Store, StoreError, local::LocalStore, trace::Tracer};
+use crate::store::local::{LocalStore, STAGING};
+use crate::store::{Store, StoreError, trace::Tracer};
 use frames::Frames;
 use objects::Volatile;
 use refs::Refs;
@@ -112,12 +113,14 @@ impl Repo {
     /// Makes a new repository in `root`, which must be missing or empty.
     pub fn create(root: &Path, default_branch: &RefName, cutting: &Cutting, options: OpenOptions) -> Result<Self> {
         let io = |what| move |source| StoreError::Io { what, key: root.display().to_string(), source };
-        std::fs::create_dir_all(root).map_err(io("create"))?;
+        worktree::make_durable(root).map_err(io("create"))?;
         let store = LocalStore::new(root.to_path_buf());
         if store.len(layout::MARKER)?.is_some() {
             return Err(RepoError::Exists { path: root.to_path_buf() }.into());
         }
-        if std::fs::read_dir(root).map_err(io("read"))?.next().is_some() {
+        // A staging folder is what an interrupted run leaves.
+        let others = |e: std::io::Result<std::fs::DirEntry>| e.map_or(true, |e| e.file_name() != STAGING);
+        if std::fs::read_dir(root).map_err(io("read"))?.any(others) {
             return Err(RepoError::Occupied { path: root.to_path_buf() }.into());
         }
         let mut id = [0u8; 16];

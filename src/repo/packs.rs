@@ -149,10 +149,7 @@ impl PackWriter {
         self.flush(self.buffer.len())?;
         let Self { kind, file, hasher, len, mut rows, .. } = self;
         let name = hasher.finish();
-        let path = file.into_temp_path();
-        store.publish(&path, &layout::pack(&name))?;
-        // The file lives under its name now; there is nothing left to remove.
-        let _ = path.keep();
+        store.publish(file, &layout::pack(&name))?;
         for row in &mut rows {
             row.place.pack = name;
         }

@@ -61,6 +61,11 @@ impl<'a> Sink<'a> {
         Ok(true)
     }
 
+    /// Forgets who wanted to store what; an object that was put already may then be stored twice, which is harmless.
+    pub fn forget_claims(&self) {
+        lock(&self.claimed).clear();
+    }
+
     /// Appends a frame of claimed objects.
     pub fn put(&self, frame: &NewFrame<'_>) -> Result<()> {
         let kind = PackKind::of(frame.kind);
@@ -166,10 +171,7 @@ impl<'a> Sink<'a> {
         let WrittenSegment { name, kind, file_bytes, rows, file } = written;
         let key = layout::segment(&name);
         self.observer.step("segment");
-        let path = file.into_temp_path();
-        self.repo.store.publish(&path, &key)?;
-        // The file lives under its name now; there is nothing left to remove.
-        let _ = path.keep();
+        self.repo.store.publish(file, &key)?;
         self.observer.step("segment published");
         let row = SegmentRow { name, kind, file_bytes, rows, replaced_by: None };
         self.repo.catalogue()?.add_segment(&row, replaces, packs)?;

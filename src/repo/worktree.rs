@@ -162,11 +162,12 @@ impl Worktree {
 }
 
 /// Makes a directory, and syncs every new name on the way.
-fn make_durable(dir: &Path) -> std::io::Result<()> {
+pub(super) fn make_durable(dir: &Path) -> std::io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
     let Some(above) = dir.parent() else { return Ok(()) };
+    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
     make_durable(above)?;
     match fs::create_dir(dir) {
         Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e),

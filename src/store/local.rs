@@ -3,11 +3,12 @@
 //! Write: temporary file, fsync, rename (or rename-without-replace), fsync of the directory. A crash at any point
 //! leaves a key with all its bytes or without any, and at most files below `tmp/`.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{CWD, RenameFlags};
 
@@ -25,13 +26,15 @@ const OPEN_FILES: usize = 64;
 pub struct LocalStore {
     root: PathBuf,
     open: Mutex<Vec<(String, Arc<File>)>>,
+    /// Folders whose names are known to be on disk.
+    durable: Mutex<HashSet<PathBuf>>,
     tracer: Option<Arc<dyn Tracer>>,
 }
 
 impl LocalStore {
     /// The store in `root`, which need not exist yet.
     pub fn new(root: PathBuf) -> Self {
-        Self { root, open: Mutex::new(Vec::new()), tracer: None }
+        Self { root, open: Mutex::default(), durable: Mutex::default(), tracer: None }
     }
 
     /// Tells `tracer` every durable step.
@@ -77,15 +80,19 @@ impl LocalStore {
     /// Makes the folder of a key and syncs every new name on the way.
     fn make_parent(&self, path: &Path) -> io::Result<PathBuf> {
         let parent = path.parent().unwrap_or(&self.root).to_path_buf();
-        if parent.is_dir() {
+        let durable = || self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if parent == self.root || durable().contains(&parent) {
             return Ok(parent);
         }
         let above = self.make_parent(&parent)?;
         match fs::create_dir(&parent) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-            _ => tell(self.tracer.as_deref(), |p| DiskEvent::DirMade(p.to_owned()), &parent),
+            Ok(()) => tell(self.tracer.as_deref(), |p| DiskEvent::DirMade(p.to_owned()), &parent),
+            // Made by somebody who perhaps did not live to sync it.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e),
         }
         self.sync_dir(&above)?;
+        durable().insert(parent.clone());
         Ok(parent)
     }
 
@@ -100,7 +107,7 @@ impl LocalStore {
     }
 
     fn handle(&self, key: &str) -> io::Result<Arc<File>> {
-        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = open.iter().position(|(k, _)| k == key) {
             let hit = open.remove(at);
             let file = Arc::clone(&hit.1);
@@ -175,14 +182,16 @@ impl Store for LocalStore {
         write().map_err(self.io("write", key))
     }
 
-    fn publish(&self, file: &Path, key: &str) -> Result<(), StoreError> {
+    fn publish(&self, file: tempfile::NamedTempFile, key: &str) -> Result<(), StoreError> {
         let publish = || -> io::Result<()> {
-            File::open(file)?.sync_all()?;
-            tell(self.tracer.as_deref(), |p| DiskEvent::FileSynced(p.to_owned()), file);
+            // By the descriptor that wrote it: it hears of every failed write.
+            file.as_file().sync_all()?;
+            let from = file.path().to_path_buf();
+            tell(self.tracer.as_deref(), |p| DiskEvent::FileSynced(p.to_owned()), &from);
             let to = self.path(key);
             let dir = self.make_parent(&to)?;
-            fs::rename(file, &to)?;
-            self.renamed(file, &to);
+            file.persist(&to)?;
+            self.renamed(&from, &to);
             self.sync_dir(&dir)
         };
         publish().map_err(self.io("write", key))

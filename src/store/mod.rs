@@ -8,7 +8,6 @@ pub mod once;
 pub mod trace;
 
 use std::io;
-use std::path::Path;
 
 use crate::error::{Failure, Kind};
 
@@ -34,7 +33,7 @@ pub trait Store: Send + Sync {
     /// Stores an object unless the key is taken. True: it was free, and the object is durable.
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError>;
     /// Moves a finished local file to a key, durably. A key names its content, so one that is taken is as good.
-    fn publish(&self, file: &Path, key: &str) -> Result<(), StoreError>;
+    fn publish(&self, file: tempfile::NamedTempFile, key: &str) -> Result<(), StoreError>;
     /// What lies directly below `dir`, sorted by name; nothing if it does not exist.
     fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError>;
     /// Removes an object; one that is not there is fine.

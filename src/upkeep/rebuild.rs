@@ -4,10 +4,11 @@
 //! old ones as replaced and are durable before anything is removed, so that after a crash at any point the index is the
 //! old one, or for some kinds of packs the new one already, and running it again finishes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::findings::{Findings, is_damage, told};
+use super::pack_reader::{BadWhy, PackReader};
 use super::rows::Rows;
 use super::salvage;
 use super::{logs, places};
@@ -22,7 +23,7 @@ use crate::index::segment_reader::SegmentReader;
 use crate::index::segment_writer::{merge, merge_as, write_segment};
 use crate::model::id::{Id, ObjectKind, parse_hex};
 use crate::observe::{Level, Notice, Observer, Silent};
-use crate::repo::packs::{read_table, rows_of};
+use crate::repo::packs::{PackTable, read_table, rows_of};
 use crate::repo::{Repo, commit_row, layout};
 use crate::store::Store;
 use crate::upkeep::fsck::CheckError;
@@ -144,7 +145,7 @@ fn old_segments(repo: &Repo) -> Result<Vec<SegmentName>> {
 fn put_commits(repo: &Repo, observer: &dyn Observer) -> Result<u64> {
     let roots = logs::check(repo, &Findings::new(&Silent), &mut Default::default())?;
     let mut todo: Vec<Id> = roots.iter().map(|r| r.id).collect();
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     let mut rows = Vec::new();
     let mut count = 0;
     while let Some(id) = todo.pop() {
@@ -192,11 +193,14 @@ impl Rebuilder<'_> {
     /// The rows of all whole frames. Out: packs without a good table, and packs with deltas.
     fn whole_rows(&mut self) -> Result<(Vec<PackName>, Vec<PackName>)> {
         let (mut bad, mut deltas) = (Vec::new(), Vec::new());
+        let checks = self.repo.catalogue().and_then(|c| Ok(c.pack_checks()?)).unwrap_or_default();
+        let suspects: HashSet<PackName> = checks.iter().filter(|c| !c.ok).map(|c| c.pack).collect();
         for name in self.sizes.keys().copied().collect::<Vec<_>>() {
             if self.observer.cancelled() {
                 return Err(CheckError::Stopped.into());
             }
             let frames = match read_table(self.repo.store(), &name) {
+                Ok(table) if suspects.contains(&name) => self.well_frames(&name, table)?,
                 Ok(table) => table.frames,
                 Err(e) if is_damage(&e) => {
                     bad.push(name);
@@ -215,6 +219,35 @@ impl Rebuilder<'_> {
             self.observer.advance(1, self.sizes.get(&name).copied().unwrap_or(0));
         }
         Ok((bad, deltas))
+    }
+
+    /// The whole frames of a pack that was found damaged; of the others, what is still well in them. What no index
+    /// knows is stored again by a commit that has it.
+    fn well_frames(&mut self, name: &PackName, table: PackTable) -> Result<Vec<TableFrame>> {
+        let path = self.repo.store().path(&layout::pack(name));
+        let Some(read) = PackReader::new(self.repo).read(&path, name, Some(&table), &|_| false) else {
+            return Ok(table.frames);
+        };
+        let bad: HashSet<u64> =
+            read.bad.iter().filter(|b| matches!(b.why, BadWhy::Frame(_))).map(|b| b.offset).collect();
+        let (bad, well): (Vec<_>, Vec<_>) = table.frames.into_iter().partition(|f| bad.contains(&f.offset));
+        let mut lost = 0;
+        for frame in &bad {
+            let mut rows = Vec::new();
+            rows_of(frame, name, None, &mut rows)?;
+            lost += rows.len();
+            rows.retain(|row| frame.codec != CODEC_DELTA && self.repo.object_at(frame.kind, row).is_ok());
+            lost -= rows.len();
+            self.report.objects += rows.len() as u64;
+            if !self.dry_run {
+                self.runs.entry(PackKind::of(frame.kind)).or_default().rows.extend(rows);
+            }
+        }
+        if lost > 0 {
+            let message = format!("pack `{}`: {lost} damaged objects are left out", layout::pack(name));
+            self.observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
+        }
+        Ok(well)
     }
 
     fn salvage(&mut self, name: &PackName, why: String) -> Result<Vec<TableFrame>> {
@@ -341,10 +374,7 @@ impl Rebuilder<'_> {
                 replaced_by: None,
             };
             self.observer.step("segment");
-            let path = written.file.into_temp_path();
-            self.repo.store().publish(&path, &layout::segment(&row.name))?;
-            // The file lives under its name now; there is nothing left to remove.
-            let _ = path.keep();
+            self.repo.store().publish(written.file, &layout::segment(&row.name))?;
             self.observer.step("segment published");
             segments.push(row);
         }

@@ -122,7 +122,7 @@ impl Packer {
     /// Writes a chunk as a delta against `old`, the chunk that it takes the place of, if that is clearly smaller than
     /// storing it whole. False: nothing was written.
     pub fn delta(&mut self, sink: &Sink<'_>, repo: &crate::repo::Repo, old: &Id, id: Id, plain: &[u8]) -> Result<bool> {
-        let Some(base) = repo.whole_base(old)? else { return Ok(false) };
+        let Ok(Some(base)) = repo.whole_base(old) else { return Ok(false) };
         let Ok(bytes) = repo.chunk(&base.id) else { return Ok(false) };
         if !self.compressor.delta(&bytes, plain, &mut self.packed) {
             return Ok(false);

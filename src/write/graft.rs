@@ -23,7 +23,7 @@ pub fn graft(
     root: Option<&Id>,
     mut edits: Vec<Edit>,
     links: LinkTable,
-    meta: &dyn Fn(&[Vec<u8>]) -> Meta,
+    meta: &dyn Fn(&[Vec<u8>]) -> Result<Meta>,
 ) -> Result<(Id, Totals)> {
     let (info, entries) = match root {
         Some(root) => {
@@ -48,7 +48,7 @@ pub fn graft(
     let mut at = Vec::new();
     let entries = replace(out, entries, edits, &mut at, meta)?;
     let totals = sum(&entries);
-    let info = RootInfo { totals, links, meta: info.map_or_else(|| meta(&[]), |i| i.meta) };
+    let info = RootInfo { totals, links, meta: info.map_or_else(|| meta(&[]), |i| Ok(i.meta))? };
     let tree = store_tree(entries, Some(info), out)?;
     out.flush()?;
     Ok((tree, totals))
@@ -65,7 +65,7 @@ fn replace(
     entries: Vec<Entry>,
     edits: Vec<Edit>,
     at: &mut Vec<Vec<u8>>,
-    meta: &dyn Fn(&[Vec<u8>]) -> Meta,
+    meta: &dyn Fn(&[Vec<u8>]) -> Result<Meta>,
 ) -> Result<Vec<Entry>> {
     let mut all: BTreeMap<Vec<u8>, Entry> = entries.into_iter().map(|e| (e.name.clone(), e)).collect();
     let mut deeper: BTreeMap<Vec<u8>, Vec<Edit>> = BTreeMap::new();
@@ -95,7 +95,7 @@ fn replace(
             _ => (Vec::new(), None),
         };
         at.push(name.clone());
-        let own = own.unwrap_or_else(|| meta(at));
+        let own = own.map_or_else(|| meta(at), Ok)?;
         let inner = replace(out, inner, edits, at, meta)?;
         at.pop();
         let totals = sum(&inner);

@@ -14,7 +14,7 @@ use super::frame::{Class, Gather, Packer};
 use super::list::ListBuilder;
 use super::output::Output;
 use super::scan::Dir;
-use super::walk::{Stat, stat_at};
+use super::walk::{Stat, open_file, stat_at};
 use crate::codec::cut::{BLOCK, CHUNK_MAX};
 use crate::codec::sniff;
 use crate::error::Result;
@@ -80,8 +80,8 @@ struct State {
 
 /// The reading side of a file.
 pub struct Reader {
-    fd: OwnedFd,
-    once: Once,
+    name: Vec<u8>,
+    fd: Option<(OwnedFd, Once)>,
     /// What it looked like before it was read.
     pub stat: Stat,
     file: Option<Arc<LargeFile>>,
@@ -133,11 +133,11 @@ pub struct Finished {
 }
 
 impl Reader {
-    /// Begins to read an open file.
-    pub fn new(fd: OwnedFd, stat: Stat, dir: Arc<Dir>, slot: usize, old: Option<OldFile>) -> Self {
+    /// For the file `name` in `dir`, whose descriptor it uses until it is opened.
+    pub fn new(stat: Stat, dir: Arc<Dir>, slot: usize, name: &[u8], old: Option<OldFile>) -> Self {
         Self {
-            once: Once::in_pieces(&fd),
-            fd,
+            name: name.to_vec(),
+            fd: None,
             stat,
             file: None,
             dir,
@@ -153,11 +153,14 @@ impl Reader {
         }
     }
 
-    /// Reads the file again from its start, no further than the first time.
+    /// Reads the file again from its start; the second time no further than the first, since it may only grow.
     pub fn again(self, previous: Content) -> io::Result<Self> {
-        let mut stat = stat_at(self.fd.as_fd(), b"")?;
-        stat.size = stat.size.min(self.stat.size);
-        let mut next = Self::new(self.fd, stat, self.dir, self.slot, self.old);
+        let mut stat = self.look()?;
+        if self.attempt == 1 {
+            stat.size = stat.size.min(self.stat.size);
+        }
+        let mut next = Self::new(stat, self.dir, self.slot, &self.name, self.old);
+        next.fd = self.fd;
         next.attempt = self.attempt + 1;
         next.previous = Some(previous);
         Ok(next)
@@ -170,11 +173,42 @@ impl Reader {
 
     /// What the file looks like now.
     pub fn look(&self) -> io::Result<Stat> {
-        stat_at(self.fd.as_fd(), b"")
+        match &self.fd {
+            Some((fd, _)) => stat_at(fd.as_fd(), b""),
+            None => Err(io::Error::other("it is not open")),
+        }
+    }
+
+    /// Opens the file, if it is still the one that was listed.
+    fn open(&mut self) -> Result<(), ReadError> {
+        if self.fd.is_some() {
+            return Ok(());
+        }
+        let open = || -> io::Result<OwnedFd> {
+            let dir = self.dir.fd().ok_or_else(|| io::Error::other("its directory is closed"))?;
+            let fd = open_file(dir.as_fd(), &self.name)?;
+            let now = stat_at(fd.as_fd(), b"")?;
+            if (now.dev, now.ino) == (self.stat.dev, self.stat.ino) {
+                Ok(fd)
+            } else {
+                Err(io::ErrorKind::NotFound.into())
+            }
+        };
+        let opened = open();
+        self.dir.release();
+        let fd = opened.map_err(|e| self.failed(e))?;
+        let once = Once::in_pieces(&fd);
+        self.fd = Some((fd, once));
+        Ok(())
+    }
+
+    fn failed(&self, e: io::Error) -> ReadError {
+        ReadError::File(Arc::clone(&self.dir), self.slot, e)
     }
 
     /// Reads and cuts the next stretch.
     pub fn step(mut self: Box<Self>, out: &Output<'_>, buffers: &Buffers) -> Result<Next, ReadError> {
+        self.open()?;
         if self.buffer.is_empty() {
             self.buffer = buffers.take();
         }
@@ -205,7 +239,8 @@ impl Reader {
             let buffer = std::mem::replace(&mut self.buffer, rest);
             let shift = file.shift.load(Ordering::Relaxed);
             let old = match &mut self.cursor {
-                Some(cursor) => cursor.window(out, offset, used as u64, shift)?,
+                // What cannot be read of the old version is no base for a delta.
+                Some(cursor) => cursor.window(out, offset, used as u64, shift).unwrap_or_default(),
                 None => Vec::new(),
             };
             let seq = self.seq;
@@ -261,7 +296,8 @@ impl Reader {
         if self.stat.blocks.saturating_mul(512) >= self.stat.size || !self.pos.is_multiple_of(BLOCK as u64) {
             return Ok(0);
         }
-        let data = match rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::Data(self.pos)) {
+        let Some((fd, _)) = &self.fd else { return Ok(0) };
+        let data = match rustix::fs::seek(fd, rustix::fs::SeekFrom::Data(self.pos)) {
             Ok(data) => data.min(self.stat.size),
             Err(rustix::io::Errno::NXIO) => self.stat.size,
             Err(_) => return Ok(0),
@@ -279,7 +315,8 @@ impl Reader {
         let mut want = usize::try_from(want).unwrap_or(STEP);
         while want > 0 {
             let space = &mut self.buffer[self.held..self.held + want];
-            match self.once.read_at(&self.fd, space, self.pos) {
+            let Some((fd, once)) = &mut self.fd else { return Ok(()) };
+            match once.read_at(&*fd, space, self.pos) {
                 Ok(0) => {
                     // Shorter than it was: what is there is the file.
                     self.stat.size = self.pos;
@@ -290,7 +327,7 @@ impl Reader {
                     self.pos += n as u64;
                     want -= n;
                 }
-                Err(e) => return Err(ReadError::File(self.dir.clone(), self.slot, e)),
+                Err(e) => return Err(self.failed(e)),
             }
         }
         Ok(())

@@ -56,6 +56,19 @@ impl Links {
         self.groups.entry(key).or_default().node = Some(node);
     }
 
+    /// One name less: it is gone, or cannot be read.
+    pub fn lost(&mut self, key: LinkKey, path: &[u8]) {
+        if let Some(group) = self.groups.get_mut(&key) {
+            group.members.retain(|m| m.path != path);
+        }
+    }
+
+    /// Inodes of which the name that was to be read is lost, with the names that are left.
+    pub fn unread(&self) -> Vec<(LinkKey, Vec<Vec<u8>>)> {
+        let unread = self.groups.iter().filter(|(_, g)| g.read && g.node.is_none() && !g.members.is_empty());
+        unread.map(|(key, g)| (*key, g.members.iter().map(|m| m.path.clone()).collect())).collect()
+    }
+
     /// A directory that waits for the end of the walk.
     pub fn wait(&mut self, dir: Arc<Dir>) {
         self.waiting.push(dir);

@@ -6,6 +6,7 @@ pub mod cutter;
 pub mod frame;
 pub mod graft;
 pub mod large;
+pub mod late;
 pub mod links;
 pub mod list;
 pub mod output;

@@ -71,6 +71,13 @@ impl<'a> Output<'a> {
         Ok(new)
     }
 
+    /// Lets everything that is not in the index be stored again: whoever claimed it has failed.
+    pub fn forget_claims(&self) {
+        if let Some(sink) = &self.sink {
+            sink.forget_claims();
+        }
+    }
+
     /// Stores a tree, list or commit; returns its id.
     pub fn store_object(&self, kind: ObjectKind, bytes: Vec<u8>) -> Result<Id> {
         let id = self.repo.ids().id(kind, &bytes);

@@ -11,9 +11,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::cutter::{Piece, cut};
 use super::frame::{Class, Gather, Packer};
 use super::large::{ATTEMPTS, Batch, Buffers, Finished, Next, OldFile, ReadError, Reader};
+use super::late::read_unread;
 use super::list::ListBuilder;
 use super::output::Output;
-use super::scan::{Dir, Walk};
+use super::scan::{Dir, SMALL_MAX, Walk};
 use super::walk::{Stat, stat_at};
 use crate::codec::cut::{BLOCK, CHUNK_MAX};
 use crate::codec::sniff;
@@ -76,8 +77,9 @@ pub fn run(walk: &Walk<'_>, root: Arc<Dir>, threads: usize) -> Result<()> {
     queue.error.map_or(Ok(()), Err)
 }
 
-/// Finishes the directories that waited for all hard links to be known.
-pub fn settle_links(walk: &Walk<'_>) -> Result<()> {
+/// Finishes the directories that waited for all hard links to be known; `root` is the directory of the version.
+pub fn settle_links(walk: &Walk<'_>, root: &std::path::Path) -> Result<()> {
+    read_unread(walk, root)?;
     let waiting = walk.links.lock().unwrap_or_else(PoisonError::into_inner).take_waiting();
     waiting.iter().try_for_each(|dir| walk.done(dir))
 }
@@ -238,7 +240,7 @@ impl Failure for Panicked {
     }
 }
 
-/// Reads a small file whole, and again if it changed meanwhile.
+/// Reads a small file whole, and again if it changed meanwhile. Returns what it is now if it has become a large one.
 pub fn small_file(
     walk: &Walk<'_>,
     dir: &Arc<Dir>,
@@ -247,39 +249,46 @@ pub fn small_file(
     stat: Stat,
     old: Option<&OldFile>,
     buffer: &mut Vec<u8>,
-) -> Result<()> {
+) -> Result<Option<Stat>> {
     let mut stat = stat;
-    let limit = usize::try_from(stat.size).unwrap_or(usize::MAX);
-    let mut len = match read_whole(file, limit, buffer) {
-        Ok(len) => len,
-        Err(e) => {
-            walk.drop_file(dir, slot, &e);
-            return Ok(());
-        }
+    let size = |stat: &Stat| usize::try_from(stat.size).unwrap_or(usize::MAX);
+    let give_up = |e: io::Error| {
+        walk.drop_file(dir, slot, &e);
+        Ok(None)
     };
-    let (mut stable, mut fresh) = (true, true);
-    for attempt in 1..=ATTEMPTS {
-        let now = stat_at(file.as_fd(), b"");
-        if now.as_ref().is_ok_and(|now| now.same(&stat)) {
+    let mut len = match read_whole(file, size(&stat), buffer) {
+        Ok(len) => len,
+        Err(e) => return give_up(e),
+    };
+    let (mut stable, mut fresh) = (false, true);
+    let mut second = Vec::new();
+    for attempt in 0..=ATTEMPTS {
+        let now = match stat_at(file.as_fd(), b"") {
+            Ok(now) => now,
+            Err(e) => return give_up(e),
+        };
+        if now.same(&stat) {
+            stable = true;
             break;
         }
-        // The same bytes twice: that is what it held between both, however it grew.
         fresh = false;
-        let mut second = Vec::new();
-        match (now, read_whole(file, len, &mut second)) {
-            (Ok(now), Ok(n)) => {
-                if n == len && second[..n] == buffer[..len] {
-                    break;
-                }
-                stat = now;
-                len = n;
+        if attempt == ATTEMPTS {
+            break;
+        }
+        if now.size > SMALL_MAX {
+            return Ok(Some(now));
+        }
+        match read_whole(file, size(&now), &mut second) {
+            // Appended to, or touched: this is what it held between both reads.
+            Ok(n) if n >= len && second[..len] == buffer[..len] => {
+                stable = true;
+                break;
+            }
+            Ok(n) => {
                 std::mem::swap(buffer, &mut second);
-                stable = attempt < ATTEMPTS;
+                (len, stat) = (n, now);
             }
-            (Err(e), _) | (_, Err(e)) => {
-                walk.drop_file(dir, slot, &e);
-                return Ok(());
-            }
+            Err(e) => return give_up(e),
         }
     }
     let bytes = &buffer[..len];
@@ -289,7 +298,7 @@ pub fn small_file(
     let content = store_bytes(walk.out, bytes, chunker, old)?;
     walk.put_file(dir, slot, Node::File { size: len as u64, chunker, content }, &stat, stable, fresh);
     walk.observer.advance(1, len as u64);
-    Ok(())
+    Ok(None)
 }
 
 fn read_whole(file: &OwnedFd, limit: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
@@ -356,8 +365,9 @@ fn store_chunk(
     // Below this a delta saves less than its own bookkeeping.
     const DELTA_MIN: usize = 1024;
     if let Some(old) = old.filter(|_| chunk.len() >= DELTA_MIN)
-        && let (_, mut extents) = out.repo().extents_at(&old.content, at.min(old.size.saturating_sub(1)))?
-        && let Some(extent) = extents.next().transpose()?
+        // What cannot be read of the old version is no base.
+        && let Ok((_, mut extents)) = out.repo().extents_at(&old.content, at.min(old.size.saturating_sub(1)))
+        && let Some(Ok(extent)) = extents.next()
         && let Some(base) = extent.chunk
         && Packer::with(|p| p.delta(sink, out.repo(), &base, id, chunk))?
     {

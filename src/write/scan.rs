@@ -18,6 +18,7 @@ use super::output::Output;
 use super::tree::store_tree;
 use super::walk::{self, Ignores, Rules, Stat};
 use crate::error::Result;
+use crate::format::Malformed;
 use crate::model::entry::{Entry, Meta, Node, Time, Totals, Xattr};
 use crate::model::id::Id;
 use crate::model::path;
@@ -93,6 +94,8 @@ struct State {
     /// All names but directories are as the record says; entries are loaded only if that proves not to be enough.
     clean: bool,
     waits_for_links: bool,
+    /// It vanished before it could be read.
+    gone: bool,
 }
 
 struct Slot {
@@ -158,7 +161,8 @@ impl Dir {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fd(&self) -> Option<Arc<OwnedFd>> {
+    /// Its descriptor, if it is open.
+    pub fn fd(&self) -> Option<Arc<OwnedFd>> {
         self.fd.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -166,7 +170,8 @@ impl Dir {
         if let Some(fd) = self.fd() {
             return Ok(fd);
         }
-        let parent = self.parent.as_ref().and_then(|p| p.fd()).ok_or(io::ErrorKind::NotFound)?;
+        let parent = self.parent.as_ref().and_then(|p| p.fd());
+        let parent = parent.ok_or_else(|| io::Error::other("its parent is closed"))?;
         let opened = walk::open_dir(parent.as_fd(), &self.name);
         if let Some(parent) = &self.parent {
             parent.release();
@@ -177,7 +182,7 @@ impl Dir {
     }
 
     /// One user of the descriptor less; closed after the last, so that few are open at a time.
-    fn release(&self) {
+    pub fn release(&self) {
         if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
             *self.fd.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
@@ -204,7 +209,13 @@ impl<'a> Walk<'a> {
         self.observer.notice(Notice { level: Level::Incomplete, path: path.to_vec(), message });
     }
 
-    fn links(&self) -> MutexGuard<'_, Links> {
+    /// Says that a file did not hold still.
+    pub fn changed(&self, path: &[u8]) {
+        self.incomplete(path, "it changed while it was read; kept as read".to_owned());
+    }
+
+    /// All hard links so far.
+    pub fn links(&self) -> MutexGuard<'_, Links> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -213,6 +224,10 @@ impl<'a> Walk<'a> {
         let found = match self.look(dir) {
             Ok(Some(names)) => self.compare(dir, names, buffer),
             Ok(None) => Ok(Found::default()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !dir.is_root() => {
+                dir.lock().gone = true;
+                Ok(Found::default())
+            }
             Err(e) => {
                 self.unreadable(&dir.path, "read the directory", &e);
                 // It stands empty in the tree rather than not at all: its own metadata is known.
@@ -221,6 +236,11 @@ impl<'a> Walk<'a> {
         };
         dir.release();
         found
+    }
+
+    /// Attributes, or `None` and a word where they cannot be read: the content is worth more than they are.
+    fn attributes(&self, path: &[u8], read: io::Result<Vec<Xattr>>) -> Option<Vec<Xattr>> {
+        read.map_err(|e| self.unreadable(path, "read its attributes", &e)).ok()
     }
 
     /// Opens and lists a directory.
@@ -235,7 +255,7 @@ impl<'a> Walk<'a> {
             }
             top.stat.lock().unwrap_or_else(PoisonError::into_inner).dev != stat.dev
         };
-        let xattrs = walk::xattrs_of(fd)?;
+        let xattrs = self.attributes(&dir.path, walk::xattrs_of(fd)).unwrap_or_default();
         let skipped = (self.rules.one_file_system && outside(dir))
             || (self.rules.skip_cache_dirs && !dir.is_root() && walk::is_cache_dir(fd));
         *dir.stat.lock().unwrap_or_else(PoisonError::into_inner) = stat;
@@ -246,7 +266,10 @@ impl<'a> Walk<'a> {
         }
         let names = walk::names(fd)?;
         if names.iter().any(|n| n.1 == walk::IGNORE_FILE.as_bytes()) {
-            state.ignores = state.ignores.enter(fd, dir.depth)?;
+            match state.ignores.enter(fd, dir.depth) {
+                Ok(ignores) => state.ignores = ignores,
+                Err(e) => self.unreadable(&path::join(&dir.path, walk::IGNORE_FILE.as_bytes()), "obey it", &e),
+            }
         }
         let ignores = state.ignores.clone();
         drop(state);
@@ -428,14 +451,10 @@ impl<'a> Walk<'a> {
             drop(state);
             if !first {
                 // Another name of it is read; this one takes the result.
-                match walk::xattrs_at(fd.as_fd(), name) {
-                    Ok(xattrs) => {
-                        let entry =
-                            Entry { name: name.to_vec(), meta: stat.meta(xattrs), link: None, node: Node::Fifo };
-                        dir.lock().slots[at].entry = Some(entry);
-                        self.observer.advance(1, stat.size);
-                    }
-                    Err(e) => self.skip(dir, at, name, &e),
+                if let Some(xattrs) = self.attributes_at(dir, fd, at, name) {
+                    let entry = Entry { name: name.to_vec(), meta: stat.meta(xattrs), link: None, node: Node::Fifo };
+                    dir.lock().slots[at].entry = Some(entry);
+                    self.observer.advance(1, stat.size);
                 }
                 return Ok(());
             }
@@ -446,14 +465,13 @@ impl<'a> Walk<'a> {
                     Ok(file) => file,
                     Err(e) => return self.leave_out(dir, at, name, &e),
                 };
-                let xattrs = walk::xattrs_of(file.as_fd());
-                let now = walk::stat_at(file.as_fd(), b"");
-                let (xattrs, now) = match (xattrs, now) {
-                    (Ok(x), Ok(s)) if s.kind == FileType::RegularFile => (x, s),
-                    (Err(e), _) | (_, Err(e)) => return self.leave_out(dir, at, name, &e),
+                let now = match walk::stat_at(file.as_fd(), b"") {
+                    Ok(now) if now.kind == FileType::RegularFile => now,
                     // It was replaced by something else between the two looks.
-                    _ => return self.leave_out(dir, at, name, &io::ErrorKind::NotFound.into()),
+                    Ok(_) => return self.leave_out(dir, at, name, &io::ErrorKind::NotFound.into()),
+                    Err(e) => return self.leave_out(dir, at, name, &e),
                 };
+                let xattrs = self.attributes(&path::join(&dir.path, name), walk::xattrs_of(file.as_fd()));
                 let old = old.and_then(|e| match e.node {
                     Node::File { size, content, .. } => Some(OldFile { size, content }),
                     _ => None,
@@ -462,38 +480,55 @@ impl<'a> Walk<'a> {
                     let mut state = dir.lock();
                     let slot = &mut state.slots[at];
                     slot.stat = now;
-                    slot.print = fingerprint(name, &now, None, self.before);
-                    slot.entry =
-                        Some(Entry { name: name.to_vec(), meta: now.meta(xattrs), link: None, node: Node::Fifo });
+                    slot.print = if xattrs.is_some() { fingerprint(name, &now, None, self.before) } else { 0 };
+                    let meta = now.meta(xattrs.unwrap_or_default());
+                    slot.entry = Some(Entry { name: name.to_vec(), meta, link: None, node: Node::Fifo });
                 }
-                if now.size > SMALL_MAX {
+                let large = match now.size > SMALL_MAX {
+                    true => Some(now),
+                    false => super::pipeline::small_file(self, dir, at, &file, now, old.as_ref(), buffer)?,
+                };
+                if let Some(now) = large {
+                    drop(file);
+                    // Opened when it is its turn, since a directory may hold more files than may be open.
                     dir.pending.fetch_add(1, Ordering::AcqRel);
-                    found.readers.push(Box::new(Reader::new(file, now, Arc::clone(dir), at, old)));
-                    return Ok(());
+                    dir.users.fetch_add(1, Ordering::AcqRel);
+                    found.readers.push(Box::new(Reader::new(now, Arc::clone(dir), at, name, old)));
                 }
-                return super::pipeline::small_file(self, dir, at, &file, now, old.as_ref(), buffer);
+                return Ok(());
             }
-            FileType::Symlink => match walk::read_link(fd.as_fd(), name) {
-                Ok(target) => Node::Symlink { target },
+            _ => match walk::node_of(fd.as_fd(), name, &stat) {
+                Ok(node) => node,
                 Err(e) => return self.leave_out(dir, at, name, &e),
             },
-            FileType::Fifo => Node::Fifo,
-            FileType::CharacterDevice => Node::CharDevice { major: stat.rdev.0, minor: stat.rdev.1 },
-            FileType::BlockDevice => Node::BlockDevice { major: stat.rdev.0, minor: stat.rdev.1 },
-            _ => return self.leave_out(dir, at, name, &io::Error::other("unknown type of file")),
         };
-        match walk::xattrs_at(fd.as_fd(), name) {
-            Ok(xattrs) => {
-                let entry = Entry { name: name.to_vec(), meta: stat.meta(xattrs), link: None, node: node.clone() };
-                dir.lock().slots[at].entry = Some(entry);
-                if let Some(key) = key {
-                    self.links().settle(key, node);
-                }
-                self.observer.advance(1, 0);
+        if let Some(xattrs) = self.attributes_at(dir, fd, at, name) {
+            let entry = Entry { name: name.to_vec(), meta: stat.meta(xattrs), link: None, node: node.clone() };
+            dir.lock().slots[at].entry = Some(entry);
+            if let Some(key) = key {
+                self.links().settle(key, node);
             }
-            Err(e) => self.skip(dir, at, name, &e),
+            self.observer.advance(1, 0);
         }
         Ok(())
+    }
+
+    /// The attributes of a name that is not opened; `None` if it is gone.
+    fn attributes_at(&self, dir: &Dir, fd: &OwnedFd, at: usize, name: &[u8]) -> Option<Vec<Xattr>> {
+        let read = walk::xattrs_at(fd.as_fd(), name);
+        // They are read through /proc, which may be what is missing.
+        if let Err(e) = &read
+            && e.kind() == io::ErrorKind::NotFound
+            && walk::stat_at(fd.as_fd(), name).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+        {
+            self.skip(dir, at, name, e);
+            return None;
+        }
+        let known = self.attributes(&path::join(&dir.path, name), read);
+        if known.is_none() {
+            dir.lock().slots[at].print = 0;
+        }
+        Some(known.unwrap_or_default())
     }
 
     fn leave_out(&self, dir: &Dir, at: usize, name: &[u8], e: &io::Error) -> Result<()> {
@@ -505,10 +540,14 @@ impl<'a> Walk<'a> {
     pub fn skip(&self, dir: &Dir, at: usize, name: &[u8], e: &io::Error) {
         let mut state = dir.lock();
         state.slots[at].entry = None;
-        state.slots[at].link = None;
+        let link = state.slots[at].link.take();
         drop(state);
+        let path = path::join(&dir.path, name);
+        if let Some(key) = link {
+            self.links().lost(key, &path);
+        }
         if e.kind() != io::ErrorKind::NotFound {
-            self.unreadable(&path::join(&dir.path, name), "read it", e);
+            self.unreadable(&path, "read it", e);
         }
     }
 
@@ -529,7 +568,7 @@ impl<'a> Walk<'a> {
             self.links().settle(key, node);
         }
         if !stable {
-            self.incomplete(&path::join(&dir.path, &name), "it changed while it was read; kept as read".to_owned());
+            self.changed(&path::join(&dir.path, &name));
         }
     }
 
@@ -543,13 +582,16 @@ impl<'a> Walk<'a> {
     pub fn done(&self, dir: &Arc<Dir>) -> Result<()> {
         let mut dir = Arc::clone(dir);
         while dir.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let finished = self.finish(&dir)?;
+            let gone = dir.lock().gone;
+            let finished = if gone { None } else { Some(self.finish(&dir)?) };
             let Some(parent) = dir.parent.clone() else {
-                *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(finished);
+                *self.result.lock().unwrap_or_else(PoisonError::into_inner) = finished;
                 return Ok(());
             };
             let mut state = parent.lock();
-            if let Ok(at) = state.slots.binary_search_by(|s| s.name.cmp(&dir.name)) {
+            if let Some(finished) = finished
+                && let Ok(at) = state.slots.binary_search_by(|s| s.name.cmp(&dir.name))
+            {
                 let stat = *dir.stat.lock().unwrap_or_else(PoisonError::into_inner);
                 let slot = &mut state.slots[at];
                 slot.print = fingerprint(&dir.name, &stat, Some(&finished.tree), self.before);
@@ -580,9 +622,12 @@ impl<'a> Walk<'a> {
             if names && itself {
                 return Ok(Finished { tree: record.tree, totals: record.totals, meta, only: None });
             }
-            let mut old = self.old_entries(record);
-            for slot in state.slots.iter_mut().filter(|s| s.entry.is_none()) {
-                slot.entry = old.remove(&slot.name).map(|o| o.0);
+            // Only these entries say what the unchanged names hold: without them the walk has to begin anew.
+            let mut old: HashMap<Vec<u8>, Entry> =
+                self.out.repo().entries(&record.tree)?.into_iter().map(|e| (e.name.clone(), e)).collect();
+            for slot in state.slots.iter_mut().filter(|s| s.stat.kind != FileType::Directory) {
+                let entry = old.remove(&slot.name);
+                slot.entry = Some(entry.ok_or_else(|| Malformed::new("directory", "it is not what was remembered"))?);
             }
         }
         let mut prints = Vec::with_capacity(state.slots.len() + 1);

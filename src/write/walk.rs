@@ -15,7 +15,7 @@ use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, StatxFlags};
 
-use crate::model::entry::{Meta, Time, Xattr};
+use crate::model::entry::{Meta, Node, Time, Xattr};
 
 /// The name of ignore files.
 pub const IGNORE_FILE: &str = ".dvcsignore";
@@ -127,8 +127,19 @@ pub fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<(u64, Vec<u8>)>> {
 }
 
 /// Where a symbolic link points.
-pub fn read_link(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<u8>> {
+fn read_link(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<u8>> {
     Ok(rustix::fs::readlinkat(dir, OsStr::from_bytes(name), Vec::new())?.into_bytes())
+}
+
+/// What a name is that is neither a file nor a directory.
+pub fn node_of(dir: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> io::Result<Node> {
+    Ok(match stat.kind {
+        FileType::Symlink => Node::Symlink { target: read_link(dir, name)? },
+        FileType::Fifo => Node::Fifo,
+        FileType::CharacterDevice => Node::CharDevice { major: stat.rdev.0, minor: stat.rdev.1 },
+        FileType::BlockDevice => Node::BlockDevice { major: stat.rdev.0, minor: stat.rdev.1 },
+        _ => return Err(io::Error::other("unknown type of file")),
+    })
 }
 
 /// The attributes of an open file or directory.
@@ -256,11 +267,12 @@ impl Ignores {
         if stat_at(fd.as_fd(), b"")?.kind != FileType::RegularFile {
             return Ok(inner);
         }
-        let text = io::read_to_string(io::Read::take(std::fs::File::from(fd), 1 << 20))?;
+        let mut text = Vec::new();
+        io::Read::read_to_end(&mut std::fs::File::from(fd), &mut text)?;
         let mut builder = GitignoreBuilder::new("");
-        for line in text.lines() {
-            // A line that is no pattern matches nothing, as in git.
-            let _ = builder.add_line(None, line);
+        for line in text.split(|b| *b == b'\n') {
+            // A line that is no pattern, or no UTF-8, matches nothing.
+            let _ = std::str::from_utf8(line).map(|line| builder.add_line(None, line).map(|_| ()));
         }
         if let Ok(rules) = builder.build() {
             inner.files.push((depth, Arc::new(rules)));

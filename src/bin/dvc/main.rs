@@ -34,12 +34,21 @@ fn run() -> ExitCode {
         Err(e) => return failure::report_usage(&e, failure::wants_json(&argv)),
     };
     let signals = signals::install();
+    allow_open_files();
     let globals = merged(&cli);
     let json = globals.json;
     match start(globals, signals.clone(), &cli) {
         Ok(exit) => exit.into(),
         Err(failed) => failure::report(&failed, json, &signals),
     }
+}
+
+/// Opens as many files as the system allows; many systems begin with 1024.
+fn allow_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // What is refused stays as it was.
+    let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit });
 }
 
 fn start(globals: Globals, signals: signals::Signals, cli: &Cli) -> Outcome {

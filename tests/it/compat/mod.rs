@@ -1,4 +1,5 @@
 //! Every kind of content there and back, and programs that must find their data again.
 
+mod adverse;
 mod everything;
 mod mariadb;
