@@ -57,3 +57,16 @@ fn extra_files() {
     let json = s.dvc(["checkout", "main", "--json"]).ok().json();
     assert_eq!((&json["schema"], &json["ordinal"], &json["branch"]), (&1.into(), &3.into(), &"main".into()));
 }
+
+#[test]
+fn one_at_a_time() {
+    let s = three();
+    let mut states = fs::read_dir(s.w(".dvcs/worktrees")).unwrap();
+    let state = fs::File::open(states.next().unwrap().unwrap().path()).unwrap();
+    rustix::fs::flock(&state, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    // Also where nothing is to be done, since that was looked at while another was at work.
+    s.dvc(["checkout", "main", "--", "a.txt"]).code(11).complains("another checkout is at work");
+    s.dvc(["checkout", "-n", "main~1"]).ok();
+    drop(state);
+    s.dvc(["checkout", "main", "--", "a.txt"]).ok();
+}
