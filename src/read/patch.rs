@@ -301,7 +301,8 @@ impl<'a> Patch<'a> {
             changed.contains_key(path) || above.any(|dir| changed.get(dir) == Some(&true))
         };
         for (group, paths) in table.0 {
-            let Some(stays) = paths.iter().find(|p| !is_changed(p)) else { continue };
+            // Outside of the scope nobody has looked: a name there may be any file.
+            let Some(stays) = paths.iter().find(|p| self.in_scope(p) && !is_changed(p)) else { continue };
             if paths.iter().any(|p| is_changed(p)) {
                 let count = u32::try_from(paths.len()).unwrap_or(u32::MAX);
                 self.seed_group(HardLink { group, count }, stays)?;

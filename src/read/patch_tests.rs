@@ -20,6 +20,8 @@ use crate::model::path::join;
 use crate::model::tree::LinkTable;
 use crate::observe::{Level, Observer};
 
+mod distrust;
+
 #[derive(Clone, PartialEq)]
 enum What {
     File(Vec<u8>),

@@ -1,6 +1,6 @@
 //! `dvc checkout`.
 
-use super::three;
+use super::{commit, fresh, three};
 use std::fs;
 
 #[test]
@@ -56,6 +56,18 @@ fn extra_files() {
     assert!(!s.w("d/more").exists());
     let json = s.dvc(["checkout", "main", "--json"]).ok().json();
     assert_eq!((&json["schema"], &json["ordinal"], &json["branch"]), (&1.into(), &3.into(), &"main".into()));
+}
+
+#[test]
+fn a_path_is_not_linked_to_a_file_that_changed() {
+    let s = fresh();
+    s.write("a", "one\n");
+    fs::hard_link(s.w("a"), s.w("b")).unwrap();
+    commit(&s, "links", 1);
+    fs::remove_file(s.w("a")).unwrap();
+    s.write("b", "two\n");
+    s.dvc(["checkout", "main@v1", "--", "a"]).ok();
+    assert_eq!((s.read("a"), s.read("b")), (b"one\n".into(), b"two\n".into()));
 }
 
 #[test]

@@ -1,0 +1,115 @@
+//! A patch believes neither what was looked at long ago nor what a version says of itself.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::sync::Mutex;
+
+use super::super::journal::{Goal, Journal};
+use super::super::lookup::Lookup;
+use super::super::memory::{BLOCK, Memory, Notes, as_nobody, linked, meta, noise};
+use super::super::patch::{Change, PatchOptions, patch};
+use super::super::placed::{PlacedName, Placements};
+use super::super::restore::{RestoreOptions, RestoreReport, restore};
+use super::{Bench, differences, dir, file, model, store};
+use crate::model::entry::{Entry, Totals, Xattr};
+use crate::model::id::Id;
+use crate::model::path::join;
+
+/// A version of entries in the root, brought from `first` to `second`.
+struct Two {
+    memory: Memory,
+    first: Id,
+    second: Id,
+    tree: tempfile::TempDir,
+    state: tempfile::TempDir,
+}
+
+impl Two {
+    fn new(make: impl Fn(&mut Memory) -> (Vec<Entry>, Vec<Entry>)) -> Self {
+        let mut memory = Memory { root_meta: meta(0o755), ..Memory::default() };
+        let (old, new) = make(&mut memory);
+        let (first, second) = (memory.tree(old), memory.tree(new));
+        let two =
+            Self { memory, first, second, tree: tempfile::tempdir().unwrap(), state: tempfile::tempdir().unwrap() };
+        let options = RestoreOptions { jobs: 2, placements: None };
+        restore(&two.memory, &first, two.tree.path(), &options, &Notes::default()).unwrap();
+        two
+    }
+
+    fn at(&self, name: &str) -> std::path::PathBuf {
+        self.tree.path().join(name)
+    }
+
+    /// Patches by the differences between the versions, whatever is in the worktree.
+    fn go(&self, placements: Option<&dyn Placements>) -> (RestoreReport, Vec<Vec<u8>>) {
+        let mut changes = Vec::new();
+        differences(&self.memory, &self.first, &self.second, b"", &mut changes);
+        let goal = Goal::whole(Some(self.first), self.second);
+        let mut journal = Journal::begin(Journal::lock(self.state.path()).unwrap(), &goal, false).unwrap();
+        let options = PatchOptions { jobs: 2, scope: &[], placements };
+        let at = self.tree.path();
+        let report = patch(&self.memory, &self.second, changes, at, &mut journal, &options, &Notes::default()).unwrap();
+        let half_written = journal.half_written().iter().cloned().collect();
+        journal.finish().unwrap();
+        (report, half_written)
+    }
+}
+
+/// Names of the root that may be remembered as their version says.
+#[derive(Default)]
+struct Heard(Mutex<Vec<(Vec<u8>, Vec<PlacedName>)>>);
+
+impl Placements for Heard {
+    fn dir_placed(&self, path: &[u8], _: &Id, _: &Totals, names: Vec<PlacedName>) {
+        self.0.lock().unwrap().push((path.to_vec(), names));
+    }
+}
+
+impl Heard {
+    fn remembered(self) -> Vec<String> {
+        let dirs = self.0.into_inner().unwrap();
+        let names = dirs
+            .into_iter()
+            .flat_map(|(dir, names)| names.into_iter().filter(|n| n.stat.is_some()).map(move |n| join(&dir, &n.name)));
+        names.map(|n| String::from_utf8(n).unwrap()).collect()
+    }
+}
+
+fn touched(mut entry: Entry, secs: i64) -> Entry {
+    entry.meta.mtime.secs = secs;
+    entry
+}
+
+/// With an attribute that no file system takes.
+fn impossible(mut entry: Entry) -> Entry {
+    entry.meta.xattrs = vec![Xattr { name: b"nowhere.x".to_vec(), value: b"1".to_vec() }];
+    entry
+}
+
+#[test]
+fn a_name_outside_of_the_scope_is_not_linked_to() {
+    let two = model(&[("a", file(b"one", 1)), ("b", file(b"one", 1)), ("c", file(b"one", 1))]);
+    let (bench, first) = Bench::new(&two);
+    let at = bench.tree.path();
+    fs::remove_file(at.join("a")).unwrap();
+    fs::write(at.join("b"), b"two").unwrap();
+    let entry = Lookup::new(&bench.memory, &first).unwrap().entry(b"a").unwrap();
+    let change = Change { path: b"a".to_vec(), old: None, new: entry, sure: true };
+    bench.apply(&first, &first, vec![change], &[b"a".to_vec()], &Notes::default());
+    assert_eq!((fs::read(at.join("a")).unwrap(), fs::read(at.join("b")).unwrap()), (b"one".into(), b"two".into()));
+}
+
+#[test]
+fn names_that_are_said_to_be_one_file_are_not_patched_as_one_if_they_differ() {
+    let (big, mut one, mut other) = (noise(20 * BLOCK, 3), noise(20 * BLOCK, 3), noise(20 * BLOCK, 3));
+    one[0] ^= 1;
+    other[BLOCK] ^= 1;
+    let two = Two::new(|m| {
+        let pair =
+            |m: &mut Memory, a: &[u8], b: &[u8]| vec![linked(m.file("a", a), 1, 2), linked(m.file("b", b), 1, 2)];
+        (pair(m, &big, &big), pair(m, &one, &other))
+    });
+    two.go(None);
+    assert!(fs::read(two.at("a")).unwrap() == one);
+    assert!(fs::read(two.at("b")).unwrap() == other);
+}
