@@ -59,6 +59,12 @@ pub(super) struct Lost {
     pub(super) other: Vec<String>,
 }
 
+impl Lost {
+    pub(super) fn is_empty(&self) -> bool {
+        !self.owner && self.other.is_empty()
+    }
+}
+
 /// The modification time in a stat.
 pub(super) fn mtime(stat: &Stat) -> Time {
     Time { secs: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) }

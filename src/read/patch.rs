@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use rustix::fs::{AtFlags, Mode, OFlags, fstat, syncfs, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, syncfs, unlinkat};
 use rustix::io::Errno;
 
 use super::dir::{Dir, Finish, OPEN_DIR};
@@ -317,7 +317,7 @@ impl<'a> Patch<'a> {
         let Some(Entry { node, .. }) = said else { return Ok(()) };
         let Some(place) = self.member(path)? else { return Ok(()) };
         let there = place.dir.fd().and_then(|fd| Spot::Named(fd.as_fd(), &place.name).stat());
-        if there.is_ok_and(|s| !rustix::fs::FileType::from_raw_mode(s.st_mode).is_dir()) {
+        if there.is_ok_and(|s| !FileType::from_raw_mode(s.st_mode).is_dir()) {
             self.engine.links.seed(&link, place, node);
         }
         Ok(())
@@ -339,11 +339,10 @@ impl<'a> Patch<'a> {
         let Some(new) = &change.new else { return Ok(()) };
         if new.is_dir() {
             // Set with all directories, when nothing more happens in it.
-            if let Some(parent) = self.member(&change.path)? {
-                drop(parent);
-                if let Err(e) = self.dir(&change.path) {
-                    self.engine.incomplete(change.path.clone(), format!("metadata not restored: {}", words(e)));
-                }
+            if let Some(place) = self.member(&change.path)?
+                && let Err(e) = self.dir(&change.path)
+            {
+                self.engine.lose(&place, format!("metadata not restored: {}", words(e)));
             }
             return Ok(());
         }
@@ -354,17 +353,23 @@ impl<'a> Patch<'a> {
                 _ => None,
             };
             let spot = file.as_ref().map_or(Spot::Named(dir.as_fd(), &place.name), |f| Spot::Open(f.as_fd()));
-            let known = Known::of(&spot.stat()?);
-            Ok(spot.settle(&new.meta, known, matches!(new.node, Node::Symlink { .. })))
+            let stat = spot.stat()?;
+            // Another name of the same file may have had its turn.
+            let again = new.link.is_some() && is_as_found(&stat, new);
+            if !again && !change.old.as_ref().is_some_and(|old| is_as_found(&stat, old)) {
+                return Ok(None);
+            }
+            Ok(Some(spot.settle(&new.meta, Known::of(&stat), matches!(new.node, Node::Symlink { .. }))))
         });
         match settled {
-            Ok(lost) => {
+            Ok(None) => self.engine.lose(&place, "metadata not restored: changed in the meantime".to_owned()),
+            Ok(Some(lost)) => {
                 self.made.insert(change.path.clone());
                 self.engine.lost(lost, &place);
                 self.engine.counts.files.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 self.engine.observer.advance(1, 0);
             }
-            Err(e) => self.engine.incomplete(change.path.clone(), format!("metadata not restored: {}", words(e))),
+            Err(e) => self.engine.lose(&place, format!("metadata not restored: {}", words(e))),
         }
         Ok(())
     }
@@ -384,12 +389,18 @@ impl<'a> Patch<'a> {
             });
             match settled {
                 Ok(lost) => {
+                    if !lost.is_empty() {
+                        touched.dir.placed_in_part();
+                    }
                     let count = self.engine.maker.report(lost, || path.clone(), self.engine.observer);
                     self.engine.counts.incomplete.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
                 }
                 // Removed since, with its parent.
                 Err(Errno::NOENT) => continue,
-                Err(e) => self.engine.incomplete(path.clone(), format!("metadata not restored: {}", words(e))),
+                Err(e) => {
+                    touched.dir.placed_in_part();
+                    self.engine.incomplete(path.clone(), format!("metadata not restored: {}", words(e)));
+                }
             }
             if let (Some(found), Some(placements)) = (found, self.options.placements)
                 && !touched.dir.placed().broken
@@ -400,11 +411,13 @@ impl<'a> Patch<'a> {
         }
         Ok(())
     }
+}
 
-    /// Notes that a name is as the version says by our doing.
-    pub(super) fn note_made(&mut self, path: &[u8]) {
-        self.made.insert(path.to_vec());
-    }
+/// Whether a node can still be what it was found to be.
+pub(super) fn is_as_found(stat: &Stat, found: &Entry) -> bool {
+    let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
+    let same_size = !is_file || u64::try_from(stat.st_size) == Ok(found.size());
+    is_file == matches!(found.node, Node::File { .. }) && same_size && mtime(stat) == found.meta.mtime
 }
 
 /// The stat of every name of a directory; `None` if one is missing.
@@ -416,11 +429,12 @@ fn stat_all(
     dirs: &BTreeMap<Vec<u8>, Touched>,
 ) -> Option<Vec<PlacedName>> {
     let fd = touched.dir.fd().ok()?;
+    let in_part = std::mem::take(&mut touched.dir.placed().in_part);
     let name_of = |entry: &Entry| {
         let stat = Spot::Named(fd.as_fd(), &entry.name).stat().ok()?;
         let below = join(path, &entry.name);
         let made = made.contains(&below) || dirs.contains_key(&below);
-        Some(PlacedName { name: entry.name.clone(), stat: Some(stat), made })
+        Some(PlacedName { name: entry.name.clone(), stat: Some(stat).filter(|_| !in_part.contains(&entry.name)), made })
     };
     entries.iter().map(name_of).collect()
 }

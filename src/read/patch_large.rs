@@ -13,7 +13,7 @@ use super::content::{Piece, Pieces, pieces};
 use super::error::{ReadError, concerns_all, io_error, words};
 use super::links::Member;
 use super::meta::open_file;
-use super::patch::{Change, Patch};
+use super::patch::{Change, Patch, is_as_found};
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::model::entry::{Content, Entry, Node};
@@ -53,7 +53,7 @@ impl<'a> Patch<'a> {
                     }
                     Ok(None) => unfit.push((change, others)),
                     Err(e) if concerns_all(e) => return Err(io_error("open", &change.path, e)),
-                    Err(e) => self.engine.incomplete(change.path.clone(), format!("not patched: {}", words(e))),
+                    Err(e) => self.engine.lose(&place, format!("not patched: {}", words(e))),
                 }
             }
             self.patch_batch(ready)?;
@@ -74,8 +74,8 @@ impl<'a> Patch<'a> {
         if !FileType::from_raw_mode(stat.st_mode).is_file() || stat.st_nlink != names {
             return Ok(None);
         }
-        let size = change.old.as_ref().map_or(0, Entry::size);
-        Ok(Some((fd, change.sure && u64::try_from(stat.st_size) == Ok(size))))
+        let sure = change.sure && change.old.as_ref().is_some_and(|old| is_as_found(&stat, old));
+        Ok(Some((fd, sure)))
     }
 
     /// A clone of an open file beside it, where the file system can do that.
@@ -150,14 +150,21 @@ impl<'a> Patch<'a> {
         for file in &whole {
             if file.at.name != file.place.name {
                 self.put_in_place(file.change, &file.place, &file.at)?;
+            } else {
+                self.made.insert(file.change.path.clone());
             }
-            self.note_made(&file.change.path);
+            let in_part = file.place.dir.placed().in_part.contains(&file.place.name);
             for other in &file.others {
-                self.note_made(&other.path);
+                self.made.insert(other.path.clone());
+                if in_part && let Some(place) = self.member(&other.path)? {
+                    place.dir.placed().in_part.insert(place.name);
+                }
                 self.engine.observer.advance(1, 0);
             }
         }
-        let done: Vec<Vec<u8>> = whole.iter().map(|f| f.change.path.clone()).collect();
+        // A clone that could not be put in place leaves the old file as it was.
+        let done = whole.iter().map(|f| f.change.path.clone()).filter(|p| self.made.contains(p));
+        let done: Vec<Vec<u8>> = done.collect();
         self.journal.end_files(&done)?;
         self.engine.observer.step("checkout whole");
         Ok(())

@@ -234,3 +234,30 @@ fn names_of_one_group_never_share_what_differs() {
     );
     assert_eq!((found("one").1.ino(), found("other").1.nlink()), (found("same").1.ino(), 1));
 }
+
+#[test]
+fn what_lacks_metadata_is_not_remembered() {
+    struct Heard(Mutex<Vec<(Vec<u8>, bool)>>);
+    impl Placements for Heard {
+        fn dir_placed(&self, path: &[u8], _: &Id, _: &Totals, names: Vec<PlacedName>) {
+            let names = names.into_iter().map(|n| (crate::model::path::join(path, &n.name), n.stat.is_some()));
+            self.0.lock().unwrap().extend(names);
+        }
+    }
+    let impossible = |mut entry: Entry| {
+        entry.meta.xattrs = vec![Xattr { name: b"nowhere.x".to_vec(), value: b"1".to_vec() }];
+        entry
+    };
+    let mut m = Memory::default();
+    let inner =
+        vec![m.file("good", b"1"), impossible(m.file("small", b"2")), impossible(m.file("large", &vec![7; 17 << 20]))];
+    let sub = impossible(m.dir("sub", inner));
+    let tree = m.tree(vec![sub]);
+    let temp = tempfile::tempdir().unwrap();
+    let heard = Heard(Mutex::default());
+    let report =
+        restore(&m, &tree, temp.path(), &RestoreOptions { jobs: 2, placements: Some(&heard) }, &Notes::default());
+    assert_eq!(report.unwrap().incomplete, 3);
+    let remembered: Vec<_> = heard.0.into_inner().unwrap().into_iter().filter(|n| n.1).map(|n| n.0).collect();
+    assert_eq!(remembered, [b"sub/good".to_vec()]);
+}

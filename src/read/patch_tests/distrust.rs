@@ -100,6 +100,73 @@ fn a_name_outside_of_the_scope_is_not_linked_to() {
 }
 
 #[test]
+fn a_large_file_that_was_edited_in_the_meantime_is_read_again() {
+    let big = noise(20 * BLOCK, 3);
+    let mut next = big.clone();
+    next[7 * BLOCK] ^= 1;
+    let two = Two::new(|m| (vec![m.file("big", &big)], vec![m.file("big", &next)]));
+    let mut edited = big.clone();
+    edited[12 * BLOCK] ^= 1;
+    fs::write(two.at("big"), &edited).unwrap();
+    two.go(None);
+    assert!(fs::read(two.at("big")).unwrap() == next);
+}
+
+#[test]
+fn a_file_that_was_edited_in_the_meantime_does_not_get_the_metadata_of_another() {
+    let two = Two::new(|m| {
+        let (f, g) = (m.file("f", b"old"), m.file("g", b"g"));
+        (vec![f.clone(), g.clone()], vec![touched(f, 5), touched(g, 6)])
+    });
+    fs::write(two.at("f"), b"new").unwrap();
+    let heard = Heard::default();
+    let (report, _) = two.go(Some(&heard));
+    assert_eq!((report.incomplete, report.files), (1, 1));
+    assert_eq!(fs::read(two.at("f")).unwrap(), b"new");
+    assert!(fs::metadata(two.at("f")).unwrap().mtime() > 1_000_000_000);
+    assert_eq!(fs::metadata(two.at("g")).unwrap().mtime(), 6);
+    assert_eq!(heard.remembered(), [""; 0], "a file that was not changed is not remembered as changed");
+}
+
+#[test]
+fn names_of_one_file_get_their_metadata_together() {
+    let two = Two::new(|m| {
+        let names = [linked(m.file("a", b"1"), 1, 2), linked(m.file("b", b"1"), 1, 2)];
+        (names.to_vec(), names.map(|n| touched(n, 5)).to_vec())
+    });
+    assert_eq!(two.go(None).0.incomplete, 0);
+    assert_eq!(fs::metadata(two.at("a")).unwrap().mtime(), 5);
+}
+
+#[test]
+fn what_lacks_metadata_is_not_remembered() {
+    let big = noise(20 * BLOCK, 3);
+    let mut next = big.clone();
+    next[7 * BLOCK] ^= 1;
+    let two = Two::new(|m| {
+        let all = |m: &mut Memory, big: &[u8], small: &[u8]| {
+            let (sub, bad) = (m.dir("sub", vec![m_file(small)]), m.dir("worse", vec![m_file(small)]));
+            let (big, large) = (m.file("big", big), m.file("large", big));
+            (vec![m.file("kept", b"1"), m.file("small", small), big, sub], vec![m.file("set", b"1"), large, bad])
+        };
+        let (old, old_bad) = all(m, &big, b"1");
+        let (new, new_bad) = all(m, &next, b"2");
+        let new_bad: Vec<_> = new_bad.into_iter().map(impossible).collect();
+        ([old, old_bad].concat(), [new, new_bad].concat())
+    });
+    let heard = Heard::default();
+    let (report, half_written) = two.go(Some(&heard));
+    assert_eq!((report.incomplete, half_written.len()), (3, 0));
+    let mut remembered = heard.remembered();
+    remembered.sort();
+    assert_eq!(remembered, ["big", "kept", "small", "sub", "sub/f", "worse/f"]);
+}
+
+fn m_file(bytes: &[u8]) -> Entry {
+    Memory::default().file("f", bytes)
+}
+
+#[test]
 fn names_that_are_said_to_be_one_file_are_not_patched_as_one_if_they_differ() {
     let (big, mut one, mut other) = (noise(20 * BLOCK, 3), noise(20 * BLOCK, 3), noise(20 * BLOCK, 3));
     one[0] ^= 1;
