@@ -6,17 +6,17 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
 
-use rustix::fs::{FileType, OFlags, fstat, ioctl_ficlone};
+use rustix::fs::{FileType, Mode, OFlags, fchmod, fstat, ioctl_ficlone};
 use rustix::io::Errno;
 
 use super::content::{Piece, Pieces, pieces};
 use super::error::{ReadError, concerns_all, io_error, words};
 use super::links::Member;
-use super::meta::open_file;
+use super::meta::{ACL, open_file};
 use super::patch::{Change, Patch, is_as_found};
 use super::source::Source;
 use crate::error::{Error, Result};
-use crate::model::entry::{Content, Entry, Node};
+use crate::model::entry::{Content, Entry, Meta, Node};
 use crate::model::path::display;
 
 /// So many files stand in the journal at a time.
@@ -84,10 +84,11 @@ impl<'a> Patch<'a> {
         if !self.reflink || !file.others.is_empty() {
             return Ok(None);
         }
-        let Some(new) = &file.change.new else { return Ok(None) };
         self.journal.temps_in(&[file.place.dir.path()])?;
         let temp = Member { dir: Arc::clone(&file.place.dir), name: self.temp_name() };
-        let made = temp.dir.fd().and_then(|dir| self.engine.maker.file(dir.as_fd(), &temp.name, &new.meta));
+        // It holds the old content first, which the new mode may show to others.
+        let closed = Meta { mode: 0o600, ..Meta::default() };
+        let made = temp.dir.fd().and_then(|dir| self.engine.maker.file(dir.as_fd(), &temp.name, &closed));
         let Ok(fd) = made else { return Ok(None) };
         if ioctl_ficlone(&fd, &file.fd).is_ok() {
             return Ok(Some((temp, fd)));
@@ -126,6 +127,11 @@ impl<'a> Patch<'a> {
         }
         self.journal.begin_files(&in_place)?;
         self.engine.observer.step("checkout journal");
+        for file in ready.iter().filter(|f| f.at.name == f.place.name) {
+            if let (Some(old), Some(new)) = (&file.change.old, &file.change.new) {
+                narrow(&file.fd, &old.meta, &new.meta);
+            }
+        }
         let engine = &self.engine;
         let ran = engine.run(self.options.jobs, |queue| {
             for (fd, at, entry, all) in items.into_iter().rev() {
@@ -188,6 +194,19 @@ impl<'a> Patch<'a> {
                 Ok(Box::new(now.filter(move |p| !p.as_ref().is_ok_and(|p| holds(source, &fd, p)))))
             }
         }
+    }
+}
+
+/// Lets nobody read what is written into an old file, or run it as its owner, who may not by both versions.
+fn narrow(fd: &OwnedFd, old: &Meta, new: &Meta) {
+    let Ok(stat) = fstat(fd) else { return };
+    let now = stat.st_mode & 0o7777;
+    let acl = |meta: &Meta| meta.xattrs.iter().find(|x| x.name == ACL).map(|x| x.value.clone());
+    let same = (stat.st_uid, stat.st_gid) == (new.uid, new.gid) && acl(old) == acl(new);
+    let mode = now & new.mode & if same { 0o777 } else { 0o700 };
+    if mode != now {
+        // Who may not set the mode cannot set the new one later either, which is then said.
+        let _ = fchmod(fd, Mode::from_raw_mode(mode));
     }
 }
 

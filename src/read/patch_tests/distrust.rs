@@ -180,3 +180,23 @@ fn names_that_are_said_to_be_one_file_are_not_patched_as_one_if_they_differ() {
     assert!(fs::read(two.at("a")).unwrap() == one);
     assert!(fs::read(two.at("b")).unwrap() == other);
 }
+
+#[test]
+fn nobody_reads_new_content_by_the_old_mode() {
+    let big = noise(20 * BLOCK, 3);
+    let mut next = big.clone();
+    next[4 * BLOCK] ^= 1;
+    next[9 * BLOCK] ^= 1;
+    let mut two = Two::new(|m| {
+        let (mut old, mut new) = (m.file("big", &big), m.file("big", &next));
+        (old.meta.mode, new.meta.mode) = (0o4755, 0o640);
+        (vec![old], vec![new])
+    });
+    // It stops half-way.
+    two.memory.damage(&next[9 * BLOCK..10 * BLOCK]);
+    let (report, half_written) = two.go(None);
+    assert_eq!(report.damaged, 1);
+    // A file system that shares blocks leaves the old file as it is.
+    let expected = if half_written.is_empty() { 0o4755 } else { 0o640 };
+    assert_eq!(fs::metadata(two.at("big")).unwrap().mode() & 0o7777, expected);
+}
