@@ -90,7 +90,8 @@ impl Spot<'_> {
         }
     }
 
-    fn chmod(&self, mode: u32) -> Result<(), Errno> {
+    /// Sets the mode alone.
+    pub(super) fn chmod(&self, mode: u32) -> Result<(), Errno> {
         let mode = Mode::from_raw_mode(mode);
         match self {
             Self::Open(fd) => fs::fchmod(fd, mode),

@@ -19,6 +19,7 @@ use super::journal::{Journal, temp_name};
 use super::links::{Links, Member};
 use super::lookup::Lookup;
 use super::meta::{Known, Spot, mtime, open_file, open_up};
+use super::mounts::Mounts;
 use super::node::Maker;
 use super::placed::{PlacedName, Placements};
 use super::plan::{is_dir, plan};
@@ -60,7 +61,23 @@ pub struct PatchOptions<'a> {
 pub(super) struct Touched {
     pub(super) dir: Arc<Dir>,
     mtime: Time,
+    mode: u32,
     pub(super) dev: u64,
+}
+
+impl Touched {
+    /// As it was before anything was done in it.
+    fn new(dir: Arc<Dir>, stat: &Stat) -> Self {
+        Self { dir, mtime: mtime(stat), mode: stat.st_mode & 0o7777, dev: stat.st_dev }
+    }
+
+    /// Gives it the mode and time that it had.
+    fn give_back(&self, spot: Spot<'_>) -> Result<(), Errno> {
+        if spot.stat()?.st_mode & 0o7777 != self.mode {
+            spot.chmod(self.mode)?;
+        }
+        spot.set_mtime(self.mtime)
+    }
 }
 
 /// A patch at work.
@@ -102,7 +119,7 @@ pub fn patch(
         counts: Counts::default(),
         torn: Mutex::default(),
     };
-    let top = Touched { dir: Dir::root(fd, None), mtime: mtime(&stat), dev: stat.st_dev };
+    let top = Touched::new(Dir::root(fd, None), &stat);
     let mut patch = Patch {
         engine,
         journal,
@@ -113,6 +130,14 @@ pub fn patch(
         made: HashSet::new(),
         temps: 0,
     };
+    if patch.journal.is_resumed() {
+        // What the interrupted run has touched is not known: it may have been any file system in here.
+        for point in Mounts::read(Path::new("/proc/self")).below(shown) {
+            if !is_within(point, INSIDE.as_bytes()) {
+                let _ = patch.dir(point);
+            }
+        }
+    }
     patch.run(changes)
 }
 
@@ -152,14 +177,31 @@ impl<'a> Patch<'a> {
         observer.step("checkout contents");
         self.finish_dirs()?;
         self.end_half_written()?;
-        if !nothing && let Some(top) = self.touched.get(&b""[..]) {
-            let synced = top.dir.fd().and_then(syncfs);
-            synced.map_err(|e| io_error("sync", b".", e))?;
+        // An interrupted run may have ended just before it synced.
+        if !nothing || self.journal.is_resumed() {
+            self.sync_all()?;
         }
         observer.step("checkout done");
         let mut report = RestoreReport::of(&self.engine.counts);
         report.incomplete += self.engine.maker.report_owners(observer);
         Ok(report)
+    }
+
+    /// Makes durable what was done, on every file system that was touched.
+    fn sync_all(&self) -> Result<()> {
+        let mut synced = HashSet::new();
+        for (path, touched) in &self.touched {
+            if synced.contains(&touched.dev) {
+                continue;
+            }
+            match touched.dir.fd().and_then(syncfs) {
+                Ok(()) => _ = synced.insert(touched.dev),
+                // Removed since; one above it is on the same file system.
+                Err(Errno::NOENT) => {}
+                Err(e) => return Err(io_error("sync", path, e)),
+            }
+        }
+        Ok(())
     }
 
     /// The directory at `path`, each name on the way opened without following a link; it counts as touched.
@@ -191,8 +233,7 @@ impl<'a> Patch<'a> {
         let stat = fstat(&fd)?;
         open_up(fd.as_fd());
         drop(fd);
-        let touched = Touched { dir: Arc::clone(&dir), mtime: mtime(&stat), dev: stat.st_dev };
-        self.touched.insert(path.to_vec(), touched);
+        self.touched.insert(path.to_vec(), Touched::new(Arc::clone(&dir), &stat));
         Ok(dir)
     }
 
@@ -375,7 +416,7 @@ impl<'a> Patch<'a> {
     }
 
     /// Gives every touched directory the metadata of its version, deepest first; those outside of the scope get
-    /// their time back.
+    /// their mode and time back.
     fn finish_dirs(&mut self) -> Result<()> {
         for (path, touched) in self.touched.iter().rev() {
             let ours = self.in_scope(path) || self.made.contains(path);
@@ -384,7 +425,7 @@ impl<'a> Patch<'a> {
                 let spot = Spot::Open(fd.as_fd());
                 match &found {
                     Some(found) => spot.stat().map(|stat| spot.settle(found.meta, Known::of(&stat), false)),
-                    None => spot.set_mtime(touched.mtime).map(|()| Default::default()),
+                    None => touched.give_back(spot).map(|()| Default::default()),
                 }
             });
             match settled {

@@ -200,3 +200,25 @@ fn nobody_reads_new_content_by_the_old_mode() {
     let expected = if half_written.is_empty() { 0o4755 } else { 0o640 };
     assert_eq!(fs::metadata(two.at("big")).unwrap().mode() & 0o7777, expected);
 }
+
+#[test]
+fn a_closed_directory_outside_of_the_scope_stays_closed() {
+    if as_nobody("read::patch_tests::distrust::a_closed_directory_outside_of_the_scope_stays_closed") {
+        return;
+    }
+    let mut closed = dir(5);
+    closed.mode = 0o500;
+    let old = model(&[("d", closed.clone()), ("d/f", file(b"old", 1))]);
+    let new = model(&[("d", closed), ("d/f", file(b"new", 1))]);
+    let (mut bench, first) = Bench::new(&old);
+    let second = store(&mut bench.memory, &new);
+    let mut changes = Vec::new();
+    differences(&bench.memory, &first, &second, b"", &mut changes);
+    changes.retain(|c| c.path == b"d/f");
+    bench.apply(&first, &second, changes, &[b"d/f".to_vec()], &Notes::default());
+    let at = bench.tree.path();
+    assert_eq!(fs::read(at.join("d/f")).unwrap(), b"new");
+    let stat = fs::metadata(at.join("d")).unwrap();
+    fs::set_permissions(at.join("d"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!((stat.mode() & 0o7777, stat.mtime()), (0o500, 5));
+}
