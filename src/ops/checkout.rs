@@ -3,6 +3,7 @@
 //! In place only what differs is touched, under a journal. What would be lost is refused: changes that are in no
 //! version, and files that somebody uses.
 
+mod left;
 mod placed;
 
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ use super::resolve::Resolver;
 use super::worktree::{WalkOptions, look, worktree_number};
 use crate::error::{Error, Failure, Kind, Result};
 use crate::model::commit::Commit;
-use crate::model::entry::Meta;
+use crate::model::entry::{Entry, Meta};
 use crate::model::id::Id;
 use crate::model::path;
 use crate::model::refname::{RefKind, RefName};
@@ -25,7 +26,7 @@ use crate::model::revision::Revision;
 use crate::model::tree::LinkTable;
 use crate::observe::Observer;
 use crate::read::in_use;
-use crate::read::journal::{Interrupted, Journal};
+use crate::read::journal::{Goal, Interrupted, Journal, Lock};
 use crate::read::patch::{self, PatchOptions, patch};
 use crate::read::restore::{RestoreOptions, RestoreReport, restore};
 use crate::read::verify::verify;
@@ -33,6 +34,7 @@ use crate::repo::Repo;
 use crate::repo::refs::Move;
 use crate::write::graft::graft;
 use crate::write::output::Output;
+use left::Left;
 use placed::Placed;
 
 /// What to check out, and where to.
@@ -118,6 +120,10 @@ fn listed(paths: &[String], more: usize) -> String {
 /// Checks a version out.
 pub fn checkout(context: &Context, options: &CheckoutOptions, observer: &dyn Observer) -> Result<CheckoutReport> {
     let repo = context.repo()?;
+    let lock = match &options.into {
+        None if !options.dry_run => Some(Journal::lock(repo.worktree(&context.worktree)?.state_dir())?),
+        _ => None,
+    };
     let resolver = Resolver::new(&repo, context)?;
     let (version, branch) = match &options.revision {
         Some(revision) => (resolver.revision(revision)?, resolver.branch_of(revision)?),
@@ -145,7 +151,7 @@ pub fn checkout(context: &Context, options: &CheckoutOptions, observer: &dyn Obs
         CheckoutReport { version, commit, branch, done: RestoreReport::default(), planned: Vec::new(), wrong: 0 };
     match &options.into {
         Some(into) => restore_into(context, &repo, options, into, report, observer),
-        None => in_place(context, &repo, options, resolver.head(), report, observer),
+        None => in_place(context, &repo, options, resolver.head(), lock, report, observer),
     }
 }
 
@@ -202,18 +208,19 @@ fn planned(repo: &Repo, from: Option<&Id>, to: &Id, paths: &[Vec<u8>]) -> Result
     Ok(changes)
 }
 
-/// Makes the worktree into the version.
+/// Makes the worktree into the version; without a lock it is only said what would be done.
 fn in_place(
     context: &Context,
     repo: &Repo,
     options: &CheckoutOptions,
     head: &Head,
+    lock: Option<Lock>,
     mut report: CheckoutReport,
     observer: &dyn Observer,
 ) -> Result<CheckoutReport> {
     let worktree = repo.worktree(&context.worktree)?;
     let interrupted = match Journal::read(worktree.state_dir()) {
-        Err(_) if options.force => None,
+        Err(_) if options.force && options.paths.is_empty() => None,
         read => read?,
     };
     if !options.force && !options.dry_run {
@@ -228,17 +235,17 @@ fn in_place(
     if !options.force {
         refuse_dirty(repo, options, head, &target, &changes, interrupted.as_ref(), &now.tree)?;
     }
-    if options.dry_run {
+    let Some(lock) = lock else {
         report.planned = changes;
         return Ok(report);
-    }
+    };
     let half_written = interrupted.as_ref().is_some_and(|i| !i.half_written.is_empty());
     if !changes.is_empty() && !options.force {
         refuse_in_use(context, options, &changes)?;
     }
     let whole = options.paths.is_empty();
     if !changes.is_empty() || half_written || interrupted.is_some() || whole {
-        let mut journal = Journal::begin(worktree.state_dir(), head.base.as_ref(), &report.version, options.force)?;
+        let mut journal = Journal::begin(lock, &goal(options, head, report.version), options.force)?;
         let placed = Placed::new(repo, worktree_number(repo, context), &now);
         let how = PatchOptions { jobs: context.threads(), scope: &options.paths, placements: Some(&placed) };
         let unsure: BTreeSet<&Vec<u8>> = now.unstable.iter().collect();
@@ -266,6 +273,17 @@ fn in_place(
         report.wrong = verify(repo, &target, &context.worktree, &wanted, context.threads(), observer)?.wrong;
     }
     Ok(report)
+}
+
+fn goal(options: &CheckoutOptions, head: &Head, target: Id) -> Goal {
+    Goal {
+        base: head.base,
+        target,
+        revision: options.revision.as_ref().map_or_else(|| "@".to_owned(), Revision::to_string),
+        new_branch: options.new_branch.as_ref().map(RefName::to_string),
+        scope: options.paths.clone(),
+        keep_extra: options.keep_extra,
+    }
 }
 
 /// Refuses if somebody uses files that are to be changed, or holds locks on them.
@@ -306,31 +324,21 @@ fn refuse_dirty(
         Some(base) => Some(repo.commit_cached(&base)?.tree),
         None => None,
     };
-    let mut ours: BTreeSet<Vec<u8>> = BTreeSet::new();
-    if let Some(i) = interrupted {
-        let tree = |id: &Id| repo.commit_cached(id).map(|c| c.tree);
-        let from = i.base.as_ref().map(tree).transpose()?;
-        compare(repo, from.as_ref(), Some(&tree(&i.target)?), &[], &mut |change| {
-            ours.extend(change.from);
-            ours.insert(change.path);
-            Ok(ControlFlow::Continue(()))
-        })?;
-        ours.extend(i.half_written.iter().cloned());
-    }
+    let left = interrupted.map(|i| Left::new(repo, i)).transpose()?;
     let mut dirty = Vec::new();
-    let mut note = |path: &[u8]| {
+    let mut note = |path: &[u8], now: Option<&Entry>| -> Result<()> {
         // What will not be touched is not in danger.
         let touched = changes.iter().any(|c| within_either(path, &c.path));
-        let leftover = interrupted.is_some_and(|i| i.is_leftover(path));
-        if touched && !leftover && !ours.contains(path) && !path.is_empty() {
+        let is_left = || left.as_ref().map_or(Ok(false), |l| l.holds(path, now));
+        if touched && !path.is_empty() && !is_left()? {
             dirty.push(path::display(path));
         }
+        Ok(())
     };
     compare(repo, base.as_ref(), Some(now), &options.paths, &mut |change| {
         let at = path::split(&change.path).unwrap_or_default();
         // A directory is only a place; what is in it is told on its own.
-        let is_place =
-            change.new.as_ref().is_some_and(crate::model::entry::Entry::is_dir) && change.letter != Letter::Type;
+        let is_place = change.new.as_ref().is_some_and(Entry::is_dir) && change.letter != Letter::Type;
         let gone = change.new.is_none() && change.from.is_none();
         // An interrupted checkout may have removed other names of the same file.
         let relinked = interrupted.is_some()
@@ -340,7 +348,7 @@ fn refuse_dirty(
             None => false,
         };
         if !(is_place || same || gone || relinked) {
-            note(&change.path);
+            note(&change.path, change.new.as_ref())?;
         }
         Ok(ControlFlow::Continue(()))
     })?;

@@ -3,6 +3,7 @@
 //! A directory is reached from its parent's descriptor, one name at a time, never through a symbolic link. Only so
 //! many descriptors are kept open; a directory without one walks down from its nearest ancestor that has one.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,7 +48,9 @@ pub(super) struct Finish {
 #[derive(Default)]
 pub(super) struct Placed {
     pub(super) names: Vec<PlacedName>,
-    /// Something in it could not be made.
+    /// Names of nodes that are there, but lack something of their metadata or their links.
+    pub(super) in_part: HashSet<Vec<u8>>,
+    /// Something in it could not be made or changed.
     pub(super) broken: bool,
 }
 
@@ -108,6 +111,15 @@ impl Dir {
     /// What has been put into it.
     pub(super) fn placed(&self) -> MutexGuard<'_, Placed> {
         self.placed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that it lacks something of its own metadata.
+    pub(super) fn placed_in_part(&self) {
+        match &self.parent {
+            Some(parent) => _ = parent.placed().in_part.insert(self.name.clone()),
+            // The target's own metadata is remembered with what is in it.
+            None => self.placed().broken = true,
+        }
     }
 
     /// Its descriptor.

@@ -87,7 +87,14 @@ impl<'a> Engine<'a> {
                 self.release(&place.dir);
             }
             Item::Nodes(dir, mut rest) => {
-                let now: Vec<Entry> = rest.by_ref().take(NAMES).collect();
+                let mut now: Vec<Entry> = Vec::new();
+                // A large file stays open until its last range is written: at most one, and the rest later.
+                while now.len() < NAMES
+                    && now.last().is_none_or(|e| e.size() <= LARGE)
+                    && let Some(entry) = rest.next()
+                {
+                    now.push(entry);
+                }
                 if rest.len() > 0 {
                     dir.retain();
                     queue.push(Item::Nodes(Arc::clone(&dir), rest));

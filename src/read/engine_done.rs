@@ -69,7 +69,9 @@ impl Engine<'_> {
     /// Notes a name for the stat cache.
     fn placed(&self, place: &Member, stat: Option<Stat>) {
         if self.placements.is_some() {
-            place.dir.placed().names.push(PlacedName { name: place.name.clone(), stat, made: true });
+            let mut placed = place.dir.placed();
+            let stat = stat.filter(|_| !placed.in_part.contains(&place.name));
+            placed.names.push(PlacedName { name: place.name.clone(), stat, made: true });
         }
     }
 
@@ -99,6 +101,7 @@ impl Engine<'_> {
                     words(e)
                 );
                 self.incomplete(place.dir.path_of(&place.name), why);
+                place.dir.placed().in_part.insert(place.name.clone());
                 self.copy(place, entry)
             }
             Err(e) => {
@@ -163,11 +166,19 @@ impl Engine<'_> {
         self.counts.dirs.fetch_add(1, Ordering::Relaxed);
         match settled {
             Ok((lost, stat)) => {
+                if !lost.is_empty() {
+                    dir.placed_in_part();
+                }
                 let count = self.maker.report(lost, || dir.path(), self.observer);
                 self.counts.incomplete.fetch_add(count, Ordering::Relaxed);
                 self.tell_placed(dir, finish, stat);
             }
-            Err(e) => self.incomplete(dir.path(), format!("metadata not restored: {}", words(e))),
+            Err(e) => {
+                if let Some(parent) = dir.parent() {
+                    parent.placed().broken = true;
+                }
+                self.incomplete(dir.path(), format!("metadata not restored: {}", words(e)));
+            }
         }
     }
 
@@ -181,7 +192,9 @@ impl Engine<'_> {
             placements.dir_placed(&dir.path(), &finish.tree, &finish.totals, names);
         }
         if let Some(parent) = dir.parent() {
-            parent.placed().names.push(PlacedName { name: dir.name().to_vec(), stat, made: true });
+            let mut above = parent.placed();
+            let stat = stat.filter(|_| !above.in_part.contains(dir.name()));
+            above.names.push(PlacedName { name: dir.name().to_vec(), stat, made: true });
         }
     }
 
@@ -199,6 +212,9 @@ impl Engine<'_> {
 
     /// Says what was lost of a node.
     pub(super) fn lost(&self, lost: Lost, place: &Member) {
+        if !lost.is_empty() && self.placements.is_some() {
+            place.dir.placed().in_part.insert(place.name.clone());
+        }
         let count = self.maker.report(lost, || place.dir.path_of(&place.name), self.observer);
         self.counts.incomplete.fetch_add(count, Ordering::Relaxed);
     }

@@ -45,7 +45,7 @@ impl<'a> Engine<'a> {
         let made = place.dir.fd().and_then(|dir| {
             let fd = self.maker.file(dir.as_fd(), &place.name, &entry.meta)?;
             // The size stands from the start, since ranges come in any order and holes are not written.
-            ftruncate(&fd, *size).map(|()| fd)
+            ftruncate(&fd, *size).inspect_err(|_| self.unlink(&place)).map(|()| fd)
         });
         match made {
             Ok(fd) => {
@@ -125,12 +125,7 @@ impl<'a> Engine<'a> {
         let Large { fd, place, entry, old, failed, .. } = file;
         let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(failed) = failed {
-            if old {
-                self.torn.lock().unwrap_or_else(PoisonError::into_inner).push(place.clone());
-            } else {
-                self.unlink(&place);
-            }
-            return self.done(&place, entry, Err(failed), None);
+            return self.give_up_large(&place, entry, old, failed);
         }
         let settled = if old {
             ftruncate(&fd, entry.size())
@@ -147,9 +142,19 @@ impl<'a> Engine<'a> {
             }
             Err(e) => {
                 let failed = target_error(e, &place)?;
-                self.done(&place, entry, Err(failed), None)
+                self.give_up_large(&place, entry, old, failed)
             }
         }
+    }
+
+    /// Leaves no part of a new file behind; an old one stays, and is named.
+    fn give_up_large(&self, place: &Member, entry: Entry, old: bool, failed: Failed) -> Result<()> {
+        if old {
+            self.torn.lock().unwrap_or_else(PoisonError::into_inner).push(place.clone());
+        } else {
+            self.unlink(place);
+        }
+        self.done(place, entry, Err(failed), None)
     }
 
     /// Makes a small file.

@@ -62,10 +62,13 @@ pub struct InUse {
 }
 
 impl User {
-    /// Whether a change of `path` concerns it: a server minds everything beside its lock file.
+    /// Whether a change of `path` concerns it: a server minds everything beside the file by which it locks a whole
+    /// data directory.
     pub fn minds(&self, path: &[u8]) -> bool {
-        let above = self.path.iter().rposition(|b| *b == b'/').map_or(&[][..], |at| &self.path[..at]);
-        is_within(&self.path, path) || (self.how == Use::Server && is_within(path, above))
+        let slash = self.path.iter().rposition(|b| *b == b'/');
+        let (above, name) = slash.map_or((&[][..], &self.path[..]), |at| (&self.path[..at], &self.path[at + 1..]));
+        let all = self.how == Use::Server || LOCK_FILES.iter().any(|l| l.as_bytes() == name);
+        is_within(&self.path, path) || (all && is_within(path, above))
     }
 }
 
@@ -151,15 +154,24 @@ fn find_lock_files(dir: &Path) -> Vec<Vec<u8>> {
 fn servers(dir: &Path, lock_files: &[Vec<u8>], users: &mut Vec<User>) {
     for path in lock_files.iter().filter(|p| p.ends_with(b"postmaster.pid")) {
         let text = fs::read_to_string(dir.join(OsStr::from_bytes(path))).unwrap_or_default();
-        let pid = text.lines().next().and_then(|l| l.trim().parse::<i32>().ok()).filter(|p| *p > 1);
+        let pid = text.lines().next().and_then(|l| l.trim().parse::<i32>().ok()).filter(|p| *p > 0);
         let Some(pid) = pid.and_then(Pid::from_raw) else { continue };
         let alive = !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH));
         if alive && pid != rustix::process::getpid() {
             let pid = u32::try_from(pid.as_raw_nonzero().get()).ok();
             let command = pid.map(command_of).unwrap_or_default();
+            if !may_be_server(pid, &command) {
+                continue;
+            }
             users.push(User { pid, command, path: path.clone(), how: Use::Server });
         }
     }
+}
+
+/// Whether a process that a `postmaster.pid` names can be the server: a server in another container is the first
+/// process there, but not here.
+fn may_be_server(pid: Option<u32>, command: &str) -> bool {
+    pid != Some(1) || matches!(command, "postgres" | "postmaster")
 }
 
 fn command_of(pid: u32) -> String {
@@ -345,6 +357,23 @@ mod tests {
         assert_eq!(users(&dir, []), []);
         fs::write(dir.join("data/postmaster.pid"), "nonsense").unwrap();
         assert_eq!(users(&dir, []), []);
+    }
+
+    #[test]
+    fn a_lock_file_of_an_engine_concerns_its_whole_directory() {
+        let user = |path: &str, how| User { pid: None, command: String::new(), path: path.into(), how };
+        for how in [Use::Open, Use::Mapped, Use::Locked] {
+            let found = user("data/ibdata1", how);
+            assert!(found.minds(b"data/shop/orders.ibd") && found.minds(b"data") && !found.minds(b"other"));
+            assert!(user("aria_log_control", how).minds(b"anything"));
+            assert!(!user("data/log", how).minds(b"data/shop/orders.ibd"));
+        }
+    }
+
+    #[test]
+    fn the_first_process_counts_only_if_it_is_the_server() {
+        assert!(may_be_server(Some(1), "postgres") && may_be_server(Some(7), "anything"));
+        assert!(!may_be_server(Some(1), "systemd") && !may_be_server(Some(1), ""));
     }
 
     #[test]

@@ -17,17 +17,60 @@ use rustix::io::Errno;
 use super::error::ReadError;
 use crate::error::Result;
 use crate::model::id::{Id, parse_hex, to_hex};
+use crate::model::path::is_within;
 
 const NAME: &str = "checkout";
 const HEAD: &str = "dvc checkout 1";
 
-/// What an interrupted checkout was about.
+/// What a checkout is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Goal {
+    /// The version that the worktree has.
+    pub base: Option<Id>,
+    /// The version that it is to get.
+    pub target: Id,
+    /// How the user named that version; empty where it is not known.
+    pub revision: String,
+    /// The branch that is to be made there.
+    pub new_branch: Option<String>,
+    /// The paths that are to become like it; empty is everything.
+    pub scope: Vec<Vec<u8>>,
+    /// Whether files that the version does not have stay.
+    pub keep_extra: bool,
+}
+
+impl Goal {
+    /// From one version to another, as a whole.
+    pub fn whole(base: Option<Id>, target: Id) -> Self {
+        Self { base, target, revision: String::new(), new_branch: None, scope: Vec::new(), keep_extra: false }
+    }
+
+    /// Whether all that `other` was to change becomes like this one's version.
+    fn covers(&self, other: &Self) -> bool {
+        let within = |path: &Vec<u8>| self.scope.iter().any(|s| is_within(path, s));
+        self.scope.is_empty() || (!other.scope.is_empty() && other.scope.iter().all(within))
+    }
+
+    fn header(&self, run: &str) -> String {
+        let base = self.base.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        let mut text = format!("{HEAD}\nbase {base}\ntarget {}\nrun {run}\n", self.target);
+        text.push_str(&line("revision", self.revision.as_bytes()));
+        self.new_branch.iter().for_each(|b| text.push_str(&line("branch", b.as_bytes())));
+        self.scope.iter().for_each(|s| text.push_str(&line("scope", s)));
+        if self.keep_extra {
+            text.push_str(&line("keep-extra", b""));
+        }
+        text
+    }
+}
+
+/// What an interrupted checkout has left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interrupted {
-    /// The version that the worktree had.
-    pub base: Option<Id>,
-    /// The version that it was to get.
-    pub target: Id,
+    /// What it was about, and what has to be checked out to finish it.
+    pub goal: Goal,
+    /// Other versions of which something may be in the worktree, since checkouts were interrupted or made in between.
+    pub others: Vec<Id>,
     /// Large files of which some ranges are of the one and some of the other, sorted.
     pub half_written: Vec<Vec<u8>>,
     /// Directories with temporary files, and the runs that made them.
@@ -48,6 +91,12 @@ pub(super) fn temp_name(run: &str) -> String {
     format!(".dvc-tmp-{run}-")
 }
 
+/// Holds a worktree against other checkouts.
+pub struct Lock {
+    state_dir: PathBuf,
+    fd: OwnedFd,
+}
+
 /// The journal of a checkout that is at work.
 pub struct Journal {
     path: PathBuf,
@@ -56,7 +105,11 @@ pub struct Journal {
     half_written: BTreeSet<Vec<u8>>,
     temps: BTreeSet<Vec<u8>>,
     left: Vec<(String, Vec<u8>)>,
-    _lock: OwnedFd,
+    /// Whether an interrupted checkout is taken up.
+    resumed: bool,
+    /// Whether the interrupted one is not finished by this one.
+    stays: bool,
+    _lock: Lock,
 }
 
 fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(std::io::Error) -> ReadError + use<'a> {
@@ -77,27 +130,43 @@ impl Journal {
         }
     }
 
-    /// Begins a checkout from `base` to `target`, or takes an interrupted one up. `force` gives up a journal that
-    /// cannot be understood. Holds the worktree against other checkouts.
-    pub fn begin(state_dir: &Path, base: Option<&Id>, target: &Id, force: bool) -> Result<Self> {
+    /// Locks a worktree for a checkout; before anything is looked at, so that it stays as it is seen.
+    pub fn lock(state_dir: &Path) -> Result<Lock> {
         std::fs::create_dir_all(state_dir).map_err(io_error("make", state_dir))?;
-        let lock = rustix::fs::open(state_dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        let fd = rustix::fs::open(state_dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| io_error("open", state_dir)(e.into()))?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(ReadError::Locked.into()),
             // A file system without locks: two checkouts at once are then the user's to avoid.
             Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOLCK) => {}
             Err(e) => return Err(io_error("lock", state_dir)(e.into()).into()),
         }
+        Ok(Lock { state_dir: state_dir.to_owned(), fd })
+    }
+
+    /// Begins a checkout, or takes an interrupted one up. `force` gives up a journal that cannot be understood, if the
+    /// whole worktree is made anew.
+    pub fn begin(lock: Lock, goal: &Goal, force: bool) -> Result<Self> {
+        let state_dir = lock.state_dir.as_path();
+        let path = state_dir.join(NAME);
+        let resumed = path.exists();
         let before = match Self::read(state_dir) {
-            Err(_) if force => None,
+            Err(_) if force && goal.scope.is_empty() => None,
             other => other?,
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let run = format!("{now:x}-{:x}", std::process::id());
-        let hex = |id: Option<&Id>| id.map_or_else(|| "-".to_owned(), Id::to_string);
-        let mut text = format!("{HEAD}\nbase {}\ntarget {}\nrun {run}\n", hex(base), hex(Some(target)));
+        // A checkout of some paths does not finish one of more than these.
+        let kept = before.as_ref().map(|b| &b.goal).filter(|g| !goal.covers(g));
+        let stays = kept.is_some();
+        let header = kept.unwrap_or(goal);
+        let mut text = header.header(&run);
+        let versions = before.iter().flat_map(|b| b.others.iter().copied().chain(b.goal.base).chain([b.goal.target]));
+        let others: BTreeSet<Id> = versions.chain([goal.target]).collect();
+        for id in others.iter().filter(|id| **id != header.target && Some(**id) != header.base) {
+            text.push_str(&line("other", &id.0));
+        }
         let (half_written, left) = before.map_or_else(Default::default, |b| (b.half_written, b.temps));
         for path in &half_written {
             text.push_str(&line("begin", path));
@@ -105,18 +174,22 @@ impl Journal {
         for (run, dir) in &left {
             text.push_str(&line(&format!("temps {run}"), dir));
         }
-        let path = state_dir.join(NAME);
         let write = || -> std::io::Result<File> {
             let mut file = tempfile::NamedTempFile::new_in(state_dir)?;
             file.write_all(text.as_bytes())?;
             file.as_file().sync_all()?;
             let file = file.persist(&path).map_err(|e| e.error)?;
-            rustix::fs::fsync(&lock)?;
+            rustix::fs::fsync(&lock.fd)?;
             Ok(file)
         };
         let file = write().map_err(io_error("write", &path))?;
         let half_written = half_written.into_iter().collect();
-        Ok(Self { file, path, run, half_written, temps: BTreeSet::new(), left, _lock: lock })
+        Ok(Self { file, path, run, half_written, temps: BTreeSet::new(), left, resumed, stays, _lock: lock })
+    }
+
+    /// Whether an interrupted checkout is taken up, which may have left more to be made durable than is known.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.resumed
     }
 
     /// The large files that are half-written now, by this run or by an interrupted one.
@@ -164,9 +237,9 @@ impl Journal {
     }
 
     /// Ends the checkout, after the worktree's new state is saved. Stays if files are half-written that this run did
-    /// not touch.
+    /// not touch, or if an interrupted checkout was about more than this one.
     pub fn finish(self) -> Result<()> {
-        if !self.half_written.is_empty() {
+        if self.stays || !self.half_written.is_empty() {
             return Ok(());
         }
         Ok(std::fs::remove_file(&self.path).map_err(io_error("remove", &self.path))?)
@@ -191,6 +264,8 @@ fn parse(bytes: &[u8]) -> Option<Interrupted> {
     };
     let target = Id::parse(lines.next()?.strip_prefix("target ")?)?;
     lines.next()?.strip_prefix("run ")?;
+    let mut goal = Goal::whole(base, target);
+    let mut others = Vec::new();
     let mut half_written = BTreeSet::new();
     let mut temps = BTreeSet::new();
     for line in lines {
@@ -202,13 +277,18 @@ fn parse(bytes: &[u8]) -> Option<Interrupted> {
         match kind.split_once(' ') {
             None if kind == "begin" => _ = half_written.insert(bytes),
             None if kind == "end" => _ = half_written.remove(&bytes),
+            None if kind == "revision" => goal.revision = String::from_utf8(bytes).ok()?,
+            None if kind == "branch" => goal.new_branch = Some(String::from_utf8(bytes).ok()?),
+            None if kind == "keep-extra" => goal.keep_extra = true,
+            None if kind == "scope" => goal.scope.push(bytes),
+            None if kind == "other" => others.push(Id(bytes.try_into().ok()?)),
             Some(("temps", run)) => _ = temps.insert((run.to_owned(), bytes)),
             _ => {}
         }
     }
     Some(Interrupted {
-        base,
-        target,
+        goal,
+        others,
         half_written: half_written.into_iter().collect(),
         temps: temps.into_iter().collect(),
     })
@@ -219,14 +299,19 @@ mod tests {
     use super::*;
     use crate::error::Kind;
 
+    fn begin(dir: &Path, goal: &Goal) -> Journal {
+        Journal::begin(Journal::lock(dir).unwrap(), goal, false).unwrap()
+    }
+
     #[test]
     fn what_was_begun_is_found_again() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("state");
         assert_eq!(Journal::read(&dir).unwrap(), None);
         let (base, target) = (Id([1; 32]), Id([2; 32]));
-        let mut journal = Journal::begin(&dir, Some(&base), &target, false).unwrap();
-        assert_eq!(Journal::begin(&dir, None, &target, false).err().unwrap().kind(), Kind::Busy);
+        let mut journal = begin(&dir, &Goal::whole(Some(base), target));
+        assert!(!journal.is_resumed());
+        assert_eq!(Journal::lock(&dir).err().unwrap().kind(), Kind::Busy);
         journal.begin_files(&[b"a\n/\xff".to_vec(), b"b".to_vec()]).unwrap();
         journal.end_files(&[b"b".to_vec()]).unwrap();
         journal.temps_in(&[b"".to_vec(), b"d".to_vec()]).unwrap();
@@ -234,14 +319,16 @@ mod tests {
         drop(journal);
         std::fs::OpenOptions::new().append(true).open(dir.join(NAME)).unwrap().write_all(b"end p6").unwrap();
         let found = Journal::read(&dir).unwrap().unwrap();
-        assert_eq!((found.base, found.target), (Some(base), target));
+        assert_eq!(found.goal, Goal::whole(Some(base), target));
         assert_eq!(found.half_written, [b"a\n/\xff".to_vec()]);
         assert!(found.is_leftover(format!("d/.dvc-tmp-{run}-7").as_bytes()));
         assert!(found.is_leftover(format!(".dvc-tmp-{run}-8").as_bytes()));
         assert!(!found.is_leftover(format!("e/.dvc-tmp-{run}-7").as_bytes()));
         assert!(!found.is_leftover(b"d/.dvc-tmp-1-7"));
 
-        let mut again = Journal::begin(&dir, None, &base, false).unwrap();
+        let mut again = begin(&dir, &Goal::whole(None, base));
+        assert!(again.is_resumed());
+        assert_eq!(Journal::read(&dir).unwrap().unwrap().others, [target]);
         assert_eq!(again.take_left(), [(run.clone(), b"".to_vec()), (run, b"d".to_vec())]);
         assert_eq!(again.half_written().len(), 1);
         again.end_files(&[b"a\n/\xff".to_vec()]).unwrap();
@@ -250,11 +337,43 @@ mod tests {
     }
 
     #[test]
+    fn a_checkout_of_some_paths_does_not_end_one_of_more() {
+        let temp = tempfile::tempdir().unwrap();
+        let goal = |target: u8, scope: &[&str]| Goal {
+            revision: format!("main@v{target}"),
+            new_branch: Some("side".to_owned()),
+            keep_extra: true,
+            scope: scope.iter().map(|s| s.as_bytes().to_vec()).collect(),
+            ..Goal::whole(Some(Id([1; 32])), Id([target; 32]))
+        };
+        let read = || Journal::read(temp.path()).unwrap();
+        for (interrupted, then, ends) in [
+            (goal(2, &[]), goal(3, &["a"]), false),
+            (goal(2, &["a/b"]), goal(3, &["b", "a"]), true),
+            (goal(2, &["a", "c"]), goal(3, &["a"]), false),
+            (goal(2, &["a"]), goal(3, &[]), true),
+        ] {
+            drop(begin(temp.path(), &interrupted));
+            assert_eq!(read().unwrap().goal, interrupted);
+            let journal = begin(temp.path(), &then);
+            let (now, other) = if ends { (&then, 2) } else { (&interrupted, 3) };
+            assert_eq!((&read().unwrap().goal, read().unwrap().others), (now, vec![Id([other; 32])]));
+            journal.finish().unwrap();
+            assert_eq!(read().is_none(), ends);
+            begin(temp.path(), &goal(4, &[])).finish().unwrap();
+            assert_eq!(read(), None);
+        }
+    }
+
+    #[test]
     fn a_damaged_journal_is_said_and_can_be_given_up() {
         let temp = tempfile::tempdir().unwrap();
         std::fs::write(temp.path().join(NAME), b"something else\n").unwrap();
         assert_eq!(Journal::read(temp.path()).unwrap_err().kind(), Kind::Integrity);
-        assert!(Journal::begin(temp.path(), None, &Id([0; 32]), false).is_err());
-        assert!(Journal::begin(temp.path(), None, &Id([0; 32]), true).is_ok());
+        let goal = Goal::whole(None, Id([0; 32]));
+        assert!(Journal::begin(Journal::lock(temp.path()).unwrap(), &goal, false).is_err());
+        let some = Goal { scope: vec![b"a".to_vec()], ..goal.clone() };
+        assert!(Journal::begin(Journal::lock(temp.path()).unwrap(), &some, true).is_err());
+        assert!(Journal::begin(Journal::lock(temp.path()).unwrap(), &goal, true).is_ok());
     }
 }

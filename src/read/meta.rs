@@ -13,7 +13,7 @@ use crate::model::entry::{Meta, Time, Xattr};
 use crate::model::path::display;
 
 /// The ACL that is part of a node's permissions.
-const ACL: &[u8] = b"system.posix_acl_access";
+pub(super) const ACL: &[u8] = b"system.posix_acl_access";
 /// Set by the system's security policy, not by us, where a node has it and its version does not.
 const LABELS: [&[u8]; 2] = [b"security.selinux", b"security.evm"];
 /// Times that every file system can hold.
@@ -59,6 +59,12 @@ pub(super) struct Lost {
     pub(super) other: Vec<String>,
 }
 
+impl Lost {
+    pub(super) fn is_empty(&self) -> bool {
+        !self.owner && self.other.is_empty()
+    }
+}
+
 /// The modification time in a stat.
 pub(super) fn mtime(stat: &Stat) -> Time {
     Time { secs: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) }
@@ -73,6 +79,10 @@ impl Spot<'_> {
         }
     }
 
+    fn is_dir(&self) -> bool {
+        self.stat().is_ok_and(|s| fs::FileType::from_raw_mode(s.st_mode).is_dir())
+    }
+
     fn chown(&self, uid: Option<Uid>, gid: Option<Gid>) -> Result<(), Errno> {
         match self {
             Self::Open(fd) => fs::fchown(fd, uid, gid),
@@ -80,7 +90,8 @@ impl Spot<'_> {
         }
     }
 
-    fn chmod(&self, mode: u32) -> Result<(), Errno> {
+    /// Sets the mode alone.
+    pub(super) fn chmod(&self, mode: u32) -> Result<(), Errno> {
         let mode = Mode::from_raw_mode(mode);
         match self {
             Self::Open(fd) => fs::fchmod(fd, mode),
@@ -163,11 +174,17 @@ impl Spot<'_> {
                 Err(e) => lost.other.push(format!("owner not restored: {}", words(e))),
             }
         }
+        let mut mode = meta.mode;
+        // For another owner these bits would give away his rights. On a directory they give none.
+        if mode & 0o6000 != 0 && !lost.is_empty() && !self.is_dir() {
+            mode &= !0o6000;
+            lost.other.push(format!("mode {:04o} not restored: the owner is another", meta.mode));
+        }
         if !(known.fresh && meta.xattrs.is_empty()) && self.settle_xattrs(meta, known, &mut lost) {
             mode_now = None;
         }
-        if !link && mode_now != Some(meta.mode) {
-            self.settle_mode(meta.mode, &mut lost);
+        if !link && mode_now != Some(mode) {
+            self.settle_mode(mode, &mut lost);
         }
         if known.mtime != Some(meta.mtime) {
             self.settle_mtime(meta.mtime, &mut lost);
@@ -287,5 +304,33 @@ fn grow(mut call: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u
             Err(Errno::RANGE) if buf.len() < 1 << 20 => buf.resize(buf.len() * 8, 0),
             Err(e) => return Err(e),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::read::memory::{as_nobody, meta};
+
+    #[test]
+    fn rights_of_the_owner_are_not_given_to_another() {
+        if as_nobody("read::meta::tests::rights_of_the_owner_are_not_given_to_another") {
+            return;
+        }
+        let temp = tempfile::tempdir().unwrap();
+        let settle = |fd: BorrowedFd<'_>, mode: u32| {
+            let spot = Spot::Open(fd);
+            let known = Known::of(&spot.stat().unwrap());
+            let lost = spot.settle(&Meta { uid: 0, ..meta(mode) }, known, false);
+            (lost.owner, lost.other.len(), spot.stat().unwrap().st_mode & 0o7777)
+        };
+        let file = tempfile::tempfile_in(temp.path()).unwrap();
+        assert_eq!(settle(file.as_fd(), 0o6755), (true, 1, 0o755));
+        assert_eq!(settle(file.as_fd(), 0o644), (true, 0, 0o644));
+        // In a directory the bit says which group new files have.
+        let dir = std::fs::File::open(temp.path()).unwrap();
+        assert_eq!(settle(dir.as_fd(), 0o2755), (true, 0, 0o2755));
     }
 }

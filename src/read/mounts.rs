@@ -43,6 +43,11 @@ impl Mounts {
         Self(table.split(|b| *b == b'\n').filter_map(parse_line).collect())
     }
 
+    /// The mount points below `dir`, relative to it.
+    pub(super) fn below<'m>(&'m self, dir: &'m [u8]) -> impl Iterator<Item = &'m [u8]> {
+        self.0.iter().filter_map(move |m| below(dir, &m.point)).filter(|p| !p.is_empty())
+    }
+
     /// Where `path` lies.
     pub(super) fn place(&self, path: &[u8]) -> Option<Place> {
         // Later mounts cover earlier ones at the same point.
@@ -117,6 +122,8 @@ mod tests {
         assert_eq!(volume.below(&host.place(b"/var/lib/volumes/my db2").unwrap()), None);
         assert_eq!(volume.below(&host.place(b"/mnt/db").unwrap()), None);
         assert_eq!(volume.below(&container.place(b"/volumes/my db/x").unwrap()), None);
+        assert_eq!(host.below(b"/var").collect::<Vec<_>>(), [&b"lib"[..]]);
+        assert_eq!(host.below(b"/").count(), 2);
         let top = host.place(b"/").unwrap();
         assert_eq!(top.below(&host.place(b"/etc/x").unwrap()), Some(&b"etc/x"[..]));
         assert_eq!(top.below(&volume), None);

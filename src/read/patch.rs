@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use rustix::fs::{AtFlags, Mode, OFlags, fstat, syncfs, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, syncfs, unlinkat};
 use rustix::io::Errno;
 
 use super::dir::{Dir, Finish, OPEN_DIR};
@@ -19,6 +19,7 @@ use super::journal::{Journal, temp_name};
 use super::links::{Links, Member};
 use super::lookup::Lookup;
 use super::meta::{Known, Spot, mtime, open_file, open_up};
+use super::mounts::Mounts;
 use super::node::Maker;
 use super::placed::{PlacedName, Placements};
 use super::plan::{is_dir, plan};
@@ -60,7 +61,23 @@ pub struct PatchOptions<'a> {
 pub(super) struct Touched {
     pub(super) dir: Arc<Dir>,
     mtime: Time,
+    mode: u32,
     pub(super) dev: u64,
+}
+
+impl Touched {
+    /// As it was before anything was done in it.
+    fn new(dir: Arc<Dir>, stat: &Stat) -> Self {
+        Self { dir, mtime: mtime(stat), mode: stat.st_mode & 0o7777, dev: stat.st_dev }
+    }
+
+    /// Gives it the mode and time that it had.
+    fn give_back(&self, spot: Spot<'_>) -> Result<(), Errno> {
+        if spot.stat()?.st_mode & 0o7777 != self.mode {
+            spot.chmod(self.mode)?;
+        }
+        spot.set_mtime(self.mtime)
+    }
 }
 
 /// A patch at work.
@@ -102,7 +119,7 @@ pub fn patch(
         counts: Counts::default(),
         torn: Mutex::default(),
     };
-    let top = Touched { dir: Dir::root(fd, None), mtime: mtime(&stat), dev: stat.st_dev };
+    let top = Touched::new(Dir::root(fd, None), &stat);
     let mut patch = Patch {
         engine,
         journal,
@@ -113,6 +130,14 @@ pub fn patch(
         made: HashSet::new(),
         temps: 0,
     };
+    if patch.journal.is_resumed() {
+        // What the interrupted run has touched is not known: it may have been any file system in here.
+        for point in Mounts::read(Path::new("/proc/self")).below(shown) {
+            if !is_within(point, INSIDE.as_bytes()) {
+                let _ = patch.dir(point);
+            }
+        }
+    }
     patch.run(changes)
 }
 
@@ -152,14 +177,31 @@ impl<'a> Patch<'a> {
         observer.step("checkout contents");
         self.finish_dirs()?;
         self.end_half_written()?;
-        if !nothing && let Some(top) = self.touched.get(&b""[..]) {
-            let synced = top.dir.fd().and_then(syncfs);
-            synced.map_err(|e| io_error("sync", b".", e))?;
+        // An interrupted run may have ended just before it synced.
+        if !nothing || self.journal.is_resumed() {
+            self.sync_all()?;
         }
         observer.step("checkout done");
         let mut report = RestoreReport::of(&self.engine.counts);
         report.incomplete += self.engine.maker.report_owners(observer);
         Ok(report)
+    }
+
+    /// Makes durable what was done, on every file system that was touched.
+    fn sync_all(&self) -> Result<()> {
+        let mut synced = HashSet::new();
+        for (path, touched) in &self.touched {
+            if synced.contains(&touched.dev) {
+                continue;
+            }
+            match touched.dir.fd().and_then(syncfs) {
+                Ok(()) => _ = synced.insert(touched.dev),
+                // Removed since; one above it is on the same file system.
+                Err(Errno::NOENT) => {}
+                Err(e) => return Err(io_error("sync", path, e)),
+            }
+        }
+        Ok(())
     }
 
     /// The directory at `path`, each name on the way opened without following a link; it counts as touched.
@@ -191,8 +233,7 @@ impl<'a> Patch<'a> {
         let stat = fstat(&fd)?;
         open_up(fd.as_fd());
         drop(fd);
-        let touched = Touched { dir: Arc::clone(&dir), mtime: mtime(&stat), dev: stat.st_dev };
-        self.touched.insert(path.to_vec(), touched);
+        self.touched.insert(path.to_vec(), Touched::new(Arc::clone(&dir), &stat));
         Ok(dir)
     }
 
@@ -301,7 +342,8 @@ impl<'a> Patch<'a> {
             changed.contains_key(path) || above.any(|dir| changed.get(dir) == Some(&true))
         };
         for (group, paths) in table.0 {
-            let Some(stays) = paths.iter().find(|p| !is_changed(p)) else { continue };
+            // Outside of the scope nobody has looked: a name there may be any file.
+            let Some(stays) = paths.iter().find(|p| self.in_scope(p) && !is_changed(p)) else { continue };
             if paths.iter().any(|p| is_changed(p)) {
                 let count = u32::try_from(paths.len()).unwrap_or(u32::MAX);
                 self.seed_group(HardLink { group, count }, stays)?;
@@ -316,7 +358,7 @@ impl<'a> Patch<'a> {
         let Some(Entry { node, .. }) = said else { return Ok(()) };
         let Some(place) = self.member(path)? else { return Ok(()) };
         let there = place.dir.fd().and_then(|fd| Spot::Named(fd.as_fd(), &place.name).stat());
-        if there.is_ok_and(|s| !rustix::fs::FileType::from_raw_mode(s.st_mode).is_dir()) {
+        if there.is_ok_and(|s| !FileType::from_raw_mode(s.st_mode).is_dir()) {
             self.engine.links.seed(&link, place, node);
         }
         Ok(())
@@ -338,11 +380,10 @@ impl<'a> Patch<'a> {
         let Some(new) = &change.new else { return Ok(()) };
         if new.is_dir() {
             // Set with all directories, when nothing more happens in it.
-            if let Some(parent) = self.member(&change.path)? {
-                drop(parent);
-                if let Err(e) = self.dir(&change.path) {
-                    self.engine.incomplete(change.path.clone(), format!("metadata not restored: {}", words(e)));
-                }
+            if let Some(place) = self.member(&change.path)?
+                && let Err(e) = self.dir(&change.path)
+            {
+                self.engine.lose(&place, format!("metadata not restored: {}", words(e)));
             }
             return Ok(());
         }
@@ -353,23 +394,29 @@ impl<'a> Patch<'a> {
                 _ => None,
             };
             let spot = file.as_ref().map_or(Spot::Named(dir.as_fd(), &place.name), |f| Spot::Open(f.as_fd()));
-            let known = Known::of(&spot.stat()?);
-            Ok(spot.settle(&new.meta, known, matches!(new.node, Node::Symlink { .. })))
+            let stat = spot.stat()?;
+            // Another name of the same file may have had its turn.
+            let again = new.link.is_some() && is_as_found(&stat, new);
+            if !again && !change.old.as_ref().is_some_and(|old| is_as_found(&stat, old)) {
+                return Ok(None);
+            }
+            Ok(Some(spot.settle(&new.meta, Known::of(&stat), matches!(new.node, Node::Symlink { .. }))))
         });
         match settled {
-            Ok(lost) => {
+            Ok(None) => self.engine.lose(&place, "metadata not restored: changed in the meantime".to_owned()),
+            Ok(Some(lost)) => {
                 self.made.insert(change.path.clone());
                 self.engine.lost(lost, &place);
                 self.engine.counts.files.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 self.engine.observer.advance(1, 0);
             }
-            Err(e) => self.engine.incomplete(change.path.clone(), format!("metadata not restored: {}", words(e))),
+            Err(e) => self.engine.lose(&place, format!("metadata not restored: {}", words(e))),
         }
         Ok(())
     }
 
     /// Gives every touched directory the metadata of its version, deepest first; those outside of the scope get
-    /// their time back.
+    /// their mode and time back.
     fn finish_dirs(&mut self) -> Result<()> {
         for (path, touched) in self.touched.iter().rev() {
             let ours = self.in_scope(path) || self.made.contains(path);
@@ -378,17 +425,23 @@ impl<'a> Patch<'a> {
                 let spot = Spot::Open(fd.as_fd());
                 match &found {
                     Some(found) => spot.stat().map(|stat| spot.settle(found.meta, Known::of(&stat), false)),
-                    None => spot.set_mtime(touched.mtime).map(|()| Default::default()),
+                    None => touched.give_back(spot).map(|()| Default::default()),
                 }
             });
             match settled {
                 Ok(lost) => {
+                    if !lost.is_empty() {
+                        touched.dir.placed_in_part();
+                    }
                     let count = self.engine.maker.report(lost, || path.clone(), self.engine.observer);
                     self.engine.counts.incomplete.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
                 }
                 // Removed since, with its parent.
                 Err(Errno::NOENT) => continue,
-                Err(e) => self.engine.incomplete(path.clone(), format!("metadata not restored: {}", words(e))),
+                Err(e) => {
+                    touched.dir.placed_in_part();
+                    self.engine.incomplete(path.clone(), format!("metadata not restored: {}", words(e)));
+                }
             }
             if let (Some(found), Some(placements)) = (found, self.options.placements)
                 && !touched.dir.placed().broken
@@ -399,11 +452,13 @@ impl<'a> Patch<'a> {
         }
         Ok(())
     }
+}
 
-    /// Notes that a name is as the version says by our doing.
-    pub(super) fn note_made(&mut self, path: &[u8]) {
-        self.made.insert(path.to_vec());
-    }
+/// Whether a node can still be what it was found to be.
+pub(super) fn is_as_found(stat: &Stat, found: &Entry) -> bool {
+    let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
+    let same_size = !is_file || u64::try_from(stat.st_size) == Ok(found.size());
+    is_file == matches!(found.node, Node::File { .. }) && same_size && mtime(stat) == found.meta.mtime
 }
 
 /// The stat of every name of a directory; `None` if one is missing.
@@ -415,11 +470,12 @@ fn stat_all(
     dirs: &BTreeMap<Vec<u8>, Touched>,
 ) -> Option<Vec<PlacedName>> {
     let fd = touched.dir.fd().ok()?;
+    let in_part = std::mem::take(&mut touched.dir.placed().in_part);
     let name_of = |entry: &Entry| {
         let stat = Spot::Named(fd.as_fd(), &entry.name).stat().ok()?;
         let below = join(path, &entry.name);
         let made = made.contains(&below) || dirs.contains_key(&below);
-        Some(PlacedName { name: entry.name.clone(), stat: Some(stat), made })
+        Some(PlacedName { name: entry.name.clone(), stat: Some(stat).filter(|_| !in_part.contains(&entry.name)), made })
     };
     entries.iter().map(name_of).collect()
 }

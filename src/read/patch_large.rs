@@ -6,17 +6,17 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
 
-use rustix::fs::{FileType, OFlags, fstat, ioctl_ficlone};
+use rustix::fs::{FileType, Mode, OFlags, fchmod, fstat, ioctl_ficlone};
 use rustix::io::Errno;
 
 use super::content::{Piece, Pieces, pieces};
 use super::error::{ReadError, concerns_all, io_error, words};
 use super::links::Member;
-use super::meta::open_file;
-use super::patch::{Change, Patch};
+use super::meta::{ACL, open_file};
+use super::patch::{Change, Patch, is_as_found};
 use super::source::Source;
 use crate::error::{Error, Result};
-use crate::model::entry::{Content, Entry, Node};
+use crate::model::entry::{Content, Entry, Meta, Node};
 use crate::model::path::display;
 
 /// So many files stand in the journal at a time.
@@ -53,7 +53,7 @@ impl<'a> Patch<'a> {
                     }
                     Ok(None) => unfit.push((change, others)),
                     Err(e) if concerns_all(e) => return Err(io_error("open", &change.path, e)),
-                    Err(e) => self.engine.incomplete(change.path.clone(), format!("not patched: {}", words(e))),
+                    Err(e) => self.engine.lose(&place, format!("not patched: {}", words(e))),
                 }
             }
             self.patch_batch(ready)?;
@@ -74,8 +74,8 @@ impl<'a> Patch<'a> {
         if !FileType::from_raw_mode(stat.st_mode).is_file() || stat.st_nlink != names {
             return Ok(None);
         }
-        let size = change.old.as_ref().map_or(0, Entry::size);
-        Ok(Some((fd, change.sure && u64::try_from(stat.st_size) == Ok(size))))
+        let sure = change.sure && change.old.as_ref().is_some_and(|old| is_as_found(&stat, old));
+        Ok(Some((fd, sure)))
     }
 
     /// A clone of an open file beside it, where the file system can do that.
@@ -84,10 +84,11 @@ impl<'a> Patch<'a> {
         if !self.reflink || !file.others.is_empty() {
             return Ok(None);
         }
-        let Some(new) = &file.change.new else { return Ok(None) };
         self.journal.temps_in(&[file.place.dir.path()])?;
         let temp = Member { dir: Arc::clone(&file.place.dir), name: self.temp_name() };
-        let made = temp.dir.fd().and_then(|dir| self.engine.maker.file(dir.as_fd(), &temp.name, &new.meta));
+        // It holds the old content first, which the new mode may show to others.
+        let closed = Meta { mode: 0o600, ..Meta::default() };
+        let made = temp.dir.fd().and_then(|dir| self.engine.maker.file(dir.as_fd(), &temp.name, &closed));
         let Ok(fd) = made else { return Ok(None) };
         if ioctl_ficlone(&fd, &file.fd).is_ok() {
             return Ok(Some((temp, fd)));
@@ -126,6 +127,11 @@ impl<'a> Patch<'a> {
         }
         self.journal.begin_files(&in_place)?;
         self.engine.observer.step("checkout journal");
+        for file in ready.iter().filter(|f| f.at.name == f.place.name) {
+            if let (Some(old), Some(new)) = (&file.change.old, &file.change.new) {
+                narrow(&file.fd, &old.meta, &new.meta);
+            }
+        }
         let engine = &self.engine;
         let ran = engine.run(self.options.jobs, |queue| {
             for (fd, at, entry, all) in items.into_iter().rev() {
@@ -150,14 +156,21 @@ impl<'a> Patch<'a> {
         for file in &whole {
             if file.at.name != file.place.name {
                 self.put_in_place(file.change, &file.place, &file.at)?;
+            } else {
+                self.made.insert(file.change.path.clone());
             }
-            self.note_made(&file.change.path);
+            let in_part = file.place.dir.placed().in_part.contains(&file.place.name);
             for other in &file.others {
-                self.note_made(&other.path);
+                self.made.insert(other.path.clone());
+                if in_part && let Some(place) = self.member(&other.path)? {
+                    place.dir.placed().in_part.insert(place.name);
+                }
                 self.engine.observer.advance(1, 0);
             }
         }
-        let done: Vec<Vec<u8>> = whole.iter().map(|f| f.change.path.clone()).collect();
+        // A clone that could not be put in place leaves the old file as it was.
+        let done = whole.iter().map(|f| f.change.path.clone()).filter(|p| self.made.contains(p));
+        let done: Vec<Vec<u8>> = done.collect();
         self.journal.end_files(&done)?;
         self.engine.observer.step("checkout whole");
         Ok(())
@@ -181,6 +194,19 @@ impl<'a> Patch<'a> {
                 Ok(Box::new(now.filter(move |p| !p.as_ref().is_ok_and(|p| holds(source, &fd, p)))))
             }
         }
+    }
+}
+
+/// Lets nobody read what is written into an old file, or run it as its owner, who may not by both versions.
+fn narrow(fd: &OwnedFd, old: &Meta, new: &Meta) {
+    let Ok(stat) = fstat(fd) else { return };
+    let now = stat.st_mode & 0o7777;
+    let acl = |meta: &Meta| meta.xattrs.iter().find(|x| x.name == ACL).map(|x| x.value.clone());
+    let same = (stat.st_uid, stat.st_gid) == (new.uid, new.gid) && acl(old) == acl(new);
+    let mode = now & new.mode & if same { 0o777 } else { 0o700 };
+    if mode != now {
+        // Who may not set the mode cannot set the new one later either, which is then said.
+        let _ = fchmod(fd, Mode::from_raw_mode(mode));
     }
 }
 

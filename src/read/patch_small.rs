@@ -110,6 +110,11 @@ impl Patch<'_> {
         match renamed {
             Ok(()) => {
                 self.made.insert(change.path.clone());
+                let mut placed = place.dir.placed();
+                if placed.in_part.remove(&temp.name) {
+                    placed.in_part.insert(place.name.clone());
+                }
+                drop(placed);
                 if change.new.as_ref().is_some_and(|n| n.link.is_some()) {
                     // Renaming one name of a file to another name of it does nothing.
                     self.discard(temp);

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::journal::Journal;
+use super::journal::{Goal, Journal};
 use super::memory::{BLOCK, Memory, Notes, meta, noise};
 use super::patch::{Change, PatchOptions, patch};
 use super::restore::{RestoreOptions, RestoreReport, restore};
@@ -19,6 +19,8 @@ use crate::model::id::Id;
 use crate::model::path::join;
 use crate::model::tree::LinkTable;
 use crate::observe::{Level, Observer};
+
+mod distrust;
 
 #[derive(Clone, PartialEq)]
 enum What {
@@ -305,8 +307,13 @@ impl Bench {
         self.apply(from, to, changes, &[], observer)
     }
 
+    fn journal(&self, from: &Id, to: &Id) -> Journal {
+        let lock = Journal::lock(self.state.path()).unwrap();
+        Journal::begin(lock, &Goal::whole(Some(*from), *to), false).unwrap()
+    }
+
     fn apply(&self, from: &Id, to: &Id, changes: Vec<Change>, scope: &[Vec<u8>], o: &dyn Observer) -> RestoreReport {
-        let mut journal = Journal::begin(self.state.path(), Some(from), to, false).unwrap();
+        let mut journal = self.journal(from, to);
         let options = PatchOptions { jobs: 2, scope, placements: None };
         let report = patch(&self.memory, to, changes, self.tree.path(), &mut journal, &options, o).unwrap();
         journal.finish().unwrap();
@@ -503,7 +510,7 @@ fn damage_leaves_old_or_half_written_files_that_are_named() {
     bench.memory.damage(&small);
     let mut changes = Vec::new();
     differences(&bench.memory, &first, &second, b"", &mut changes);
-    let mut journal = Journal::begin(bench.state.path(), Some(&first), &second, false).unwrap();
+    let mut journal = bench.journal(&first, &second);
     let options = PatchOptions { jobs: 1, scope: &[], placements: None };
     let (at, notes) = (bench.tree.path(), Notes::default());
     let report = patch(&bench.memory, &second, changes, at, &mut journal, &options, &notes).unwrap();

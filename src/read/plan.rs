@@ -28,13 +28,16 @@ pub(super) struct Plan<'c> {
 /// Decides how each change is made.
 pub(super) fn plan(changes: &[Change]) -> Plan<'_> {
     let mut plan = Plan::default();
-    let mut groups: HashMap<[u8; 16], u32> = HashMap::new();
+    let mut groups: HashMap<[u8; 16], (u32, (&Node, &Node))> = HashMap::new();
     for change in changes {
         if let (Some(old), Some(new)) = (&change.old, &change.new)
             && let Some(link) = &new.link
             && old.link == new.link
         {
-            *groups.entry(link.group).or_default() += 1;
+            let nodes = (&old.node, &new.node);
+            let group = groups.entry(link.group).or_insert((0, nodes));
+            // Names of one file hold the same, unless somebody forged them: then it is not patched for all of them.
+            group.0 = if group.1 == nodes { group.0.saturating_add(1) } else { u32::MAX };
         }
     }
     let mut patched: HashMap<[u8; 16], usize> = HashMap::new();
@@ -56,7 +59,7 @@ pub(super) fn plan(changes: &[Change]) -> Plan<'_> {
         let old = change.old.as_ref();
         let same_link = old.is_some_and(|o| o.link == new.link);
         let in_place = same_link && old.is_some_and(|o| patchable(o) && patchable(new));
-        let whole_group = new.link.is_none_or(|l| groups.get(&l.group) == Some(&l.count));
+        let whole_group = new.link.is_none_or(|l| groups.get(&l.group).map(|g| g.0) == Some(l.count));
         if change.sure && same_link && old.is_some_and(|o| same_content(&o.node, &new.node)) {
             plan.metadata.push(change);
         } else if in_place && whole_group {

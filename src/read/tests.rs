@@ -234,3 +234,64 @@ fn names_of_one_group_never_share_what_differs() {
     );
     assert_eq!((found("one").1.ino(), found("other").1.nlink()), (found("same").1.ino(), 1));
 }
+
+#[test]
+fn what_lacks_metadata_is_not_remembered() {
+    struct Heard(Mutex<Vec<(Vec<u8>, bool)>>);
+    impl Placements for Heard {
+        fn dir_placed(&self, path: &[u8], _: &Id, _: &Totals, names: Vec<PlacedName>) {
+            let names = names.into_iter().map(|n| (crate::model::path::join(path, &n.name), n.stat.is_some()));
+            self.0.lock().unwrap().extend(names);
+        }
+    }
+    let impossible = |mut entry: Entry| {
+        entry.meta.xattrs = vec![Xattr { name: b"nowhere.x".to_vec(), value: b"1".to_vec() }];
+        entry
+    };
+    let mut m = Memory::default();
+    let inner =
+        vec![m.file("good", b"1"), impossible(m.file("small", b"2")), impossible(m.file("large", &vec![7; 17 << 20]))];
+    let sub = impossible(m.dir("sub", inner));
+    let tree = m.tree(vec![sub]);
+    let temp = tempfile::tempdir().unwrap();
+    let heard = Heard(Mutex::default());
+    let report =
+        restore(&m, &tree, temp.path(), &RestoreOptions { jobs: 2, placements: Some(&heard) }, &Notes::default());
+    assert_eq!(report.unwrap().incomplete, 3);
+    let remembered: Vec<_> = heard.0.into_inner().unwrap().into_iter().filter(|n| n.1).map(|n| n.0).collect();
+    assert_eq!(remembered, [b"sub/good".to_vec()]);
+}
+
+#[test]
+fn large_files_are_not_all_open_at_once() {
+    /// Counts the files below the target that are open while ranges are written.
+    struct Watch(std::path::PathBuf, std::sync::atomic::AtomicUsize);
+    impl crate::observe::Observer for Watch {
+        fn advance(&self, _: u64, _: u64) {
+            let held = fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
+            let open = held.filter(|path| path.starts_with(&self.0) && path.is_file()).count();
+            self.1.fetch_max(open, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+    let mut m = Memory::default();
+    let bytes = [noise(BLOCK, 1), vec![0; 17 << 20]].concat();
+    let files = (0..30).map(|n| m.file(&format!("f{n}"), &bytes)).collect();
+    let tree = m.tree(files);
+    let temp = tempfile::tempdir().unwrap();
+    let watch = Watch(temp.path().canonicalize().unwrap(), Default::default());
+    let report = restore(&m, &tree, temp.path(), &RestoreOptions { jobs: 2, placements: None }, &watch).unwrap();
+    assert_eq!(report.files, 30);
+    assert!((1..=4).contains(&watch.1.into_inner()));
+}
+
+#[test]
+fn a_file_that_cannot_be_that_long_leaves_nothing() {
+    let mut m = Memory::default();
+    let size = 1 << 63;
+    let content = Content::Direct(vec![Extent { len: size, chunk: None }]);
+    let tree = m.tree(vec![node("huge", Node::File { size, chunker: Chunker::Cdc, content })]);
+    let temp = tempfile::tempdir().unwrap();
+    let (report, _) = run(&m, &tree, temp.path(), 1).unwrap();
+    assert_eq!(report.incomplete, 1);
+    assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+}

@@ -165,3 +165,40 @@ fn a_death_at_any_step_is_mended() {
     assert!(half_written_seen > 0 || !steps.iter().any(|s| s == "checkout journal"), "{steps:?}");
     assert!(steps.len() > 20, "{steps:?}");
 }
+
+#[test]
+fn what_was_edited_after_a_death_is_not_lost() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    make(dir);
+    for step in 0.. {
+        match run("checkout::scenario", dir, step) {
+            End::At(name) if name == "checkout renamed" => break,
+            End::At(_) => to(dir, "main@v2", &Silent),
+            End::Through => panic!("no file was replaced"),
+        }
+    }
+    let work = dir.join("work");
+    let interrupted = || status(&context(dir), &StatusOptions::default(), &Silent).unwrap().interrupted;
+    let goal = interrupted().unwrap().goal;
+    assert_eq!((goal.revision.as_str(), goal.scope.len()), ("main@v1", 0));
+    let try_to = |version: &str, paths: &[&str]| {
+        let revision = Some(Revision::parse(version).unwrap());
+        let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();
+        checkout(&context(dir), &CheckoutOptions { revision, paths, ..CheckoutOptions::default() }, &Silent)
+    };
+    // Paths on their own do not finish it.
+    try_to("main@v2", &["stays/11"]).unwrap();
+    assert_eq!(interrupted().unwrap().goal, goal);
+    // One of the files that it was to change, and one that it was to remove.
+    for (path, theirs) in [("stays/15", "two 15"), ("c", "linked")] {
+        fs::write(work.join(path), "mine").unwrap();
+        assert_eq!(try_to("main@v1", &[]).unwrap_err().kind(), dvc::error::Kind::Rejected, "{path}");
+        assert_eq!(fs::read(work.join(path)).unwrap(), b"mine");
+        fs::write(work.join(path), theirs).unwrap();
+    }
+    to(dir, "main@v1", &Silent);
+    assert_eq!(interrupted(), None);
+    assert_eq!(fs::read(work.join("stays/15")).unwrap(), b"one 15");
+    assert_eq!(fs::read(work.join("stays/11")).unwrap(), b"one 11");
+}

@@ -1,6 +1,6 @@
 //! `dvc checkout`.
 
-use super::three;
+use super::{commit, fresh, three};
 use std::fs;
 
 #[test]
@@ -56,4 +56,29 @@ fn extra_files() {
     assert!(!s.w("d/more").exists());
     let json = s.dvc(["checkout", "main", "--json"]).ok().json();
     assert_eq!((&json["schema"], &json["ordinal"], &json["branch"]), (&1.into(), &3.into(), &"main".into()));
+}
+
+#[test]
+fn a_path_is_not_linked_to_a_file_that_changed() {
+    let s = fresh();
+    s.write("a", "one\n");
+    fs::hard_link(s.w("a"), s.w("b")).unwrap();
+    commit(&s, "links", 1);
+    fs::remove_file(s.w("a")).unwrap();
+    s.write("b", "two\n");
+    s.dvc(["checkout", "main@v1", "--", "a"]).ok();
+    assert_eq!((s.read("a"), s.read("b")), (b"one\n".into(), b"two\n".into()));
+}
+
+#[test]
+fn one_at_a_time() {
+    let s = three();
+    let mut states = fs::read_dir(s.w(".dvcs/worktrees")).unwrap();
+    let state = fs::File::open(states.next().unwrap().unwrap().path()).unwrap();
+    rustix::fs::flock(&state, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    // Also where nothing is to be done, since that was looked at while another was at work.
+    s.dvc(["checkout", "main", "--", "a.txt"]).code(11).complains("another checkout is at work");
+    s.dvc(["checkout", "-n", "main~1"]).ok();
+    drop(state);
+    s.dvc(["checkout", "main", "--", "a.txt"]).ok();
 }

@@ -11,6 +11,7 @@ use dvc::model::refname::RefName;
 use dvc::ops::compare::{Change, Letter};
 use dvc::ops::describe::Changed;
 use dvc::ops::status::{StatusOptions, StatusReport, status};
+use dvc::read::journal::Goal;
 use std::ffi::OsString;
 use std::io::{self, Write};
 
@@ -63,8 +64,10 @@ fn json(report: &StatusReport) -> serde_json::Value {
     let change = |c: &Change| JsonChange::new(&Changed { change: c.clone(), ranges: Vec::new() }, false);
     let interrupted = report.interrupted.as_ref().map(|i| {
         serde_json::json!({
-            "from": i.base.map(|id| id.to_string()),
-            "to": i.target.to_string(),
+            "from": i.goal.base.map(|id| id.to_string()),
+            "to": i.goal.target.to_string(),
+            "paths": i.goal.scope.iter().map(|p| JsonPath::new(p)).collect::<Vec<_>>(),
+            "finish": again(&i.goal),
             "half_written": i.half_written.iter().map(|p| JsonPath::new(p)).collect::<Vec<_>>(),
         })
     });
@@ -87,7 +90,7 @@ fn porcelain(out: &mut Out, report: &StatusReport, null: bool) -> io::Result<()>
         format!("# branch.ordinal {}", report.base.as_ref().map_or(0, |(_, c)| c.ordinal)),
     ];
     if let Some(interrupted) = &report.interrupted {
-        lines.push(format!("# checkout.interrupted {}", interrupted.target));
+        lines.push(format!("# checkout.interrupted {}", interrupted.goal.target));
     }
     for line in lines {
         out.write_all(line.as_bytes())?;
@@ -111,6 +114,28 @@ fn porcelain(out: &mut Out, report: &StatusReport, null: bool) -> io::Result<()>
     Ok(())
 }
 
+/// The command that finishes an interrupted checkout, from the top of the worktree.
+fn again(goal: &Goal) -> String {
+    let mut words = vec!["dvc checkout".to_owned()];
+    words.extend(goal.keep_extra.then(|| "--keep-extra".to_owned()));
+    words.extend(goal.new_branch.iter().map(|b| format!("-b {}", quoted(b))));
+    words.push(if goal.revision.is_empty() { goal.target.short() } else { quoted(&goal.revision) });
+    if !goal.scope.is_empty() {
+        words.push("--".to_owned());
+        words.extend(goal.scope.iter().map(|p| quoted(&shown(p))));
+    }
+    words.join(" ")
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "@%+=:,./_-^~".contains(c);
+    if !word.is_empty() && !word.starts_with('~') && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 fn text(out: &mut Out, report: &StatusReport) -> io::Result<()> {
     let at = match &report.base {
         Some((id, commit)) => format!("v{} {}", commit.ordinal, out.paint(Paint::Id, id.short())),
@@ -125,8 +150,8 @@ fn text(out: &mut Out, report: &StatusReport) -> io::Result<()> {
         writeln!(out, "the branch itself is at v{} {id}", commit.ordinal)?;
     }
     if let Some(interrupted) = &report.interrupted {
-        let target = interrupted.target.short();
-        writeln!(out, "a checkout of {target} did not end; `dvc checkout {target}` finishes it")?;
+        let target = interrupted.goal.target.short();
+        writeln!(out, "a checkout of {target} did not end; `{}` finishes it", again(&interrupted.goal))?;
         for path in &interrupted.half_written {
             let line = out.paint(Paint::Removed, format!("half-written: {}", shown(path)));
             writeln!(out, "  {line}")?;
@@ -144,5 +169,23 @@ fn text(out: &mut Out, report: &StatusReport) -> io::Result<()> {
         0 => Ok(()),
         1 => writeln!(out, "1 path differs"),
         n => writeln!(out, "{n} paths differ"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dvc::model::id::Id;
+
+    #[test]
+    fn an_interrupted_checkout_is_finished_by_the_same_command() {
+        let goal = Goal::whole(None, Id([0xab; 32]));
+        assert_eq!(again(&goal), "dvc checkout abababab");
+        let goal =
+            Goal { revision: "main~1".to_owned(), new_branch: Some("side".to_owned()), keep_extra: true, ..goal };
+        assert_eq!(again(&goal), "dvc checkout --keep-extra -b side main~1");
+        let scope = vec![b"a b".to_vec(), b"it's".to_vec(), b"d/e".to_vec()];
+        let goal = Goal { revision: "@{1 day ago}".to_owned(), scope, ..Goal::whole(None, goal.target) };
+        assert_eq!(again(&goal), r"dvc checkout '@{1 day ago}' -- 'a b' 'it'\''s' d/e");
     }
 }

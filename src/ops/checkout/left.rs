@@ -1,0 +1,75 @@
+//! What interrupted checkouts may have left in the worktree, told from what the user has changed since.
+//!
+//! Invariant: content that is in no version is ours only where a checkout may have died while it was writing it.
+
+use crate::error::Result;
+use crate::model::entry::{Entry, Node};
+use crate::model::id::Id;
+use crate::model::path::{is_within, split};
+use crate::ops::compare::{Letter, letter};
+use crate::read::journal::Interrupted;
+use crate::repo::Repo;
+
+/// What interrupted checkouts were about, by the trees of their versions.
+pub(super) struct Left<'a> {
+    repo: &'a Repo,
+    interrupted: &'a Interrupted,
+    base: Option<Id>,
+    target: Id,
+    others: Vec<Id>,
+}
+
+impl<'a> Left<'a> {
+    pub(super) fn new(repo: &'a Repo, interrupted: &'a Interrupted) -> Result<Self> {
+        let tree = |id: &Id| repo.commit_cached(id).map(|c| c.tree);
+        let base = interrupted.goal.base.as_ref().map(tree).transpose()?;
+        let target = tree(&interrupted.goal.target)?;
+        let others = interrupted.others.iter().map(tree).collect::<Result<_>>()?;
+        Ok(Self { repo, interrupted, base, target, others })
+    }
+
+    /// Whether what is at `path` now may be their doing.
+    pub(super) fn holds(&self, path: &[u8], now: Option<&Entry>) -> Result<bool> {
+        if self.interrupted.is_leftover(path) || self.interrupted.half_written.iter().any(|p| p == path) {
+            return Ok(true);
+        }
+        let scope = &self.interrupted.goal.scope;
+        if (scope.is_empty() || scope.iter().any(|s| is_within(path, s))) && self.brought(&self.target, path, now)? {
+            return Ok(true);
+        }
+        for other in &self.others {
+            if self.brought(other, path, now)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether it may come from a checkout of the version with root `to`.
+    fn brought(&self, to: &Id, path: &[u8], now: Option<&Entry>) -> Result<bool> {
+        let names = split(path).unwrap_or_default();
+        let (was, is) = (self.at(self.base.as_ref(), &names)?, self.at(Some(to), &names)?);
+        if was == is {
+            return Ok(false);
+        }
+        // What is in a directory is told on its own.
+        let same = |entry: &Entry| now.is_some() && matches!(letter(Some(entry), now), None | Some(Letter::Metadata));
+        if was.as_ref().is_some_and(same) || is.as_ref().is_some_and(same) {
+            return Ok(true);
+        }
+        // In a directory that was new, files are written under their own names.
+        let mut above = names.as_slice();
+        while let Some((_, rest)) = above.split_last().filter(|(_, rest)| is.is_some() && !rest.is_empty()) {
+            above = rest;
+            let node = self.at(self.base.as_ref(), above)?.map(|e| e.node);
+            if !matches!(node, Some(Node::Dir { .. })) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn at(&self, tree: Option<&Id>, names: &[Vec<u8>]) -> Result<Option<Entry>> {
+        tree.map_or(Ok(None), |tree| self.repo.find(tree, names))
+    }
+}
