@@ -87,8 +87,8 @@ impl Session {
     /// Standard output, without a pager.
     pub(crate) fn plain_out(&self) -> Out {
         let stdout = std::io::stdout();
-        let choice = self.settings().ok().and_then(|s| s.text("ui.color")).or(self.globals.color.as_deref());
-        Out::plain(print::colour(choice, &stdout) && !self.globals.json)
+        let setting = self.settings().ok().and_then(|s| s.text("ui.color"));
+        Out::plain(print::colour(self.globals.color.as_deref(), setting, &stdout) && !self.globals.json)
     }
 
     /// Standard output, through a pager where it is a terminal: for `log`, `diff`, `show` and `ls`.

@@ -152,3 +152,18 @@ fn hard_links_across_the_edge_of_a_path() {
     assert!(!s.at("copy/a").exists());
     s.dvc(["fsck", "--data"]).ok();
 }
+
+/// The zone is the one that `TZ` names, where the machine knows it.
+#[test]
+fn times_are_of_the_users_zone() {
+    let mut s = fresh();
+    s.write("a", "");
+    for (zone, expected) in [("Europe/Berlin", "2026-11-04T05:06:00+01:00"), ("CET-1", "2026-11-04T05:06:00+01:00")] {
+        if zone.contains('/') && !std::path::Path::new("/usr/share/zoneinfo").join(zone).exists() {
+            continue;
+        }
+        s.set("TZ", zone);
+        s.dvc(["commit", "--allow-empty", "-m", zone, "--time", "2026-11-04 05:06"]).ok();
+        assert_eq!(s.dvc(["log", "-n1", "--format=%aI"]).ok().out.trim_end(), expected, "{zone}");
+    }
+}
