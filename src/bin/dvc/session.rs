@@ -101,16 +101,25 @@ impl Session {
         plain.through_pager(command)
     }
 
-    /// The observer of a long operation.
-    pub(crate) fn progress(&self) -> Result<Progress, BadConfiguration> {
-        let settings = self.settings()?;
-        let level = match settings.text("ui.log") {
+    /// The observer of an operation that hands its output over as it goes: it has something to say, but draws nothing.
+    pub(crate) fn notices(&self) -> Result<Progress, BadConfiguration> {
+        Ok(Progress::start(self.signals.clone(), self.level()?, self.globals.json, false, false))
+    }
+
+    /// How much is said: 0 for errors to 3 for everything.
+    fn level(&self) -> Result<i32, BadConfiguration> {
+        let level = match self.settings()?.text("ui.log") {
             Some("error") => 0,
             Some("warn") => 1,
             Some("debug") => 3,
             _ => 2,
         };
-        let level = level + i32::from(self.globals.verbose) - i32::from(self.globals.quiet);
+        Ok(level + i32::from(self.globals.verbose) - i32::from(self.globals.quiet))
+    }
+
+    /// The observer of a long operation.
+    pub(crate) fn progress(&self) -> Result<Progress, BadConfiguration> {
+        let (settings, level) = (self.settings()?, self.level()?);
         let bars = match settings.text("ui.progress") {
             Some("always") => true,
             Some("never") => false,
