@@ -153,6 +153,38 @@ fn hard_links_across_the_edge_of_a_path() {
     s.dvc(["fsck", "--data"]).ok();
 }
 
+#[test]
+fn standard_input_is_read_once() {
+    let s = fresh();
+    let run = s.dvc_with(["commit", "--stdin", "dump", "-F", "-"], b"data");
+    run.code(2).complains("--file: `-` is standard input, which `--stdin` commits");
+    s.dvc(["log"]).code(13);
+    s.dvc_with(["commit", "--exec", "x", "-F", "-", "--", "echo", "data"], b"message").ok();
+    assert_eq!(
+        (s.dvc(["show", "@:x"]).ok().out, s.dvc(["log", "--format=%s"]).ok().out),
+        ("data\n".into(), "message\n".into())
+    );
+}
+
+#[test]
+fn a_command_that_cannot_be_started_has_failed() {
+    let s = fresh();
+    fs::create_dir(s.w("dir")).unwrap();
+    s.dvc(["commit", "--exec", "x", "--", "no-such-command"]).code(7).complains("cannot run `no-such-command`");
+    s.dvc(["commit", "--exec", "x", "--", "./dir"]).code(7);
+    s.dvc(["log"]).code(13);
+}
+
+#[test]
+fn what_means_nothing_is_refused() {
+    let s = three();
+    for trailer in ["=v", ": v", "two words=v", "key=two\nlines", "key", ""] {
+        s.dvc(["commit", "--allow-empty", "-m", "x", "--trailer", trailer]).code(2).complains("is not KEY=VALUE");
+    }
+    s.dvc(["commit", "--allow-empty", "-m", "x", "--trailer", "Url=a=b:c d"]).ok();
+    assert_eq!(s.dvc(["log", "-n1", "--format=%(trailer:url)"]).ok().out, "a=b:c d\n");
+}
+
 /// The zone is the one that `TZ` names, where the machine knows it.
 #[test]
 fn times_are_of_the_users_zone() {

@@ -142,10 +142,14 @@ fn options(session: &Session, args: &CommitArgs, context: &Context, place: &Plac
     };
     let mut trailers = Vec::new();
     for trailer in &args.trailer {
-        let Some((key, value)) = trailer.split_once(['=', ':']) else {
-            return Err(CliError::option("--trailer", format!("`{trailer}` is not KEY=VALUE")).into());
-        };
-        trailers.push((key.trim().to_owned(), value.trim().to_owned()));
+        let (key, value) = trailer.split_once(['=', ':']).unwrap_or_default();
+        let (key, value) = (key.trim(), value.trim());
+        let blank = |c: char| c.is_whitespace() || c.is_control();
+        if key.is_empty() || key.contains(blank) || value.contains(char::is_control) {
+            let problem = format!("`{}` is not KEY=VALUE on one line, KEY without blanks", trailer.escape_debug());
+            return Err(CliError::option("--trailer", problem).into());
+        }
+        trailers.push((key.to_owned(), value.to_owned()));
     }
     let paths = if args.exec.is_some() { Vec::new() } else { place.paths(&args.args)? };
     Ok(CommitOptions {
@@ -170,6 +174,9 @@ fn message(args: &CommitArgs) -> Result<String, CliError> {
         None => args.message.join("\n\n"),
         Some(path) => {
             let read = if path.as_os_str() == "-" {
+                if args.stdin.is_some() {
+                    return Err(CliError::option("--file", "`-` is standard input, which `--stdin` commits"));
+                }
                 std::io::read_to_string(std::io::stdin())
             } else {
                 std::fs::read_to_string(path)
