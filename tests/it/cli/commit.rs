@@ -199,3 +199,22 @@ fn times_are_of_the_users_zone() {
         assert_eq!(s.dvc(["log", "-n1", "--format=%aI"]).ok().out.trim_end(), expected, "{zone}");
     }
 }
+
+#[test]
+fn names_of_what_was_not_read() {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::PermissionsExt;
+    let s = fresh();
+    let name = s.w(std::ffi::OsStr::from_bytes(b"n\xff"));
+    fs::write(&name, "x").unwrap();
+    fs::set_permissions(&name, fs::Permissions::from_mode(0o000)).unwrap();
+    let run = s.kept_out(["commit", "-m", "x", "--json"]).code(3);
+    let named = serde_json::json!({ "path": "n\\xff", "path_hex": "6eff" });
+    assert_eq!(run.json()["unstable"][0], named);
+    assert_eq!(s.dvc(["log", "--json"]).ok().json()["unstable"][0], named);
+    assert!(
+        run.err.starts_with("{\"schema\":1,\"notice\":\"warning\",\"path\":\"n\\\\xff\",\"path_hex\":\"6eff\","),
+        "{}",
+        run.err
+    );
+}

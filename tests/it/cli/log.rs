@@ -169,3 +169,13 @@ fn revisions_that_make_no_sense_here() {
     let run = s.dvc(["log", "rel@v3"]).code(13).complains("`rel` is a tag, not a branch");
     assert!(!run.err.contains("did you mean"), "{}", run.err);
 }
+
+#[test]
+fn messages_cannot_move_the_cursor() {
+    let s = three();
+    s.dvc(["commit", "--allow-empty", "-m", "red \x1b[31m\n\nbody\t\x07"]).ok().says("red \\x1b[31m");
+    s.dvc(["log", "-n1"]).ok().says("    red \\x1b[31m\n\n    body\t\\x07\n");
+    s.dvc(["log", "-n1", "--oneline"]).ok().says("red \\x1b[31m");
+    s.dvc(["branch"]).ok().says("red \\x1b[31m");
+    assert_eq!(s.dvc(["log", "-n1", "--format=%s"]).ok().out, "red \x1b[31m\n");
+}

@@ -6,11 +6,11 @@ use crate::args::DryRun;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::place::Place;
 use crate::print::{Paint, elapsed, size};
+use crate::render::{JsonPath, harmless, shown};
 use crate::session::Session;
 use crate::settings::value;
 use clap::Args;
 use dvc::error::{Error, Kind};
-use dvc::model::path;
 use dvc::model::refname::RefName;
 use dvc::model::when::{Edge, When};
 use dvc::ops::Context;
@@ -209,7 +209,7 @@ fn print(session: &Session, report: &CommitReport, dry_run: bool, took: std::tim
             "bytes": commit.counts.bytes,
             "new_bytes": commit.counts.new_bytes,
             "stored_bytes": commit.counts.stored_bytes,
-            "unstable": report.unstable.iter().map(|p| path::display(p)).collect::<Vec<_>>(),
+            "unstable": report.unstable.iter().map(|p| JsonPath::new(p)).collect::<Vec<_>>(),
             "seconds": took.as_secs_f64(),
         }))?;
     } else if session.globals.quiet == 0 {
@@ -222,7 +222,7 @@ fn print(session: &Session, report: &CommitReport, dry_run: bool, took: std::tim
             writeln!(out, "{name} nothing to commit, {}", elapsed(took))?;
         } else {
             let would = if dry_run { " (dry run: nothing was stored)" } else { "" };
-            writeln!(out, "{name} {}{would}", commit.subject())?;
+            writeln!(out, "{name} {}{would}", harmless(commit.subject()))?;
             let changed = report.changed.unwrap_or(commit.counts.files);
             let plural = if changed == 1 { "" } else { "s" };
             write!(out, " {changed} file{plural} changed, {} new", size(commit.counts.new_bytes))?;
@@ -232,7 +232,7 @@ fn print(session: &Session, report: &CommitReport, dry_run: bool, took: std::tim
             }
         }
         for path in &report.unstable {
-            writeln!(out, "U {}", path::display(path))?;
+            writeln!(out, "U {}", shown(path))?;
         }
     }
     out.finish()?;
