@@ -30,9 +30,10 @@ pub(crate) struct Session {
 impl Session {
     /// Enters the directory of `-C`; everything relative is relative to that.
     pub(crate) fn new(globals: Globals, signals: Signals, dry_run: bool) -> Result<Self, Failed> {
-        if let Some(dir) = &globals.start_in {
+        if !globals.start_in.is_empty() {
+            let dir: PathBuf = globals.start_in.iter().collect();
             let failed = |source| CliError::File { doing: "enter", path: dir.clone(), source };
-            std::env::set_current_dir(dir).map_err(failed)?;
+            std::env::set_current_dir(&dir).map_err(failed)?;
         }
         let failed = |source| CliError::File { doing: "find", path: PathBuf::from("."), source };
         let current = std::env::current_dir().map_err(failed)?;

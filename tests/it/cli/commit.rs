@@ -178,6 +178,8 @@ fn a_command_that_cannot_be_started_has_failed() {
 #[test]
 fn what_means_nothing_is_refused() {
     let s = three();
+    s.dvc(["commit", "-m", "x", "--add"]).code(2);
+    s.dvc(["commit", "-m", "x", "--stdin", "a", "--exec", "b", "--", "true"]).code(2);
     for trailer in ["=v", ": v", "two words=v", "key=two\nlines", "key", ""] {
         s.dvc(["commit", "--allow-empty", "-m", "x", "--trailer", trailer]).code(2).complains("is not KEY=VALUE");
     }

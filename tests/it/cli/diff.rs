@@ -87,3 +87,11 @@ fn what_cannot_be_read_is_not_called_deleted() {
     s.kept_out(["diff", "@~", "@"]).ok();
     mode("d", 0o755);
 }
+
+#[test]
+fn raw_names_are_for_lists() {
+    let s = three();
+    s.dvc(["diff", "@~", "@", "-z", "--stat"]).code(2);
+    s.dvc(["diff", "@~", "@", "-p", "-z"]).code(2);
+    s.dvc(["diff", "@~", "@", "--chunks", "-z"]).ok();
+}

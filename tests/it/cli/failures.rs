@@ -143,6 +143,18 @@ fn ordinary_mistakes_are_2() {
 }
 
 #[test]
+fn the_last_of_a_repeated_option_counts() {
+    let s = three();
+    let root = s.root().to_owned();
+    let run = |args: &[&str]| Run::of(s.command(args).current_dir(&root));
+    let log = ["log", "--format=%s", "--format=%O", "-n", "2", "-n", "1", "--color", "always", "--color", "never"];
+    let repo = ["--repo", "none", "--repo", "w", "--no-pager", "--no-pager"];
+    assert_eq!(run(&[&repo[..], &log].concat()).ok().out, "3\n");
+    assert_eq!(run(&["-C", "w", "-C", "d", "ls", "-C", "..", "--", "a.txt"]).ok().out, "a.txt\n");
+    run(&["--json", "-C", "w", "log", "--json", "--json"]).ok().json_lines();
+}
+
+#[test]
 fn failures_are_coloured_by_the_flag() {
     let s = Sandbox::new();
     assert!(!s.dvc(["log"]).code(10).err.contains('\x1b'));

@@ -131,6 +131,9 @@ fn ref_log() {
     s.dvc(["log", "-g", "main@typo"]).code(13).complains("has no ref log");
     s.dvc(["tag", "@release"]).ok();
     s.dvc(["log", "-g", "main@release"]).ok().says("main@release@{0}");
+    for option in ["--graph", "--stat", "--name-status", "--format=%H", "--all", "--reverse"] {
+        s.dvc(["log", "-g", option]).code(2);
+    }
 }
 
 #[test]

@@ -20,6 +20,9 @@ use std::time::Instant;
 
 /// Options of `checkout`.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    dvc checkout AMCC@v41 --into /restored\n  \
+    dvc checkout AMCC@{yesterday} -- acme/orders.ibd")]
 pub(crate) struct CheckoutArgs {
     /// The version; a branch name moves the worktree to that branch
     #[arg(value_name = "REV")]

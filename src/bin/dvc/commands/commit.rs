@@ -25,6 +25,9 @@ use std::time::Instant;
 
 /// Options of `commit`.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    dvc -C /var/lib/mysql commit -m nightly\n  \
+    dvc commit -b dump --exec all.sql -m nightly -- mysqldump --all-databases")]
 pub(crate) struct CommitArgs {
     /// The message; a second one begins a paragraph
     #[arg(short, long, value_name = "TEXT")]
@@ -60,13 +63,13 @@ pub(crate) struct CommitArgs {
     #[arg(long)]
     pub(crate) allow_empty: bool,
     /// Commit standard input as a file of that name
-    #[arg(long, value_name = "NAME", conflicts_with = "args")]
+    #[arg(long, value_name = "NAME", conflicts_with = "args", group = "stream")]
     pub(crate) stdin: Option<OsString>,
     /// Commit the output of a command, given after `--`, as a file of that name
-    #[arg(long, value_name = "NAME", conflicts_with = "stdin", requires = "args")]
+    #[arg(long, value_name = "NAME", conflicts_with = "stdin", requires = "args", group = "stream")]
     pub(crate) exec: Option<OsString>,
     /// With --stdin and --exec: keep the other files of the version before
-    #[arg(long)]
+    #[arg(long, requires = "stream")]
     pub(crate) add: bool,
     #[command(flatten)]
     pub(crate) dry: DryRun,

@@ -20,6 +20,9 @@ use std::os::unix::ffi::OsStrExt;
 
 /// Options of `diff`.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    dvc diff --stat AMCC@v41 AMCC@v42\n  \
+    dvc diff -p @ -- my.cnf")]
 pub(crate) struct DiffArgs {
     /// A version (compared with the worktree), two versions, or A..B; each may name a path, REV:PATH
     #[arg(value_name = "REV", num_args = 0..=2)]
@@ -43,7 +46,7 @@ pub(crate) struct DiffArgs {
     #[arg(long)]
     pub(crate) exit_code: bool,
     /// End lines with NUL and write names raw
-    #[arg(short = 'z')]
+    #[arg(short = 'z', conflicts_with_all = ["stat", "patch"])]
     pub(crate) null: bool,
     /// Only these paths
     #[arg(value_name = "PATH", last = true, value_hint = clap::ValueHint::AnyPath)]

@@ -21,6 +21,9 @@ use std::os::unix::ffi::OsStrExt;
 
 /// Options of `log`.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    dvc log --oneline --graph --all\n  \
+    dvc log --stat --since yesterday AMCC -- acme/orders.ibd")]
 pub(crate) struct LogArgs {
     /// Versions and ranges to start from
     #[arg(value_name = "REV")]
@@ -62,7 +65,7 @@ pub(crate) struct LogArgs {
     #[arg(short = 'i', long = "regexp-ignore-case")]
     pub(crate) ignore_case: bool,
     /// What a branch was before, from its ref log
-    #[arg(short = 'g', long)]
+    #[arg(short = 'g', long, conflicts_with_all = ["graph", "all", "reverse", "stat", "name_status", "format", "paths"])]
     pub(crate) walk_reflogs: bool,
     /// How to print a version: oneline, or text with %H %h %T %P %O %an %ae %aI %ar %d %s %b %U ...
     #[arg(long, value_name = "FORMAT", visible_alias = "pretty")]
