@@ -163,3 +163,13 @@ fn failures_are_coloured_by_the_flag() {
     let forced = |args: &[&str]| Run::of(s.command(args).env("CLICOLOR_FORCE", "1")).err.contains('\x1b');
     assert!(forced(&["log"]) && !forced(&["log", "--color", "never"]) && !forced(&["nope", "--color", "never"]));
 }
+
+#[test]
+fn the_help_has_examples() {
+    let s = Sandbox::new();
+    for verb in ["init", "commit", "checkout", "log", "diff"] {
+        let help = s.dvc([verb, "--help"]).ok().out;
+        let examples = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{help}")).1;
+        assert!(examples.lines().all(|l| l.starts_with("  dvc ") && l.contains(verb)), "{examples}");
+    }
+}
