@@ -99,6 +99,11 @@ impl Kind {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied,
             io::ErrorKind::NotFound => Self::NotFound,
             io::ErrorKind::ResourceBusy => Self::Busy,
+            // A file where a directory is wanted and the like: it is named, and somebody named it.
+            io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::InvalidFilename => Self::Usage,
             _ => Self::Internal,
         }
     }

@@ -12,6 +12,7 @@ rsync         rsync
 setfacl       acl
 setfattr      attr
 setcap        libcap2-bin
+setpriv       util-linux
 mkfs.ext4     e2fsprogs
 sqlite3       sqlite3
 jq            jq

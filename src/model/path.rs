@@ -48,12 +48,13 @@ pub fn is_within(path: &[u8], dir: &[u8]) -> bool {
     dir.is_empty() || path == dir || (path.starts_with(dir) && path.get(dir.len()) == Some(&b'/'))
 }
 
-/// The path as text for people: bytes that are not printable UTF-8 are escaped as `\xNN`.
+/// The path as text for people: bytes that are not printable UTF-8 are escaped as `\xNN`, a backslash as `\\`.
 pub fn display(path: &[u8]) -> String {
     let mut s = String::with_capacity(path.len());
     for piece in path.utf8_chunks() {
         for c in piece.valid().chars() {
             match c {
+                '\\' => s.push_str("\\\\"),
                 '\t' => s.push_str("\\t"),
                 '\n' => s.push_str("\\n"),
                 c if c.is_control() => s.push_str(&format!("\\x{:02x}", u32::from(c))),
@@ -86,5 +87,6 @@ mod tests {
         assert!(is_within(b"a/b", b"a"));
         assert!(!is_within(b"ab", b"a"));
         assert_eq!(display(b"a\xffb\n"), "a\\xffb\\n");
+        assert_eq!(display(b"a\\n"), "a\\\\n");
     }
 }

@@ -103,8 +103,8 @@ pub fn branch(context: &Context, options: &BranchOptions, observer: &dyn Observe
                 if let Some(state) = current.filter(|w| !force && Path::new(&w.path).exists()) {
                     return Err(RefMoveError::Current { name: name.clone(), worktree: state.path }.into());
                 }
-                mover.delete(RefKind::Branch, name, "branch: deleted")?;
             }
+            mover.delete_all(RefKind::Branch, &names.iter().cloned().collect(), "branch: deleted")?;
         }
     }
     report.moves = mover.moves;

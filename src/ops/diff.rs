@@ -3,13 +3,13 @@
 //! Changes are handed over one by one, with byte ranges and text patches where they are wanted.
 
 use super::Context;
-use super::compare::{Change, Letter, compare, entries};
+use super::compare::{Change, Letter, Visit, compare, entries};
 use super::describe::{Changed, Detail, measured};
 use super::head::Head;
 use super::history::{Walk, ancestors};
 use super::lines::{Hunk, TEXT_MAX, hunks, is_text};
 use super::resolve::{ResolveError, Resolver, Target};
-use super::worktree::{WalkOptions, look};
+use super::worktree::{Unstable, WalkOptions, look};
 use crate::error::Result;
 use crate::model::entry::{Entry, Meta, Node, Totals};
 use crate::model::id::Id;
@@ -17,6 +17,7 @@ use crate::model::path::{display, join};
 use crate::model::revision::{Range, Spec};
 use crate::observe::Observer;
 use crate::repo::Repo;
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
@@ -72,14 +73,18 @@ pub struct Difference {
 pub struct DiffReport {
     /// Paths that differ.
     pub changes: u64,
+    /// Of these, paths of the worktree that could not be read or did not hold still.
+    pub unstable: u64,
 }
 
 /// One side of a comparison.
+#[derive(Default)]
 struct Side {
     tree: Option<Id>,
     path: Vec<Vec<u8>>,
     /// Whether file contents lie in the worktree, not in the repository.
     in_worktree: bool,
+    unstable: Unstable,
 }
 
 /// Compares. `each` ends it by breaking.
@@ -90,26 +95,46 @@ pub fn diff(
     each: &mut dyn FnMut(Difference) -> ControlFlow<()>,
 ) -> Result<DiffReport> {
     let repo = context.repo()?;
-    let (old, new) = sides(context, &repo, options, observer)?;
+    let (old, mut new) = sides(context, &repo, options, observer)?;
+    let mut unstable = std::mem::take(&mut new.unstable);
     let mut report = DiffReport::default();
-    let mut visit = |change: Change| -> Result<ControlFlow<()>> {
+    let ended = Cell::new(false);
+    let mut tell = |change: Change| -> Result<ControlFlow<()>> {
         report.changes += 1;
+        report.unstable += u64::from(change.letter == Letter::Unstable);
         if observer.cancelled() {
+            ended.set(true);
             return Ok(ControlFlow::Break(()));
         }
         let patch = if options.patch { patch(context, &repo, &change, new.in_worktree)? } else { None };
-        Ok(each(Difference { changed: measured(&repo, change, options.detail)?, patch }))
+        let flow = each(Difference { changed: measured(&repo, change, options.detail)?, patch });
+        ended.set(flow.is_break());
+        Ok(flow)
     };
+    let mut visit = |change| unstable.told(change).map_or(Ok(ControlFlow::Continue(())), &mut tell);
+    compare_sides(&repo, options, &old, &new, &mut visit)?;
+    let asked = match options.paths.is_empty() && !new.path.is_empty() {
+        true => vec![new.path.join(&b'/')],
+        false => options.paths.clone(),
+    };
+    for change in unstable.rest(&asked) {
+        if ended.get() {
+            break;
+        }
+        let _ended_early = tell(change)?;
+    }
+    Ok(report)
+}
+
+/// Visits what differs, by the name of the new side.
+fn compare_sides(repo: &Repo, options: &DiffOptions, old: &Side, new: &Side, visit: &mut Visit<'_>) -> Result<()> {
     if old.path.is_empty() && new.path.is_empty() {
-        compare(&repo, old.tree.as_ref(), new.tree.as_ref(), &options.paths, &mut visit)?;
-        return Ok(report);
+        return compare(repo, old.tree.as_ref(), new.tree.as_ref(), &options.paths, visit);
     }
-    let (before, after) = (found(&repo, &old)?, found(&repo, &new)?);
+    let (before, after) = (found(repo, old)?, found(repo, new)?);
     if before.is_none() && after.is_none() {
-        let path = display(&new.path.join(&b'/'));
-        return Err(ResolveError::NoPath { revision: "both sides".to_owned(), path }.into());
+        return Err(nowhere(&options.sides, new).into());
     }
-    // Both sides are shown by the name of the new one.
     let (name, dir) = new.path.split_last().map_or((Vec::new(), Vec::new()), |(n, d)| (n.clone(), d.join(&b'/')));
     let renamed = |entry: Option<Entry>| entry.map(|e| Entry { name: name.clone(), ..e }).into_iter().collect();
     if let (Some(Node::Dir { tree: a, .. }), Some(Node::Dir { tree: b, .. })) =
@@ -119,29 +144,41 @@ pub fn diff(
             (true, Some(root)) => repo.root(root).map(|r| r.1),
             _ => repo.entries(tree),
         };
-        let (a, b) = (list(a, &old)?, list(b, &new)?);
-        entries(&repo, a, b, &join(&dir, &name), &options.paths, &mut visit)?;
+        let (a, b) = (list(a, old)?, list(b, new)?);
+        entries(repo, a, b, &join(&dir, &name), &options.paths, visit)
     } else {
-        entries(&repo, renamed(before), renamed(after), &dir, &options.paths, &mut visit)?;
+        entries(repo, renamed(before), renamed(after), &dir, &options.paths, visit)
     }
-    Ok(report)
+}
+
+/// Neither side has the path.
+fn nowhere(sides: &Sides, new: &Side) -> ResolveError {
+    let in_new = match sides {
+        Sides::Between(_, spec) => format!("`{spec}`"),
+        _ => format!("`{}` in the worktree", display(&new.path.join(&b'/'))),
+    };
+    let in_old = match sides {
+        Sides::Between(spec, _) | Sides::Since(spec) => format!("`{spec}`"),
+        Sides::Worktree | Sides::Range(_) => in_new.clone(),
+    };
+    ResolveError::Nowhere { old: in_old, new: in_new }
 }
 
 fn sides(context: &Context, repo: &Repo, options: &DiffOptions, observer: &dyn Observer) -> Result<(Side, Side)> {
     let resolver = Resolver::new(repo, context)?;
     let version = |target: Target| -> Result<Side> {
         let tree = Some(repo.commit_cached(&target.version)?.tree);
-        Ok(Side { tree, path: target.path, in_worktree: false })
+        Ok(Side { tree, path: target.path, ..Side::default() })
     };
     let worktree = |path: Vec<Vec<u8>>| -> Result<Side> {
-        let tree = Some(look(context, repo, &options.walk, observer)?.tree);
-        Ok(Side { tree, path, in_worktree: true })
+        let snap = look(context, repo, &options.walk, observer)?;
+        Ok(Side { tree: Some(snap.tree), path, in_worktree: true, unstable: Unstable::new(&snap) })
     };
     match &options.sides {
         Sides::Worktree => {
             let base = base(repo, resolver.head())?;
             let tree = base.map(|id| repo.commit_cached(&id)).transpose()?.map(|c| c.tree);
-            Ok((Side { tree, path: Vec::new(), in_worktree: false }, worktree(Vec::new())?))
+            Ok((Side { tree, ..Side::default() }, worktree(Vec::new())?))
         }
         Sides::Since(spec) => {
             let target = resolver.spec(spec)?;
@@ -153,8 +190,7 @@ fn sides(context: &Context, repo: &Repo, options: &DiffOptions, observer: &dyn O
             let (from, to) = (resolver.revision(&range.from)?, resolver.revision(&range.to)?);
             let from = if range.symmetric { common(repo, from, to)? } else { Some(from) };
             let whole = |id| Target { version: id, path: Vec::new() };
-            let none = Side { tree: None, path: Vec::new(), in_worktree: false };
-            Ok((from.map_or(Ok(none), |id| version(whole(id)))?, version(whole(to))?))
+            Ok((from.map_or(Ok(Side::default()), |id| version(whole(id)))?, version(whole(to))?))
         }
     }
 }

@@ -93,7 +93,7 @@ pub fn du(context: &Context, options: &DuOptions, observer: &dyn Observer) -> Re
     for query in &options.queries {
         match query {
             Query::One(spec) => {
-                let id = resolver.spec(spec)?.version;
+                let id = resolver.whole(spec)?;
                 report.versions.push(VersionUse { id, commit: repo.commit_cached(&id)? });
             }
             Query::Range(range) => {

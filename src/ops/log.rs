@@ -204,7 +204,7 @@ fn starts(repo: &Repo, resolver: &Resolver<'_>, options: &LogOptions) -> Result<
     let (mut tips, mut hidden) = (Vec::new(), Vec::new());
     for query in &options.queries {
         match query {
-            Query::One(spec) => tips.push(resolver.spec(spec)?.version),
+            Query::One(spec) => tips.push(resolver.whole(spec)?),
             Query::Range(range) => add_range(repo, resolver, range, &mut tips, &mut hidden)?,
         }
     }

@@ -10,6 +10,7 @@ use crate::model::refname::{RefKind, RefName};
 use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
+use std::collections::BTreeSet;
 
 /// A ref that was moved, or would be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ impl Failure for RefMoveError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Exists { .. } => Some("`--force` moves it".to_owned()),
+            Self::Exists { kind, name } => Some(format!("`dvc {} -f {name} REV` moves it", kind.name())),
             Self::Raced { .. } => Some("look at it and run the command again".to_owned()),
             Self::Current { .. } => Some("check another branch out there first".to_owned()),
             _ => None,
@@ -116,11 +117,20 @@ impl<'a> Mover<'a> {
 
     /// Deletes a ref that exists.
     pub(super) fn delete(&mut self, kind: RefKind, name: &RefName, why: &str) -> Result<()> {
-        let tip = self.repo.refs().tip(kind, name)?;
-        if tip.as_ref().and_then(value_of).is_none() {
-            return Err(RefMoveError::Missing { kind, name: name.clone() }.into());
-        }
-        self.update(kind, name, tip.as_ref(), None, why)
+        let tip = self.existing(kind, name)?;
+        self.update(kind, name, Some(&tip), None, why)
+    }
+
+    /// Deletes all of them, or none where one does not exist.
+    pub(super) fn delete_all(&mut self, kind: RefKind, names: &BTreeSet<RefName>, why: &str) -> Result<()> {
+        names.iter().try_for_each(|name| self.existing(kind, name).map(drop))?;
+        names.iter().try_for_each(|name| self.delete(kind, name, why))
+    }
+
+    /// What a ref that exists says last.
+    fn existing(&self, kind: RefKind, name: &RefName) -> Result<RefEntry> {
+        let tip = self.repo.refs().tip(kind, name)?.filter(|tip| value_of(tip).is_some());
+        tip.ok_or_else(|| RefMoveError::Missing { kind, name: name.clone() }.into())
     }
 
     /// Moves a ref from what `tip` said.

@@ -71,6 +71,17 @@ pub enum ResolveError {
         /// The path.
         path: String,
     },
+    /// A path that neither of two sides holds.
+    #[error("there is neither {old} nor {new}")]
+    Nowhere {
+        /// The old side, as it was written.
+        old: String,
+        /// The new side.
+        new: String,
+    },
+    /// A path where only a version makes sense.
+    #[error("`{0}` names a path, but a whole version is wanted")]
+    WithPath(String),
     /// A repository where only a version of the current one makes sense.
     #[error("`{0}` names another repository")]
     OtherRepository(String),
@@ -79,7 +90,7 @@ pub enum ResolveError {
 impl Failure for ResolveError {
     fn kind(&self) -> Kind {
         match self {
-            Self::OtherRepository(_) => Kind::Usage,
+            Self::WithPath(_) | Self::OtherRepository(_) => Kind::Usage,
             _ => Kind::NotFound,
         }
     }
@@ -94,7 +105,8 @@ impl Failure for ResolveError {
             Self::Unborn { .. } => Some("`dvc commit` makes the first".to_owned()),
             Self::NoSuchVersion { branch, tip, .. } => Some(format!("`{branch}` has v1 to v{tip}")),
             Self::OtherRepository(_) => Some("name the repository with `--repo`".to_owned()),
-            Self::NoStep { .. } | Self::NoPath { .. } => None,
+            Self::WithPath(_) => Some("`dvc log REV -- PATH` lists the versions that change a path".to_owned()),
+            Self::NoStep { .. } | Self::NoPath { .. } | Self::Nowhere { .. } => None,
         }
     }
 }
@@ -160,6 +172,14 @@ impl<'a> Resolver<'a> {
         Ok(Target { version, path })
     }
 
+    /// The version of a revision that must not name a path.
+    pub fn whole(&self, spec: &Spec) -> Result<Id> {
+        match spec.path {
+            Some(_) => Err(ResolveError::WithPath(spec.to_string()).into()),
+            None => Ok(self.spec(spec)?.version),
+        }
+    }
+
     /// The branch that a revision names, if it is exactly a branch: where `checkout` moves HEAD to.
     pub fn branch_of(&self, revision: &Revision) -> Result<Option<RefName>> {
         if !revision.suffixes.is_empty() {
@@ -168,8 +188,12 @@ impl<'a> Resolver<'a> {
         match &revision.base {
             Base::Head => Ok(self.head.branch.clone()),
             Base::Name(name) => {
-                let exists = self.repo.refs().value(RefKind::Branch, name)?.is_some();
-                Ok(exists.then(|| name.clone()))
+                for name in full_name(name, RefKind::Branch).iter().chain([name]) {
+                    if self.repo.refs().value(RefKind::Branch, name)?.is_some() {
+                        return Ok(Some(name.clone()));
+                    }
+                }
+                Ok(None)
             }
             Base::Scoped(..) => Ok(None),
         }
@@ -186,14 +210,20 @@ impl<'a> Resolver<'a> {
             Base::Head => Ok(self.head.branch.clone().map(|branch| (RefKind::Branch, branch))),
             Base::Name(name) => {
                 for kind in RefKind::ALL {
-                    if self.repo.refs().tip(kind, name)?.is_some() {
-                        return Ok(Some((kind, name.clone())));
+                    for name in full_name(name, kind).iter().chain([name]) {
+                        if self.repo.refs().tip(kind, name)?.is_some() {
+                            return Ok(Some((kind, name.clone())));
+                        }
                     }
                 }
                 Err(self.unknown(name))
             }
             Base::Scoped(branch, Selector::Name(tag)) => match branch.as_ref().or(self.head.branch.as_ref()) {
-                Some(branch) => Ok(Some((RefKind::Tag, RefName::scoped(branch, tag.as_str())?))),
+                Some(branch) => {
+                    let tag = RefName::scoped(branch, tag.as_str())?;
+                    let exists = self.repo.refs().tip(RefKind::Tag, &tag)?.is_some();
+                    Ok(exists.then_some((RefKind::Tag, tag)))
+                }
                 None => Ok(None),
             },
             Base::Scoped(_, Selector::Ordinal(_)) => Ok(None),
@@ -220,8 +250,8 @@ impl<'a> Resolver<'a> {
     fn name(&self, name: &RefName) -> Result<Id> {
         let mut found: Vec<(RefKind, Id)> = Vec::new();
         for kind in RefKind::ALL {
-            if let Some(id) = self.repo.refs().value(kind, name)? {
-                found.push((kind, id));
+            for name in full_name(name, kind).iter().chain([name]) {
+                found.extend(self.repo.refs().value(kind, name)?.map(|id| (kind, id)));
             }
         }
         match found.as_slice() {
@@ -231,7 +261,8 @@ impl<'a> Resolver<'a> {
                 None => Err(self.unknown(name)),
             },
             many => {
-                let candidates = many.iter().map(|(kind, id)| format!("{} {}", kind.name(), id.short())).collect();
+                let full = |kind: RefKind, id: &Id| format!("refs/{}/{name} ({})", kind.dir(), id.short());
+                let candidates = many.iter().map(|(kind, id)| full(*kind, id)).collect();
                 Err(ResolveError::Ambiguous { text: name.to_string(), candidates }.into())
             }
         }
@@ -283,7 +314,7 @@ impl<'a> Resolver<'a> {
         }
         let tip = match tip {
             Some(tip) => tip,
-            None => self.remote_tip(&branch)?,
+            None => self.remote_tip(&branch, selector)?,
         };
         let found = match (selector.ordinal(), selector) {
             (Some(ordinal), _) => self.along(tip, |c| c.ordinal <= ordinal)?.filter(|(_, c)| c.ordinal == ordinal),
@@ -307,9 +338,12 @@ impl<'a> Resolver<'a> {
     }
 
     /// The tip of what is no branch here: a remote's branch.
-    fn remote_tip(&self, name: &RefName) -> Result<Id> {
+    fn remote_tip(&self, name: &RefName, selector: &Selector) -> Result<Id> {
         match self.repo.refs().value(RefKind::Remote, name)? {
             Some(id) => Ok(id),
+            None if self.repo.refs().value(RefKind::Tag, name)?.is_some() => {
+                Err(no_step(format!("{name}@{selector}"), &format!("`{name}` is a tag, not a branch")))
+            }
             None => Err(self.unknown(name)),
         }
     }
@@ -382,6 +416,12 @@ impl<'a> Resolver<'a> {
             None => Err(no_step(so_far(), &format!("`{name}` has {} updates", log.len()))),
         }
     }
+}
+
+/// NAME of `refs/heads/NAME`, `refs/tags/NAME` or `refs/remotes/NAME`: one name may be both a branch and a tag.
+fn full_name(text: &RefName, kind: RefKind) -> Option<RefName> {
+    let name = text.as_str().strip_prefix("refs/")?.strip_prefix(kind.dir())?.strip_prefix('/')?;
+    RefName::new(name).ok()
 }
 
 fn no_step(revision: String, why: &str) -> crate::error::Error {

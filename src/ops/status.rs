@@ -1,16 +1,14 @@
 //! `status`: what differs between the worktree and the version that it came from.
 
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::Context;
-use super::compare::{Change, Letter, compare};
+use super::compare::{Change, compare};
 use super::head::Head;
-use super::worktree::{WalkOptions, look};
+use super::worktree::{Unstable, WalkOptions, look};
 use crate::error::Result;
 use crate::model::commit::Commit;
 use crate::model::id::Id;
-use crate::model::path::is_within;
 use crate::model::refname::RefKind;
 use crate::observe::Observer;
 use crate::read::journal::{Interrupted, Journal};
@@ -55,23 +53,13 @@ pub fn status(context: &Context, options: &StatusOptions, observer: &dyn Observe
     let last = base.as_ref().map(|b| b.1.counts);
     observer.phase("status", last.map(|c| c.files), last.map(|c| c.bytes));
     let snap = look(context, &repo, &options.walk, observer)?;
-    let mut unstable: BTreeSet<Vec<u8>> = snap.unstable.iter().cloned().collect();
+    let mut unstable = Unstable::new(&snap);
     let mut changes = Vec::new();
-    compare(&repo, base.as_ref().map(|b| &b.1.tree), Some(&snap.tree), &options.paths, &mut |mut change| {
-        if unstable.remove(&change.path) {
-            change.letter = Letter::Unstable;
-        }
-        changes.push(change);
+    compare(&repo, base.as_ref().map(|b| &b.1.tree), Some(&snap.tree), &options.paths, &mut |change| {
+        changes.extend(unstable.told(change));
         Ok(ControlFlow::Continue(()))
     })?;
-    let asked = |path: &Vec<u8>| options.paths.is_empty() || options.paths.iter().any(|p| is_within(path, p));
-    changes.extend(unstable.into_iter().filter(asked).map(|path| Change {
-        letter: Letter::Unstable,
-        path,
-        from: None,
-        old: None,
-        new: None,
-    }));
+    changes.extend(unstable.rest(&options.paths));
     let interrupted = Journal::read(repo.worktree(&context.worktree)?.state_dir())?;
     if let Some(interrupted) = &interrupted {
         changes.retain(|c| !interrupted.is_leftover(&c.path));

@@ -106,9 +106,8 @@ pub fn tag(context: &Context, options: &TagOptions, observer: &dyn Observer) -> 
             mover.create(RefKind::Tag, &name.on(branch.as_ref())?, id, *force, &format!("tag: at {at}"))?;
         }
         TagAction::Delete { names } => {
-            for name in names {
-                mover.delete(RefKind::Tag, &name.on(branch.as_ref())?, "tag: deleted")?;
-            }
+            let names = names.iter().map(|name| name.on(branch.as_ref())).collect::<Result<_>>()?;
+            mover.delete_all(RefKind::Tag, &names, "tag: deleted")?;
         }
     }
     report.moves = mover.moves;

@@ -1,10 +1,13 @@
 //! The worktree as it is now: what a walk of it leaves out, and its tree without storing anything.
 
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
 use super::Context;
+use super::compare::{Change, Letter};
 use crate::error::Result;
+use crate::model::path::is_within;
 use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::write::commit::{Snapshot, Source, snapshot};
@@ -50,4 +53,64 @@ pub fn look(context: &Context, repo: &Repo, walk: &WalkOptions, observer: &dyn O
         threads: context.threads(),
     };
     snapshot(&out, observer, &source)
+}
+
+/// What a look at the worktree could not read or did not find still: it is told as that, not as what it seems to be.
+#[derive(Default)]
+pub(super) struct Unstable {
+    paths: BTreeSet<Vec<u8>>,
+    told: BTreeSet<Vec<u8>>,
+}
+
+impl Unstable {
+    /// Of a look.
+    pub(super) fn new(snapshot: &Snapshot) -> Self {
+        Self { paths: snapshot.unstable.iter().cloned().collect(), told: BTreeSet::new() }
+    }
+
+    /// How a change is told; `None` where the directory above, which could not be read, stands for it.
+    pub(super) fn told(&mut self, mut change: Change) -> Option<Change> {
+        if self.paths.contains(&change.path) {
+            self.told.insert(change.path.clone());
+            change.letter = Letter::Unstable;
+        } else if change.letter == Letter::Deleted && self.paths.iter().any(|dir| is_within(&change.path, dir)) {
+            return None;
+        }
+        Some(change)
+    }
+
+    /// What no change has told of yet, and is asked for or lies above that.
+    pub(super) fn rest(self, asked: &[Vec<u8>]) -> impl Iterator<Item = Change> {
+        let untold = self.paths.into_iter().filter(move |path| !self.told.contains(path));
+        let wanted = |path: &Vec<u8>| {
+            asked.is_empty() || asked.iter().any(|asked| is_within(path, asked) || is_within(asked, path))
+        };
+        let change = |path| Change { letter: Letter::Unstable, path, from: None, old: None, new: None };
+        untold.filter(wanted).map(change)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_not_told_as_deleted() {
+        let change = |letter, path: &str| Change { letter, path: path.into(), from: None, old: None, new: None };
+        let made = || Unstable {
+            paths: ["dir", "file", "other"].iter().map(|p| p.as_bytes().to_vec()).collect(),
+            told: BTreeSet::new(),
+        };
+        let mut unstable = made();
+        let told = unstable.told(change(Letter::Deleted, "file")).unwrap();
+        assert_eq!(told.letter, Letter::Unstable);
+        assert!(unstable.told(change(Letter::Deleted, "dir/below")).is_none());
+        assert_eq!(unstable.told(change(Letter::Deleted, "files")).unwrap().letter, Letter::Deleted);
+        let rest = |unstable: Unstable, asked: &[&str]| {
+            let asked: Vec<_> = asked.iter().map(|p| p.as_bytes().to_vec()).collect();
+            unstable.rest(&asked).map(|c| String::from_utf8(c.path).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(rest(unstable, &[]), ["dir", "other"]);
+        assert_eq!(rest(made(), &["dir/below", "none"]), ["dir"]);
+    }
 }

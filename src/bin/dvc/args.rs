@@ -18,6 +18,7 @@ use std::path::PathBuf;
                   everything they have in common, and gives any version back.",
     subcommand_required = true,
     arg_required_else_help = true,
+    args_override_self = true,
     after_help = "Revisions: main, main~2, AMCC@v3, AMCC@release, main@{yesterday}, 1c0ffee0, A..B, REV:PATH",
     max_term_width = 100
 )]
@@ -36,7 +37,7 @@ pub(crate) struct Cli {
 pub(crate) struct Globals {
     /// Run as if started in DIR: the worktree, and the base of relative paths
     #[arg(short = 'C', value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    pub(crate) start_in: Option<PathBuf>,
+    pub(crate) start_in: Vec<PathBuf>,
     /// The repository, where it does not lie in the worktree
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) repo: Option<PathBuf>,
@@ -127,14 +128,12 @@ pub(crate) enum Verb {
 }
 
 impl Globals {
-    /// Adds options that stand further to the right: they win, and `-c`, `-v`, `-q` add up.
+    /// Adds options that stand further to the right: they win, and `-C`, `-c`, `-v`, `-q` add up.
     pub(crate) fn merge(mut self, right: &Self) -> Self {
         self.set.extend(right.set.iter().cloned());
+        self.start_in.extend(right.start_in.iter().cloned());
         Self {
-            start_in: match (self.start_in, &right.start_in) {
-                (Some(left), Some(right)) => Some(left.join(right)),
-                (left, right) => right.clone().or(left),
-            },
+            start_in: self.start_in,
             repo: right.repo.clone().or(self.repo),
             set: self.set,
             verbose: self.verbose.saturating_add(right.verbose),
@@ -183,6 +182,18 @@ mod tests {
         assert_eq!(merged.set, ["a=1", "b=2"]);
         assert_eq!(merged.verbose, 2);
         assert!(merged.json);
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_option_counts() {
+        let twice = ["--color", "always", "--color", "never", "--repo", "a", "--repo", "b", "--json", "--json"];
+        let more =
+            ["-C", "c", "-C", "d", "status", "-C", "e", "--repo", "f", "--repo", "g", "--porcelain", "--porcelain"];
+        let cli = Cli::try_parse_from(["dvc"].iter().chain(&twice).chain(&more)).unwrap();
+        let Verb::Status(with) = &cli.verb else { unreachable!("it is `status`") };
+        let merged = cli.globals.merge(&with.globals);
+        assert_eq!((merged.color.as_deref(), merged.repo), (Some("never"), Some("g".into())));
+        assert_eq!(merged.start_in.iter().collect::<PathBuf>(), PathBuf::from("c/d/e"));
     }
 
     #[test]

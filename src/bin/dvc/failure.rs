@@ -5,7 +5,7 @@ use crate::signals::Signals;
 use dvc::error::{Error, Failure, Kind};
 use serde::Serialize;
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -145,58 +145,99 @@ struct JsonFailure<'a> {
     hint: Option<String>,
 }
 
+/// How failures are told, as far as the command line says it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Voice {
+    pub(crate) json: bool,
+    /// The value of `--color`.
+    pub(crate) colour: Option<String>,
+}
+
+impl Voice {
+    /// By arguments that are not parsed yet, or cannot be.
+    pub(crate) fn of(argv: &[OsString]) -> Self {
+        let mut voice = Self::default();
+        let mut args = argv.iter().take_while(|a| *a != "--").map(|a| a.to_string_lossy());
+        while let Some(arg) = args.next() {
+            match arg.strip_prefix("--color") {
+                _ if arg == "--json" => voice.json = true,
+                Some("") => voice.colour = args.next().map(String::from),
+                Some(value) => voice.colour = value.strip_prefix('=').map(str::to_owned).or(voice.colour),
+                None => {}
+            }
+        }
+        voice
+    }
+
+    fn colours(&self, stream: &impl IsTerminal) -> bool {
+        crate::print::colour(self.colour.as_deref(), None, stream)
+    }
+
+    fn say(&self, code: u8, kind: &str, message: &str, causes: Vec<String>, hint: Option<String>) {
+        let _ = io::stderr().write_all(self.words(code, kind, message, causes, hint).as_bytes());
+    }
+
+    fn words(&self, code: u8, kind: &str, message: &str, causes: Vec<String>, hint: Option<String>) -> String {
+        let mut text = String::new();
+        if self.json {
+            let object = JsonFailure { schema: 1, code, kind, message, causes, hint };
+            text = serde_json::to_string(&object).unwrap_or_default();
+            text.push('\n');
+        } else {
+            let (red, plain) = if self.colours(&io::stderr()) { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+            text.push_str(&format!("{red}error:{plain} {message}\n"));
+            causes.iter().for_each(|cause| text.push_str(&format!("  because: {cause}\n")));
+            hint.iter().for_each(|hint| text.push_str(&format!("hint: {hint}\n")));
+        }
+        text
+    }
+}
+
 /// Says what failed, and gives the exit code.
-pub(crate) fn report(failed: &Failed, json: bool, signals: &Signals) -> ExitCode {
+pub(crate) fn report(failed: &Failed, voice: &Voice, signals: &Signals) -> ExitCode {
     match failed {
         Failed::Operation(e) if e.kind() == Kind::Cancelled => {
             let code = signals.exit_code();
-            say(json, code, Kind::Cancelled.name(), &e.to_string(), Vec::new(), e.hint());
+            voice.say(code, Kind::Cancelled.name(), &e.to_string(), Vec::new(), e.hint());
             ExitCode::from(code)
         }
         Failed::Operation(e) => {
             let (kind, causes) = (e.kind(), causes(e.as_error()));
-            say(json, kind.exit_code(), kind.name(), &e.to_string(), causes, e.hint());
+            voice.say(kind.exit_code(), kind.name(), &e.to_string(), causes, e.hint());
             ExitCode::from(kind.exit_code())
         }
         Failed::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(CLOSED_PIPE),
         Failed::Output(e) => {
             let kind = Kind::of_io(e);
             let causes = vec![e.to_string()];
-            say(json, kind.exit_code(), kind.name(), "cannot write to standard output", causes, None);
+            voice.say(kind.exit_code(), kind.name(), "cannot write to standard output", causes, None);
             ExitCode::from(kind.exit_code())
         }
     }
 }
 
 /// Says what is wrong with the arguments, or prints the help that was asked for.
-pub(crate) fn report_usage(e: &clap::Error, json: bool) -> ExitCode {
+pub(crate) fn report_usage(e: &clap::Error, voice: &Voice) -> ExitCode {
     let styled = e.render();
+    let shown = |colour: bool| if colour { styled.ansi().to_string() } else { styled.to_string() };
     if !e.use_stderr() {
-        let colour = crate::print::colour_by_environment(&io::stdout());
-        let text = if colour { styled.ansi().to_string() } else { styled.to_string() };
+        let text = shown(voice.colours(&io::stdout()));
         return match io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(e) => report(&Failed::Output(e), json, &Signals::default()),
+            Err(e) => report(&Failed::Output(e), voice, &Signals::default()),
         };
     }
     let kind = Kind::Usage;
-    if json {
+    if voice.json {
         let text = styled.to_string();
         let mut parts = text.split("\n\n").map(str::trim).filter(|p| !p.is_empty());
         let message = parts.next().unwrap_or("wrong usage").trim_start_matches("error: ").to_owned();
         let hint = parts.find_map(|p| p.strip_prefix("tip: ")).map(str::to_owned);
-        say(true, kind.exit_code(), kind.name(), &message, Vec::new(), hint);
+        voice.say(kind.exit_code(), kind.name(), &message, Vec::new(), hint);
     } else {
-        let colour = crate::print::colour_by_environment(&io::stderr());
-        let text = if colour { styled.ansi().to_string() } else { styled.to_string() };
-        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = io::stderr().write_all(shown(voice.colours(&io::stderr())).as_bytes());
     }
     ExitCode::from(kind.exit_code())
-}
-
-/// Whether `--json` stands among arguments that could not be parsed.
-pub(crate) fn wants_json(argv: &[OsString]) -> bool {
-    argv.iter().take_while(|a| *a != "--").any(|a| a == "--json")
 }
 
 /// Every cause below the first message, leaving out what a message already says.
@@ -215,36 +256,49 @@ fn causes(e: &dyn std::error::Error) -> Vec<String> {
     causes
 }
 
-fn say(json: bool, code: u8, kind: &str, message: &str, causes: Vec<String>, hint: Option<String>) {
-    let mut text = String::new();
-    if json {
-        let object = JsonFailure { schema: 1, code, kind, message, causes, hint };
-        text = serde_json::to_string(&object).unwrap_or_default();
-        text.push('\n');
-    } else {
-        let colour = crate::print::colour_by_environment(&io::stderr());
-        let (red, plain) = if colour { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-        text.push_str(&format!("{red}error:{plain} {message}\n"));
-        causes.iter().for_each(|cause| text.push_str(&format!("  because: {cause}\n")));
-        hint.iter().for_each(|hint| text.push_str(&format!("hint: {hint}\n")));
-    }
-    let _ = io::stderr().write_all(text.as_bytes());
-}
-
 /// A panic is a bug in dvc: one short message, then exit code 70.
-pub(crate) fn install_panic_hook() {
-    std::panic::set_hook(Box::new(|panic| {
+pub(crate) fn install_panic_hook(voice: Voice) {
+    std::panic::set_hook(Box::new(move |panic| {
         let payload = panic.payload();
         let what = payload.downcast_ref::<&str>().copied();
         let what = what.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("panic");
         let place = panic.location().map(|l| format!(" at {}:{}", l.file(), l.line())).unwrap_or_default();
         let trace = std::backtrace::Backtrace::capture();
-        let mut text = format!("error: this is a bug in dvc: {what}{place}\n");
-        if trace.status() == std::backtrace::BacktraceStatus::Captured {
-            text.push_str(&format!("{trace}\n"));
-        } else {
-            text.push_str("hint: please report it, with what you did; RUST_BACKTRACE=1 tells more\n");
-        }
-        let _ = io::stderr().write_all(text.as_bytes());
+        let trace = (trace.status() == std::backtrace::BacktraceStatus::Captured).then(|| trace.to_string());
+        let _ = io::stderr().write_all(bug(&voice, &format!("{what}{place}"), trace).as_bytes());
     }));
+}
+
+fn bug(voice: &Voice, what: &str, trace: Option<String>) -> String {
+    let hint = "please report it, with what you did; RUST_BACKTRACE=1 tells more".to_owned();
+    let hint = if trace.is_none() { Some(hint) } else { None };
+    let message = format!("this is a bug in dvc: {what}");
+    voice.words(BUG, Kind::Internal.name(), &message, trace.into_iter().collect(), hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_to_speak_is_known_before_the_arguments_are() {
+        let of = |args: &[&str]| {
+            let voice = Voice::of(&args.iter().map(OsString::from).collect::<Vec<_>>());
+            (voice.json, voice.colour)
+        };
+        assert_eq!(of(&["dvc", "--jsno", "log"]), (false, None));
+        assert_eq!(of(&["dvc", "--json", "--color", "never", "--color=always"]), (true, Some("always".to_owned())));
+        assert_eq!(of(&["dvc", "--colour=always", "--", "--json"]), (false, None));
+    }
+    #[test]
+    fn a_bug_is_told_as_every_failure_is() {
+        let voice = Voice { json: true, colour: None };
+        let told: serde_json::Value = serde_json::from_str(&bug(&voice, "oops at a.rs:1", None)).unwrap();
+        assert_eq!((&told["schema"], &told["code"], &told["kind"]), (&1.into(), &70.into(), &"internal".into()));
+        assert_eq!(told["message"], "this is a bug in dvc: oops at a.rs:1");
+        assert!(told["hint"].as_str().unwrap().contains("RUST_BACKTRACE"));
+        let voice = Voice { json: false, colour: Some("never".to_owned()) };
+        let told = bug(&voice, "oops", Some("trace".to_owned()));
+        assert_eq!(told, "error: this is a bug in dvc: oops\n  because: trace\n");
+    }
 }

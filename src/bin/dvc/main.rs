@@ -17,29 +17,29 @@ mod signals;
 use args::{Cli, Globals, Verb};
 use clap::Parser;
 use commands as c;
-use failure::{Failed, Outcome};
+use failure::{Failed, Outcome, Voice};
 use session::Session;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    failure::install_panic_hook();
-    std::panic::catch_unwind(run).unwrap_or(ExitCode::from(failure::BUG))
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    failure::install_panic_hook(Voice::of(&argv));
+    std::panic::catch_unwind(|| run(&argv)).unwrap_or(ExitCode::from(failure::BUG))
 }
 
-fn run() -> ExitCode {
-    let argv: Vec<OsString> = std::env::args_os().collect();
-    let cli = match Cli::try_parse_from(&argv) {
+fn run(argv: &[OsString]) -> ExitCode {
+    let cli = match Cli::try_parse_from(argv) {
         Ok(cli) => cli,
-        Err(e) => return failure::report_usage(&e, failure::wants_json(&argv)),
+        Err(e) => return failure::report_usage(&e, &Voice::of(argv)),
     };
     let signals = signals::install();
     allow_open_files();
     let globals = merged(&cli);
-    let json = globals.json;
+    let voice = Voice { json: globals.json, colour: globals.color.clone() };
     match start(globals, signals.clone(), &cli) {
         Ok(exit) => exit.into(),
-        Err(failed) => failure::report(&failed, json, &signals),
+        Err(failed) => failure::report(&failed, &voice, &signals),
     }
 }
 

@@ -28,7 +28,7 @@ impl Place {
         let given = Path::new(given);
         let outside = || CliError::option("PATH", format!("`{}` is not below the worktree", given.display()));
         let relative = match given.is_absolute() {
-            true => given.strip_prefix(&self.worktree).map_err(|_| outside())?.to_owned(),
+            true => self.below(given).ok_or_else(outside)?,
             false => self.prefix.join(given),
         };
         let mut names: Vec<&[u8]> = Vec::new();
@@ -41,6 +41,16 @@ impl Place {
             }
         }
         Ok(names.join(&b'/'))
+    }
+
+    /// An absolute path from the top of the worktree, also where symbolic links lead there.
+    fn below(&self, given: &Path) -> Option<PathBuf> {
+        let (top, real) = (self.worktree.canonicalize().ok()?, without_links(given));
+        match given.strip_prefix(&self.worktree).or_else(|_| real.strip_prefix(&top)) {
+            Ok(below) => Some(below.to_owned()),
+            // A link in the worktree stands for itself, one outside for the worktree that it leads to.
+            Err(_) => given.canonicalize().is_ok_and(|real| real == top).then(PathBuf::new),
+        }
     }
 
     /// The repository as a URL.
@@ -61,21 +71,32 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliErr
         let root = current.join(local(named)?);
         let repository = [root.clone(), root.join(INSIDE)].into_iter().find(|r| is_repository(r));
         let repository = repository.ok_or(CliError::NotARepository(root))?;
-        let above = current.ancestors().find(|dir| dir.join(INSIDE) == repository);
-        let worktree = above.unwrap_or(current).to_owned();
-        let prefix = current.strip_prefix(&worktree).unwrap_or(Path::new("")).to_owned();
-        return Ok(Place { repository, worktree, prefix, inside: above.is_some() });
-    }
-    for dir in current.ancestors() {
-        let repository = dir.join(INSIDE);
-        if is_repository(&repository) {
-            let prefix = current.strip_prefix(dir).unwrap_or(Path::new("")).to_owned();
-            return Ok(Place { repository, worktree: dir.to_owned(), prefix, inside: true });
+        // However it is spelled, the repository in a worktree is that worktree's.
+        let same = |dir: &&Path| dir.join(INSIDE).canonicalize().ok() == repository.canonicalize().ok();
+        if let Some(top) = current.ancestors().filter(|dir| dir.join(INSIDE).exists()).find(same) {
+            return Ok(inside(top, current));
         }
+        return Ok(Place { repository, worktree: current.to_owned(), prefix: PathBuf::new(), inside: false });
+    }
+    if let Some(top) = current.ancestors().find(|dir| is_repository(&dir.join(INSIDE))) {
+        return Ok(inside(top, current));
     }
     match current.ancestors().find(|dir| dir.join(".dvc/config").is_file()) {
         Some(dir) => Err(CliError::Foreign(dir.to_owned())),
         None => Err(CliError::NoRepository(current.to_owned())),
+    }
+}
+
+fn inside(top: &Path, current: &Path) -> Place {
+    let prefix = current.strip_prefix(top).unwrap_or(Path::new("")).to_owned();
+    Place { repository: top.join(INSIDE), worktree: top.to_owned(), prefix, inside: true }
+}
+
+/// The path without symbolic links on the way to its last name, as far as it exists.
+fn without_links(path: &Path) -> PathBuf {
+    match (path.parent(), path.file_name()) {
+        (Some(dir), Some(name)) => dir.canonicalize().unwrap_or_else(|_| without_links(dir)).join(name),
+        _ => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
     }
 }
 
@@ -112,8 +133,21 @@ mod tests {
         fs::write(top.join(".dvcs/format"), "").unwrap();
         let place = find(&deep, None).unwrap();
         assert_eq!((&place.worktree, place.prefix.as_path()), (&top, Path::new("a/b")));
-        assert_eq!(find(&deep, Some(&top)).unwrap(), place);
-        assert_eq!(find(&deep, Some(Path::new("../../.dvcs"))).unwrap().worktree, deep);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let link = elsewhere.path().join("link");
+        std::os::unix::fs::symlink(&top, &link).unwrap();
+        for named in [top.as_path(), &top.join(".dvcs"), &link, Path::new("../.."), Path::new("../../.dvcs")] {
+            assert_eq!(find(&deep, Some(named)).unwrap(), place, "{}", named.display());
+        }
+        let other = find(&dir.path().join("a"), Some(&deep));
+        assert!(matches!(other, Err(CliError::NotARepository(_))));
+        for (path, expected) in [("", ""), ("new", "new"), ("a/b/none/x", "a/b/none/x"), ("a/../y", "y")] {
+            assert_eq!(place.path(link.join(path).as_os_str()).unwrap(), expected.as_bytes(), "{path}");
+        }
+        assert!(place.path(OsStr::new("/elsewhere")).is_err());
+        std::os::unix::fs::symlink(".", top.join("self")).unwrap();
+        assert_eq!(place.path(link.join("self").as_os_str()).unwrap(), b"self");
+        assert_eq!(place.path(top.join("self").as_os_str()).unwrap(), b"self");
         assert_eq!(place.path(OsStr::new("../x/./y")).unwrap(), b"a/x/y");
         assert_eq!(place.path(top.join("z").as_os_str()).unwrap(), b"z");
         assert_eq!(place.path(OsStr::new("../..")).unwrap(), b"");

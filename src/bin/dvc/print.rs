@@ -137,22 +137,18 @@ struct Envelope<'a, T> {
     object: &'a T,
 }
 
-/// Whether to colour: the choice of flag and configuration (`always`, `never`, `auto`), then the environment.
-pub(crate) fn colour(choice: Option<&str>, stream: &impl IsTerminal) -> bool {
-    match choice {
-        Some("always") => true,
-        Some("never") => false,
-        _ => colour_by_environment(stream),
-    }
-}
-
-/// Whether to colour where no choice is known yet.
-pub(crate) fn colour_by_environment(stream: &impl IsTerminal) -> bool {
+/// Whether to colour: by the flag, else by the environment, else by the setting (`always`, `never`, `auto`).
+pub(crate) fn colour(flag: Option<&str>, setting: Option<&str>, stream: &impl IsTerminal) -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty() && v != "0");
-    if std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()) {
-        return false;
+    match (flag, setting) {
+        (Some("always"), _) => true,
+        (Some("never"), _) => false,
+        _ if std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()) => false,
+        _ if set("CLICOLOR_FORCE") => true,
+        (None, Some("always")) => true,
+        (None, Some("never")) => false,
+        _ => stream.is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb"),
     }
-    set("CLICOLOR_FORCE") || (stream.is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb"))
 }
 
 /// Bytes for people: `512 B`, `21.0 MiB`.

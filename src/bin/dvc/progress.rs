@@ -3,10 +3,12 @@
 //! The working threads only add to counters; one thread of this file looks at them ten times a second and draws.
 
 use crate::print::{elapsed, size};
+use crate::render::JsonPath;
 use crate::signals::Signals;
 use dvc::model::path::display;
 use dvc::observe::{Level, Notice, Observer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -52,6 +54,15 @@ struct Phase {
     bytes: Option<u64>,
     since: Instant,
     number: u64,
+}
+
+#[derive(Serialize)]
+struct JsonNotice<'a> {
+    schema: u8,
+    notice: &'static str,
+    #[serde(flatten)]
+    path: JsonPath,
+    message: &'a str,
 }
 
 impl Progress {
@@ -110,14 +121,14 @@ impl Observer for Progress {
         if self.level < needs {
             return;
         }
-        let path = display(&notice.path);
+        let Notice { path, message, .. } = &notice;
         let line = match (self.json, path.is_empty()) {
-            (true, _) => {
-                let message = &notice.message;
-                serde_json::json!({ "schema": 1, "notice": word, "path": path, "message": message }).to_string()
+            (true, nowhere) => {
+                let path = if nowhere { JsonPath::default() } else { JsonPath::new(path) };
+                serde_json::to_string(&JsonNotice { schema: 1, notice: word, path, message }).unwrap_or_default()
             }
-            (false, true) => format!("{word}: {}", notice.message),
-            (false, false) => format!("{word}: `{path}`: {}", notice.message),
+            (false, true) => format!("{word}: {message}"),
+            (false, false) => format!("{word}: `{}`: {message}", display(path)),
         };
         self.say(&line);
     }

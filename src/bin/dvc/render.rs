@@ -12,8 +12,8 @@ use dvc::model::id::to_hex;
 use dvc::model::path::display;
 use serde::Serialize;
 
-/// A path in JSON: readable, and in hex where it is not UTF-8.
-#[derive(Serialize)]
+/// A path in JSON: readable, the root is `.`; and in hex where it is not UTF-8.
+#[derive(Default, Serialize)]
 pub(crate) struct JsonPath {
     pub(crate) path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,6 +23,7 @@ pub(crate) struct JsonPath {
 impl JsonPath {
     pub(crate) fn new(path: &[u8]) -> Self {
         match std::str::from_utf8(path) {
+            Ok("") => Self { path: ".".to_owned(), path_hex: None },
             Ok(text) => Self { path: text.to_owned(), path_hex: None },
             Err(_) => Self { path: display(path), path_hex: Some(to_hex(path)) },
         }
@@ -32,6 +33,19 @@ impl JsonPath {
 /// A path for people; the root is `.`.
 pub(crate) fn shown(path: &[u8]) -> String {
     if path.is_empty() { ".".to_owned() } else { display(path) }
+}
+
+/// A text from a repository for people: no control character of it reaches the terminal, but line breaks and tabs.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// The time on the clock that it was read from.

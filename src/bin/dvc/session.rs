@@ -30,9 +30,10 @@ pub(crate) struct Session {
 impl Session {
     /// Enters the directory of `-C`; everything relative is relative to that.
     pub(crate) fn new(globals: Globals, signals: Signals, dry_run: bool) -> Result<Self, Failed> {
-        if let Some(dir) = &globals.start_in {
+        if !globals.start_in.is_empty() {
+            let dir: PathBuf = globals.start_in.iter().collect();
             let failed = |source| CliError::File { doing: "enter", path: dir.clone(), source };
-            std::env::set_current_dir(dir).map_err(failed)?;
+            std::env::set_current_dir(&dir).map_err(failed)?;
         }
         let failed = |source| CliError::File { doing: "find", path: PathBuf::from("."), source };
         let current = std::env::current_dir().map_err(failed)?;
@@ -87,8 +88,8 @@ impl Session {
     /// Standard output, without a pager.
     pub(crate) fn plain_out(&self) -> Out {
         let stdout = std::io::stdout();
-        let choice = self.settings().ok().and_then(|s| s.text("ui.color")).or(self.globals.color.as_deref());
-        Out::plain(print::colour(choice, &stdout) && !self.globals.json)
+        let setting = self.settings().ok().and_then(|s| s.text("ui.color"));
+        Out::plain(print::colour(self.globals.color.as_deref(), setting, &stdout) && !self.globals.json)
     }
 
     /// Standard output, through a pager where it is a terminal: for `log`, `diff`, `show` and `ls`.
@@ -101,16 +102,25 @@ impl Session {
         plain.through_pager(command)
     }
 
-    /// The observer of a long operation.
-    pub(crate) fn progress(&self) -> Result<Progress, BadConfiguration> {
-        let settings = self.settings()?;
-        let level = match settings.text("ui.log") {
+    /// The observer of an operation that hands its output over as it goes: it has something to say, but draws nothing.
+    pub(crate) fn notices(&self) -> Result<Progress, BadConfiguration> {
+        Ok(Progress::start(self.signals.clone(), self.level()?, self.globals.json, false, false))
+    }
+
+    /// How much is said: 0 for errors to 3 for everything.
+    fn level(&self) -> Result<i32, BadConfiguration> {
+        let level = match self.settings()?.text("ui.log") {
             Some("error") => 0,
             Some("warn") => 1,
             Some("debug") => 3,
             _ => 2,
         };
-        let level = level + i32::from(self.globals.verbose) - i32::from(self.globals.quiet);
+        Ok(level + i32::from(self.globals.verbose) - i32::from(self.globals.quiet))
+    }
+
+    /// The observer of a long operation.
+    pub(crate) fn progress(&self) -> Result<Progress, BadConfiguration> {
+        let (settings, level) = (self.settings()?, self.level()?);
         let bars = match settings.text("ui.progress") {
             Some("always") => true,
             Some("never") => false,

@@ -12,6 +12,7 @@ use keys::Key;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use value::Value;
 
@@ -64,6 +65,21 @@ pub(crate) struct Problem {
     pub(crate) origin: Origin,
     /// What is wrong.
     pub(crate) text: String,
+    /// Whether it is a file that may not be read.
+    denied: bool,
+}
+
+impl Problem {
+    /// With a value or a name.
+    pub(crate) fn new(origin: Origin, text: impl Into<String>) -> Self {
+        Self { origin, text: text.into(), denied: false }
+    }
+
+    /// With reading a file.
+    fn unreadable(origin: Origin, e: &io::Error) -> Self {
+        let denied = e.kind() == io::ErrorKind::PermissionDenied;
+        Self { denied, ..Self::new(origin, format!("it cannot be read: {e}")) }
+    }
 }
 
 /// All that is wrong with the configuration.
@@ -178,9 +194,12 @@ impl std::error::Error for BadConfiguration {}
 
 impl Failure for BadConfiguration {
     fn kind(&self) -> Kind {
-        Kind::Usage
+        if self.0.iter().all(|problem| problem.denied) { Kind::Denied } else { Kind::Usage }
     }
     fn hint(&self) -> Option<String> {
-        Some("`dvc config --help` lists every setting".to_owned())
+        Some(match self.kind() {
+            Kind::Denied => "everybody who runs dvc here must be able to read it".to_owned(),
+            _ => "`dvc config --help` lists every setting".to_owned(),
+        })
     }
 }

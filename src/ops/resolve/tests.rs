@@ -84,6 +84,8 @@ fn what_does_not_exist_is_said() {
     insta::assert_snapshot!(n.err("main~1@{1}"), @"`main~@{1}` does not exist: only a branch or a tag has updates");
     insta::assert_snapshot!(n.err("main@{1999-01-01}"), @"`main@{1999-01-01}` does not exist: the first version is younger");
     insta::assert_snapshot!(n.err(&"0".repeat(64)).len(), @"101");
+    insta::assert_snapshot!(n.err("fixed@v3"), @"`fixed@v3` does not exist: `fixed` is a tag, not a branch");
+    insta::assert_snapshot!(n.err("main@typo@{1}"), @"`main@typo@{1}` does not exist: only a branch or a tag has updates");
     let e = n.get("mian").unwrap_err();
     assert_eq!(e.hint().as_deref(), Some("did you mean `main`?"));
     let e = n.get("AMCC@v9").unwrap_err();
@@ -94,7 +96,17 @@ fn what_does_not_exist_is_said() {
 fn ambiguous_names_list_what_they_may_be() {
     let n = names();
     n.made.tag("main", n.amcc[0]);
-    assert!(n.err("main").starts_with("`main` is ambiguous: branch "));
+    let (branch, tag) = (n.main[4], n.amcc[0]);
+    let expected =
+        format!("`main` is ambiguous: refs/heads/main ({}), refs/tags/main ({})", branch.short(), tag.short());
+    assert_eq!(n.err("main"), expected);
+    assert_eq!((n.get("refs/heads/main").unwrap(), n.get("refs/tags/main").unwrap()), (branch, tag));
+    assert_eq!(n.get("refs/heads/main~").unwrap(), n.main[3]);
+    assert_eq!(n.get("refs/heads/main@{1}").unwrap(), n.main[3]);
+    let resolver = Resolver::new(&n.made.repo, &n.made.context).unwrap();
+    let branch_of = |text: &str| resolver.branch_of(&Revision::parse(text).unwrap()).unwrap().map(|b| b.to_string());
+    assert_eq!((branch_of("refs/heads/main").as_deref(), branch_of("refs/tags/main")), (Some("main"), None));
+    n.err("refs/tags/none");
     n.made.tag("AMCC", n.amcc[2]);
     assert_eq!(n.get("AMCC").unwrap(), n.amcc[2], "both mean the same version");
 }

@@ -53,3 +53,24 @@ fn an_unborn_branch() {
     assert_eq!(s.dvc(["branch", "--show-current"]).ok().out, "main\n");
     s.dvc(["branch", "x"]).code(13).complains("branch `main` has no version yet");
 }
+
+#[test]
+fn all_are_deleted_or_none() {
+    let s = three();
+    s.dvc(["branch", "a"]).ok();
+    s.dvc(["branch", "b"]).ok();
+    s.dvc(["branch", "-d", "a", "none", "b"]).code(13).complains("there is no branch `none`");
+    s.dvc(["branch", "-d", "a", "main"]).code(4);
+    assert_eq!(s.dvc(["branch"]).ok().lines().len(), 3);
+    s.dvc(["branch", "-d", "b", "a", "b"]).ok();
+    assert_eq!(s.dvc(["branch"]).ok().lines().len(), 1);
+}
+
+#[test]
+fn a_name_that_is_taken() {
+    let s = three();
+    s.dvc(["branch", "x"]).ok();
+    for args in [&["branch", "-f", "-m", "main", "x"][..], &["checkout", "-b", "x", "-f"]] {
+        s.dvc(args).code(4).complains("hint: `dvc branch -f x REV` moves it");
+    }
+}

@@ -43,6 +43,7 @@ fn paths_and_another_directory() {
     s.dvc(["checkout", "main@v2", "--into", "../copy", "--verify"]).ok();
     assert_eq!(fs::read(s.at("copy/a.txt")).unwrap(), b"two\n");
     s.dvc(["checkout", "main@v2", "--into", "../copy"]).code(4);
+    s.dvc(["checkout", "main", "--into", "../one", "--", "a.txt"]).ok().says("\n 1 file, ");
     s.dvc(["status"]).ok().says("on branch main, v3");
     s.dvc(["checkout", "main", "--", "none"]).code(13);
 }

@@ -152,3 +152,71 @@ fn hard_links_across_the_edge_of_a_path() {
     assert!(!s.at("copy/a").exists());
     s.dvc(["fsck", "--data"]).ok();
 }
+
+#[test]
+fn standard_input_is_read_once() {
+    let s = fresh();
+    let run = s.dvc_with(["commit", "--stdin", "dump", "-F", "-"], b"data");
+    run.code(2).complains("--file: `-` is standard input, which `--stdin` commits");
+    s.dvc(["log"]).code(13);
+    s.dvc_with(["commit", "--exec", "x", "-F", "-", "--", "echo", "data"], b"message").ok();
+    assert_eq!(
+        (s.dvc(["show", "@:x"]).ok().out, s.dvc(["log", "--format=%s"]).ok().out),
+        ("data\n".into(), "message\n".into())
+    );
+}
+
+#[test]
+fn a_command_that_cannot_be_started_has_failed() {
+    let s = fresh();
+    fs::create_dir(s.w("dir")).unwrap();
+    s.dvc(["commit", "--exec", "x", "--", "no-such-command"]).code(7).complains("cannot run `no-such-command`");
+    s.dvc(["commit", "--exec", "x", "--", "./dir"]).code(7);
+    s.dvc(["log"]).code(13);
+}
+
+#[test]
+fn what_means_nothing_is_refused() {
+    let s = three();
+    s.dvc(["commit", "-m", "x", "--add"]).code(2);
+    s.dvc(["commit", "-m", "x", "--stdin", "a", "--exec", "b", "--", "true"]).code(2);
+    for trailer in ["=v", ": v", "two words=v", "key=two\nlines", "key", ""] {
+        s.dvc(["commit", "--allow-empty", "-m", "x", "--trailer", trailer]).code(2).complains("is not KEY=VALUE");
+    }
+    s.dvc(["commit", "--allow-empty", "-m", "x", "--trailer", "Url=a=b:c d"]).ok();
+    assert_eq!(s.dvc(["log", "-n1", "--format=%(trailer:url)"]).ok().out, "a=b:c d\n");
+}
+
+/// The zone is the one that `TZ` names, where the machine knows it.
+#[test]
+fn times_are_of_the_users_zone() {
+    let mut s = fresh();
+    s.write("a", "");
+    for (zone, expected) in [("Europe/Berlin", "2026-11-04T05:06:00+01:00"), ("CET-1", "2026-11-04T05:06:00+01:00")] {
+        if zone.contains('/') && !std::path::Path::new("/usr/share/zoneinfo").join(zone).exists() {
+            continue;
+        }
+        s.set("TZ", zone);
+        s.dvc(["commit", "--allow-empty", "-m", zone, "--time", "2026-11-04 05:06"]).ok();
+        assert_eq!(s.dvc(["log", "-n1", "--format=%aI"]).ok().out.trim_end(), expected, "{zone}");
+    }
+}
+
+#[test]
+fn names_of_what_was_not_read() {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::PermissionsExt;
+    let s = fresh();
+    let name = s.w(std::ffi::OsStr::from_bytes(b"n\xff"));
+    fs::write(&name, "x").unwrap();
+    fs::set_permissions(&name, fs::Permissions::from_mode(0o000)).unwrap();
+    let run = s.kept_out(["commit", "-m", "x", "--json"]).code(3);
+    let named = serde_json::json!({ "path": "n\\xff", "path_hex": "6eff" });
+    assert_eq!(run.json()["unstable"][0], named);
+    assert_eq!(s.dvc(["log", "--json"]).ok().json()["unstable"][0], named);
+    assert!(
+        run.err.starts_with("{\"schema\":1,\"notice\":\"warning\",\"path\":\"n\\\\xff\",\"path_hex\":\"6eff\","),
+        "{}",
+        run.err
+    );
+}

@@ -1,7 +1,12 @@
 //! `dvc config`.
 
 use super::fresh;
-use crate::support::sandbox::Sandbox;
+use crate::support::sandbox::{Run, Sandbox};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 #[test]
 fn layers_and_their_origins() {
@@ -14,22 +19,22 @@ fn layers_and_their_origins() {
     assert!(origin(&s, &[]).starts_with("built-in "));
     s.dvc(["config", "set", "--global", "core.jobs", "3"]).ok();
     assert_eq!(origin(&s, &[]), "file 3");
-    assert!(std::fs::read_to_string(s.at("home/config/dvc/config.toml")).unwrap().contains("jobs = 3"));
+    assert!(fs::read_to_string(s.at("home/config/dvc/config.toml")).unwrap().contains("jobs = 3"));
     s.dvc(["config", "core.jobs", "4"]).ok();
     assert_eq!(s.dvc(["config", "core.jobs"]).ok().out, "4\n");
-    assert_eq!(std::fs::read_to_string(s.w(".dvcs/config.toml")).unwrap(), "[core]\njobs = 4\n");
+    assert_eq!(fs::read_to_string(s.w(".dvcs/config.toml")).unwrap(), "[core]\njobs = 4\n");
     s.set("DVC_JOBS", "5");
     assert_eq!(origin(&s, &[]), "env 5");
     assert_eq!(origin(&s, &["-c", "core.jobs=6"]), "command line 6");
     assert_eq!(origin(&s, &["-c", "core.jobs=6", "-j", "7"]), "command line 7");
     s.dvc(["config", "unset", "core.jobs"]).ok();
-    assert_eq!(std::fs::read_to_string(s.w(".dvcs/config.toml")).unwrap(), "[core]\n");
+    assert_eq!(fs::read_to_string(s.w(".dvcs/config.toml")).unwrap(), "[core]\n");
 }
 
 #[test]
 fn all_problems_at_once() {
     let s = fresh();
-    std::fs::write(s.w(".dvcs/config.toml"), "[core]\njob = 1\n[ui]\npager = 'rm'\n").unwrap();
+    fs::write(s.w(".dvcs/config.toml"), "[core]\njob = 1\n[ui]\npager = 'rm'\n").unwrap();
     let run = s.dvc(["status", "--memory", "tiny"]).code(2);
     for part in ["3 problems", "did you mean `core.jobs`?", "cannot be set by a repository", "--memory: `tiny`"] {
         assert!(run.err.contains(part), "{}", run.err);
@@ -61,4 +66,48 @@ fn the_author() {
     s.dvc(["config", "user.email", "bob@example.org"]).ok();
     s.dvc(["commit", "-m", "x"]).ok();
     assert_eq!(s.dvc(["log", "--format=%an %ae"]).ok().out, "Bob bob@example.org\n");
+}
+
+#[test]
+fn files_can_be_read_by_others() {
+    let s = fresh();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    s.sh("umask 022; dvc config set --global core.jobs 3; dvc config set core.jobs 3").ok();
+    let (global, local) = (s.at("home/config/dvc/config.toml"), s.w(".dvcs/config.toml"));
+    assert_eq!((mode(&global), mode(&local)), (0o644, 0o644));
+    fs::set_permissions(&local, fs::Permissions::from_mode(0o640)).unwrap();
+    s.dvc(["config", "set", "core.jobs", "4"]).ok();
+    assert_eq!(mode(&local), 0o640);
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_12() {
+    let s = fresh();
+    s.dvc(["config", "set", "core.jobs", "3"]).ok();
+    fs::set_permissions(s.w(".dvcs/config.toml"), fs::Permissions::from_mode(0o000)).unwrap();
+    s.kept_out(["status"]).code(12).complains("config.toml: it cannot be read: ");
+    s.kept_out(["status", "-c", "none=1"]).code(2).complains("2 problems");
+    s.kept_out(["config", "set", "core.jobs", "4"]).code(12);
+}
+
+#[test]
+fn a_repository_below_a_name_that_is_not_utf8() {
+    let s = Sandbox::new();
+    let dir = s.w(OsStr::from_bytes(b"n\xff"));
+    fs::create_dir(&dir).unwrap();
+    let dvc = |args: &[&str]| Run::of(s.command(args).current_dir(&dir)).ok();
+    dvc(&["init"]);
+    let json = dvc(&["--json", "config", "set", "core.jobs", "1"]).json();
+    assert!(json["file"].as_str().unwrap().ends_with("/n\\xff/.dvcs/config.toml"), "{json}");
+    assert!(json["file_hex"].as_str().unwrap().contains("6eff2f"), "{json}");
+    assert_eq!((&json["schema"], &json["changed"], &json["value"]), (&1.into(), &true.into(), &1.into()));
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_do() {
+    let s = fresh();
+    s.dvc(["config", "set", "-n", "core.jobs", "2"]).ok().says("would set core.jobs=2 in `");
+    assert_eq!(s.dvc(["config", "set", "core.jobs", "2"]).ok().out, "");
+    s.dvc(["config", "set", "-n", "core.jobs", "2"]).ok().says("nothing would change in `");
+    s.dvc(["config", "unset", "-n", "core.jobs"]).ok().says("would remove core.jobs from `");
 }

@@ -2,6 +2,8 @@
 
 use super::{masked, three};
 use insta::assert_snapshot;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn versions_in_every_form() {
@@ -59,6 +61,37 @@ fn what_is_refused() {
     let s = three();
     s.dvc(["diff", "a", "b", "c"]).code(2);
     s.dvc(["diff", "none"]).code(13);
-    s.dvc(["diff", "main:none", "main:none"]).code(13);
+    s.dvc(["diff", "main:none", "main~:none"]).code(13).complains("there is neither `main:none` nor `main~:none`");
+    s.dvc(["diff", "@:none"]).code(13).complains("there is neither `@:none` nor `none` in the worktree");
     s.dvc(["diff", "main..main~1:x"]).code(2);
+}
+
+#[test]
+fn what_cannot_be_read_is_not_called_deleted() {
+    let s = three();
+    let mode = |name: &str, mode| fs::set_permissions(s.w(name), fs::Permissions::from_mode(mode)).unwrap();
+    s.write("a.txt", "new\n");
+    mode("a.txt", 0o000);
+    mode("d", 0o000);
+    let run = s.kept_out(["diff"]).code(3);
+    assert_eq!(run.out, "U\ta.txt\nU\td\n");
+    assert!(run.err.contains("warning: `a.txt`: cannot ") && run.err.contains("warning: `d`: cannot "), "{}", run.err);
+    assert_eq!(s.kept_out(["diff", "--exit-code", "@:d/more"]).code(3).out, "U\td\n");
+    assert_eq!(s.kept_out(["diff", "--", "d/big"]).code(3).out, "U\td\n");
+    let patch = s.kept_out(["diff", "-p", "@", "--", "a.txt"]).code(3);
+    assert_eq!(patch.out, "File a.txt could not be read, or changed while it was read\n");
+    s.kept_out(["diff", "--stat"]).code(3).says("a.txt | ").says(" | unstable");
+    let json = s.kept_out(["diff", "--json", "--", "a.txt"]).code(3).json();
+    assert_eq!((&json["letter"], &json["path"]), (&"U".into(), &"a.txt".into()));
+    assert_eq!(s.kept_out(["status", "--porcelain"]).code(3).lines()[2..], ["U a.txt", "U d"]);
+    s.kept_out(["diff", "@~", "@"]).ok();
+    mode("d", 0o755);
+}
+
+#[test]
+fn raw_names_are_for_lists() {
+    let s = three();
+    s.dvc(["diff", "@~", "@", "-z", "--stat"]).code(2);
+    s.dvc(["diff", "@~", "@", "-p", "-z"]).code(2);
+    s.dvc(["diff", "@~", "@", "--chunks", "-z"]).ok();
 }

@@ -16,3 +16,8 @@ fn branches_versions_and_the_whole() {
     s.dvc(["du", "main@v1"]).ok().says("first");
     s.dvc(["du", "none"]).code(13);
 }
+
+#[test]
+fn a_path_is_refused() {
+    three().dvc(["du", "@:a.txt"]).code(2).complains("`@:a.txt` names a path");
+}

@@ -71,6 +71,13 @@ fn colours() {
     assert!(coloured(&["log", "--color=always"], &[("NO_COLOR", "1")]));
     assert!(!coloured(&["log", "--color=never"], &[("CLICOLOR_FORCE", "1")]));
     assert!(coloured(&["-c", "ui.color=always", "log"], &[]));
+    s.dvc(["config", "set", "ui.color", "always"]).ok();
+    assert!(coloured(&["log"], &[]));
+    assert!(!coloured(&["log"], &[("NO_COLOR", "1")]));
+    assert!(!coloured(&["log", "--color=auto"], &[]));
+    s.dvc(["config", "set", "ui.color", "never"]).ok();
+    assert!(!coloured(&["log"], &[]));
+    assert!(coloured(&["log"], &[("CLICOLOR_FORCE", "1")]));
 }
 
 #[test]
@@ -111,4 +118,58 @@ fn sigusr1_says_how_far_it_is() {
     std::thread::sleep(std::time::Duration::from_millis(700));
     s.sh(&format!("kill -USR1 {pid}; sleep 0.3; kill -INT {pid}")).ok();
     Run::wait("commit".to_owned(), child).code(130).complains("commit: ");
+}
+
+/// A file where a directory is wanted, or the other way round, is no bug in dvc.
+#[test]
+fn ordinary_mistakes_are_2() {
+    let s = three();
+    let (file, dir, long) = ("a.txt", "d", "n".repeat(300));
+    for args in [
+        &["-C", file, "status"][..],
+        &["init", file],
+        &["init", "--repo", file],
+        &["commit", "-F", dir],
+        &["commit", "-m", "x", "a.txt/x"],
+        &["commit", "-m", "x", &long],
+        &["checkout", "--into", file, "@"],
+        &["checkout", "--into", &long, "@"],
+        &["completions", "bash", "--dir", file],
+        &["init", &long],
+    ] {
+        s.dvc(args).code(2);
+    }
+    s.dvc(["fsck"]).ok();
+}
+
+#[test]
+fn the_last_of_a_repeated_option_counts() {
+    let s = three();
+    let root = s.root().to_owned();
+    let run = |args: &[&str]| Run::of(s.command(args).current_dir(&root));
+    let log = ["log", "--format=%s", "--format=%O", "-n", "2", "-n", "1", "--color", "always", "--color", "never"];
+    let repo = ["--repo", "none", "--repo", "w", "--no-pager", "--no-pager"];
+    assert_eq!(run(&[&repo[..], &log].concat()).ok().out, "3\n");
+    assert_eq!(run(&["-C", "w", "-C", "d", "ls", "-C", "..", "--", "a.txt"]).ok().out, "a.txt\n");
+    run(&["--json", "-C", "w", "log", "--json", "--json"]).ok().json_lines();
+}
+
+#[test]
+fn failures_are_coloured_by_the_flag() {
+    let s = Sandbox::new();
+    assert!(!s.dvc(["log"]).code(10).err.contains('\x1b'));
+    assert!(s.dvc(["log", "--color=always"]).code(10).err.starts_with("\x1b[1;31merror:"));
+    assert!(s.dvc(["--color", "always", "nope"]).code(2).err.contains('\x1b'));
+    let forced = |args: &[&str]| Run::of(s.command(args).env("CLICOLOR_FORCE", "1")).err.contains('\x1b');
+    assert!(forced(&["log"]) && !forced(&["log", "--color", "never"]) && !forced(&["nope", "--color", "never"]));
+}
+
+#[test]
+fn the_help_has_examples() {
+    let s = Sandbox::new();
+    for verb in ["init", "commit", "checkout", "log", "diff"] {
+        let help = s.dvc([verb, "--help"]).ok().out;
+        let examples = help.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{help}")).1;
+        assert!(examples.lines().all(|l| l.starts_with("  dvc ") && l.contains(verb)), "{examples}");
+    }
 }

@@ -61,7 +61,8 @@ fn damage_is_named_with_all_that_it_reaches() {
 
     s.dvc(["fsck"]).ok();
     let run = s.dvc(["fsck", "--data"]).code(5).complains(&format!("damage: pack `{key}`: 1 of "));
-    assert!(run.out.starts_with("lost: 1 path in 2 versions\n  d/lost  main@v1..main@v2\n"), "{}", run.out);
+    assert!(run.out.starts_with("lost: 1 path in 2 versions\n  d/lost  main@v1 to main@v2\n"), "{}", run.out);
+    assert!(!run.out.contains("--rebuild"), "{}", run.out);
     assert!(run.out.contains("\n1 damaged, 1 object lost, "), "{}", run.out);
     let json = s.dvc(["fsck", "--data", "--json"]).code(5).json();
     assert_eq!(json["damage"][0]["key"], key.as_str());
@@ -75,8 +76,8 @@ fn damage_is_named_with_all_that_it_reaches() {
     s.dvc(["log"]).ok();
 
     // A rebuild leaves out what is lost, and takes nothing away that can be read.
-    s.dvc(["fsck", "--rebuild"]).code(5).says("d/lost  main@v1..main@v2\n");
-    s.dvc(["fsck", "--data"]).code(5).says("d/lost  main@v1..main@v2\n");
+    s.dvc(["fsck", "--rebuild"]).code(5).says("d/lost  main@v1 to main@v2\n");
+    s.dvc(["fsck", "--data"]).code(5).says("d/lost  main@v1 to main@v2\n");
 }
 
 #[test]
@@ -129,8 +130,9 @@ fn the_index_is_made_again() {
     s.dvc(["fsck", "--data"]).ok();
     fs::remove_dir_all(&index).unwrap();
     fs::remove_file(s.w(".dvcs/catalog.db")).unwrap();
-    s.dvc(["fsck"]).code(5);
-    s.dvc(["fsck", "--rebuild"]).ok();
+    s.dvc(["fsck"]).code(5).says("hint: `dvc fsck --rebuild` makes the index");
+    let run = s.dvc(["fsck", "--rebuild"]).ok();
+    assert!(!run.out.contains("hint"), "{}", run.out);
     s.dvc(["checkout", "main@v2", "--into", "../copy"]).ok();
     assert_eq!(fs::read(s.at("copy/a.txt")).unwrap(), b"two\n");
 }

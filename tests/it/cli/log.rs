@@ -128,6 +128,12 @@ fn ref_log() {
     assert_eq!(lines[0]["why"], "undo: commit: third");
     assert_eq!(lines[3]["number"], 3);
     s.dvc(["log", "-g", "main~1"]).code(13).complains("has no ref log");
+    s.dvc(["log", "-g", "main@typo"]).code(13).complains("has no ref log");
+    s.dvc(["tag", "@release"]).ok();
+    s.dvc(["log", "-g", "main@release"]).ok().says("main@release@{0}");
+    for option in ["--graph", "--stat", "--name-status", "--format=%H", "--all", "--reverse"] {
+        s.dvc(["log", "-g", option]).code(2);
+    }
 }
 
 #[test]
@@ -153,4 +159,26 @@ fn nothing_yet() {
     error: branch `main` has no version yet
     hint: `dvc commit` makes the first
     ");
+}
+
+#[test]
+fn revisions_that_make_no_sense_here() {
+    let s = three();
+    s.dvc(["log", "main:nosuch"])
+        .code(2)
+        .complains("`main:nosuch` names a path")
+        .complains("hint: `dvc log REV -- PATH`");
+    s.dvc(["tag", "rel"]).ok();
+    let run = s.dvc(["log", "rel@v3"]).code(13).complains("`rel` is a tag, not a branch");
+    assert!(!run.err.contains("did you mean"), "{}", run.err);
+}
+
+#[test]
+fn messages_cannot_move_the_cursor() {
+    let s = three();
+    s.dvc(["commit", "--allow-empty", "-m", "red \x1b[31m\n\nbody\t\x07"]).ok().says("red \\x1b[31m");
+    s.dvc(["log", "-n1"]).ok().says("    red \\x1b[31m\n\n    body\t\\x07\n");
+    s.dvc(["log", "-n1", "--oneline"]).ok().says("red \\x1b[31m");
+    s.dvc(["branch"]).ok().says("red \\x1b[31m");
+    assert_eq!(s.dvc(["log", "-n1", "--format=%s"]).ok().out, "red \x1b[31m\n");
 }

@@ -47,4 +47,22 @@ fn links_and_names_that_are_not_utf8() {
     s.dvc(["show", "--name-status"]).ok().says("A\tn\\xff\\n\n");
     let lines = s.dvc(["ls", "--json"]).ok().json_lines();
     assert!(lines.iter().any(|l| l["path_hex"] == "6eff0a"), "{lines:?}");
+    let json = s.dvc([OsStr::new("show"), OsStr::new("--json"), OsStr::from_bytes(b"@:n\xff\n")]).ok().json();
+    assert_eq!(
+        (&json["path"], &json["path_hex"], &json["text"]),
+        (&"n\\xff\\n".into(), &"6eff0a".into(), &"raw".into())
+    );
+    let json = s.dvc(["checkout", "-n", "-f", "--json", "@", "--into", "../copy"]).ok().json();
+    assert!(json["planned"].as_array().unwrap().iter().any(|c| c["path_hex"] == "6eff0a"), "{json}");
+    let json = s.dvc(["show", "--json", "@:d/./"]).ok().json_lines();
+    assert_eq!((&json[0]["path"], &json[1]["path"]), (&"d/big".into(), &"d/more".into()));
+    assert_eq!(s.dvc(["show", "--json", "@:.//d//more"]).ok().json()["path"], "d/more");
+}
+
+#[test]
+fn the_root_is_a_dot() {
+    let s = three();
+    std::fs::set_permissions(s.w(""), std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
+    assert_eq!(s.dvc(["diff", "--json"]).ok().json()["path"], ".");
+    assert_eq!(s.dvc(["status", "--json"]).ok().json()["changes"][0]["path"], ".");
 }

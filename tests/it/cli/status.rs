@@ -1,6 +1,7 @@
 //! `dvc status`.
 
 use super::{fresh, masked, three};
+use crate::support::sandbox::Run;
 use insta::assert_snapshot;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -59,4 +60,20 @@ fn an_unborn_branch() {
       A a
     1 path differs
     ");
+}
+
+/// However `--repo` is spelled, the repository in a worktree is that worktree's.
+#[test]
+fn the_worktree_of_a_named_repository() {
+    let s = three();
+    std::os::unix::fs::symlink(s.w(""), s.at("link")).unwrap();
+    for repo in [s.w(""), s.w(".dvcs"), s.at("link"), "..".into(), "../.dvcs".into()] {
+        let run = Run::of(s.command(["status", "--repo"]).arg(&repo).current_dir(s.w("d"))).ok();
+        assert!(run.out.ends_with("nothing to commit\n"), "{}: {}", repo.display(), run.out);
+    }
+    s.write("a.txt", "changed");
+    let path = s.at("link/a.txt");
+    let run = Run::of(s.command(["status", "--porcelain"]).arg(path).current_dir(s.at("link"))).ok();
+    assert_eq!(run.lines().last(), Some(&"M a.txt"));
+    s.dvc(["status", "/elsewhere"]).code(2).complains("is not below the worktree");
 }

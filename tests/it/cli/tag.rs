@@ -31,3 +31,27 @@ fn a_tag_named_like_an_ordinal_wins_over_it() {
     assert_eq!(s.dvc(["log", "--format=%O", "-n1", "main@#1"]).ok().out, "1\n");
     assert!(s.dvc(["log", "--format=%U"]).ok().out.lines().last().unwrap().ends_with("#main@#1"));
 }
+
+#[test]
+fn all_are_deleted_or_none() {
+    let s = three();
+    s.dvc(["tag", "a"]).ok();
+    s.dvc(["tag", "@b"]).ok();
+    s.dvc(["tag", "-d", "a", "none"]).code(13).complains("there is no tag `none`");
+    assert_eq!(s.dvc(["tag"]).ok().lines().len(), 2);
+    s.dvc(["tag", "-d", "@b", "a", "main@b"]).ok();
+    assert_eq!(s.dvc(["tag"]).ok().out, "");
+}
+
+#[test]
+fn a_branch_and_a_tag_of_one_name() {
+    let s = three();
+    s.dvc(["tag", "main", "main~2"]).ok();
+    let run = s.dvc(["log", "main"]).code(13).complains("hint: write more digits, or the full name");
+    assert!(run.err.contains("refs/heads/main (") && run.err.contains("refs/tags/main ("), "{}", run.err);
+    assert_eq!(s.dvc(["log", "-n1", "--format=%s", "refs/heads/main"]).ok().out, "third\n");
+    assert_eq!(s.dvc(["log", "-n1", "--format=%s", "refs/tags/main"]).ok().out, "first\n");
+    s.dvc(["log", "-g", "refs/tags/main"]).ok().says("main@{0}");
+    s.dvc(["checkout", "refs/heads/main"]).ok();
+    assert_eq!(s.dvc(["branch", "--show-current"]).ok().out, "main\n");
+}

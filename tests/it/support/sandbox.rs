@@ -2,6 +2,7 @@
 //!
 //! In: arguments. Out: [`Run`], which knows how to be checked and prints everything when a check fails.
 
+use super::needs::{is_root, need};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
@@ -110,6 +111,16 @@ impl Sandbox {
     /// Runs `dvc` in `w/`.
     pub fn dvc<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Run {
         Run::of(&mut self.command(args))
+    }
+
+    /// Runs `dvc` as somebody whom modes keep out, also where the tests run as root.
+    pub fn kept_out<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Run {
+        if !is_root() {
+            return self.dvc(args);
+        }
+        let mut setpriv = self.other(need("setpriv"));
+        setpriv.args(["--bounding-set=-dac_override,-dac_read_search", env!("CARGO_BIN_EXE_dvc")]);
+        Run::of(setpriv.args(args))
     }
 
     /// Runs `dvc` with an input.

@@ -3,7 +3,7 @@
 use crate::args::DryRun;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::print::{Out, Paint};
-use crate::render::moved;
+use crate::render::{harmless, moved};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::Error;
@@ -93,7 +93,7 @@ fn list(session: &Session, out: &mut Out, report: &BranchReport) -> io::Result<(
         let shown = format!("{name:<width$}");
         let shown = if line.current { out.paint(Paint::Branch, shown) } else { shown };
         let id = out.paint(Paint::Id, line.id.short());
-        let text = format!("{mark} {shown} {id} v{} {}", commit.ordinal, commit.subject());
+        let text = format!("{mark} {shown} {id} v{} {}", commit.ordinal, harmless(commit.subject()));
         writeln!(out, "{}", text.trim_end())?;
     }
     Ok(())

@@ -3,14 +3,16 @@
 use crate::args::DryRun;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::print::{Paint, elapsed, size};
+use crate::render::change::JsonChange;
+use crate::render::{harmless, shown};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::{Error, Kind};
-use dvc::model::path;
 use dvc::model::refname::RefName;
 use dvc::model::revision::Revision;
 use dvc::ops::checkout::{CheckoutOptions, CheckoutReport, checkout};
 use dvc::ops::compare::Change;
+use dvc::ops::describe::Changed;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -18,6 +20,9 @@ use std::time::Instant;
 
 /// Options of `checkout`.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    dvc checkout AMCC@v41 --into /restored\n  \
+    dvc checkout AMCC@{yesterday} -- acme/orders.ibd")]
 pub(crate) struct CheckoutArgs {
     /// The version; a branch name moves the worktree to that branch
     #[arg(value_name = "REV")]
@@ -93,7 +98,7 @@ fn print(
     let mut out = session.plain_out();
     let CheckoutReport { version, commit, branch, done, planned, wrong } = report;
     if session.globals.json {
-        let step = |c: &Change| serde_json::json!({ "letter": c.letter.as_str(), "path": path::display(&c.path) });
+        let step = |c: &Change| JsonChange::new(&Changed { change: c.clone(), ranges: Vec::new() }, false);
         out.json(&serde_json::json!({
             "id": version.to_string(),
             "tree": commit.tree.to_string(),
@@ -112,19 +117,20 @@ fn print(
         }))?;
     } else if session.globals.quiet == 0 {
         for change in planned {
-            writeln!(out, "{} {}", change.letter.as_str(), path::display(&change.path))?;
+            writeln!(out, "{} {}", change.letter.as_str(), shown(&change.path))?;
         }
         let name = match branch {
             Some(branch) => format!("{branch} v{} {}", commit.ordinal, out.paint(Paint::Id, version.short())),
             None => format!("v{} {}", commit.ordinal, out.paint(Paint::Id, version.short())),
         };
         let into = args.into.as_ref().map(|d| format!(" in `{}`", d.display())).unwrap_or_default();
-        writeln!(out, "[{name}] {}{into}", commit.subject())?;
+        writeln!(out, "[{name}] {}{into}", harmless(commit.subject()))?;
         if dry_run {
             writeln!(out, " (dry run: nothing was changed)")?;
         } else {
             let gone = if done.removed > 0 { format!(", {} removed", done.removed) } else { String::new() };
-            writeln!(out, " {} files, {} written{gone}, {}", done.files, size(done.bytes), elapsed(took))?;
+            let plural = if done.files == 1 { "" } else { "s" };
+            writeln!(out, " {} file{plural}, {} written{gone}, {}", done.files, size(done.bytes), elapsed(took))?;
         }
         if args.verify && *wrong == 0 {
             writeln!(out, " verified")?;

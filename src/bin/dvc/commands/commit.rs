@@ -6,11 +6,11 @@ use crate::args::DryRun;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::place::Place;
 use crate::print::{Paint, elapsed, size};
+use crate::render::{JsonPath, harmless, shown};
 use crate::session::Session;
 use crate::settings::value;
 use clap::Args;
 use dvc::error::{Error, Kind};
-use dvc::model::path;
 use dvc::model::refname::RefName;
 use dvc::model::when::{Edge, When};
 use dvc::ops::Context;
@@ -25,6 +25,9 @@ use std::time::Instant;
 
 /// Options of `commit`.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    dvc -C /var/lib/mysql commit -m nightly\n  \
+    dvc commit -b dump --exec all.sql -m nightly -- mysqldump --all-databases")]
 pub(crate) struct CommitArgs {
     /// The message; a second one begins a paragraph
     #[arg(short, long, value_name = "TEXT")]
@@ -60,13 +63,13 @@ pub(crate) struct CommitArgs {
     #[arg(long)]
     pub(crate) allow_empty: bool,
     /// Commit standard input as a file of that name
-    #[arg(long, value_name = "NAME", conflicts_with = "args")]
+    #[arg(long, value_name = "NAME", conflicts_with = "args", group = "stream")]
     pub(crate) stdin: Option<OsString>,
     /// Commit the output of a command, given after `--`, as a file of that name
-    #[arg(long, value_name = "NAME", conflicts_with = "stdin", requires = "args")]
+    #[arg(long, value_name = "NAME", conflicts_with = "stdin", requires = "args", group = "stream")]
     pub(crate) exec: Option<OsString>,
     /// With --stdin and --exec: keep the other files of the version before
-    #[arg(long)]
+    #[arg(long, requires = "stream")]
     pub(crate) add: bool,
     #[command(flatten)]
     pub(crate) dry: DryRun,
@@ -142,10 +145,14 @@ fn options(session: &Session, args: &CommitArgs, context: &Context, place: &Plac
     };
     let mut trailers = Vec::new();
     for trailer in &args.trailer {
-        let Some((key, value)) = trailer.split_once(['=', ':']) else {
-            return Err(CliError::option("--trailer", format!("`{trailer}` is not KEY=VALUE")).into());
-        };
-        trailers.push((key.trim().to_owned(), value.trim().to_owned()));
+        let (key, value) = trailer.split_once(['=', ':']).unwrap_or_default();
+        let (key, value) = (key.trim(), value.trim());
+        let blank = |c: char| c.is_whitespace() || c.is_control();
+        if key.is_empty() || key.contains(blank) || value.contains(char::is_control) {
+            let problem = format!("`{}` is not KEY=VALUE on one line, KEY without blanks", trailer.escape_debug());
+            return Err(CliError::option("--trailer", problem).into());
+        }
+        trailers.push((key.to_owned(), value.to_owned()));
     }
     let paths = if args.exec.is_some() { Vec::new() } else { place.paths(&args.args)? };
     Ok(CommitOptions {
@@ -170,6 +177,9 @@ fn message(args: &CommitArgs) -> Result<String, CliError> {
         None => args.message.join("\n\n"),
         Some(path) => {
             let read = if path.as_os_str() == "-" {
+                if args.stdin.is_some() {
+                    return Err(CliError::option("--file", "`-` is standard input, which `--stdin` commits"));
+                }
                 std::io::read_to_string(std::io::stdin())
             } else {
                 std::fs::read_to_string(path)
@@ -202,7 +212,7 @@ fn print(session: &Session, report: &CommitReport, dry_run: bool, took: std::tim
             "bytes": commit.counts.bytes,
             "new_bytes": commit.counts.new_bytes,
             "stored_bytes": commit.counts.stored_bytes,
-            "unstable": report.unstable.iter().map(|p| path::display(p)).collect::<Vec<_>>(),
+            "unstable": report.unstable.iter().map(|p| JsonPath::new(p)).collect::<Vec<_>>(),
             "seconds": took.as_secs_f64(),
         }))?;
     } else if session.globals.quiet == 0 {
@@ -215,7 +225,7 @@ fn print(session: &Session, report: &CommitReport, dry_run: bool, took: std::tim
             writeln!(out, "{name} nothing to commit, {}", elapsed(took))?;
         } else {
             let would = if dry_run { " (dry run: nothing was stored)" } else { "" };
-            writeln!(out, "{name} {}{would}", commit.subject())?;
+            writeln!(out, "{name} {}{would}", harmless(commit.subject()))?;
             let changed = report.changed.unwrap_or(commit.counts.files);
             let plural = if changed == 1 { "" } else { "s" };
             write!(out, " {changed} file{plural} changed, {} new", size(commit.counts.new_bytes))?;
@@ -225,7 +235,7 @@ fn print(session: &Session, report: &CommitReport, dry_run: bool, took: std::tim
             }
         }
         for path in &report.unstable {
-            writeln!(out, "U {}", path::display(path))?;
+            writeln!(out, "U {}", shown(path))?;
         }
     }
     out.finish()?;

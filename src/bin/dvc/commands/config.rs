@@ -4,12 +4,17 @@ use crate::args::{DryRun, Globals, With};
 use crate::dirs;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::print::Paint;
+use crate::render::JsonPath;
 use crate::session::Session;
 use crate::settings::keys::KEYS;
+use crate::settings::value::Value;
 use crate::settings::{BadConfiguration, Origin, Problem, edit, find_key};
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Options of `config`.
@@ -193,18 +198,37 @@ fn change(session: &Session, file: Which, dry_run: bool, name: &str, text: Optio
     if !dry_run && after != before {
         replace(&path, &after).map_err(|source| CliError::File { doing: "write", path: path.clone(), source })?;
     }
+    let mut out = session.plain_out();
+    let changed = after != before;
     if session.globals.json {
-        let mut out = session.plain_out();
-        let value = value.as_ref().map(crate::settings::value::Value::to_json);
-        let changed = after != before;
-        out.json(&serde_json::json!({ "key": key.name, "value": value, "file": path, "changed": changed, "dry_run": dry_run }))?;
-        out.finish()?;
+        let JsonPath { path: file, path_hex: file_hex } = JsonPath::new(path.as_os_str().as_bytes());
+        let value = value.as_ref().map(Value::to_json);
+        out.json(&JsonChanged { key: key.name, value, file, file_hex, changed, dry_run })?;
+    } else if dry_run && session.globals.quiet == 0 {
+        let file = path.display();
+        match &value {
+            _ if !changed => writeln!(out, "nothing would change in `{file}`")?,
+            Some(value) => writeln!(out, "would set {}={value} in `{file}`", key.name)?,
+            None => writeln!(out, "would remove {} from `{file}`", key.name)?,
+        }
     }
+    out.finish()?;
     Ok(Exit::DONE)
 }
 
+#[derive(Serialize)]
+struct JsonChanged {
+    key: &'static str,
+    value: Option<serde_json::Value>,
+    file: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_hex: Option<String>,
+    changed: bool,
+    dry_run: bool,
+}
+
 fn known(name: &str) -> Result<&'static crate::settings::keys::Key, BadConfiguration> {
-    find_key(KEYS, name).map_err(|text| BadConfiguration(vec![Problem { origin: Origin::BuiltIn, text }]))
+    find_key(KEYS, name).map_err(|text| BadConfiguration(vec![Problem::new(Origin::BuiltIn, text)]))
 }
 
 fn target(session: &Session, file: Which) -> Result<PathBuf, CliError> {
@@ -221,7 +245,9 @@ fn target(session: &Session, file: Which) -> Result<PathBuf, CliError> {
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(dir)?;
-    let mut file = tempfile::Builder::new().prefix(".config").tempfile_in(dir)?;
+    // Like any other file that is created: others may have to read it.
+    let mode = fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().prefix(".config").permissions(mode).tempfile_in(dir)?;
     file.write_all(text.as_bytes())?;
     if let Ok(old) = fs::metadata(path) {
         file.as_file().set_permissions(old.permissions())?;

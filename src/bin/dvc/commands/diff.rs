@@ -6,7 +6,7 @@ use crate::render::change::{JsonChange, chunks, name_status, stat};
 use crate::render::shown;
 use crate::session::Session;
 use clap::Args;
-use dvc::error::Error;
+use dvc::error::{Error, Kind};
 use dvc::model::revision::{Query, Spec};
 use dvc::ops::compare::Letter;
 use dvc::ops::describe::Detail;
@@ -20,6 +20,9 @@ use std::os::unix::ffi::OsStrExt;
 
 /// Options of `diff`.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    dvc diff --stat AMCC@v41 AMCC@v42\n  \
+    dvc diff -p @ -- my.cnf")]
 pub(crate) struct DiffArgs {
     /// A version (compared with the worktree), two versions, or A..B; each may name a path, REV:PATH
     #[arg(value_name = "REV", num_args = 0..=2)]
@@ -43,7 +46,7 @@ pub(crate) struct DiffArgs {
     #[arg(long)]
     pub(crate) exit_code: bool,
     /// End lines with NUL and write names raw
-    #[arg(short = 'z')]
+    #[arg(short = 'z', conflicts_with_all = ["stat", "patch"])]
     pub(crate) null: bool,
     /// Only these paths
     #[arg(value_name = "PATH", last = true, value_hint = clap::ValueHint::AnyPath)]
@@ -64,7 +67,8 @@ pub(crate) fn run(session: &Session, args: &DiffArgs) -> Outcome {
     let mut out = session.paged_out();
     let mut written = Ok(());
     let mut all = Vec::new();
-    let report = diff(&context, &options, &session.watch(), &mut |difference| {
+    let notices = session.notices()?;
+    let report = diff(&context, &options, &notices, &mut |difference| {
         if args.stat && !session.globals.json {
             all.push(difference.changed);
             return ControlFlow::Continue(());
@@ -80,7 +84,11 @@ pub(crate) fn run(session: &Session, args: &DiffArgs) -> Outcome {
         stat(&mut out, &all, "")?;
     }
     out.finish()?;
-    let exit = if args.exit_code && report.changes > 0 { Exit::NO } else { Exit::DONE };
+    let exit = match (report.unstable > 0, args.exit_code && report.changes > 0) {
+        (true, _) => Exit::with(Kind::Incomplete),
+        (false, true) => Exit::NO,
+        (false, false) => Exit::DONE,
+    };
     Ok(exit.unless_cancelled(&session.signals))
 }
 
@@ -120,6 +128,9 @@ fn print(out: &mut Out, args: &DiffArgs, difference: &Difference) -> io::Result<
 fn patch(out: &mut Out, difference: &Difference) -> io::Result<()> {
     let change = &difference.changed.change;
     let (old, new) = (shown(change.from.as_ref().unwrap_or(&change.path)), shown(&change.path));
+    if change.letter == Letter::Unstable {
+        return writeln!(out, "File {new} could not be read, or changed while it was read");
+    }
     let mode = |e: &Option<dvc::model::entry::Entry>| e.as_ref().map(|e| e.meta.mode);
     let modes = match (mode(&change.old), mode(&change.new)) {
         (Some(before), Some(after)) if before != after => format!("old mode {before:04o}\nnew mode {after:04o}\n"),

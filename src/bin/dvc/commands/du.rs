@@ -2,6 +2,7 @@
 
 use crate::failure::{Exit, Failed, Outcome};
 use crate::print::{Out, Paint, size};
+use crate::render::harmless;
 use crate::session::Session;
 use clap::Args;
 use dvc::error::Error;
@@ -71,7 +72,7 @@ fn text(out: &mut Out, report: &DuReport) -> io::Result<()> {
         let (counts, ordinal) = (&commit.counts, format!("v{}", commit.ordinal));
         let id = out.paint(Paint::Id, id.short());
         let sizes = [counts.bytes, counts.new_bytes, counts.stored_bytes].map(|n| format!("{:>10}", size(n))).join(" ");
-        writeln!(out, "{id} {ordinal:>5} {:>9} {sizes} {}", counts.files, commit.subject())?;
+        writeln!(out, "{id} {ordinal:>5} {:>9} {sizes} {}", counts.files, harmless(commit.subject()))?;
     }
     let Some(whole) = &report.repository else { return Ok(()) };
     let width = report.branches.iter().map(|b| b.name.as_str().chars().count()).max().unwrap_or(0).max(6);

@@ -3,6 +3,7 @@
 use crate::args::DryRun;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::print::{Out, Paint, elapsed, size};
+use crate::render::JsonPath;
 use crate::session::Session;
 use crate::settings::value;
 use clap::Args;
@@ -10,7 +11,8 @@ use dvc::error::Kind;
 use dvc::model::path;
 use dvc::ops::fsck::{FsckOptions, FsckReport, fsck};
 use dvc::upkeep::rebuild::RebuildReport;
-use dvc::upkeep::report::{CheckReport, Reach, Reached};
+use dvc::upkeep::report::{CheckReport, Reach, Reached, What};
+use serde::Serialize;
 use serde_json::json;
 use std::io::Write;
 use std::time::Instant;
@@ -112,6 +114,10 @@ fn print(
             writeln!(out, "{}, {took}", out.paint(Paint::Removed, text))?;
         }
     }
+    let mended = |what| matches!(what, What::Segment | What::Object | What::Catalogue | What::Worktree);
+    if (report.rebuild.is_none() || dry_run) && damage.iter().any(|d| mended(d.what)) {
+        writeln!(out, "hint: `dvc fsck --rebuild` makes the index and the catalogue again from what the packs hold")?;
+    }
     Ok(())
 }
 
@@ -150,26 +156,40 @@ fn shown_path(reach: &Reach) -> String {
     }
 }
 
-/// `main@v1..main@v3, old@v7`.
+/// `main@v1 to main@v3, old@v7`.
 fn shown_versions(reach: &Reach, versions: &[Reached]) -> String {
-    let runs = reach.versions.iter().filter_map(|run| {
-        let run = versions.get(run.clone())?;
-        Some(match run {
-            [one] => one.name.clone(),
-            [first, .., last] => format!("{}..{}", first.name, last.name),
-            [] => return None,
-        })
+    let runs = reach.versions.iter().flat_map(|run| versions.get(run.clone()).unwrap_or_default().chunk_by(follows));
+    let runs = runs.map(|run| match run {
+        [first, .., last] => format!("{} to {}", first.name, last.name),
+        run => run.iter().map(|v| v.name.as_str()).collect(),
     });
     runs.collect::<Vec<_>>().join(", ")
+}
+
+#[derive(Serialize)]
+struct JsonReach {
+    #[serde(flatten)]
+    path: JsonPath,
+    directory: bool,
+    versions: Vec<String>,
+}
+
+/// Whether `b` is the next version of the branch that `a` is of.
+fn follows(a: &Reached, b: &Reached) -> bool {
+    let numbered = |v: &Reached| {
+        let (branch, ordinal) = v.name.rsplit_once("@v")?;
+        Some((branch.to_owned(), ordinal.parse::<u64>().ok()?))
+    };
+    matches!((numbered(a), numbered(b)), (Some((x, n)), Some((y, m))) if x == y && n.checked_add(1) == Some(m))
 }
 
 fn as_json(report: &FsckReport, seconds: f64) -> serde_json::Value {
     let CheckReport { checked: n, data, damage, more_objects, lost, versions, reaches, notes } = &report.check;
     let named = |v: &Reached| json!({ "name": v.name, "id": v.id.to_string() });
     let reach = |r: &Reach| {
-        let names: Vec<&str> =
-            r.versions.iter().flat_map(|run| versions.get(run.clone()).unwrap_or_default()).map(|v| &*v.name).collect();
-        json!({ "path": path::display(&r.path), "directory": r.directory, "versions": names })
+        let versions = r.versions.iter().flat_map(|run| versions.get(run.clone()).unwrap_or_default());
+        let versions = versions.map(|v| v.name.clone()).collect();
+        JsonReach { path: JsonPath::new(&r.path), directory: r.directory, versions }
     };
     json!({
         "sound": report.check.is_sound(),
@@ -199,6 +219,16 @@ fn as_json(report: &FsckReport, seconds: f64) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_that_follow_each_other_are_told_together() {
+        let names = ["main@v1", "main@v2", "main@v3", "main@v5", "main@rel", "m", "same"];
+        let id = dvc::model::id::Id([0; 32]);
+        let versions: Vec<_> = names.iter().map(|n| Reached { name: (*n).to_owned(), id }).collect();
+        let reach = Reach { path: Vec::new(), directory: true, versions: vec![0..2, 2..7, 5..6] };
+        let shown = shown_versions(&reach, &versions);
+        assert_eq!(shown, "main@v1 to main@v2, main@v3, main@v5, main@rel, m, same, m");
+    }
 
     #[test]
     fn percentages() {

@@ -15,6 +15,9 @@ use std::path::PathBuf;
 
 /// Options of `init`.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    dvc init /var/lib/mysql\n  \
+    dvc init --repo /backup/volumes --branch AMCC")]
 pub(crate) struct InitArgs {
     /// The directory that becomes a worktree; the current one where none is named
     #[arg(value_hint = clap::ValueHint::DirPath)]

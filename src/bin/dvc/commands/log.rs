@@ -5,7 +5,7 @@ use crate::print::{Out, Paint};
 use crate::render::format::{Format, Surroundings};
 use crate::render::graph::{Graph, Rows};
 use crate::render::version::{JsonVersion, full, one_line};
-use crate::render::{change, iso};
+use crate::render::{change, harmless, iso};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::Error;
@@ -15,12 +15,15 @@ use dvc::model::when::Edge;
 use dvc::ops::describe::{Detail, Version};
 use dvc::ops::log::{LogOptions, Update, log, updates};
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 
 /// Options of `log`.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    dvc log --oneline --graph --all\n  \
+    dvc log --stat --since yesterday AMCC -- acme/orders.ibd")]
 pub(crate) struct LogArgs {
     /// Versions and ranges to start from
     #[arg(value_name = "REV")]
@@ -62,7 +65,7 @@ pub(crate) struct LogArgs {
     #[arg(short = 'i', long = "regexp-ignore-case")]
     pub(crate) ignore_case: bool,
     /// What a branch was before, from its ref log
-    #[arg(short = 'g', long)]
+    #[arg(short = 'g', long, conflicts_with_all = ["graph", "all", "reverse", "stat", "name_status", "format", "paths"])]
     pub(crate) walk_reflogs: bool,
     /// How to print a version: oneline, or text with %H %h %T %P %O %an %ae %aI %ar %d %s %b %U ...
     #[arg(long, value_name = "FORMAT", visible_alias = "pretty")]
@@ -101,7 +104,11 @@ impl Style {
         match self {
             Self::OneLine => vec![one_line(out, version)],
             Self::Full => full(out, version),
-            Self::Format(format) => format.fill(version, around).split('\n').map(str::to_owned).collect(),
+            Self::Format(format) => {
+                let text = format.fill(version, around);
+                let text = if io::stdout().is_terminal() { harmless(&text) } else { text };
+                text.split('\n').map(str::to_owned).collect()
+            }
         }
     }
 }
@@ -221,6 +228,6 @@ fn print_update(session: &Session, out: &mut Out, update: &Update) -> io::Result
         None => out.paint(Paint::Removed, "deleted "),
     };
     let ordinal = version.as_ref().map(|(_, c)| format!("v{} ", c.ordinal)).unwrap_or_default();
-    let why = entry.why.lines().next().unwrap_or("");
+    let why = harmless(entry.why.lines().next().unwrap_or(""));
     writeln!(out, "{id} {ordinal}{name}@{{{number}}} {}: {why}", iso(&time))
 }

@@ -5,16 +5,17 @@ use crate::failure::{Exit, Outcome};
 use crate::print::Out;
 use crate::render::entry::JsonEntry;
 use crate::render::format::Surroundings;
-use crate::render::shown;
 use crate::render::version::JsonVersion;
+use crate::render::{JsonPath, shown};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::Error;
 use dvc::model::id::to_hex;
-use dvc::model::path::join;
+use dvc::model::path::{join, split};
 use dvc::model::revision::Spec;
 use dvc::ops::describe::Detail;
 use dvc::ops::show::{ShowOptions, Shown, show};
+use serde::Serialize;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -61,7 +62,7 @@ pub(crate) fn run(session: &Session, args: &ShowArgs) -> Outcome {
             if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         written?;
-        let dir = spec.path.unwrap_or_default();
+        let path = split(&spec.path.unwrap_or_default()).unwrap_or_default().join(&b'/');
         match (found, json) {
             (Shown::Version(version), true) => out.json(&JsonVersion::new(&version, wanted))?,
             (Shown::Version(version), false) => {
@@ -79,19 +80,19 @@ pub(crate) fn run(session: &Session, args: &ShowArgs) -> Outcome {
             (Shown::Directory(entries), _) => {
                 for entry in entries {
                     match json {
-                        true => out.json(&JsonEntry::new(&join(&dir, &entry.name), &entry))?,
+                        true => out.json(&JsonEntry::new(&join(&path, &entry.name), &entry))?,
                         false => {
                             writeln!(out, "{}{}", shown(&entry.name), if entry.is_dir() { "/" } else { "" })?;
                         }
                     }
                 }
             }
-            (Shown::Link(target), true) => content(&mut out, &dir, &target)?,
+            (Shown::Link(target), true) => content(&mut out, &path, &target)?,
             (Shown::Link(target), false) => {
                 out.write_all(&target)?;
                 out.write_all(b"\n")?;
             }
-            (Shown::File(_), true) => content(&mut out, &dir, &bytes)?,
+            (Shown::File(_), true) => content(&mut out, &path, &bytes)?,
             (Shown::File(_), false) => {}
         }
     }
@@ -99,10 +100,22 @@ pub(crate) fn run(session: &Session, args: &ShowArgs) -> Outcome {
     Ok(Exit::DONE.unless_cancelled(&session.signals))
 }
 
+#[derive(Serialize)]
+struct JsonContent<'a> {
+    #[serde(flatten)]
+    path: JsonPath,
+    size: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hex: Option<String>,
+}
+
 /// A file in JSON: as text where it is text.
 fn content(out: &mut Out, path: &[u8], bytes: &[u8]) -> io::Result<()> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => out.json(&serde_json::json!({ "path": shown(path), "size": bytes.len(), "text": text })),
-        Err(_) => out.json(&serde_json::json!({ "path": shown(path), "size": bytes.len(), "hex": to_hex(bytes) })),
-    }
+    let (text, hex) = match std::str::from_utf8(bytes) {
+        Ok(text) => (Some(text), None),
+        Err(_) => (None, Some(to_hex(bytes))),
+    };
+    out.json(&JsonContent { path: JsonPath::new(path), size: bytes.len(), text, hex })
 }

@@ -3,7 +3,7 @@
 use crate::args::DryRun;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::print::{Out, Paint};
-use crate::render::moved;
+use crate::render::{harmless, moved};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::Error;
@@ -69,7 +69,7 @@ fn list(session: &Session, out: &mut Out, report: &TagReport) -> io::Result<()> 
         }
         let shown = out.paint(Paint::Tag, format!("{name:<width$}"));
         let id = out.paint(Paint::Id, line.id.short());
-        writeln!(out, "{}", format!("{shown} {id} v{} {}", commit.ordinal, commit.subject()).trim_end())?;
+        writeln!(out, "{}", format!("{shown} {id} v{} {}", commit.ordinal, harmless(commit.subject())).trim_end())?;
     }
     Ok(())
 }

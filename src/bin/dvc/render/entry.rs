@@ -89,6 +89,8 @@ pub(crate) struct JsonEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    target_hex: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<[u32; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     links: Option<u32>,
@@ -108,11 +110,14 @@ impl JsonEntry {
         let (mut size, mut files, mut target, mut device) = (entry.size(), None, None, None);
         match &entry.node {
             Node::Dir { totals, .. } => (size, files) = (totals.bytes, Some(totals.files)),
-            Node::Symlink { target: to } => target = Some(display(to)),
+            Node::Symlink { target: to } => target = Some(JsonPath::new(to)),
             Node::CharDevice { major, minor } | Node::BlockDevice { major, minor } => device = Some([*major, *minor]),
             Node::File { .. } | Node::Fifo => {}
         }
-        let xattr = |x: &dvc::model::entry::Xattr| JsonXattr { name: display(&x.name), value_hex: to_hex(&x.value) };
+        let (target, target_hex) = target.map(|t| (t.path, t.path_hex)).unzip();
+        let target_hex = target_hex.flatten();
+        let xattr =
+            |x: &dvc::model::entry::Xattr| JsonXattr { name: JsonPath::new(&x.name).path, value_hex: to_hex(&x.value) };
         Self {
             path: JsonPath::new(path),
             r#type: kind(entry),
@@ -124,6 +129,7 @@ impl JsonEntry {
             mtime_ns: entry.meta.mtime.nanos,
             files,
             target,
+            target_hex,
             device,
             links: entry.link.map(|l| l.count),
             xattrs: entry.meta.xattrs.iter().map(xattr).collect(),

@@ -1,9 +1,8 @@
 //! A version: in one line, in full, or in JSON.
 
 use super::change::JsonChange;
-use super::{iso, long_date};
+use super::{JsonPath, harmless, iso, long_date, shown};
 use crate::print::{Out, Paint, size};
-use dvc::model::path::display;
 use dvc::model::refname::RefKind;
 use dvc::ops::describe::{Detail, Version};
 use serde::Serialize;
@@ -38,7 +37,8 @@ fn painted_names(out: &Out, version: &Version) -> String {
 /// `1c0ffee0 (HEAD, AMCC) v42 nightly`.
 pub(crate) fn one_line(out: &Out, version: &Version) -> String {
     let id = out.paint(Paint::Id, version.id.short());
-    let line = format!("{id} {}v{} {}", painted_names(out, version), version.commit.ordinal, version.commit.subject());
+    let subject = harmless(version.commit.subject());
+    let line = format!("{id} {}v{} {subject}", painted_names(out, version), version.commit.ordinal);
     line.trim_end().to_owned()
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn full(out: &Out, version: &Version) -> Vec<String> {
     let commit = &version.commit;
     let id = out.paint(Paint::Id, format!("commit {}", version.id));
     let mut lines = vec![format!("{id} {}v{}", painted_names(out, version), commit.ordinal)];
-    lines.push(format!("Author: {}", commit.author));
+    lines.push(format!("Author: {}", harmless(&commit.author)));
     lines.push(format!("Date:   {}", long_date(&commit.time)));
     let counts = &commit.counts;
     let plural = if counts.files == 1 { "" } else { "s" };
@@ -59,15 +59,15 @@ pub(crate) fn full(out: &Out, version: &Version) -> Vec<String> {
         size(counts.stored_bytes)
     ));
     for path in &commit.unstable {
-        lines.push(format!("Unstable: {}", display(path)));
+        lines.push(format!("Unstable: {}", shown(path)));
     }
     if !commit.message.is_empty() {
         lines.push(String::new());
-        lines.extend(commit.message.lines().map(|l| format!("    {l}").trim_end().to_owned()));
+        lines.extend(harmless(&commit.message).lines().map(|l| format!("    {l}").trim_end().to_owned()));
     }
     if !commit.trailers.is_empty() {
         lines.push(String::new());
-        lines.extend(commit.trailers.iter().map(|(k, v)| format!("    {k}: {v}")));
+        lines.extend(commit.trailers.iter().map(|(k, v)| harmless(&format!("    {k}: {v}"))));
     }
     lines
 }
@@ -89,7 +89,7 @@ pub(crate) struct JsonVersion<'a> {
     bytes: u64,
     new_bytes: u64,
     stored_bytes: u64,
-    unstable: Vec<String>,
+    unstable: Vec<JsonPath>,
     head: bool,
     branches: Vec<&'a str>,
     tags: Vec<&'a str>,
@@ -119,7 +119,7 @@ impl<'a> JsonVersion<'a> {
             bytes: commit.counts.bytes,
             new_bytes: commit.counts.new_bytes,
             stored_bytes: commit.counts.stored_bytes,
-            unstable: commit.unstable.iter().map(|p| display(p)).collect(),
+            unstable: commit.unstable.iter().map(|p| JsonPath::new(p)).collect(),
             head: version.head || version.names.iter().any(|n| n.head),
             branches: named(RefKind::Branch),
             tags: named(RefKind::Tag),

@@ -48,7 +48,7 @@ pub(crate) fn edited(text: &str, key: &str, value: Option<&Value>, path: &Path) 
         return Ok(after);
     }
     let text = format!("`{key}` stands there in a way that only an editor can change");
-    Err(Problem { origin: Origin::File(path.to_owned()), text })
+    Err(Problem::new(Origin::File(path.to_owned()), text))
 }
 
 /// The section that a line opens.

@@ -64,7 +64,7 @@ pub(super) fn read(table: &'static [Key], sources: &Sources<'_>) -> (Vec<Found>,
 
 impl Reading {
     fn problem(&mut self, origin: Origin, text: impl Into<String>) {
-        self.problems.push(Problem { origin, text: text.into() });
+        self.problems.push(Problem::new(origin, text));
     }
 
     fn text(&mut self, key: &Key, text: &str, origin: Origin) {
@@ -87,7 +87,7 @@ impl Reading {
         let text = match fs::read_to_string(&file.path) {
             Ok(text) => text,
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return,
-            Err(e) => return self.problem(origin(), format!("it cannot be read: {e}")),
+            Err(e) => return self.problems.push(Problem::unreadable(origin(), &e)),
         };
         let document: toml::Table = match text.parse() {
             Ok(document) => document,
@@ -152,7 +152,7 @@ pub(super) fn flatten(document: &toml::Table) -> Vec<(String, toml::Value)> {
 
 /// Parses a configuration file's text for editing.
 pub(super) fn document(text: &str, path: &Path) -> Result<toml::Table, Problem> {
-    text.parse().map_err(|e| Problem { origin: Origin::File(path.to_owned()), text: toml_problem(text, &e) })
+    text.parse().map_err(|e| Problem::new(Origin::File(path.to_owned()), toml_problem(text, &e)))
 }
 
 #[cfg(test)]

@@ -2,30 +2,35 @@
 
 use crate::failure::CliError;
 use dvc::error::{Failure, Kind};
-use std::ffi::OsString;
+use dvc::model::path::display;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
-/// The command failed, so its output is not whole.
+/// There is no output, or it is not whole.
 #[derive(Debug, thiserror::Error)]
-#[error("`{command}` failed ({status}), nothing was committed")]
-struct CommandFailed {
-    command: String,
-    status: ExitStatus,
+enum ExecError {
+    /// The command cannot be run.
+    #[error("cannot run `{command}`")]
+    NotStarted { command: String, source: std::io::Error },
+    /// The command failed.
+    #[error("`{command}` failed ({status}), nothing was committed")]
+    Failed { command: String, status: ExitStatus },
 }
 
-impl Failure for CommandFailed {
+impl Failure for ExecError {
     fn kind(&self) -> Kind {
         Kind::CommandFailed
     }
 }
 
 /// Starts the command.
-pub(super) fn spawn(argv: &[OsString]) -> Result<Child, CliError> {
+pub(super) fn spawn(argv: &[OsString]) -> dvc::error::Result<Child> {
     let Some((program, args)) = argv.split_first() else {
-        return Err(CliError::option("--exec", "the command is missing; it follows `--`"));
+        return Err(CliError::option("--exec", "the command is missing; it follows `--`").into());
     };
     let spawned = Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-    spawned.map_err(|source| CliError::File { doing: "run", path: program.into(), source })
+    spawned.map_err(|source| ExecError::NotStarted { command: shown(program), source }.into())
 }
 
 /// What the command prints.
@@ -38,12 +43,16 @@ pub(super) fn output(child: &mut Child) -> Box<dyn std::io::Read + Send> {
 
 /// Waits for the command; its failure is ours.
 pub(super) fn check(child: &mut Child, argv: &[OsString]) -> dvc::error::Result<()> {
-    let command = argv.first().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
+    let command = argv.first().map(|program| shown(program)).unwrap_or_default();
     match child.wait() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(CommandFailed { command, status }.into()),
+        Ok(status) => Err(ExecError::Failed { command, status }.into()),
         Err(source) => Err(CliError::File { doing: "wait for", path: command.into(), source }.into()),
     }
+}
+
+fn shown(program: &OsStr) -> String {
+    display(program.as_bytes())
 }
 
 /// Ends the command, if it still runs because its output was not wanted any more.
