@@ -223,6 +223,14 @@ fn in_place(
         Err(_) if options.force && options.paths.is_empty() => None,
         read => read?,
     };
+    // A new branch for what is being worked on: no file is concerned.
+    let same = options.new_branch.is_some() && options.revision.is_none() && options.paths.is_empty();
+    if same && interrupted.is_none() && head.base == Some(report.version) {
+        if lock.is_some() {
+            move_head(context, repo, options, &report)?;
+        }
+        return Ok(report);
+    }
     if !options.force && !options.dry_run {
         refuse_in_use(context, options, &[])?;
     }
@@ -245,6 +253,8 @@ fn in_place(
     }
     let whole = options.paths.is_empty();
     if !changes.is_empty() || half_written || interrupted.is_some() || whole {
+        // Once there is a journal, the worktree counts as half checked out.
+        patch::refuse_unfit(repo, &target, &context.worktree)?;
         let mut journal = Journal::begin(lock, &goal(options, head, report.version), options.force)?;
         let placed = Placed::new(repo, worktree_number(repo, context), &now);
         let how = PatchOptions { jobs: context.threads(), scope: &options.paths, placements: Some(&placed) };

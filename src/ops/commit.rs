@@ -136,7 +136,7 @@ impl Failure for CommitError {
                 Some("is the volume mounted? `--allow-empty` commits the empty directory".to_owned())
             }
             Self::HalfCheckedOut => Some("run the checkout again to finish it, or another one with `-f`".to_owned()),
-            Self::Detached => Some("name a branch with `-b`".to_owned()),
+            Self::Detached => Some("`dvc checkout -b NAME` makes a branch of what is here".to_owned()),
             Self::TagExists { .. } => Some("`dvc tag -d` removes one".to_owned()),
             _ => None,
         }

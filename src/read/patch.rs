@@ -5,7 +5,7 @@
 //! What is there and was not in the differences is never overwritten.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -30,7 +30,7 @@ use crate::error::Result;
 use crate::model::entry::{Entry, HardLink, Node, Time};
 use crate::model::id::Id;
 use crate::model::path::{is_within, join};
-use crate::observe::Observer;
+use crate::observe::{Observer, Silent};
 use crate::repo::layout::INSIDE;
 
 /// One difference between the worktree and the version.
@@ -92,6 +92,27 @@ pub(super) struct Patch<'a> {
     pub(super) temps: u64,
 }
 
+/// Fails if no version, or not this one, can be put into `root`; nothing is touched.
+pub fn refuse_unfit(source: &dyn Source, target: &Id, root: &Path) -> Result<()> {
+    enter(source, target, root, &Silent).map(|_| ())
+}
+
+fn enter<'a>(
+    source: &'a dyn Source,
+    target: &Id,
+    root: &Path,
+    observer: &dyn Observer,
+) -> Result<(Lookup<'a>, OwnedFd, Stat, Maker)> {
+    let lookup = Lookup::new(source, target)?;
+    refuse_reserved(lookup.root())?;
+    let shown = root.as_os_str().as_encoded_bytes();
+    let fd = rustix::fs::open(root, OPEN_DIR, Mode::empty()).map_err(|e| io_error("open", shown, e))?;
+    let stat = fstat(&fd).map_err(|e| io_error("look at", shown, e))?;
+    open_up(fd.as_fd());
+    let maker = Maker::probe(fd.as_fd(), false, observer).map_err(|e| io_error("make a file in", shown, e))?;
+    Ok((lookup, fd, stat, maker))
+}
+
 /// Makes `root` into the version with root `target`. The journal is not ended: that is for the caller, when the new
 /// state of the worktree is saved.
 pub fn patch(
@@ -103,13 +124,8 @@ pub fn patch(
     options: &PatchOptions<'_>,
     observer: &dyn Observer,
 ) -> Result<RestoreReport> {
-    let lookup = Lookup::new(source, target)?;
-    refuse_reserved(lookup.root())?;
+    let (lookup, fd, stat, maker) = enter(source, target, root, observer)?;
     let shown = root.as_os_str().as_encoded_bytes();
-    let fd = rustix::fs::open(root, OPEN_DIR, Mode::empty()).map_err(|e| io_error("open", shown, e))?;
-    let stat = fstat(&fd).map_err(|e| io_error("look at", shown, e))?;
-    open_up(fd.as_fd());
-    let maker = Maker::probe(fd.as_fd(), false, observer).map_err(|e| io_error("make a file in", shown, e))?;
     let engine = Engine {
         source,
         maker,

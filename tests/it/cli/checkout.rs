@@ -1,6 +1,7 @@
 //! `dvc checkout`.
 
 use super::{commit, fresh, three};
+use crate::support::sandbox::Sandbox;
 use std::fs;
 
 #[test]
@@ -10,7 +11,7 @@ fn versions_and_branches() {
     assert_eq!(s.read("a.txt"), b"one\n");
     assert!(!s.w("d/more").exists());
     s.dvc(["status"]).ok().says("on no branch, v1");
-    s.dvc(["commit", "-m", "x", "--allow-empty"]).code(4).complains("name a branch with `-b`");
+    s.dvc(["commit", "-m", "x", "--allow-empty"]).code(4).complains("dvc checkout -b NAME");
     s.dvc(["checkout", "main"]).ok();
     s.dvc(["status"]).ok().says("on branch main, v3");
     s.dvc(["checkout", "-b", "side", "main~1"]).ok();
@@ -82,4 +83,46 @@ fn one_at_a_time() {
     s.dvc(["checkout", "-n", "main~1"]).ok();
     drop(state);
     s.dvc(["checkout", "main", "--", "a.txt"]).ok();
+}
+
+#[test]
+fn a_new_branch_keeps_what_is_being_worked_on() {
+    let s = fresh();
+    s.write("a", "one");
+    s.dvc(["commit", "-m", "first"]).ok();
+    s.write("a", "two");
+    s.write("b", "new");
+    s.dvc(["checkout", "-b", "feature", "-n"]).ok();
+    s.dvc(["checkout", "-b", "feature"]).ok();
+    assert_eq!((s.read("a"), s.read("b")), (b"two".to_vec(), b"new".to_vec()));
+    assert_eq!(s.dvc(["branch", "--show-current"]).ok().out, "feature\n");
+    s.dvc(["commit", "-m", "second"]).ok().says("feature v2");
+}
+
+/// A worktree that cannot be written is as it was: commits go on.
+#[test]
+fn a_checkout_that_cannot_begin_leaves_nothing() {
+    let s = Sandbox::new();
+    s.write("data", "one");
+    let repo = s.at("r").to_str().unwrap().to_owned();
+    s.dvc(["init", "--repo", &repo]).ok();
+    s.dvc(["--repo", &repo, "commit", "-m", "first"]).ok();
+    s.write("data", "two");
+    s.dvc(["--repo", &repo, "commit", "-m", "second"]).ok();
+    // Root may write everywhere but into what is immutable.
+    let lock = |word: &str| s.other("chattr").arg(word).arg(s.w("")).status().is_ok_and(|s| s.success());
+    let mode = |mode| fs::set_permissions(s.w(""), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    mode(0o555);
+    if crate::support::needs::is_root() && !lock("+i") {
+        println!("skipped: nothing can be made immutable on this file system");
+        return;
+    }
+    let refused = s.dvc(["--repo", &repo, "checkout", "main@v1"]);
+    let status = s.dvc(["--repo", &repo, "status"]);
+    let commit = s.dvc(["--repo", &repo, "commit", "-m", "third", "--allow-empty"]);
+    lock("-i");
+    mode(0o755);
+    refused.code(12);
+    assert!(!status.ok().out.contains("did not end"));
+    commit.ok();
 }
