@@ -9,7 +9,7 @@ use crate::format::segment::{self, PackName, Row, SegmentName};
 use crate::model::id::Id;
 use pending::Pending;
 use segment_reader::SegmentReader;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub mod catalogue;
@@ -226,11 +226,11 @@ impl Index {
     }
 
     /// Adds a segment, drops those that it replaces, and forgets the taken rows that it holds.
-    pub fn add_segment(&self, name: SegmentName, kind: PackKind, path: &Path) -> Result<(), Error> {
-        let shelf = self.shelf(kind);
-        let new = Arc::new(SegmentReader::open(name, kind, path)?);
+    pub fn add_segment(&self, new: SegmentReader) {
+        let shelf = self.shelf(new.kind());
+        let new = Arc::new(new);
         let mut segments = write(&shelf.segments);
-        segments.retain(|s| !new.replaces().contains(s.name()) && *s.name() != name);
+        segments.retain(|s| !new.replaces().contains(s.name()) && s.name() != new.name());
         segments.insert(0, Arc::clone(&new));
         drop(segments);
         let mut memory = write(&shelf.memory);
@@ -241,7 +241,6 @@ impl Index {
             }
         }
         memory.taken = left;
-        Ok(())
     }
 
     /// The open segments of a kind, newest first.

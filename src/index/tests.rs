@@ -109,13 +109,13 @@ proptest! {
                 0 => {
                     let rows = index.take_pending(KIND);
                     let written = write_segment(dir.path(), KIND, &rows, &all_packs(), &[]).unwrap();
-                    index.add_segment(written.name, KIND, written.file.path()).unwrap();
+                    index.add_segment(SegmentReader::open(written.name, KIND, written.file.path()).unwrap());
                     prop_assert_eq!(index.pending(KIND), 0);
                     kept.push(written);
                 }
                 1 => {
                     let merged = merge(dir.path(), KIND, &index.segments(KIND), |_| true).unwrap();
-                    index.add_segment(merged.name, KIND, merged.file.path()).unwrap();
+                    index.add_segment(SegmentReader::open(merged.name, KIND, merged.file.path()).unwrap());
                     prop_assert_eq!(index.segments(KIND).len(), 1);
                     kept.push(merged);
                 }

@@ -21,6 +21,7 @@ use crate::format::pack::PackKind;
 use crate::format::segment::{SegmentName, decode_head};
 use crate::index::Index;
 use crate::index::catalogue::{Catalogue, commits::CommitRow, segments::SegmentRow};
+use crate::index::segment_reader::SegmentReader;
 use crate::model::commit::Commit;
 use crate::model::id::{Id, ObjectKind, parse_hex, to_hex};
 use crate::model::refname::RefName;
@@ -230,9 +231,7 @@ impl Repo {
         }
         let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if self.index.get().is_none() {
-            // Another process may replace segments while they are being opened; a second look settles it.
-            let opened = self.open_index().or_else(|_| self.open_index())?;
-            let _ = self.index.set(opened);
+            let _ = self.index.set(looking_again(|| self.open_index())?);
         }
         self.index.get().ok_or_else(|| RepoError::None { path: self.path().to_path_buf() }.into())
     }
@@ -266,13 +265,12 @@ impl Repo {
         let open: HashSet<SegmentName> =
             layout::SEGMENT_KINDS.iter().flat_map(|k| index.segments(*k)).map(|s| *s.name()).collect();
         let known = |name: &SegmentName| open.contains(name) || index.damaged().iter().any(|d| d.0 == *name);
-        let mut found = false;
-        for (name, kind, path) in self.live_segments(self.open_catalogue().ok())?.0 {
-            if !known(&name) {
-                index.add_segment(name, kind, &path)?;
-                found = true;
-            }
-        }
+        let unknown = looking_again(|| {
+            let live = self.live_segments(self.open_catalogue().ok())?.0.into_iter().filter(|s| !known(&s.0));
+            Ok(live.map(|(name, kind, path)| SegmentReader::open(name, kind, &path)).collect::<Result<Vec<_>, _>>()?)
+        })?;
+        let found = !unknown.is_empty();
+        unknown.into_iter().for_each(|segment| index.add_segment(segment));
         Ok(found)
     }
 
@@ -372,6 +370,18 @@ fn cutting_of(marker: &Marker) -> Result<Cutting, Malformed> {
     let cdc_can_be = least >= 64 && least * 4 == average && average * 4 == most && most <= cut::CHUNK_MAX;
     let page_can_be = marker.page.is_power_of_two() && (4096..=cut::CHUNK_MAX).contains(&(marker.page as usize));
     if cdc_can_be && page_can_be { Ok(Cutting { rule, content, page: marker.page }) } else { Err(bad()) }
+}
+
+/// Another process may replace segments while they are being opened: one that is gone is a reason to look again.
+fn looking_again<T>(open: impl Fn() -> Result<T>) -> Result<T> {
+    const LOOKS: usize = 10;
+    for _ in 1..LOOKS {
+        match open() {
+            Err(e) if e.kind() == Kind::Integrity => {}
+            done => return done,
+        }
+    }
+    open()
 }
 
 /// The catalogue's row of a commit.

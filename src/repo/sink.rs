@@ -16,6 +16,7 @@ use crate::format::pack::PackKind;
 use crate::format::segment::tables::PackEntry;
 use crate::format::segment::{PackName, Place};
 use crate::index::catalogue::segments::{LoosePack, SegmentRow};
+use crate::index::segment_reader::SegmentReader;
 use crate::index::segment_writer::{WrittenSegment, merge, write_segment};
 use crate::model::id::{Id, ObjectKind};
 use crate::observe::Observer;
@@ -170,12 +171,14 @@ impl<'a> Sink<'a> {
     fn publish(&self, written: WrittenSegment, replaces: &[PackName], packs: &[PackName]) -> Result<()> {
         let WrittenSegment { name, kind, file_bytes, rows, file } = written;
         let key = layout::segment(&name);
+        // Opened before anybody else can know it, and so remove it: a rebuild takes its rows up and replaces it.
+        let reader = SegmentReader::open(name, kind, file.path())?;
         self.observer.step("segment");
         self.repo.store.publish(file, &key)?;
         self.observer.step("segment published");
         let row = SegmentRow { name, kind, file_bytes, rows, replaced_by: None };
         self.repo.catalogue()?.add_segment(&row, replaces, packs)?;
-        self.repo.index()?.add_segment(name, kind, &self.repo.store.path(&key))?;
+        self.repo.index()?.add_segment(reader);
         Ok(())
     }
 

@@ -103,27 +103,29 @@ fn a_check_beside_commits() {
         dir
     };
     assert!(dvc(&repo, &work("0"), &["init"]).status().unwrap().success());
-    let done = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
+        let mut commits = Vec::new();
         for name in ["left", "right"] {
-            let (work, repo, done) = (work(name), &repo, &done);
-            scope.spawn(move || {
+            let (work, repo) = (work(name), &repo);
+            let commit = scope.spawn(move || {
                 for n in 0..12u64 {
                     fs::write(work.join("noise"), noise(n * 3 + name.len() as u64, 50_000)).unwrap();
                     let mut c = dvc(repo, &work, &["commit", "-m", "x", "-b", if n % 3 == 0 { "both" } else { name }]);
-                    assert!(c.status().unwrap().success());
+                    let out = c.stderr(Stdio::piped()).output().unwrap();
+                    assert!(out.status.success(), "{name} {n}: {}", String::from_utf8_lossy(&out.stderr));
                 }
-                done.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
             });
+            commits.push(commit);
         }
         let context = context(repo.clone(), work("0"));
         let mut rounds = 0;
-        while done.load(std::sync::atomic::Ordering::SeqCst) < 2 || rounds < 3 {
+        while commits.iter().any(|c| !c.is_finished()) || rounds < 3 {
             let options = FsckOptions { data: Some(300_000), rebuild: rounds % 5 == 4, ..FsckOptions::default() };
             let report = fsck(&context, &options, &Silent).unwrap().check;
             assert!(report.is_sound(), "round {rounds}: {:?}", report.damage);
             rounds += 1;
         }
+        commits.into_iter().for_each(|c| c.join().unwrap());
         let tips = context.repo().unwrap().refs().list(RefKind::Branch).unwrap();
         let ordinals: Vec<u64> = tips.iter().map(|t| context.repo().unwrap().commit(&t.id).unwrap().ordinal).collect();
         assert_eq!(ordinals, [8, 8, 8], "a version of a commit that ran beside is lost");

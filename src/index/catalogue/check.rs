@@ -46,8 +46,12 @@ impl Catalogue {
         })
     }
 
-    /// Makes the file anew and empty, in place: other processes that have it open see it empty and go on.
+    /// Empties the catalogue in one step, so that other processes that have it open see it full or empty. A damaged file is
+    /// made anew, which they may notice.
     pub fn reset(&self) -> Result<()> {
+        if self.check().is_ok_and(|wrong| wrong.is_empty()) && self.clear().is_ok() {
+            return Ok(());
+        }
         let lock = self.lock();
         let reset = || {
             // Reads the schema, so that the new file keeps its write-ahead log.
