@@ -10,9 +10,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::basis::DirRecord;
+use super::dir::Dir;
 use super::output::Output;
 use super::pipeline;
-use super::scan::{Dir, Finished, Walk};
+use super::scan::{Finished, Walk};
 use super::walk::{Ignores, Rules, open_dir, open_root, stat_at};
 use crate::error::{Failure, Kind, Result};
 use crate::format::object::encode_commit;

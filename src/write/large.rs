@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cutter::{Piece, cut};
+use super::dir::Dir;
 use super::frame::{Class, Gather, Packer};
 use super::list::ListBuilder;
 use super::output::Output;
-use super::scan::Dir;
 use super::walk::{Stat, open_file, stat_at};
 use crate::codec::cut::{BLOCK, CHUNK_MAX};
 use crate::codec::sniff;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::scan::Dir;
+use super::dir::Dir;
 use crate::codec::hash::checksum;
 use crate::model::entry::{HardLink, Node};
 use crate::model::path;

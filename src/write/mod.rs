@@ -3,6 +3,7 @@
 pub mod basis;
 pub mod commit;
 pub mod cutter;
+pub mod dir;
 pub mod frame;
 pub mod graft;
 pub mod large;

@@ -9,12 +9,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::cutter::{Piece, cut};
+use super::dir::Dir;
 use super::frame::{Class, Gather, Packer};
 use super::large::{ATTEMPTS, Batch, Buffers, Finished, Next, OldFile, ReadError, Reader};
 use super::late::read_unread;
 use super::list::ListBuilder;
 use super::output::Output;
-use super::scan::{Dir, SMALL_MAX, Walk};
+use super::scan::{SMALL_MAX, Walk};
 use super::walk::{Stat, stat_at};
 use crate::codec::cut::{BLOCK, CHUNK_MAX};
 use crate::codec::sniff;

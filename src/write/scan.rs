@@ -6,17 +6,18 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::FileType;
 
 use super::basis::{DirRecord, fingerprint};
+use super::dir::{Dir, Slot};
 use super::large::{OldFile, Reader};
-use super::links::{LinkKey, Links};
+use super::links::Links;
 use super::output::Output;
 use super::tree::store_tree;
-use super::walk::{self, Ignores, Rules, Stat};
+use super::walk::{self, Rules, Stat};
 use crate::error::Result;
 use crate::format::Malformed;
 use crate::model::entry::{Entry, Meta, Node, Time, Totals, Xattr};
@@ -67,45 +68,6 @@ pub struct Finished {
     pub only: Option<Entry>,
 }
 
-/// A directory of the walk.
-pub struct Dir {
-    parent: Option<Arc<Dir>>,
-    name: Vec<u8>,
-    /// Its path below the root of the version.
-    pub path: Vec<u8>,
-    depth: usize,
-    fd: Mutex<Option<Arc<OwnedFd>>>,
-    stat: Mutex<Stat>,
-    /// What stood here in the version before, for deltas.
-    old_tree: Option<Id>,
-    state: Mutex<State>,
-    /// Work below it that is not done; whoever brings it to 0 finishes it.
-    pending: AtomicUsize,
-    /// Who still needs its descriptor: its scan, and the directories below that are not open yet.
-    users: AtomicUsize,
-}
-
-#[derive(Default)]
-struct State {
-    xattrs: Vec<Xattr>,
-    ignores: Ignores,
-    slots: Vec<Slot>,
-    record: Option<DirRecord>,
-    /// All names but directories are as the record says; entries are loaded only if that proves not to be enough.
-    clean: bool,
-    waits_for_links: bool,
-    /// It vanished before it could be read.
-    gone: bool,
-}
-
-struct Slot {
-    name: Vec<u8>,
-    stat: Stat,
-    print: u64,
-    entry: Option<Entry>,
-    link: Option<LinkKey>,
-}
-
 /// A name with what it is.
 type Named = (Vec<u8>, Stat);
 
@@ -116,86 +78,6 @@ pub struct Found {
     pub dirs: Vec<Arc<Dir>>,
     /// Files to be read in pieces.
     pub readers: Vec<Box<Reader>>,
-}
-
-impl Dir {
-    /// The root of a walk; `path` is its place in the version, `depth` names below the root of that, where `ignores`
-    /// hold.
-    pub fn root(
-        path: Vec<u8>,
-        depth: usize,
-        ignores: Ignores,
-        (fd, stat): (OwnedFd, Stat),
-        old_tree: Option<Id>,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            old_tree,
-            parent: None,
-            name: Vec::new(),
-            path,
-            depth,
-            fd: Mutex::new(Some(Arc::new(fd))),
-            stat: Mutex::new(stat),
-            state: Mutex::new(State { ignores, ..State::default() }),
-            pending: AtomicUsize::new(1),
-            users: AtomicUsize::new(1),
-        })
-    }
-
-    fn below(parent: &Arc<Self>, name: &[u8], stat: Stat, ignores: Ignores, old_tree: Option<Id>) -> Arc<Self> {
-        Arc::new(Self {
-            old_tree,
-            path: path::join(&parent.path, name),
-            parent: Some(Arc::clone(parent)),
-            name: name.to_vec(),
-            depth: parent.depth + 1,
-            fd: Mutex::new(None),
-            stat: Mutex::new(stat),
-            state: Mutex::new(State { ignores, ..State::default() }),
-            pending: AtomicUsize::new(1),
-            users: AtomicUsize::new(1),
-        })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Its descriptor, if it is open.
-    pub fn fd(&self) -> Option<Arc<OwnedFd>> {
-        self.fd.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn open(&self) -> io::Result<Arc<OwnedFd>> {
-        if let Some(fd) = self.fd() {
-            return Ok(fd);
-        }
-        let parent = self.parent.as_ref().and_then(|p| p.fd());
-        let parent = parent.ok_or_else(|| io::Error::other("its parent is closed"))?;
-        let opened = walk::open_dir(parent.as_fd(), &self.name);
-        if let Some(parent) = &self.parent {
-            parent.release();
-        }
-        let fd = Arc::new(opened?);
-        *self.fd.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&fd));
-        Ok(fd)
-    }
-
-    /// One user of the descriptor less; closed after the last, so that few are open at a time.
-    pub fn release(&self) {
-        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
-            *self.fd.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
-    }
-
-    fn is_root(&self) -> bool {
-        self.parent.is_none()
-    }
-
-    /// Whether it is the root of a version, whose object holds its own metadata.
-    fn is_version_root(&self) -> bool {
-        self.is_root() && self.path.is_empty()
-    }
 }
 
 impl<'a> Walk<'a> {

@@ -129,7 +129,7 @@ fn commit_dies() {
     });
     let old = stage.versions.last().unwrap().id;
     let files = files_of(&stage.dir.path().join("work"));
-    let steps = stage.die("committing", 0.., |context, case, end| {
+    let verify = |context: &Context, case: &str, end: &End| {
         let tip = value(context, RefKind::Branch, "main").unwrap();
         let made = |id| KnownVersion { id, branch: "main", files: files.clone() };
         if tip == old {
@@ -153,8 +153,17 @@ fn commit_dies() {
         assert_eq!(value(context, RefKind::Branch, "main"), Some(id), "{case}");
         assert_eq!(value(context, RefKind::Tag, "crashed"), Some(id), "{case}");
         assert_sound(context, &[made(id)], case);
-    });
-    for step in ["pack", "segment published", "ref", "ref moved", "renamed", "directory synced"] {
+    };
+    // Names of packs differ from run to run, and so does which folders have to be made: a step may be jumped over.
+    let wanted = ["pack", "segment published", "ref", "ref moved", "renamed", "directory synced"];
+    let mut steps = Vec::new();
+    for _ in 0..4 {
+        steps.extend(stage.die("committing", 0.., verify));
+        if wanted.iter().all(|w| steps.iter().any(|s| s == w)) {
+            break;
+        }
+    }
+    for step in wanted {
         assert!(steps.iter().any(|s| s == step), "no `{step}` in {steps:?}");
     }
     assert!(steps.len() > 40, "{steps:?}");

@@ -1,0 +1,138 @@
+//! A directory while it is walked: its names and what they turned out to be, its descriptor, and who still needs both.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::basis::DirRecord;
+use super::links::LinkKey;
+use super::walk::{self, Ignores, Stat};
+use crate::model::entry::{Entry, Xattr};
+use crate::model::id::Id;
+use crate::model::path;
+
+/// A directory of the walk.
+pub struct Dir {
+    pub(super) parent: Option<Arc<Dir>>,
+    pub(super) name: Vec<u8>,
+    /// Its path below the root of the version.
+    pub path: Vec<u8>,
+    pub(super) depth: usize,
+    fd: Mutex<Option<Arc<OwnedFd>>>,
+    pub(super) stat: Mutex<Stat>,
+    /// What stood here in the version before, for deltas.
+    pub(super) old_tree: Option<Id>,
+    state: Mutex<State>,
+    /// Work below it that is not done; whoever brings it to 0 finishes it.
+    pub(super) pending: AtomicUsize,
+    /// Who still needs its descriptor: its scan, and the directories below that are not open yet.
+    pub(super) users: AtomicUsize,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) xattrs: Vec<Xattr>,
+    pub(super) ignores: Ignores,
+    pub(super) slots: Vec<Slot>,
+    pub(super) record: Option<DirRecord>,
+    /// All names but directories are as the record says; entries are loaded only if that proves not to be enough.
+    pub(super) clean: bool,
+    pub(super) waits_for_links: bool,
+    /// It vanished before it could be read.
+    pub(super) gone: bool,
+}
+
+pub(super) struct Slot {
+    pub(super) name: Vec<u8>,
+    pub(super) stat: Stat,
+    pub(super) print: u64,
+    pub(super) entry: Option<Entry>,
+    pub(super) link: Option<LinkKey>,
+}
+
+impl Dir {
+    /// The root of a walk; `path` is its place in the version, `depth` names below the root of that, where `ignores`
+    /// hold.
+    pub fn root(
+        path: Vec<u8>,
+        depth: usize,
+        ignores: Ignores,
+        (fd, stat): (OwnedFd, Stat),
+        old_tree: Option<Id>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            old_tree,
+            parent: None,
+            name: Vec::new(),
+            path,
+            depth,
+            fd: Mutex::new(Some(Arc::new(fd))),
+            stat: Mutex::new(stat),
+            state: Mutex::new(State { ignores, ..State::default() }),
+            pending: AtomicUsize::new(1),
+            users: AtomicUsize::new(1),
+        })
+    }
+
+    pub(super) fn below(
+        parent: &Arc<Self>,
+        name: &[u8],
+        stat: Stat,
+        ignores: Ignores,
+        old_tree: Option<Id>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            old_tree,
+            path: path::join(&parent.path, name),
+            parent: Some(Arc::clone(parent)),
+            name: name.to_vec(),
+            depth: parent.depth + 1,
+            fd: Mutex::new(None),
+            stat: Mutex::new(stat),
+            state: Mutex::new(State { ignores, ..State::default() }),
+            pending: AtomicUsize::new(1),
+            users: AtomicUsize::new(1),
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its descriptor, if it is open.
+    pub fn fd(&self) -> Option<Arc<OwnedFd>> {
+        self.fd.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn open(&self) -> io::Result<Arc<OwnedFd>> {
+        if let Some(fd) = self.fd() {
+            return Ok(fd);
+        }
+        let parent = self.parent.as_ref().and_then(|p| p.fd());
+        let parent = parent.ok_or_else(|| io::Error::other("its parent is closed"))?;
+        let opened = walk::open_dir(parent.as_fd(), &self.name);
+        if let Some(parent) = &self.parent {
+            parent.release();
+        }
+        let fd = Arc::new(opened?);
+        *self.fd.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&fd));
+        Ok(fd)
+    }
+
+    /// One user of the descriptor less; closed after the last, so that few are open at a time.
+    pub fn release(&self) {
+        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            *self.fd.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    pub(super) fn is_root(&self) -> bool {
+        self.parent.is_none()
+    }
+
+    /// Whether it is the root of a version, whose object holds its own metadata.
+    pub(super) fn is_version_root(&self) -> bool {
+        self.is_root() && self.path.is_empty()
+    }
+}
