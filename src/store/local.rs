@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::{CWD, RenameFlags};
 
 use super::trace::{DiskEvent, Tracer, tell};
-use super::{Listed, Store, StoreError};
+use super::{Abilities, Listed, Store, StoreError};
 
 /// The folder of files that are being written.
 pub const STAGING: &str = "tmp";
@@ -73,6 +73,22 @@ impl LocalStore {
             .map_err(self.io("create a file in", STAGING))
     }
 
+    /// Moves a file made by [`Self::stage`] to a key, durably. A key names its content, so one that is taken is as good.
+    pub fn publish(&self, file: tempfile::NamedTempFile, key: &str) -> Result<(), StoreError> {
+        let publish = || -> io::Result<()> {
+            // By the descriptor that wrote it: it hears of every failed write.
+            file.as_file().sync_all()?;
+            let from = file.path().to_path_buf();
+            tell(self.tracer.as_deref(), |p| DiskEvent::FileSynced(p.to_owned()), &from);
+            let to = self.path(key);
+            let dir = self.make_parent(&to)?;
+            file.persist(&to)?;
+            self.renamed(&from, &to);
+            self.sync_dir(&dir)
+        };
+        publish().map_err(self.io("write", key))
+    }
+
     fn io<'a>(&self, what: &'static str, key: &'a str) -> impl FnOnce(io::Error) -> StoreError + use<'a> {
         move |source| StoreError::Io { what, key: key.to_owned(), source }
     }
@@ -124,6 +140,14 @@ impl LocalStore {
 }
 
 impl Store for LocalStore {
+    fn abilities(&self) -> Abilities {
+        Abilities::LOCAL
+    }
+
+    fn place(&self) -> String {
+        self.root.display().to_string()
+    }
+
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         match fs::read(self.path(key)) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -182,19 +206,11 @@ impl Store for LocalStore {
         write().map_err(self.io("write", key))
     }
 
-    fn publish(&self, file: tempfile::NamedTempFile, key: &str) -> Result<(), StoreError> {
-        let publish = || -> io::Result<()> {
-            // By the descriptor that wrote it: it hears of every failed write.
-            file.as_file().sync_all()?;
-            let from = file.path().to_path_buf();
-            tell(self.tracer.as_deref(), |p| DiskEvent::FileSynced(p.to_owned()), &from);
-            let to = self.path(key);
-            let dir = self.make_parent(&to)?;
-            file.persist(&to)?;
-            self.renamed(&from, &to);
-            self.sync_dir(&dir)
-        };
-        publish().map_err(self.io("write", key))
+    fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
+        let mut from = File::open(file).map_err(self.io("read", key))?;
+        let staged = self.stage()?;
+        io::copy(&mut from, &mut staged.as_file()).map_err(self.io("write", key))?;
+        self.publish(staged, key)
     }
 
     fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {

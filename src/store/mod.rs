@@ -3,11 +3,18 @@
 //! The trait is the seam to every store; `local` is a directory of this machine. All that a writing call promised
 //! is durable when it returns.
 
+pub mod access;
+mod http;
 pub mod local;
+pub mod location;
+pub mod memory;
+pub mod meter;
 pub mod once;
+mod runtime;
 pub mod trace;
 
 use std::io;
+use std::path::Path;
 
 use crate::error::{Failure, Kind};
 
@@ -22,23 +29,157 @@ pub struct Listed {
     pub len: u64,
 }
 
+/// What a store can do, known before it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abilities {
+    /// Whether `create` is decided by the store itself; if not, it is guarded by an intent lock.
+    pub exclusive: bool,
+    /// Requests that are worth having under way at the same time.
+    pub in_flight: usize,
+    /// No object may be longer, in bytes.
+    pub object_max: u64,
+}
+
+impl Abilities {
+    /// A directory of this machine.
+    pub const LOCAL: Self = Self { exclusive: true, in_flight: 4, object_max: u64::MAX };
+}
+
+/// Takes the next bytes of an object.
+pub type Take<'a> = dyn FnMut(&[u8]) -> Result<(), StoreError> + 'a;
+
 /// Immutable objects by key (`packs/ab/...`), pieces joined by `/`.
 pub trait Store: Send + Sync {
+    /// What it can do.
+    fn abilities(&self) -> Abilities;
+    /// Where it is, for people: a path or a URL without secrets.
+    fn place(&self) -> String;
     /// A whole small object, or `None` if it is not there.
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Exactly `len` bytes from `offset`; an object that is missing or shorter is an error.
     fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError>;
+    /// All bytes from `offset` on, in pieces of any length. An error of `take` ends it and comes back.
+    fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
+        let missing = || StoreError::Missing { key: key.to_owned() };
+        let (mut at, end) = (offset, self.len(key)?.ok_or_else(missing)?);
+        while at < end {
+            let len = usize::try_from((end - at).min(READ_PIECE)).unwrap_or(usize::MAX);
+            take(&self.read_at(key, at, len)?)?;
+            at += len as u64;
+        }
+        Ok(())
+    }
     /// Length in bytes, or `None` if it is not there.
     fn len(&self, key: &str) -> Result<Option<u64>, StoreError>;
-    /// Stores an object unless the key is taken. True: it was free, and the object is durable.
+    /// Stores a small object unless the key is taken. True: it was free, and the object is durable. After an error
+    /// that [`StoreError::is_unsure`] tells, it may be there or not.
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError>;
-    /// Moves a finished local file to a key, durably. A key names its content, so one that is taken is as good.
-    fn publish(&self, file: tempfile::NamedTempFile, key: &str) -> Result<(), StoreError>;
+    /// Stores a copy of a local file, durably and never seen in part. A key names its content, so one that is taken
+    /// is as good.
+    fn put(&self, file: &Path, key: &str) -> Result<(), StoreError>;
     /// What lies directly below `dir`, sorted by name; nothing if it does not exist.
     fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError>;
+    /// The keys of all objects below `dir`, sorted.
+    fn list_all(&self, dir: &str) -> Result<Vec<String>, StoreError> {
+        let mut keys = Vec::new();
+        for listed in self.list(dir)? {
+            let key = format!("{dir}/{}", listed.name);
+            match listed.is_dir {
+                true => keys.extend(self.list_all(&key)?),
+                false => keys.push(key),
+            }
+        }
+        keys.sort_unstable();
+        Ok(keys)
+    }
     /// Removes an object; one that is not there is fine.
     fn delete(&self, key: &str) -> Result<(), StoreError>;
 }
+
+/// Bytes that [`Store::read_from`] reads at once where a store has no stream of its own.
+const READ_PIECE: u64 = 1 << 20;
+
+/// What is wrong with a store that is not on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The network is forbidden by `--offline`.
+    Offline,
+    /// Its host name is not known.
+    UnknownHost,
+    /// Nobody answers, or the connection broke.
+    Unreachable,
+    /// No answer in time.
+    TimedOut,
+    /// The certificate or the host key is not to be trusted.
+    Untrusted,
+    /// No or wrong credentials, or not allowed.
+    Denied,
+    /// The bucket, container, share or directory does not exist.
+    NoPlace,
+    /// No space or quota there.
+    Full,
+    /// Too many requests.
+    Overloaded,
+    /// Any other refusal.
+    Refused,
+    /// An answer that makes no sense.
+    Nonsense,
+}
+
+impl Trouble {
+    /// Whether the same request may succeed a little later.
+    pub const fn passes(self) -> bool {
+        matches!(self, Self::Unreachable | Self::TimedOut | Self::Overloaded)
+    }
+
+    /// What is wrong, for people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Offline => "the network is not to be used (`--offline`)",
+            Self::UnknownHost => "its host name is not known",
+            Self::Unreachable => "it cannot be reached",
+            Self::TimedOut => "it did not answer in time",
+            Self::Untrusted => "it could not prove who it is",
+            Self::Denied => "access is denied",
+            Self::NoPlace => "there is no such place",
+            Self::Full => "there is no space left",
+            Self::Overloaded => "it is overloaded",
+            Self::Refused => "it refused",
+            Self::Nonsense => "its answer makes no sense",
+        }
+    }
+
+    const fn kind(self) -> Kind {
+        match self {
+            Self::Offline | Self::UnknownHost | Self::Unreachable | Self::TimedOut | Self::Overloaded => {
+                Kind::Unreachable
+            }
+            Self::Untrusted | Self::Refused | Self::Nonsense => Kind::Unreachable,
+            Self::Denied => Kind::Denied,
+            Self::NoPlace => Kind::NotFound,
+            Self::Full => Kind::NoSpace,
+        }
+    }
+
+    const fn hint(self) -> &'static str {
+        match self {
+            Self::Offline => "leave `--offline` out, or fetch what is needed while there is a network",
+            Self::UnknownHost => "check the URL (`dvc remote list`) and the name service",
+            Self::Unreachable | Self::TimedOut => "check that the server runs and the network; run the command again",
+            Self::Overloaded => "run the command again later, or with fewer jobs",
+            Self::Untrusted => "check the certificate and the clock, or the host key in `~/.ssh/known_hosts`",
+            Self::Denied => "check the credentials; docs/remotes.md says where each store takes them from",
+            Self::NoPlace => "create it first, or check the URL (`dvc remote list`)",
+            Self::Full => "free some space there and run the command again; what was stored before is safe",
+            Self::Refused | Self::Nonsense => "`dvc remote check` tells more about the store",
+        }
+    }
+}
+
+/// What a server or a program said, for the chain of causes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Said(pub String);
 
 /// A store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +200,36 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
+    /// A store elsewhere said no, or nothing.
+    #[error("cannot {what} `{key}` at {place}: {}", trouble.words())]
+    Away {
+        /// What was tried.
+        what: &'static str,
+        /// The object.
+        key: String,
+        /// The store's URL, without secrets.
+        place: String,
+        /// What is wrong.
+        trouble: Trouble,
+        /// What it said.
+        #[source]
+        said: Said,
+    },
+    /// The caller stopped it.
+    #[error("stopped")]
+    Cancelled,
+}
+
+impl StoreError {
+    /// Whether a change may have been made although this was the answer.
+    pub const fn is_unsure(&self) -> bool {
+        matches!(self, Self::Away { trouble, .. } if matches!(trouble, Trouble::Unreachable | Trouble::TimedOut | Trouble::Nonsense | Trouble::Overloaded))
+    }
+
+    /// Whether the same request may succeed a little later.
+    pub const fn passes(&self) -> bool {
+        matches!(self, Self::Away { trouble, .. } if trouble.passes())
+    }
 }
 
 impl Failure for StoreError {
@@ -66,6 +237,8 @@ impl Failure for StoreError {
         match self {
             Self::Missing { .. } => Kind::Integrity,
             Self::Io { source, .. } => Kind::of_io(source),
+            Self::Away { trouble, .. } => trouble.kind(),
+            Self::Cancelled => Kind::Cancelled,
         }
     }
 
@@ -75,7 +248,8 @@ impl Failure for StoreError {
             Self::Io { source, .. } if Kind::of_io(source) == Kind::NoSpace => {
                 Some("free some space and run the command again; what was committed before is safe".to_owned())
             }
-            Self::Io { .. } => None,
+            Self::Away { trouble, .. } => Some(trouble.hint().to_owned()),
+            Self::Io { .. } | Self::Cancelled => None,
         }
     }
 }

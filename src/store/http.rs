@@ -1,0 +1,129 @@
+//! What all HTTP stores share: the client, bodies that are read from a file while they are sent, and what an error means.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::Trouble;
+use super::meter::Meter;
+
+/// Nobody waits longer for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Nobody waits longer for the next byte of an answer. A server may need a while for a large object.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Bytes of a file that are in memory at once for each request.
+const PIECE: usize = 256 << 10;
+
+/// The client that all stores of this process use.
+pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    if let Some(client) = CLIENT.get() {
+        return Ok(client.clone());
+    }
+    let made = reqwest::Client::builder()
+        .connect_timeout(CONNECT)
+        .read_timeout(SILENCE)
+        .tcp_nodelay(true)
+        .user_agent(concat!("dvc/", env!("CARGO_PKG_VERSION")))
+        .build()?;
+    Ok(CLIENT.get_or_init(|| made).clone())
+}
+
+/// A local file as the body of a request: pieces are read when they are sent, so that memory does not grow with files.
+pub(super) struct FileBody {
+    file: Arc<File>,
+    at: u64,
+    len: u64,
+    meter: Arc<Meter>,
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl FileBody {
+    /// The first `len` bytes of a file.
+    pub(super) fn new(file: Arc<File>, len: u64, meter: Arc<Meter>) -> Self {
+        Self { file, at: 0, len, meter, pause: None }
+    }
+}
+
+impl Body for FileBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if let Some(pause) = &mut self.pause {
+            std::task::ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        if self.at >= self.len {
+            return Poll::Ready(None);
+        }
+        let piece = usize::try_from(self.len - self.at).unwrap_or(usize::MAX).min(PIECE);
+        let mut buffer = vec![0; piece];
+        if let Err(e) = self.file.read_exact_at(&mut buffer, self.at) {
+            return Poll::Ready(Some(Err(e)));
+        }
+        self.at += piece as u64;
+        let wait = self.meter.up.pass(piece as u64);
+        if !wait.is_zero() {
+            self.pause = Some(Box::pin(tokio::time::sleep(wait)));
+        }
+        Poll::Ready(Some(Ok(Frame::data(buffer.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.at >= self.len
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.len - self.at)
+    }
+}
+
+/// What a failed request means, by the chain of its causes.
+pub(super) fn trouble_of(e: &(dyn std::error::Error + 'static)) -> Trouble {
+    let mut next = Some(e);
+    let mut trouble = Trouble::Unreachable;
+    while let Some(cause) = next {
+        if let Some(e) = cause.downcast_ref::<reqwest::Error>()
+            && e.is_timeout()
+        {
+            trouble = Trouble::TimedOut;
+        }
+        let text = cause.to_string().to_ascii_lowercase();
+        if text.contains("dns error") || text.contains("failed to lookup address") {
+            return Trouble::UnknownHost;
+        }
+        if text.contains("certificate") {
+            return Trouble::Untrusted;
+        }
+        next = cause.source();
+    }
+    trouble
+}
+
+/// The last of a chain of causes: what really happened.
+pub(super) fn root_cause(e: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = e;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
+}
+
+/// What a status means that is no success.
+pub(super) const fn trouble_of_status(status: u16) -> Trouble {
+    match status {
+        401 | 403 => Trouble::Denied,
+        408 | 504 => Trouble::TimedOut,
+        429 | 503 => Trouble::Overloaded,
+        507 | 413 => Trouble::Full,
+        500 | 502 => Trouble::Unreachable,
+        _ => Trouble::Refused,
+    }
+}

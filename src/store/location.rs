@@ -1,0 +1,400 @@
+//! Where a repository is: URLs and paths as people write them, the old forms included, to one normal form.
+//!
+//! A password in a URL is taken out before anything else sees it; the normal form never holds one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use url::Url;
+
+use crate::error::{Failure, Kind};
+
+/// Which protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// A directory of this machine, or one that is mounted here.
+    File,
+    /// Amazon S3 and what speaks its language.
+    S3,
+    /// Azure Blob Storage.
+    Azblob,
+    /// Azure Files.
+    Azfile,
+    /// Google Cloud Storage.
+    Gcs,
+    /// A directory behind ssh.
+    Sftp,
+    /// WebDAV.
+    Webdav,
+    /// A container registry.
+    Oci,
+}
+
+impl Scheme {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::S3 => "s3",
+            Self::Azblob => "azblob",
+            Self::Azfile => "azfile",
+            Self::Gcs => "gs",
+            Self::Sftp => "sftp",
+            Self::Webdav => "webdav",
+            Self::Oci => "oci",
+        }
+    }
+
+    /// The options after `?` that it knows.
+    const fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::File => &[],
+            Self::S3 => &["endpoint", "region", "insecure", "anonymous", "style"],
+            Self::Azblob | Self::Azfile => &["endpoint", "insecure"],
+            Self::Gcs => &["endpoint", "anonymous", "insecure"],
+            Self::Sftp => &["key"],
+            Self::Webdav | Self::Oci => &["insecure"],
+        }
+    }
+}
+
+/// A place where a repository is, or may be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Location {
+    /// How it is reached.
+    pub scheme: Scheme,
+    /// User name, where the URL has one.
+    pub user: Option<String>,
+    /// Host name with its port, bucket, or account; empty for a directory.
+    pub host: String,
+    /// The path below it without a slash at either end; for sftp and files it begins with `/`, or with `~/`.
+    pub path: String,
+    /// What stood after `?`.
+    pub options: BTreeMap<String, String>,
+}
+
+/// A location, and whether a password was taken out of what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// The normal form.
+    pub location: Location,
+    /// Whether there was a password.
+    pub had_password: bool,
+}
+
+/// The text is no location.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a usable URL: {why}")]
+pub struct BadLocation {
+    /// What was given, without a password.
+    pub text: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl Failure for BadLocation {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("write a path, or s3://, gs://, azblob://, sftp://, webdavs://, oci://; see docs/remotes.md".to_owned())
+    }
+}
+
+impl Location {
+    /// A directory of this machine.
+    pub fn directory(path: &Path) -> Self {
+        let path = path.to_string_lossy().into_owned();
+        Self { scheme: Scheme::File, user: None, host: String::new(), path, options: BTreeMap::new() }
+    }
+
+    /// Whether this text is meant as a URL and not as a path.
+    pub fn is_url(text: &str) -> bool {
+        text.contains("://") || scp_like(text).is_some()
+    }
+
+    /// Reads what people write; a relative path is taken from `base`.
+    pub fn parse(text: &str, base: &Path) -> Result<Parsed, BadLocation> {
+        if let Some((user, host, path)) = scp_like(text) {
+            return sftp(text, Some(user), host, path).map(|location| Parsed { location, had_password: false });
+        }
+        let Some((word, rest)) = text.split_once("://") else {
+            return Ok(Parsed { location: Self::directory(&absolute(text, base)), had_password: false });
+        };
+        let bad = |why: &str| BadLocation { text: without_password(text), why: why.to_owned() };
+        if matches!(word, "file" | "cp" | "vfs") {
+            let path = percent_decoded(rest);
+            let path = path.strip_prefix("localhost/").map_or(path.clone(), |p| format!("/{p}"));
+            if word == "file" && !path.starts_with('/') {
+                return Err(bad("a file URL has three slashes"));
+            }
+            return Ok(Parsed { location: Self::directory(&absolute(&path, base)), had_password: false });
+        }
+        // `scp://user@host:path`: what follows the colon is no port.
+        let (authority, below) = rest.split_once('/').map_or((rest, None), |(host, below)| (host, Some(below)));
+        if word == "scp"
+            && let Some((who, first)) = authority.rsplit_once(':')
+            && first.parse::<u16>().is_err()
+            && !first.contains('@')
+        {
+            let (user, host) = who.rsplit_once('@').map_or((None, who), |(user, host)| (Some(user), host));
+            let had_password = user.is_some_and(|user| user.contains(':'));
+            let path = below.map_or(first.to_owned(), |below| format!("{first}/{below}"));
+            return sftp(text, user.map(user_of), host, &path).map(|location| Parsed { location, had_password });
+        }
+        let url = Url::parse(text).map_err(|e| bad(&e.to_string()))?;
+        let had_password = url.password().is_some();
+        let mut options: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
+        let user = Some(percent_decoded(url.username())).filter(|u| !u.is_empty());
+        let name = url.host_str().map(percent_decoded).unwrap_or_default();
+        let host = url.port().map_or(name.clone(), |port| format!("{name}:{port}"));
+        let path = percent_decoded(url.path());
+        let trimmed = path.trim_matches('/').to_owned();
+        let no_user = |user: Option<String>| match user {
+            None => Ok(None),
+            Some(_) => Err(bad("credentials do not belong into a URL")),
+        };
+        let location = match word {
+            "s3" => match user {
+                // The old form: the host is the region.
+                Some(bucket) if !had_password => {
+                    options.entry("region".to_owned()).or_insert(name);
+                    Self { scheme: Scheme::S3, user: None, host: bucket, path: trimmed, options }
+                }
+                _ => Self { scheme: Scheme::S3, user: None, host: name, path: trimmed, options },
+            },
+            "minio" => {
+                let (bucket, below) = trimmed.split_once('/').unwrap_or((&trimmed, ""));
+                let insecure = options.get("insecure").is_some_and(|v| v == "1");
+                let scheme = if is_local(&host) || insecure { "http" } else { "https" };
+                options.entry("endpoint".to_owned()).or_insert(format!("{scheme}://{host}"));
+                Self { scheme: Scheme::S3, user: None, host: bucket.to_owned(), path: below.to_owned(), options }
+            }
+            "azblob" | "azure" | "az" => {
+                Self { scheme: Scheme::Azblob, user: no_user(user)?, host, path: trimmed, options }
+            }
+            "azfile" => Self { scheme: Scheme::Azfile, user: no_user(user)?, host, path: trimmed, options },
+            "gs" | "gcs" => Self { scheme: Scheme::Gcs, user: no_user(user)?, host, path: trimmed, options },
+            "sftp" | "ssh" | "scp" => {
+                let path = match path.strip_prefix("/~/") {
+                    Some(home) => format!("~/{}", home.trim_matches('/')),
+                    None => format!("/{trimmed}"),
+                };
+                Self { scheme: Scheme::Sftp, user, host, path, options }
+            }
+            "webdav" | "webdavs" | "dav" | "davs" => {
+                if !word.ends_with('s') && !is_local(&host) && options.get("insecure").is_none_or(|v| v != "1") {
+                    return Err(bad("plain http is only for this machine; write `webdavs://`, or add `?insecure=1`"));
+                }
+                if word.ends_with('s') {
+                    options.insert("insecure".to_owned(), "0".to_owned());
+                }
+                Self { scheme: Scheme::Webdav, user, host, path: trimmed, options }
+            }
+            "oci" => Self { scheme: Scheme::Oci, user: no_user(user)?, host, path: trimmed, options },
+            "http" | "https" => return Err(bad("say which protocol: `webdavs://`, `s3://...?endpoint=` or `oci://`")),
+            _ => return Err(bad(&format!("`{word}` is no protocol that dvc knows"))),
+        };
+        if location.host.is_empty() {
+            return Err(bad("a name is missing after `://`"));
+        }
+        let needs_path = matches!(location.scheme, Scheme::Azblob | Scheme::Azfile | Scheme::Oci);
+        if needs_path && location.path.is_empty() {
+            return Err(bad("the container, share or repository is missing"));
+        }
+        if let Some(unknown) = location.options.keys().find(|o| !location.scheme.options().contains(&o.as_str())) {
+            return Err(bad(&format!("`{unknown}` is no option of {}", location.scheme.word())));
+        }
+        Ok(Parsed { location, had_password })
+    }
+
+    /// The directory, where it is one of this machine.
+    pub fn as_directory(&self) -> Option<PathBuf> {
+        (self.scheme == Scheme::File).then(|| PathBuf::from(&self.path))
+    }
+
+    /// An option.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.options.get(name).map(String::as_str)
+    }
+
+    /// Whether a switch among the options is on.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.option(name).is_some_and(|v| matches!(v, "1" | "true" | "yes"))
+    }
+
+    /// Whether plain http will do: on this machine, or where it was asked for.
+    pub fn plain_http(&self) -> bool {
+        match self.option("insecure") {
+            Some(_) => self.is_on("insecure"),
+            None => is_local(&self.host),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut options: Vec<(&str, &str)> = self.options.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let mut word = self.scheme.word();
+        if self.scheme == Scheme::Webdav && !self.plain_http() {
+            word = "webdavs";
+            options.retain(|o| o.0 != "insecure");
+        }
+        let path = match self.path.as_str() {
+            "" => String::new(),
+            path if path.starts_with('/') => encoded(path),
+            path => format!("/{}", encoded(path)),
+        };
+        write!(f, "{word}://")?;
+        if let Some(user) = &self.user {
+            write!(f, "{}@", encoded(user))?;
+        }
+        write!(f, "{}{path}", self.host)?;
+        for (n, (key, value)) in options.iter().enumerate() {
+            write!(f, "{}{key}={}", if n == 0 { '?' } else { '&' }, encoded(value))?;
+        }
+        Ok(())
+    }
+}
+
+/// `user@host:path`, as scp takes it: without a scheme, and with a user so that it is never a path by accident.
+fn scp_like(text: &str) -> Option<(&str, &str, &str)> {
+    if text.contains("://") {
+        return None;
+    }
+    let (who, path) = text.split_once(':')?;
+    let (user, host) = who.split_once('@')?;
+    let plain = |s: &str| !s.is_empty() && !s.contains(['/', ' ']);
+    (plain(user) && plain(host)).then_some((user, host, path))
+}
+
+fn sftp(text: &str, user: Option<&str>, host: &str, path: &str) -> Result<Location, BadLocation> {
+    let path = path.trim_end_matches('/');
+    let path = match path {
+        p if p.starts_with('/') || p.starts_with("~/") => p.to_owned(),
+        p => format!("~/{p}"),
+    };
+    if host.is_empty() || host.starts_with('-') {
+        return Err(BadLocation { text: without_password(text), why: "a host name is missing".to_owned() });
+    }
+    let (user, host) = (user.map(str::to_owned), host.to_owned());
+    Ok(Location { scheme: Scheme::Sftp, user, host, path, options: BTreeMap::new() })
+}
+
+fn user_of(userinfo: &str) -> &str {
+    userinfo.split(':').next().unwrap_or_default()
+}
+
+/// Whether a host is this machine.
+pub fn is_local(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    matches!(name, "localhost" | "127.0.0.1" | "::1")
+}
+
+fn absolute(text: &str, base: &Path) -> PathBuf {
+    let joined = base.join(text);
+    // Without `.` and a trailing slash; `..` stays, since links may make it mean something else.
+    joined.components().collect()
+}
+
+/// The text with any password after `user:` taken out.
+pub fn without_password(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, below) = rest.split_at(end);
+    match authority.rsplit_once('@') {
+        Some((who, host)) => format!("{scheme}://{}@{host}{below}", user_of(who)),
+        None => text.to_owned(),
+    }
+}
+
+fn percent_decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+fn encoded(text: &str) -> String {
+    const LEFT: &percent_encoding::AsciiSet =
+        &percent_encoding::CONTROLS.add(b' ').add(b'%').add(b'?').add(b'#').add(b'&').add(b'"').add(b'<').add(b'>');
+    percent_encoding::utf8_percent_encode(text, LEFT).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normal(text: &str) -> String {
+        Location::parse(text, Path::new("/base")).unwrap().location.to_string()
+    }
+
+    #[test]
+    fn every_form_has_one_normal_form() {
+        let table = [
+            ("s3://bucket/a/b", "s3://bucket/a/b"),
+            ("s3://bucket", "s3://bucket"),
+            ("s3://b/p?endpoint=http://127.0.0.1:9000&region=x", "s3://b/p?endpoint=http://127.0.0.1:9000&region=x"),
+            ("s3://bucket@eu-west-1/", "s3://bucket?region=eu-west-1"),
+            ("s3://bucket@eu-west-1/dir/x", "s3://bucket/dir/x?region=eu-west-1"),
+            ("minio://localhost:9000/bucket", "s3://bucket?endpoint=http://localhost:9000"),
+            ("minio://nas:9000/bucket/dir", "s3://bucket/dir?endpoint=https://nas:9000"),
+            ("azblob://account/container/p", "azblob://account/container/p"),
+            ("azfile://account/share/dir", "azfile://account/share/dir"),
+            ("gs://bucket/p/", "gs://bucket/p"),
+            ("gcs://bucket", "gs://bucket"),
+            ("sftp://me@host:2222/srv/x", "sftp://me@host:2222/srv/x"),
+            ("ssh://host/srv", "sftp://host/srv"),
+            ("scp://me@host/srv", "sftp://me@host/srv"),
+            ("scp://me@host:srv/x", "sftp://me@host/~/srv/x"),
+            ("scp://me@host:/srv/x", "sftp://me@host/srv/x"),
+            ("scp://me@host:2222/srv/x", "sftp://me@host:2222/srv/x"),
+            ("me@host:srv/x", "sftp://me@host/~/srv/x"),
+            ("me@host:/srv/x", "sftp://me@host/srv/x"),
+            ("webdavs://me@host/dav/x", "webdavs://me@host/dav/x"),
+            ("webdav://localhost:8080/x", "webdav://localhost:8080/x"),
+            ("file:///srv/x", "file:///srv/x"),
+            ("cp:///srv/x", "file:///srv/x"),
+            ("vfs://srv/x", "file:///base/srv/x"),
+            ("vfs:///srv/x", "file:///srv/x"),
+            ("/srv/x/", "file:///srv/x"),
+            ("x/./y", "file:///base/x/y"),
+            ("oci://host:5000/a/b", "oci://host:5000/a/b"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(normal(text), expected, "{text}");
+            assert_eq!(normal(expected), expected, "the normal form of {text} is stable");
+        }
+    }
+
+    #[test]
+    fn passwords_are_taken_out() {
+        for text in ["sftp://me:s3cret@host/x", "scp://me:s3cret@host:x", "webdavs://me:s3cret@host/x"] {
+            let parsed = Location::parse(text, Path::new("/")).unwrap();
+            assert!(parsed.had_password, "{text}");
+            assert!(!parsed.location.to_string().contains("s3cret"));
+        }
+        let e = Location::parse("nonsense://me:s3cret@host/x", Path::new("/")).unwrap_err();
+        assert!(!format!("{e:?} {e}").contains("s3cret"));
+        let e = Location::parse("gs://me:s3cret@host/x", Path::new("/")).unwrap_err();
+        assert!(!format!("{e:?} {e}").contains("s3cret"));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in [
+            "http://host/x",
+            "s3://",
+            "azblob://account",
+            "s3://b?colour=red",
+            "ftp://x/y",
+            "file://x/y",
+            "webdav://far.example/x",
+            "me@-oProxyCommand:x",
+        ] {
+            assert!(Location::parse(text, Path::new("/")).is_err(), "{text}");
+        }
+        assert!(!Location::is_url("./me@host:x") && !Location::is_url("/a:b") && Location::is_url("me@host:x"));
+    }
+}

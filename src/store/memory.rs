@@ -1,0 +1,82 @@
+//! A store in the memory of this process: for tests, and as the plainest statement of what a store is.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Abilities, Listed, Store, StoreError};
+
+/// Objects by key.
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<BTreeMap<String, Vec<u8>>>);
+
+impl MemoryStore {
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores an object, whether the key is taken or not: how a test does damage.
+    pub fn overwrite(&self, key: &str, bytes: Vec<u8>) {
+        self.objects().insert(key.to_owned(), bytes);
+    }
+}
+
+impl Store for MemoryStore {
+    fn abilities(&self) -> Abilities {
+        Abilities::LOCAL
+    }
+
+    fn place(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.objects().get(key).cloned())
+    }
+
+    fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        let objects = self.objects();
+        let range = objects.get(key).and_then(|bytes| bytes.get(from..from.saturating_add(len)));
+        range.map(<[u8]>::to_vec).ok_or_else(|| StoreError::Missing { key: key.to_owned() })
+    }
+
+    fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        Ok(self.objects().get(key).map(|bytes| bytes.len() as u64))
+    }
+
+    fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        let mut objects = self.objects();
+        let free = !objects.contains_key(key);
+        if free {
+            objects.insert(key.to_owned(), bytes.to_vec());
+        }
+        Ok(free)
+    }
+
+    fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
+        let bytes = std::fs::read(file);
+        let bytes = bytes.map_err(|source| StoreError::Io { what: "read", key: key.to_owned(), source })?;
+        self.objects().insert(key.to_owned(), bytes);
+        Ok(())
+    }
+
+    fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
+        let prefix = if dir.is_empty() { String::new() } else { format!("{dir}/") };
+        let mut out: Vec<Listed> = Vec::new();
+        for (key, bytes) in self.objects().range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix)) {
+            let rest = &key[prefix.len()..];
+            let (name, is_dir) = rest.split_once('/').map_or((rest, false), |(name, _)| (name, true));
+            if out.last().is_none_or(|last| last.name != name) {
+                out.push(Listed { name: name.to_owned(), is_dir, len: if is_dir { 0 } else { bytes.len() as u64 } });
+            }
+        }
+        out.sort();
+        Ok(out)
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.objects().remove(key);
+        Ok(())
+    }
+}
