@@ -192,15 +192,15 @@ fn index(c: &mut Criterion) {
         let written = write_segment(dir.path(), PackKind::Data, &part, &packs, &[]).unwrap();
         let path = dir.path().join(format!("segment-{n}"));
         written.file.persist(&path).unwrap();
-        kept.push(Arc::new(SegmentReader::open(written.name, PackKind::Data, &path).unwrap()));
-        paths.push((written.name, PackKind::Data, path));
+        kept.push(Arc::new(SegmentReader::open(written.name, &path).unwrap()));
+        paths.push((written.name, path));
     }
     g.throughput(Throughput::Elements(ROWS));
     g.bench_function("merge 4 segments to 1,000,000", |b| {
         b.iter(|| merge(dir.path(), PackKind::Data, &kept, |_| true).unwrap());
     });
 
-    let index = Index::open(&paths).unwrap();
+    let index = Index::open(paths.iter().map(|(name, path)| (*name, SegmentReader::open(*name, path)))).unwrap();
     g.sample_size(50).throughput(Throughput::Elements(1000));
     let mut at = 0;
     g.bench_function("look up what is there (4 segments)", |b| {

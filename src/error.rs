@@ -94,6 +94,9 @@ impl Kind {
 
     /// The kind of an I/O error that has no better explanation.
     pub fn of_io(e: &io::Error) -> Self {
+        if let Some(Carried(failure)) = e.get_ref().and_then(|inner| inner.downcast_ref()) {
+            return failure.kind();
+        }
         match e.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Self::NoSpace,
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied,
@@ -107,6 +110,27 @@ impl Kind {
             _ => Self::Internal,
         }
     }
+}
+
+/// A failure inside an I/O error.
+#[derive(Debug)]
+struct Carried(Box<dyn Failure>);
+
+impl std::fmt::Display for Carried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Carried {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// Wraps a failure where only an I/O error will do; [`Kind::of_io`] finds its kind again.
+pub fn carried(failure: impl Failure) -> io::Error {
+    io::Error::other(Carried(Box::new(failure)))
 }
 
 /// An error that knows its kind and, where there is one, a hint for the user.

@@ -6,12 +6,13 @@
 //! 0 error
 //! 1 model
 //! 2 codec   format   observe
-//! 3 store   index
+//! 3 store   index   cache
 //! 4 repo
-//! 5 write   read   upkeep
+//! 5 write   read   sync   upkeep
 //! 7 ops
 //! ```
 
+pub mod cache;
 pub mod codec;
 pub mod error;
 pub mod format;
@@ -23,5 +24,6 @@ pub mod ops;
 pub mod read;
 pub mod repo;
 pub mod store;
+pub mod sync;
 pub mod upkeep;
 pub mod write;

@@ -57,10 +57,18 @@ pub fn seq_key(seq: u64) -> String {
     format!("{:016x}", u64::MAX - seq)
 }
 
-/// The number of a key made by [`seq_key`].
+/// The last piece of an entry's key where the store does not decide races: with the update's own id, so that no two
+/// writers ever write to the same key.
+pub fn unique_seq_key(seq: u64, update: &str) -> String {
+    format!("{}.{update}", seq_key(seq))
+}
+
+/// The number of a key made by [`seq_key`] or [`unique_seq_key`].
 pub fn seq_of_key(key: &str) -> Option<u64> {
-    (key.len() == 16).then_some(())?;
-    u64::from_str_radix(key, 16).ok().map(|n| u64::MAX - n)
+    let (digits, update) = key.split_once('.').map_or((key, None), |(digits, update)| (digits, Some(update)));
+    let hex = |s: &str, len: usize| s.len() == len && s.bytes().all(|b| b.is_ascii_hexdigit());
+    (hex(digits, 16) && update.is_none_or(|u| hex(u, 32))).then_some(())?;
+    u64::from_str_radix(digits, 16).ok().map(|n| u64::MAX - n)
 }
 
 /// A ref name as one path segment: everything but lower-case letters, digits, `-` and `_` (and inner dots) is `%XX`,
@@ -90,7 +98,10 @@ mod tests {
     fn keys_sort_newest_first() {
         assert!(seq_key(2) < seq_key(1));
         assert_eq!(seq_of_key(&seq_key(77)), Some(77));
-        assert_eq!(seq_of_key("x"), None);
+        assert_eq!(seq_of_key(&unique_seq_key(77, &"0a".repeat(16))), Some(77));
+        for bad in ["x", "0123", "000000000000000g", "0000000000000001.x", "0000000000000001."] {
+            assert_eq!(seq_of_key(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -93,13 +93,16 @@ pub struct Index {
 }
 
 impl Index {
-    /// Opens segment files, oldest first; those that another one replaces are left out, damaged ones are set aside.
-    pub fn open(segment_paths: &[(SegmentName, PackKind, PathBuf)]) -> Result<Self, Error> {
+    /// An index of segments that were tried to open, oldest first; those that another one replaces are left out,
+    /// damaged ones are set aside.
+    pub fn open(
+        segments: impl IntoIterator<Item = (SegmentName, Result<SegmentReader, Error>)>,
+    ) -> Result<Self, Error> {
         let mut index = Self::default();
-        for (name, kind, path) in segment_paths {
-            match SegmentReader::open(*name, *kind, path) {
-                Ok(reader) => write(&index.shelf(*kind).segments).push(Arc::new(reader)),
-                Err(e) => index.set_aside(*name, e)?,
+        for (name, opened) in segments {
+            match opened {
+                Ok(reader) => write(&index.shelf(reader.kind()).segments).push(Arc::new(reader)),
+                Err(e) => index.set_aside(name, e)?,
             }
         }
         let mut all_replaced: Vec<SegmentName> = Vec::new();

@@ -21,12 +21,30 @@ const BLOCK: usize = 64;
 const STACK_BUCKET: usize = 4096;
 const READ_AHEAD: u64 = 256 * 1024;
 
+/// Where a segment is read from.
+pub trait Bytes: std::fmt::Debug + Send + Sync {
+    /// How many there are.
+    fn len(&self) -> std::io::Result<u64>;
+    /// Fills the buffer from `at` on; `UnexpectedEof` where there are fewer.
+    fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> std::io::Result<()>;
+}
+
+impl Bytes for File {
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> std::io::Result<()> {
+        FileExt::read_exact_at(self, buffer, at)
+    }
+}
+
 /// An open segment.
 #[derive(Debug)]
 pub struct SegmentReader {
     name: SegmentName,
     path: PathBuf,
-    file: File,
+    file: Box<dyn Bytes>,
     footer: Footer,
     layout: Layout,
     packs: PackTable,
@@ -37,23 +55,28 @@ pub struct SegmentReader {
 
 impl SegmentReader {
     /// Opens a segment file and checks head, footer and the small tables.
-    pub fn open(name: SegmentName, kind: PackKind, path: &Path) -> Result<Self, Error> {
+    pub fn open(name: SegmentName, path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+        Self::of_bytes(name, path, Box::new(file))
+    }
+
+    /// Opens a segment that is read from `file`; `path` says for people where that is.
+    pub fn of_bytes(name: SegmentName, path: &Path, file: Box<dyn Bytes>) -> Result<Self, Error> {
         let io = |source| Error::Io { path: path.to_owned(), source };
         let damaged = |why| Error::Segment { path: path.to_owned(), source: why };
-        let file = File::open(path).map_err(io)?;
-        let file_bytes = file.metadata().map_err(io)?.len();
+        let file_bytes = file.len().map_err(io)?;
         let at = file_bytes.checked_sub(FOOTER_BYTES).ok_or(damaged(segment::Error::Damaged("cut short")))?;
         let mut tail = [0; 64];
-        read_exact(&file, path, &mut tail, at)?;
+        read_exact(&*file, path, &mut tail, at)?;
         let footer = Footer::decode(&tail).map_err(damaged)?;
         let layout = footer.layout_in(file_bytes).map_err(damaged)?;
         let mut head = [0; 16];
-        read_exact(&file, path, &mut head, 0)?;
+        read_exact(&*file, path, &mut head, 0)?;
         // The footer has a checksum and is of this version, so a head that says otherwise is wrong.
-        if segment::decode_head(&head) != Ok(footer.kind) || footer.kind != kind {
-            return Err(damaged(segment::Error::Damaged("its head is wrong, or it is of another kind")));
+        if segment::decode_head(&head) != Ok(footer.kind) {
+            return Err(damaged(segment::Error::Damaged("its head is wrong")));
         }
-        let tables = read_range(&file, path, &(layout.packs.start..layout.replaces.end))?;
+        let tables = read_range(&*file, path, &(layout.packs.start..layout.replaces.end))?;
         let split = usize::try_from(layout.packs.end - layout.packs.start).unwrap_or(usize::MAX);
         let (packs, replaces) = tables.split_at_checked(split).ok_or(damaged(segment::Error::Damaged("cut short")))?;
         let packs = PackTable::decode(packs).map_err(damaged)?;
@@ -173,7 +196,7 @@ impl SegmentReader {
         let mut at = 0;
         while at < self.layout.file_bytes {
             let end = (at + READ_AHEAD).min(self.layout.file_bytes);
-            hasher.update(&read_range(&self.file, &self.path, &(at..end))?);
+            hasher.update(&read_range(&*self.file, &self.path, &(at..end))?);
             at = end;
         }
         Ok(hasher.finish())
@@ -189,10 +212,10 @@ impl SegmentReader {
         let mut stack = [0; STACK_BUCKET];
         let heap;
         let bytes = if let Some(buffer) = stack.get_mut(..len) {
-            read_exact(&self.file, &self.path, buffer, range.start)?;
+            read_exact(&*self.file, &self.path, buffer, range.start)?;
             &*buffer
         } else {
-            heap = read_range(&self.file, &self.path, &range)?;
+            heap = read_range(&*self.file, &self.path, &range)?;
             &heap
         };
         bucket::find(bits, id, bytes, &self.packs, found).map_err(|e| self.wrap(e))
@@ -207,7 +230,7 @@ impl SegmentReader {
         self.load(&self.fanout, page, || {
             let (start, len) = fanout::page_range(self.footer.bits, page);
             let start = self.layout.fanout.start + start;
-            let bytes = read_range(&self.file, &self.path, &(start..start + len))?;
+            let bytes = read_range(&*self.file, &self.path, &(start..start + len))?;
             FanoutPage::decode(self.footer.bits, page, self.layout.buckets.end, &bytes).map_err(|e| self.wrap(e))
         })
     }
@@ -217,7 +240,7 @@ impl SegmentReader {
             let (start, len) = filter::piece_range(self.footer.filter_blocks, piece)
                 .ok_or_else(|| self.damaged("filter is too short"))?;
             let start = self.layout.filter.start + start;
-            let mut bytes = read_range(&self.file, &self.path, &(start..start + len))?;
+            let mut bytes = read_range(&*self.file, &self.path, &(start..start + len))?;
             let len = filter::decode_piece(piece, &bytes).map_err(|e| self.wrap(e))?.len();
             bytes.truncate(len);
             Ok(bytes.into_boxed_slice())
@@ -265,7 +288,7 @@ impl SegmentIter {
         let range = reader.bucket_range(self.bucket)?;
         if range.start < self.at || range.end > self.at + self.ahead.len() as u64 {
             let end = range.end.max(range.start.saturating_add(READ_AHEAD).min(reader.layout.buckets.end));
-            self.ahead = read_range(&reader.file, &reader.path, &(range.start..end))?;
+            self.ahead = read_range(&*reader.file, &reader.path, &(range.start..end))?;
             self.at = range.start;
         }
         let inside = |n: u64| usize::try_from(n - self.at).unwrap_or(usize::MAX);
@@ -298,7 +321,7 @@ impl Iterator for SegmentIter {
 }
 
 /// Reads a range whose length was checked against the length of the file.
-fn read_range(file: &File, path: &Path, range: &Range<u64>) -> Result<Vec<u8>, Error> {
+fn read_range(file: &dyn Bytes, path: &Path, range: &Range<u64>) -> Result<Vec<u8>, Error> {
     let len = usize::try_from(range.end - range.start)
         .map_err(|_| Error::Segment { path: path.to_owned(), source: segment::Error::Damaged("too long") })?;
     let mut bytes = vec![0; len];
@@ -306,7 +329,7 @@ fn read_range(file: &File, path: &Path, range: &Range<u64>) -> Result<Vec<u8>, E
     Ok(bytes)
 }
 
-fn read_exact(file: &File, path: &Path, buffer: &mut [u8], at: u64) -> Result<(), Error> {
+fn read_exact(file: &dyn Bytes, path: &Path, buffer: &mut [u8], at: u64) -> Result<(), Error> {
     file.read_exact_at(buffer, at).map_err(|source| match source.kind() {
         std::io::ErrorKind::UnexpectedEof => {
             Error::Segment { path: path.to_owned(), source: segment::Error::Damaged("cut short") }

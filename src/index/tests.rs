@@ -5,11 +5,11 @@ use super::segment_writer::{WrittenSegment, merge, write_segment};
 use super::{Error, Index, MERGE_AT, merge_plan};
 use crate::format::pack::PackKind;
 use crate::format::segment::tables::PackEntry;
-use crate::format::segment::{Place, Row};
+use crate::format::segment::{Place, Row, SegmentName};
 use crate::model::id::Id;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const KIND: PackKind = PackKind::Data;
@@ -45,7 +45,11 @@ fn segment(dir: &Path, rows: &BTreeSet<Row>) -> WrittenSegment {
 }
 
 fn open(written: &WrittenSegment) -> Arc<SegmentReader> {
-    Arc::new(SegmentReader::open(written.name, written.kind, written.file.path()).unwrap())
+    Arc::new(SegmentReader::open(written.name, written.file.path()).unwrap())
+}
+
+fn open_all(paths: &[(SegmentName, PathBuf)]) -> Result<Index, Error> {
+    Index::open(paths.iter().map(|(name, path)| (*name, SegmentReader::open(*name, path))))
 }
 
 fn rows_of(reader: &Arc<SegmentReader>) -> Vec<Row> {
@@ -109,13 +113,13 @@ proptest! {
                 0 => {
                     let rows = index.take_pending(KIND);
                     let written = write_segment(dir.path(), KIND, &rows, &all_packs(), &[]).unwrap();
-                    index.add_segment(SegmentReader::open(written.name, KIND, written.file.path()).unwrap());
+                    index.add_segment(SegmentReader::open(written.name, written.file.path()).unwrap());
                     prop_assert_eq!(index.pending(KIND), 0);
                     kept.push(written);
                 }
                 1 => {
                     let merged = merge(dir.path(), KIND, &index.segments(KIND), |_| true).unwrap();
-                    index.add_segment(SegmentReader::open(merged.name, KIND, merged.file.path()).unwrap());
+                    index.add_segment(SegmentReader::open(merged.name, merged.file.path()).unwrap());
                     prop_assert_eq!(index.segments(KIND).len(), 1);
                     kept.push(merged);
                 }
@@ -143,7 +147,7 @@ fn damage_of_any_byte_is_an_error_or_a_miss() {
     let path = dir.path().join("damaged");
     let verify = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
-        let reader = Arc::new(SegmentReader::open(written.name, KIND, &path)?);
+        let reader = Arc::new(SegmentReader::open(written.name, &path)?);
         for r in &rows {
             if let Ok(Some(found)) = reader.lookup(&r.id) {
                 assert_eq!(found, *r, "a wrong place");
@@ -162,7 +166,6 @@ fn damage_of_any_byte_is_an_error_or_a_miss() {
         assert!(matches!(verify(&good[..len]), Err(Error::Segment { .. })), "cut to {len}");
     }
     assert!(verify(&[&good, good.as_slice()].concat()).is_err());
-    assert!(SegmentReader::open(written.name, PackKind::Tree, written.file.path()).is_err());
 }
 
 #[test]
@@ -192,8 +195,8 @@ fn replaced_segments_are_not_used() {
     let dir = tempfile::tempdir().unwrap();
     let old = segment(dir.path(), &(0..10).map(|n| row(n, 0)).collect());
     let new = merge(dir.path(), KIND, &[open(&old)], |p| *p != pack(1)).unwrap();
-    let paths: Vec<_> = [&new, &old].map(|w| (w.name, KIND, w.file.path().to_owned())).into();
-    let index = Index::open(&paths).unwrap();
+    let paths: Vec<_> = [&new, &old].map(|w| (w.name, w.file.path().to_owned())).into();
+    let index = open_all(&paths).unwrap();
     assert_eq!(index.segments(KIND).len(), 1);
     assert_eq!(index.lookup(KIND, &id(1)).unwrap(), None);
     assert_eq!(index.pack_bytes(KIND, &pack(2)), Some(2000));
@@ -204,13 +207,13 @@ fn a_damaged_segment_hides_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let (first, second) = ((0..10).map(|n| row(n, 0)).collect(), (5..15).map(|n| row(n, 0)).collect());
     let (bad, good) = (segment(dir.path(), &first), segment(dir.path(), &second));
-    let paths: Vec<_> = [&bad, &good].map(|w| (w.name, KIND, w.file.path().to_owned())).into();
+    let paths: Vec<_> = [&bad, &good].map(|w| (w.name, w.file.path().to_owned())).into();
     let whole = std::fs::read(bad.file.path()).unwrap();
     for at in [9, 40, whole.len() - 10] {
         let mut bytes = whole.clone();
         bytes[at] ^= 1;
         std::fs::write(bad.file.path(), &bytes).unwrap();
-        let index = Index::open(&paths).unwrap();
+        let index = open_all(&paths).unwrap();
         assert!((5..15).all(|n| index.lookup(KIND, &id(n)).unwrap() == Some(row(n, 0))), "{at}");
         assert!((5..15).all(|n| index.lookup_all(KIND, &id(n)).unwrap() == [row(n, 0)]), "{at}");
         let lost = (0..5).filter(|n| index.lookup(KIND, &id(*n)).is_err()).count();
@@ -218,9 +221,9 @@ fn a_damaged_segment_hides_nothing_else() {
         assert!((0..5).all(|n| !matches!(index.lookup(KIND, &id(n)), Ok(None))));
     }
     std::fs::write(bad.file.path(), &whole[..whole.len() - 1]).unwrap();
-    assert_eq!(Index::open(&paths).unwrap().damaged().len(), 1);
+    assert_eq!(open_all(&paths).unwrap().damaged().len(), 1);
     std::fs::remove_file(bad.file.path()).unwrap();
-    assert!(Index::open(&paths).is_err());
+    assert!(open_all(&paths).is_err());
 }
 
 #[test]

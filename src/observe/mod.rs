@@ -20,6 +20,8 @@ pub struct Notice {
 /// How bad a notice is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
+    /// Only for somebody who asked for more.
+    Detail,
     /// Worth a word, changes nothing about the result.
     Info,
     /// Something was skipped on purpose.

@@ -12,7 +12,6 @@ use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Query;
 use crate::observe::Observer;
 use crate::repo::{Repo, layout};
-use crate::store::Store;
 
 /// Options of `du`.
 #[derive(Clone, Debug, Default)]

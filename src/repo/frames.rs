@@ -17,7 +17,7 @@ use crate::format::pack::PackKind;
 use crate::format::segment::{PackName, Place, Row};
 use crate::index::Index;
 use crate::model::id::{Id, ObjectKind, to_hex};
-use crate::store::{Store, local::LocalStore};
+use crate::store::Store;
 
 /// An object cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -122,14 +122,14 @@ thread_local! {
 
 /// Reads frames of packs.
 pub struct Frames {
-    store: Arc<LocalStore>,
+    store: Arc<dyn Store>,
     ids: IdHasher,
     cache: Mutex<Cache>,
 }
 
 impl Frames {
     /// Keeps at most `budget` bytes of plain frames.
-    pub(super) fn new(store: Arc<LocalStore>, ids: IdHasher, budget: usize) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, ids: IdHasher, budget: usize) -> Self {
         let cache = Cache { frames: HashMap::new(), order: VecDeque::new(), bytes: 0, budget };
         Self { store, ids, cache: Mutex::new(cache) }
     }

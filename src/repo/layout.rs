@@ -1,7 +1,7 @@
 //! The names of everything in a repository.
 
 use crate::format::pack::PackKind;
-use crate::format::refentry::{encode_name, seq_key};
+use crate::format::refentry::encode_name;
 use crate::model::id::to_hex;
 use crate::model::refname::{RefKind, RefName};
 
@@ -41,11 +41,6 @@ pub fn refs(kind: RefKind) -> String {
 /// The folder of a ref's log.
 pub fn ref_log(kind: RefKind, name: &RefName) -> String {
     format!("refs/{}/{}", kind.dir(), encode_name(name.as_str()))
-}
-
-/// The key of one entry of a ref's log.
-pub fn ref_entry(kind: RefKind, name: &RefName, seq: u64) -> String {
-    format!("{}/{}", ref_log(kind, name), seq_key(seq))
 }
 
 /// Every kind of pack has segments of its own.

@@ -1,5 +1,6 @@
 //! A repository: opening and creating it, and the parts that everything above works with.
 
+pub mod away;
 pub mod frames;
 pub mod layout;
 pub mod objects;
@@ -17,22 +18,22 @@ use crate::codec::hash::IdHasher;
 use crate::error::{Failure, Kind, Result};
 use crate::format::Malformed;
 use crate::format::marker::{Marker, VERSION};
-use crate::format::pack::PackKind;
-use crate::format::segment::{SegmentName, decode_head};
+use crate::format::segment::SegmentName;
 use crate::index::Index;
 use crate::index::catalogue::{Catalogue, commits::CommitRow, segments::SegmentRow};
 use crate::index::segment_reader::SegmentReader;
 use crate::model::commit::Commit;
-use crate::model::id::{Id, ObjectKind, parse_hex, to_hex};
+use crate::model::id::{Id, ObjectKind, parse_hex};
 use crate::model::refname::RefName;
 use crate::store::local::{LocalStore, STAGING};
-use crate::store::{Store, StoreError, trace::Tracer};
+use crate::store::{Listed, Store, StoreError, random_hex, trace::Tracer};
+use away::{CachedStore, FarSegment};
 use frames::Frames;
 use objects::Volatile;
 use refs::Refs;
 
-/// A segment with what it is about and where it lies.
-type SegmentFile = (SegmentName, PackKind, PathBuf);
+/// Opens the repository that a lazy one takes from.
+pub type OpenBehind = dyn Fn() -> Result<Repo> + Send + Sync;
 
 /// How to open a repository.
 #[derive(Clone, Default)]
@@ -43,6 +44,8 @@ pub struct OpenOptions {
     pub frame_cache_bytes: usize,
     /// Told every durable step; for tests.
     pub tracer: Option<Arc<dyn Tracer>>,
+    /// In a lazy clone: where everything is that is not here.
+    pub behind: Option<Arc<OpenBehind>>,
 }
 
 /// A repository cannot be opened or made.
@@ -66,6 +69,12 @@ pub enum RepoError {
         /// Where.
         path: PathBuf,
     },
+    /// Something that only a repository on this machine can do.
+    #[error("the repository at `{place}` is not on this machine")]
+    Away {
+        /// Where.
+        place: String,
+    },
     /// The place for a new one is taken by something else.
     #[error("`{}` is not empty and holds no repository", path.display())]
     Occupied {
@@ -79,7 +88,7 @@ impl Failure for RepoError {
         match self {
             Self::None { .. } => Kind::NoRepository,
             Self::Unmarked { .. } => Kind::Integrity,
-            Self::Exists { .. } | Self::Occupied { .. } => Kind::Usage,
+            Self::Exists { .. } | Self::Occupied { .. } | Self::Away { .. } => Kind::Usage,
         }
     }
 
@@ -90,6 +99,7 @@ impl Failure for RepoError {
                 "copy `{}` again from where this repository was copied from, or from any other copy of it",
                 layout::MARKER
             )),
+            Self::Away { .. } => Some("`dvc clone` it first".to_owned()),
             Self::Exists { .. } => None,
             Self::Occupied { .. } => Some("give an empty or a new directory".to_owned()),
         }
@@ -98,7 +108,14 @@ impl Failure for RepoError {
 
 /// An open repository; usable from several threads.
 pub struct Repo {
-    store: Arc<LocalStore>,
+    store: Arc<dyn Store>,
+    /// The repository itself, or where what is known of a far one is kept.
+    root: PathBuf,
+    /// The same store, where it is a directory of this machine.
+    local: Option<Arc<LocalStore>>,
+    /// The same store, where it is not.
+    far: Option<Arc<CachedStore>>,
+    behind: OnceLock<Option<Box<Repo>>>,
     marker: Marker,
     cutting: Cutting,
     options: OpenOptions,
@@ -124,13 +141,11 @@ impl Repo {
         if std::fs::read_dir(root).map_err(io("read"))?.any(others) {
             return Err(RepoError::Occupied { path: root.to_path_buf() }.into());
         }
-        let mut id = [0u8; 16];
-        refs::random(&mut id)?;
         let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let marker = Marker {
             kind: "dvc".to_owned(),
             version: VERSION,
-            id: to_hex(&id),
+            id: random_hex()?,
             features: Vec::new(),
             default_branch: default_branch.as_str().to_owned(),
             chunker: match cutting.rule {
@@ -163,11 +178,35 @@ impl Repo {
         let marker = Marker::decode(&bytes)?;
         let cutting = cutting_of(&marker)?;
         let store = Arc::new(store);
+        Ok(Self {
+            local: Some(Arc::clone(&store)),
+            root: root.to_path_buf(),
+            ..Self::of_store(store, marker, cutting, options)
+        })
+    }
+
+    /// Opens a repository elsewhere; what is known of it is kept below `state`.
+    pub fn open_far(store: Arc<CachedStore>, state: &Path, options: OpenOptions) -> Result<Self> {
+        let Some(bytes) = store.get(layout::MARKER)? else {
+            return Err(RepoError::None { path: PathBuf::from(store.place()) }.into());
+        };
+        let marker = Marker::decode(&bytes)?;
+        let cutting = cutting_of(&marker)?;
+        let root = state.join(&marker.id);
+        let far = Some(Arc::clone(&store));
+        Ok(Self { far, root, ..Self::of_store(store, marker, cutting, options) })
+    }
+
+    fn of_store(store: Arc<dyn Store>, marker: Marker, cutting: Cutting, options: OpenOptions) -> Self {
         let ids = IdHasher::plain();
         let budget = if options.frame_cache_bytes == 0 { 32 << 20 } else { options.frame_cache_bytes };
-        Ok(Self {
+        Self {
             frames: Frames::new(Arc::clone(&store), ids.clone(), budget),
             store,
+            root: PathBuf::new(),
+            local: None,
+            far: None,
+            behind: OnceLock::new(),
             marker,
             cutting,
             options,
@@ -176,7 +215,7 @@ impl Repo {
             index: OnceLock::new(),
             catalogue: OnceLock::new(),
             opening: Mutex::new(()),
-        })
+        }
     }
 
     /// Whether a directory holds a repository.
@@ -191,12 +230,36 @@ impl Repo {
 
     /// Where it lies.
     pub fn path(&self) -> &Path {
-        self.store.root()
+        &self.root
     }
 
     /// Its objects by key.
-    pub fn store(&self) -> &LocalStore {
-        &self.store
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Its objects as files of this machine; an error where it is elsewhere.
+    pub fn local(&self) -> Result<&LocalStore> {
+        self.local.as_deref().ok_or_else(|| RepoError::Away { place: self.store.place() }.into())
+    }
+
+    /// Its objects through the cache, where it is elsewhere.
+    pub fn far(&self) -> Option<&Arc<CachedStore>> {
+        self.far.as_ref()
+    }
+
+    /// Whether some objects may be elsewhere.
+    pub fn is_lazy(&self) -> bool {
+        self.options.behind.is_some()
+    }
+
+    /// The repository that has what is missing here, in a lazy clone; opened on first use.
+    pub fn behind(&self) -> Result<Option<&Self>> {
+        let Some(open) = &self.options.behind else { return Ok(None) };
+        if self.behind.get().is_none() {
+            let _ = self.behind.set(Some(Box::new(open()?)));
+        }
+        Ok(self.behind.get().and_then(Option::as_deref))
     }
 
     /// What its marker says.
@@ -211,7 +274,7 @@ impl Repo {
 
     /// Its branches and tags.
     pub fn refs(&self) -> Refs<'_> {
-        Refs::new(&self.store, Some(self))
+        Refs::new(&*self.store, Some(self))
     }
 
     /// Makes ids as this repository does.
@@ -238,8 +301,8 @@ impl Repo {
 
     /// Opens the segments that count.
     fn open_index(&self) -> Result<Index> {
-        let (segments, known) = self.live_segments(self.open_catalogue().ok())?;
-        let index = Index::open(&segments)?;
+        let (live, known) = self.live_segments(self.open_catalogue().ok())?;
+        let index = Index::open(self.opened(live, HashSet::new()))?;
         if let Some(catalogue) = self.catalogue.get() {
             for segment in layout::SEGMENT_KINDS.iter().flat_map(|k| index.segments(*k)) {
                 if !known.contains(segment.name()) {
@@ -262,43 +325,66 @@ impl Repo {
     pub(super) fn refresh_index(&self) -> Result<bool> {
         let index = self.index()?;
         let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        let open: HashSet<SegmentName> =
+        let mut open: HashSet<SegmentName> =
             layout::SEGMENT_KINDS.iter().flat_map(|k| index.segments(*k)).map(|s| *s.name()).collect();
-        let known = |name: &SegmentName| open.contains(name) || index.damaged().iter().any(|d| d.0 == *name);
+        open.extend(index.damaged().iter().map(|d| d.0));
         let unknown = looking_again(|| {
-            let live = self.live_segments(self.open_catalogue().ok())?.0.into_iter().filter(|s| !known(&s.0));
-            Ok(live.map(|(name, kind, path)| SegmentReader::open(name, kind, &path)).collect::<Result<Vec<_>, _>>()?)
+            let live = self.live_segments(self.open_catalogue().ok())?.0;
+            Ok(self.opened(live, open.clone()).map(|(_, opened)| opened).collect::<Result<Vec<_>, _>>()?)
         })?;
         let found = !unknown.is_empty();
         unknown.into_iter().for_each(|segment| index.add_segment(segment));
         Ok(found)
     }
 
-    /// The segments that no other one replaces, as far as the catalogue knows, and all that it knows.
-    fn live_segments(&self, catalogue: Option<&Catalogue>) -> Result<(Vec<SegmentFile>, HashSet<SegmentName>)> {
-        let mut names = Vec::new();
-        for listed in self.store.list(layout::INDEX)? {
-            let mut name = [0u8; 32];
-            if parse_hex(&listed.name, &mut name).is_some() {
-                names.push(name);
-            }
+    /// Tries to open segments, but not those in `not`. The large ones of a far repository come first: one that
+    /// replaces others is larger than they are, and these are then not opened at all.
+    fn opened(
+        &self,
+        mut live: Vec<(SegmentName, u64)>,
+        mut not: HashSet<SegmentName>,
+    ) -> impl Iterator<Item = (SegmentName, Result<SegmentReader, crate::index::Error>)> + '_ {
+        if self.far.is_some() {
+            live.sort_by_key(|s| std::cmp::Reverse(s.1));
         }
+        live.into_iter().filter_map(move |(name, len)| {
+            if not.contains(&name) {
+                return None;
+            }
+            let opened = self.open_segment(name, len);
+            if let (true, Ok(segment)) = (self.far.is_some(), &opened) {
+                not.extend(segment.replaces());
+            }
+            Some((name, opened))
+        })
+    }
+
+    fn open_segment(&self, name: SegmentName, len: u64) -> Result<SegmentReader, crate::index::Error> {
+        let key = layout::segment(&name);
+        match (&self.local, &self.far) {
+            (None, Some(far)) => {
+                let path = PathBuf::from(format!("{}/{key}", far.place()));
+                SegmentReader::of_bytes(name, &path, Box::new(FarSegment { store: Arc::clone(far), key, len }))
+            }
+            _ => SegmentReader::open(name, &self.root.join(key)),
+        }
+    }
+
+    /// The segments that no other one replaces, as far as the catalogue knows, with their lengths; and all that it
+    /// knows.
+    fn live_segments(&self, catalogue: Option<&Catalogue>) -> Result<(Vec<(SegmentName, u64)>, HashSet<SegmentName>)> {
+        let named = |listed: Listed| {
+            let mut name = [0u8; 32];
+            parse_hex(&listed.name, &mut name).map(|_| (name, listed.len))
+        };
+        let there: Vec<(SegmentName, u64)> = self.store.list(layout::INDEX)?.into_iter().filter_map(named).collect();
+        let names: HashSet<SegmentName> = there.iter().map(|s| s.0).collect();
         // A catalogue that cannot be read only means that more segments are opened.
         let rows = catalogue.and_then(|c| c.segments().ok()).unwrap_or_default();
-        let replaced: HashSet<SegmentName> = rows
-            .iter()
-            .filter(|s| s.replaced_by.is_some_and(|by| names.binary_search(&by).is_ok()))
-            .map(|s| s.name)
-            .collect();
-        let mut segments = Vec::new();
-        for name in names.iter().filter(|n| !replaced.contains(*n)) {
-            let key = layout::segment(name);
-            let head: Option<[u8; 16]> = self.store.read_at(&key, 0, 16).ok().and_then(|b| b.try_into().ok());
-            // Without a good head any kind will do: the reader looks at it again, and says what is wrong.
-            let kind = head.and_then(|h| decode_head(&h).ok()).unwrap_or(PackKind::Data);
-            segments.push((*name, kind, self.store.path(&key)));
-        }
-        Ok((segments, rows.iter().map(|s| s.name).collect()))
+        let replaced = |s: &&SegmentRow| s.replaced_by.is_some_and(|by| names.contains(&by));
+        let replaced: HashSet<SegmentName> = rows.iter().filter(replaced).map(|s| s.name).collect();
+        let live = there.into_iter().filter(|s| !replaced.contains(&s.0)).collect();
+        Ok((live, rows.iter().map(|s| s.name).collect()))
     }
 
     /// The derived catalogue; opened on first use.
@@ -321,15 +407,16 @@ impl Repo {
 
     /// Whether nothing can be written into the repository.
     pub fn is_read_only(&self) -> bool {
-        rustix::fs::access(self.path(), rustix::fs::Access::WRITE_OK).is_err()
+        self.local.is_none() || rustix::fs::access(self.path(), rustix::fs::Access::WRITE_OK).is_err()
     }
 
     /// Where local state lies: the repository, or below the cache directory if it cannot be written.
     pub fn state_dir(&self) -> Result<PathBuf> {
-        let Some(cache) = self.options.cache_dir.as_ref().filter(|_| self.is_read_only()) else {
-            return Ok(self.path().to_path_buf());
+        let dir = match (&self.local, &self.options.cache_dir) {
+            (None, _) => self.root.clone(),
+            (Some(_), Some(cache)) if self.is_read_only() => cache.join("repositories").join(&self.marker.id),
+            _ => return Ok(self.root.clone()),
         };
-        let dir = cache.join("repositories").join(&self.marker.id);
         std::fs::create_dir_all(&dir).map_err(|source| StoreError::Io {
             what: "create",
             key: dir.display().to_string(),

@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock};
 
 use super::Repo;
 use super::frames::{ObjectError, Plain};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::format::frame::CODEC_DELTA;
 use crate::format::object::{ListNode, decode_commit, decode_links, decode_list, decode_tree};
 use crate::format::pack::PackKind;
@@ -45,7 +45,12 @@ impl Repo {
             return Ok(plain);
         }
         let index = self.index()?;
-        if let Some(plain) = self.frames.object(index, kind, id)? {
+        if let Some(plain) = self.stored(index, kind, id)? {
+            return Ok(plain);
+        }
+        if let Some(behind) = self.behind()?
+            && let Some(plain) = behind.stored(behind.index()?, kind, id)?
+        {
             return Ok(plain);
         }
         // What another process stored after this one opened the index is found by a second look.
@@ -55,6 +60,34 @@ impl Repo {
             return Ok(plain);
         }
         Err(ObjectError::Missing { kind, id: *id }.into())
+    }
+
+    /// The verified bytes of an object that the index knows. What is damaged in the cache is fetched once more.
+    fn stored(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
+        match (self.frames.object(index, kind, id), &self.far) {
+            (Err(e), Some(far)) if e.kind() == Kind::Integrity => {
+                for row in index.lookup_all(PackKind::of(kind), id)? {
+                    far.forget(&super::layout::pack(&row.place.pack));
+                    row.base.iter().for_each(|base| far.forget(&super::layout::pack(&base.pack)));
+                }
+                self.frames.object(index, kind, id)
+            }
+            (found, _) => found,
+        }
+    }
+
+    /// Whether an object is stored here, or in a lazy clone where it comes from.
+    pub fn knows(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
+        if self.index()?.lookup(PackKind::of(kind), id)?.is_some() {
+            return Ok(true);
+        }
+        match self.behind() {
+            Ok(Some(behind)) => behind.knows(kind, id),
+            Ok(None) => Ok(false),
+            // Without a network it is stored here too.
+            Err(e) if e.kind() == Kind::Unreachable => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     /// The verified bytes of one copy of an object.
@@ -102,6 +135,17 @@ impl Repo {
             return Err(self.malformed(ObjectKind::Tree, tree, "it is not the root of a version"));
         };
         Ok((info, self.entries_of(tree, node)?))
+    }
+
+    /// The root's own metadata.
+    pub fn root_info(&self, tree: &Id) -> Result<RootInfo> {
+        let info = self.tree_node(tree)?.root;
+        info.ok_or_else(|| self.malformed(ObjectKind::Tree, tree, "it is not the root of a version"))
+    }
+
+    /// The base that a stored delta names.
+    pub fn delta_base(&self, row: &Row) -> Result<Option<Id>> {
+        self.frames.base_id(row)
     }
 
     fn entries_of(&self, tree: &Id, node: TreeNode) -> Result<Vec<Entry>> {

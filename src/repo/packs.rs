@@ -130,7 +130,14 @@ impl PackWriter {
     }
 
     /// Closes the pack and makes it durable under its name.
-    pub fn finish(mut self, store: &LocalStore) -> Result<FinishedPack> {
+    pub fn finish(self, store: &LocalStore) -> Result<FinishedPack> {
+        let (file, pack) = self.close()?;
+        store.publish(file, &layout::pack(&pack.name))?;
+        Ok(pack)
+    }
+
+    /// Closes the pack; it is still a temporary file.
+    pub fn close(mut self) -> Result<(NamedTempFile, FinishedPack)> {
         let mut packed = Vec::new();
         if !Compressor::default().compress(Profile::Normal, &self.table, &mut packed) {
             packed.clone_from(&self.table);
@@ -149,11 +156,10 @@ impl PackWriter {
         self.flush(self.buffer.len())?;
         let Self { kind, file, hasher, len, mut rows, .. } = self;
         let name = hasher.finish();
-        store.publish(file, &layout::pack(&name))?;
         for row in &mut rows {
             row.place.pack = name;
         }
-        Ok(FinishedPack { name, kind, bytes: len, rows })
+        Ok((file, FinishedPack { name, kind, bytes: len, rows }))
     }
 }
 
@@ -181,7 +187,7 @@ pub struct PackTable {
 }
 
 /// Reads and checks the table of contents of a stored pack.
-pub fn read_table(store: &LocalStore, name: &PackName) -> Result<PackTable> {
+pub fn read_table(store: &dyn Store, name: &PackName) -> Result<PackTable> {
     use crate::format::pack::{FOOTER_LEN, HEADER_LEN, decode_header, decode_table};
     let key = layout::pack(name);
     let missing = || StoreError::Missing { key: key.clone() };

@@ -6,18 +6,18 @@
 use super::{Repo, layout};
 use crate::error::{Error, Failure, Kind, Result};
 use crate::format::Malformed;
-use crate::format::refentry::{RefEntry, encode_name, seq_of_key};
+use crate::format::refentry::{RefEntry, encode_name, seq_key, seq_of_key, unique_seq_key};
 use crate::model::entry::Time;
-use crate::model::id::{Id, to_hex};
+use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
-use crate::store::{Store, local::LocalStore};
+use crate::store::{Store, random_hex};
 
 /// Every so many entries the ones before are folded into one.
 const COMPACT_EVERY: u64 = 128;
 
 /// The refs of a repository.
 pub struct Refs<'a> {
-    store: &'a LocalStore,
+    store: &'a dyn Store,
     /// Remembers the last number of each log, so that a newest entry that was removed is noticed.
     repo: Option<&'a Repo>,
 }
@@ -42,6 +42,13 @@ pub struct RefTip {
     pub id: Id,
     /// The entry that says so.
     pub entry: RefEntry,
+}
+
+/// One entry of a log, as its key says.
+struct Number {
+    seq: u64,
+    /// The last piece of its key.
+    key: String,
 }
 
 /// A ref's log cannot be used.
@@ -72,14 +79,19 @@ impl Failure for RefError {
 }
 
 impl<'a> Refs<'a> {
-    pub(super) fn new(store: &'a LocalStore, repo: Option<&'a Repo>) -> Self {
+    pub(super) fn new(store: &'a dyn Store, repo: Option<&'a Repo>) -> Self {
         Self { store, repo }
+    }
+
+    /// The refs of a repository that is only a store.
+    pub fn of(store: &'a dyn Store) -> Self {
+        Self::new(store, None)
     }
 
     /// The newest entry of a ref, a deletion included.
     pub fn tip(&self, kind: RefKind, name: &RefName) -> Result<Option<RefEntry>> {
         let newest = self.numbers(&layout::ref_log(kind, name))?.into_iter().next();
-        newest.map(|seq| self.entry(kind, name, seq)).transpose()
+        newest.map(|number| self.entry(kind, name, &number)).transpose()
     }
 
     /// The value of a ref, if it exists.
@@ -118,15 +130,26 @@ impl<'a> Refs<'a> {
     }
 
     fn newest_of_log(&self, kind: RefKind, segment: &str, log: &str) -> Result<Option<(RefName, RefEntry)>> {
-        let Some(seq) = self.numbers(log)?.into_iter().next() else { return Ok(None) };
-        let key = format!("{log}/{}", crate::format::refentry::seq_key(seq));
-        let damaged = |why: String| RefError::Damaged { kind, name: segment.to_owned(), key: key.clone(), why };
-        let entry = self.read(&key)?.map_err(|e| damaged(e.to_string()))?;
+        let Some(number) = self.numbers(log)?.into_iter().next() else { return Ok(None) };
+        self.read_newest(kind, segment, &format!("{log}/{}", number.key), number.seq).map(Some)
+    }
+
+    /// The entry `key` of a log, which a listing said is its newest.
+    pub fn newest_at(&self, kind: RefKind, log: &str, key: &str) -> Result<Option<(RefName, RefEntry)>> {
+        let segment = log.rsplit('/').next().unwrap_or(log);
+        let Some(seq) = seq_of_key(key) else { return Ok(None) };
+        self.read_newest(kind, segment, &format!("{log}/{key}"), seq).map(Some)
+    }
+
+    /// The newest entry of the log in the folder `segment`.
+    fn read_newest(&self, kind: RefKind, segment: &str, key: &str, seq: u64) -> Result<(RefName, RefEntry)> {
+        let damaged = |why: String| RefError::Damaged { kind, name: segment.to_owned(), key: key.to_owned(), why };
+        let entry = self.read(key)?.map_err(|e| damaged(e.to_string()))?;
         if encode_name(&entry.name) != segment || entry.seq != seq || entry.kind != kind.dir() {
             return Err(damaged("it belongs elsewhere".to_owned()).into());
         }
         let name = RefName::parse_stored(&entry.name).map_err(|e| damaged(e.to_string()))?;
-        Ok(Some((name, entry)))
+        Ok((name, entry))
     }
 
     /// The names of all refs of a kind, also of those that were deleted: whose logs can be read.
@@ -143,11 +166,11 @@ impl<'a> Refs<'a> {
     /// All entries of a ref, newest first.
     pub fn log(&self, kind: RefKind, name: &RefName) -> Result<Vec<RefEntry>> {
         let mut all: Vec<RefEntry> = Vec::new();
-        for seq in self.numbers(&layout::ref_log(kind, name))? {
-            if all.last().is_some_and(|l| l.seq <= seq) {
+        for number in self.numbers(&layout::ref_log(kind, name))? {
+            if all.last().is_some_and(|l| l.seq <= number.seq) {
                 continue;
             }
-            let mut entry = self.entry(kind, name, seq)?;
+            let mut entry = self.entry(kind, name, &number)?;
             let older = std::mem::take(&mut entry.older);
             all.push(entry);
             all.extend(older);
@@ -165,15 +188,13 @@ impl<'a> Refs<'a> {
         how: &Move<'_>,
     ) -> Result<Option<RefEntry>> {
         let seq = tip.map_or(0, |t| t.seq) + 1;
-        let mut unique = [0u8; 16];
-        random(&mut unique)?;
         let mut entry = RefEntry {
             kind: kind.dir().to_owned(),
             name: name.as_str().to_owned(),
             seq,
             old: tip.and_then(|t| t.new.clone()),
             new: new.map(|id| id.to_string()),
-            update: to_hex(&unique),
+            update: random_hex()?,
             time: how.time.secs,
             nanos: how.time.nanos,
             who: how.who.to_owned(),
@@ -185,21 +206,31 @@ impl<'a> Refs<'a> {
             folded = self.singles_before(kind, name, seq)?;
             entry.older = folded.clone();
         }
-        if !self.store.create(&layout::ref_entry(kind, name, seq), &entry.encode())? {
+        let log = layout::ref_log(kind, name);
+        let own = match self.store.abilities().exclusive {
+            true => seq_key(seq),
+            false => unique_seq_key(seq, &entry.update),
+        };
+        if !self.store.create(&format!("{log}/{own}"), &entry.encode())? {
             return Ok(None);
         }
         if let Some(Ok(catalogue)) = self.repo.map(Repo::catalogue) {
             // Only a witness, the entry is what counts.
-            let _ = catalogue.see_ref(&layout::ref_log(kind, name), seq);
+            let _ = catalogue.see_ref(&log, seq);
         }
-        let newest = self.tip(kind, name)?;
+        let numbers = self.numbers(&log)?;
+        if numbers.iter().any(|n| n.seq == seq && n.key != own) {
+            // Only where a lock was broken: who sees the other withdraws.
+            self.store.delete(&format!("{log}/{own}"))?;
+            return Ok(None);
+        }
+        let newest = numbers.first().map(|n| self.entry(kind, name, n)).transpose()?;
         let ours = newest.as_ref().is_some_and(|n| n.seq > seq || n.update == entry.update);
         if !ours {
             return Ok(None);
         }
-        for old in folded {
-            self.store.delete(&layout::ref_entry(kind, name, old.seq))?;
-        }
+        let old = |n: &&Number| n.seq < seq && folded.iter().any(|f| f.seq == n.seq);
+        numbers.iter().filter(old).try_for_each(|n| self.store.delete(&format!("{log}/{}", n.key)))?;
         entry.older.clear();
         Ok(Some(entry))
     }
@@ -208,18 +239,21 @@ impl<'a> Refs<'a> {
     fn singles_before(&self, kind: RefKind, name: &RefName, seq: u64) -> Result<Vec<RefEntry>> {
         let mut out = Vec::new();
         for n in self.numbers(&layout::ref_log(kind, name))? {
-            if n < seq && !n.is_multiple_of(COMPACT_EVERY) {
-                out.push(self.entry(kind, name, n)?);
-            } else if n < seq {
+            if n.seq < seq && !n.seq.is_multiple_of(COMPACT_EVERY) {
+                out.push(self.entry(kind, name, &n)?);
+            } else if n.seq < seq {
                 break;
             }
         }
         Ok(out)
     }
 
-    fn numbers(&self, log: &str) -> Result<Vec<u64>> {
-        let mut all: Vec<u64> = self.store.list(log)?.iter().filter_map(|l| seq_of_key(&l.name)).collect();
-        all.sort_unstable_by(|a, b| b.cmp(a));
+    /// The entries of a log, newest first.
+    fn numbers(&self, log: &str) -> Result<Vec<Number>> {
+        let listed = self.store.list(log)?.into_iter();
+        let mut all: Vec<Number> =
+            listed.filter_map(|l| Some(Number { seq: seq_of_key(&l.name)?, key: l.name })).collect();
+        all.sort_unstable_by(|a, b| b.seq.cmp(&a.seq).then_with(|| a.key.cmp(&b.key)));
         Ok(all)
     }
 
@@ -228,13 +262,13 @@ impl<'a> Refs<'a> {
         Ok(RefEntry::decode(&bytes))
     }
 
-    fn entry(&self, kind: RefKind, name: &RefName, seq: u64) -> Result<RefEntry> {
-        let key = layout::ref_entry(kind, name, seq);
+    fn entry(&self, kind: RefKind, name: &RefName, number: &Number) -> Result<RefEntry> {
+        let key = format!("{}/{}", layout::ref_log(kind, name), number.key);
         let damaged = |key: String, why: String| -> Error {
             RefError::Damaged { kind, name: name.as_str().to_owned(), key, why }.into()
         };
         match self.read(&key)? {
-            Ok(e) if e.name == name.as_str() && e.seq == seq && e.kind == kind.dir() => Ok(e),
+            Ok(e) if e.name == name.as_str() && e.seq == number.seq && e.kind == kind.dir() => Ok(e),
             Ok(_) => Err(damaged(key, "it belongs elsewhere".to_owned())),
             Err(e) => Err(damaged(key, e.to_string())),
         }
@@ -246,16 +280,14 @@ pub fn value_of(entry: &RefEntry) -> Option<Id> {
     entry.new.as_deref().and_then(Id::parse)
 }
 
-/// Fills `buf` with random bytes of the system.
-pub(super) fn random(buf: &mut [u8]) -> Result<()> {
-    use std::io::Read;
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(buf));
-    read.map_err(|source| crate::store::StoreError::Io { what: "read", key: "/dev/urandom".to_owned(), source }.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::local::LocalStore;
+
+    fn entry_key(kind: RefKind, name: &RefName, seq: u64) -> String {
+        format!("{}/{}", layout::ref_log(kind, name), seq_key(seq))
+    }
 
     fn how() -> Move<'static> {
         Move { who: "w", why: "test", time: Time { secs: 1, nanos: 0 } }
@@ -293,10 +325,10 @@ mod tests {
         let name = RefName::new("main").unwrap();
         let first = refs.update(RefKind::Branch, &name, None, Some(Id([1; 32])), &how()).unwrap();
         refs.update(RefKind::Branch, &name, first.as_ref(), Some(Id([2; 32])), &how()).unwrap();
-        let path = store.path(&layout::ref_entry(RefKind::Branch, &name, 2));
+        let path = store.path(&entry_key(RefKind::Branch, &name, 2));
         std::fs::write(&path, b"").unwrap();
         assert_eq!(refs.value(RefKind::Branch, &name).unwrap_err().kind(), Kind::Integrity);
-        std::fs::copy(store.path(&layout::ref_entry(RefKind::Branch, &name, 1)), &path).unwrap();
+        std::fs::copy(store.path(&entry_key(RefKind::Branch, &name, 1)), &path).unwrap();
         assert_eq!(refs.list(RefKind::Branch).unwrap_err().kind(), Kind::Integrity);
         let (heads, tags) = (store.path(&layout::refs(RefKind::Branch)), store.path(&layout::refs(RefKind::Tag)));
         std::fs::remove_file(&path).unwrap();

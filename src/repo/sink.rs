@@ -20,7 +20,6 @@ use crate::index::segment_reader::SegmentReader;
 use crate::index::segment_writer::{WrittenSegment, merge, write_segment};
 use crate::model::id::{Id, ObjectKind};
 use crate::observe::Observer;
-use crate::store::Store;
 
 /// So many rows in memory are written out as a segment, so that memory stays bounded and an interruption costs little.
 const CHECKPOINT_ROWS: usize = 150_000;
@@ -55,7 +54,7 @@ impl<'a> Sink<'a> {
         if !lock(&self.claimed).insert(*id) {
             return Ok(false);
         }
-        if self.repo.index()?.lookup(PackKind::of(kind), id)?.is_some() {
+        if self.repo.knows(kind, id)? {
             lock(&self.claimed).remove(id);
             return Ok(false);
         }
@@ -74,7 +73,7 @@ impl<'a> Sink<'a> {
             let mut open = lock(self.slot(kind));
             let pack = match open.as_mut() {
                 Some(pack) => pack,
-                None => open.insert(PackWriter::create(&self.repo.store, kind)?),
+                None => open.insert(PackWriter::create(self.repo.local()?, kind)?),
             };
             let stored = pack.append(frame)?;
             self.stored.fetch_add(u64::from(stored), Ordering::Relaxed);
@@ -109,7 +108,7 @@ impl<'a> Sink<'a> {
 
     fn close(&self, pack: PackWriter) -> Result<()> {
         self.observer.step("pack");
-        let pack = pack.finish(&self.repo.store)?;
+        let pack = pack.finish(self.repo.local()?)?;
         self.observer.step("pack published");
         self.repo.catalogue()?.add_loose_pack(LoosePack { name: pack.name, kind: pack.kind })?;
         let kind = pack.kind;
@@ -142,7 +141,7 @@ impl<'a> Sink<'a> {
         names.sort_unstable();
         names.dedup();
         let packs = names.iter().map(|n| self.pack_entry(kind, n)).collect::<Result<Vec<_>>>()?;
-        let staging = self.repo.store.staging()?;
+        let staging = self.repo.local()?.staging()?;
         let written = write_segment(&staging, kind, &rows, &packs, &[])?;
         self.publish(written, &[], &names)
     }
@@ -161,7 +160,7 @@ impl<'a> Sink<'a> {
         if inputs.len() < 2 {
             return Ok(());
         }
-        let staging = self.repo.store.staging()?;
+        let staging = self.repo.local()?.staging()?;
         let written = merge(&staging, kind, &inputs, |_| true)?;
         let replaces: Vec<_> = inputs.iter().map(|s| *s.name()).collect();
         drop(inputs);
@@ -172,9 +171,9 @@ impl<'a> Sink<'a> {
         let WrittenSegment { name, kind, file_bytes, rows, file } = written;
         let key = layout::segment(&name);
         // Opened before anybody else can know it, and so remove it: a rebuild takes its rows up and replaces it.
-        let reader = SegmentReader::open(name, kind, file.path())?;
+        let reader = SegmentReader::open(name, file.path())?;
         self.observer.step("segment");
-        self.repo.store.publish(file, &key)?;
+        self.repo.local()?.publish(file, &key)?;
         self.observer.step("segment published");
         let row = SegmentRow { name, kind, file_bytes, rows, replaced_by: None };
         self.repo.catalogue()?.add_segment(&row, replaces, packs)?;
@@ -196,7 +195,7 @@ impl<'a> Sink<'a> {
                 forget.push(pack.name);
                 continue;
             }
-            let Ok(table) = read_table(&self.repo.store, &pack.name) else {
+            let Ok(table) = read_table(&*self.repo.store, &pack.name) else {
                 forget.push(pack.name);
                 continue;
             };

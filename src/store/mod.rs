@@ -4,12 +4,17 @@
 //! is durable when it returns.
 
 pub mod access;
+pub mod guard;
 mod http;
 pub mod local;
 pub mod location;
 pub mod memory;
 pub mod meter;
 pub mod once;
+pub mod open;
+pub mod probe;
+pub mod remote;
+pub mod retry;
 mod runtime;
 pub mod trace;
 
@@ -98,6 +103,15 @@ pub trait Store: Send + Sync {
 
 /// Bytes that [`Store::read_from`] reads at once where a store has no stream of its own.
 const READ_PIECE: u64 = 1 << 20;
+
+/// 32 hex digits that nobody has had before.
+pub fn random_hex() -> Result<String, StoreError> {
+    use std::io::Read;
+    let mut bytes = [0u8; 16];
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));
+    read.map_err(|source| StoreError::Io { what: "read", key: "/dev/urandom".to_owned(), source })?;
+    Ok(crate::model::id::to_hex(&bytes))
+}
 
 /// What is wrong with a store that is not on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

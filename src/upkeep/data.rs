@@ -142,8 +142,14 @@ impl DataCheck<'_> {
                 }
                 table => table.and_then(Result::ok),
             };
-            let path = self.repo.store().path(&layout::pack(&pack.name));
-            let outcome = if stop(0) { None } else { reader.read(&path, &pack.name, table.as_ref(), &stop) };
+            let file = match self.repo.pack_file(&pack.name) {
+                Ok(file) => file,
+                Err(e) => {
+                    lock(&shared.done).failed.get_or_insert(e);
+                    return;
+                }
+            };
+            let outcome = if stop(0) { None } else { reader.read(file.path(), &pack.name, table.as_ref(), &stop) };
             let Some(outcome) = outcome else {
                 shared.out_of_time.store(true, Ordering::Relaxed);
                 return;

@@ -11,7 +11,6 @@ use crate::format::refentry::{RefEntry, encode_name, seq_key, seq_of_key};
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::repo::{Repo, layout};
-use crate::store::Store;
 
 /// A version that a ref names or once named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +93,8 @@ impl Log {
             Self { kind, segment: segment.to_owned(), key, last: 0, entries: BTreeMap::new(), damaged: Vec::new() };
         for listed in repo.store().list(&log.key)? {
             let file = format!("{}/{}", log.key, listed.name);
-            let Some(seq) = seq_of_key(&listed.name).filter(|s| seq_key(*s) == listed.name && !listed.is_dir) else {
+            let is_entry = !listed.is_dir && listed.name == listed.name.to_ascii_lowercase();
+            let Some(seq) = seq_of_key(&listed.name).filter(|_| is_entry) else {
                 findings.note(format!("`{file}` is no entry of a log"));
                 continue;
             };

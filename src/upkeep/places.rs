@@ -24,7 +24,6 @@ use crate::model::id::{Id, parse_hex, to_hex};
 use crate::observe::Observer;
 use crate::repo::packs::{PackTable, read_table, rows_of};
 use crate::repo::{Repo, layout};
-use crate::store::Store;
 
 /// A pack that segments speak of.
 #[derive(Clone, Copy, Debug)]

@@ -25,7 +25,6 @@ use crate::model::id::{Id, ObjectKind, parse_hex};
 use crate::observe::{Level, Notice, Observer, Silent};
 use crate::repo::packs::{PackTable, read_table, rows_of};
 use crate::repo::{Repo, commit_row, layout};
-use crate::store::Store;
 use crate::upkeep::fsck::CheckError;
 
 /// Rows that are sorted in memory, about 20 MiB.
@@ -224,8 +223,8 @@ impl Rebuilder<'_> {
     /// The whole frames of a pack that was found damaged; of the others, what is still well in them. What no index
     /// knows is stored again by a commit that has it.
     fn well_frames(&mut self, name: &PackName, table: PackTable) -> Result<Vec<TableFrame>> {
-        let path = self.repo.store().path(&layout::pack(name));
-        let Some(read) = PackReader::new(self.repo).read(&path, name, Some(&table), &|_| false) else {
+        let file = self.repo.pack_file(name)?;
+        let Some(read) = PackReader::new(self.repo).read(file.path(), name, Some(&table), &|_| false) else {
             return Ok(table.frames);
         };
         let bad: HashSet<u64> =
@@ -325,7 +324,7 @@ impl Rebuilder<'_> {
 
     /// Sorts the rows that wait into a new run.
     fn spill(&mut self, kind: PackKind) -> Result<()> {
-        let staging = self.repo.store().staging()?;
+        let staging = self.repo.local()?.staging()?;
         let runs = self.runs.entry(kind).or_default();
         let mut rows = std::mem::take(&mut runs.rows);
         if rows.is_empty() {
@@ -341,10 +340,10 @@ impl Rebuilder<'_> {
         let size = |n: &PackName| PackEntry { name: *n, size_bytes: sizes.get(n).copied().unwrap_or(0) };
         let packs: Vec<PackEntry> = names.iter().map(size).collect();
         let run = write_segment(&staging, kind, &rows, &packs, &[])?;
-        runs.done.push(Arc::new(SegmentReader::open(run.name, kind, run.file.path())?));
+        runs.done.push(Arc::new(SegmentReader::open(run.name, run.file.path())?));
         if runs.done.len() >= RUNS {
             let merged = merge(&staging, kind, &runs.done, |_| true)?;
-            runs.done = vec![Arc::new(SegmentReader::open(merged.name, kind, merged.file.path())?)];
+            runs.done = vec![Arc::new(SegmentReader::open(merged.name, merged.file.path())?)];
         }
         Ok(())
     }
@@ -356,7 +355,7 @@ impl Rebuilder<'_> {
             self.report.segments = self.runs.len() as u64;
             return Ok(Rebuilt { report: self.report, segments, old });
         }
-        let staging = self.repo.store().staging()?;
+        let staging = self.repo.local()?.staging()?;
         for kind in PackKind::ALL {
             self.spill(kind)?;
             let runs = self.runs.remove(&kind).unwrap_or_default().done;
@@ -374,7 +373,7 @@ impl Rebuilder<'_> {
                 replaced_by: None,
             };
             self.observer.step("segment");
-            self.repo.store().publish(written.file, &layout::segment(&row.name))?;
+            self.repo.local()?.publish(written.file, &layout::segment(&row.name))?;
             self.observer.step("segment published");
             segments.push(row);
         }

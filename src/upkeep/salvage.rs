@@ -11,7 +11,7 @@ use crate::format::segment::PackName;
 use crate::index::Index;
 use crate::model::id::Id;
 use crate::repo::{Repo, layout};
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 
 /// A longer file is no pack, and must not fill the memory.
 const LONGEST: u64 = 128 << 20;

@@ -117,6 +117,7 @@ impl Observer for Progress {
             Level::Incomplete => (1, "warning"),
             Level::Skipped => (2, "skipped"),
             Level::Info => (2, "note"),
+            Level::Detail => (3, "detail"),
         };
         if self.level < needs {
             return;

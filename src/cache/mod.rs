@@ -1,0 +1,255 @@
+//! Blocks of immutable objects of far stores on this disk, bounded.
+//!
+//! Objects are cut into regions, each a sparse file with a byte for each of its blocks that is 1 when the block is
+//! there. Nothing is synced and nothing is trusted: whoever reads checks ids and checksums, and forgets what is wrong.
+//! Several processes may use one folder; a region that another one removes is only fetched again.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// What is fetched and kept at once, in bytes.
+pub const BLOCK: u64 = 64 << 10;
+/// Blocks of one file.
+const BLOCKS: u64 = 64;
+/// Where the first block begins.
+const HEAD: u64 = 4096;
+/// Bytes of an object in one file.
+const REGION: u64 = BLOCK * BLOCKS;
+/// The limit is looked at after so many new bytes.
+const LOOK_EVERY: u64 = 64 << 20;
+/// A region that was used is marked so at most this often.
+const MARK_EVERY: Duration = Duration::from_secs(600);
+
+/// A folder of blocks.
+#[derive(Debug)]
+pub struct BlockCache {
+    dir: PathBuf,
+    limit_bytes: u64,
+    /// New bytes since the limit was looked at.
+    new_bytes: AtomicU64,
+}
+
+impl BlockCache {
+    /// The cache in `dir`, which is made when something is kept.
+    pub fn new(dir: PathBuf, limit_bytes: u64) -> Self {
+        Self { dir, limit_bytes, new_bytes: AtomicU64::new(0) }
+    }
+
+    /// The bytes `range` of an object of `len` bytes. `fetch` gets whole blocks that are not here, each run at once.
+    pub fn read<E>(
+        &self,
+        object: &str,
+        len: u64,
+        range: Range<u64>,
+        fetch: &dyn Fn(Range<u64>) -> Result<Vec<u8>, E>,
+    ) -> Result<Vec<u8>, E> {
+        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let blocks = range.start / BLOCK..range.end.min(len).div_ceil(BLOCK);
+        let from = blocks.start * BLOCK;
+        let mut bytes = vec![0; size(blocks.end * BLOCK - from)];
+        let mut missing: Vec<Range<u64>> = Vec::new();
+        for block in blocks {
+            let at = size(block * BLOCK - from);
+            let slot = bytes.get_mut(at..at + size(BLOCK)).unwrap_or_default();
+            if self.load(object, len, block, slot) {
+                continue;
+            }
+            match missing.last_mut() {
+                Some(run) if run.end == block => run.end += 1,
+                _ => missing.push(block..block + 1),
+            }
+        }
+        for run in missing {
+            let span = run.start * BLOCK..(run.end * BLOCK).min(len);
+            let came = fetch(span.clone())?;
+            let at = size(span.start - from);
+            let end = at + came.len().min(size(span.end - span.start));
+            if let Some(slot) = bytes.get_mut(at..end) {
+                slot.copy_from_slice(&came[..end - at]);
+            }
+            // A cache that cannot keep something is only slower.
+            let _ = self.keep(object, run.start, &came);
+        }
+        let (start, end) = (size(range.start - from), size(range.end - from));
+        bytes.truncate(end);
+        bytes.drain(..start);
+        Ok(bytes)
+    }
+
+    /// The parts of `ranges` that are not here, in whole blocks, sorted and joined.
+    pub fn missing(&self, object: &str, len: u64, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+        let mut out: Vec<Range<u64>> = Vec::new();
+        let mut sorted = ranges.to_vec();
+        sorted.sort_unstable_by_key(|r| r.start);
+        for range in sorted {
+            for block in range.start / BLOCK..range.end.min(len).div_ceil(BLOCK) {
+                let span = block * BLOCK..((block + 1) * BLOCK).min(len);
+                if out.last().is_some_and(|last| last.end >= span.end) || self.has(object, block) {
+                    continue;
+                }
+                match out.last_mut() {
+                    Some(last) if last.end == span.start => last.end = span.end,
+                    _ => out.push(span),
+                }
+            }
+        }
+        out
+    }
+
+    /// Drops everything of an object.
+    pub fn forget(&self, object: &str, len: u64) {
+        for region in 0..len.div_ceil(REGION) {
+            let _ = fs::remove_file(self.path(object, region));
+        }
+    }
+
+    fn path(&self, object: &str, region: u64) -> PathBuf {
+        let name: String = object.chars().map(|c| if c == '/' { '-' } else { c }).collect();
+        let fold = object.rsplit('/').next().and_then(|last| last.get(..2)).unwrap_or("xx");
+        self.dir.join(fold).join(format!("{name}.{region}"))
+    }
+
+    fn has(&self, object: &str, block: u64) -> bool {
+        let mut there = [0];
+        let file = File::open(self.path(object, block / BLOCKS));
+        file.is_ok_and(|f| f.read_exact_at(&mut there, block % BLOCKS).is_ok()) && there == [1]
+    }
+
+    fn load(&self, object: &str, len: u64, block: u64, slot: &mut [u8]) -> bool {
+        let Ok(file) = File::open(self.path(object, block / BLOCKS)) else { return false };
+        let mut there = [0];
+        let within = block % BLOCKS;
+        if file.read_exact_at(&mut there, within).is_err() || there != [1] {
+            return false;
+        }
+        let bytes = usize::try_from((len - block * BLOCK).min(BLOCK)).unwrap_or(0);
+        let Some(slot) = slot.get_mut(..bytes) else { return false };
+        let read = file.read_exact_at(slot, HEAD + within * BLOCK).is_ok();
+        if read {
+            mark_used(&file);
+        }
+        read
+    }
+
+    fn keep(&self, object: &str, first: u64, bytes: &[u8]) -> io::Result<()> {
+        for (n, piece) in (first..).zip(bytes.chunks(usize::try_from(BLOCK).unwrap_or(1))) {
+            let path = self.path(object, n / BLOCKS);
+            let open = || OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+            let file = match open() {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    fs::create_dir_all(path.parent().unwrap_or(&self.dir))?;
+                    open()?
+                }
+                file => file?,
+            };
+            file.write_all_at(piece, HEAD + n % BLOCKS * BLOCK)?;
+            file.write_all_at(&[1], n % BLOCKS)?;
+        }
+        let new = self.new_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed) + bytes.len() as u64;
+        if new > LOOK_EVERY.min(self.limit_bytes / 8) {
+            self.new_bytes.store(0, Ordering::Relaxed);
+            self.shrink()?;
+        }
+        Ok(())
+    }
+
+    /// Removes the regions that were not used for longest, until a tenth below the limit.
+    fn shrink(&self) -> io::Result<()> {
+        let mut regions = regions(&self.dir)?;
+        let mut total: u64 = regions.iter().map(|r| r.1).sum();
+        if total <= self.limit_bytes {
+            return Ok(());
+        }
+        regions.sort_unstable_by_key(|r| r.0);
+        for (_, bytes, path) in regions {
+            if total <= self.limit_bytes / 10 * 9 {
+                break;
+            }
+            if fs::remove_file(path).is_ok() {
+                total -= bytes;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes on disk.
+    pub fn used_bytes(&self) -> io::Result<u64> {
+        Ok(regions(&self.dir)?.iter().map(|r| r.1).sum())
+    }
+}
+
+/// Last use, bytes on disk and path of each region.
+fn regions(dir: &Path) -> io::Result<Vec<(SystemTime, u64, PathBuf)>> {
+    let mut all = Vec::new();
+    let folds = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(all),
+        folds => folds?,
+    };
+    for fold in folds.flatten() {
+        for entry in fs::read_dir(fold.path()).into_iter().flatten().flatten() {
+            if let Ok(meta) = entry.metadata() {
+                all.push((meta.modified().unwrap_or(SystemTime::UNIX_EPOCH), meta.blocks() * 512, entry.path()));
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn mark_used(file: &File) {
+    let modified = file.metadata().and_then(|m| m.modified());
+    if modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > MARK_EVERY)) {
+        let _ = file.set_modified(SystemTime::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    fn object(len: usize) -> Vec<u8> {
+        (0..len).map(|n| u8::try_from(n * 7 / 3 % 251).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_was_read_once_is_not_fetched_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = BlockCache::new(dir.path().join("c"), 1 << 30);
+        let bytes = object(10_000_000);
+        let asked = Mutex::new(Vec::new());
+        let fetch = |r: Range<u64>| {
+            asked.lock().unwrap().push(r.clone());
+            Ok::<_, ()>(bytes[usize::try_from(r.start).unwrap()..usize::try_from(r.end).unwrap()].to_vec())
+        };
+        let len = bytes.len() as u64;
+        for range in [0..10, 65_530..65_540, 4_190_000..4_200_000, 9_999_990..10_000_000, 0..len] {
+            let expected = &bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
+            assert_eq!(cache.read("packs/ab/abcd", len, range, &fetch).unwrap(), expected);
+        }
+        let before = asked.lock().unwrap().len();
+        assert_eq!(cache.read("packs/ab/abcd", len, 0..len, &fetch).unwrap(), bytes);
+        assert_eq!(asked.lock().unwrap().len(), before);
+        assert!(cache.missing("packs/ab/abcd", len, &[5..6, 100..len]).is_empty());
+        assert_eq!(cache.missing("packs/ab/abce", len, &[5..6, 70_000..140_000]), [0..BLOCK * 3]);
+        cache.forget("packs/ab/abcd", len);
+        assert_eq!(cache.missing("packs/ab/abcd", len, &[0..1]).len(), 1);
+        assert_eq!(cache.read("packs/ab/abcd", len, 1..3, &|_| Err(())), Err(()));
+    }
+
+    #[test]
+    fn it_stays_below_its_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = BlockCache::new(dir.path().to_path_buf(), 8 << 20);
+        for n in 0..40 {
+            let fetch = |r: Range<u64>| Ok::<_, ()>(vec![n; usize::try_from(r.end - r.start).unwrap()]);
+            cache.read(&format!("packs/aa/{n}"), 1 << 20, 0..1 << 20, &fetch).unwrap();
+            assert!(cache.used_bytes().unwrap() <= 10 << 20);
+        }
+        assert!(cache.used_bytes().unwrap() >= 4 << 20);
+    }
+}

@@ -1,0 +1,267 @@
+//! A repository that is not on this machine: its immutable objects are read by ranges through the block cache.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tempfile::NamedTempFile;
+
+use super::{Repo, layout};
+use crate::cache::BlockCache;
+use crate::error::{Result, carried};
+use crate::format::segment::PackName;
+use crate::index::segment_reader::Bytes;
+use crate::store::{Abilities, Listed, Store, StoreError, Take};
+
+/// Holes of this size between two ranges are fetched along: a request costs more.
+const GAP: u64 = 256 << 10;
+/// One request carries at most this many bytes of what is fetched ahead.
+const PIECE: u64 = 4 << 20;
+
+/// A far store whose packs and segments are read through the cache.
+pub struct CachedStore {
+    inner: Arc<dyn Store>,
+    /// None where the store is as near as a cache would be.
+    cache: Option<Arc<BlockCache>>,
+    /// Lengths of objects, which never change.
+    lens: Mutex<HashMap<String, u64>>,
+}
+
+impl CachedStore {
+    /// Around a store; without a cache where it is a directory of this machine.
+    pub fn new(inner: Arc<dyn Store>, cache: Option<Arc<BlockCache>>) -> Self {
+        Self { inner, cache, lens: Mutex::default() }
+    }
+
+    /// The store itself, for what must be read as it is now.
+    pub fn direct(&self) -> &Arc<dyn Store> {
+        &self.inner
+    }
+
+    /// Remembers the length of an object that somebody else told.
+    pub fn learn(&self, key: &str, len: u64) {
+        self.lens.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), len);
+    }
+
+    fn length(&self, key: &str) -> Result<u64, StoreError> {
+        if let Some(len) = self.lens.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
+            return Ok(*len);
+        }
+        let len = self.inner.len(key)?.ok_or_else(|| StoreError::Missing { key: key.to_owned() })?;
+        self.learn(key, len);
+        Ok(len)
+    }
+
+    /// Drops what the cache has of an object: it is damaged here or there.
+    pub fn forget(&self, key: &str) {
+        if let (Ok(len), Some(cache)) = (self.length(key), &self.cache) {
+            cache.forget(key, len);
+        }
+    }
+
+    /// Brings ranges of objects into the cache: near ones in one request, many requests at a time.
+    pub fn fetch_ahead(&self, wanted: &[(String, Vec<Range<u64>>)]) -> Result<u64, StoreError> {
+        let Some(cache) = &self.cache else { return Ok(0) };
+        let mut pieces: Vec<(&str, u64, Range<u64>)> = Vec::new();
+        for (key, ranges) in wanted {
+            let len = self.length(key)?;
+            for span in joined(cache.missing(key, len, ranges)) {
+                let mut at = span.start;
+                while at < span.end {
+                    let end = (at + PIECE).min(span.end);
+                    pieces.push((key, len, at..end));
+                    at = end;
+                }
+            }
+        }
+        let bytes = pieces.iter().map(|(.., r)| r.end - r.start).sum();
+        let queue = Mutex::new(pieces.into_iter());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || -> Result<(), StoreError> {
+            while let Some((key, len, range)) = next() {
+                self.cached(key, len, range)?;
+            }
+            Ok(())
+        };
+        let threads = self.inner.abilities().in_flight;
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().try_for_each(|w| w.join().unwrap_or(Err(StoreError::Cancelled)))
+        })?;
+        Ok(bytes)
+    }
+
+    fn cached(&self, key: &str, len: u64, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        let fetch = |r: Range<u64>| {
+            let size = usize::try_from(r.end - r.start).unwrap_or(usize::MAX);
+            self.inner.read_at(key, r.start, size)
+        };
+        match &self.cache {
+            Some(cache) => cache.read(key, len, range, &fetch),
+            None => fetch(range),
+        }
+    }
+}
+
+/// Ranges with small holes between them as one.
+fn joined(ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    let mut out: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match out.last_mut() {
+            Some(last) if range.start <= last.end + GAP => last.end = last.end.max(range.end),
+            _ => out.push(range),
+        }
+    }
+    out
+}
+
+fn is_immutable(key: &str) -> bool {
+    key.starts_with(layout::PACKS) || key.starts_with(layout::INDEX)
+}
+
+impl Store for CachedStore {
+    fn abilities(&self) -> Abilities {
+        self.inner.abilities()
+    }
+
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.get(key)
+    }
+
+    fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+        if !is_immutable(key) {
+            return self.inner.read_at(key, offset, len);
+        }
+        let (whole, end) = (self.length(key)?, offset.saturating_add(len as u64));
+        if end > whole {
+            return Err(StoreError::Missing { key: key.to_owned() });
+        }
+        self.cached(key, whole, offset..end)
+    }
+
+    fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
+        self.inner.read_from(key, offset, take)
+    }
+
+    fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        self.inner.len(key)
+    }
+
+    fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        self.inner.create(key, bytes)
+    }
+
+    fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
+        self.inner.put(file, key)
+    }
+
+    fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
+        let listed = self.inner.list(dir)?;
+        if is_immutable(dir) {
+            listed.iter().filter(|l| !l.is_dir).for_each(|l| self.learn(&format!("{dir}/{}", l.name), l.len));
+        }
+        Ok(listed)
+    }
+
+    fn list_all(&self, dir: &str) -> Result<Vec<String>, StoreError> {
+        self.inner.list_all(dir)
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.inner.delete(key)
+    }
+}
+
+/// A whole pack as a file of this machine.
+pub enum PackFile {
+    /// Where it is.
+    Here(PathBuf),
+    /// A copy that goes away again.
+    Fetched(NamedTempFile),
+}
+
+impl PackFile {
+    /// Where it is now.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Here(path) => path,
+            Self::Fetched(file) => file.path(),
+        }
+    }
+}
+
+impl Repo {
+    /// A pack as a file; one that is elsewhere is fetched whole. One that is missing is only found so when it is read.
+    pub fn pack_file(&self, name: &PackName) -> Result<PackFile> {
+        let key = layout::pack(name);
+        if let Some(local) = &self.local {
+            return Ok(PackFile::Here(local.path(&key)));
+        }
+        let io = |source| StoreError::Io { what: "keep a copy of", key: key.clone(), source };
+        let file = NamedTempFile::new_in(self.state_dir()?).map_err(io)?;
+        self.store.read_from(&key, 0, &mut |bytes| (&mut file.as_file()).write_all(bytes).map_err(io))?;
+        Ok(PackFile::Fetched(file))
+    }
+}
+
+/// An index segment of a far store.
+pub(super) struct FarSegment {
+    pub(super) store: Arc<CachedStore>,
+    pub(super) key: String,
+    pub(super) len: u64,
+}
+
+impl std::fmt::Debug for FarSegment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("FarSegment").field(&self.key).finish()
+    }
+}
+
+impl Bytes for FarSegment {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.len)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        if at.saturating_add(buffer.len() as u64) > self.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let bytes = self.store.cached(&self.key, self.len, at..at + buffer.len() as u64).map_err(carried)?;
+        buffer.copy_from_slice(&bytes);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+
+    #[test]
+    fn near_ranges_are_one_request() {
+        assert_eq!(joined(vec![0..10, 20..30, 300_000..300_010]), [0..300_010]);
+        assert_eq!(joined(vec![0..10, 1_000_000..1_000_010]).len(), 2);
+    }
+
+    #[test]
+    fn ranges_come_from_the_cache_once_they_were_fetched() {
+        let dir = tempfile::tempdir().unwrap();
+        let memory = Arc::new(MemoryStore::default());
+        let bytes: Vec<u8> = (0..9_000_000u32).map(|n| n.to_le_bytes()[1]).collect();
+        memory.overwrite("packs/aa/x", bytes.clone());
+        let cache = Arc::new(BlockCache::new(dir.path().to_path_buf(), 1 << 30));
+        let store = CachedStore::new(Arc::clone(&memory) as Arc<dyn Store>, Some(cache));
+        assert!(store.fetch_ahead(&[("packs/aa/x".to_owned(), vec![0..10, 5_000_000..9_000_000])]).unwrap() > 4_000_000);
+        memory.delete("packs/aa/x").unwrap();
+        assert_eq!(store.read_at("packs/aa/x", 6_000_000, 100_000).unwrap(), bytes[6_000_000..6_100_000]);
+        assert_eq!(store.read_at("packs/aa/x", 1, 4).unwrap(), bytes[1..5]);
+        assert!(matches!(store.read_at("packs/aa/x", 1_000_000, 4), Err(StoreError::Missing { .. })));
+        assert!(matches!(store.read_at("packs/aa/x", 8_999_999, 2), Err(StoreError::Missing { .. })));
+    }
+}

@@ -1,0 +1,234 @@
+//! Exclusive creation for stores that have none: an intent lock around "is it there?" and "write it".
+//!
+//! A writer puts a lock object of its own, lists, and holds the lock only if it sees its own and no other; else it
+//! withdraws and tries later. No clock is compared with another: a lock that does not go away while somebody watches
+//! it for [`EXPIRY`] belongs to a dead process and is removed, and a holder that was slower than [`HOLD`] gives up
+//! before it writes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Abilities, Listed, Said, Store, StoreError, Take, Trouble, random_hex};
+use crate::observe::{Level, Notice, Observer};
+
+/// A lock that was watched so long is taken away. Longer than [`HOLD`] and the longest time that a small write takes.
+pub const EXPIRY: Duration = Duration::from_secs(45);
+/// A holder writes only so long after it put its lock.
+const HOLD: Duration = Duration::from_secs(10);
+/// Nobody waits longer for a lock.
+const PATIENCE: Duration = Duration::from_secs(150);
+/// Where locks lie.
+const LOCKS: &str = "sessions";
+
+/// A store whose `create` is guarded.
+pub struct GuardedStore {
+    inner: Arc<dyn Store>,
+    observer: Arc<dyn Observer>,
+    expiry: Duration,
+}
+
+impl GuardedStore {
+    /// Around a store that does not decide races.
+    pub fn new(inner: Arc<dyn Store>, observer: Arc<dyn Observer>) -> Self {
+        Self { inner, observer, expiry: EXPIRY }
+    }
+
+    /// Takes locks of the dead away sooner; for tests.
+    pub fn expiring(mut self, expiry: Duration) -> Self {
+        self.expiry = expiry;
+        self
+    }
+
+    /// The lock's key, and when it was put.
+    fn lock(&self, dir: &str) -> Result<(String, Instant), StoreError> {
+        let since = Instant::now();
+        // A foreign lock, and since when it is seen.
+        let mut seen: Option<(String, Instant)> = None;
+        let mut round = 0u32;
+        loop {
+            if self.observer.cancelled() {
+                return Err(StoreError::Cancelled);
+            }
+            let mut others = self.names(dir)?;
+            if others.is_empty() {
+                let own = random_hex()?;
+                let key = format!("{dir}/{own}");
+                let put = Instant::now();
+                self.inner.create(&key, own.as_bytes())?;
+                let now = self.names(dir)?;
+                if now == [own.clone()] {
+                    return Ok((key, put));
+                }
+                self.inner.delete(&key)?;
+                others = now.into_iter().filter(|name| *name != own).collect();
+            }
+            match (&seen, others.first()) {
+                (Some((name, first)), Some(_)) if others.contains(name) => {
+                    if first.elapsed() > self.expiry {
+                        self.inner.delete(&format!("{dir}/{name}"))?;
+                        seen = None;
+                    }
+                }
+                (_, Some(other)) => {
+                    let message = format!("somebody else is writing to {}; waiting", self.inner.place());
+                    self.observer.notice(Notice { level: Level::Detail, path: Vec::new(), message });
+                    seen = Some((other.clone(), Instant::now()));
+                }
+                (_, None) => {}
+            }
+            if since.elapsed() > PATIENCE.max(self.expiry * 3) {
+                let said = Said("others hold its intent lock again and again".to_owned());
+                let (place, trouble) = (self.inner.place(), Trouble::Overloaded);
+                return Err(StoreError::Away { what: "lock", key: dir.to_owned(), place, trouble, said });
+            }
+            // Between one and two units, which grow to half a second.
+            let unit = 20u64 << round.min(5);
+            round += 1;
+            let dice = u64::from_str_radix(&random_hex()?[..8], 16).unwrap_or(0);
+            std::thread::sleep(Duration::from_millis(unit + dice % unit));
+        }
+    }
+
+    fn names(&self, dir: &str) -> Result<Vec<String>, StoreError> {
+        Ok(self.inner.list(dir)?.into_iter().map(|listed| listed.name).collect())
+    }
+}
+
+impl Store for GuardedStore {
+    fn abilities(&self) -> Abilities {
+        Abilities { exclusive: false, ..self.inner.abilities() }
+    }
+
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.get(key)
+    }
+
+    fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+        self.inner.read_at(key, offset, len)
+    }
+
+    fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
+        self.inner.read_from(key, offset, take)
+    }
+
+    fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        self.inner.len(key)
+    }
+
+    /// Nobody else creates anything in the same folder meanwhile.
+    fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let dir = format!("{LOCKS}/lock-{}", &blake3::hash(folder.as_bytes()).to_hex()[..32]);
+        loop {
+            let (lock, put) = self.lock(&dir)?;
+            // Somebody may have numbered an entry of this folder in another way: the number is what counts.
+            let number = key.rsplit_once('/').map_or(key, |(_, name)| name).split('.').next().unwrap_or(key);
+            let taken = self.names(folder);
+            let done = match taken {
+                Ok(names) if names.iter().any(|n| n.split('.').next() == Some(number)) => {
+                    Some(self.inner.get(key).map(|there| there.as_deref() == Some(bytes)))
+                }
+                Ok(_) if put.elapsed() < HOLD => Some(self.inner.create(key, bytes)),
+                Ok(_) => None,
+                Err(e) => Some(Err(e)),
+            };
+            let released = self.inner.delete(&lock);
+            if let Some(done) = done {
+                let done = done?;
+                // The write stands; a lock that is left over goes away by itself.
+                return released.map(|()| done).or(Ok(done));
+            }
+            released?;
+        }
+    }
+
+    fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
+        self.inner.put(file, key)
+    }
+
+    fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
+        self.inner.list(dir)
+    }
+
+    fn list_all(&self, dir: &str) -> Result<Vec<String>, StoreError> {
+        self.inner.list_all(dir)
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.inner.delete(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Silent;
+    use crate::store::memory::MemoryStore;
+
+    /// Says that every key is free: what a server does that ignores conditions.
+    struct Careless(MemoryStore);
+
+    impl Store for Careless {
+        fn abilities(&self) -> Abilities {
+            self.0.abilities()
+        }
+        fn place(&self) -> String {
+            self.0.place()
+        }
+        fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+            self.0.get(key)
+        }
+        fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+            self.0.read_at(key, offset, len)
+        }
+        fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
+            self.0.len(key)
+        }
+        fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+            std::thread::sleep(Duration::from_millis(2));
+            self.0.overwrite(key, bytes.to_vec());
+            Ok(true)
+        }
+        fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
+            self.0.put(file, key)
+        }
+        fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
+            self.0.list(dir)
+        }
+        fn delete(&self, key: &str) -> Result<(), StoreError> {
+            self.0.delete(key)
+        }
+    }
+
+    #[test]
+    fn one_of_many_wins_on_a_careless_store() {
+        let inner: Arc<dyn Store> = Arc::new(Careless(MemoryStore::default()));
+        let winners: Vec<u8> = std::thread::scope(|s| {
+            let threads: Vec<_> = (0..8u8)
+                .map(|n| {
+                    let store = GuardedStore::new(Arc::clone(&inner), Arc::new(Silent));
+                    s.spawn(move || store.create("refs/heads/main/5", &[n]).unwrap().then_some(n))
+                })
+                .collect();
+            threads.into_iter().filter_map(|t| t.join().unwrap()).collect()
+        });
+        assert_eq!(winners.len(), 1);
+        assert_eq!(inner.get("refs/heads/main/5").unwrap(), Some(winners));
+        assert!(inner.list_all("sessions").unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_lock_of_a_dead_process_goes_away() {
+        let inner: Arc<dyn Store> = Arc::new(Careless(MemoryStore::default()));
+        let store = GuardedStore::new(Arc::clone(&inner), Arc::new(Silent)).expiring(Duration::from_millis(300));
+        let (left, _) = store.lock(&format!("sessions/lock-{}", &blake3::hash(b"refs").to_hex()[..32])).unwrap();
+        assert!(inner.get(&left).unwrap().is_some());
+        assert!(store.create("refs/x", b"y").unwrap());
+        assert!(inner.list_all("sessions").unwrap().is_empty());
+    }
+}

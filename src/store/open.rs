@@ -1,0 +1,29 @@
+//! From a location to a store that is ready for use: retried, and guarded where it does not decide races itself.
+
+use std::sync::Arc;
+
+use super::access::Access;
+use super::guard::GuardedStore;
+use super::local::LocalStore;
+use super::location::Location;
+use super::remote::RemoteStore;
+use super::retry::RetryStore;
+use super::{Said, Store, StoreError, Trouble};
+
+/// The store of a location. No request is sent yet.
+pub fn open(location: &Location, access: &Access) -> Result<Arc<dyn Store>, StoreError> {
+    if let Some(dir) = location.as_directory() {
+        return Ok(Arc::new(LocalStore::new(dir)));
+    }
+    if access.offline {
+        let (place, said) = (location.to_string(), Said("no request was sent".to_owned()));
+        return Err(StoreError::Away { what: "use", key: String::new(), place, trouble: Trouble::Offline, said });
+    }
+    let base: Arc<dyn Store> = Arc::new(RemoteStore::open(location, access)?);
+    let exclusive = base.abilities().exclusive;
+    let retried: Arc<dyn Store> = Arc::new(RetryStore::new(base, Arc::clone(&access.observer)));
+    if exclusive {
+        return Ok(retried);
+    }
+    Ok(Arc::new(GuardedStore::new(retried, Arc::clone(&access.observer))))
+}

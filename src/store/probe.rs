@@ -1,0 +1,69 @@
+//! Finds out whether a store decides races, by racing. What a library sends is not what a server honours.
+
+use super::{Store, StoreError, random_hex};
+
+/// Writers that race.
+const WRITERS: u8 = 8;
+/// Races.
+const ROUNDS: usize = 5;
+/// Where it leaves nothing behind.
+const DIR: &str = "sessions";
+
+/// Whether `create` has exactly one winner, whose bytes are then there.
+pub fn is_exclusive(store: &dyn Store) -> Result<bool, StoreError> {
+    let dir = format!("{DIR}/probe-{}", random_hex()?);
+    let mut keys = Vec::new();
+    let found = race_all(store, &dir, &mut keys);
+    let removed = keys.iter().try_for_each(|key| store.delete(key));
+    let exclusive = found?;
+    removed.map(|()| exclusive)
+}
+
+fn race_all(store: &dyn Store, dir: &str, keys: &mut Vec<String>) -> Result<bool, StoreError> {
+    let first = format!("{dir}/0");
+    keys.push(first.clone());
+    if !store.create(&first, b"first")? || store.create(&first, b"second")? {
+        return Ok(false);
+    }
+    if store.get(&first)?.as_deref() != Some(b"first") {
+        return Ok(false);
+    }
+    for round in 1..=ROUNDS {
+        let key = format!("{dir}/{round}");
+        keys.push(key.clone());
+        if !race(store, &key)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn race(store: &dyn Store, key: &str) -> Result<bool, StoreError> {
+    let start = &std::sync::Barrier::new(usize::from(WRITERS));
+    let results: Vec<Result<Option<u8>, StoreError>> = std::thread::scope(|scope| {
+        let race = |writer: u8| {
+            start.wait();
+            Ok(store.create(key, &[writer])?.then_some(writer))
+        };
+        let threads: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || race(writer))).collect();
+        threads.into_iter().map(|t| t.join().unwrap_or(Ok(None))).collect()
+    });
+    let mut winners = Vec::new();
+    for result in results {
+        winners.extend(result?);
+    }
+    Ok(winners.len() == 1 && store.get(key)? == Some(winners))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+
+    #[test]
+    fn an_exclusive_store_is_found_so_and_left_clean() {
+        let store = MemoryStore::default();
+        assert!(is_exclusive(&store).unwrap());
+        assert!(store.list_all(DIR).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,141 @@
+//! Tries again what may pass: with growing pauses, told to the user, and never blindly where it would do harm.
+//!
+//! A conditional write is settled by reading back: a lost reply must not turn a won race into a lost one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Abilities, Listed, Store, StoreError, Take};
+use crate::observe::{Level, Notice, Observer};
+
+/// So often at most.
+const ATTEMPTS: u32 = 6;
+/// The first pause; each further one is twice as long.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A store whose requests are repeated.
+pub struct RetryStore {
+    inner: Arc<dyn Store>,
+    observer: Arc<dyn Observer>,
+}
+
+impl RetryStore {
+    /// Around another store.
+    pub fn new(inner: Arc<dyn Store>, observer: Arc<dyn Observer>) -> Self {
+        Self { inner, observer }
+    }
+
+    /// Waits before the next attempt; gives the error back where there is none.
+    fn pause(&self, attempt: u32, error: StoreError) -> Result<(), StoreError> {
+        if attempt + 1 >= ATTEMPTS || !error.passes() {
+            return Err(error);
+        }
+        let pause = PAUSE * 2u32.pow(attempt);
+        let causes = std::error::Error::source(&error).map(|e| format!(" ({e})")).unwrap_or_default();
+        let message = format!("{error}{causes}; trying again in {:.1} s", pause.as_secs_f32());
+        self.observer.notice(Notice { level: Level::Detail, path: Vec::new(), message });
+        let mut left = pause;
+        while !left.is_zero() {
+            if self.observer.cancelled() {
+                return Err(StoreError::Cancelled);
+            }
+            let step = left.min(Duration::from_millis(100));
+            std::thread::sleep(step);
+            left -= step;
+        }
+        Ok(())
+    }
+
+    fn again<T>(&self, mut request: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut attempt = 0;
+        loop {
+            if self.observer.cancelled() {
+                return Err(StoreError::Cancelled);
+            }
+            match request() {
+                Err(e) => self.pause(attempt, e)?,
+                done => return done,
+            }
+            attempt += 1;
+        }
+    }
+}
+
+impl Store for RetryStore {
+    fn abilities(&self) -> Abilities {
+        self.inner.abilities()
+    }
+
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.again(|| self.inner.get(key))
+    }
+
+    fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+        self.again(|| self.inner.read_at(key, offset, len))
+    }
+
+    fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
+        let mut at = offset;
+        let mut taken = Ok(());
+        let mut attempt = 0;
+        loop {
+            let before = at;
+            let read = self.inner.read_from(key, at, &mut |bytes| {
+                at += bytes.len() as u64;
+                take(bytes).map_err(|e| {
+                    taken = Err(e);
+                    StoreError::Cancelled
+                })
+            });
+            std::mem::replace(&mut taken, Ok(()))?;
+            // What came counts: the attempts are for a connection that gives nothing.
+            attempt = if at > before { 0 } else { attempt };
+            match read {
+                Err(e) => self.pause(attempt, e)?,
+                done => return done,
+            }
+            attempt += 1;
+        }
+    }
+
+    fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        self.again(|| self.inner.len(key))
+    }
+
+    fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        let mut unsure = false;
+        let mut attempt = 0;
+        loop {
+            match self.inner.create(key, bytes) {
+                Ok(false) if unsure => return Ok(self.get(key)?.as_deref() == Some(bytes)),
+                Err(e) if e.is_unsure() => {
+                    unsure = true;
+                    self.pause(attempt, e)?;
+                }
+                done => return done,
+            }
+            attempt += 1;
+        }
+    }
+
+    fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
+        self.again(|| self.inner.put(file, key))
+    }
+
+    fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
+        self.again(|| self.inner.list(dir))
+    }
+
+    fn list_all(&self, dir: &str) -> Result<Vec<String>, StoreError> {
+        self.again(|| self.inner.list_all(dir))
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.again(|| self.inner.delete(key))
+    }
+}

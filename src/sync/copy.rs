@@ -1,0 +1,360 @@
+//! Copies packs from one repository to another: whole where most of a pack is needed, else its frames into new packs.
+//!
+//! Many packs at a time. A pack that arrived stays, whatever happens then: the next run does not send it again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Write;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::error::SyncError;
+use super::missing::Needed;
+use crate::codec::hash::NameHasher;
+use crate::error::{Error, Kind, Result};
+use crate::format::frame::FrameHead;
+use crate::format::pack::{PackKind, TableFrame};
+use crate::format::segment::{PackName, Place};
+use crate::index::catalogue::segments::LoosePack;
+use crate::model::id::{Id, to_hex};
+use crate::observe::Observer;
+use crate::repo::packs::{FinishedPack, NewFrame, PackTable, PackWriter, read_table, rows_of};
+use crate::repo::{Repo, layout};
+use crate::store::local::LocalStore;
+use crate::store::meter::Meter;
+use crate::store::StoreError;
+
+/// A pack goes whole when at least so much of it, of ten parts, is needed.
+const WHOLE: u64 = 8;
+/// Between two looks at the meter.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What is to be copied, for all kinds of packs.
+#[derive(Debug, Default)]
+pub struct Plan {
+    jobs: Vec<Job>,
+    /// Bytes that will be sent, without index segments.
+    pub bytes: u64,
+    /// Packs that will be sent.
+    pub packs: u64,
+}
+
+#[derive(Debug)]
+enum Job {
+    Whole { kind: PackKind, name: PackName, bytes: u64 },
+    Frames { kind: PackKind, frames: Vec<(PackName, u32)> },
+}
+
+/// A pack that is at its destination now.
+pub struct Sent {
+    /// Its name.
+    pub name: PackName,
+    /// What it holds.
+    pub kind: PackKind,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Its frames, where it was made for the journey; else its own table tells.
+    pub frames: Option<Vec<TableFrame>>,
+}
+
+/// Copies packs.
+pub struct Copier<'a> {
+    /// Where they are.
+    pub source: &'a Repo,
+    /// Where they go.
+    pub dest: &'a Repo,
+    /// For files on their way.
+    pub staging: &'a LocalStore,
+    /// Counts what goes over the network.
+    pub meter: &'a Meter,
+    /// Packs that may have arrived in an earlier run.
+    pub earlier: &'a BTreeSet<String>,
+    /// Told of each pack that arrived.
+    pub arrived: &'a (dyn Fn(&PackName) + Sync),
+    /// Watches.
+    pub observer: &'a dyn Observer,
+}
+
+impl Copier<'_> {
+    /// How to bring what is needed, the packs of trees last.
+    pub fn plan(&self, needed: &[Needed; 3]) -> Result<Plan> {
+        let mut plan = Plan::default();
+        for kind in [PackKind::Data, PackKind::List, PackKind::Tree] {
+            let mut batch: Vec<(PackName, u32)> = Vec::new();
+            let mut batch_bytes = 0u64;
+            let target = layout::PACK_TARGET.min(self.dest.store().abilities().object_max / 4 * 3);
+            for (name, offsets) in &needed[usize::from(kind.number())] {
+                let table = self.table(name)?;
+                let lens: HashMap<u64, u32> = table.frames.iter().map(|f| (f.offset, f.stored)).collect();
+                let len = |offset: &u32| u64::from(lens.get(&u64::from(*offset)).copied().unwrap_or(0));
+                let used: u64 = offsets.iter().map(len).sum();
+                let fits = table.bytes <= self.dest.store().abilities().object_max;
+                if fits && used * 10 >= table.bytes * WHOLE || fits && offsets.len() == table.frames.len() {
+                    plan.jobs.push(Job::Whole { kind, name: *name, bytes: table.bytes });
+                    plan.bytes += table.bytes;
+                    plan.packs += 1;
+                    continue;
+                }
+                for offset in offsets {
+                    if batch_bytes + len(offset) > target && !batch.is_empty() {
+                        plan.jobs.push(Job::Frames { kind, frames: std::mem::take(&mut batch) });
+                        plan.packs += 1;
+                        batch_bytes = 0;
+                    }
+                    batch.push((*name, *offset));
+                    batch_bytes += len(offset);
+                    plan.bytes += len(offset);
+                }
+            }
+            if !batch.is_empty() {
+                plan.jobs.push(Job::Frames { kind, frames: batch });
+                plan.packs += 1;
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Whole packs by name, where all of them are wanted.
+    pub fn plan_whole(&self, packs: &[(PackKind, PackName, u64)]) -> Plan {
+        let jobs = packs.iter().map(|(kind, name, bytes)| Job::Whole { kind: *kind, name: *name, bytes: *bytes });
+        Plan { jobs: jobs.collect(), bytes: packs.iter().map(|p| p.2).sum(), packs: packs.len() as u64 }
+    }
+
+    /// Copies everything. All packs that arrived are in the result, those of an earlier run too.
+    pub fn run(&self, plan: Plan, phase: &'static str) -> Result<Vec<Sent>> {
+        self.observer.phase(phase, Some(plan.packs), Some(plan.bytes));
+        // What holds trees waits for all else, so that nobody finds a tree before its chunks.
+        let (last, first): (Vec<Job>, Vec<Job>) = plan.jobs.into_iter().partition(|job| job.kind() == PackKind::Tree);
+        let mut sent = self.run_all(first)?;
+        sent.extend(self.run_all(last)?);
+        Ok(sent)
+    }
+
+    fn run_all(&self, jobs: Vec<Job>) -> Result<Vec<Sent>> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let far = if self.dest.far().is_some() { self.dest } else { self.source };
+        let threads = far.store().abilities().in_flight.clamp(1, 16).min(jobs.len());
+        let shared = Shared { work: Mutex::new(Work { jobs: jobs.into_iter(), sent: Vec::new(), failed: None, left: threads }), ended: Condvar::new() };
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| self.work(&shared));
+            }
+            self.watch(&shared);
+        });
+        let work = shared.work.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match work.failed {
+            Some(e) => Err(e),
+            None => Ok(work.sent),
+        }
+    }
+
+    /// Tells the observer what went over the network, until all workers are done.
+    fn watch(&self, shared: &Shared) {
+        let total = || self.meter.up.bytes() + self.meter.down.bytes();
+        let mut told = total();
+        loop {
+            let work = shared.lock();
+            let (work, _) = shared.ended.wait_timeout(work, TICK).unwrap_or_else(PoisonError::into_inner);
+            let done = work.left == 0;
+            drop(work);
+            let now = total();
+            self.observer.advance(0, now - told);
+            told = now;
+            if done {
+                return;
+            }
+        }
+    }
+
+    fn work(&self, shared: &Shared) {
+        loop {
+            let job = match shared.lock() {
+                work if work.failed.is_some() => None,
+                mut work => work.jobs.next(),
+            };
+            let Some(job) = job else { break };
+            let done = if self.observer.cancelled() { Err(SyncError::Cancelled.into()) } else { self.copy(&job) };
+            let mut work = shared.lock();
+            match done {
+                Ok(sent) => {
+                    work.sent.push(sent);
+                    self.observer.advance(1, 0);
+                }
+                Err(e) => {
+                    work.failed.get_or_insert(e);
+                }
+            }
+        }
+        shared.lock().left -= 1;
+        shared.ended.notify_all();
+    }
+
+    fn copy(&self, job: &Job) -> Result<Sent> {
+        match job {
+            Job::Whole { kind, name, bytes } => {
+                self.whole(*kind, name, *bytes)?;
+                Ok(Sent { name: *name, kind: *kind, bytes: *bytes, frames: None })
+            }
+            Job::Frames { kind, frames } => self.frames(*kind, frames),
+        }
+    }
+
+    fn whole(&self, kind: PackKind, name: &PackName, bytes: u64) -> Result<()> {
+        let key = layout::pack(name);
+        if self.is_there(name, bytes)? {
+            return self.arrive(kind, name);
+        }
+        match self.source.local() {
+            Ok(local) => {
+                self.observer.step("pack");
+                self.dest.store().put(&local.path(&key), &key)?;
+            }
+            Err(_) => self.receive(name, &key)?,
+        }
+        self.arrive(kind, name)
+    }
+
+    /// Downloads a pack; what does not match its name is fetched once more.
+    fn receive(&self, name: &PackName, key: &str) -> Result<()> {
+        for _ in 0..2 {
+            let staged = self.staging.stage()?;
+            let io = |source| StoreError::Io { what: "write", key: key.to_owned(), source };
+            let mut hasher = NameHasher::default();
+            let came = self.source.store().read_from(key, 0, &mut |bytes| {
+                if self.observer.cancelled() {
+                    return Err(StoreError::Cancelled);
+                }
+                hasher.update(bytes);
+                (&mut staged.as_file()).write_all(bytes).map_err(io)
+            });
+            match came {
+                Err(StoreError::Missing { .. }) => {
+                    return Err(SyncError::NoPack { place: self.source.store().place(), pack: *name }.into());
+                }
+                Err(StoreError::Cancelled) => return Err(SyncError::Cancelled.into()),
+                came => came?,
+            }
+            if hasher.finish() == *name {
+                self.observer.step("pack");
+                self.staging.publish(staged, key)?;
+                return Ok(());
+            }
+        }
+        Err(SyncError::Damaged { place: self.source.store().place(), pack: *name }.into())
+    }
+
+    fn arrive(&self, kind: PackKind, name: &PackName) -> Result<()> {
+        if self.dest.local().is_ok() {
+            self.dest.catalogue()?.add_loose_pack(LoosePack { name: *name, kind })?;
+        }
+        (self.arrived)(name);
+        self.observer.step("pack published");
+        Ok(())
+    }
+
+    /// Whether an earlier run has brought a pack.
+    fn is_there(&self, name: &PackName, bytes: u64) -> Result<bool> {
+        let may_be = self.dest.local().is_ok() || self.earlier.contains(&to_hex(name));
+        Ok(may_be && self.dest.store().len(&layout::pack(name))? == Some(bytes))
+    }
+
+    /// Packs frames anew. They go as they are stored, so that the same frames always make the same pack.
+    fn frames(&self, kind: PackKind, wanted: &[(PackName, u32)]) -> Result<Sent> {
+        let mut pack = PackWriter::create(self.staging, kind)?;
+        let mut frames = Vec::new();
+        let mut by_pack: BTreeMap<PackName, Vec<u32>> = BTreeMap::new();
+        for (name, offset) in wanted {
+            by_pack.entry(*name).or_default().push(*offset);
+        }
+        for (name, offsets) in &by_pack {
+            let table = self.table(name)?;
+            let wanted: BTreeSet<u64> = offsets.iter().map(|o| u64::from(*o)).collect();
+            let of_pack: Vec<&TableFrame> = table.frames.iter().filter(|f| wanted.contains(&f.offset)).collect();
+            let key = layout::pack(name);
+            if let Some(far) = self.source.far() {
+                let ranges: Vec<Range<u64>> = of_pack.iter().map(|f| f.offset..f.offset + u64::from(f.stored)).collect();
+                far.fetch_ahead(&[(key.clone(), ranges)])?;
+            }
+            for frame in of_pack {
+                frames.push(self.frame(&mut pack, name, &key, frame)?);
+            }
+        }
+        let (file, FinishedPack { name, bytes, .. }) = pack.close()?;
+        if !self.is_there(&name, bytes)? {
+            let key = layout::pack(&name);
+            self.observer.step("pack");
+            match self.dest.local() {
+                Ok(local) => local.publish(file, &key)?,
+                Err(_) => self.dest.store().put(file.path(), &key)?,
+            }
+            self.arrive(kind, &name)?;
+        }
+        Ok(Sent { name, kind, bytes, frames: Some(frames) })
+    }
+
+    /// Appends one stored frame; what comes from elsewhere is verified first.
+    fn frame(&self, pack: &mut PackWriter, name: &PackName, key: &str, frame: &TableFrame) -> Result<TableFrame> {
+        if self.source.far().is_some() {
+            let mut rows = Vec::new();
+            rows_of(frame, name, None, &mut rows)?;
+            rows.iter().try_for_each(|row| self.source.object_at(frame.kind, row).map(drop))?;
+        }
+        let stored = self.source.store().read_at(key, frame.offset, frame.stored as usize)?;
+        let mut payload = stored.as_slice();
+        let head = FrameHead::decode(&mut payload)?;
+        let nowhere = Place { pack: [0; 32], offset: 0, stored: 0, within: 0, len: 0, codec: 0 };
+        let offset = pack.bytes();
+        let stored = pack.append(&NewFrame {
+            kind: head.kind,
+            codec: head.codec,
+            objects: &frame.objects,
+            base: head.base.map(|base| (base, nowhere)),
+            payload,
+        })?;
+        Ok(TableFrame { offset, stored, ..frame.clone() })
+    }
+
+    fn table(&self, name: &PackName) -> Result<Arc<PackTable>> {
+        match read_table(self.source.store(), name) {
+            Ok(table) => Ok(Arc::new(table)),
+            Err(e) if e.kind() == Kind::Integrity && self.source.store().len(&layout::pack(name))?.is_none() => {
+                Err(SyncError::NoPack { place: self.source.store().place(), pack: *name }.into())
+            }
+            Err(e) => Err(e),
+        }
+    }
+}
+
+impl Job {
+    const fn kind(&self) -> PackKind {
+        match self {
+            Self::Whole { kind, .. } | Self::Frames { kind, .. } => *kind,
+        }
+    }
+}
+
+struct Work {
+    jobs: std::vec::IntoIter<Job>,
+    sent: Vec<Sent>,
+    failed: Option<Error>,
+    /// Workers that are not done.
+    left: usize,
+}
+
+struct Shared {
+    work: Mutex<Work>,
+    ended: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first object of a pack, by which it is found in a segment.
+pub(super) fn first_object(frames: &[TableFrame]) -> Option<Id> {
+    frames.first().and_then(|f| f.objects.first()).map(|o| o.0)
+}

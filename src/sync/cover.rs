@@ -1,0 +1,225 @@
+//! Index segments for packs that arrived: those of the source as they are, where they speak only of packs that are at
+//! the destination, else new ones.
+//!
+//! A segment of trees comes last: who finds a commit finds all that it needs.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::copy::{Sent, first_object};
+use crate::error::Result;
+use crate::format::frame::CODEC_DELTA;
+use crate::format::pack::{PackKind, TableFrame};
+use crate::format::segment::tables::PackEntry;
+use crate::format::segment::{PackName, Place, Row, SegmentName};
+use crate::index::catalogue::segments::SegmentRow;
+use crate::index::segment_reader::SegmentReader;
+use crate::index::segment_writer::write_segment;
+use crate::model::id::Id;
+use crate::observe::Observer;
+use crate::repo::packs::{read_table, rows_of};
+use crate::repo::{Repo, layout};
+use crate::store::StoreError;
+use crate::store::local::LocalStore;
+
+/// A new segment has at most about so many rows, so that memory stays bounded.
+const ROWS: usize = 250_000;
+
+/// Makes packs that arrived findable.
+pub struct Cover<'a> {
+    /// Where they came from.
+    pub source: &'a Repo,
+    /// Where they are now.
+    pub dest: &'a Repo,
+    /// For files on their way.
+    pub staging: &'a LocalStore,
+    /// Watches.
+    pub observer: &'a dyn Observer,
+}
+
+impl Cover<'_> {
+    /// Writes the segments for all packs that were sent; gives their number.
+    pub fn run(&self, sent: &[Sent]) -> Result<u64> {
+        let mut written = 0;
+        // Bases of deltas in new packs may be in other new packs.
+        let mut moved: HashMap<Id, Place> = HashMap::new();
+        for pack in sent {
+            for frame in pack.frames.iter().flatten().filter(|f| f.codec != CODEC_DELTA) {
+                let mut rows = Vec::new();
+                rows_of(frame, &pack.name, None, &mut rows)?;
+                moved.extend(rows.into_iter().map(|row| (row.id, row.place)));
+            }
+        }
+        for kind in [PackKind::Data, PackKind::List, PackKind::Tree] {
+            let of_kind: Vec<&Sent> = sent.iter().filter(|s| s.kind == kind).collect();
+            if !of_kind.is_empty() {
+                written += self.kind(kind, &of_kind, &moved)?;
+            }
+        }
+        Ok(written)
+    }
+
+    fn kind(&self, kind: PackKind, sent: &[&Sent], moved: &HashMap<Id, Place>) -> Result<u64> {
+        let index = self.dest.index()?;
+        let mut there: HashSet<PackName> = sent.iter().map(|s| s.name).collect();
+        for segment in index.segments(kind) {
+            there.extend(segment.packs().iter().map(|p| p.name));
+        }
+        let mut firsts: HashMap<PackName, Id> = HashMap::new();
+        for pack in sent.iter().filter(|s| s.frames.is_none()) {
+            let table = read_table(self.local_side(), &pack.name)?;
+            firsts.extend(first_object(&table.frames).map(|id| (pack.name, id)));
+        }
+        let mut left: BTreeSet<PackName> = sent.iter().map(|s| s.name).collect();
+        let mut written = 0;
+        for segment in self.source.index()?.segments(kind) {
+            let covers = self.covered(&segment, &firsts, &left)?;
+            if covers.is_empty() || !segment.packs().iter().all(|p| there.contains(&p.name)) {
+                continue;
+            }
+            self.copy_segment(&segment)?;
+            written += 1;
+            covers.iter().for_each(|pack| {
+                left.remove(pack);
+            });
+        }
+        let mut rows: Vec<Row> = Vec::new();
+        for pack in sent.iter().filter(|s| left.contains(&s.name)) {
+            let made;
+            let frames: &[TableFrame] = match &pack.frames {
+                Some(frames) => frames,
+                None => {
+                    made = read_table(self.local_side(), &pack.name)?.frames;
+                    &made
+                }
+            };
+            for frame in frames {
+                match &frame.base {
+                    None => rows_of(frame, &pack.name, None, &mut rows)?,
+                    // Without its base a delta is no copy of anything; it was not needed.
+                    Some(base) => {
+                        if let Some(place) = self.base_place(kind, base, moved, &there)? {
+                            rows_of(frame, &pack.name, Some(place), &mut rows)?;
+                        }
+                    }
+                }
+            }
+            if rows.len() >= ROWS {
+                self.write(kind, std::mem::take(&mut rows), sent)?;
+                written += 1;
+            }
+        }
+        if !rows.is_empty() {
+            self.write(kind, rows, sent)?;
+            written += 1;
+        }
+        Ok(written)
+    }
+
+    /// Where the tables of packs are read quickest: all of them are on this machine now, or are still.
+    fn local_side(&self) -> &dyn crate::store::Store {
+        if self.dest.local().is_ok() { self.dest.store() } else { self.source.store() }
+    }
+
+    /// Those of the packs whose rows a segment holds. The rows of one pack are never torn apart.
+    fn covered(
+        &self,
+        segment: &Arc<SegmentReader>,
+        firsts: &HashMap<PackName, Id>,
+        left: &BTreeSet<PackName>,
+    ) -> Result<Vec<PackName>> {
+        let mut covers = Vec::new();
+        for pack in segment.packs().iter().filter(|p| left.contains(&p.name)) {
+            let Some(first) = firsts.get(&pack.name) else { continue };
+            let mut rows = Vec::new();
+            segment.lookup_all(first, &mut rows)?;
+            if rows.iter().any(|row| row.place.pack == pack.name) {
+                covers.push(pack.name);
+            }
+        }
+        Ok(covers)
+    }
+
+    fn base_place(
+        &self,
+        kind: PackKind,
+        base: &Id,
+        moved: &HashMap<Id, Place>,
+        there: &HashSet<PackName>,
+    ) -> Result<Option<Place>> {
+        if let Some(place) = moved.get(base) {
+            return Ok(Some(*place));
+        }
+        let whole = |row: &Row| row.place.codec != CODEC_DELTA && there.contains(&row.place.pack);
+        let of_source = self.source.index()?.lookup_all(kind, base)?.into_iter().find(whole);
+        if let Some(row) = of_source {
+            return Ok(Some(row.place));
+        }
+        let of_dest = self.dest.index()?.lookup_all(kind, base)?.into_iter();
+        Ok(of_dest.map(|row| row.place).find(|place| place.codec != CODEC_DELTA))
+    }
+
+    fn write(&self, kind: PackKind, mut rows: Vec<Row>, sent: &[&Sent]) -> Result<()> {
+        rows.sort_unstable();
+        rows.dedup();
+        let mut names: Vec<PackName> = rows.iter().map(|r| r.place.pack).collect();
+        names.extend(rows.iter().filter_map(|r| r.base.map(|b| b.pack)));
+        names.sort_unstable();
+        names.dedup();
+        let size = |name: &PackName| -> Result<u64> {
+            let known = sent.iter().find(|s| s.name == *name).map(|s| s.bytes);
+            let known = known.or(self.dest.index()?.pack_bytes(kind, name)).or(self.source.index()?.pack_bytes(kind, name));
+            Ok(known.unwrap_or(0))
+        };
+        let packs = names.iter().map(|name| Ok(PackEntry { name: *name, size_bytes: size(name)? }));
+        let packs = packs.collect::<Result<Vec<_>>>()?;
+        let written = write_segment(&self.staging.staging()?, kind, &rows, &packs, &[])?;
+        self.observer.step("segment");
+        match self.dest.local() {
+            Ok(local) => {
+                let reader = SegmentReader::open(written.name, written.file.path())?;
+                local.publish(written.file, &layout::segment(&written.name))?;
+                self.take_in(reader)?;
+            }
+            Err(_) => self.dest.store().put(written.file.path(), &layout::segment(&written.name))?,
+        }
+        self.observer.step("segment published");
+        Ok(())
+    }
+
+    fn copy_segment(&self, segment: &SegmentReader) -> Result<()> {
+        let (name, key) = (*segment.name(), layout::segment(segment.name()));
+        self.observer.step("segment");
+        match (self.source.local(), self.dest.local()) {
+            (Ok(source), _) => self.dest.store().put(&source.path(&key), &key)?,
+            (Err(_), Ok(dest)) => {
+                let staged = dest.stage()?;
+                let io = |source| StoreError::Io { what: "write", key: key.clone(), source };
+                let mut at = 0;
+                while at < segment.file_bytes() {
+                    let len = usize::try_from((segment.file_bytes() - at).min(4 << 20)).unwrap_or(usize::MAX);
+                    let bytes = self.source.store().read_at(&key, at, len)?;
+                    std::io::Write::write_all(&mut staged.as_file(), &bytes).map_err(io)?;
+                    at += len as u64;
+                }
+                let reader = Arc::new(SegmentReader::open(name, staged.path())?);
+                reader.verify()?;
+                dest.publish(staged, &key)?;
+                self.take_in(SegmentReader::open(name, &dest.path(&key))?)?;
+            }
+            (Err(e), Err(_)) => return Err(e),
+        }
+        self.observer.step("segment published");
+        Ok(())
+    }
+
+    fn take_in(&self, segment: SegmentReader) -> Result<()> {
+        let name: SegmentName = *segment.name();
+        let (kind, rows, file_bytes) = (segment.kind(), segment.rows(), segment.file_bytes());
+        let row = SegmentRow { name, kind, file_bytes, rows, replaced_by: None };
+        let packs: Vec<PackName> = segment.packs().iter().map(|p| p.name).collect();
+        self.dest.catalogue()?.add_segment(&row, segment.replaces(), &packs)?;
+        self.dest.index()?.add_segment(segment);
+        Ok(())
+    }
+}

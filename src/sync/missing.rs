@@ -1,0 +1,282 @@
+//! What one repository has and another lacks: walks new versions, but of each only what differs from its parent.
+//!
+//! The result is frames by pack, since frames are what is copied. Memory grows with the frames that are needed and
+//! with the nodes that were seen, not with the repository.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::error::SyncError;
+use crate::error::Result;
+use crate::format::frame::CODEC_DELTA;
+use crate::format::object::ListNode;
+use crate::format::pack::PackKind;
+use crate::format::segment::{PackName, Row};
+use crate::model::entry::{Content, Entry, Node};
+use crate::model::id::{Id, ObjectKind};
+use crate::model::tree::TreeBody;
+use crate::observe::Observer;
+use crate::repo::Repo;
+use crate::repo::frames::ObjectError;
+use crate::repo::packs::{PackTable, read_table};
+
+/// Tables of contents of far packs that are in memory at once.
+const TABLES: usize = 32;
+
+/// Frames by pack, each by its offset.
+pub type Needed = BTreeMap<PackName, Vec<u32>>;
+
+/// Looks for what is missing.
+pub struct Missing<'a> {
+    source: &'a Repo,
+    /// Where the frames should go; what it has is not needed.
+    dest: &'a Repo,
+    observer: &'a dyn Observer,
+    /// Whether chunks are wanted too.
+    data: bool,
+    nodes: HashSet<Id>,
+    commits: HashSet<Id>,
+    needed: [Needed; 3],
+    tables: HashMap<PackName, Arc<PackTable>>,
+}
+
+impl<'a> Missing<'a> {
+    /// Between two repositories.
+    pub fn new(source: &'a Repo, dest: &'a Repo, data: bool, observer: &'a dyn Observer) -> Self {
+        Self {
+            source,
+            dest,
+            observer,
+            data,
+            nodes: HashSet::new(),
+            commits: HashSet::new(),
+            needed: Default::default(),
+            tables: HashMap::new(),
+        }
+    }
+
+    /// The frames of each kind of pack, each once, in order.
+    pub fn finish(mut self) -> [Needed; 3] {
+        for packs in &mut self.needed {
+            for offsets in packs.values_mut() {
+                offsets.sort_unstable();
+                offsets.dedup();
+            }
+        }
+        self.needed
+    }
+
+    /// A version and those before it, but none that `whole` says are there with all they need, and at most `depth`
+    /// along each line.
+    pub fn version(&mut self, tip: &Id, whole: &dyn Fn(&Id) -> bool, depth: Option<usize>) -> Result<()> {
+        let mut next = vec![(*tip, 1usize)];
+        while let Some((id, distance)) = next.pop() {
+            if whole(&id) || !self.commits.insert(id) {
+                continue;
+            }
+            self.check()?;
+            self.need(ObjectKind::Commit, &id)?;
+            let commit = self.source.commit_cached(&id)?;
+            let goes_on = depth.is_none_or(|most| distance < most);
+            let old = match commit.parents.first() {
+                Some(parent) if goes_on || whole(parent) => Some(self.source.commit_cached(parent)?.tree),
+                _ => None,
+            };
+            self.root(&commit.tree, old.as_ref())?;
+            if goes_on {
+                next.extend(commit.parents.iter().map(|parent| (*parent, distance + 1)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The tree of a version with its table of hard links.
+    fn root(&mut self, new: &Id, old: Option<&Id>) -> Result<()> {
+        self.tree(new, old)?;
+        let links = |tree: &Id| Ok::<_, crate::error::Error>(self.source.root_info(tree)?.links);
+        if let Some(content) = links(new)? {
+            let before = old.map(links).transpose()?.flatten();
+            self.content(&content, before.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// What stands at a path of a tree.
+    pub fn entry(&mut self, entry: &Entry) -> Result<()> {
+        match &entry.node {
+            Node::Dir { tree, .. } => self.tree(tree, None),
+            Node::File { content, .. } => self.content(content, None),
+            _ => Ok(()),
+        }
+    }
+
+    /// A directory and all below it, but not what `old` holds too.
+    pub fn tree(&mut self, new: &Id, old: Option<&Id>) -> Result<()> {
+        let mut next = vec![(*new, old.copied())];
+        while let Some((new, old)) = next.pop() {
+            if Some(new) == old || self.nodes.contains(&new) {
+                continue;
+            }
+            self.check()?;
+            let (fresh, gone) = self.entries(new, old)?;
+            let gone: HashMap<&[u8], &Entry> = gone.iter().map(|e| (e.name.as_slice(), e)).collect();
+            for entry in &fresh {
+                let before = gone.get(entry.name.as_slice()).map(|e| &e.node);
+                match (&entry.node, before) {
+                    (new, Some(old)) if new == old => {}
+                    (Node::Dir { tree, .. }, Some(Node::Dir { tree: old, .. })) => next.push((*tree, Some(*old))),
+                    (Node::Dir { tree, .. }, _) => next.push((*tree, None)),
+                    (Node::File { content, .. }, Some(Node::File { content: old, .. })) => {
+                        self.content(content, Some(old))?;
+                    }
+                    (Node::File { content, .. }, _) => self.content(content, None)?,
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries of a directory that stand in nodes which the other does not have, and the other way round.
+    fn entries(&mut self, new: Id, old: Option<Id>) -> Result<(Vec<Entry>, Vec<Entry>)> {
+        let (mut fresh, mut gone) = (Vec::new(), Vec::new());
+        let (mut news, mut olds) = (vec![new], Vec::from_iter(old));
+        while !news.is_empty() {
+            let (mut below, mut old_below) = (Vec::new(), Vec::new());
+            for id in news {
+                if !self.nodes.insert(id) {
+                    continue;
+                }
+                self.need(ObjectKind::Tree, &id)?;
+                match self.source.tree_node(&id)?.body {
+                    TreeBody::Leaf(entries) => fresh.extend(entries),
+                    TreeBody::Inner(children) => below.extend(children.into_iter().map(|c| c.id)),
+                }
+            }
+            for id in olds {
+                match self.source.tree_node(&id)?.body {
+                    TreeBody::Leaf(entries) => gone.extend(entries),
+                    TreeBody::Inner(children) => old_below.extend(children.into_iter().map(|c| c.id)),
+                }
+            }
+            (news, olds) = without_shared(below, old_below);
+        }
+        Ok((fresh, gone))
+    }
+
+    /// The nodes and chunks of a file's content that `old` does not have.
+    fn content(&mut self, new: &Content, old: Option<&Content>) -> Result<()> {
+        let chunks = |content: &Content| match content {
+            Content::Direct(extents) => extents.iter().filter_map(|x| x.chunk).collect(),
+            _ => Vec::new(),
+        };
+        let lists = |content: &Content| match content {
+            Content::List(root) => vec![*root],
+            _ => Vec::new(),
+        };
+        let (mut fresh, mut gone) = (chunks(new), old.map(chunks).unwrap_or_default());
+        let (mut news, mut olds) = without_shared(lists(new), old.map(lists).unwrap_or_default());
+        while !news.is_empty() {
+            self.check()?;
+            let (mut below, mut old_below) = (Vec::new(), Vec::new());
+            for id in news {
+                if self.nodes.insert(id) {
+                    self.need(ObjectKind::List, &id)?;
+                    self.list(&id, &mut below, &mut fresh)?;
+                }
+            }
+            for id in olds {
+                self.list(&id, &mut old_below, &mut gone)?;
+            }
+            (news, olds) = without_shared(below, old_below);
+            if self.data {
+                let known: HashSet<Id> = gone.drain(..).collect();
+                for id in fresh.drain(..).filter(|id| !known.contains(id)) {
+                    self.need(ObjectKind::Chunk, &id)?;
+                }
+            }
+            fresh.clear();
+            gone.clear();
+        }
+        if self.data {
+            for id in fresh.iter().filter(|id| !gone.contains(id)) {
+                self.need(ObjectKind::Chunk, id)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&self, id: &Id, below: &mut Vec<Id>, chunks: &mut Vec<Id>) -> Result<()> {
+        match self.source.list_node(id)? {
+            ListNode::Leaf(extents) if self.data => chunks.extend(extents.iter().filter_map(|x| x.chunk)),
+            ListNode::Leaf(_) => {}
+            ListNode::Inner(children) => below.extend(children.iter().map(|c| c.1)),
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.observer.cancelled() { Err(SyncError::Cancelled.into()) } else { Ok(()) }
+    }
+
+    fn need(&mut self, kind: ObjectKind, id: &Id) -> Result<()> {
+        let table = PackKind::of(kind);
+        if self.dest.index()?.lookup(table, id)?.is_some() {
+            return Ok(());
+        }
+        let Some(row) = self.source.index()?.lookup(table, id)? else {
+            if self.source.is_lazy() {
+                return Err(SyncError::Lazy { place: self.dest.store().place() }.into());
+            }
+            return Err(ObjectError::Missing { kind, id: *id }.into());
+        };
+        self.mark(table, &row)
+    }
+
+    fn mark(&mut self, kind: PackKind, row: &Row) -> Result<()> {
+        let offsets = self.needed[usize::from(kind.number())].entry(row.place.pack).or_default();
+        offsets.push(row.place.offset);
+        if row.place.codec != CODEC_DELTA {
+            return Ok(());
+        }
+        // A delta is of no use without its base.
+        let Some(base) = self.base_of(row)? else { return Ok(()) };
+        let whole = |rows: Vec<Row>| rows.into_iter().find(|r| r.place.codec != CODEC_DELTA);
+        if whole(self.dest.index()?.lookup_all(kind, &base)?).is_some() {
+            return Ok(());
+        }
+        match whole(self.source.index()?.lookup_all(kind, &base)?) {
+            Some(row) => self.mark(kind, &row),
+            None => Err(ObjectError::Missing { kind: ObjectKind::Chunk, id: base }.into()),
+        }
+    }
+
+    /// The base of a delta. A far pack is asked once for its table of contents, not for each frame.
+    fn base_of(&mut self, row: &Row) -> Result<Option<Id>> {
+        if self.source.far().is_none() {
+            return self.source.delta_base(row);
+        }
+        if !self.tables.contains_key(&row.place.pack) {
+            if self.tables.len() >= TABLES {
+                self.tables.clear();
+            }
+            let table = read_table(self.source.store(), &row.place.pack)?;
+            self.tables.insert(row.place.pack, Arc::new(table));
+        }
+        let table = self.tables.get(&row.place.pack);
+        let frames = table.map(|t| t.frames.as_slice()).unwrap_or_default();
+        let at = frames.binary_search_by_key(&u64::from(row.place.offset), |f| f.offset);
+        Ok(at.ok().and_then(|at| frames.get(at)?.base))
+    }
+}
+
+/// Both lists without what is in both.
+fn without_shared(news: Vec<Id>, olds: Vec<Id>) -> (Vec<Id>, Vec<Id>) {
+    if olds.is_empty() {
+        return (news, olds);
+    }
+    let (new_set, old_set): (HashSet<Id>, HashSet<Id>) = (news.iter().copied().collect(), olds.iter().copied().collect());
+    let news = news.into_iter().filter(|id| !old_set.contains(id)).collect();
+    let olds = olds.into_iter().filter(|id| !new_set.contains(id)).collect();
+    (news, olds)
+}

@@ -1,0 +1,54 @@
+//! The refs of a repository elsewhere: one listing, then the newest entry of each log, many at a time.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::error::Result;
+use crate::format::refentry::RefEntry;
+use crate::model::id::Id;
+use crate::model::refname::{RefKind, RefName};
+use crate::repo::layout;
+use crate::repo::refs::{Refs, value_of};
+use crate::store::Store;
+
+/// The newest entry of each ref, deleted ones included.
+pub type Tips = BTreeMap<(RefKind, RefName), RefEntry>;
+
+/// Reads the tips of all branches and tags.
+pub fn read(store: &dyn Store) -> Result<Tips> {
+    let mut newest: BTreeMap<String, String> = BTreeMap::new();
+    let kinds = [RefKind::Branch, RefKind::Tag];
+    for key in store.list_all("refs")? {
+        let Some((log, name)) = key.rsplit_once('/') else { continue };
+        if kinds.iter().any(|k| log.rsplit_once('/').is_some_and(|(dir, _)| dir == layout::refs(*k))) {
+            let entry = newest.entry(log.to_owned()).or_insert_with(|| name.to_owned());
+            // Newer entries have smaller keys.
+            if name < entry.as_str() {
+                name.clone_into(entry);
+            }
+        }
+    }
+    let queue = Mutex::new(newest.into_iter());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let found = Mutex::new(Tips::new());
+    let work = || -> Result<()> {
+        while let Some((log, name)) = next() {
+            let kind = kinds.into_iter().find(|k| log.starts_with(&layout::refs(*k))).unwrap_or(RefKind::Branch);
+            if let Some((name, entry)) = Refs::of(store).newest_at(kind, &log, &name)? {
+                found.lock().unwrap_or_else(PoisonError::into_inner).insert((kind, name), entry);
+            }
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads = store.abilities().in_flight.max(1);
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|w| w.join().unwrap_or(Ok(())))
+    })?;
+    Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The values of those of a kind that exist.
+pub fn values(tips: &Tips, kind: RefKind) -> impl Iterator<Item = (&RefName, Id)> {
+    tips.iter().filter(move |((k, _), _)| *k == kind).filter_map(|((_, name), entry)| Some((name, value_of(entry)?)))
+}
