@@ -9,7 +9,7 @@ use crate::format::pack::PackKind;
 use crate::format::segment::fanout::{self, FanoutPage};
 use crate::format::segment::footer::{FOOTER_BYTES, Footer, Layout};
 use crate::format::segment::tables::{self, PackEntry, PackTable};
-use crate::format::segment::{self, PackName, Row, SegmentName, bucket, filter};
+use crate::format::segment::{self, HEAD_BYTES, PackName, Row, SegmentName, bucket, filter};
 use crate::model::id::Id;
 use std::fs::File;
 use std::ops::Range;
@@ -121,6 +121,11 @@ impl SegmentReader {
     /// The length of a pack, if it is in the table.
     pub fn pack_bytes(&self, name: &PackName) -> Option<u64> {
         Some(self.packs.get(self.packs.number(name)?)?.size_bytes)
+    }
+
+    /// What must be read before any row is found by one read: the fan-out and the small tables around it.
+    pub fn fanout_ranges(&self) -> Vec<Range<u64>> {
+        vec![0..HEAD_BYTES, self.layout.fanout.clone(), self.layout.packs.start..self.layout.file_bytes]
     }
 
     /// The segments that this one replaces.

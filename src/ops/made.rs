@@ -1,6 +1,7 @@
 //! Repositories for tests of the operations: versions made by hand, without a worktree.
 
 use super::Context;
+use super::reach::CacheOptions;
 use crate::format::frame::CODEC_RAW;
 use crate::format::object::{encode_commit, encode_tree};
 use crate::model::commit::{Commit, Counts, Timestamp};
@@ -43,6 +44,9 @@ impl Made {
             memory_bytes: 64 << 20,
             now,
             open: OpenOptions::default(),
+            far: None,
+            remotes: Vec::new(),
+            cache: CacheOptions::default(),
         };
         Self { context, repo, dir }
     }

@@ -2,11 +2,13 @@
 
 pub mod branch;
 pub mod checkout;
+pub mod clone;
 pub mod commit;
 pub mod compare;
 pub mod describe;
 pub mod diff;
 pub mod du;
+pub mod fetch;
 pub mod fsck;
 pub mod head;
 pub mod history;
@@ -16,8 +18,12 @@ pub mod log;
 pub mod ls;
 #[cfg(test)]
 mod made;
+pub mod pull;
+pub mod push;
 pub mod ranges;
+pub mod reach;
 pub mod refmove;
+pub mod remote;
 pub mod resolve;
 pub mod show;
 pub mod status;
@@ -28,7 +34,9 @@ pub mod worktree;
 use crate::error::Result;
 use crate::model::entry::Time;
 use crate::repo::{OpenOptions, Repo};
+use reach::{CacheOptions, Remote};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Where an operation works, for whom and when.
 #[derive(Clone)]
@@ -49,12 +57,26 @@ pub struct Context {
     pub now: jiff::Zoned,
     /// How the repository is opened.
     pub open: OpenOptions,
+    /// The repository, where it is not on this machine; it is only read.
+    pub far: Option<Remote>,
+    /// The remotes that the settings know.
+    pub remotes: Vec<Remote>,
+    /// Where blocks of far objects are kept.
+    pub cache: CacheOptions,
 }
 
 impl Context {
     /// Opens the repository.
     pub fn repo(&self) -> Result<Repo> {
-        Repo::open(&self.repository, self.open.clone())
+        if let Some(far) = &self.far {
+            return self.open_far(far);
+        }
+        let mut open = self.open.clone();
+        if let Some(lazy) = self.remotes.iter().find(|remote| remote.lazy).cloned() {
+            let context = self.clone();
+            open.behind = Some(Arc::new(move || context.open_far(&lazy)));
+        }
+        Repo::open(&self.repository, open)
     }
 
     /// Threads for work of which most waits for the disk: four a core, as far as there is memory for them.

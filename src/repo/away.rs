@@ -1,8 +1,10 @@
 //! A repository that is not on this machine: its immutable objects are read by ranges through the block cache.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,14 +27,17 @@ pub struct CachedStore {
     inner: Arc<dyn Store>,
     /// None where the store is as near as a cache would be.
     cache: Option<Arc<BlockCache>>,
+    /// A repository on this machine that has some of the same objects.
+    near: Option<PathBuf>,
     /// Lengths of objects, which never change.
     lens: Mutex<HashMap<String, u64>>,
 }
 
 impl CachedStore {
-    /// Around a store; without a cache where it is a directory of this machine.
-    pub fn new(inner: Arc<dyn Store>, cache: Option<Arc<BlockCache>>) -> Self {
-        Self { inner, cache, lens: Mutex::default() }
+    /// Around a store; without a cache where it is a directory of this machine. What the repository `near` has is
+    /// read there: a key names its content.
+    pub fn new(inner: Arc<dyn Store>, cache: Option<Arc<BlockCache>>, near: Option<PathBuf>) -> Self {
+        Self { inner, cache, near, lens: Mutex::default() }
     }
 
     /// The store itself, for what must be read as it is now.
@@ -49,7 +54,9 @@ impl CachedStore {
         if let Some(len) = self.lens.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
             return Ok(*len);
         }
-        let len = self.inner.len(key)?.ok_or_else(|| StoreError::Missing { key: key.to_owned() })?;
+        let near = self.near_file(key).and_then(|path| std::fs::metadata(path).ok()).map(|m| m.len());
+        let len = near.map_or_else(|| self.inner.len(key), |len| Ok(Some(len)))?;
+        let len = len.ok_or_else(|| StoreError::Missing { key: key.to_owned() })?;
         self.learn(key, len);
         Ok(len)
     }
@@ -76,6 +83,7 @@ impl CachedStore {
                 }
             }
         }
+        pieces.retain(|(key, ..)| self.near_file(key).is_none());
         let bytes = pieces.iter().map(|(.., r)| r.end - r.start).sum();
         let queue = Mutex::new(pieces.into_iter());
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -93,7 +101,18 @@ impl CachedStore {
         Ok(bytes)
     }
 
+    /// The same object on this machine.
+    fn near_file(&self, key: &str) -> Option<PathBuf> {
+        self.near.as_ref().map(|near| near.join(key)).filter(|path| path.is_file())
+    }
+
     fn cached(&self, key: &str, len: u64, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        if let Some(Ok(file)) = self.near_file(key).map(File::open) {
+            let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(usize::MAX)];
+            if FileExt::read_exact_at(&file, &mut bytes, range.start).is_ok() {
+                return Ok(bytes);
+            }
+        }
         let fetch = |r: Range<u64>| {
             let size = usize::try_from(r.end - r.start).unwrap_or(usize::MAX);
             self.inner.read_at(key, r.start, size)
@@ -256,8 +275,10 @@ mod tests {
         let bytes: Vec<u8> = (0..9_000_000u32).map(|n| n.to_le_bytes()[1]).collect();
         memory.overwrite("packs/aa/x", bytes.clone());
         let cache = Arc::new(BlockCache::new(dir.path().to_path_buf(), 1 << 30));
-        let store = CachedStore::new(Arc::clone(&memory) as Arc<dyn Store>, Some(cache));
-        assert!(store.fetch_ahead(&[("packs/aa/x".to_owned(), vec![0..10, 5_000_000..9_000_000])]).unwrap() > 4_000_000);
+        let store = CachedStore::new(Arc::clone(&memory) as Arc<dyn Store>, Some(cache), None);
+        assert!(
+            store.fetch_ahead(&[("packs/aa/x".to_owned(), vec![0..10, 5_000_000..9_000_000])]).unwrap() > 4_000_000
+        );
         memory.delete("packs/aa/x").unwrap();
         assert_eq!(store.read_at("packs/aa/x", 6_000_000, 100_000).unwrap(), bytes[6_000_000..6_100_000]);
         assert_eq!(store.read_at("packs/aa/x", 1, 4).unwrap(), bytes[1..5]);

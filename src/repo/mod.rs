@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::codec::cut::{self, Cutting, Rule};
-use crate::codec::hash::IdHasher;
+use crate::codec::hash::{IdHasher, checksum};
 use crate::error::{Failure, Kind, Result};
 use crate::format::Malformed;
 use crate::format::marker::{Marker, VERSION};
@@ -23,9 +23,9 @@ use crate::index::Index;
 use crate::index::catalogue::{Catalogue, commits::CommitRow, segments::SegmentRow};
 use crate::index::segment_reader::SegmentReader;
 use crate::model::commit::Commit;
-use crate::model::id::{Id, ObjectKind, parse_hex};
+use crate::model::id::{Id, ObjectKind, parse_hex, to_hex};
 use crate::model::refname::RefName;
-use crate::store::local::{LocalStore, STAGING};
+use crate::store::local::{LocalStore, STAGING, make_durable};
 use crate::store::{Listed, Store, StoreError, random_hex, trace::Tracer};
 use away::{CachedStore, FarSegment};
 use frames::Frames;
@@ -130,17 +130,6 @@ pub struct Repo {
 impl Repo {
     /// Makes a new repository in `root`, which must be missing or empty.
     pub fn create(root: &Path, default_branch: &RefName, cutting: &Cutting, options: OpenOptions) -> Result<Self> {
-        let io = |what| move |source| StoreError::Io { what, key: root.display().to_string(), source };
-        worktree::make_durable(root).map_err(io("create"))?;
-        let store = LocalStore::new(root.to_path_buf());
-        if store.len(layout::MARKER)?.is_some() {
-            return Err(RepoError::Exists { path: root.to_path_buf() }.into());
-        }
-        // A staging folder is what an interrupted run leaves.
-        let others = |e: std::io::Result<std::fs::DirEntry>| e.map_or(true, |e| e.file_name() != STAGING);
-        if std::fs::read_dir(root).map_err(io("read"))?.any(others) {
-            return Err(RepoError::Occupied { path: root.to_path_buf() }.into());
-        }
         let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let marker = Marker {
             kind: "dvc".to_owned(),
@@ -157,6 +146,22 @@ impl Repo {
             cdc: cutting.content.map(size),
             page: cutting.page,
         };
+        Self::create_copy(root, &marker, options)
+    }
+
+    /// Makes a repository in `root` that is a copy of one with this marker, and still empty.
+    pub fn create_copy(root: &Path, marker: &Marker, options: OpenOptions) -> Result<Self> {
+        let io = |what| move |source| StoreError::Io { what, key: root.display().to_string(), source };
+        make_durable(root).map_err(io("create"))?;
+        let store = LocalStore::new(root.to_path_buf());
+        if store.len(layout::MARKER)?.is_some() {
+            return Err(RepoError::Exists { path: root.to_path_buf() }.into());
+        }
+        // A staging folder is what an interrupted run leaves.
+        let others = |e: std::io::Result<std::fs::DirEntry>| e.map_or(true, |e| e.file_name() != STAGING);
+        if std::fs::read_dir(root).map_err(io("read"))?.any(others) {
+            return Err(RepoError::Occupied { path: root.to_path_buf() }.into());
+        }
         if !store.create(layout::MARKER, &marker.encode())? {
             return Err(RepoError::Exists { path: root.to_path_buf() }.into());
         }
@@ -190,9 +195,14 @@ impl Repo {
         let Some(bytes) = store.get(layout::MARKER)? else {
             return Err(RepoError::None { path: PathBuf::from(store.place()) }.into());
         };
-        let marker = Marker::decode(&bytes)?;
+        Self::of_far(store, Marker::decode(&bytes)?, state, options)
+    }
+
+    /// A repository elsewhere whose marker is known, or will be written.
+    pub fn of_far(store: Arc<CachedStore>, marker: Marker, state: &Path, options: OpenOptions) -> Result<Self> {
         let cutting = cutting_of(&marker)?;
-        let root = state.join(&marker.id);
+        let place = to_hex(&checksum(&[store.place().as_bytes()])[..4]);
+        let root = state.join(format!("{}-{place}", marker.id));
         let far = Some(Arc::clone(&store));
         Ok(Self { far, root, ..Self::of_store(store, marker, cutting, options) })
     }

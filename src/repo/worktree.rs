@@ -17,6 +17,7 @@ use crate::format::marker::{checked_line, line_checksum};
 use crate::model::id::{Id, to_hex};
 use crate::model::refname::RefName;
 use crate::store::StoreError;
+use crate::store::local::make_durable;
 
 /// The state of one worktree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,21 +160,6 @@ impl Worktree {
             StoreError::Io { what: "write", key, source }.into()
         })
     }
-}
-
-/// Makes a directory, and syncs every new name on the way.
-pub(super) fn make_durable(dir: &Path) -> std::io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    let Some(above) = dir.parent() else { return Ok(()) };
-    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
-    make_durable(above)?;
-    match fs::create_dir(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e),
-        _ => {}
-    }
-    fs::File::open(above)?.sync_all()
 }
 
 fn read_state(path: &Path) -> Result<Option<WorktreeState>> {

@@ -57,6 +57,10 @@ impl LocalStore {
     pub fn staging(&self) -> Result<PathBuf, StoreError> {
         let dir = self.root.join(STAGING);
         match fs::create_dir(&dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                make_durable(&self.root).and_then(|()| fs::create_dir(&dir)).map_err(self.io("create", STAGING))?;
+                Ok(dir)
+            }
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(self.io("create", STAGING)(e)),
             _ => Ok(dir),
         }
@@ -137,6 +141,21 @@ impl LocalStore {
         open.push((key.to_owned(), Arc::clone(&file)));
         Ok(file)
     }
+}
+
+/// Makes a directory, and syncs every new name on the way.
+pub fn make_durable(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let Some(above) = dir.parent() else { return Ok(()) };
+    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+    make_durable(above)?;
+    match fs::create_dir(dir) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    File::open(above)?.sync_all()
 }
 
 impl Store for LocalStore {

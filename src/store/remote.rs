@@ -96,7 +96,8 @@ impl RemoteStore {
         let limit = REQUEST + Duration::from_secs(len / SLOWEST);
         if self.op.info().capability().presign_write && len > 0 {
             let (op, path) = (self.op.clone(), key.to_owned());
-            let signed = self.ask("sign a URL for", key, REQUEST, async move { op.presign_write(&path, SIGNED).await })?;
+            let signed =
+                self.ask("sign a URL for", key, REQUEST, async move { op.presign_write(&path, SIGNED).await })?;
             let body = reqwest::Body::wrap(FileBody::new(Arc::clone(file), len, Arc::clone(&self.meter)));
             let uri = signed.uri().to_string();
             let mut headers = signed.header().clone();
@@ -151,7 +152,11 @@ impl RemoteStore {
             let mut all = Vec::new();
             while let Some(entry) = lister.next().await {
                 let entry = entry?;
-                all.push((entry.path().to_owned(), entry.metadata().content_length(), entry.metadata().mode().is_dir()));
+                all.push((
+                    entry.path().to_owned(),
+                    entry.metadata().content_length(),
+                    entry.metadata().mode().is_dir(),
+                ));
             }
             Ok(all)
         });
@@ -354,9 +359,15 @@ fn trouble_of_text(text: &str) -> Option<Trouble> {
     let any = |words: &[&str]| words.iter().any(|word| text.contains(word));
     if any(&["NoSuchBucket", "ContainerNotFound", "ShareNotFound", "specified bucket does not exist"]) {
         Some(Trouble::NoPlace)
-    } else if any(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "AuthenticationFailed", "ExpiredToken",
-        "status: 401", "status: 403"])
-        || text.contains("credential")
+    } else if any(&[
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "AccessDenied",
+        "AuthenticationFailed",
+        "ExpiredToken",
+        "status: 401",
+        "status: 403",
+    ]) || text.contains("credential")
     {
         Some(Trouble::Denied)
     } else if any(&["status: 507", "InsufficientStorage", "QuotaExceeded", "No space left", "EntityTooLarge"]) {

@@ -20,9 +20,9 @@ use crate::model::id::{Id, to_hex};
 use crate::observe::Observer;
 use crate::repo::packs::{FinishedPack, NewFrame, PackTable, PackWriter, read_table, rows_of};
 use crate::repo::{Repo, layout};
+use crate::store::StoreError;
 use crate::store::local::LocalStore;
 use crate::store::meter::Meter;
-use crate::store::StoreError;
 
 /// A pack goes whole when at least so much of it, of ten parts, is needed.
 const WHOLE: u64 = 8;
@@ -136,7 +136,10 @@ impl Copier<'_> {
         }
         let far = if self.dest.far().is_some() { self.dest } else { self.source };
         let threads = far.store().abilities().in_flight.clamp(1, 16).min(jobs.len());
-        let shared = Shared { work: Mutex::new(Work { jobs: jobs.into_iter(), sent: Vec::new(), failed: None, left: threads }), ended: Condvar::new() };
+        let shared = Shared {
+            work: Mutex::new(Work { jobs: jobs.into_iter(), sent: Vec::new(), failed: None, left: threads }),
+            ended: Condvar::new(),
+        };
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| self.work(&shared));
@@ -274,7 +277,8 @@ impl Copier<'_> {
             let of_pack: Vec<&TableFrame> = table.frames.iter().filter(|f| wanted.contains(&f.offset)).collect();
             let key = layout::pack(name);
             if let Some(far) = self.source.far() {
-                let ranges: Vec<Range<u64>> = of_pack.iter().map(|f| f.offset..f.offset + u64::from(f.stored)).collect();
+                let ranges: Vec<Range<u64>> =
+                    of_pack.iter().map(|f| f.offset..f.offset + u64::from(f.stored)).collect();
                 far.fetch_ahead(&[(key.clone(), ranges)])?;
             }
             for frame in of_pack {

@@ -168,7 +168,8 @@ impl Cover<'_> {
         names.dedup();
         let size = |name: &PackName| -> Result<u64> {
             let known = sent.iter().find(|s| s.name == *name).map(|s| s.bytes);
-            let known = known.or(self.dest.index()?.pack_bytes(kind, name)).or(self.source.index()?.pack_bytes(kind, name));
+            let known =
+                known.or(self.dest.index()?.pack_bytes(kind, name)).or(self.source.index()?.pack_bytes(kind, name));
             Ok(known.unwrap_or(0))
         };
         let packs = names.iter().map(|name| Ok(PackEntry { name: *name, size_bytes: size(name)? }));

@@ -16,6 +16,12 @@ pub enum SyncError {
         /// The id of the one here.
         ours: String,
     },
+    /// It was there and is not any more.
+    #[error("there was a repository at `{place}`, and there is none now")]
+    Gone {
+        /// Where.
+        place: String,
+    },
     /// A lazy clone cannot give what it does not have.
     #[error("this lazy clone does not have all the data that `{place}` lacks")]
     Lazy {
@@ -46,7 +52,7 @@ pub enum SyncError {
 impl Failure for SyncError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Foreign { .. } => Kind::Rejected,
+            Self::Foreign { .. } | Self::Gone { .. } => Kind::Rejected,
             Self::Lazy { .. } => Kind::Incomplete,
             Self::Damaged { .. } | Self::NoPack { .. } => Kind::Integrity,
             Self::Cancelled => Kind::Cancelled,
@@ -56,6 +62,7 @@ impl Failure for SyncError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Foreign { .. } => Some("check the URL; `--force` goes on nevertheless".to_owned()),
+            Self::Gone { .. } => Some("is it mounted? `--force` makes a new one there".to_owned()),
             Self::Lazy { .. } => Some("`dvc fetch --data` brings it here first".to_owned()),
             Self::Damaged { .. } | Self::NoPack { .. } => {
                 Some("`dvc fsck --data --repo URL` names what is damaged; push again from a whole copy".to_owned())

@@ -275,7 +275,8 @@ fn without_shared(news: Vec<Id>, olds: Vec<Id>) -> (Vec<Id>, Vec<Id>) {
     if olds.is_empty() {
         return (news, olds);
     }
-    let (new_set, old_set): (HashSet<Id>, HashSet<Id>) = (news.iter().copied().collect(), olds.iter().copied().collect());
+    let (new_set, old_set): (HashSet<Id>, HashSet<Id>) =
+        (news.iter().copied().collect(), olds.iter().copied().collect());
     let news = news.into_iter().filter(|id| !old_set.contains(id)).collect();
     let olds = olds.into_iter().filter(|id| !new_set.contains(id)).collect();
     (news, olds)

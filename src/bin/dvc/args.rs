@@ -38,8 +38,8 @@ pub(crate) struct Globals {
     /// Run as if started in DIR: the worktree, and the base of relative paths
     #[arg(short = 'C', value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub(crate) start_in: Vec<PathBuf>,
-    /// The repository, where it does not lie in the worktree
-    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    /// The repository, where it does not lie in the worktree; one that is elsewhere is only read
+    #[arg(long, value_name = "DIR|URL", value_hint = clap::ValueHint::DirPath)]
     pub(crate) repo: Option<PathBuf>,
     /// Set a configuration value for this run
     #[arg(short = 'c', value_name = "KEY=VALUE")]
@@ -68,6 +68,15 @@ pub(crate) struct Globals {
     /// Memory for buffers and tables, such as 256M
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<String>,
+    /// Send at most so many bytes a second, such as 4M
+    #[arg(long, value_name = "RATE")]
+    pub(crate) limit_up: Option<String>,
+    /// Receive at most so many bytes a second
+    #[arg(long, value_name = "RATE")]
+    pub(crate) limit_down: Option<String>,
+    /// Use no network
+    #[arg(long)]
+    pub(crate) offline: bool,
     /// Answer every question with yes
     #[arg(short, long)]
     pub(crate) yes: bool,
@@ -95,6 +104,8 @@ pub(crate) struct With<T: Args> {
 pub(crate) enum Verb {
     /// Create a repository
     Init(With<commands::init::InitArgs>),
+    /// Copy a repository, and check a version out
+    Clone(With<commands::clone::CloneArgs>),
     /// Make a version of the worktree
     Commit(With<commands::commit::CommitArgs>),
     /// Show what differs between the worktree and its version
@@ -113,6 +124,14 @@ pub(crate) enum Verb {
     Branch(With<commands::branch::BranchArgs>),
     /// List, create or delete tags
     Tag(With<commands::tag::TagArgs>),
+    /// List, add, change, remove and check remotes
+    Remote(With<commands::remote::RemoteArgs>),
+    /// Bring branches and tags to a remote
+    Push(With<commands::push::PushArgs>),
+    /// Bring what a remote has
+    Fetch(With<commands::fetch::FetchArgs>),
+    /// Fetch, and move the current branch forward
+    Pull(With<commands::pull::PullArgs>),
     /// Check the repository
     Fsck(With<commands::fsck::FsckArgs>),
     /// Show what versions and branches take
@@ -144,6 +163,9 @@ impl Globals {
             no_pager: self.no_pager || right.no_pager,
             jobs: right.jobs.clone().or(self.jobs),
             memory: right.memory.clone().or(self.memory),
+            limit_up: right.limit_up.clone().or(self.limit_up),
+            limit_down: right.limit_down.clone().or(self.limit_down),
+            offline: self.offline || right.offline,
             yes: self.yes || right.yes,
         }
     }
@@ -157,6 +179,9 @@ impl Globals {
             ("--no-pager", "ui.pager", pager),
             ("--jobs", "core.jobs", self.jobs.clone()),
             ("--memory", "core.memory", self.memory.clone()),
+            ("--limit-up", "network.limit-up", self.limit_up.clone()),
+            ("--limit-down", "network.limit-down", self.limit_down.clone()),
+            ("--offline", "network.offline", self.offline.then(|| "true".to_owned())),
         ]
         .into_iter()
         .filter_map(|(flag, key, value)| Some((flag, key, value?)))

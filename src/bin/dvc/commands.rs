@@ -2,15 +2,20 @@
 
 pub(crate) mod branch;
 pub(crate) mod checkout;
+pub(crate) mod clone;
 pub(crate) mod commit;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod diff;
 pub(crate) mod du;
+pub(crate) mod fetch;
 pub(crate) mod fsck;
 pub(crate) mod init;
 pub(crate) mod log;
 pub(crate) mod ls;
+pub(crate) mod pull;
+pub(crate) mod push;
+pub(crate) mod remote;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod tag;

@@ -94,6 +94,9 @@ pub(crate) enum CliError {
     /// A URL where only a directory will do.
     #[error("`{0}` is not a directory on this machine")]
     Remote(String),
+    /// No remote of that name.
+    #[error("there is no remote `{name}`")]
+    NoRemote { name: String, known: String },
     /// A value that an option does not take.
     #[error("{option}: {problem}")]
     BadOption { option: String, problem: String },
@@ -115,7 +118,7 @@ impl Failure for CliError {
             Self::File { source, .. } => Kind::of_io(source),
             Self::NoRepository(_) | Self::NotARepository(_) | Self::Foreign(_) => Kind::NoRepository,
             Self::Remote(_) | Self::BadOption { .. } => Kind::Usage,
-            Self::NotSet(_) => Kind::NotFound,
+            Self::NotSet(_) | Self::NoRemote { .. } => Kind::NotFound,
         }
     }
 
@@ -129,6 +132,9 @@ impl Failure for CliError {
                 let dir = dir.display();
                 Some(format!("`{dir}/.dvc` belongs to an unrelated program, this one keeps its data in `.dvcs`"))
             }
+            Self::Remote(_) => Some("a repository elsewhere is only read; `dvc clone` it to work with it".into()),
+            Self::NoRemote { known, .. } if known.is_empty() => Some("`dvc remote add NAME URL` adds one".into()),
+            Self::NoRemote { known, .. } => Some(format!("there is {known}; `dvc remote add NAME URL` adds one")),
             _ => None,
         }
     }

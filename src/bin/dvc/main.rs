@@ -9,6 +9,7 @@ mod failure;
 mod place;
 mod print;
 mod progress;
+mod remotes;
 mod render;
 mod session;
 mod settings;
@@ -61,6 +62,7 @@ fn merged(cli: &Cli) -> Globals {
     let globals = cli.globals.clone().merge(behind(&cli.verb));
     match &cli.verb {
         Verb::Config(with) => with.own.action.iter().fold(globals, |g, action| g.merge(action.globals())),
+        Verb::Remote(with) => with.own.action.iter().fold(globals, |g, action| g.merge(action.globals())),
         _ => globals,
     }
 }
@@ -69,6 +71,11 @@ fn merged(cli: &Cli) -> Globals {
 fn behind(verb: &Verb) -> &Globals {
     match verb {
         Verb::Init(with) => &with.globals,
+        Verb::Clone(with) => &with.globals,
+        Verb::Remote(with) => &with.globals,
+        Verb::Push(with) => &with.globals,
+        Verb::Fetch(with) => &with.globals,
+        Verb::Pull(with) => &with.globals,
         Verb::Commit(with) => &with.globals,
         Verb::Status(with) => &with.globals,
         Verb::Log(with) => &with.globals,
@@ -90,6 +97,11 @@ fn behind(verb: &Verb) -> &Globals {
 fn dispatch(session: &Session, verb: &Verb) -> Result<failure::Exit, Failed> {
     match verb {
         Verb::Init(with) => c::init::run(session, &with.own),
+        Verb::Clone(with) => c::clone::run(session, &with.own),
+        Verb::Remote(with) => c::remote::run(session, &with.own),
+        Verb::Push(with) => c::push::run(session, &with.own),
+        Verb::Fetch(with) => c::fetch::run(session, &with.own),
+        Verb::Pull(with) => c::pull::run(session, &with.own),
         Verb::Commit(with) => c::commit::run(session, &with.own),
         Verb::Status(with) => c::status::run(session, &with.own),
         Verb::Log(with) => c::log::run(session, &with.own),

@@ -2,6 +2,7 @@
 
 use crate::failure::CliError;
 use dvc::repo::Repo;
+use dvc::store::location::Location;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -20,6 +21,8 @@ pub(crate) struct Place {
     pub(crate) prefix: PathBuf,
     /// Whether the repository lies inside the worktree.
     pub(crate) inside: bool,
+    /// The URL of a repository that is not on this machine.
+    pub(crate) far: Option<String>,
 }
 
 impl Place {
@@ -55,6 +58,9 @@ impl Place {
 
     /// The repository as a URL.
     pub(crate) fn url(&self) -> String {
+        if let Some(url) = &self.far {
+            return url.clone();
+        }
         let path = self.repository.canonicalize().unwrap_or_else(|_| self.repository.clone());
         format!("file://{}", path.display())
     }
@@ -68,6 +74,10 @@ impl Place {
 /// Finds the repository for the current directory; `named` comes from `--repo` or `DVC_REPO`.
 pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliError> {
     if let Some(named) = named {
+        if let Some(url) = named.to_str().filter(|text| Location::is_url(text) && local(named).is_err()) {
+            let (repository, far) = (PathBuf::from("/nonexistent"), Some(url.to_owned()));
+            return Ok(Place { repository, worktree: current.to_owned(), prefix: PathBuf::new(), inside: false, far });
+        }
         let root = current.join(local(named)?);
         let repository = [root.clone(), root.join(INSIDE)].into_iter().find(|r| is_repository(r));
         let repository = repository.ok_or(CliError::NotARepository(root))?;
@@ -76,7 +86,13 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliErr
         if let Some(top) = current.ancestors().filter(|dir| dir.join(INSIDE).exists()).find(same) {
             return Ok(inside(top, current));
         }
-        return Ok(Place { repository, worktree: current.to_owned(), prefix: PathBuf::new(), inside: false });
+        return Ok(Place {
+            repository,
+            worktree: current.to_owned(),
+            prefix: PathBuf::new(),
+            inside: false,
+            far: None,
+        });
     }
     if let Some(top) = current.ancestors().find(|dir| is_repository(&dir.join(INSIDE))) {
         return Ok(inside(top, current));
@@ -89,7 +105,7 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliErr
 
 fn inside(top: &Path, current: &Path) -> Place {
     let prefix = current.strip_prefix(top).unwrap_or(Path::new("")).to_owned();
-    Place { repository: top.join(INSIDE), worktree: top.to_owned(), prefix, inside: true }
+    Place { repository: top.join(INSIDE), worktree: top.to_owned(), prefix, inside: true, far: None }
 }
 
 /// The path without symbolic links on the way to its last name, as far as it exists.
@@ -154,7 +170,7 @@ mod tests {
         assert!(place.path(OsStr::new("../../..")).is_err());
         let url = PathBuf::from(format!("file://{}", top.display()));
         assert!(find(&deep, Some(&url)).is_ok());
-        assert!(matches!(find(&deep, Some(Path::new("s3://b"))), Err(CliError::Remote(_))));
+        assert_eq!(find(&deep, Some(Path::new("s3://b"))).unwrap().far.as_deref(), Some("s3://b"));
         assert!(matches!(find(&deep, Some(Path::new("none"))), Err(CliError::NotARepository(_))));
     }
 }

@@ -51,8 +51,16 @@ impl Session {
         self.globals.repo.clone().or_else(from_env)
     }
 
-    /// The repository and the worktree.
+    /// The repository, which must be on this machine, and the worktree.
     pub(crate) fn place(&self) -> Result<Place, CliError> {
+        let place = self.any_place()?;
+        match place.far {
+            Some(url) => Err(CliError::Remote(dvc::store::location::without_password(&url))),
+            None => Ok(place),
+        }
+    }
+
+    fn any_place(&self) -> Result<Place, CliError> {
         place::find(&self.current, self.named_repository().as_deref())
     }
 
@@ -148,6 +156,10 @@ impl Session {
     /// Where, for whom and when an operation works.
     pub(crate) fn context(&self, place: &Place) -> Result<dvc::ops::Context, Failed> {
         let settings = self.settings()?;
+        let far = match &place.far {
+            Some(url) => Some(self.unnamed(self.location(url)?)?),
+            None => None,
+        };
         let number = |key| settings.number(key).unwrap_or(0);
         Ok(dvc::ops::Context {
             repository: place.repository.clone(),
@@ -164,12 +176,33 @@ impl Session {
                 tracer: None,
                 behind: None,
             },
+            far,
+            remotes: self.remotes(settings)?,
+            cache: dvc::ops::reach::CacheOptions {
+                dir: settings.text("cache.dir").map(PathBuf::from).unwrap_or_default(),
+                limit_bytes: number("cache.size"),
+            },
         })
     }
 
     /// The repository here, with everything that an operation needs.
     pub(crate) fn here(&self) -> Result<(Place, dvc::ops::Context), Failed> {
         let place = self.place()?;
+        let context = self.context(&place)?;
+        Ok((place, context))
+    }
+
+    /// What an operation needs that works without a repository here.
+    pub(crate) fn nowhere(&self) -> Result<dvc::ops::Context, Failed> {
+        let repository = PathBuf::from("/nonexistent");
+        let place =
+            Place { repository, worktree: self.current.clone(), prefix: PathBuf::new(), inside: false, far: None };
+        self.context(&place)
+    }
+
+    /// The repository here or, where `--repo` is a URL, the one there, to read it.
+    pub(crate) fn anywhere(&self) -> Result<(Place, dvc::ops::Context), Failed> {
+        let place = self.any_place()?;
         let context = self.context(&place)?;
         Ok((place, context))
     }

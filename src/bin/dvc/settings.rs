@@ -90,6 +90,16 @@ pub(crate) struct BadConfiguration(pub(crate) Vec<Problem>);
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     values: BTreeMap<&'static str, (Value, Origin)>,
+    remotes: BTreeMap<String, RemoteEntry>,
+}
+
+/// What the settings say of one remote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RemoteEntry {
+    /// Where it is.
+    pub(crate) url: Option<String>,
+    /// Whether what is missing here is taken from it when it is read.
+    pub(crate) lazy: bool,
 }
 
 impl Settings {
@@ -99,11 +109,11 @@ impl Settings {
     }
 
     fn load_table(table: &'static [Key], sources: &Sources<'_>) -> Result<Self, BadConfiguration> {
-        let (found, problems) = layers::read(table, sources);
+        let layers::Reading { found, remotes, problems } = layers::read(table, sources);
         if !problems.is_empty() {
             return Err(BadConfiguration(problems));
         }
-        Ok(Self { values: found.into_iter().map(|f| (f.key, (f.value, f.origin))).collect() })
+        Ok(Self { remotes, values: found.into_iter().map(|f| (f.key, (f.value, f.origin))).collect() })
     }
 
     /// Text, a choice or a path.
@@ -133,6 +143,11 @@ impl Settings {
             Some((Value::List(items), _)) => items,
             _ => &[],
         }
+    }
+
+    /// The remotes, by name.
+    pub(crate) fn remotes(&self) -> impl Iterator<Item = (&str, &RemoteEntry)> {
+        self.remotes.iter().map(|(name, entry)| (name.as_str(), entry))
     }
 
     /// Every value in force with its origin, sorted by name.

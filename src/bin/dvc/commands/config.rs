@@ -154,6 +154,14 @@ fn list(session: &Session, show_origin: bool) -> Outcome {
         }
         writeln!(out, "{key}={value}")?;
     }
+    for (name, remote) in settings.remotes() {
+        let Some(url) = &remote.url else { continue };
+        let url = dvc::store::location::without_password(url);
+        match session.globals.json {
+            true => out.json(&serde_json::json!({ "key": format!("remote.{name}.url"), "value": url }))?,
+            false => writeln!(out, "remote.{name}.url={url}")?,
+        }
+    }
     out.finish()?;
     Ok(Exit::DONE)
 }
@@ -239,6 +247,24 @@ fn target(session: &Session, file: Which) -> Result<PathBuf, CliError> {
         return Ok(dirs::user_config().unwrap_or_else(dirs::system_config));
     }
     Ok(session.place()?.repository.join("config.toml"))
+}
+
+/// Writes one text or switch that belongs to a remote, or removes it.
+pub(crate) fn write_text(path: &Path, key: &str, text: Option<&str>) -> Result<(), Failed> {
+    let before = match fs::read_to_string(path) {
+        Ok(before) => before,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(source) => return Err(CliError::File { doing: "read", path: path.to_owned(), source }.into()),
+    };
+    let value = text.map(|text| match text {
+        "true" => Value::Bool(true),
+        text => Value::Text(text.to_owned()),
+    });
+    let after = edit::edited(&before, key, value.as_ref(), path).map_err(|p| BadConfiguration(vec![p]))?;
+    if after != before {
+        replace(path, &after).map_err(|source| CliError::File { doing: "write", path: path.to_owned(), source })?;
+    }
+    Ok(())
 }
 
 /// The old file or the new one, whatever happens.

@@ -55,7 +55,7 @@ pub(crate) struct DiffArgs {
 
 /// Runs `diff`.
 pub(crate) fn run(session: &Session, args: &DiffArgs) -> Outcome {
-    let (place, context) = session.here()?;
+    let (place, context) = session.anywhere()?;
     let ranges = args.stat || args.chunks || args.patch;
     let options = DiffOptions {
         sides: sides(&args.revs)?,

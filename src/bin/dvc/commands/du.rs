@@ -22,7 +22,7 @@ pub(crate) struct DuArgs {
 
 /// Runs `du`.
 pub(crate) fn run(session: &Session, args: &DuArgs) -> Outcome {
-    let (_, context) = session.here()?;
+    let (_, context) = session.anywhere()?;
     let query = |rev: &OsString| Query::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
     let options = DuOptions { queries: args.revs.iter().map(query).collect::<Result<_, _>>()? };
     let report = du(&context, &options, &session.watch())?;

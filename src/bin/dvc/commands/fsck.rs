@@ -48,7 +48,7 @@ pub(crate) fn run(session: &Session, args: &FsckArgs) -> Outcome {
         rebuild: args.rebuild,
         dry_run: session.dry_run(args.dry),
     };
-    let context = session.context(&session.place()?)?;
+    let context = session.anywhere()?.1;
     let progress = session.progress()?;
     let report = fsck(&context, &options, &progress)?;
     drop(progress);

@@ -124,7 +124,7 @@ pub(crate) fn detail(stat: bool, name_status: bool) -> Detail {
 
 /// Runs `log`.
 pub(crate) fn run(session: &Session, args: &LogArgs) -> Outcome {
-    let (place, context) = session.here()?;
+    let (place, context) = session.anywhere()?;
     let style = Style::new(args.oneline, args.format.as_deref())?;
     let query = |rev: &OsString| Query::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
     let options = LogOptions {

@@ -38,7 +38,7 @@ pub(crate) struct LsArgs {
 
 /// Runs `ls`.
 pub(crate) fn run(session: &Session, args: &LsArgs) -> Outcome {
-    let (place, context) = session.here()?;
+    let (place, context) = session.anywhere()?;
     let spec = match &args.spec {
         Some(spec) => Spec::parse(spec.as_bytes()).map_err(Error::from)?,
         None => Spec { url: None, revision: Revision::HEAD, path: None },

@@ -40,7 +40,7 @@ pub(crate) struct ShowArgs {
 
 /// Runs `show`.
 pub(crate) fn run(session: &Session, args: &ShowArgs) -> Outcome {
-    let (place, context) = session.here()?;
+    let (place, context) = session.anywhere()?;
     let style = Style::new(false, args.format.as_deref())?;
     let specs: Vec<OsString> = if args.specs.is_empty() { vec!["@".into()] } else { args.specs.clone() };
     let (json, url) = (session.globals.json, place.url());

@@ -46,6 +46,10 @@ pub(crate) const KEYS: &[Key] = &[
         "DVC_CACHE_DIR",
         key("cache.dir", Type::Path, "", "where what can be made again is kept"),
     ))),
+    not_in_repository(from_env(
+        "DVC_CACHE_SIZE",
+        key("cache.size", Type::Size { min: 64 << 20 }, "10G", "what the cache of far objects may take on disk"),
+    )),
     key(
         "commit.exclude",
         Type::List,
@@ -65,6 +69,14 @@ pub(crate) const KEYS: &[Key] = &[
         ),
     ),
     key("init.branch", Type::Text, "main", "the first branch of a new repository"),
+    key(
+        "network.limit-down",
+        Type::Size { min: 0 },
+        "0",
+        "receive at most so many bytes a second; 0 is as fast as it goes",
+    ),
+    key("network.limit-up", Type::Size { min: 0 }, "0", "send at most so many bytes a second; 0 is as fast as it goes"),
+    key("network.offline", Type::Bool, "false", "use no network"),
     key("ui.color", WHEN, "auto", "colour in the output"),
     from_env("DVC_LOG", key("ui.log", LEVELS, "info", "the least important messages to show on standard error")),
     not_in_repository(from_env(

@@ -2,7 +2,8 @@
 
 use super::keys::Key;
 use super::value::Value;
-use super::{Origin, Problem, SourceFile, Sources, find_key};
+use super::{Origin, Problem, RemoteEntry, SourceFile, Sources, find_key};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -14,14 +15,16 @@ pub(super) struct Found {
     pub(super) origin: Origin,
 }
 
+/// What was read.
 #[derive(Default)]
-struct Reading {
-    found: Vec<Found>,
-    problems: Vec<Problem>,
+pub(super) struct Reading {
+    pub(super) found: Vec<Found>,
+    pub(super) remotes: BTreeMap<String, RemoteEntry>,
+    pub(super) problems: Vec<Problem>,
 }
 
 /// All values of all layers, a later one overrides an earlier one; and all problems.
-pub(super) fn read(table: &'static [Key], sources: &Sources<'_>) -> (Vec<Found>, Vec<Problem>) {
+pub(super) fn read(table: &'static [Key], sources: &Sources<'_>) -> Reading {
     let mut reading = Reading::default();
     for key in table {
         let derived = sources.defaults.iter().find(|(name, _)| *name == key.name).map(|(_, v)| v.as_str());
@@ -59,7 +62,7 @@ pub(super) fn read(table: &'static [Key], sources: &Sources<'_>) -> (Vec<Found>,
             Err(text) => reading.problem(Origin::Flag(flag), text),
         }
     }
-    (reading.found, reading.problems)
+    reading
 }
 
 impl Reading {
@@ -94,6 +97,12 @@ impl Reading {
             Err(e) => return self.problem(origin(), toml_problem(&text, &e)),
         };
         for (name, value) in flatten(&document) {
+            if let Some(name) = name.strip_prefix("remote.") {
+                if let Err(text) = self.remote(name, &value) {
+                    self.problem(origin(), format!("`remote.{name}`: {text}"));
+                }
+                continue;
+            }
             match find_key(table, &name) {
                 Ok(key) if file.in_repository && !key.in_repository => {
                     self.problem(origin(), format!("`{name}` cannot be set by a repository"));
@@ -102,6 +111,20 @@ impl Reading {
                 Err(text) => self.problem(origin(), text),
             }
         }
+    }
+
+    /// `NAME.url` and `NAME.lazy` of a remote.
+    fn remote(&mut self, name: &str, value: &toml::Value) -> Result<(), String> {
+        let (name, option) = name.rsplit_once('.').ok_or("it is not `remote.NAME.url` or `remote.NAME.lazy`")?;
+        let entry = self.remotes.entry(name.to_owned()).or_default();
+        match (option, value) {
+            ("url", toml::Value::String(url)) => entry.url = Some(url.clone()),
+            ("lazy", toml::Value::Boolean(lazy)) => entry.lazy = *lazy,
+            ("url", _) => return Err("it is not text".to_owned()),
+            ("lazy", _) => return Err("it is neither true nor false".to_owned()),
+            _ => return Err("a remote has `url` and `lazy`".to_owned()),
+        }
+        Ok(())
     }
 
     /// `NAME_FILE` names a file, else `/run/secrets/NAME` is one; only for settings that are secret.
@@ -212,7 +235,7 @@ mod tests {
         fs::write(dir.path().join("repository"), "[ui]\npager = 'rm'\ncolor = 'blue'\n").unwrap();
         let env = |name: &str| (name == "DVC_JOBS").then(|| OsString::from("many"));
         let set = ["nonsense".to_owned(), "usre.name=x".to_owned()];
-        let (_, problems) = read(KEYS, &sources(dir.path(), &env, &set));
+        let Reading { problems, .. } = read(KEYS, &sources(dir.path(), &env, &set));
         let shown = problems.iter().map(|p| format!("{p}\n")).collect::<String>();
         insta::assert_snapshot!(shown.replace(&dir.path().display().to_string(), ""), @"
         /system: unknown setting `core.job`, did you mean `core.jobs`?
@@ -238,7 +261,7 @@ mod tests {
         let env = |name: &str| (name == "DVC_PASSWORD_FILE").then(|| dir.path().join("named").into_os_string());
         assert_eq!(load(&sources(dir.path(), &env, &[])).text("core.password"), Some("named"));
         let set = ["core.password=oops".to_owned()];
-        let (_, problems) = read(&WITH_SECRET, &sources(dir.path(), &none, &set));
+        let Reading { problems, .. } = read(&WITH_SECRET, &sources(dir.path(), &none, &set));
         assert!(!problems[0].to_string().contains("oops"));
     }
 }

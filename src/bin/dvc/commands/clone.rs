@@ -1,0 +1,145 @@
+//! `dvc clone`: copies a repository, and checks a version out.
+
+use crate::commands::{fetch, remote};
+use crate::failure::{CliError, Exit, Outcome};
+use crate::place::{INSIDE, Place};
+use crate::print::Paint;
+use crate::session::Session;
+use clap::Args;
+use dvc::error::{Error, Kind};
+use dvc::model::refname::RefName;
+use dvc::model::revision::{Base, Spec};
+use dvc::ops::clone::{CloneOptions, clone};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Options of `clone`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  dvc clone s3://backups/amcc\n  dvc clone --lazy oci://registry.example/amcc work\n  \
+                        dvc clone 'sftp://nas/srv/amcc#AMCC@v3'"
+)]
+pub(crate) struct CloneArgs {
+    /// The repository, and after `#` the version to check out
+    pub(crate) url: String,
+    /// The new directory; by the last name of the URL if left out
+    #[arg(value_hint = clap::ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Only refs and trees now; data comes when it is read
+    #[arg(long)]
+    pub(crate) lazy: bool,
+    /// Data of so many versions of each branch now; older data comes when it is read
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) depth: Option<u32>,
+    /// Leave the worktree empty
+    #[arg(long)]
+    pub(crate) no_checkout: bool,
+    /// The branch to begin with
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) branch: Option<String>,
+}
+
+/// Runs `clone`.
+pub(crate) fn run(session: &Session, args: &CloneArgs) -> Outcome {
+    let (url, revision) = match args.url.split_once('#') {
+        Some((url, revision)) => (url, Some(Spec::parse(revision.as_bytes()).map_err(Error::from)?)),
+        None => (args.url.as_str(), None),
+    };
+    if revision.as_ref().is_some_and(|spec| spec.path.is_some()) {
+        return Err(CliError::option("URL", "a clone is of a whole version, not of a path").into());
+    }
+    let location = session.location(url)?;
+    let dir = match &args.dir {
+        Some(dir) => session.current.join(dir),
+        None => {
+            let last = location.path.rsplit('/').find(|name| !name.is_empty() && *name != INSIDE);
+            session.current.join(last.unwrap_or(&location.host))
+        }
+    };
+    let named = session.named_repository().map(|repo| session.current.join(repo));
+    let repository = named.clone().unwrap_or_else(|| dir.join(INSIDE));
+    let is_new = !dir.exists();
+    if named.is_none() && !is_new && !begun(&dir) {
+        return Err(Error::from(dvc::repo::RepoError::Occupied { path: dir }).into());
+    }
+    let failed = |source| CliError::File { doing: "create", path: dir.clone(), source };
+    std::fs::create_dir_all(&dir).map_err(failed)?;
+    let place = Place { repository, worktree: dir.clone(), prefix: PathBuf::new(), inside: named.is_none(), far: None };
+    let result = cloned(session, args, location, revision, &place);
+    if result.is_err() && is_new {
+        // Nothing is left of a clone that did not even begin.
+        let _ = std::fs::remove_dir(&dir);
+    }
+    result
+}
+
+/// Whether a directory holds nothing but a clone that did not end, or nothing.
+fn begun(dir: &Path) -> bool {
+    let names: Vec<_> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.file_name()).collect();
+    names.iter().all(|name| name == INSIDE)
+}
+
+fn cloned(
+    session: &Session,
+    args: &CloneArgs,
+    location: dvc::store::location::Location,
+    revision: Option<Spec>,
+    place: &Place,
+) -> Outcome {
+    let began = Instant::now();
+    let context = session.context(place)?;
+    let mut origin = session.unnamed(location.clone())?;
+    "origin".clone_into(&mut origin.name);
+    // What is not fetched now is taken from there later.
+    origin.lazy = args.lazy || args.depth.is_some();
+    let mut branch = args.branch.as_deref().map(RefName::new).transpose().map_err(Error::from)?;
+    let revision = revision.map(|spec| spec.revision);
+    if let (None, Some(Base::Name(name) | Base::Scoped(Some(name), _))) = (&branch, revision.as_ref().map(|r| &r.base))
+    {
+        branch = Some(name.clone());
+    }
+    let options = CloneOptions {
+        branch,
+        revision: revision.filter(|r| !r.suffixes.is_empty() || !matches!(r.base, Base::Name(_))),
+        depth: args.depth.and_then(|n| usize::try_from(n).ok()),
+        no_checkout: args.no_checkout || args.lazy,
+    };
+    let lazy = origin.lazy.then_some("true");
+    let settle = || {
+        let written = remote::write(place, "origin", Some(&location), lazy);
+        written.map_err(|e| match e {
+            crate::failure::Failed::Operation(e) => e,
+            crate::failure::Failed::Output(source) => {
+                CliError::File { doing: "write", path: place.repository.clone(), source }.into()
+            }
+        })
+    };
+    let progress = session.progress()?;
+    let report = clone(&context, &origin, &options, &settle, &progress)?;
+    drop(progress);
+    let mut out = session.plain_out();
+    if session.globals.json {
+        out.json(&serde_json::json!({
+            "repository": report.repository.to_string_lossy(),
+            "directory": place.worktree.to_string_lossy(),
+            "branch": report.branch.as_ref().map(RefName::as_str),
+            "version": report.version.map(|id| id.to_string()),
+            "lazy": origin.lazy,
+            "fetched": fetch::json(&report.fetched, false, began.elapsed()),
+        }))?;
+    } else if session.globals.quiet == 0 {
+        fetch::print(&mut out, &report.fetched, began.elapsed())?;
+        let dir = place.worktree.display();
+        match (&report.branch, report.version) {
+            (Some(branch), Some(version)) => {
+                let (branch, version) = (out.paint(Paint::Branch, branch), out.paint(Paint::Id, version.short()));
+                writeln!(out, "cloned into `{dir}`, on branch {branch}, {version}")?;
+            }
+            _ => writeln!(out, "cloned into `{dir}`; it has no branch yet")?,
+        }
+    }
+    out.finish()?;
+    let bad = report.checkout.is_some_and(|c| c.done.incomplete + c.done.damaged > 0);
+    Ok(if bad { Exit::with(Kind::Incomplete) } else { Exit::DONE })
+}

@@ -1,0 +1,164 @@
+//! `dvc push`: brings branches and tags to remotes.
+
+use crate::args::DryRun;
+use crate::failure::{CliError, Exit, Failed, Outcome};
+use crate::print::{Out, Paint, elapsed, size};
+use crate::session::Session;
+use clap::Args;
+use dvc::error::{Error, Kind};
+use dvc::ops::Context;
+use dvc::ops::push::{Outcome as What, PushOptions, PushReport, Rejected, push};
+use dvc::ops::reach::Remote;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// Options of `push`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  dvc push origin            the current branch\n  dvc push origin AMCC       one branch\n  \
+                        dvc push --all-remotes --all --tags\n  dvc push -n                what would be sent"
+)]
+pub(crate) struct PushArgs {
+    /// Remotes (names or URLs), then branches and tags; without any, the current branch to `origin`
+    #[arg(value_name = "REMOTE|REF")]
+    pub(crate) names: Vec<String>,
+    /// All branches
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// All tags
+    #[arg(long)]
+    pub(crate) tags: bool,
+    /// To every remote
+    #[arg(long)]
+    pub(crate) all_remotes: bool,
+    /// Move a branch back too, if it is there as it was when last seen
+    #[arg(long)]
+    pub(crate) force_with_lease: bool,
+    /// Go on where the repository there is no copy of this one
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Read so many percent of what was sent back, and compare
+    #[arg(long, value_name = "PCT", num_args = 0..=1, require_equals = true, default_missing_value = "100",
+          value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) verify: Option<u8>,
+    #[command(flatten)]
+    pub(crate) dry: DryRun,
+}
+
+/// Runs `push`.
+pub(crate) fn run(session: &Session, args: &PushArgs) -> Outcome {
+    let (_, context) = session.here()?;
+    let (remotes, names) = split(session, &context, args)?;
+    let options = PushOptions {
+        names,
+        all: args.all,
+        tags: args.tags,
+        force_with_lease: args.force_with_lease,
+        force: args.force,
+        verify_percent: args.verify.unwrap_or(0),
+        dry_run: session.dry_run(args.dry),
+    };
+    let mut failed: Option<Error> = None;
+    for remote in &remotes {
+        if let Err(e) = to(session, &context, remote, &options) {
+            let Failed::Operation(e) = e else { return Err(e) };
+            // The other remotes get theirs; one that was stopped is not one that failed.
+            if let Some(before) = failed.replace(e) {
+                let _ = std::io::stderr().write_all(format!("error: {before}\n").as_bytes());
+            }
+            if failed.as_ref().is_some_and(|e| e.kind() == Kind::Cancelled) {
+                break;
+            }
+        }
+    }
+    failed.map_or(Ok(Exit::DONE), |e| Err(e.into()))
+}
+
+/// Pushes to one remote and tells of it.
+pub(crate) fn to(session: &Session, context: &Context, remote: &Remote, options: &PushOptions) -> Result<(), Failed> {
+    let began = Instant::now();
+    let progress = session.progress()?;
+    let report = push(context, remote, options, &progress)?;
+    drop(progress);
+    let mut out = session.plain_out();
+    print(session, &mut out, &report, options.dry_run, began.elapsed())?;
+    out.finish()?;
+    match report.rejected() {
+        Some(rejected) => {
+            let (remote, name) = (report.remote.clone(), rejected.name.clone());
+            Err(Error::from(Rejected { remote, name }).into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Which of the words are remotes, and which are refs.
+fn split(session: &Session, context: &Context, args: &PushArgs) -> Result<(Vec<Remote>, Vec<String>), Failed> {
+    if args.all_remotes {
+        if context.remotes.is_empty() {
+            return Err(CliError::NoRemote { name: "origin".to_owned(), known: String::new() }.into());
+        }
+        return Ok((context.remotes.clone(), args.names.clone()));
+    }
+    let is_remote = |name: &&String| {
+        context.remote(name).is_some() || dvc::store::location::Location::is_url(name) || name.starts_with(['/', '.'])
+    };
+    let count = args.names.iter().take_while(is_remote).count();
+    let (remotes, names) = args.names.split_at(count);
+    let remotes = match remotes {
+        [] => vec![session.default_remote(context)?],
+        named => named.iter().map(|name| session.remote(context, name)).collect::<Result<_, _>>()?,
+    };
+    Ok((remotes, names.to_vec()))
+}
+
+fn print(session: &Session, out: &mut Out, report: &PushReport, dry_run: bool, took: Duration) -> std::io::Result<()> {
+    let word = |what: What| match what {
+        What::UpToDate => "up-to-date",
+        What::Created => "created",
+        What::Moved => "moved",
+        What::Forced => "forced",
+        What::Diverged => "diverged",
+        What::Raced => "raced",
+    };
+    if session.globals.json {
+        let refs = report.refs.iter().map(|r| {
+            serde_json::json!({
+                "kind": r.kind.name(), "name": r.name.as_str(), "old": r.old.map(|id| id.to_string()),
+                "new": r.new.to_string(), "outcome": word(r.outcome),
+            })
+        });
+        return out.json(&serde_json::json!({
+            "remote": report.remote, "url": report.url, "refs": refs.collect::<Vec<_>>(), "packs": report.packs,
+            "bytes": report.bytes, "requests": report.requests, "verified": report.verified, "created": report.created,
+            "dry_run": dry_run, "seconds": took.as_secs_f64(),
+        }));
+    }
+    if session.globals.quiet > 0 {
+        return Ok(());
+    }
+    writeln!(out, "to {}", report.url)?;
+    for one in &report.refs {
+        let (name, new) = (out.paint(Paint::Branch, &one.name), out.paint(Paint::Id, one.new.short()));
+        let old = one.old.map(|id| format!("{}..", id.short())).unwrap_or_default();
+        match one.outcome {
+            What::UpToDate => writeln!(out, "  {name} is up to date")?,
+            What::Created => writeln!(out, "  {name} {new} (new)")?,
+            What::Moved => writeln!(out, "  {name} {old}{new}")?,
+            What::Forced => writeln!(out, "  {name} {old}{new} (forced)")?,
+            What::Diverged | What::Raced => {
+                writeln!(out, "  {name} rejected: it is at {} there", one.old.map(|id| id.short()).unwrap_or_default())?
+            }
+        }
+    }
+    let (packs, bytes, requests) = (report.packs, size(report.bytes), report.requests);
+    match (dry_run, packs) {
+        (true, _) => writeln!(out, " would send {bytes} in {packs} packs with about {requests} requests"),
+        (false, 0) => Ok(()),
+        (false, _) => {
+            let rate = size((u128::from(report.bytes) * 1000 / took.as_millis().max(1)).try_into().unwrap_or(u64::MAX));
+            let verified = if report.verified > 0 { format!(", {} read back", report.verified) } else { String::new() };
+            writeln!(out, " {bytes} in {packs} packs, {requests} requests, {} ({rate}/s){verified}", elapsed(took))
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! From settings and the environment to remotes: where each is, with which credentials, and how fast.
+
+use crate::failure::{CliError, Failed};
+use crate::session::Session;
+use crate::settings::{BadConfiguration, Origin, Problem, Settings};
+use dvc::error::Error;
+use dvc::observe::Observer;
+use dvc::ops::reach::Remote;
+use dvc::store::access::{Access, Secret};
+use dvc::store::location::{Location, Parsed};
+use dvc::store::meter::Meter;
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The credentials that stores may need, by the names that their own tools use.
+const CREDENTIALS: &[&str] = &[
+    "AWS_ACCESS_KEY_ID",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "REGISTRY_PASSWORD",
+    "REGISTRY_USERNAME",
+    "STORAGE_EMULATOR_HOST",
+    "WEBDAV_PASSWORD",
+    "WEBDAV_TOKEN",
+    "WEBDAV_USERNAME",
+];
+
+/// Where files with one secret each lie.
+const SECRETS: &str = "/run/secrets";
+
+impl Session {
+    /// Reads a URL or a path as the command line gives it; a password in it is left out, and said so.
+    pub(crate) fn location(&self, text: &str) -> Result<Location, Failed> {
+        let Parsed { location, had_password } = Location::parse(text, &self.current).map_err(Error::from)?;
+        if had_password {
+            let line =
+                "warning: the password in the URL is not used and not stored; docs/remotes.md says where to put it\n";
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        }
+        Ok(location)
+    }
+
+    /// All remotes that the settings know.
+    pub(crate) fn remotes(&self, settings: &Settings) -> Result<Vec<Remote>, Failed> {
+        let mut remotes = Vec::new();
+        for (name, entry) in settings.remotes() {
+            let url = env(&prefixed(name, "URL")).or_else(|| entry.url.clone());
+            let Some(url) = url else { continue };
+            let location = Location::parse(&url, &self.current).map_err(Error::from)?.location;
+            let access = self.access(settings, Some(name))?;
+            remotes.push(Remote { name: name.to_owned(), location, lazy: entry.lazy, access });
+        }
+        Ok(remotes)
+    }
+
+    /// A remote that has no name.
+    pub(crate) fn unnamed(&self, location: Location) -> Result<Remote, Failed> {
+        let access = self.access(self.settings()?, None)?;
+        Ok(Remote { name: location.to_string(), location, lazy: false, access })
+    }
+
+    /// The remote of a name, or of a URL that is given instead.
+    pub(crate) fn remote(&self, context: &dvc::ops::Context, text: &str) -> Result<Remote, Failed> {
+        match context.remote(text) {
+            Some(remote) => Ok(remote.clone()),
+            None if Location::is_url(text) || text.contains('/') => self.unnamed(self.location(text)?),
+            None => {
+                let known: Vec<&str> = context.remotes.iter().map(|r| r.name.as_str()).collect();
+                Err(CliError::NoRemote { name: text.to_owned(), known: known.join(", ") }.into())
+            }
+        }
+    }
+
+    /// The remote that is meant where none is named: `origin`, or the only one.
+    pub(crate) fn default_remote(&self, context: &dvc::ops::Context) -> Result<Remote, Failed> {
+        let origin = context.remote("origin").or(match context.remotes.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        });
+        let known: Vec<&str> = context.remotes.iter().map(|r| r.name.as_str()).collect();
+        origin.cloned().ok_or_else(|| CliError::NoRemote { name: "origin".to_owned(), known: known.join(", ") }.into())
+    }
+
+    /// How stores are reached; a named remote may have credentials of its own.
+    pub(crate) fn access(&self, settings: &Settings, remote: Option<&str>) -> Result<Access, Failed> {
+        let mut credentials = BTreeMap::new();
+        for name in CREDENTIALS {
+            let own = match remote {
+                Some(remote) => credential(&prefixed(remote, name))?,
+                None => None,
+            };
+            if let Some(value) = own.map_or_else(|| credential(name), |own| Ok(Some(own)))? {
+                credentials.insert((*name).to_owned(), Secret::new(value));
+            }
+        }
+        let rate = |key| settings.number(key).filter(|rate| *rate > 0);
+        let observer: Arc<dyn Observer> = Arc::new(self.notices()?);
+        Ok(Access {
+            credentials,
+            offline: settings.on("network.offline"),
+            meter: Arc::new(Meter::new(rate("network.limit-up"), rate("network.limit-down"))),
+            observer,
+            guarded: false,
+        })
+    }
+}
+
+/// `DVC_REMOTE_<NAME>_<OPTION>`.
+fn prefixed(remote: &str, option: &str) -> String {
+    let name: String =
+        remote.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    format!("DVC_REMOTE_{name}_{option}")
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A credential from the environment, from the file that `NAME_FILE` names, or from `/run/secrets/NAME`.
+fn credential(name: &str) -> Result<Option<String>, BadConfiguration> {
+    if let Some(value) = env(name) {
+        return Ok(Some(value));
+    }
+    let named = env(&format!("{name}_FILE")).map(PathBuf::from);
+    let path = named.clone().unwrap_or_else(|| Path::new(SECRETS).join(name));
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            let text = text.strip_suffix('\n').unwrap_or(&text);
+            Ok(Some(text.strip_suffix('\r').unwrap_or(text).to_owned()))
+        }
+        Err(e) if named.is_none() && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(e) => {
+            Err(BadConfiguration(vec![Problem::new(Origin::Secret(path), format!("it cannot be read: {}", e.kind()))]))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remote_has_variables_of_its_own() {
+        assert_eq!(prefixed("origin", "URL"), "DVC_REMOTE_ORIGIN_URL");
+        assert_eq!(prefixed("my-nas.2", "AWS_REGION"), "DVC_REMOTE_MY_NAS_2_AWS_REGION");
+        assert!(CREDENTIALS.windows(2).all(|w| w[0] < w[1]));
+    }
+}

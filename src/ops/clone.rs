@@ -1,0 +1,139 @@
+//! `clone`: a new repository that is a copy of another one, with a worktree.
+
+use std::path::PathBuf;
+
+use super::Context;
+use super::checkout::{CheckoutOptions, CheckoutReport, checkout};
+use super::fetch::{FetchOptions, FetchReport, fetch};
+use super::reach::{Reach, Remote};
+use super::refmove::RefMoveError;
+use crate::error::{Failure, Kind, Result};
+use crate::model::id::Id;
+use crate::model::refname::{RefKind, RefName};
+use crate::model::revision::Revision;
+use crate::observe::Observer;
+use crate::repo::refs::Move;
+use crate::repo::{Repo, RepoError};
+use crate::store::Store;
+
+/// What to clone.
+#[derive(Clone, Debug, Default)]
+pub struct CloneOptions {
+    /// The branch of the new worktree; the default branch, or the only one, if `None`.
+    pub branch: Option<RefName>,
+    /// The version to check out instead of the branch's tip.
+    pub revision: Option<Revision>,
+    /// Data of so many versions of each branch only; the rest comes when it is read.
+    pub depth: Option<usize>,
+    /// Leave the worktree empty.
+    pub no_checkout: bool,
+}
+
+/// What was cloned.
+#[derive(Debug)]
+pub struct CloneReport {
+    /// The new repository.
+    pub repository: PathBuf,
+    /// What was fetched.
+    pub fetched: FetchReport,
+    /// The branch of the worktree.
+    pub branch: Option<RefName>,
+    /// Its version.
+    pub version: Option<Id>,
+    /// What was checked out.
+    pub checkout: Option<CheckoutReport>,
+}
+
+/// The branch to begin with is not clear.
+#[derive(Debug, thiserror::Error)]
+#[error("`{url}` has no branch `{default}`, and {}", if branches.is_empty() { "no other".to_owned() } else { format!("more than one other: {}", branches.join(", ")) })]
+pub struct NoBranch {
+    url: String,
+    default: String,
+    branches: Vec<String>,
+}
+
+impl Failure for NoBranch {
+    fn kind(&self) -> Kind {
+        Kind::NotFound
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(
+            "the repository is cloned; `dvc checkout BRANCH` there begins with one, or give `-b BRANCH` at once"
+                .to_owned(),
+        )
+    }
+}
+
+/// Makes the repository of `context` a copy of what is at `remote`. `settle` writes the remote into its settings.
+pub fn clone(
+    context: &Context,
+    remote: &Remote,
+    options: &CloneOptions,
+    settle: &dyn Fn() -> Result<()>,
+    observer: &dyn Observer,
+) -> Result<CloneReport> {
+    let reach = Reach::new(context, remote)?;
+    let marker = reach.marker()?.ok_or_else(|| RepoError::None { path: PathBuf::from(reach.store().place()) })?;
+    drop(reach);
+    // One that was interrupted is taken up.
+    match Repo::open(&context.repository, context.open.clone()) {
+        Ok(begun) if begun.marker().id == marker.id && begun.refs().list(RefKind::Branch)?.is_empty() => {}
+        Ok(_) => return Err(RepoError::Exists { path: context.repository.clone() }.into()),
+        Err(_) => drop(Repo::create_copy(&context.repository, &marker, context.open.clone())?),
+    }
+    settle()?;
+    let mut context = context.clone();
+    context.remotes.retain(|r| r.name != remote.name);
+    context.remotes.push(remote.clone());
+    let wanted = FetchOptions { depth: options.depth, ..FetchOptions::default() };
+    let fetched = fetch(&context, remote, &wanted, observer)?;
+    let repo = context.repo()?;
+    let branches: Vec<(RefName, Id)> = branches(&repo, remote)?;
+    let default = options.branch.clone().map_or_else(|| RefName::new(&marker.default_branch), Ok)?;
+    let chosen = branches.iter().find(|(name, _)| *name == default);
+    let (branch, tip) = match (chosen, branches.as_slice()) {
+        (Some(found), _) => found.clone(),
+        (None, [only]) if options.branch.is_none() => only.clone(),
+        (None, []) if options.branch.is_none() => {
+            let repository = context.repository.clone();
+            return Ok(CloneReport { repository, fetched, branch: None, version: None, checkout: None });
+        }
+        _ => {
+            let branches = branches.iter().map(|(name, _)| name.to_string()).collect();
+            return Err(NoBranch { url: remote.location.to_string(), default: default.to_string(), branches }.into());
+        }
+    };
+    let how = Move { who: &context.author, why: "clone", time: context.moved_at() };
+    if repo.refs().update(RefKind::Branch, &branch, None, Some(tip), &how)?.is_none() {
+        return Err(RefMoveError::Raced { kind: RefKind::Branch, name: branch }.into());
+    }
+    repo.worktree(&context.worktree)?.save(Some(&branch), None)?;
+    let mut report = CloneReport {
+        repository: context.repository.clone(),
+        fetched,
+        branch: Some(branch.clone()),
+        version: Some(tip),
+        checkout: None,
+    };
+    if !options.no_checkout {
+        let base = crate::model::revision::Base::Name(branch);
+        let revision = options.revision.clone().unwrap_or(Revision { base, suffixes: Vec::new() });
+        let options = CheckoutOptions { revision: Some(revision), ..CheckoutOptions::default() };
+        report.checkout = Some(checkout(&context, &options, observer)?);
+    }
+    Ok(report)
+}
+
+/// The branches of a remote as they were fetched.
+fn branches(repo: &Repo, remote: &Remote) -> Result<Vec<(RefName, Id)>> {
+    let prefix = format!("{}/", remote.name);
+    let mut all = Vec::new();
+    for tip in repo.refs().list(RefKind::Remote)? {
+        if let Some(name) = tip.name.as_str().strip_prefix(&prefix) {
+            all.push((RefName::new(name)?, tip.id));
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,331 @@
+//! `fetch`: brings what a remote has: its branches as `REMOTE/NAME`, its tags, and all that they need.
+//!
+//! From a lazy remote only refs, the index, and trees while they are small; `data` brings the rest, or that of a path.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::Context;
+use super::history::ancestors;
+use super::push::{track, tracking};
+use super::reach::{Reach, Remote};
+use super::resolve::{ResolveError, Resolver};
+use crate::error::Result;
+use crate::format::pack::PackKind;
+use crate::model::id::Id;
+use crate::model::path::{display, split};
+use crate::model::refname::{RefKind, RefName};
+use crate::observe::{Level, Notice, Observer};
+use crate::repo::refs::Move;
+use crate::repo::{Repo, layout};
+use crate::sync::copy::{Copier, Sent};
+use crate::sync::cover::Cover;
+use crate::sync::missing::{Missing, Needed};
+use crate::sync::tips::{self, values};
+
+/// A lazy clone takes tree packs whole while they are together at most this long.
+const TREES_MAX: u64 = 8 << 20;
+/// A lazy clone takes index segments whole while they are together at most this long.
+const INDEX_MAX: u64 = 12 << 20;
+
+/// What to fetch.
+#[derive(Clone, Debug, Default)]
+pub struct FetchOptions {
+    /// Forget branches that the remote no longer has.
+    pub prune: bool,
+    /// The data too, from a lazy remote.
+    pub data: bool,
+    /// Only the data of these paths of the current version; implies `data`.
+    pub paths: Vec<Vec<u8>>,
+    /// Data of so many versions of each branch only.
+    pub depth: Option<usize>,
+    /// Goes on where the other repository is no copy of this one.
+    pub force: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// A ref that is new or moved.
+#[derive(Clone, Debug)]
+pub struct FetchedRef {
+    /// A remote's branch, or a tag.
+    pub kind: RefKind,
+    /// Its name here.
+    pub name: RefName,
+    /// Its value before.
+    pub old: Option<Id>,
+    /// Its value now; `None` if it was pruned.
+    pub new: Option<Id>,
+    /// Whether the new value follows the old one.
+    pub follows: bool,
+}
+
+/// What was fetched.
+#[derive(Clone, Debug, Default)]
+pub struct FetchReport {
+    /// The remote's name.
+    pub remote: String,
+    /// Its URL.
+    pub url: String,
+    /// What is new.
+    pub refs: Vec<FetchedRef>,
+    /// Packs that came.
+    pub packs: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Requests that were sent.
+    pub requests: u64,
+    /// Whether a ref there is older than it was.
+    pub went_back: bool,
+}
+
+/// Fetches from one remote.
+pub fn fetch(
+    context: &Context,
+    remote: &Remote,
+    options: &FetchOptions,
+    observer: &dyn Observer,
+) -> Result<FetchReport> {
+    let repo = context.repo()?;
+    let mut reach = Reach::new(context, remote)?;
+    let before = remote.access.meter.requests();
+    let there = reach.existing()?;
+    if !options.force {
+        reach.same(repo.marker(), there.marker())?;
+    }
+    let tips = tips::read(&**reach.store().direct())?;
+    let went_back = if options.dry_run { false } else { reach.reached(&tips, observer)? };
+    let mut fetch = Fetch { context, repo: &repo, there: &there, reach: &reach, options, observer, sent: Vec::new() };
+    let mut wants: Vec<Id> =
+        [RefKind::Branch, RefKind::Tag].iter().flat_map(|k| values(&tips, *k).map(|v| v.1)).collect();
+    wants.sort_unstable();
+    wants.dedup();
+    let mut report = FetchReport {
+        remote: remote.name.clone(),
+        url: remote.location.to_string(),
+        went_back,
+        ..FetchReport::default()
+    };
+    if !options.dry_run {
+        fetch.objects(&wants)?;
+        report.packs = fetch.sent.len() as u64;
+        report.bytes = fetch.sent.iter().map(|s| s.bytes).sum();
+    }
+    let branches: Vec<(RefName, Id)> = values(&tips, RefKind::Branch).map(|(n, id)| (n.clone(), id)).collect();
+    for (name, id) in &branches {
+        fetch.branch(&mut report, name, *id)?;
+    }
+    for (name, id) in values(&tips, RefKind::Tag) {
+        fetch.tag(&mut report, name, id)?;
+    }
+    if options.prune {
+        fetch.prune(&mut report, &branches)?;
+    }
+    report.requests = remote.access.meter.requests() - before;
+    Ok(report)
+}
+
+struct Fetch<'f> {
+    context: &'f Context,
+    repo: &'f Repo,
+    there: &'f Repo,
+    reach: &'f Reach<'f>,
+    options: &'f FetchOptions,
+    observer: &'f dyn Observer,
+    sent: Vec<Sent>,
+}
+
+impl Fetch<'_> {
+    /// All that the versions need and is wanted.
+    fn objects(&mut self, wants: &[Id]) -> Result<()> {
+        let lazy = self.reach.remote.lazy;
+        let data = self.options.data || !self.options.paths.is_empty();
+        if lazy && !data && self.options.depth.is_none() {
+            return self.beginnings();
+        }
+        let known = |id: &Id| Ok::<_, crate::error::Error>(self.repo.index()?.lookup(PackKind::Tree, id)?.is_some());
+        let mut whole: HashSet<Id> = HashSet::new();
+        // What refs of a whole repository reach is here, all of it.
+        if !lazy {
+            for kind in RefKind::ALL {
+                for tip in self.repo.refs().list(kind)? {
+                    if !whole.contains(&tip.id) && known(&tip.id)? {
+                        whole.extend(ancestors(self.repo, &tip.id)?);
+                    }
+                }
+            }
+            if wants.iter().all(|id| whole.contains(id)) {
+                return Ok(());
+            }
+        }
+        self.observer.phase("looking", None, None);
+        if self.options.paths.is_empty() {
+            self.nodes(&[PackKind::Tree, PackKind::List], u64::MAX)?;
+        }
+        let mut missing = Missing::new(self.there, self.repo, true, self.observer);
+        if self.options.paths.is_empty() {
+            for id in wants {
+                missing.version(id, &|id| whole.contains(id), self.options.depth)?;
+            }
+        } else {
+            self.at_paths(&mut missing)?;
+        }
+        let needed = missing.finish();
+        self.bring(&needed, "receiving")?;
+        let cover = Cover { source: self.there, dest: self.repo, staging: self.repo.local()?, observer: self.observer };
+        cover.run(&self.sent)?;
+        Ok(())
+    }
+
+    /// What a lazy clone begins with: the index and the trees, while they are small.
+    fn beginnings(&mut self) -> Result<()> {
+        let index = self.there.index()?;
+        let mut segments: Vec<_> = layout::SEGMENT_KINDS.iter().flat_map(|k| index.segments(*k)).collect();
+        segments.sort_unstable_by_key(|s| s.file_bytes());
+        let mut left = INDEX_MAX;
+        let mut ahead = Vec::new();
+        for segment in segments {
+            let bytes = segment.file_bytes();
+            let ranges = if bytes <= left { vec![0..bytes] } else { segment.fanout_ranges() };
+            let bytes: u64 = ranges.iter().map(|r| r.end - r.start).sum();
+            if bytes <= left {
+                left -= bytes;
+                ahead.push((layout::segment(segment.name()), ranges));
+            }
+        }
+        self.reach.store().fetch_ahead(&ahead)?;
+        self.nodes(&[PackKind::Tree], TREES_MAX)?;
+        let cover = Cover { source: self.there, dest: self.repo, staging: self.repo.local()?, observer: self.observer };
+        cover.run(&self.sent)?;
+        Ok(())
+    }
+
+    /// Brings the packs of trees and lists that are not here, if they are together not longer than `limit`.
+    fn nodes(&mut self, kinds: &[PackKind], limit: u64) -> Result<()> {
+        let (ours, theirs) = (self.repo.index()?, self.there.index()?);
+        let mut needed: [Needed; 3] = Default::default();
+        for kind in kinds {
+            let here: BTreeSet<_> = ours.segments(*kind).iter().map(|s| *s.name()).collect();
+            let packs: BTreeSet<_> = theirs
+                .segments(*kind)
+                .iter()
+                .flat_map(|s| s.packs().to_vec())
+                .map(|p| (p.name, p.size_bytes))
+                .collect();
+            if packs.iter().filter(|p| ours.pack_bytes(*kind, &p.0).is_none()).map(|p| p.1).sum::<u64>() > limit {
+                continue;
+            }
+            for segment in theirs.segments(*kind).iter().filter(|s| !here.contains(s.name())) {
+                for row in segment.iter() {
+                    let row = row?;
+                    if ours.lookup(*kind, &row.id)?.is_none() {
+                        needed[usize::from(kind.number())].entry(row.place.pack).or_default().push(row.place.offset);
+                    }
+                }
+            }
+        }
+        for offsets in needed.iter_mut().flat_map(|packs| packs.values_mut()) {
+            offsets.sort_unstable();
+            offsets.dedup();
+        }
+        self.bring(&needed, "receiving trees")
+    }
+
+    /// What stands at the wanted paths of the current version.
+    fn at_paths(&self, missing: &mut Missing<'_>) -> Result<()> {
+        let resolver = Resolver::new(self.repo, self.context)?;
+        let version = resolver.revision(&crate::model::revision::Revision::HEAD)?;
+        let tree = self.repo.commit_cached(&version)?.tree;
+        for path in &self.options.paths {
+            let nowhere = || ResolveError::NoPath { revision: "@".to_owned(), path: display(path) };
+            let names = split(path).ok_or_else(nowhere)?;
+            if names.is_empty() {
+                missing.tree(&tree, None)?;
+                continue;
+            }
+            let entry = self.repo.find(&tree, &names)?.ok_or_else(nowhere)?;
+            missing.entry(&entry)?;
+        }
+        Ok(())
+    }
+
+    fn bring(&mut self, needed: &[Needed; 3], phase: &'static str) -> Result<()> {
+        let earlier = BTreeSet::new();
+        let copier = Copier {
+            source: self.there,
+            dest: self.repo,
+            staging: self.repo.local()?,
+            meter: &self.reach.remote.access.meter,
+            earlier: &earlier,
+            arrived: &|_| {},
+            observer: self.observer,
+        };
+        let plan = copier.plan(needed)?;
+        self.sent.extend(copier.run(plan, phase)?);
+        Ok(())
+    }
+
+    /// Remembers a branch of the remote.
+    fn branch(&self, report: &mut FetchReport, name: &RefName, id: Id) -> Result<()> {
+        let Ok(here) = tracking(&self.reach.remote.name, name) else { return Ok(()) };
+        let old = self.repo.refs().value(RefKind::Remote, &here)?;
+        if old == Some(id) {
+            return Ok(());
+        }
+        let follows = match old {
+            Some(old) if !self.options.dry_run => ancestors(self.repo, &id)?.contains(&old),
+            _ => true,
+        };
+        if !self.options.dry_run {
+            self.observer.step("ref");
+            track(self.context, self.repo, &self.reach.remote.name, name, Some(id), "fetch")?;
+        }
+        report.refs.push(FetchedRef { kind: RefKind::Remote, name: here, old, new: Some(id), follows });
+        Ok(())
+    }
+
+    /// Takes over a tag that is not here; one that is another version stays.
+    fn tag(&self, report: &mut FetchReport, name: &RefName, id: Id) -> Result<()> {
+        let tip = self.repo.refs().tip(RefKind::Tag, name)?;
+        match tip.as_ref().and_then(crate::repo::refs::value_of) {
+            Some(ours) if ours == id => return Ok(()),
+            Some(ours) => {
+                let message =
+                    format!("tag `{name}` is {} here and {} at {}", ours.short(), id.short(), self.reach.remote.name);
+                self.observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
+                return Ok(());
+            }
+            // Deleted here on purpose.
+            None if tip.is_some() => return Ok(()),
+            None => {}
+        }
+        if !self.options.dry_run {
+            let how = Move { who: &self.context.author, why: "fetch", time: self.context.moved_at() };
+            self.repo.refs().update(RefKind::Tag, name, tip.as_ref(), Some(id), &how)?;
+        }
+        report.refs.push(FetchedRef {
+            kind: RefKind::Tag,
+            name: name.clone(),
+            old: None,
+            new: Some(id),
+            follows: true,
+        });
+        Ok(())
+    }
+
+    /// Forgets branches that are not there any more.
+    fn prune(&self, report: &mut FetchReport, there: &[(RefName, Id)]) -> Result<()> {
+        let prefix = format!("{}/", self.reach.remote.name);
+        for tip in self.repo.refs().list(RefKind::Remote)? {
+            let Some(branch) = tip.name.as_str().strip_prefix(&prefix) else { continue };
+            if there.iter().any(|(name, _)| name.as_str() == branch) {
+                continue;
+            }
+            if !self.options.dry_run {
+                track(self.context, self.repo, &self.reach.remote.name, &RefName::new(branch)?, None, "prune")?;
+            }
+            let (name, old) = (tip.name.clone(), Some(tip.id));
+            report.refs.push(FetchedRef { kind: RefKind::Remote, name, old, new: None, follows: true });
+        }
+        Ok(())
+    }
+}

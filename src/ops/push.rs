@@ -1,0 +1,393 @@
+//! `push`: brings branches and tags to a remote, with all that it lacks for them.
+//!
+//! Packs, index segments, the marker of a new repository, refs: in that order. A ref moves only from what it was
+//! when it was read, so of many writers one wins and the others are told.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use super::Context;
+use super::history::ancestors;
+use super::reach::{Reach, Remote};
+use super::refmove::RefMoveError;
+use crate::codec::hash::NameHasher;
+use crate::error::{Failure, Kind, Result};
+use crate::format::refentry::RefEntry;
+use crate::model::id::{Id, ObjectKind, to_hex};
+use crate::model::refname::{RefKind, RefName};
+use crate::observe::Observer;
+use crate::repo::refs::{Move, Refs, value_of};
+use crate::repo::{Repo, layout};
+use crate::store::StoreError;
+use crate::sync::copy::{Copier, Sent};
+use crate::sync::cover::Cover;
+use crate::sync::error::SyncError;
+use crate::sync::missing::Missing;
+use crate::sync::tips::{self, Tips};
+
+/// What to push.
+#[derive(Clone, Debug, Default)]
+pub struct PushOptions {
+    /// Branches and tags by name; the worktree's branch, or in a bare repository all, if empty.
+    pub names: Vec<String>,
+    /// All branches.
+    pub all: bool,
+    /// All tags.
+    pub tags: bool,
+    /// Moves a branch back too, if the remote's is as it was last seen.
+    pub force_with_lease: bool,
+    /// Goes on where the other repository is no copy of this one.
+    pub force: bool,
+    /// Reads so many percent of what was sent back, and compares.
+    pub verify_percent: u8,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// What became of one ref.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is there already.
+    UpToDate,
+    /// It is new there.
+    Created,
+    /// It moved forward.
+    Moved,
+    /// It moved to a version that does not follow.
+    Forced,
+    /// The remote has versions that this one does not follow.
+    Diverged,
+    /// Somebody was faster.
+    Raced,
+}
+
+/// One ref.
+#[derive(Clone, Debug)]
+pub struct PushedRef {
+    /// Branch or tag.
+    pub kind: RefKind,
+    /// Its name.
+    pub name: RefName,
+    /// Its value at the remote before.
+    pub old: Option<Id>,
+    /// Its value here.
+    pub new: Id,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What was pushed.
+#[derive(Clone, Debug, Default)]
+pub struct PushReport {
+    /// The remote's name.
+    pub remote: String,
+    /// Its URL.
+    pub url: String,
+    /// What became of each ref.
+    pub refs: Vec<PushedRef>,
+    /// Packs that were, or would be, sent.
+    pub packs: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Requests that were, or would be, sent.
+    pub requests: u64,
+    /// Packs that were read back and are as they should be.
+    pub verified: u64,
+    /// Whether the repository there is new.
+    pub created: bool,
+}
+
+impl PushReport {
+    /// The first ref that the remote did not take.
+    pub fn rejected(&self) -> Option<&PushedRef> {
+        self.refs.iter().find(|r| matches!(r.outcome, Outcome::Diverged | Outcome::Raced))
+    }
+}
+
+/// A ref was not taken.
+#[derive(Debug, thiserror::Error)]
+#[error("{remote} did not take `{name}`: it has versions that are not in yours")]
+pub struct Rejected {
+    /// The remote's name.
+    pub remote: String,
+    /// The ref.
+    pub name: RefName,
+}
+
+impl Failure for Rejected {
+    fn kind(&self) -> Kind {
+        Kind::Rejected
+    }
+
+    fn hint(&self) -> Option<String> {
+        let Self { remote, name } = self;
+        Some(format!(
+            "`dvc fetch {remote}` and `dvc log {name}...{remote}/{name}` show them; to keep both: `dvc branch {name}-mine {name}`, \
+             `dvc push {remote} {name}-mine`, `dvc branch -f {name} {remote}/{name}`, `dvc checkout {name}`"
+        ))
+    }
+}
+
+/// Pushes to one remote.
+pub fn push(context: &Context, remote: &Remote, options: &PushOptions, observer: &dyn Observer) -> Result<PushReport> {
+    let repo = context.repo()?;
+    let chosen = chosen(context, &repo, options)?;
+    let mut reach = Reach::new(context, remote)?;
+    let before = remote.access.meter.requests();
+    let theirs = reach.marker()?;
+    if let (Some(theirs), false) = (&theirs, options.force) {
+        reach.same(repo.marker(), theirs)?;
+    }
+    if theirs.is_none() && !reach.state.seen.is_empty() && !options.force {
+        return Err(SyncError::Gone { place: remote.location.to_string() }.into());
+    }
+    if !options.dry_run {
+        reach.probe(false)?;
+    }
+    let created = theirs.is_none();
+    let there = reach.repo(theirs.unwrap_or_else(|| repo.marker().clone()))?;
+    let tips = tips::read(&**reach.store().direct())?;
+    reach.reached(&tips, observer)?;
+    let mut refs = decide(&repo, remote, &tips, &chosen, options)?;
+    let mut push = Push { context, repo: &repo, there: &there, reach: &mut reach, options, observer };
+    let mut report = push.send(&tips, &refs)?;
+    if !options.dry_run {
+        if created {
+            push.mark()?;
+        }
+        for one in &mut refs {
+            push.update(&tips, one)?;
+        }
+        reach.save()?;
+        report.requests = remote.access.meter.requests() - before;
+    }
+    Ok(PushReport { remote: remote.name.clone(), url: remote.location.to_string(), refs, created, ..report })
+}
+
+/// The refs to push.
+fn chosen(context: &Context, repo: &Repo, options: &PushOptions) -> Result<Vec<(RefKind, RefName, Id)>> {
+    let mut chosen: Vec<(RefKind, RefName, Id)> = Vec::new();
+    let refs = repo.refs();
+    let of = |kind| Ok::<_, crate::error::Error>(refs.list(kind)?.into_iter().map(move |tip| (kind, tip.name, tip.id)));
+    for name in &options.names {
+        let name = RefName::parse_stored(name)?;
+        let mut found = None;
+        for kind in [RefKind::Branch, RefKind::Tag] {
+            if let Some(id) = refs.value(kind, &name)? {
+                found.get_or_insert((kind, id));
+            }
+        }
+        let Some((kind, id)) = found else { return Err(RefMoveError::Missing { kind: RefKind::Branch, name }.into()) };
+        chosen.push((kind, name, id));
+    }
+    if options.tags {
+        chosen.extend(of(RefKind::Tag)?);
+    }
+    if options.all {
+        chosen.extend(of(RefKind::Branch)?);
+    }
+    if options.names.is_empty() && !options.all && !options.tags {
+        let head = super::head::Head::read(context, repo)?;
+        match &head.branch {
+            Some(branch) if head.known => match refs.value(RefKind::Branch, branch)? {
+                Some(id) => chosen.push((RefKind::Branch, branch.clone(), id)),
+                None => return Err(super::resolve::ResolveError::Unborn { branch: branch.to_string() }.into()),
+            },
+            _ => chosen.extend(of(RefKind::Branch)?),
+        }
+    }
+    chosen.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    chosen.dedup_by(|a, b| (a.0, &a.1) == (b.0, &b.1));
+    Ok(chosen)
+}
+
+/// What each ref may become.
+fn decide(
+    repo: &Repo,
+    remote: &Remote,
+    tips: &Tips,
+    chosen: &[(RefKind, RefName, Id)],
+    options: &PushOptions,
+) -> Result<Vec<PushedRef>> {
+    let mut refs = Vec::new();
+    for (kind, name, new) in chosen {
+        let old = tips.get(&(*kind, name.clone())).and_then(value_of);
+        let follows = |old: &Id| -> Result<bool> {
+            Ok(*kind == RefKind::Branch
+                && repo.index()?.lookup(crate::format::pack::PackKind::of(ObjectKind::Commit), old)?.is_some()
+                && ancestors(repo, new)?.contains(old))
+        };
+        let outcome = match &old {
+            None => Outcome::Created,
+            Some(old) if old == new => Outcome::UpToDate,
+            Some(old) if follows(old)? => Outcome::Moved,
+            Some(old) => {
+                let tracked = repo.refs().value(RefKind::Remote, &tracking(&remote.name, name)?)?;
+                let leased = options.force_with_lease && (*kind == RefKind::Tag || tracked == Some(*old));
+                if leased { Outcome::Forced } else { Outcome::Diverged }
+            }
+        };
+        refs.push(PushedRef { kind: *kind, name: name.clone(), old, new: *new, outcome });
+    }
+    Ok(refs)
+}
+
+/// The name under which a remote's branch is remembered.
+pub(super) fn tracking(remote: &str, branch: &RefName) -> Result<RefName> {
+    Ok(RefName::new(&format!("{remote}/{branch}"))?)
+}
+
+struct Push<'p, 'a> {
+    context: &'p Context,
+    repo: &'p Repo,
+    there: &'p Repo,
+    reach: &'p mut Reach<'a>,
+    options: &'p PushOptions,
+    observer: &'p dyn Observer,
+}
+
+impl Push<'_, '_> {
+    /// Sends all that the remote lacks for the refs that will move.
+    fn send(&mut self, tips: &Tips, refs: &[PushedRef]) -> Result<PushReport> {
+        let moving = |r: &&PushedRef| matches!(r.outcome, Outcome::Created | Outcome::Moved | Outcome::Forced);
+        let moving: Vec<&PushedRef> = refs.iter().filter(moving).collect();
+        if moving.is_empty() {
+            return Ok(PushReport::default());
+        }
+        self.observer.phase("looking", None, None);
+        // What the remote has for certain: all versions that lead to one of its refs.
+        let mut whole: HashSet<Id> = HashSet::new();
+        for id in tips.values().filter_map(value_of) {
+            if !whole.contains(&id) && self.repo.index()?.lookup(crate::format::pack::PackKind::Tree, &id)?.is_some() {
+                whole.extend(ancestors(self.repo, &id)?);
+            }
+        }
+        let mut missing = Missing::new(self.repo, self.there, true, self.observer);
+        for one in &moving {
+            missing.version(&one.new, &|id| whole.contains(id), None)?;
+        }
+        let needed = missing.finish();
+        let (earlier, url) = (self.reach.state.sent.clone(), self.reach.remote.location.to_string());
+        let state = Mutex::new(self.reach.state.clone());
+        let (repository, can_note) = (self.context.repository.clone(), !self.repo.is_read_only());
+        let arrived = |pack: &[u8; 32]| {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.sent.insert(to_hex(pack));
+            if can_note {
+                // Only spares work to the next run, should this one not end.
+                let _ = state.save(&repository, &url);
+            }
+        };
+        let copier = Copier {
+            source: self.repo,
+            dest: self.there,
+            staging: self.repo.local()?,
+            meter: &self.reach.remote.access.meter,
+            earlier: &earlier,
+            arrived: &arrived,
+            observer: self.observer,
+        };
+        let plan = copier.plan(&needed)?;
+        let (packs, bytes) = (plan.packs, plan.bytes);
+        let mut report =
+            PushReport { packs, bytes, requests: packs + moving.len() as u64 * 2 + 3, ..PushReport::default() };
+        if self.options.dry_run {
+            return Ok(report);
+        }
+        let sent = copier.run(plan, "sending")?;
+        report.verified = self.verify(&sent)?;
+        let cover = Cover { source: self.repo, dest: self.there, staging: self.repo.local()?, observer: self.observer };
+        cover.run(&sent)?;
+        self.reach.state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.reach.state.sent.clear();
+        Ok(report)
+    }
+
+    /// Reads back a part of what was sent.
+    fn verify(&self, sent: &[Sent]) -> Result<u64> {
+        let percent = usize::from(self.options.verify_percent.min(100));
+        let count = (sent.len() * percent).div_ceil(100);
+        if count > 0 {
+            self.observer.phase("verifying", Some(count as u64), None);
+        }
+        for pack in sent.iter().take(count) {
+            let mut hasher = NameHasher::default();
+            let store = self.there.store();
+            store.read_from(&layout::pack(&pack.name), 0, &mut |bytes| {
+                hasher.update(bytes);
+                if self.observer.cancelled() { Err(StoreError::Cancelled) } else { Ok(()) }
+            })?;
+            if hasher.finish() != pack.name {
+                return Err(SyncError::Damaged { place: store.place(), pack: pack.name }.into());
+            }
+            self.observer.advance(1, pack.bytes);
+        }
+        Ok(count as u64)
+    }
+
+    /// Makes a repository of what was sent.
+    fn mark(&self) -> Result<()> {
+        self.observer.step("marker");
+        let made = self.there.store().create(layout::MARKER, &self.repo.marker().encode())?;
+        self.observer.step("marker made");
+        match self.reach.marker()? {
+            Some(theirs) if !made && !self.options.force => self.reach.same(self.repo.marker(), &theirs),
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves one ref there, and what is remembered of it here.
+    fn update(&mut self, tips: &Tips, one: &mut PushedRef) -> Result<()> {
+        let (kind, name) = (one.kind, one.name.clone());
+        let mut tip: Option<RefEntry> = tips.get(&(kind, name.clone())).cloned();
+        if matches!(one.outcome, Outcome::Created | Outcome::Moved | Outcome::Forced) {
+            let why = format!("push: {}", self.context.host);
+            let how = Move { who: &self.context.author, why: &why, time: self.context.moved_at() };
+            self.observer.step("ref");
+            let refs = Refs::of(&**self.reach.store().direct());
+            match refs.update(kind, &name, tip.as_ref(), Some(one.new), &how)? {
+                Some(entry) => {
+                    self.reach.seen(kind, &entry);
+                    tip = Some(entry);
+                }
+                None => {
+                    tip = refs.tip(kind, &name)?;
+                    let same = tip.as_ref().and_then(value_of) == Some(one.new);
+                    one.outcome = if same { Outcome::UpToDate } else { Outcome::Raced };
+                    one.old = tip.as_ref().and_then(value_of);
+                }
+            }
+            self.observer.step("ref moved");
+        }
+        let taken = !matches!(one.outcome, Outcome::Diverged | Outcome::Raced);
+        if kind == RefKind::Branch && taken && !self.repo.is_read_only() && tip.is_some() {
+            track(self.context, self.repo, &self.reach.remote.name, &name, Some(one.new), "push")?;
+        }
+        Ok(())
+    }
+}
+
+/// Remembers what a remote's branch is.
+pub(super) fn track(
+    context: &Context,
+    repo: &Repo,
+    remote: &str,
+    branch: &RefName,
+    value: Option<Id>,
+    why: &str,
+) -> Result<bool> {
+    // A URL without a name has no branches that could be named.
+    let Ok(name) = tracking(remote, branch) else { return Ok(false) };
+    let refs = repo.refs();
+    for _ in 0..8 {
+        let tip = refs.tip(RefKind::Remote, &name)?;
+        if tip.as_ref().and_then(value_of) == value {
+            return Ok(false);
+        }
+        let how = Move { who: &context.author, why, time: context.moved_at() };
+        if refs.update(RefKind::Remote, &name, tip.as_ref(), value, &how)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Err(RefMoveError::Raced { kind: RefKind::Remote, name }.into())
+}

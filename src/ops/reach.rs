@@ -1,0 +1,189 @@
+//! Remotes: opening one, and what is remembered of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Context;
+use crate::cache::BlockCache;
+use crate::error::{Kind, Result};
+use crate::format::marker::Marker;
+use crate::format::refentry::RefEntry;
+use crate::model::refname::RefKind;
+use crate::observe::{Level, Notice, Observer};
+use crate::repo::away::CachedStore;
+use crate::repo::{Repo, layout};
+use crate::store::access::Access;
+use crate::store::location::Location;
+use crate::store::open::open;
+use crate::store::{Store, probe};
+use crate::sync::error::SyncError;
+use crate::sync::state::RemoteState;
+use crate::sync::tips::Tips;
+
+/// A remote as the settings describe it.
+#[derive(Clone)]
+pub struct Remote {
+    /// Its name; the URL where it has none.
+    pub name: String,
+    /// Where it is.
+    pub location: Location,
+    /// Whether what is missing here is taken from it when it is read.
+    pub lazy: bool,
+    /// How it is reached.
+    pub access: Access,
+}
+
+/// Where blocks of far objects are kept.
+#[derive(Clone, Debug, Default)]
+pub struct CacheOptions {
+    /// The folder.
+    pub dir: PathBuf,
+    /// At most so many bytes.
+    pub limit_bytes: u64,
+}
+
+/// A remote that is being used.
+pub struct Reach<'a> {
+    /// The remote.
+    pub remote: &'a Remote,
+    context: &'a Context,
+    store: Arc<CachedStore>,
+    /// What is remembered of it.
+    pub state: RemoteState,
+}
+
+impl<'a> Reach<'a> {
+    /// Prepares to use it; no request is sent.
+    pub fn new(context: &'a Context, remote: &'a Remote) -> Result<Self> {
+        let state = RemoteState::load(&context.repository, &remote.location.to_string());
+        let access = Access { guarded: state.exclusive == Some(false), ..remote.access.clone() };
+        let store = open(&remote.location, &access)?;
+        let is_dir = remote.location.as_directory().is_some();
+        let cache =
+            (!is_dir).then(|| Arc::new(BlockCache::new(context.cache.dir.join("blocks"), context.cache.limit_bytes)));
+        let near = Some(context.repository.clone()).filter(|dir| dir.is_dir());
+        let store = Arc::new(CachedStore::new(store, cache, near));
+        Ok(Self { remote, context, store, state })
+    }
+
+    /// Its objects by key.
+    pub fn store(&self) -> &Arc<CachedStore> {
+        &self.store
+    }
+
+    /// What its marker says; `None` where no repository is.
+    pub fn marker(&self) -> Result<Option<Marker>> {
+        let bytes = self.store.get(layout::MARKER)?;
+        Ok(bytes.map(|bytes| Marker::decode(&bytes)).transpose()?)
+    }
+
+    /// The repository there, by its marker.
+    pub fn repo(&self, marker: Marker) -> Result<Repo> {
+        let state = self.context.cache.dir.join("far");
+        Repo::of_far(Arc::clone(&self.store), marker, &state, self.context.open.clone())
+    }
+
+    /// The repository there, which must be one.
+    pub fn existing(&self) -> Result<Repo> {
+        let state = self.context.cache.dir.join("far");
+        Repo::open_far(Arc::clone(&self.store), &state, self.context.open.clone())
+    }
+
+    /// That the repository there is a copy of this one.
+    pub fn same(&self, ours: &Marker, theirs: &Marker) -> Result<()> {
+        if ours.id == theirs.id {
+            return Ok(());
+        }
+        let (ours, theirs) = (ours.id.clone(), theirs.id.clone());
+        Err(SyncError::Foreign { place: self.store.place(), theirs, ours }.into())
+    }
+
+    /// Finds out whether the store decides races, where nobody knows yet; the answer is remembered. A store that
+    /// turns out not to is opened again, guarded.
+    pub fn probe(&mut self, again: bool) -> Result<()> {
+        let known = self.state.exclusive.is_some() && !again;
+        if known || self.remote.location.as_directory().is_some() {
+            return Ok(());
+        }
+        let claims = self.store.abilities().exclusive || self.state.exclusive == Some(false);
+        if !claims {
+            return Ok(());
+        }
+        let access = Access { guarded: false, ..self.remote.access.clone() };
+        let exclusive = probe::is_exclusive(&*open(&self.remote.location, &access)?)?;
+        self.state.exclusive = Some(exclusive);
+        self.save()?;
+        if !exclusive {
+            *self = Self::new(self.context, self.remote)?;
+        }
+        Ok(())
+    }
+
+    /// Remembers that it was reached, and its refs; says so where they have gone back.
+    pub fn reached(&mut self, tips: &Tips, observer: &dyn Observer) -> Result<bool> {
+        let mut went_back = false;
+        for ((kind, name), entry) in tips {
+            let key = format!("{}/{name}", kind.dir());
+            if let Some((seq, update)) = self.state.seen.get(&key)
+                && (entry.seq < *seq || entry.seq == *seq && entry.update != *update && !holds(entry, update))
+            {
+                went_back = true;
+                let message = format!(
+                    "{} `{name}` of {} was at update {seq} and is at {} now: it was restored to an older state, or somebody changed its log",
+                    kind.name(),
+                    self.remote.name,
+                    entry.seq
+                );
+                observer.notice(Notice { level: Level::Incomplete, path: Vec::new(), message });
+            }
+            self.state.seen.insert(key, (entry.seq, entry.update.clone()));
+        }
+        for (key, (seq, _)) in &self.state.seen {
+            let gone = !tips.keys().any(|(kind, name)| *key == format!("{}/{name}", kind.dir()));
+            if gone && *seq > 0 {
+                went_back = true;
+                let message =
+                    format!("the log of `{key}` of {} is gone: it was restored to an older state", self.remote.name);
+                observer.notice(Notice { level: Level::Incomplete, path: Vec::new(), message });
+            }
+        }
+        let there = |key: &String| tips.keys().any(|(kind, name)| *key == format!("{}/{name}", kind.dir()));
+        self.state.seen.retain(|key, _| there(key));
+        self.state.reached = Some(self.context.now_secs());
+        self.save()?;
+        Ok(went_back)
+    }
+
+    /// Remembers one ref as it is there now.
+    pub fn seen(&mut self, kind: RefKind, entry: &RefEntry) {
+        self.state.seen.insert(format!("{}/{}", kind.dir(), entry.name), (entry.seq, entry.update.clone()));
+    }
+
+    /// Writes down what is remembered, where there is a place for it.
+    pub fn save(&self) -> Result<()> {
+        if !Repo::is_at(&self.context.repository) {
+            return Ok(());
+        }
+        match self.state.save(&self.context.repository, &self.remote.location.to_string()) {
+            // A repository that is only read remembers nothing.
+            Err(e) if e.kind() == Kind::Denied => Ok(()),
+            saved => saved,
+        }
+    }
+}
+
+fn holds(entry: &RefEntry, update: &str) -> bool {
+    entry.older.iter().any(|older| older.update == update)
+}
+
+impl Context {
+    /// The remote of that name.
+    pub fn remote(&self, name: &str) -> Option<&Remote> {
+        self.remotes.iter().find(|remote| remote.name == name)
+    }
+
+    /// Opens a repository that is not on this machine, to read it.
+    pub(super) fn open_far(&self, remote: &Remote) -> Result<Repo> {
+        Reach::new(self, remote)?.existing()
+    }
+}
