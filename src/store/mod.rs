@@ -9,6 +9,7 @@ pub mod local;
 pub mod location;
 pub mod memory;
 pub mod meter;
+pub mod oci;
 pub mod once;
 mod runtime;
 pub mod trace;
