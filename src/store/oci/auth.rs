@@ -53,6 +53,8 @@ struct Token {
 struct State {
     challenge: Option<Challenge>,
     login: Option<Login>,
+    /// What the registry calls deleting, where it said so.
+    deleting: Option<String>,
     tokens: HashMap<Scope, Token>,
 }
 
@@ -114,6 +116,12 @@ impl Auth {
             }
             return Ok(header);
         }
+        // A challenge names the scope of the request that it answers.
+        if let (Scope::Delete, Challenge::Bearer { scope: Some(wanted), .. }) = (scope, &challenge)
+            && wanted.starts_with(&format!("repository:{}:", self.repository))
+        {
+            state.deleting = Some(wanted.clone());
+        }
         // Somebody else may have renewed it meanwhile.
         if state.tokens.get(&scope).is_some_and(|t| Some(&t.header) == used) {
             state.tokens.remove(&scope);
@@ -158,7 +166,7 @@ impl Auth {
         if let Some(token) = state.tokens.get(&scope).filter(|t| t.until > Instant::now()) {
             return Ok(token.header.clone());
         }
-        let Challenge::Bearer { realm, service, scope: wanted } = challenge else {
+        let Challenge::Bearer { realm, service, .. } = challenge else {
             return Err(NoProof::denied("it asks for no token".to_owned()));
         };
         let realm = Url::parse(realm).map_err(|e| NoProof {
@@ -181,8 +189,8 @@ impl Auth {
                 answer => answer,
             },
             Scope::Delete => {
-                let wanted = wanted.clone().filter(|w| w.starts_with(&format!("repository:{name}:")));
-                server.ask(&wanted.unwrap_or(format!("repository:{name}:delete"))).await
+                let wanted = state.deleting.clone();
+                server.ask(&wanted.unwrap_or_else(|| format!("repository:{name}:delete"))).await
             }
         };
         let token = token.map_err(|mut e| {
