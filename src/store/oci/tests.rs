@@ -455,7 +455,6 @@ fn what_goes_wrong_is_said() {
 
 #[test]
 fn a_token_server_without_encryption_gets_nothing() {
-    // The registry is plain, too, here; what is tested is that a realm is not followed from an encrypted one.
     let auth = super::Auth::new("a".to_owned(), "h".to_owned(), false, None);
     let mut headers = reqwest::header::HeaderMap::new();
     headers.insert("www-authenticate", "Bearer realm=\"http://h.example/token\"".parse().unwrap());

@@ -17,6 +17,8 @@ pub(super) struct Guarded {
     pub(super) tokens: Stub,
     /// The next token will be no good.
     pub(super) spoil: Arc<AtomicBool>,
+    /// The key and its certificate.
+    _keys: tempfile::TempDir,
 }
 
 /// Starts both; tokens are said to be good for `life` seconds.
@@ -40,10 +42,7 @@ pub(super) fn start(life: u64) -> Option<Guarded> {
     let der: String = pem.lines().filter(|l| !l.starts_with("-----")).collect();
     let spoil: Arc<AtomicBool> = Arc::default();
     let spoiled = Arc::clone(&spoil);
-    let tokens = Stub::start(move |request| {
-        let _keys = &keys;
-        grant(request, &key, &der, life, spoiled.swap(false, Ordering::SeqCst))
-    });
+    let tokens = Stub::start(move |request| grant(request, &key, &der, life, spoiled.swap(false, Ordering::SeqCst)));
     let realm = format!("http://{}/token", tokens.host);
     let more = |_: &Path| {
         format!(
@@ -52,7 +51,7 @@ pub(super) fn start(life: u64) -> Option<Guarded> {
         )
     };
     let registry = Registry::with(more, true)?;
-    Some(Guarded { registry, tokens, spoil })
+    Some(Guarded { registry, tokens, spoil, _keys: keys })
 }
 
 fn grant(request: &Request, key: &Path, der: &str, life: u64, spoil: bool) -> Answer {
