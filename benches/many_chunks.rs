@@ -18,7 +18,6 @@ use dvc::index::segment_writer::SegmentWriter;
 use dvc::model::id::Id;
 use dvc::model::refname::RefName;
 use dvc::repo::{OpenOptions, Repo, layout};
-use dvc::store::Store;
 
 const MEMORY: &str = "256M";
 const CHUNKS_PER_PACK: u64 = 500;

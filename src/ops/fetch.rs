@@ -19,7 +19,7 @@ use crate::repo::refs::Move;
 use crate::repo::{Repo, layout};
 use crate::sync::copy::{Copier, Sent};
 use crate::sync::cover::Cover;
-use crate::sync::missing::{Missing, Needed};
+use crate::sync::missing::{Missing, Needed, Wanted};
 use crate::sync::tips::{self, values};
 
 /// A lazy clone takes tree packs whole while they are together at most this long.
@@ -158,10 +158,12 @@ impl Fetch<'_> {
             }
         }
         self.observer.phase("looking", None, None);
+        let mut wanted = Wanted::All;
         if self.options.paths.is_empty() {
             self.nodes(&[PackKind::Tree, PackKind::List], u64::MAX)?;
+            wanted = Wanted::Chunks;
         }
-        let mut missing = Missing::new(self.there, self.repo, true, self.observer);
+        let mut missing = Missing::new(self.there, self.repo, wanted, self.observer);
         if self.options.paths.is_empty() {
             for id in wants {
                 missing.version(id, &|id| whole.contains(id), self.options.depth)?;

@@ -23,16 +23,29 @@ const PIECE: usize = 256 << 10;
 /// The client that all stores of this process use.
 pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
     static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
-    if let Some(client) = CLIENT.get() {
+    once(&CLIENT, |builder| builder.read_timeout(SILENCE))
+}
+
+/// The client for bodies that may take long to send: until the answer begins, the limit on silence of [`client`] counts
+/// the time in which we are the ones who speak. Who uses this one must watch that it goes on.
+pub(super) fn uploader() -> Result<reqwest::Client, reqwest::Error> {
+    static UPLOADER: OnceLock<reqwest::Client> = OnceLock::new();
+    once(&UPLOADER, |builder| builder)
+}
+
+fn once(
+    cell: &OnceLock<reqwest::Client>,
+    limits: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Result<reqwest::Client, reqwest::Error> {
+    if let Some(client) = cell.get() {
         return Ok(client.clone());
     }
-    let made = reqwest::Client::builder()
+    let builder = reqwest::Client::builder()
         .connect_timeout(CONNECT)
-        .read_timeout(SILENCE)
         .tcp_nodelay(true)
-        .user_agent(concat!("dvc/", env!("CARGO_PKG_VERSION")))
-        .build()?;
-    Ok(CLIENT.get_or_init(|| made).clone())
+        .user_agent(concat!("dvc/", env!("CARGO_PKG_VERSION")));
+    let made = limits(builder).build()?;
+    Ok(cell.get_or_init(|| made).clone())
 }
 
 /// A local file as the body of a request: pieces are read when they are sent, so that memory does not grow with files.

@@ -10,6 +10,7 @@ pub mod local;
 pub mod location;
 pub mod memory;
 pub mod meter;
+pub mod oci;
 pub mod once;
 pub mod open;
 pub mod probe;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::access::Access;
 use super::guard::GuardedStore;
 use super::local::LocalStore;
-use super::location::Location;
+use super::location::{Location, Scheme};
+use super::oci::OciStore;
 use super::remote::RemoteStore;
 use super::retry::RetryStore;
 use super::{Said, Store, StoreError, Trouble};
@@ -19,7 +20,10 @@ pub fn open(location: &Location, access: &Access) -> Result<Arc<dyn Store>, Stor
         let (place, said) = (location.to_string(), Said("no request was sent".to_owned()));
         return Err(StoreError::Away { what: "use", key: String::new(), place, trouble: Trouble::Offline, said });
     }
-    let base: Arc<dyn Store> = Arc::new(RemoteStore::open(location, access)?);
+    let base: Arc<dyn Store> = match location.scheme {
+        Scheme::Oci => Arc::new(OciStore::open(location, access)?),
+        _ => Arc::new(RemoteStore::open(location, access)?),
+    };
     let exclusive = base.abilities().exclusive;
     let retried: Arc<dyn Store> = Arc::new(RetryStore::new(base, Arc::clone(&access.observer)));
     if exclusive {

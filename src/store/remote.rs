@@ -45,7 +45,8 @@ impl RemoteStore {
     pub fn open(location: &Location, access: &Access) -> Result<Self, StoreError> {
         let place = location.to_string();
         let bad = |e: &opendal::Error| away("use", "", &place, e);
-        let client = http::client().map_err(|e| StoreError::Away {
+        // Each request has a limit of its own.
+        let client = http::uploader().map_err(|e| StoreError::Away {
             what: "use",
             key: String::new(),
             place: place.clone(),
@@ -104,7 +105,7 @@ impl RemoteStore {
             headers.remove("content-length");
             let method = signed.method().clone();
             let sent = runtime::run(async move {
-                let client = http::client()?;
+                let client = http::uploader()?;
                 let answer = client.request(method, uri).headers(headers).body(body).timeout(limit).send().await?;
                 let status = answer.status().as_u16();
                 Ok::<_, reqwest::Error>((status, answer.text().await.unwrap_or_default()))

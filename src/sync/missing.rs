@@ -26,14 +26,22 @@ const TABLES: usize = 32;
 /// Frames by pack, each by its offset.
 pub type Needed = BTreeMap<PackName, Vec<u32>>;
 
+/// What is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Everything.
+    All,
+    /// Chunks; all else was brought already.
+    Chunks,
+}
+
 /// Looks for what is missing.
 pub struct Missing<'a> {
     source: &'a Repo,
     /// Where the frames should go; what it has is not needed.
     dest: &'a Repo,
     observer: &'a dyn Observer,
-    /// Whether chunks are wanted too.
-    data: bool,
+    wanted: Wanted,
     nodes: HashSet<Id>,
     commits: HashSet<Id>,
     needed: [Needed; 3],
@@ -42,12 +50,12 @@ pub struct Missing<'a> {
 
 impl<'a> Missing<'a> {
     /// Between two repositories.
-    pub fn new(source: &'a Repo, dest: &'a Repo, data: bool, observer: &'a dyn Observer) -> Self {
+    pub fn new(source: &'a Repo, dest: &'a Repo, wanted: Wanted, observer: &'a dyn Observer) -> Self {
         Self {
             source,
             dest,
             observer,
-            data,
+            wanted,
             nodes: HashSet::new(),
             commits: HashSet::new(),
             needed: Default::default(),
@@ -189,27 +197,19 @@ impl<'a> Missing<'a> {
                 self.list(&id, &mut old_below, &mut gone)?;
             }
             (news, olds) = without_shared(below, old_below);
-            if self.data {
-                let known: HashSet<Id> = gone.drain(..).collect();
-                for id in fresh.drain(..).filter(|id| !known.contains(id)) {
-                    self.need(ObjectKind::Chunk, &id)?;
-                }
-            }
-            fresh.clear();
-            gone.clear();
+            self.chunks(&mut fresh, &mut gone)?;
         }
-        if self.data {
-            for id in fresh.iter().filter(|id| !gone.contains(id)) {
-                self.need(ObjectKind::Chunk, id)?;
-            }
-        }
-        Ok(())
+        self.chunks(&mut fresh, &mut gone)
+    }
+
+    fn chunks(&mut self, fresh: &mut Vec<Id>, gone: &mut Vec<Id>) -> Result<()> {
+        let known: HashSet<Id> = gone.drain(..).collect();
+        fresh.drain(..).filter(|id| !known.contains(id)).try_for_each(|id| self.need(ObjectKind::Chunk, &id))
     }
 
     fn list(&self, id: &Id, below: &mut Vec<Id>, chunks: &mut Vec<Id>) -> Result<()> {
         match self.source.list_node(id)? {
-            ListNode::Leaf(extents) if self.data => chunks.extend(extents.iter().filter_map(|x| x.chunk)),
-            ListNode::Leaf(_) => {}
+            ListNode::Leaf(extents) => chunks.extend(extents.iter().filter_map(|x| x.chunk)),
             ListNode::Inner(children) => below.extend(children.iter().map(|c| c.1)),
         }
         Ok(())
@@ -221,6 +221,9 @@ impl<'a> Missing<'a> {
 
     fn need(&mut self, kind: ObjectKind, id: &Id) -> Result<()> {
         let table = PackKind::of(kind);
+        if self.wanted == Wanted::Chunks && kind != ObjectKind::Chunk {
+            return Ok(());
+        }
         if self.dest.index()?.lookup(table, id)?.is_some() {
             return Ok(());
         }

@@ -14,11 +14,13 @@ const LONG_HEADER: usize = 12;
 /// Where a crate, or a part of `std`, may be used: path prefixes below `src/`. `""` is everywhere.
 const HOMES: &[(&str, &[&str])] = &[
     ("anyhow", &["bin/"]),
+    ("base64", &["store/"]),
     ("blake3", &["codec/", "format/", "store/"]),
     ("bytes", &["store/"]),
     ("clap", &["bin/"]),
     ("clap_complete", &["bin/"]),
     ("clap_mangen", &["bin/"]),
+    ("docker_credential", &["store/"]),
     ("fastcdc", &["codec/"]),
     ("futures_util", &["store/"]),
     ("http_body", &["store/"]),

@@ -1,0 +1,68 @@
+//! Index segments in a registry: what makes one visible and keeps its packs from being collected.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::blobs::{self, Source};
+use super::manifest::Manifest;
+use super::objects;
+use super::registry::{Asked, Registry};
+use super::tag::{self, Tag};
+use crate::format::segment::footer::{FOOTER_BYTES, Footer};
+use crate::format::segment::tables::{PackEntry, PackTable};
+use crate::store::StoreError;
+
+/// The packs that a segment file speaks of.
+pub(super) fn packs_of(file: &File, len: u64) -> io::Result<Vec<PackEntry>> {
+    let damaged = |e| io::Error::new(io::ErrorKind::InvalidData, e);
+    let mut tail = [0; 64];
+    let at = len.checked_sub(FOOTER_BYTES).ok_or(io::ErrorKind::UnexpectedEof)?;
+    file.read_exact_at(&mut tail, at)?;
+    let Range { start, end } = Footer::decode(&tail).and_then(|f| f.layout_in(len)).map_err(damaged)?.packs;
+    let mut table = vec![0; usize::try_from(end - start).map_err(io::Error::other)?];
+    file.read_exact_at(&mut table, start)?;
+    Ok(PackTable::decode(&table).map_err(damaged)?.entries().to_vec())
+}
+
+/// Stores a segment, and then the manifests that name it and its packs; the last of them makes it visible.
+pub(super) async fn store(
+    registry: &Registry,
+    asked: &Asked,
+    name: &str,
+    (file, len): (Arc<File>, u64),
+    packs: &[PackEntry],
+    has_empty: &AtomicBool,
+) -> Result<(), StoreError> {
+    if objects::digest(registry, asked, &tag::segment(name, len)).await?.is_some() {
+        return Ok(());
+    }
+    blobs::store(registry, asked, name, Source::File(file, len)).await?;
+    for (tag, manifest) in Manifest::of_segment(name, len, packs) {
+        objects::store(registry, asked, &tag, &manifest, has_empty).await?;
+    }
+    Ok(())
+}
+
+/// The length of a segment, if it is visible: its bytes alone may be left from an attempt that was cut off, and
+/// nothing keeps them or its packs.
+pub(super) async fn len(registry: &Registry, asked: &Asked, name: &str) -> Result<Option<u64>, StoreError> {
+    let Some(len) = blobs::head(registry, asked, name).await? else { return Ok(None) };
+    let digest = objects::digest(registry, asked, &tag::segment(name, len)).await?;
+    Ok(digest.map(|_| len))
+}
+
+/// Removes a segment: first it is not visible any more, then the rest goes. Its packs are not touched.
+pub(super) async fn delete(registry: &Registry, asked: &Asked, name: &str) -> Result<(), StoreError> {
+    let tags: Vec<(String, Tag)> =
+        registry.tags(asked).await?.into_iter().filter_map(|t| Tag::parse(&t).map(|parsed| (t, parsed))).collect();
+    let visible = tags.iter().filter(|t| matches!(&t.1, Tag::Segment { name: n, .. } if n == name));
+    let others = tags.iter().filter(|t| matches!(&t.1, Tag::Packs { segment } if segment == name));
+    for (tag, _) in visible.chain(others) {
+        objects::delete(registry, asked, tag).await?;
+    }
+    blobs::delete(registry, asked, name).await
+}

@@ -1,0 +1,174 @@
+//! What the tests talk to: a real registry as a process of its own, and small servers that answer as they are told.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// `docker-registry` with its files in a temporary folder; ended when dropped.
+pub(super) struct Registry {
+    dir: tempfile::TempDir,
+    pub(super) host: String,
+    config: PathBuf,
+    child: Option<Child>,
+}
+
+impl Registry {
+    /// A registry without authentication; `None` where the program is missing.
+    pub(super) fn start() -> Option<Self> {
+        Self::with(|_| String::new(), true)
+    }
+
+    /// A registry with further lines of configuration, made when the folder is there.
+    pub(super) fn with(more: impl Fn(&Path) -> String, deletes: bool) -> Option<Self> {
+        if Command::new("docker-registry").arg("--version").output().is_err() {
+            println!("skipped: docker-registry is not installed");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("config.yml");
+        let more = more(dir.path());
+        // A port that was free a moment ago may be taken by another test.
+        for _ in 0..5 {
+            let host = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+            let text = format!(
+                "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\n  \
+                 delete:\n    enabled: {deletes}\nhttp:\n  addr: {host}\n{more}",
+                dir.path().join("data").display()
+            );
+            std::fs::write(&config, text).unwrap();
+            if let Some(child) = serve(&config, &host) {
+                return Some(Self { dir, host, config, child: Some(child) });
+            }
+        }
+        panic!("docker-registry does not start");
+    }
+
+    /// Collects garbage while nobody is served; says what was printed.
+    pub(super) fn collect(&mut self) -> String {
+        self.stop();
+        let run = Command::new("docker-registry").args(["garbage-collect", "-m"]).arg(&self.config).output().unwrap();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        self.child = serve(&self.config, &self.host);
+        assert!(self.child.is_some(), "does not start again");
+        String::from_utf8_lossy(&run.stdout).into_owned()
+    }
+
+    /// Lays a blob into its files, which takes a fraction of the time of an upload.
+    pub(super) fn plant(&self, name: &str, bytes: &[u8]) {
+        let write = |path: String, bytes: &[u8]| {
+            let path = self.dir.path().join("data/docker/registry/v2").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        };
+        write(format!("blobs/sha256/{}/{name}/data", &name[..2]), bytes);
+        let link = format!("sha256:{name}");
+        write(format!("repositories/team/data/_layers/sha256/{name}/link"), link.as_bytes());
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Starts the program and waits until it listens.
+fn serve(config: &Path, host: &str) -> Option<Child> {
+    let mut command = Command::new("docker-registry");
+    let quiet = command.arg("serve").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = quiet.spawn().unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < end && child.try_wait().unwrap().is_none() {
+        if TcpStream::connect(host).is_ok() {
+            return Some(child);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = child.kill();
+    child.wait().unwrap();
+    None
+}
+
+/// A request that a [`Stub`] got.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Request {
+    /// `GET /path?query`.
+    pub(super) line: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Request {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|h| h.0 == name).map(|h| h.1.as_str())
+    }
+}
+
+/// Status, headers, body.
+pub(super) type Answer = (u16, Vec<(&'static str, String)>, Vec<u8>);
+
+/// A server that answers every request by a function, and keeps the requests. Its thread ends with the process.
+pub(super) struct Stub {
+    pub(super) host: String,
+    seen: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Stub {
+    pub(super) fn start(answer: impl Fn(&Request) -> Answer + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
+        let log = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let _ = respond(stream.unwrap(), &answer, &log);
+            }
+        });
+        Self { host, seen }
+    }
+
+    pub(super) fn seen(&self) -> Vec<Request> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+fn respond(stream: TcpStream, answer: &impl Fn(&Request) -> Answer, log: &Mutex<Vec<Request>>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        match line.trim_end() {
+            "" => break,
+            line => lines.push(line.to_owned()),
+        }
+    }
+    let line = lines.first().map(|l| l.trim_end_matches(" HTTP/1.1").to_owned()).unwrap_or_default();
+    let headers = lines.iter().skip(1).filter_map(|l| l.split_once(": "));
+    let headers = headers.map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned())).collect();
+    let request = Request { line, headers };
+    let length = request.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
+    std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
+    log.lock().unwrap().push(request.clone());
+    let (status, headers, body) = answer(&request);
+    let mut out = format!("HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    for (name, value) in headers {
+        out.push_str(&format!("{name}: {value}\r\n"));
+    }
+    out.push_str("\r\n");
+    let mut stream = stream;
+    stream.write_all(out.as_bytes())?;
+    if !request.line.starts_with("HEAD") {
+        stream.write_all(&body)?;
+    }
+    Ok(())
+}
