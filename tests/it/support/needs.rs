@@ -24,6 +24,7 @@ fn cache() -> Option<PathBuf> {
 
 /// Finds the program of a server. Where it is missing the test is left out, after saying so; with `DVC_TEST_ALL=1`, as
 /// `make test` has it, that is a failure too.
+#[allow(clippy::print_stderr)]
 pub fn server(name: &str) -> Option<PathBuf> {
     if std::env::var_os("DVC_TEST_ALL").is_some() {
         return Some(need(name));

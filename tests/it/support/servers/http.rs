@@ -281,15 +281,15 @@ fn read_body(input: &mut impl BufRead, headers: &Headers, until_closed: bool) ->
             }
         }
     }
-    match header_in(headers, "content-length").map(str::parse::<u64>) {
-        Some(Ok(len)) => {
-            if input.take(len).read_to_end(&mut body)? as u64 != len {
-                return Err(broken("cut inside of a body"));
-            }
+    let Some(len) = header_in(headers, "content-length") else {
+        if until_closed {
+            input.read_to_end(&mut body)?;
         }
-        Some(Err(_)) => return Err(broken("no length")),
-        None if until_closed => drop(input.read_to_end(&mut body)?),
-        None => {}
+        return Ok(body);
+    };
+    let len = len.parse().map_err(|_| broken("no length"))?;
+    if input.take(len).read_to_end(&mut body)? as u64 != len {
+        return Err(broken("cut inside of a body"));
     }
     Ok(body)
 }

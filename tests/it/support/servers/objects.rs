@@ -69,7 +69,7 @@ pub fn iso_date(at: Timestamp, seconds: i64) -> String {
 pub fn elements(xml: &str, name: &str) -> Vec<String> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let inner = |piece: &str| piece.split(&close).next().unwrap_or_default().to_owned();
-    xml.split(&open).skip(1).map(|piece| inner(piece)).collect()
+    xml.split(&open).skip(1).map(inner).collect()
 }
 
 /// Text for XML.
