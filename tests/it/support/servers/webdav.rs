@@ -55,7 +55,7 @@ impl Webdav {
             if tls {
                 c.arg("--cert").arg(root.join("cert.pem")).arg("--key").arg(root.join("key.pem"));
             }
-            // Version 1.60 takes it as an unknown backend option and refuses to start.
+            // Settings of the machine for other stores are none of its business.
             c.env_remove("AWS_CA_BUNDLE").env("HOME", &root);
             c
         };
