@@ -11,7 +11,7 @@ build:
 
 # Everything that decides whether a change may land.
 test: setup fmt-check lint deny-if-installed
-	$(CARGO) test --locked
+	DVC_TEST_ALL=1 $(CARGO) test --locked
 
 # While working: no setup, no lints.
 quick:

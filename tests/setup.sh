@@ -1,7 +1,9 @@
 #!/bin/bash
 # Installs what the tests and the demo need on a Debian machine, only what is missing. Needs no network when all is there.
+# What Debian does not have goes to ${XDG_CACHE_HOME:-~/.cache}/dvc-tests, where the tests look first.
 set -euo pipefail
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+MOTO=5.2.1 AZURITE=3.35.0
 
 # program package
 needed='
@@ -19,43 +21,104 @@ jq            jq
 mariadbd      mariadb-server
 mariadb-check mariadb-client
 sysbench      sysbench
+openssl       openssl
+sshd          openssh-server
+ssh           openssh-client
+sftp          openssh-client
+rclone        rclone
+docker-registry docker-registry
+htpasswd      apache2-utils
 '
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/dvc-tests
+# In the cache only the version named above counts.
+has_moto() {
+	if [ -e "$cache/venv" ]; then
+		[ -x "$cache/venv/bin/moto_server" ] && compgen -G "$cache/venv/lib/python*/site-packages/moto-$MOTO.dist-info" >/dev/null
+	else
+		command -v moto_server >/dev/null
+	fi
+}
+has_azurite() {
+	if [ -e "$cache/npm" ]; then
+		[ -x "$cache/npm/node_modules/.bin/azurite-blob" ] &&
+			grep -q "\"version\": \"$AZURITE\"" "$cache/npm/node_modules/azurite/package.json"
+	else
+		command -v azurite-blob >/dev/null
+	fi
+}
 
 missing=()
 while read -r program package; do
 	[ -n "$program" ] || continue
 	command -v "$program" >/dev/null || missing+=("$package")
 done <<<"$needed"
+pip=() npm=()
+if ! has_moto; then
+	pip=("moto[server]==$MOTO")
+	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv python3-pip)
+fi
+if ! has_azurite; then
+	npm=("azurite@$AZURITE")
+	# Node from elsewhere brings its own npm, and its package refuses Debian's.
+	if ! command -v npm >/dev/null; then
+		if command -v node >/dev/null; then
+			echo "setup: there is node but no npm; install the npm that belongs to it" >&2
+			exit 1
+		fi
+		missing+=(nodejs npm)
+	fi
+fi
 
 if ! command -v cargo >/dev/null; then
 	echo "setup: cargo is missing; install Rust 1.90 or newer from https://rustup.rs" >&2
 	exit 1
 fi
-if [ ${#missing[@]} -eq 0 ]; then
+if [ $((${#missing[@]} + ${#pip[@]} + ${#npm[@]})) -eq 0 ]; then
 	echo "setup: everything is installed"
 	exit 0
 fi
-echo "setup: missing packages: ${missing[*]}"
-if ! command -v apt-get >/dev/null; then
-	echo "setup: no apt-get here; install them by hand" >&2
-	exit 1
-fi
-as_root=()
-if [ "$(id -u)" -ne 0 ]; then
-	command -v sudo >/dev/null || { echo "setup: neither root nor sudo; install them by hand" >&2; exit 1; }
-	as_root=(sudo)
-fi
 
-# A database server that is only needed as a program must not be started by its package.
-policy=/usr/sbin/policy-rc.d
-if [ ! -e "$policy" ]; then
-	printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
-	"${as_root[@]}" chmod 755 "$policy"
-	trap '"${as_root[@]}" rm -f "$policy"' EXIT
-fi
-install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}")
-if ! "${install[@]}"; then
-	"${as_root[@]}" apt-get update -q
-	"${install[@]}"
-fi
+install_packages() {
+	echo "setup: missing packages: ${missing[*]}"
+	if ! command -v apt-get >/dev/null; then
+		echo "setup: no apt-get here; install them by hand" >&2
+		exit 1
+	fi
+	as_root=()
+	if [ "$(id -u)" -ne 0 ]; then
+		command -v sudo >/dev/null || { echo "setup: neither root nor sudo; install them by hand" >&2; exit 1; }
+		as_root=(sudo)
+	fi
+	# A server that is only needed as a program must not be started by its package.
+	policy=/usr/sbin/policy-rc.d
+	if [ ! -e "$policy" ]; then
+		printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+		"${as_root[@]}" chmod 755 "$policy"
+		trap '"${as_root[@]}" rm -f "$policy"' EXIT
+	fi
+	install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}")
+	if ! "${install[@]}"; then
+		"${as_root[@]}" apt-get update -q
+		"${install[@]}"
+	fi
+}
+
+# A directory that is half done is made anew the next time.
+install_moto() {
+	echo "setup: installing ${pip[*]}"
+	rm -rf "$cache/venv"
+	python3 -m venv "$cache/venv"
+	"$cache/venv/bin/pip" install -q --disable-pip-version-check "${pip[@]}"
+}
+install_azurite() {
+	echo "setup: installing ${npm[*]}"
+	rm -rf "$cache/npm"
+	mkdir -p "$cache/npm"
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$cache/npm" "${npm[@]}"
+}
+
+[ ${#missing[@]} -eq 0 ] || install_packages
+[ ${#pip[@]} -eq 0 ] || install_moto
+[ ${#npm[@]} -eq 0 ] || install_azurite
 echo "setup: done"

@@ -29,6 +29,9 @@ fn context(dir: &Path) -> Context {
         memory_bytes: 256 << 20,
         now: jiff::Zoned::now(),
         open: OpenOptions::default(),
+        far: None,
+        remotes: Vec::new(),
+        cache: dvc::ops::reach::CacheOptions::default(),
     }
 }
 

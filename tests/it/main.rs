@@ -1,7 +1,7 @@
 //! The integration tests: one runner, which drives the real `dvc` and checks what it leaves on disk.
 //!
 //! `cli/` has a file per verb, `compat/` every kind of content and other programs, `damage/` broken repositories,
-//! `model/` random sequences of operations, `support/` what they share.
+//! `model/` random sequences of operations, `remotes/` stores elsewhere, `support/` what they share.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
@@ -10,4 +10,5 @@ mod compat;
 mod damage;
 mod docs;
 mod model;
+mod remotes;
 mod support;

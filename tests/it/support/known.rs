@@ -105,6 +105,9 @@ pub fn context(repository: PathBuf, worktree: PathBuf) -> Context {
         memory_bytes: 64 << 20,
         now: jiff::Zoned::now(),
         open: OpenOptions::default(),
+        far: None,
+        remotes: Vec::new(),
+        cache: dvc::ops::reach::CacheOptions::default(),
     }
 }
 

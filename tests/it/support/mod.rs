@@ -1,4 +1,5 @@
-//! What the tests share: a sandbox that runs the real binary, a tree of every kind of content, a comparison of trees.
+//! What the tests share: a sandbox that runs the real binary, a tree of every kind of content, a comparison of trees,
+//! servers to push to.
 
 #![allow(dead_code)]
 
@@ -6,4 +7,5 @@ pub mod facts;
 pub mod known;
 pub mod needs;
 pub mod sandbox;
+pub mod servers;
 pub mod zoo;

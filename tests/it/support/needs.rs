@@ -1,15 +1,39 @@
 //! What a test needs from the machine. A missing program is a failure, not a silent pass: `tests/setup.sh` installs it.
+//! Only the programs of servers may be missing, unless `DVC_TEST_ALL=1` says otherwise.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Finds a program on `PATH` and where Debian keeps the administrator's.
+/// Finds a program where `tests/setup.sh` puts what Debian does not have, on `PATH`, and where Debian keeps the
+/// administrator's.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
+    let own = cache().map(|c| c.join("dvc-tests"));
+    let own = own.iter().flat_map(|dir| ["venv/bin", "npm/node_modules/.bin"].map(|sub| dir.join(sub)));
+    own.chain(std::env::split_paths(&path))
         .chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from))
         .map(|dir| dir.join(name))
         .find(|p| p.is_file())
+}
+
+/// `XDG_CACHE_HOME`, or where it is by default.
+fn cache() -> Option<PathBuf> {
+    let named = std::env::var_os("XDG_CACHE_HOME").filter(|c| !c.is_empty()).map(PathBuf::from);
+    named.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
+}
+
+/// Finds the program of a server. Where it is missing the test is left out, after saying so; with `DVC_TEST_ALL=1`, as
+/// `make test` has it, that is a failure too.
+#[allow(clippy::print_stderr)]
+pub fn server(name: &str) -> Option<PathBuf> {
+    if std::env::var_os("DVC_TEST_ALL").is_some() {
+        return Some(need(name));
+    }
+    let found = find(name);
+    if found.is_none() {
+        eprintln!("left out: `{name}` is not installed; run tests/setup.sh");
+    }
+    found
 }
 
 /// Like [`find`], or fails the test.

@@ -1,0 +1,3 @@
+//! Stores elsewhere: the servers that the tests push to.
+
+mod servers;

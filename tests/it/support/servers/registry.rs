@@ -1,0 +1,99 @@
+//! Debian's `docker-registry`, where blobs can be deleted and collected, open or with a password.
+
+use std::path::PathBuf;
+
+use super::super::needs;
+use super::http::ask;
+use super::program::{Program, command, directory};
+
+/// Name and password of [`Registry::with_password`].
+pub const USER: &str = "somebody";
+/// See [`USER`].
+pub const PASSWORD: &str = "open sesame";
+
+/// A running registry.
+pub struct Registry {
+    pub program: Program,
+    binary: PathBuf,
+}
+
+impl Registry {
+    /// Starts it open to everybody.
+    pub fn start() -> Option<Self> {
+        Self::begin(false)
+    }
+
+    /// Starts it for [`USER`] with [`PASSWORD`].
+    pub fn with_password() -> Option<Self> {
+        Self::begin(true)
+    }
+
+    fn begin(locked: bool) -> Option<Self> {
+        let binary = needs::server("docker-registry")?;
+        if locked {
+            needs::server("htpasswd")?;
+        }
+        let dir = directory("registry");
+        let root = dir.path().to_owned();
+        if locked {
+            std::fs::write(root.join("htpasswd"), needs::run("htpasswd", &["-Bbn", USER, PASSWORD])).unwrap();
+        }
+        let program = binary.clone();
+        let start = move |port: u16| {
+            let config = root.join("config.yml");
+            std::fs::write(&config, configuration(&root.display().to_string(), port, locked)).unwrap();
+            let mut c = command(&program);
+            c.arg("serve").arg(config);
+            c
+        };
+        let ready = |port| ask("GET", &format!("http://127.0.0.1:{port}/v2/"), &[], b"").is_ok();
+        Some(Self { program: Program::start("docker-registry", dir, start, ready), binary })
+    }
+
+    /// Deletes what no tagged manifest names, the registry being stopped meanwhile; what it printed.
+    pub fn collect(&mut self) -> String {
+        self.program.stop();
+        let config = self.program.at("config.yml");
+        let out = needs::run(self.binary.to_str().unwrap(), &["garbage-collect", "-m", config.to_str().unwrap()]);
+        self.program.start_again();
+        out
+    }
+
+    /// One line per request.
+    pub fn access_log(&self) -> PathBuf {
+        self.program.at("out.log")
+    }
+
+    /// Its root by plain HTTP.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.program.port())
+    }
+
+    /// The URL for `dvc`.
+    pub fn url(&self, repository: &str) -> String {
+        format!("oci://127.0.0.1:{}/{repository}", self.program.port())
+    }
+}
+
+fn configuration(root: &str, port: u16, locked: bool) -> String {
+    let auth = format!("auth:\n  htpasswd:\n    realm: tests\n    path: {root}/htpasswd\n");
+    format!(
+        "version: 0.1
+log:
+  level: info
+  accesslog:
+    disabled: false
+storage:
+  filesystem:
+    rootdirectory: {root}/data
+  delete:
+    enabled: true
+  maintenance:
+    uploadpurging:
+      enabled: false
+http:
+  addr: 127.0.0.1:{port}
+{}",
+        if locked { &auth } else { "" }
+    )
+}
