@@ -11,6 +11,7 @@ pub mod memory;
 pub mod meter;
 pub mod once;
 mod runtime;
+pub mod sftp;
 pub mod trace;
 
 use std::io;
