@@ -211,7 +211,7 @@ impl Store for SftpStore {
     }
 
     fn list_all(&self, dir: &str) -> Result<Vec<String>, StoreError> {
-        let keys = self.wait("list", dir, |directory, dir| directory.list_all(dir))?;
+        let keys = self.wait("list", dir, |directory, dir| async move { directory.list_all(&dir).await })?;
         let mut keys = keys.map_err(|wrong| self.failed("list", dir, wrong))?;
         keys.sort_unstable();
         Ok(keys)

@@ -92,7 +92,8 @@ impl Connection {
         Err(match error {
             Error::IOError(_) | Error::BackgroundTaskFailure(_) | Error::AwaitableError(_) => {
                 let (trouble, said) = self.words.verdict("the connection broke").await;
-                Wrong::Trouble(trouble, said)
+                // Whatever was written while it lived: a change that was under way may have been made.
+                Wrong::Trouble(if trouble.passes() { trouble } else { Trouble::Unreachable }, said)
             }
             e => Wrong::Trouble(Trouble::Nonsense, e.to_string()),
         })

@@ -5,6 +5,7 @@
 //! sync a directory; a second sync of the open file makes journalling file systems write its new name as well.
 
 use std::collections::HashSet;
+use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,16 +20,16 @@ use super::Wrong;
 use super::connection::{Answer, Connection, PIECE};
 use super::pool::{Lease, Pool, Weight};
 use super::transfer::{Ahead, Source, read_once, send};
-use crate::store::Listed;
 use crate::store::local::STAGING;
 use crate::store::meter::Meter;
+use crate::store::{Listed, Trouble};
 
 /// Reads of this many bytes get a connection of their own.
 const BIG: usize = 1 << 20;
 /// Listing requests under way for one folder: a server answers each with about a hundred names.
 const LISTINGS: usize = 3;
 /// Folders that are listed at the same time.
-const FOLDERS: usize = 24;
+const FOLDERS: usize = 64;
 /// Folders that are made on the way to a key at most.
 const DEPTH: usize = 64;
 
@@ -148,28 +149,21 @@ impl Directory {
     pub(super) async fn put(&self, source: Source, key: &str) -> Result<(), Wrong> {
         let lease = self.pool.lease(Weight::Big).await?;
         let name = self.path(key);
-        let folder = parent(&name);
-        let (mut staged, ()) = tokio::try_join!(self.stage(&lease, &source), self.make(&lease, folder))?;
-        let mut named = lease.answer(lease.fs().rename(&staged.path, &name)).await;
-        if let Err(Wrong::Answer(Answer::NoSuchFile, _)) = named {
-            // Somebody removed a folder that was empty.
-            self.made().clear();
-            self.make(&lease, folder).await?;
-            named = lease.answer(lease.fs().rename(&staged.path, &name)).await;
-        }
-        match named {
-            Ok(()) => staged.sync(&lease).await,
+        let mut staged = self.stage(&lease, &source).await?;
+        let rename = || async { lease.answer(lease.fs().rename(&staged.path, &name)).await };
+        match self.with_folder(&lease, &name, rename).await {
+            Ok(()) => sync(&lease, &mut staged.file).await,
             // A rename that does not replace. The name stands for the content, so what is there is as good.
             Err(wrong @ Wrong::Answer(Answer::Failure, _)) => {
                 let there = lease.answer(lease.fs().metadata(&name)).await;
-                staged.remove(&lease).await;
+                remove(&lease, &staged.path).await;
                 match there.is_ok_and(|m| m.len() == Some(source.len())) {
                     true => Ok(()),
                     false => Err(lease.reason(wrong, &self.path("")).await),
                 }
             }
             Err(wrong) => {
-                staged.remove(&lease).await;
+                remove(&lease, &staged.path).await;
                 Err(wrong)
             }
         }
@@ -182,29 +176,35 @@ impl Directory {
         if !lease.sftp.support_hardlink() {
             return self.create_in_place(&lease, &source, &name).await;
         }
-        let folder = parent(&name);
-        let (mut staged, ()) = tokio::try_join!(self.stage(&lease, &source), self.make(&lease, folder))?;
-        let mut linked = lease.answer(lease.fs().hard_link(&staged.path, &name)).await;
-        if let Err(Wrong::Answer(Answer::NoSuchFile, _)) = linked {
-            self.made().clear();
-            self.make(&lease, folder).await?;
-            linked = lease.answer(lease.fs().hard_link(&staged.path, &name)).await;
-        }
-        let free = match linked {
-            Ok(()) => staged.sync(&lease).await.map(|()| true),
+        let staged = self.stage(&lease, &source).await?;
+        let link = || async { lease.answer(lease.fs().hard_link(&staged.path, &name)).await };
+        match self.with_folder(&lease, &name, link).await {
+            Ok(()) => {
+                let Staged { path, mut file } = staged;
+                let (synced, ()) = tokio::join!(sync(&lease, &mut file), remove(&lease, &path));
+                match synced {
+                    // Others may have seen it already, so it is not known to have failed.
+                    Err(Wrong::Answer(_, said)) => Err(Wrong::Trouble(Trouble::Nonsense, said)),
+                    synced => synced.map(|()| true),
+                }
+            }
             // No reason is given; a taken name is the usual one.
-            Err(wrong @ Wrong::Answer(Answer::Failure, _)) => self.taken(&lease, &name, wrong).await.map(|()| false),
-            Err(wrong) => Err(wrong),
-        };
-        staged.remove(&lease).await;
-        free
+            Err(wrong @ Wrong::Answer(Answer::Failure, _)) => {
+                let (taken, ()) = tokio::join!(self.taken(&lease, &name, wrong), remove(&lease, &staged.path));
+                taken.map(|()| false)
+            }
+            Err(wrong) => {
+                remove(&lease, &staged.path).await;
+                Err(wrong)
+            }
+        }
     }
 
     /// For servers without hard links. It is as exclusive, but a connection that dies within it leaves a part of the
     /// object under its name, and a reader may see one: whatever is created must say itself whether it is whole.
     async fn create_in_place(&self, lease: &Lease, source: &Source, name: &str) -> Result<bool, Wrong> {
-        self.make(lease, parent(name)).await?;
-        let file = match lease.answer(lease.sftp.options().write(true).create_new(true).open(name)).await {
+        let open = || async { lease.answer(lease.sftp.options().write(true).create_new(true).open(name)).await };
+        let file = match self.with_folder(lease, name, open).await {
             Ok(file) => file,
             Err(wrong @ Wrong::Answer(Answer::Failure, _)) => {
                 return self.taken(lease, name, wrong).await.map(|()| false);
@@ -216,7 +216,7 @@ impl Directory {
             Ok(()) => Ok(true),
             Err(wrong) => {
                 let wrong = lease.reason(wrong, &self.path("")).await;
-                made.remove(lease).await;
+                remove(lease, &made.path).await;
                 Err(wrong)
             }
         }
@@ -234,17 +234,8 @@ impl Directory {
     /// Writes a file below `tmp/`, synced.
     async fn stage(&self, lease: &Lease, source: &Source) -> Result<Staged, Wrong> {
         let path = self.path(&format!("{STAGING}/w{:016x}", RandomState::new().hash_one(std::process::id())));
-        let mut options = lease.sftp.options();
-        options.write(true).create_new(true);
-        let file = match lease.answer(options.open(&path)).await {
-            Err(Wrong::Answer(Answer::NoSuchFile, _)) => {
-                self.made().remove(parent(&path));
-                self.make(lease, parent(&path)).await?;
-                lease.answer(options.open(&path)).await
-            }
-            opened => opened,
-        };
-        let file = match file {
+        let open = || async { lease.answer(lease.sftp.options().write(true).create_new(true).open(&path)).await };
+        let file = match self.with_folder(lease, &path, open).await {
             Ok(file) => file,
             Err(wrong) => return Err(lease.reason(wrong, &self.path("")).await),
         };
@@ -253,10 +244,26 @@ impl Directory {
             Ok(()) => Ok(staged),
             Err(wrong) => {
                 let wrong = lease.reason(wrong, &self.path("")).await;
-                staged.remove(lease).await;
+                remove(lease, &staged.path).await;
                 Err(wrong)
             }
         }
+    }
+
+    /// Uses a name, once more if its folder had to be made first. Mostly it is there, and asking would take longer.
+    async fn with_folder<T, F>(&self, lease: &Lease, name: &str, attempt: impl Fn() -> F) -> Result<T, Wrong>
+    where
+        F: Future<Output = Result<T, Wrong>>,
+    {
+        let folder = parent(name);
+        match attempt().await {
+            // Some servers have only one word for all that fails.
+            Err(Wrong::Answer(Answer::Failure, _)) if !self.made().contains(folder) => {}
+            Err(Wrong::Answer(Answer::NoSuchFile, _)) => self.made().clear(),
+            attempted => return attempted,
+        }
+        self.make(lease, folder).await?;
+        attempt().await
     }
 
     /// Makes a folder and those above it, unless they are known to be there.
@@ -292,36 +299,23 @@ impl Directory {
     /// What lies directly below a folder, in no order.
     pub(super) async fn list(&self, dir: &str) -> Result<Vec<Listed>, Wrong> {
         let lease = self.pool.lease(Weight::Small).await?;
-        let opened = lease.answer(lease.fs().open_dir(self.path(dir))).await;
-        let dir = match opened {
-            Err(Wrong::Answer(Answer::NoSuchFile, _)) => return Ok(Vec::new()),
-            opened => opened?,
-        };
-        // Each takes what the others have not got.
-        let mut readers = JoinSet::new();
-        for _ in 0..LISTINGS {
-            readers.spawn(read_names(Arc::clone(&lease.connection), dir.clone().read_dir()));
-        }
-        let mut out = Vec::new();
-        while let Some(names) = readers.join_next().await {
-            out.extend(names.map_err(Wrong::panicked)??);
-        }
-        Ok(out)
+        list(Arc::clone(&lease.connection), self.path(dir)).await
     }
 
     /// The keys of all objects below a folder, in no order.
-    pub(super) async fn list_all(self: Arc<Self>, dir: String) -> Result<Vec<String>, Wrong> {
+    pub(super) async fn list_all(&self, dir: &str) -> Result<Vec<String>, Wrong> {
+        let lease = self.pool.lease(Weight::Small).await?;
         let slots = Arc::new(Semaphore::new(FOLDERS));
         let mut listings = JoinSet::new();
         let mut keys = Vec::new();
-        let mut folders = vec![dir];
+        let mut folders = vec![dir.to_owned()];
         loop {
             for folder in folders.drain(..) {
-                let (directory, slots) = (Arc::clone(&self), Arc::clone(&slots));
+                let (connection, path, slots) = (Arc::clone(&lease.connection), self.path(&folder), Arc::clone(&slots));
                 listings.spawn(async move {
                     // It is never closed.
                     let _slot = slots.acquire().await;
-                    directory.list(&folder).await.map(|listed| (folder, listed))
+                    list(connection, path).await.map(|listed| (folder, listed))
                 });
             }
             let Some(listing) = listings.join_next().await else { return Ok(keys) };
@@ -352,22 +346,22 @@ struct Staged {
 impl Staged {
     async fn fill(&mut self, lease: &Lease, source: &Source, meter: &Meter) -> Result<(), Wrong> {
         send(&lease.connection, &self.file, source, meter).await?;
-        self.sync(lease).await
+        sync(lease, &mut self.file).await
     }
+}
 
-    /// A server without the request decides itself when it writes.
-    async fn sync(&mut self, lease: &Lease) -> Result<(), Wrong> {
-        if !lease.sftp.support_fsync() {
-            return Ok(());
-        }
-        lease.answer(self.file.sync_all()).await
+/// A server without the request decides itself when it writes.
+async fn sync(lease: &Lease, file: &mut File) -> Result<(), Wrong> {
+    if !lease.sftp.support_fsync() {
+        return Ok(());
     }
+    lease.answer(file.sync_all()).await
+}
 
-    /// What stays behind is found and removed later.
-    async fn remove(self, lease: &Lease) {
-        if lease.is_alive() {
-            let _ = lease.answer(lease.fs().remove_file(&self.path)).await;
-        }
+/// What stays behind is found and removed later.
+async fn remove(lease: &Lease, path: &str) {
+    if lease.is_alive() {
+        let _ = lease.answer(lease.fs().remove_file(path)).await;
     }
 }
 
@@ -378,6 +372,24 @@ fn parent(path: &str) -> &str {
         Some((folder, _)) => folder,
         None => "",
     }
+}
+
+/// What lies directly below a folder; nothing if it does not exist.
+async fn list(connection: Arc<Connection>, path: String) -> Result<Vec<Listed>, Wrong> {
+    let dir = match connection.answer(connection.fs().open_dir(path)).await {
+        Err(Wrong::Answer(Answer::NoSuchFile, _)) => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    // Each takes what the others have not got.
+    let mut readers = JoinSet::new();
+    for _ in 0..LISTINGS {
+        readers.spawn(read_names(Arc::clone(&connection), dir.clone().read_dir()));
+    }
+    let mut out = Vec::new();
+    while let Some(names) = readers.join_next().await {
+        out.extend(names.map_err(Wrong::panicked)??);
+    }
+    Ok(out)
 }
 
 async fn read_names(connection: Arc<Connection>, names: ReadDir) -> Result<Vec<Listed>, Wrong> {

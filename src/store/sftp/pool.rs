@@ -15,8 +15,8 @@ use super::ssh::Ssh;
 
 /// Connections at once. A server takes ten that have not logged in yet, unless it is told otherwise.
 pub(super) const MOST: usize = 8;
-/// Small requests that share a connection before another one is opened.
-const SHARERS: usize = 4;
+/// Small requests that share a connection before another one is opened: opening costs about ten round trips.
+const SHARERS: usize = 12;
 
 /// How much a request will move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,8 @@ impl Pool {
             }
             let state = self.state();
             // Whoever waited for the same connection need not try for as long again.
-            if state.failures > failures && state.seats.is_empty()
+            if state.failures > failures
+                && state.seats.is_empty()
                 && let Some(wrong) = &state.failure
             {
                 return Err(wrong.again());

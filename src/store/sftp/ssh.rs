@@ -188,8 +188,7 @@ const MEANINGS: &[(&str, Trouble)] = &[
 ];
 
 fn meaning(text: &str) -> (Option<Trouble>, String) {
-    let lines: Vec<&str> =
-        text.lines().map(str::trim).filter(|l| l.chars().any(|c| c.is_alphanumeric())).collect();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| l.chars().any(|c| c.is_alphanumeric())).collect();
     let trouble = lines.iter().rev().find_map(|line| {
         let line = line.to_ascii_lowercase();
         MEANINGS.iter().find(|(words, _)| line.contains(words)).map(|(_, trouble)| *trouble)

@@ -104,7 +104,8 @@ impl Rig {
         let me = format!("PPid:\t{}", std::process::id());
         let mine = |pid: u32| {
             let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
-            read("status").lines().any(|l| l == me) && read("cmdline").contains(&*self.at("ssh_config").to_string_lossy())
+            read("status").lines().any(|l| l == me)
+                && read("cmdline").contains(&*self.at("ssh_config").to_string_lossy())
         };
         let pids = fs::read_dir("/proc").unwrap().filter_map(|e| e.unwrap().file_name().to_str()?.parse().ok());
         pids.filter(|pid| mine(*pid)).collect()
