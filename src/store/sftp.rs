@@ -1,10 +1,11 @@
 //! A directory behind ssh as a store, by sftp through the system's `ssh`.
 //!
-//! No library writes straight to a name that others see: objects appear whole or not at all, and a name that must be
-//! free is taken by a hard link. Nothing is retried here; a broken connection is dropped and told.
+//! Objects appear whole or not at all, and a name that must be free is taken by a hard link; only a server without hard
+//! links makes us write under the final name. Nothing is retried here: a broken connection is dropped and told.
 
 mod connection;
 mod directory;
+mod listing;
 mod pool;
 mod ssh;
 #[cfg(test)]
