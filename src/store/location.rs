@@ -52,7 +52,7 @@ impl Scheme {
             Self::S3 => &["endpoint", "region", "insecure", "anonymous", "style"],
             Self::Azblob | Self::Azfile => &["endpoint", "insecure"],
             Self::Gcs => &["endpoint", "anonymous", "insecure"],
-            Self::Sftp => &["key"],
+            Self::Sftp => &["key", "config"],
             Self::Webdav | Self::Oci => &["insecure"],
         }
     }

@@ -17,6 +17,7 @@ pub mod probe;
 pub mod remote;
 pub mod retry;
 mod runtime;
+pub mod sftp;
 pub mod trace;
 
 use std::io;

@@ -9,6 +9,7 @@ use super::location::{Location, Scheme};
 use super::oci::OciStore;
 use super::remote::RemoteStore;
 use super::retry::RetryStore;
+use super::sftp::SftpStore;
 use super::{Said, Store, StoreError, Trouble};
 
 /// The store of a location. No request is sent yet.
@@ -21,10 +22,11 @@ pub fn open(location: &Location, access: &Access) -> Result<Arc<dyn Store>, Stor
         return Err(StoreError::Away { what: "use", key: String::new(), place, trouble: Trouble::Offline, said });
     }
     let base: Arc<dyn Store> = match location.scheme {
+        Scheme::Sftp => Arc::new(SftpStore::open(location, access)?),
         Scheme::Oci => Arc::new(OciStore::open(location, access)?),
         _ => Arc::new(RemoteStore::open(location, access)?),
     };
-    let exclusive = base.abilities().exclusive;
+    let exclusive = base.abilities().exclusive && !access.guarded;
     let retried: Arc<dyn Store> = Arc::new(RetryStore::new(base, Arc::clone(&access.observer)));
     if exclusive {
         return Ok(retried);

@@ -30,6 +30,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("minicbor", &["format/"]),
     ("opendal", &["store/"]),
     ("opendal_http_transport_reqwest", &["store/"]),
+    ("openssh_sftp_client", &["store/"]),
     ("percent_encoding", &["store/"]),
     ("rayon", &["write/pipeline", "read/restore", "upkeep/"]),
     ("regex", &["ops/"]),

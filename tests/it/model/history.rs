@@ -89,6 +89,9 @@ impl Model {
             memory_bytes: 256 << 20,
             now: jiff::Zoned::now(),
             open: OpenOptions::default(),
+            far: None,
+            remotes: Vec::new(),
+            cache: dvc::ops::reach::CacheOptions::default(),
         };
         Repo::create(&context.repository, &RefName::new("main").unwrap(), &Cutting::default(), OpenOptions::default())
             .unwrap();
