@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_dvc_global_optspecs
-    string join \n C= repo= c= v/verbose q/quiet json color= progress= no-pager j/jobs= memory= y/yes n/dry-run h/help V/version
+    string join \n C= repo= c= v/verbose q/quiet json color= progress= no-pager j/jobs= memory= limit-up= limit-down= offline y/yes n/dry-run h/help V/version
 end
 
 function __fish_dvc_needs_command
@@ -25,21 +25,25 @@ function __fish_dvc_using_subcommand
 end
 
 complete -c dvc -n "__fish_dvc_needs_command" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_needs_command" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_needs_command" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_needs_command" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_needs_command" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_needs_command" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_needs_command" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_needs_command" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_needs_command" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_needs_command" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_needs_command" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_needs_command" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_needs_command" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_needs_command" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_needs_command" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_needs_command" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_needs_command" -s n -l dry-run -d 'Show what would be done, and do nothing'
 complete -c dvc -n "__fish_dvc_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dvc -n "__fish_dvc_needs_command" -s V -l version -d 'Print version'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "init" -d 'Create a repository'
+complete -c dvc -n "__fish_dvc_needs_command" -f -a "clone" -d 'Copy a repository, and check a version out'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "commit" -d 'Make a version of the worktree'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "status" -d 'Show what differs between the worktree and its version'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "log" -d 'List versions'
@@ -49,6 +53,10 @@ complete -c dvc -n "__fish_dvc_needs_command" -f -a "diff" -d 'Show what differs
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "checkout" -d 'Bring a version, or paths of it, into the worktree'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "branch" -d 'List, create, rename or delete branches'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "tag" -d 'List, create or delete tags'
+complete -c dvc -n "__fish_dvc_needs_command" -f -a "remote" -d 'List, add, change, remove and check remotes'
+complete -c dvc -n "__fish_dvc_needs_command" -f -a "push" -d 'Bring branches and tags to a remote'
+complete -c dvc -n "__fish_dvc_needs_command" -f -a "fetch" -d 'Bring what a remote has'
+complete -c dvc -n "__fish_dvc_needs_command" -f -a "pull" -d 'Fetch, and move the current branch forward'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "fsck" -d 'Check the repository'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "du" -d 'Show what versions and branches take'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "undo" -d 'Take back the last change of a branch or tag'
@@ -59,19 +67,42 @@ complete -c dvc -n "__fish_dvc_needs_command" -f -a "help" -d 'Print this messag
 complete -c dvc -n "__fish_dvc_using_subcommand init" -s b -l branch -d 'The first branch' -r
 complete -c dvc -n "__fish_dvc_using_subcommand init" -l chunker -d 'How files are cut: auto, cdc:SIZE (average) or fixed:SIZE' -r
 complete -c dvc -n "__fish_dvc_using_subcommand init" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand init" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand init" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand init" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand init" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand init" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand init" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand init" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand init" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand init" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand init" -s n -l dry-run -d 'Show what would be done, and do nothing'
 complete -c dvc -n "__fish_dvc_using_subcommand init" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand init" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand init" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand init" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand init" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand init" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand init" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -l depth -d 'Data of so many versions of each branch now; older data comes when it is read' -r
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -s b -l branch -d 'The branch to begin with' -r
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -l lazy -d 'Only refs and trees now; data comes when it is read'
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -l no-checkout -d 'Leave the worktree empty'
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s m -l message -d 'The message; a second one begins a paragraph' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s F -l file -d 'Read the message from FILE, `-` is standard input' -r -F
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s b -l branch -d 'Commit to that branch, which is created where it is missing' -r
@@ -82,13 +113,16 @@ complete -c dvc -n "__fish_dvc_using_subcommand commit" -l trailer -d 'Add a `Ke
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l exclude -d 'Leave out what matches, as in `.dvcsignore`' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l stdin -d 'Commit standard input as a file of that name' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l exec -d 'Commit the output of a command, given after `--`, as a file of that name' -r
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -l push -d 'Push the branch afterwards, to `origin` or the named remote' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand commit" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l exclude-caches -d 'Leave out directories marked by a CACHEDIR.TAG'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s x -l one-file-system -d 'Do not descend into other file systems'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l allow-empty -d 'Commit even where nothing changed or the source is empty'
@@ -98,15 +132,18 @@ complete -c dvc -n "__fish_dvc_using_subcommand commit" -s v -l verbose -d 'Say 
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand status" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand status" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand status" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand status" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand status" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand status" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand status" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand status" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand status" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand status" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand status" -l porcelain -d 'Lines for scripts, which never change'
 complete -c dvc -n "__fish_dvc_using_subcommand status" -s z -d 'End lines with NUL and write names raw; implies --porcelain'
 complete -c dvc -n "__fish_dvc_using_subcommand status" -l exit-code -d 'End with 1 where something differs'
@@ -114,6 +151,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand status" -s v -l verbose -d 'Say 
 complete -c dvc -n "__fish_dvc_using_subcommand status" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand status" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand status" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand status" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand status" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand status" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -s n -l max-count -d 'At most that many versions' -r
@@ -123,12 +161,14 @@ complete -c dvc -n "__fish_dvc_using_subcommand log" -l author -d 'By an author 
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l grep -d 'With a message that matches the pattern' -r
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l format -l pretty -d 'How to print a version: oneline, or text with %H %h %T %P %O %an %ae %aI %ar %d %s %b %U ...' -r
 complete -c dvc -n "__fish_dvc_using_subcommand log" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand log" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand log" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand log" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand log" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand log" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand log" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l oneline -d 'One line for each version'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l graph -d 'Draw the lines of descent'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l all -d 'Versions of all branches and tags'
@@ -141,31 +181,37 @@ complete -c dvc -n "__fish_dvc_using_subcommand log" -s v -l verbose -d 'Say mor
 complete -c dvc -n "__fish_dvc_using_subcommand log" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand log" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand show" -l format -l pretty -d 'How to print a version, as in `log`' -r
 complete -c dvc -n "__fish_dvc_using_subcommand show" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand show" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand show" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand show" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand show" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand show" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand show" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand show" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand show" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand show" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand show" -l stat -d 'With the files that changed and by how much'
 complete -c dvc -n "__fish_dvc_using_subcommand show" -l name-status -d 'With the names and letters of what changed'
 complete -c dvc -n "__fish_dvc_using_subcommand show" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand show" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand show" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand show" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand show" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand show" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand show" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand ls" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand ls" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand ls" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand ls" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -s l -l long -d 'With mode, owner, size and time'
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -s r -l recursive -d 'With everything below'
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -s d -l directory -d 'Directories themselves, not what they hold'
@@ -174,15 +220,18 @@ complete -c dvc -n "__fish_dvc_using_subcommand ls" -s v -l verbose -d 'Say more
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand ls" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand diff" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand diff" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand diff" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand diff" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -l stat -d 'Each file with its size and what changed of it'
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -l name-status -d 'Names and letters, the default'
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -l name-only -d 'Names only'
@@ -194,17 +243,20 @@ complete -c dvc -n "__fish_dvc_using_subcommand diff" -s v -l verbose -d 'Say mo
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand diff" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l into -d 'Write to DIR, which is created, and leave the worktree alone' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -s b -l branch -d 'Create that branch at the version and move the worktree to it' -r
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l delete -d 'Remove files that the version does not have, the default for a whole checkout'
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l keep-extra -d 'Keep files that the version does not have'
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l verify -d 'Read back and compare everything that was written'
@@ -214,15 +266,18 @@ complete -c dvc -n "__fish_dvc_using_subcommand checkout" -s v -l verbose -d 'Sa
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand branch" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand branch" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand branch" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand branch" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -s d -l delete -d 'Delete the named branches'
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -s m -l move -d 'Rename: the old name (else the current branch) and the new one'
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -s f -l force -d 'Move a branch that exists'
@@ -232,15 +287,18 @@ complete -c dvc -n "__fish_dvc_using_subcommand branch" -s v -l verbose -d 'Say 
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand branch" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand tag" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand tag" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand tag" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand tag" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -s d -l delete -d 'Delete the named tags'
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -s f -l force -d 'Move a tag that exists'
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -s n -l dry-run -d 'Show what would be done, and do nothing'
@@ -248,59 +306,247 @@ complete -c dvc -n "__fish_dvc_using_subcommand tag" -s v -l verbose -d 'Say mor
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand tag" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -f -a "list" -d 'List remotes with their URLs'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -f -a "add" -d 'Add a remote; the first push makes the repository there'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -f -a "set" -d 'Give a remote another URL'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -f -a "rm" -d 'Forget a remote'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -f -a "check" -d 'Reach a remote, write to it, and find out whether it decides races'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l lazy -d 'Take what is missing here from it when it is read, and fetch only refs and trees'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l no-check -d 'Do not try to reach it'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l lazy -d 'Take what is missing here from it when it is read, and fetch only refs and trees'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l no-check -d 'Do not try to reach it'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from help" -f -a "list" -d 'List remotes with their URLs'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from help" -f -a "add" -d 'Add a remote; the first push makes the repository there'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from help" -f -a "set" -d 'Give a remote another URL'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from help" -f -a "rm" -d 'Forget a remote'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from help" -f -a "check" -d 'Reach a remote, write to it, and find out whether it decides races'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c dvc -n "__fish_dvc_using_subcommand push" -l verify -d 'Read so many percent of what was sent back, and compare' -r
+complete -c dvc -n "__fish_dvc_using_subcommand push" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand push" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand push" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand push" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand push" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand push" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand push" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand push" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand push" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand push" -l all -d 'All branches'
+complete -c dvc -n "__fish_dvc_using_subcommand push" -l tags -d 'All tags'
+complete -c dvc -n "__fish_dvc_using_subcommand push" -l all-remotes -d 'To every remote'
+complete -c dvc -n "__fish_dvc_using_subcommand push" -l force-with-lease -d 'Move a branch back too, if it is there as it was when last seen'
+complete -c dvc -n "__fish_dvc_using_subcommand push" -l force -d 'Go on where the repository there is no copy of this one'
+complete -c dvc -n "__fish_dvc_using_subcommand push" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand push" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand push" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand push" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand push" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand push" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand push" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand push" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l all -d 'From every remote'
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l prune -d 'Forget branches that the remote no longer has'
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l data -d 'The data of all versions too, into a lazy clone'
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l force -d 'Go on where the repository there is no copy of this one'
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l data -d 'Read and verify the data as well, or that part of it' -r
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l max-time -d 'Stop after that time, such as 2h; the next run goes on there' -r
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l rebuild -d 'Make the catalogue and the index again, from packs and refs alone'
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -s n -l dry-run -d 'Show what would be done, and do nothing'
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand du" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand du" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand du" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand du" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand du" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand du" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand du" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand du" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand du" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand du" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand du" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand du" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand du" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand du" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand du" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand du" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand du" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand undo" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand undo" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand undo" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand undo" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -s n -l dry-run -d 'Show what would be done, and do nothing'
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand undo" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l global -d 'Change the user\'s file, not the repository\'s'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l system -d 'Change the machine\'s file, not the repository\'s'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -s n -l dry-run -d 'Show what would be done, and do nothing'
@@ -308,6 +554,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subc
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -a "list" -d 'List every setting in force'
@@ -316,39 +563,47 @@ complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subc
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -a "unset" -d 'Remove a setting from a file'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l show-origin -d 'With where each value comes from'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l global -d 'Change the user\'s file, not the repository\'s'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l system -d 'Change the machine\'s file, not the repository\'s'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -s n -l dry-run -d 'Show what would be done, and do nothing'
@@ -356,15 +611,18 @@ complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l global -d 'Change the user\'s file, not the repository\'s'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l system -d 'Change the machine\'s file, not the repository\'s'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -s n -l dry-run -d 'Show what would be done, and do nothing'
@@ -372,6 +630,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "list" -d 'List every setting in force'
@@ -381,49 +640,68 @@ complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -l dir -d 'Write files to DIR instead of standard output' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand completions" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand completions" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand completions" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand completions" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand completions" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dvc -n "__fish_dvc_using_subcommand version" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand version" -l repo -d 'The repository, where it does not lie in the worktree' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand version" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand version" -s c -d 'Set a configuration value for this run' -r
 complete -c dvc -n "__fish_dvc_using_subcommand version" -l color -d 'Colour: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand version" -l progress -d 'Progress bars: auto, always or never' -r
 complete -c dvc -n "__fish_dvc_using_subcommand version" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand version" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand version" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand version" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand version" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand version" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand version" -l json -d 'Write JSON: one object, or one per line'
 complete -c dvc -n "__fish_dvc_using_subcommand version" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand version" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand version" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand version" -s h -l help -d 'Print help'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init commit status log show ls diff checkout branch tag fsck du undo config completions version help" -f -a "init" -d 'Create a repository'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init commit status log show ls diff checkout branch tag fsck du undo config completions version help" -f -a "commit" -d 'Make a version of the worktree'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init commit status log show ls diff checkout branch tag fsck du undo config completions version help" -f -a "status" -d 'Show what differs between the worktree and its version'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init commit status log show ls diff checkout branch tag fsck du undo config completions version help" -f -a "log" -d 'List versions'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init commit status log show ls diff checkout branch tag fsck du undo config completions version help" -f -a "show" -d 'Show a version, or write a file of it to standard output'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init commit status log show ls diff checkout branch tag fsck du undo config completions version help" -f -a "ls" -d 'List what a version holds'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init commit status log show ls diff checkout branch tag fsck du undo config completions version help" -f -a "diff" -d 'Show what differs between two versions, or a version and the worktree'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init commit status log show ls diff checkout branch tag fsck du undo config completions version help" -f -a "checkout" -d 'Bring a version, or paths of it, into the worktree'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init commit status log show ls diff checkout branch tag fsck du undo config completions version help" -f -a "branch" -d 'List, create, rename or delete branches'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init commit status log show ls diff checkout branch tag fsck du undo config completions version help" -f -a "tag" -d 'List, create or delete tags'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init commit status log show ls diff checkout branch tag fsck du undo config completions version help" -f -a "fsck" -d 'Check the repository'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init commit status log show ls diff checkout branch tag fsck du undo config completions version help" -f -a "du" -d 'Show what versions and branches take'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init commit status log show ls diff checkout branch tag fsck du undo config completions version help" -f -a "undo" -d 'Take back the last change of a branch or tag'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init commit status log show ls diff checkout branch tag fsck du undo config completions version help" -f -a "config" -d 'Show and change settings'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init commit status log show ls diff checkout branch tag fsck du undo config completions version help" -f -a "completions" -d 'Print completions for a shell, or write the manual pages'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init commit status log show ls diff checkout branch tag fsck du undo config completions version help" -f -a "version" -d 'Print the version'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init commit status log show ls diff checkout branch tag fsck du undo config completions version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "init" -d 'Create a repository'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "clone" -d 'Copy a repository, and check a version out'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "commit" -d 'Make a version of the worktree'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "status" -d 'Show what differs between the worktree and its version'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "log" -d 'List versions'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "show" -d 'Show a version, or write a file of it to standard output'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "ls" -d 'List what a version holds'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "diff" -d 'Show what differs between two versions, or a version and the worktree'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "checkout" -d 'Bring a version, or paths of it, into the worktree'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "branch" -d 'List, create, rename or delete branches'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "tag" -d 'List, create or delete tags'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "remote" -d 'List, add, change, remove and check remotes'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "push" -d 'Bring branches and tags to a remote'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "fetch" -d 'Bring what a remote has'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "pull" -d 'Fetch, and move the current branch forward'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "fsck" -d 'Check the repository'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "du" -d 'Show what versions and branches take'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "undo" -d 'Take back the last change of a branch or tag'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "config" -d 'Show and change settings'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "completions" -d 'Print completions for a shell, or write the manual pages'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "version" -d 'Print the version'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du undo config completions version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from remote" -f -a "list" -d 'List remotes with their URLs'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from remote" -f -a "add" -d 'Add a remote; the first push makes the repository there'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from remote" -f -a "set" -d 'Give a remote another URL'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from remote" -f -a "rm" -d 'Forget a remote'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from remote" -f -a "check" -d 'Reach a remote, write to it, and find out whether it decides races'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "list" -d 'List every setting in force'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "get" -d 'Print one setting'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "set" -d 'Write a setting to a file'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "unset" -d 'Remove a setting from a file'
+
+# Names of remotes, branches and tags.
+complete -c dvc -n "__fish_seen_subcommand_from push fetch pull remote checkout branch tag log show ls diff undo" -f -a "(dvc completions names 2>/dev/null)"

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use super::Context;
 use super::compare::{Change, Letter, compare, steps};
 use super::head::Head;
+use super::lazy;
 use super::refmove::RefMoveError;
 use super::resolve::Resolver;
 use super::worktree::{WalkOptions, look, worktree_number};
@@ -170,6 +171,7 @@ fn restore_into(
         report.planned = planned(repo, None, &tree, &[])?;
         return Ok(report);
     }
+    lazy::bring_tree(context, repo, &tree, observer)?;
     let how = RestoreOptions { jobs: context.threads(), placements: None };
     report.done = restore(repo, &tree, into, &how, observer)?;
     if options.verify {
@@ -253,6 +255,7 @@ fn in_place(
     }
     let whole = options.paths.is_empty();
     if !changes.is_empty() || half_written || interrupted.is_some() || whole {
+        lazy::bring_changes(context, repo, &changes, observer)?;
         // Once there is a journal, the worktree counts as half checked out.
         patch::refuse_unfit(repo, &target, &context.worktree)?;
         let mut journal = Journal::begin(lock, &goal(options, head, report.version), options.force)?;

@@ -19,7 +19,7 @@ use crate::repo::refs::Move;
 use crate::repo::{Repo, layout};
 use crate::sync::copy::{Copier, Sent};
 use crate::sync::cover::Cover;
-use crate::sync::missing::{Missing, Needed, Wanted};
+use crate::sync::missing::{From, Missing, Needed, Wanted};
 use crate::sync::tips::{self, values};
 
 /// A lazy clone takes tree packs whole while they are together at most this long.
@@ -163,7 +163,7 @@ impl Fetch<'_> {
             self.nodes(&[PackKind::Tree, PackKind::List], u64::MAX)?;
             wanted = Wanted::Chunks;
         }
-        let mut missing = Missing::new(self.there, self.repo, wanted, self.observer);
+        let mut missing = Missing::new(From::Repo(self.there), Some(self.repo), wanted, self.observer);
         if self.options.paths.is_empty() {
             for id in wants {
                 missing.version(id, &|id| whole.contains(id), self.options.depth)?;
@@ -245,7 +245,7 @@ impl Fetch<'_> {
                 continue;
             }
             let entry = self.repo.find(&tree, &names)?.ok_or_else(nowhere)?;
-            missing.entry(&entry)?;
+            missing.entry(&entry, None)?;
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ pub mod fsck;
 pub mod head;
 pub mod history;
 pub mod init;
+mod lazy;
 pub mod lines;
 pub mod log;
 pub mod ls;

@@ -22,7 +22,7 @@ use crate::store::StoreError;
 use crate::sync::copy::{Copier, Sent};
 use crate::sync::cover::Cover;
 use crate::sync::error::SyncError;
-use crate::sync::missing::{Missing, Wanted};
+use crate::sync::missing::{From, Missing, Wanted};
 use crate::sync::tips::{self, Tips};
 
 /// What to push.
@@ -262,7 +262,7 @@ impl Push<'_, '_> {
                 whole.extend(ancestors(self.repo, &id)?);
             }
         }
-        let mut missing = Missing::new(self.repo, self.there, Wanted::All, self.observer);
+        let mut missing = Missing::new(From::Repo(self.repo), Some(self.there), Wanted::All, self.observer);
         for one in &moving {
             missing.version(&one.new, &|id| whole.contains(id), None)?;
         }

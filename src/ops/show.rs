@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::describe::{Describe, Detail, Version};
+use super::lazy;
 use super::resolve::{ResolveError, Resolver};
 use crate::error::{Failure, Kind, Result};
 use crate::model::entry::{Content, Entry, Node};
@@ -81,6 +82,7 @@ pub fn show(
         Node::Dir { tree, .. } => Ok(Shown::Directory(repo.entries(tree)?)),
         Node::Symlink { target } => Ok(Shown::Link(target.clone())),
         Node::File { content, .. } => {
+            lazy::ahead(context, &repo, &entry, observer)?;
             bytes(&repo, content, observer, each)?;
             Ok(Shown::File(entry))
         }

@@ -5,13 +5,17 @@ use std::ops::ControlFlow;
 use super::Context;
 use super::compare::{Change, compare};
 use super::head::Head;
+use super::history::Walk;
+use super::push::tracking;
 use super::worktree::{Unstable, WalkOptions, look};
 use crate::error::Result;
 use crate::model::commit::Commit;
 use crate::model::id::Id;
-use crate::model::refname::RefKind;
+use crate::model::refname::{RefKind, RefName};
 use crate::observe::Observer;
 use crate::read::journal::{Interrupted, Journal};
+use crate::repo::Repo;
+use crate::sync::state::RemoteState;
 
 /// What to look at.
 #[derive(Clone, Debug, Default)]
@@ -31,10 +35,40 @@ pub struct StatusReport {
     pub base: Option<(Id, Commit)>,
     /// The tip of HEAD's branch, where it is another version.
     pub moved_tip: Option<(Id, Commit)>,
+    /// How the branch stands to the same branch of a remote.
+    pub upstream: Option<Upstream>,
     /// What differs, in order of paths.
     pub changes: Vec<Change>,
     /// A checkout that did not end; it names the files that are half-written.
     pub interrupted: Option<Interrupted>,
+}
+
+/// The branch of a remote that a branch is compared with.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its name, `origin/AMCC`.
+    pub name: RefName,
+    /// Versions here that it does not have.
+    pub ahead: usize,
+    /// Versions there that are not in the branch here.
+    pub behind: usize,
+    /// When the remote was last reached, seconds since 1970.
+    pub reached: Option<i64>,
+}
+
+/// How a branch stands to `origin`'s, or to that of the only remote.
+fn upstream(context: &Context, repo: &Repo, branch: &RefName, tip: Option<Id>) -> Result<Option<Upstream>> {
+    let only = || context.remotes.first().filter(|_| context.remotes.len() == 1);
+    let Some(remote) = context.remote("origin").or_else(only) else { return Ok(None) };
+    let name = tracking(&remote.name, branch)?;
+    let (Some(theirs), Some(ours)) = (repo.refs().value(RefKind::Remote, &name)?, tip) else { return Ok(None) };
+    let (mut ahead, mut behind) = (0, 0);
+    if ours != theirs {
+        ahead = Walk::new(repo, &[ours], &[theirs])?.count();
+        behind = Walk::new(repo, &[theirs], &[ours])?.count();
+    }
+    let reached = RemoteState::load(&context.repository, &remote.location.to_string()).reached;
+    Ok(Some(Upstream { name, ahead, behind, reached }))
 }
 
 /// Compares the worktree with the version that it came from.
@@ -64,5 +98,9 @@ pub fn status(context: &Context, options: &StatusOptions, observer: &dyn Observe
     if let Some(interrupted) = &interrupted {
         changes.retain(|c| !interrupted.is_leftover(&c.path));
     }
-    Ok(StatusReport { head, base, moved_tip, changes, interrupted })
+    let upstream = match &head.branch {
+        Some(branch) => upstream(context, &repo, branch, tip)?,
+        None => None,
+    };
+    Ok(StatusReport { head, base, moved_tip, upstream, changes, interrupted })
 }

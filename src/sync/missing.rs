@@ -18,10 +18,12 @@ use crate::model::tree::TreeBody;
 use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::repo::frames::ObjectError;
-use crate::repo::packs::{PackTable, read_table};
+use crate::repo::packs::{PackTable, read_table, rows_of};
 
 /// Tables of contents of far packs that are in memory at once.
 const TABLES: usize = 32;
+/// Rows of such tables that are in memory at once.
+const LEARNED: usize = 200_000;
 
 /// Frames by pack, each by its offset.
 pub type Needed = BTreeMap<PackName, Vec<u32>>;
@@ -35,24 +37,40 @@ pub enum Wanted {
     Chunks,
 }
 
+/// Where what is missing is.
+#[derive(Clone, Copy)]
+pub enum From<'a> {
+    /// In a repository.
+    Repo(&'a Repo),
+    /// Where a lazy clone takes it from; reached only when something is missing.
+    Behind(&'a Repo),
+}
+
 /// Looks for what is missing.
 pub struct Missing<'a> {
-    source: &'a Repo,
-    /// Where the frames should go; what it has is not needed.
-    dest: &'a Repo,
+    /// Where trees and lists are read.
+    walk: &'a Repo,
+    from: From<'a>,
+    /// Where the frames should go; what it has is not needed. None lacks everything.
+    dest: Option<&'a Repo>,
     observer: &'a dyn Observer,
     wanted: Wanted,
     nodes: HashSet<Id>,
     commits: HashSet<Id>,
     needed: [Needed; 3],
     tables: HashMap<PackName, Arc<PackTable>>,
+    /// Rows of the tables that were read.
+    learned: HashMap<Id, Row>,
 }
 
 impl<'a> Missing<'a> {
     /// Between two repositories.
-    pub fn new(source: &'a Repo, dest: &'a Repo, wanted: Wanted, observer: &'a dyn Observer) -> Self {
+    pub fn new(from: From<'a>, dest: Option<&'a Repo>, wanted: Wanted, observer: &'a dyn Observer) -> Self {
+        let (From::Repo(walk) | From::Behind(walk)) = from;
         Self {
-            source,
+            walk,
+            from,
+            learned: HashMap::new(),
             dest,
             observer,
             wanted,
@@ -84,10 +102,10 @@ impl<'a> Missing<'a> {
             }
             self.check()?;
             self.need(ObjectKind::Commit, &id)?;
-            let commit = self.source.commit_cached(&id)?;
+            let commit = self.walk.commit_cached(&id)?;
             let goes_on = depth.is_none_or(|most| distance < most);
             let old = match commit.parents.first() {
-                Some(parent) if goes_on || whole(parent) => Some(self.source.commit_cached(parent)?.tree),
+                Some(parent) if goes_on || whole(parent) => Some(self.walk.commit_cached(parent)?.tree),
                 _ => None,
             };
             self.root(&commit.tree, old.as_ref())?;
@@ -101,7 +119,7 @@ impl<'a> Missing<'a> {
     /// The tree of a version with its table of hard links.
     fn root(&mut self, new: &Id, old: Option<&Id>) -> Result<()> {
         self.tree(new, old)?;
-        let links = |tree: &Id| Ok::<_, crate::error::Error>(self.source.root_info(tree)?.links);
+        let links = |tree: &Id| Ok::<_, crate::error::Error>(self.walk.root_info(tree)?.links);
         if let Some(content) = links(new)? {
             let before = old.map(links).transpose()?.flatten();
             self.content(&content, before.as_ref())?;
@@ -109,11 +127,11 @@ impl<'a> Missing<'a> {
         Ok(())
     }
 
-    /// What stands at a path of a tree.
-    pub fn entry(&mut self, entry: &Entry) -> Result<()> {
+    /// What stands at a path of a tree, but not what a file there had before.
+    pub fn entry(&mut self, entry: &Entry, old: Option<&Content>) -> Result<()> {
         match &entry.node {
             Node::Dir { tree, .. } => self.tree(tree, None),
-            Node::File { content, .. } => self.content(content, None),
+            Node::File { content, .. } => self.content(content, old),
             _ => Ok(()),
         }
     }
@@ -156,13 +174,13 @@ impl<'a> Missing<'a> {
                     continue;
                 }
                 self.need(ObjectKind::Tree, &id)?;
-                match self.source.tree_node(&id)?.body {
+                match self.walk.tree_node(&id)?.body {
                     TreeBody::Leaf(entries) => fresh.extend(entries),
                     TreeBody::Inner(children) => below.extend(children.into_iter().map(|c| c.id)),
                 }
             }
             for id in olds {
-                match self.source.tree_node(&id)?.body {
+                match self.walk.tree_node(&id)?.body {
                     TreeBody::Leaf(entries) => gone.extend(entries),
                     TreeBody::Inner(children) => old_below.extend(children.into_iter().map(|c| c.id)),
                 }
@@ -208,7 +226,7 @@ impl<'a> Missing<'a> {
     }
 
     fn list(&self, id: &Id, below: &mut Vec<Id>, chunks: &mut Vec<Id>) -> Result<()> {
-        match self.source.list_node(id)? {
+        match self.walk.list_node(id)? {
             ListNode::Leaf(extents) => chunks.extend(extents.iter().filter_map(|x| x.chunk)),
             ListNode::Inner(children) => below.extend(children.iter().map(|c| c.1)),
         }
@@ -224,16 +242,55 @@ impl<'a> Missing<'a> {
         if self.wanted == Wanted::Chunks && kind != ObjectKind::Chunk {
             return Ok(());
         }
-        if self.dest.index()?.lookup(table, id)?.is_some() {
+        if let Some(dest) = self.dest
+            && dest.index()?.lookup(table, id)?.is_some()
+        {
             return Ok(());
         }
-        let Some(row) = self.source.index()?.lookup(table, id)? else {
-            if self.source.is_lazy() {
-                return Err(SyncError::Lazy { place: self.dest.store().place() }.into());
+        if let Some(row) = self.learned.get(id).copied() {
+            return self.mark(table, &row);
+        }
+        let source = self.source()?;
+        let Some(row) = source.index()?.lookup(table, id)? else {
+            if source.is_lazy() {
+                return Err(SyncError::Lazy { place: self.place() }.into());
             }
             return Err(ObjectError::Missing { kind, id: *id }.into());
         };
+        self.learn(&row)?;
         self.mark(table, &row)
+    }
+
+    fn source(&self) -> Result<&'a Repo> {
+        match self.from {
+            From::Repo(repo) => Ok(repo),
+            From::Behind(lazy) => lazy.behind()?.ok_or_else(|| SyncError::Lazy { place: self.place() }.into()),
+        }
+    }
+
+    fn place(&self) -> String {
+        self.dest.map_or_else(|| "here".to_owned(), |dest| dest.store().place())
+    }
+
+    /// The places of a chunk's neighbours, from the table of its far pack: they are what is asked for next.
+    fn learn(&mut self, row: &Row) -> Result<()> {
+        if row.place.codec == CODEC_DELTA || !self.is_far()? || self.tables.contains_key(&row.place.pack) {
+            return Ok(());
+        }
+        let table = self.table(&row.place.pack)?;
+        if self.learned.len() > LEARNED {
+            self.learned.clear();
+        }
+        let mut rows = Vec::new();
+        for frame in table.frames.iter().filter(|f| f.codec != CODEC_DELTA) {
+            rows_of(frame, &row.place.pack, None, &mut rows)?;
+        }
+        self.learned.extend(rows.into_iter().map(|row| (row.id, row)));
+        Ok(())
+    }
+
+    fn is_far(&self) -> Result<bool> {
+        Ok(self.source()?.far().is_some())
     }
 
     fn mark(&mut self, kind: PackKind, row: &Row) -> Result<()> {
@@ -245,10 +302,12 @@ impl<'a> Missing<'a> {
         // A delta is of no use without its base.
         let Some(base) = self.base_of(row)? else { return Ok(()) };
         let whole = |rows: Vec<Row>| rows.into_iter().find(|r| r.place.codec != CODEC_DELTA);
-        if whole(self.dest.index()?.lookup_all(kind, &base)?).is_some() {
+        if let Some(dest) = self.dest
+            && whole(dest.index()?.lookup_all(kind, &base)?).is_some()
+        {
             return Ok(());
         }
-        match whole(self.source.index()?.lookup_all(kind, &base)?) {
+        match whole(self.source()?.index()?.lookup_all(kind, &base)?) {
             Some(row) => self.mark(kind, &row),
             None => Err(ObjectError::Missing { kind: ObjectKind::Chunk, id: base }.into()),
         }
@@ -256,20 +315,24 @@ impl<'a> Missing<'a> {
 
     /// The base of a delta. A far pack is asked once for its table of contents, not for each frame.
     fn base_of(&mut self, row: &Row) -> Result<Option<Id>> {
-        if self.source.far().is_none() {
-            return self.source.delta_base(row);
+        if !self.is_far()? {
+            return self.source()?.delta_base(row);
         }
-        if !self.tables.contains_key(&row.place.pack) {
-            if self.tables.len() >= TABLES {
-                self.tables.clear();
-            }
-            let table = read_table(self.source.store(), &row.place.pack)?;
-            self.tables.insert(row.place.pack, Arc::new(table));
+        let table = self.table(&row.place.pack)?;
+        let at = table.frames.binary_search_by_key(&u64::from(row.place.offset), |f| f.offset);
+        Ok(at.ok().and_then(|at| table.frames.get(at)?.base))
+    }
+
+    fn table(&mut self, pack: &PackName) -> Result<Arc<PackTable>> {
+        if let Some(table) = self.tables.get(pack) {
+            return Ok(Arc::clone(table));
         }
-        let table = self.tables.get(&row.place.pack);
-        let frames = table.map(|t| t.frames.as_slice()).unwrap_or_default();
-        let at = frames.binary_search_by_key(&u64::from(row.place.offset), |f| f.offset);
-        Ok(at.ok().and_then(|at| frames.get(at)?.base))
+        if self.tables.len() >= TABLES {
+            self.tables.clear();
+        }
+        let table = Arc::new(read_table(self.source()?.store(), pack)?);
+        self.tables.insert(*pack, Arc::clone(&table));
+        Ok(table)
     }
 }
 

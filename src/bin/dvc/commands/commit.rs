@@ -3,6 +3,7 @@
 mod exec;
 
 use crate::args::DryRun;
+use crate::commands::push;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::place::Place;
 use crate::print::{Paint, elapsed, size};
@@ -16,6 +17,7 @@ use dvc::model::when::{Edge, When};
 use dvc::ops::Context;
 use dvc::ops::commit::{CommitOptions, CommitReport, StreamOptions, commit, commit_stream};
 use dvc::ops::head::Head;
+use dvc::ops::push::PushOptions;
 use dvc::ops::worktree::WalkOptions;
 use std::ffi::OsString;
 use std::io::Write;
@@ -71,6 +73,9 @@ pub(crate) struct CommitArgs {
     /// With --stdin and --exec: keep the other files of the version before
     #[arg(long, requires = "stream")]
     pub(crate) add: bool,
+    /// Push the branch afterwards, to `origin` or the named remote
+    #[arg(long, value_name = "REMOTE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(crate) push: Option<String>,
     #[command(flatten)]
     pub(crate) dry: DryRun,
     /// Only these paths, or the command of --exec
@@ -111,6 +116,15 @@ pub(crate) fn run(session: &Session, args: &CommitArgs) -> Outcome {
     };
     drop(progress);
     print(session, &report, options.dry_run, begun.elapsed())?;
+    if let Some(name) = args.push.as_ref().filter(|_| !options.dry_run) {
+        let remote = match name.as_str() {
+            "" => session.default_remote(&context)?,
+            name => session.remote(&context, name)?,
+        };
+        let tags = report.tags.iter().map(|tag| tag.to_string());
+        let names = std::iter::once(report.branch.to_string()).chain(tags).collect();
+        push::to(session, &context, &remote, &PushOptions { names, ..PushOptions::default() })?;
+    }
     Ok(if report.unstable.is_empty() { Exit::DONE } else { Exit::with(Kind::Incomplete) })
 }
 

@@ -4,6 +4,7 @@ use crate::args::Cli;
 use crate::failure::{CliError, Exit, Outcome};
 use crate::session::Session;
 use clap::{Args, CommandFactory, ValueEnum};
+use dvc::model::refname::RefKind;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -31,10 +32,15 @@ pub(crate) enum What {
     Man,
     /// Everything, below DIR
     All,
+    /// The names of remotes, branches and tags here
+    Names,
 }
 
 /// Runs `completions`.
 pub(crate) fn run(session: &Session, args: &CompletionsArgs) -> Outcome {
+    if args.what == What::Names {
+        return names(session);
+    }
     let mut files = Vec::new();
     for (what, shell, name) in [
         (What::Bash, clap_complete::Shell::Bash, "dvc.bash"),
@@ -44,7 +50,7 @@ pub(crate) fn run(session: &Session, args: &CompletionsArgs) -> Outcome {
         if args.what == what || args.what == What::All {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "dvc", &mut text);
-            files.push((name.to_owned(), text));
+            files.push((name.to_owned(), with_names(what, text)));
         }
     }
     if matches!(args.what, What::Man | What::All) {
@@ -61,6 +67,46 @@ pub(crate) fn run(session: &Session, args: &CompletionsArgs) -> Outcome {
             out.finish()?;
         }
     }
+    Ok(Exit::DONE)
+}
+
+/// Arguments that are names of remotes, branches, tags or versions.
+const NAMES: [&str; 8] =
+    ["'::rev ", "'*::revs ", "'*::names ", "'*::remotes ", "'::remote ", "':name ", "'::name ", "'::range "];
+
+/// The generated completions, and the names of the repository at hand.
+fn with_names(what: What, text: Vec<u8>) -> Vec<u8> {
+    let mut text = String::from_utf8_lossy(&text).into_owned();
+    match what {
+        What::Zsh => {
+            let named = |line: &str| NAMES.iter().any(|name| line.starts_with(name));
+            let line =
+                |line: &str| if named(line) { line.replace(":_default'", ":_dvc_names'") } else { line.to_owned() };
+            text = text.lines().map(|l| line(l) + "\n").collect();
+            let last = text.rfind("if [ \"$funcstack").unwrap_or(text.len());
+            text.insert_str(last, include_str!("completions/names.zsh"));
+        }
+        What::Bash => text.push_str(include_str!("completions/names.bash")),
+        What::Fish => text.push_str(include_str!("completions/names.fish")),
+        What::Names | What::Man | What::All => {}
+    }
+    text.into_bytes()
+}
+
+/// Prints the names of remotes, branches and tags, for the completions.
+fn names(session: &Session) -> Outcome {
+    let (_, context) = session.here()?;
+    let repo = context.repo()?;
+    let mut out = session.plain_out();
+    for remote in &context.remotes {
+        writeln!(out, "{}", remote.name)?;
+    }
+    for kind in RefKind::ALL {
+        for tip in repo.refs().list(kind)? {
+            writeln!(out, "{}", tip.name)?;
+        }
+    }
+    out.finish()?;
     Ok(Exit::DONE)
 }
 

@@ -3,10 +3,11 @@
 use crate::failure::{Exit, Outcome};
 use crate::print::{Out, Paint};
 use crate::render::change::{JsonChange, paint};
-use crate::render::{JsonPath, shown};
+use crate::render::{JsonPath, shown, zoned};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::Kind;
+use dvc::model::commit::Timestamp;
 use dvc::model::refname::RefName;
 use dvc::ops::compare::{Change, Letter};
 use dvc::ops::describe::Changed;
@@ -76,6 +77,9 @@ fn json(report: &StatusReport) -> serde_json::Value {
         "detached": report.head.branch.is_none(),
         "base": version(&report.base),
         "moved_tip": version(&report.moved_tip),
+        "upstream": report.upstream.as_ref().map(|up| serde_json::json!({
+            "name": up.name.as_str(), "ahead": up.ahead, "behind": up.behind, "reached": up.reached,
+        })),
         "clean": report.changes.is_empty() && report.interrupted.is_none(),
         "changes": report.changes.iter().map(change).collect::<Vec<_>>(),
         "interrupted": interrupted,
@@ -89,6 +93,9 @@ fn porcelain(out: &mut Out, report: &StatusReport, null: bool) -> io::Result<()>
         format!("# branch.head {}", report.head.branch.as_ref().map_or("(detached)", RefName::as_str)),
         format!("# branch.ordinal {}", report.base.as_ref().map_or(0, |(_, c)| c.ordinal)),
     ];
+    if let Some(up) = &report.upstream {
+        lines.push(format!("# branch.upstream {} +{} -{}", up.name, up.ahead, up.behind));
+    }
     if let Some(interrupted) = &report.interrupted {
         lines.push(format!("# checkout.interrupted {}", interrupted.goal.target));
     }
@@ -112,6 +119,11 @@ fn porcelain(out: &mut Out, report: &StatusReport, null: bool) -> io::Result<()>
         }
     }
     Ok(())
+}
+
+/// When something was, in UTC.
+fn when(secs: i64) -> String {
+    zoned(&Timestamp { secs, nanos: 0, offset: 0 }).strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// The command that finishes an interrupted checkout, from the top of the worktree.
@@ -148,6 +160,16 @@ fn text(out: &mut Out, report: &StatusReport) -> io::Result<()> {
     if let Some((id, commit)) = &report.moved_tip {
         let id = out.paint(Paint::Id, id.short());
         writeln!(out, "the branch itself is at v{} {id}", commit.ordinal)?;
+    }
+    if let Some(up) = &report.upstream {
+        let name = out.paint(Paint::Branch, &up.name);
+        let reached = up.reached.map(|at| format!(", last reached {}", when(at))).unwrap_or_default();
+        match (up.ahead, up.behind) {
+            (0, 0) => writeln!(out, "as {name}{reached}")?,
+            (ahead, 0) => writeln!(out, "{ahead} ahead of {name}{reached}")?,
+            (0, behind) => writeln!(out, "{behind} behind {name}{reached}")?,
+            (ahead, behind) => writeln!(out, "{ahead} ahead of {name} and {behind} behind{reached}")?,
+        }
     }
     if let Some(interrupted) = &report.interrupted {
         let target = interrupted.goal.target.short();
