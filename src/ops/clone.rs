@@ -59,10 +59,7 @@ impl Failure for NoBranch {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(
-            "the repository is cloned; `dvc checkout BRANCH` there begins with one, or give `-b BRANCH` at once"
-                .to_owned(),
-        )
+        Some("the repository is cloned; `dvc checkout -b BRANCH origin/BRANCH` there begins with one".to_owned())
     }
 }
 
@@ -121,7 +118,9 @@ pub fn clone(
         let base = crate::model::revision::Base::Name(branch);
         let revision = options.revision.clone().unwrap_or(Revision { base, suffixes: Vec::new() });
         let options = CheckoutOptions { revision: Some(revision), ..CheckoutOptions::default() };
-        report.checkout = Some(checkout(&context, &options, observer)?);
+        let done = checkout(&context, &options, observer)?;
+        (report.branch, report.version) = (done.branch.clone(), Some(done.version));
+        report.checkout = Some(done);
     }
     Ok(report)
 }

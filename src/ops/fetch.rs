@@ -93,7 +93,10 @@ pub fn fetch(
         reach.same(repo.marker(), there.marker())?;
     }
     let tips = tips::read(&**reach.store().direct())?;
-    let went_back = if options.dry_run { false } else { reach.reached(&tips, observer)? };
+    let went_back = reach.reached(&tips, observer);
+    if !options.dry_run {
+        reach.save()?;
+    }
     let mut fetch = Fetch { context, repo: &repo, there: &there, reach: &reach, options, observer, sent: Vec::new() };
     let mut wants: Vec<Id> =
         [RefKind::Branch, RefKind::Tag].iter().flat_map(|k| values(&tips, *k).map(|v| v.1)).collect();

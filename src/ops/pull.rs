@@ -5,11 +5,11 @@ use super::checkout::{CheckoutOptions, CheckoutReport, checkout};
 use super::fetch::{FetchOptions, FetchReport, fetch};
 use super::head::Head;
 use super::history::ancestors;
-use super::push::{Rejected, tracking};
+use super::push::tracking;
 use super::reach::Remote;
 use super::refmove::RefMoveError;
 use super::worktree::WalkOptions;
-use crate::error::Result;
+use crate::error::{Failure, Kind, Result};
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Base, Revision};
@@ -29,6 +29,30 @@ pub struct PullReport {
     pub new: Id,
     /// What was done to the worktree, where it has files of the branch.
     pub checkout: Option<CheckoutReport>,
+}
+
+/// Both sides have versions that the other does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("`{ours}` and `{theirs}` have both moved on")]
+pub struct Diverged {
+    /// The branch here.
+    pub ours: RefName,
+    /// The remote's.
+    pub theirs: RefName,
+}
+
+impl Failure for Diverged {
+    fn kind(&self) -> Kind {
+        Kind::Rejected
+    }
+
+    fn hint(&self) -> Option<String> {
+        let Self { ours, theirs } = self;
+        Some(format!(
+            "`dvc log {ours}...{theirs}` shows them; to keep both: `dvc branch {ours}-mine {ours}`, \
+             `dvc branch -f {ours} {theirs}`, `dvc checkout {ours}`"
+        ))
+    }
 }
 
 /// Pulls the current branch.
@@ -58,7 +82,7 @@ pub fn pull(
             return Ok(report);
         }
         Some(old) if !ancestors(&repo, &new)?.contains(&old) => {
-            return Err(Rejected { remote: remote.name.clone(), name: branch }.into());
+            return Err(Diverged { ours: branch, theirs }.into());
         }
         _ => {}
     }

@@ -147,7 +147,10 @@ pub fn push(context: &Context, remote: &Remote, options: &PushOptions, observer:
     let created = theirs.is_none();
     let there = reach.repo(theirs.unwrap_or_else(|| repo.marker().clone()))?;
     let tips = tips::read(&**reach.store().direct())?;
-    reach.reached(&tips, observer)?;
+    reach.reached(&tips, observer);
+    if !options.dry_run {
+        reach.save()?;
+    }
     let mut refs = decide(&repo, remote, &tips, &chosen, options)?;
     let mut push = Push { context, repo: &repo, there: &there, reach: &mut reach, options, observer };
     let mut report = push.send(&tips, &refs)?;
@@ -222,8 +225,10 @@ fn decide(
             Some(old) if old == new => Outcome::UpToDate,
             Some(old) if follows(old)? => Outcome::Moved,
             Some(old) => {
-                let tracked = repo.refs().value(RefKind::Remote, &tracking(&remote.name, name)?)?;
-                let leased = options.force_with_lease && (*kind == RefKind::Tag || tracked == Some(*old));
+                // A remote without a name, and a tag, have none that is remembered.
+                let tracked = tracking(&remote.name, name).ok().map(|t| repo.refs().value(RefKind::Remote, &t));
+                let as_seen = tracked.transpose()?.flatten() == Some(*old);
+                let leased = options.force_with_lease && (*kind == RefKind::Tag || as_seen);
                 if leased { Outcome::Forced } else { Outcome::Diverged }
             }
         };

@@ -107,7 +107,9 @@ impl<'a> Reach<'a> {
         }
         let claims = self.store.abilities().exclusive || self.state.exclusive == Some(false);
         if !claims {
-            return Ok(());
+            probe::can_remove(&**self.store.direct())?;
+            self.state.exclusive = Some(false);
+            return self.save();
         }
         let access = Access { guarded: false, ..self.remote.access.clone() };
         let exclusive = probe::is_exclusive(&*open(&self.remote.location, &access)?)?;
@@ -119,8 +121,8 @@ impl<'a> Reach<'a> {
         Ok(())
     }
 
-    /// Remembers that it was reached, and its refs; says so where they have gone back.
-    pub fn reached(&mut self, tips: &Tips, observer: &dyn Observer) -> Result<bool> {
+    /// Notes that it was reached, and its refs; says so where they have gone back.
+    pub fn reached(&mut self, tips: &Tips, observer: &dyn Observer) -> bool {
         let mut went_back = false;
         for ((kind, name), entry) in tips {
             let key = format!("{}/{name}", kind.dir());
@@ -150,8 +152,7 @@ impl<'a> Reach<'a> {
         let there = |key: &String| tips.keys().any(|(kind, name)| *key == format!("{}/{name}", kind.dir()));
         self.state.seen.retain(|key, _| there(key));
         self.state.reached = Some(self.context.now_secs());
-        self.save()?;
-        Ok(went_back)
+        went_back
     }
 
     /// Remembers one ref as it is there now.

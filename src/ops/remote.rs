@@ -43,7 +43,8 @@ pub fn check(context: &Context, remote: &Remote, observer: &dyn Observer) -> Res
     if theirs.is_some() {
         let tips = tips::read(&**reach.store().direct())?;
         refs = tips.len();
-        reach.reached(&tips, observer)?;
+        reach.reached(&tips, observer);
+        reach.save()?;
     }
     let ours = context.repo().ok().filter(|_| context.far.is_none()).map(|repo| repo.marker().id.clone());
     let repository = theirs.map(|marker| marker.id);

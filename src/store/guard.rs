@@ -13,7 +13,7 @@ use super::{Abilities, Listed, Said, Store, StoreError, Take, Trouble, random_he
 use crate::observe::{Level, Notice, Observer};
 
 /// A lock that was watched so long is taken away. Longer than [`HOLD`] and the longest time that a small write takes.
-pub const EXPIRY: Duration = Duration::from_secs(45);
+pub const EXPIRY: Duration = Duration::from_secs(120);
 /// A holder writes only so long after it put its lock.
 const HOLD: Duration = Duration::from_secs(10);
 /// Nobody waits longer for a lock.
@@ -24,14 +24,16 @@ const LOCKS: &str = "sessions";
 /// A store whose `create` is guarded.
 pub struct GuardedStore {
     inner: Arc<dyn Store>,
+    /// The same without retries: what is done under the lock is done once.
+    plain: Arc<dyn Store>,
     observer: Arc<dyn Observer>,
     expiry: Duration,
 }
 
 impl GuardedStore {
-    /// Around a store that does not decide races.
-    pub fn new(inner: Arc<dyn Store>, observer: Arc<dyn Observer>) -> Self {
-        Self { inner, observer, expiry: EXPIRY }
+    /// Around a store that does not decide races; `plain` is the same store without retries.
+    pub fn new(inner: Arc<dyn Store>, plain: Arc<dyn Store>, observer: Arc<dyn Observer>) -> Self {
+        Self { inner, plain, observer, expiry: EXPIRY }
     }
 
     /// Takes locks of the dead away sooner; for tests.
@@ -40,8 +42,8 @@ impl GuardedStore {
         self
     }
 
-    /// The lock's key, and when it was put.
-    fn lock(&self, dir: &str) -> Result<(String, Instant), StoreError> {
+    /// The lock's key, and when it was put. All locks of one thing begin with `name`.
+    fn lock(&self, name: &str) -> Result<(String, Instant), StoreError> {
         let since = Instant::now();
         // A foreign lock, and since when it is seen.
         let mut seen: Option<(String, Instant)> = None;
@@ -50,13 +52,14 @@ impl GuardedStore {
             if self.observer.cancelled() {
                 return Err(StoreError::Cancelled);
             }
-            let mut others = self.names(dir)?;
+            let mut others = self.locks(name)?;
             if others.is_empty() {
                 let own = random_hex()?;
-                let key = format!("{dir}/{own}");
+                let own = format!("{name}-{own}");
+                let key = format!("{LOCKS}/{own}");
                 let put = Instant::now();
                 self.inner.create(&key, own.as_bytes())?;
-                let now = self.names(dir)?;
+                let now = self.locks(name)?;
                 if now == [own.clone()] {
                     return Ok((key, put));
                 }
@@ -64,9 +67,9 @@ impl GuardedStore {
                 others = now.into_iter().filter(|name| *name != own).collect();
             }
             match (&seen, others.first()) {
-                (Some((name, first)), Some(_)) if others.contains(name) => {
+                (Some((other, first)), Some(_)) if others.contains(other) => {
                     if first.elapsed() > self.expiry {
-                        self.inner.delete(&format!("{dir}/{name}"))?;
+                        self.inner.delete(&format!("{LOCKS}/{other}"))?;
                         seen = None;
                     }
                 }
@@ -80,7 +83,7 @@ impl GuardedStore {
             if since.elapsed() > PATIENCE.max(self.expiry * 3) {
                 let said = Said("others hold its intent lock again and again".to_owned());
                 let (place, trouble) = (self.inner.place(), Trouble::Overloaded);
-                return Err(StoreError::Away { what: "lock", key: dir.to_owned(), place, trouble, said });
+                return Err(StoreError::Away { what: "lock", key: name.to_owned(), place, trouble, said });
             }
             // Between one and two units, which grow to half a second.
             let unit = 20u64 << round.min(5);
@@ -88,6 +91,10 @@ impl GuardedStore {
             let dice = u64::from_str_radix(&random_hex()?[..8], 16).unwrap_or(0);
             std::thread::sleep(Duration::from_millis(unit + dice % unit));
         }
+    }
+
+    fn locks(&self, name: &str) -> Result<Vec<String>, StoreError> {
+        Ok(self.names(LOCKS)?.into_iter().filter(|key| key.starts_with(name)).collect())
     }
 
     fn names(&self, dir: &str) -> Result<Vec<String>, StoreError> {
@@ -123,9 +130,9 @@ impl Store for GuardedStore {
     /// Nobody else creates anything in the same folder meanwhile.
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
         let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let dir = format!("{LOCKS}/lock-{}", &blake3::hash(folder.as_bytes()).to_hex()[..32]);
+        let name = format!("lock-{}", &blake3::hash(folder.as_bytes()).to_hex()[..32]);
         loop {
-            let (lock, put) = self.lock(&dir)?;
+            let (lock, put) = self.lock(&name)?;
             // Somebody may have numbered an entry of this folder in another way: the number is what counts.
             let number = key.rsplit_once('/').map_or(key, |(_, name)| name).split('.').next().unwrap_or(key);
             let taken = self.names(folder);
@@ -133,7 +140,7 @@ impl Store for GuardedStore {
                 Ok(names) if names.iter().any(|n| n.split('.').next() == Some(number)) => {
                     Some(self.inner.get(key).map(|there| there.as_deref() == Some(bytes)))
                 }
-                Ok(_) if put.elapsed() < HOLD => Some(self.inner.create(key, bytes)),
+                Ok(_) if put.elapsed() < HOLD => Some(self.plain.create(key, bytes)),
                 Ok(_) => None,
                 Err(e) => Some(Err(e)),
             };
@@ -211,7 +218,7 @@ mod tests {
         let winners: Vec<u8> = std::thread::scope(|s| {
             let threads: Vec<_> = (0..8u8)
                 .map(|n| {
-                    let store = GuardedStore::new(Arc::clone(&inner), Arc::new(Silent));
+                    let store = GuardedStore::new(Arc::clone(&inner), Arc::clone(&inner), Arc::new(Silent));
                     s.spawn(move || store.create("refs/heads/main/5", &[n]).unwrap().then_some(n))
                 })
                 .collect();
@@ -225,8 +232,9 @@ mod tests {
     #[test]
     fn the_lock_of_a_dead_process_goes_away() {
         let inner: Arc<dyn Store> = Arc::new(Careless(MemoryStore::default()));
-        let store = GuardedStore::new(Arc::clone(&inner), Arc::new(Silent)).expiring(Duration::from_millis(300));
-        let (left, _) = store.lock(&format!("sessions/lock-{}", &blake3::hash(b"refs").to_hex()[..32])).unwrap();
+        let store = GuardedStore::new(Arc::clone(&inner), Arc::clone(&inner), Arc::new(Silent))
+            .expiring(Duration::from_millis(300));
+        let (left, _) = store.lock(&format!("lock-{}", &blake3::hash(b"refs").to_hex()[..32])).unwrap();
         assert!(inner.get(&left).unwrap().is_some());
         assert!(store.create("refs/x", b"y").unwrap());
         assert!(inner.list_all("sessions").unwrap().is_empty());

@@ -182,7 +182,7 @@ impl Trouble {
             Self::Offline => "leave `--offline` out, or fetch what is needed while there is a network",
             Self::UnknownHost => "check the URL (`dvc remote list`) and the name service",
             Self::Unreachable | Self::TimedOut => "check that the server runs and the network; run the command again",
-            Self::Overloaded => "run the command again later, or with fewer jobs",
+            Self::Overloaded => "run the command again later",
             Self::Untrusted => "check the certificate and the clock, or the host key in `~/.ssh/known_hosts`",
             Self::Denied => "check the credentials; docs/remotes.md says where each store takes them from",
             Self::NoPlace => "create it first, or check the URL (`dvc remote list`)",

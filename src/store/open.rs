@@ -27,9 +27,9 @@ pub fn open(location: &Location, access: &Access) -> Result<Arc<dyn Store>, Stor
         _ => Arc::new(RemoteStore::open(location, access)?),
     };
     let exclusive = base.abilities().exclusive && !access.guarded;
-    let retried: Arc<dyn Store> = Arc::new(RetryStore::new(base, Arc::clone(&access.observer)));
+    let retried: Arc<dyn Store> = Arc::new(RetryStore::new(Arc::clone(&base), Arc::clone(&access.observer)));
     if exclusive {
         return Ok(retried);
     }
-    Ok(Arc::new(GuardedStore::new(retried, Arc::clone(&access.observer))))
+    Ok(Arc::new(GuardedStore::new(retried, base, Arc::clone(&access.observer))))
 }

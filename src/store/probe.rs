@@ -9,9 +9,16 @@ const ROUNDS: usize = 5;
 /// Where it leaves nothing behind.
 const DIR: &str = "sessions";
 
+/// Whether objects can be removed again: an intent lock that stays would keep everybody out.
+pub fn can_remove(store: &dyn Store) -> Result<(), StoreError> {
+    let key = format!("{DIR}/probe-{}-remove", random_hex()?);
+    store.create(&key, b"remove")?;
+    store.delete(&key)
+}
+
 /// Whether `create` has exactly one winner, whose bytes are then there.
 pub fn is_exclusive(store: &dyn Store) -> Result<bool, StoreError> {
-    let dir = format!("{DIR}/probe-{}", random_hex()?);
+    let dir = format!("{DIR}/probe-{}-", random_hex()?);
     let mut keys = Vec::new();
     let found = race_all(store, &dir, &mut keys);
     let removed = keys.iter().try_for_each(|key| store.delete(key));
@@ -20,7 +27,7 @@ pub fn is_exclusive(store: &dyn Store) -> Result<bool, StoreError> {
 }
 
 fn race_all(store: &dyn Store, dir: &str, keys: &mut Vec<String>) -> Result<bool, StoreError> {
-    let first = format!("{dir}/0");
+    let first = format!("{dir}0");
     keys.push(first.clone());
     if !store.create(&first, b"first")? || store.create(&first, b"second")? {
         return Ok(false);
@@ -29,7 +36,7 @@ fn race_all(store: &dyn Store, dir: &str, keys: &mut Vec<String>) -> Result<bool
         return Ok(false);
     }
     for round in 1..=ROUNDS {
-        let key = format!("{dir}/{round}");
+        let key = format!("{dir}{round}");
         keys.push(key.clone());
         if !race(store, &key)? {
             return Ok(false);

@@ -60,7 +60,9 @@ impl RemoteStore {
             Scheme::Webdav => (false, u64::MAX),
             _ => (true, u64::MAX),
         };
-        let abilities = Abilities { exclusive, in_flight: 16, object_max };
+        // Without a signed URL a whole pack is in memory while it is sent.
+        let in_flight = if op.info().capability().presign_write { 16 } else { 6 };
+        let abilities = Abilities { exclusive, in_flight, object_max };
         Ok(Self { op, place, meter: Arc::clone(&access.meter), abilities, atomic })
     }
 
@@ -72,7 +74,7 @@ impl RemoteStore {
         request: impl Future<Output = opendal::Result<T>> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.meter.request();
-        match runtime::run(tokio::time::timeout(limit, request)) {
+        match runtime::run(async move { tokio::time::timeout(limit, request).await }) {
             Ok(Ok(Ok(done))) => Ok(done),
             Ok(Ok(Err(e))) => Err(away(what, key, &self.place, &e)),
             Ok(Err(_)) => Err(self.trouble(what, key, Trouble::TimedOut, format!("no answer in {limit:?}"))),
@@ -263,7 +265,7 @@ impl Store for RemoteStore {
         self.meter.up.pass(bytes.len() as u64);
         let (op, path, bytes) = (self.op.clone(), key.to_owned(), bytes.to_vec());
         let write = async move { op.write_with(&path, bytes).if_not_exists(true).await };
-        match runtime::run(tokio::time::timeout(REQUEST, write)) {
+        match runtime::run(async move { tokio::time::timeout(REQUEST, write).await }) {
             Ok(Ok(Ok(_))) => Ok(true),
             Ok(Ok(Err(e))) => match e.kind() {
                 ErrorKind::ConditionNotMatch | ErrorKind::AlreadyExists => Ok(false),

@@ -74,7 +74,8 @@ impl Cover<'_> {
         let mut written = 0;
         for segment in self.source.index()?.segments(kind) {
             let covers = self.covered(&segment, &firsts, &left)?;
-            if covers.is_empty() || !segment.packs().iter().all(|p| there.contains(&p.name)) {
+            let fits = segment.file_bytes() <= self.dest.store().abilities().object_max;
+            if !fits || covers.is_empty() || !segment.packs().iter().all(|p| there.contains(&p.name)) {
                 continue;
             }
             self.copy_segment(&segment)?;
@@ -104,7 +105,9 @@ impl Cover<'_> {
                     }
                 }
             }
-            if rows.len() >= ROWS {
+            // A row takes at most about 120 bytes.
+            let most = usize::try_from(self.dest.store().abilities().object_max / 120).unwrap_or(ROWS).min(ROWS);
+            if rows.len() >= most {
                 self.write(kind, std::mem::take(&mut rows), sent)?;
                 written += 1;
             }

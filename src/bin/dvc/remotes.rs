@@ -58,7 +58,8 @@ impl Session {
             let url = env(&prefixed(name, "URL")).or_else(|| entry.url.clone());
             let Some(url) = url else { continue };
             let location = Location::parse(&url, &self.current).map_err(Error::from)?.location;
-            let access = self.access(settings, Some(name))?;
+            // One that nobody uses does no harm, whatever is wrong with its credentials.
+            let access = self.access(settings, Some(name), false)?;
             remotes.push(Remote { name: name.to_owned(), location, lazy: entry.lazy, access });
         }
         Ok(remotes)
@@ -66,14 +67,14 @@ impl Session {
 
     /// A remote that has no name.
     pub(crate) fn unnamed(&self, location: Location) -> Result<Remote, Failed> {
-        let access = self.access(self.settings()?, None)?;
+        let access = self.access(self.settings()?, None, true)?;
         Ok(Remote { name: location.to_string(), location, lazy: false, access })
     }
 
     /// The remote of a name, or of a URL that is given instead.
     pub(crate) fn remote(&self, context: &dvc::ops::Context, text: &str) -> Result<Remote, Failed> {
         match context.remote(text) {
-            Some(remote) => Ok(remote.clone()),
+            Some(remote) => self.with_access(remote),
             None if Location::is_url(text) || text.contains('/') => self.unnamed(self.location(text)?),
             None => {
                 let known: Vec<&str> = context.remotes.iter().map(|r| r.name.as_str()).collect();
@@ -89,19 +90,32 @@ impl Session {
             _ => None,
         });
         let known: Vec<&str> = context.remotes.iter().map(|r| r.name.as_str()).collect();
-        origin.cloned().ok_or_else(|| CliError::NoRemote { name: "origin".to_owned(), known: known.join(", ") }.into())
+        let origin = origin.ok_or_else(|| CliError::NoRemote { name: "origin".to_owned(), known: known.join(", ") })?;
+        self.with_access(origin)
     }
 
-    /// How stores are reached; a named remote may have credentials of its own.
-    pub(crate) fn access(&self, settings: &Settings, remote: Option<&str>) -> Result<Access, Failed> {
+    /// The remote with its credentials, which must be readable now.
+    pub(crate) fn with_access(&self, remote: &Remote) -> Result<Remote, Failed> {
+        let access = self.access(self.settings()?, Some(&remote.name), true)?;
+        Ok(Remote { access, ..remote.clone() })
+    }
+
+    /// How stores are reached; a named remote may have credentials of its own. What cannot be read is an error only
+    /// where it `must` be there.
+    pub(crate) fn access(&self, settings: &Settings, remote: Option<&str>, must: bool) -> Result<Access, Failed> {
         let mut credentials = BTreeMap::new();
         for name in CREDENTIALS {
-            let own = match remote {
-                Some(remote) => credential(&prefixed(remote, name))?,
-                None => None,
-            };
-            if let Some(value) = own.map_or_else(|| credential(name), |own| Ok(Some(own)))? {
-                credentials.insert((*name).to_owned(), Secret::new(value));
+            let own = remote.map(|remote| prefixed(remote, name));
+            for variable in own.iter().map(String::as_str).chain([*name]) {
+                match credential(variable) {
+                    Ok(None) => {}
+                    Ok(Some(value)) => {
+                        credentials.insert((*name).to_owned(), Secret::new(value));
+                        break;
+                    }
+                    Err(e) if must => return Err(e.into()),
+                    Err(_) => {}
+                }
             }
         }
         let rate = |key| settings.number(key).filter(|rate| *rate > 0);
@@ -131,6 +145,11 @@ fn env(name: &str) -> Option<String> {
 fn credential(name: &str) -> Result<Option<String>, BadConfiguration> {
     if let Some(value) = env(name) {
         return Ok(Some(value));
+    }
+    // What names a file is not looked for in one.
+    if name.ends_with("GOOGLE_APPLICATION_CREDENTIALS") {
+        let secret = Path::new(SECRETS).join(name);
+        return Ok(secret.is_file().then(|| secret.to_string_lossy().into_owned()));
     }
     let named = env(&format!("{name}_FILE")).map(PathBuf::from);
     let path = named.clone().unwrap_or_else(|| Path::new(SECRETS).join(name));

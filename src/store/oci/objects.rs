@@ -1,6 +1,7 @@
 //! Manifests with a tag each: small objects, and what makes a segment visible.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
@@ -10,6 +11,9 @@ use super::manifest::{EMPTY, MANIFEST, MANIFEST_MAX, Manifest};
 use super::registry::{Asked, Registry};
 use super::tag;
 use crate::store::{StoreError, Trouble};
+
+/// A manifest that was not stored within this is given up.
+const LIMIT: Duration = Duration::from_secs(25);
 
 /// The digest that a tag stands for, if it is there.
 pub(super) async fn digest(registry: &Registry, asked: &Asked, tag: &str) -> Result<Option<String>, StoreError> {
@@ -75,7 +79,8 @@ pub(super) async fn store(
             blobs::store(registry, asked, &tag::sha256(EMPTY), Source::Bytes(EMPTY)).await?;
             has_empty.store(true, Ordering::Relaxed);
         }
-        let dress = |r: reqwest::RequestBuilder| r.header(CONTENT_TYPE, MANIFEST).body(bytes.clone());
+        // A late write would break the intent lock that it is done under.
+        let dress = |r: reqwest::RequestBuilder| r.header(CONTENT_TYPE, MANIFEST).body(bytes.clone()).timeout(LIMIT);
         // Too small to be held back.
         registry.meter.up.pass(bytes.len() as u64);
         let response = registry.send(asked, Method::PUT, &url, dress).await?;

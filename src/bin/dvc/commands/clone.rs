@@ -91,6 +91,7 @@ fn cloned(
     let context = session.context(place)?;
     let mut origin = session.unnamed(location.clone())?;
     "origin".clone_into(&mut origin.name);
+    origin.access = session.access(session.settings()?, Some("origin"), true)?;
     // What is not fetched now is taken from there later.
     origin.lazy = args.lazy || args.depth.is_some();
     let mut branch = args.branch.as_deref().map(RefName::new).transpose().map_err(Error::from)?;
@@ -136,6 +137,7 @@ fn cloned(
                 let (branch, version) = (out.paint(Paint::Branch, branch), out.paint(Paint::Id, version.short()));
                 writeln!(out, "cloned into `{dir}`, on branch {branch}, {version}")?;
             }
+            (None, Some(version)) => writeln!(out, "cloned into `{dir}`, {}", out.paint(Paint::Id, version.short()))?,
             _ => writeln!(out, "cloned into `{dir}`; it has no branch yet")?,
         }
     }

@@ -43,7 +43,7 @@ pub(crate) struct FetchArgs {
 pub(crate) fn run(session: &Session, args: &FetchArgs) -> Outcome {
     let (place, context) = session.here()?;
     let remotes = match (args.all, args.remotes.as_slice()) {
-        (true, _) => context.remotes.clone(),
+        (true, _) => context.remotes.iter().map(|r| session.with_access(r)).collect::<Result<_, _>>()?,
         (false, []) => vec![session.default_remote(&context)?],
         (false, named) => named.iter().map(|name| session.remote(&context, name)).collect::<Result<_, _>>()?,
     };

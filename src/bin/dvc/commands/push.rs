@@ -98,7 +98,8 @@ fn split(session: &Session, context: &Context, args: &PushArgs) -> Result<(Vec<R
         if context.remotes.is_empty() {
             return Err(CliError::NoRemote { name: "origin".to_owned(), known: String::new() }.into());
         }
-        return Ok((context.remotes.clone(), args.names.clone()));
+        let all = context.remotes.iter().map(|r| session.with_access(r)).collect::<Result<_, _>>()?;
+        return Ok((all, args.names.clone()));
     }
     let is_remote = |name: &&String| {
         context.remote(name).is_some() || dvc::store::location::Location::is_url(name) || name.starts_with(['/', '.'])

@@ -139,7 +139,7 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> Outcome {
         false => {
             let mut remote = session.unnamed(location.clone())?;
             remote.name.clone_from(&args.name);
-            remote.access = session.access(session.settings()?, Some(&args.name))?;
+            remote.access = session.access(session.settings()?, Some(&args.name), true)?;
             Some(check(&context, &remote, &session.watch()))
         }
     };
@@ -194,7 +194,7 @@ fn checked(session: &Session, name: Option<&str>) -> Outcome {
     };
     let remotes = match name {
         Some(name) => vec![session.remote(&context, name)?],
-        None => context.remotes.clone(),
+        None => context.remotes.iter().map(|r| session.with_access(r)).collect::<Result<_, _>>()?,
     };
     let mut out = session.plain_out();
     let mut failed = None;
