@@ -251,7 +251,7 @@ impl Shared {
         said(200, &resource(&session.name, &object))
     }
 
-    /// The XML API, of which only uploads in many parts are spoken.
+    /// The XML API, of which only uploads are spoken: of an object at once, and in many parts.
     fn in_parts(&self, request: &Request, name: &str) -> Reply {
         let mut objects = self.objects.lock().unwrap();
         let id = request.argument("uploadId");
@@ -259,6 +259,10 @@ impl Shared {
             ("POST", None) if request.argument("uploads").is_some() => {
                 let id = objects.begin(name);
                 xml("InitiateMultipartUploadResult", &format!("<UploadId>{id}</UploadId>"))
+            }
+            ("PUT", None) => {
+                let object = objects.put(name, request.body.clone());
+                Reply::new(200).header("ETag", format!("\"{}\"", object.etag))
             }
             ("PUT", Some(id)) => {
                 let number = request.argument("partNumber").and_then(|n| n.parse().ok()).unwrap_or(0);
