@@ -47,7 +47,12 @@ fn of_a_version_and_of_a_branch() {
     // The last name of the URL is the directory.
     bob.dvc(["clone", &place.url]).ok();
     assert_eq!(bob.read("repo/n"), b"3");
-    bob.dvc(["clone", &place.url]).code(4);
+    bob.dvc(["clone", &place.url]).code(2).complains("hint: give an empty or a new directory");
+    // A worktree stands for the repository in it.
+    bob.dvc(["clone", "repo", "worktree"]).ok();
+    assert_eq!((current(&bob, "worktree"), bob.read("worktree/n")), ("AMCC".to_owned(), b"3".to_vec()));
+    let told = bob.dvc(["-C", "worktree", "remote", "list", "--json"]).ok().json();
+    assert!(told["url"].as_str().unwrap().ends_with("/w/repo/.dvcs"), "{told}");
 }
 
 #[test]
