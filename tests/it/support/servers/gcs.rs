@@ -104,6 +104,11 @@ fn error(status: u16, reason: &str) -> Reply {
     said(status, &json!({"error": {"code": status, "message": reason, "errors": [detail]}}))
 }
 
+/// In the words of the real one.
+fn no_bucket() -> Reply {
+    error(404, "The specified bucket does not exist.")
+}
+
 fn xml(name: &str, inner: &str) -> Reply {
     Reply::with(200, format!("<?xml version='1.0' encoding='UTF-8'?><{name}>{inner}</{name}>"))
         .header("Content-Type", "application/xml")
@@ -143,14 +148,14 @@ impl Shared {
             ("POST", ["batch", "storage", "v1"]) => self.batch(request),
             (_, ["upload", "storage", "v1", "b", bucket, "o"]) => match self.is_ours(bucket) {
                 true => self.upload(request),
-                false => error(404, "notFound"),
+                false => no_bucket(),
             },
             ("GET", ["storage", "v1", "b", bucket]) if self.is_ours(bucket) => said(200, &json!({"name": bucket})),
             ("GET", ["storage", "v1", "b", bucket, "o"]) if self.is_ours(bucket) => self.list(request),
             (method, ["storage", "v1", "b", bucket, "o", name @ ..]) if self.is_ours(bucket) => {
                 self.object(request, method, &decoded(&name.join("/")))
             }
-            (_, ["storage", ..]) => error(404, "notFound"),
+            (_, ["storage", ..]) => no_bucket(),
             (_, [bucket, name @ ..]) if self.is_ours(bucket) => self.in_parts(request, &decoded(&name.join("/"))),
             _ => xml_error(404, "NoSuchBucket"),
         }
