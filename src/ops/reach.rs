@@ -55,7 +55,11 @@ pub struct Reach<'a> {
 impl<'a> Reach<'a> {
     /// Prepares to use it; no request is sent.
     pub fn new(context: &'a Context, remote: &'a Remote) -> Result<Self> {
-        let state = RemoteState::load(&context.repository, &remote.location.to_string());
+        Self::knowing(context, remote, RemoteState::load(&context.repository, &remote.location.to_string()))
+    }
+
+    /// Prepares to use it by what is known of it, which need not be written down anywhere.
+    fn knowing(context: &'a Context, remote: &'a Remote, state: RemoteState) -> Result<Self> {
         let access = Access { guarded: state.exclusive == Some(false), ..remote.access.clone() };
         let store = open(&remote.location, &access)?;
         let is_dir = remote.location.as_directory().is_some();
@@ -116,7 +120,7 @@ impl<'a> Reach<'a> {
         self.state.exclusive = Some(exclusive);
         self.save()?;
         if !exclusive {
-            *self = Self::new(self.context, self.remote)?;
+            *self = Self::knowing(self.context, self.remote, self.state.clone())?;
         }
         Ok(())
     }

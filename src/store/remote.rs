@@ -74,6 +74,7 @@ impl RemoteStore {
         request: impl Future<Output = opendal::Result<T>> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.meter.request();
+        // The clock of a timeout is the runtime's, so it is made there.
         match runtime::run(async move { tokio::time::timeout(limit, request).await }) {
             Ok(Ok(Ok(done))) => Ok(done),
             Ok(Ok(Err(e))) => Err(away(what, key, &self.place, &e)),

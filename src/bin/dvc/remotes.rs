@@ -1,11 +1,13 @@
 //! From settings and the environment to remotes: where each is, with which credentials, and how fast.
 
 use crate::failure::{CliError, Failed};
+use crate::place::INSIDE;
 use crate::session::Session;
 use crate::settings::{BadConfiguration, Origin, Problem, Settings};
 use dvc::error::Error;
 use dvc::observe::Observer;
 use dvc::ops::reach::Remote;
+use dvc::repo::Repo;
 use dvc::store::access::{Access, Secret};
 use dvc::store::location::{Location, Parsed};
 use dvc::store::meter::Meter;
@@ -42,7 +44,11 @@ const SECRETS: &str = "/run/secrets";
 impl Session {
     /// Reads a URL or a path as the command line gives it; a password in it is left out, and said so.
     pub(crate) fn location(&self, text: &str) -> Result<Location, Failed> {
-        let Parsed { location, had_password } = Location::parse(text, &self.current).map_err(Error::from)?;
+        let Parsed { mut location, had_password } = Location::parse(text, &self.current).map_err(Error::from)?;
+        // A worktree stands for the repository in it.
+        if let Some(inside) = location.as_directory().map(|dir| dir.join(INSIDE)).filter(|dir| Repo::is_at(dir)) {
+            location = Location::directory(&inside);
+        }
         if had_password {
             let line =
                 "warning: the password in the URL is not used and not stored; docs/remotes.md says where to put it\n";

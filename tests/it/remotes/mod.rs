@@ -1,3 +1,11 @@
-//! Stores elsewhere: the servers that the tests push to.
+//! Stores elsewhere: the servers that the tests push to, and what `dvc` does with each of them.
 
+mod clones;
+mod forms;
+mod journey;
+mod mirrors;
+mod place;
+mod secrets;
 mod servers;
+mod troubles;
+mod writers;

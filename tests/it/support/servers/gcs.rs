@@ -104,6 +104,11 @@ fn error(status: u16, reason: &str) -> Reply {
     said(status, &json!({"error": {"code": status, "message": reason, "errors": [detail]}}))
 }
 
+/// In the words of the real one.
+fn no_bucket() -> Reply {
+    error(404, "The specified bucket does not exist.")
+}
+
 fn xml(name: &str, inner: &str) -> Reply {
     Reply::with(200, format!("<?xml version='1.0' encoding='UTF-8'?><{name}>{inner}</{name}>"))
         .header("Content-Type", "application/xml")
@@ -143,14 +148,14 @@ impl Shared {
             ("POST", ["batch", "storage", "v1"]) => self.batch(request),
             (_, ["upload", "storage", "v1", "b", bucket, "o"]) => match self.is_ours(bucket) {
                 true => self.upload(request),
-                false => error(404, "notFound"),
+                false => no_bucket(),
             },
             ("GET", ["storage", "v1", "b", bucket]) if self.is_ours(bucket) => said(200, &json!({"name": bucket})),
             ("GET", ["storage", "v1", "b", bucket, "o"]) if self.is_ours(bucket) => self.list(request),
             (method, ["storage", "v1", "b", bucket, "o", name @ ..]) if self.is_ours(bucket) => {
                 self.object(request, method, &decoded(&name.join("/")))
             }
-            (_, ["storage", ..]) => error(404, "notFound"),
+            (_, ["storage", ..]) => no_bucket(),
             (_, [bucket, name @ ..]) if self.is_ours(bucket) => self.in_parts(request, &decoded(&name.join("/"))),
             _ => xml_error(404, "NoSuchBucket"),
         }
@@ -251,7 +256,7 @@ impl Shared {
         said(200, &resource(&session.name, &object))
     }
 
-    /// The XML API, of which only uploads in many parts are spoken.
+    /// The XML API, of which only uploads are spoken: of an object at once, and in many parts.
     fn in_parts(&self, request: &Request, name: &str) -> Reply {
         let mut objects = self.objects.lock().unwrap();
         let id = request.argument("uploadId");
@@ -259,6 +264,10 @@ impl Shared {
             ("POST", None) if request.argument("uploads").is_some() => {
                 let id = objects.begin(name);
                 xml("InitiateMultipartUploadResult", &format!("<UploadId>{id}</UploadId>"))
+            }
+            ("PUT", None) => {
+                let object = objects.put(name, request.body.clone());
+                Reply::new(200).header("ETag", format!("\"{}\"", object.etag))
             }
             ("PUT", Some(id)) => {
                 let number = request.argument("partNumber").and_then(|n| n.parse().ok()).unwrap_or(0);

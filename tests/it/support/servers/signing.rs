@@ -6,6 +6,9 @@ use sha2::{Digest, Sha256};
 
 use super::http::{Request, encoded};
 
+/// The argument of a signed URL that is not signed itself.
+const IN_URL: &str = "X-Amz-Signature";
+
 /// Bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
@@ -40,22 +43,30 @@ pub struct Claim<'a> {
     scope: &'a str,
     signed: &'a str,
     signature: &'a str,
+    date: &'a str,
 }
 
-/// Reads the `Authorization` header of S3.
+/// Reads the `Authorization` header of S3, or what stands for it in a URL that was signed before.
 pub fn claim(request: &Request) -> Option<Claim<'_>> {
+    if let Some(signature) = request.argument(IN_URL) {
+        let (key_id, scope) = request.argument("X-Amz-Credential")?.split_once('/')?;
+        let (signed, date) = (request.argument("X-Amz-SignedHeaders")?, request.argument("X-Amz-Date")?);
+        return Some(Claim { key_id, scope, signed, signature, date });
+    }
     let rest = request.header("authorization")?.strip_prefix("AWS4-HMAC-SHA256")?;
     let field = |name: &str| rest.split(',').find_map(|f| f.trim().strip_prefix(name)?.strip_prefix('='));
     let (key_id, scope) = field("Credential")?.split_once('/')?;
-    Some(Claim { key_id, scope, signed: field("SignedHeaders")?, signature: field("Signature")? })
+    let date = request.header("x-amz-date")?;
+    Some(Claim { key_id, scope, signed: field("SignedHeaders")?, signature: field("Signature")?, date })
 }
 
 impl Claim<'_> {
     /// Whether the signature was made with this secret.
     pub fn holds(&self, request: &Request, secret: &str) -> bool {
         let path: Vec<String> = request.path.split('/').map(encoded).collect();
+        let signed = request.query.iter().filter(|(name, _)| name != IN_URL);
         let mut query: Vec<String> =
-            request.query.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+            signed.map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
         query.sort_unstable();
         let mut text = format!("{}\n{}\n{}\n", request.method, path.join("/"), query.join("&"));
         for name in self.signed.split(';') {
@@ -63,8 +74,7 @@ impl Claim<'_> {
         }
         let content = request.header("x-amz-content-sha256").unwrap_or("UNSIGNED-PAYLOAD");
         text.push_str(&format!("\n{}\n{content}", self.signed));
-        let date = request.header("x-amz-date").unwrap_or_default();
-        let text = format!("AWS4-HMAC-SHA256\n{date}\n{}\n{}", self.scope, sha256_hex(text.as_bytes()));
+        let text = format!("AWS4-HMAC-SHA256\n{}\n{}\n{}", self.date, self.scope, sha256_hex(text.as_bytes()));
         let first = format!("AWS4{secret}").into_bytes();
         let key = self.scope.split('/').fold(first, |key, part| hmac(&key, part.as_bytes()));
         hex(&hmac(&key, text.as_bytes())) == self.signature

@@ -1,0 +1,71 @@
+//! Every form of URL that was ever written down is taken, and kept in its one normal form.
+
+use crate::support::sandbox::Sandbox;
+
+#[test]
+fn old_forms_become_new_ones() {
+    let s = Sandbox::with_repo();
+    let here = s.w("").canonicalize().unwrap();
+    let here = here.display().to_string();
+    let here = here.trim_end_matches('/');
+    let table = [
+        ("scp://me@host:path", "sftp://me@host/~/path".to_owned()),
+        ("scp://me@host:/srv/path", "sftp://me@host/srv/path".to_owned()),
+        ("scp://me@host:2222/srv/path", "sftp://me@host:2222/srv/path".to_owned()),
+        ("me@host:path", "sftp://me@host/~/path".to_owned()),
+        ("ssh://host/srv", "sftp://host/srv".to_owned()),
+        ("minio://localhost:9000/bucket/dir", "s3://bucket/dir?endpoint=http://localhost:9000".to_owned()),
+        ("minio://nas:9000/bucket", "s3://bucket?endpoint=https://nas:9000".to_owned()),
+        ("s3://bucket@eu-west-1/", "s3://bucket?region=eu-west-1".to_owned()),
+        ("gcs://bucket/p", "gs://bucket/p".to_owned()),
+        ("azure://account/container", "azblob://account/container".to_owned()),
+        ("davs://me@host/x", "webdavs://me@host/x".to_owned()),
+        ("cp:///srv/x", "file:///srv/x".to_owned()),
+        ("vfs:///srv/x", "file:///srv/x".to_owned()),
+        ("vfs://srv/x", format!("file://{here}/srv/x")),
+        ("srv/x", format!("file://{here}/srv/x")),
+        ("/srv/x/", "file:///srv/x".to_owned()),
+    ];
+    for (n, (given, _)) in table.iter().enumerate() {
+        s.dvc(["remote", "add", &format!("r{n}"), given, "--no-check"]).ok();
+    }
+    let listed = s.dvc(["remote", "list", "--json"]).ok().json_lines();
+    assert_eq!(listed.len(), table.len());
+    for (n, (given, normal)) in table.iter().enumerate() {
+        let one = listed.iter().find(|r| r["name"] == format!("r{n}")).unwrap();
+        assert_eq!(one["url"], *normal, "{given}");
+        // The normal form stands for itself.
+        s.dvc(["remote", "set", &format!("r{n}"), normal, "--no-check"]).ok();
+    }
+    assert_eq!(s.dvc(["remote", "list", "--json"]).ok().json_lines(), listed);
+}
+
+/// The old words work where there is something behind them.
+#[test]
+fn old_words_for_directories_are_used() {
+    let s = Sandbox::with_repo();
+    s.write("data", "data");
+    s.dvc(["commit", "-m", "one"]).ok();
+    let dir = s.at("far").display().to_string();
+    s.dvc(["remote", "add", "origin", &format!("cp://{dir}")]).ok().says("none yet; the first push makes it");
+    s.dvc(["push"]).ok();
+    for url in [format!("cp://{dir}"), format!("vfs://{dir}"), format!("file://{dir}"), dir] {
+        s.dvc(["--repo", &url, "log", "--format=%s"]).ok().says("one\n");
+        s.dvc(["clone", &url, "copy"]).ok();
+        assert_eq!(s.read("copy/data"), b"data");
+        std::fs::remove_dir_all(s.w("copy")).unwrap();
+    }
+}
+
+#[test]
+fn what_is_no_url_is_2() {
+    let s = Sandbox::with_repo();
+    for bad in
+        ["http://host/x", "s3://", "azblob://account", "s3://b?colour=red", "ftp://x/y", "webdav://far.example/x"]
+    {
+        let run = s.dvc(["remote", "add", "bad", bad]).code(2).complains("is not a usable URL");
+        assert!(run.err.contains("hint: write a path, or s3://"), "{}", run.err);
+        s.dvc(["clone", bad]).code(2);
+    }
+    assert_eq!(s.dvc(["remote", "list"]).ok().out, "");
+}

@@ -1,0 +1,236 @@
+//! Every kind of store behind one type: a URL, what the environment must hold to use it, and what can be seen of it
+//! from its own side: which data packs were read, and where its files lie.
+
+use std::any::Any;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::sandbox::Sandbox;
+use crate::support::servers::azurite::Azurite;
+use crate::support::servers::gcs::Gcs;
+use crate::support::servers::moto::Moto;
+use crate::support::servers::registry::{self, Registry};
+use crate::support::servers::s3::{Conditions, S3, Switches};
+use crate::support::servers::sshd::Sshd;
+use crate::support::servers::webdav::{self, Webdav};
+
+/// Writers of one server at the same time are this far apart in [`s3_that_checks_then_writes`].
+const GAP: Duration = Duration::from_millis(30);
+
+/// Where a repository may be pushed to.
+pub struct Place {
+    pub url: String,
+    /// What a process needs to use it.
+    pub env: Vec<(String, String)>,
+    /// Whether requests to it are counted: a directory sees none.
+    pub counts: bool,
+    /// Whether it decides races; `None` where that depends on luck.
+    pub exclusive: Option<bool>,
+    /// The repository as a directory, where the server keeps it so.
+    pub files: Option<PathBuf>,
+    /// Keys of data packs that were read, as far as the server tells.
+    reads: Option<Box<dyn Fn() -> Vec<String>>>,
+    /// Bytes that came out, as far as the server tells.
+    sent: Option<Box<dyn Fn() -> u64>>,
+    /// Runs as long as the place is used.
+    _server: Box<dyn Any>,
+}
+
+impl Place {
+    fn new(url: String, env: Vec<(&'static str, String)>, server: impl Any) -> Self {
+        let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let server = Box::new(server);
+        Self { url, env, counts: true, exclusive: Some(true), files: None, reads: None, sent: None, _server: server }
+    }
+
+    fn guarded(self) -> Self {
+        Self { exclusive: Some(false), ..self }
+    }
+
+    /// What `remote add` and `remote check` must say of it.
+    #[track_caller]
+    pub fn is_told(&self, report: &Value) {
+        assert_eq!(report["repository"], Value::Null, "{report}");
+        let exclusive = report["exclusive"].as_bool();
+        assert!(exclusive.is_some() && (self.exclusive.is_none() || exclusive == self.exclusive), "{report}");
+    }
+
+    /// Somebody with a home, a cache and a worktree of their own who may use it.
+    pub fn person(&self, name: &str) -> Sandbox {
+        let mut sandbox = Sandbox::new();
+        sandbox.set("DVC_AUTHOR", &format!("{name} <{name}@example.org>"));
+        for (name, value) in &self.env {
+            sandbox.set(name, value);
+        }
+        sandbox
+    }
+
+    /// Names of the data packs that were read so far; `None` where nobody can know.
+    pub fn data_packs_read(&self) -> Option<Vec<String>> {
+        self.reads.as_ref().map(|reads| reads())
+    }
+
+    /// Bytes that were read so far.
+    pub fn bytes_sent(&self) -> Option<u64> {
+        self.sent.as_ref().map(|sent| sent())
+    }
+
+    /// Puts the data packs out of reach while `work` goes on; does nothing but the work where they are no files.
+    pub fn without_data<T>(&self, work: impl FnOnce() -> T) -> T {
+        let Some(files) = &self.files else { return work() };
+        let mut moved = Vec::new();
+        for pack in below(&files.join("packs")) {
+            if is_data(&fs::read(&pack).unwrap()) {
+                let aside = pack.with_extension("aside");
+                fs::rename(&pack, &aside).unwrap();
+                moved.push((pack, aside));
+            }
+        }
+        assert!(!moved.is_empty(), "a repository without data packs shows nothing");
+        let done = work();
+        moved.into_iter().for_each(|(pack, aside)| fs::rename(aside, pack).unwrap());
+        done
+    }
+}
+
+/// All files below a directory.
+pub fn below(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        match entry.file_type().unwrap().is_dir() {
+            true => files.extend(below(&entry.path())),
+            false => files.push(entry.path()),
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Whether these are the bytes of a pack that holds chunks.
+fn is_data(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"DVCPACK") && bytes.get(8) == Some(&0)
+}
+
+/// A path of this machine.
+pub fn directory() -> Place {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("repo");
+    let place = Place::new(path.display().to_string(), Vec::new(), dir);
+    Place { counts: false, files: Some(path), ..place }
+}
+
+/// The same as a URL.
+pub fn file_url() -> Place {
+    let place = directory();
+    Place { url: format!("file://{}", place.url), ..place }
+}
+
+/// S3 as others understand it. It looks first and writes later, without a pause: whether that shows is luck.
+pub fn moto() -> Option<Place> {
+    let moto = Moto::start()?;
+    moto.make_bucket("bucket");
+    Some(Place { exclusive: None, ..Place::new(moto.url("bucket", "a/repo"), moto.env(), moto) })
+}
+
+/// S3 that is as it should be.
+pub fn s3() -> Place {
+    s3_with(Conditions::Honest)
+}
+
+/// S3 that takes every conditional write.
+pub fn s3_that_ignores_conditions() -> Place {
+    s3_with(Conditions::Ignored).guarded()
+}
+
+/// S3 that looks first and writes later.
+pub fn s3_that_checks_then_writes() -> Place {
+    s3_with(Conditions::CheckThenWrite(GAP)).guarded()
+}
+
+fn s3_with(conditions: Conditions) -> Place {
+    let key = Some(("who".to_owned(), "s3cret".to_owned()));
+    // Small pages, so that listings are read to their end.
+    let s3 = Arc::new(S3::start(Switches { conditions, key, page: 20, ..Switches::default() }));
+    let (asked, sending) = (Arc::clone(&s3), Arc::clone(&s3));
+    let reads = move || {
+        let read = asked.requests().into_iter().filter_map(|line| Some(line.strip_prefix("GET ")?.to_owned()));
+        read.filter(|key| asked.object(key).is_some_and(|bytes| is_data(&bytes))).collect()
+    };
+    let sent = move || sending.traffic("GET").bytes_out;
+    let place = Place::new(s3.url("a/repo"), s3.env(), s3);
+    Place { reads: Some(Box::new(reads)), sent: Some(Box::new(sent)), ..place }
+}
+
+/// Azure Blob Storage.
+pub fn azblob() -> Option<Place> {
+    let azurite = Azurite::start()?;
+    azurite.make_container("container");
+    Some(Place::new(azurite.url("container", "a/repo"), azurite.env(), azurite))
+}
+
+/// Google Cloud Storage.
+pub fn gcs() -> Place {
+    let gcs = Arc::new(Gcs::start());
+    gcs.set_page(20);
+    let asked = Arc::clone(&gcs);
+    let reads = move || {
+        let media = asked.requests().into_iter().filter(|line| line.starts_with("GET ") && line.contains("alt=media"));
+        let key = |line: String| Some(line.split_once("/o/")?.1.split_once('?')?.0.to_owned());
+        media.filter_map(key).filter(|key| asked.object(key).is_some_and(|bytes| is_data(&bytes))).collect()
+    };
+    let place = Place::new(gcs.url("a/repo"), Vec::new(), gcs);
+    Place { reads: Some(Box::new(reads)), ..place }
+}
+
+/// A directory behind ssh.
+pub fn sftp() -> Option<Place> {
+    let sshd = Sshd::start()?;
+    let files = Some(sshd.data().join("a/repo"));
+    Some(Place { files, ..Place::new(sshd.url("a/repo"), Vec::new(), sshd) })
+}
+
+/// WebDAV for everybody.
+pub fn webdav() -> Option<Place> {
+    let webdav = Webdav::start()?;
+    let files = Some(webdav.data().join("a/repo"));
+    Some(Place { files, ..Place::new(webdav.url("a/repo"), Vec::new(), webdav) }.guarded())
+}
+
+/// WebDAV with a password.
+pub fn webdav_with_password() -> Option<Place> {
+    let webdav = Webdav::with_password()?;
+    let env = vec![("WEBDAV_PASSWORD", webdav::PASSWORD.to_owned())];
+    let files = Some(webdav.data().join("a/repo"));
+    Some(Place { files, ..Place::new(webdav.url("a/repo"), env, webdav) }.guarded())
+}
+
+/// A registry for everybody.
+pub fn oci() -> Option<Place> {
+    Some(of_registry(Registry::start()?, Vec::new()))
+}
+
+/// A registry with a password.
+pub fn oci_with_password() -> Option<Place> {
+    let password = ("REGISTRY_PASSWORD", registry::PASSWORD.to_owned());
+    Some(of_registry(Registry::with_password()?, vec![("REGISTRY_USERNAME", registry::USER.to_owned()), password]))
+}
+
+fn of_registry(registry: Registry, env: Vec<(&'static str, String)>) -> Place {
+    let (log, blobs) = (registry.access_log(), registry.program.at("data/docker/registry/v2/blobs/sha256"));
+    let reads = move || {
+        let text = fs::read_to_string(&log).unwrap();
+        let read = text.lines().filter(|line| line.contains("\"GET ")).filter_map(|line| {
+            let digest = line.split_once("/blobs/sha256:")?.1.get(..64)?;
+            fs::read(blobs.join(&digest[..2]).join(digest).join("data"))
+                .is_ok_and(|b| is_data(&b))
+                .then(|| digest.to_owned())
+        });
+        read.collect()
+    };
+    let place = Place::new(registry.url("a/repo"), env, registry).guarded();
+    Place { reads: Some(Box::new(reads)), ..place }
+}

@@ -1,0 +1,208 @@
+//! Secrets reach the store and nothing else: no setting, no output, no error, no file of ours, no command line.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::place::below;
+use crate::support::needs;
+use crate::support::sandbox::{Run, Sandbox};
+use crate::support::servers::registry::{self, Registry};
+use crate::support::servers::s3::{S3, Switches};
+use crate::support::servers::sshd::Sshd;
+use crate::support::servers::webdav::{self, Webdav};
+
+/// What nobody may see.
+const SECRET: &str = "k3ep-th1s-qu1et";
+/// What is wrong and nobody may see either.
+const WRONG: &str = "wr0ng-but-qu1et";
+
+#[track_caller]
+fn is_quiet(run: Run, secrets: &[&str]) -> Run {
+    for secret in secrets {
+        assert!(!run.out.contains(secret) && !run.err.contains(secret), "{}\n{}\n{}", run.line, run.out, run.err);
+    }
+    run
+}
+
+/// No file of the sandbox holds a secret, but those named `secret`.
+#[track_caller]
+fn are_nowhere(s: &Sandbox, secrets: &[&str]) {
+    let files = below(s.root());
+    assert!(files.len() > 5, "there is something to look through");
+    for path in files.iter().filter(|path| path.file_name().is_some_and(|name| name != "secret")) {
+        let bytes = std::fs::read(path).unwrap();
+        for secret in secrets {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "{} holds a secret", path.display());
+        }
+    }
+}
+
+fn with_version() -> Sandbox {
+    let s = Sandbox::new();
+    s.dvc(["init", "--branch", "AMCC"]).ok();
+    s.write("data", "data");
+    s.dvc(["commit", "-m", "one"]).ok();
+    s
+}
+
+/// Everything that says much, while it works and while it fails.
+fn talk(s: &Sandbox, url: &str, secrets: &[&str], code: i32) {
+    let verbs: [&[&str]; 10] = [
+        &["remote", "check", "origin", "-v", "-v"],
+        &["remote", "check", "--json"],
+        &["remote", "list", "--json"],
+        &["config", "list", "--show-origin"],
+        &["config", "list", "--json"],
+        &["push", "-v", "-v"],
+        &["push", "--json"],
+        &["fetch", "-v", "-v"],
+        &["fetch", "--json"],
+        &["push", "--json", "-v", url],
+    ];
+    for verb in verbs {
+        let run = is_quiet(s.dvc(verb), secrets);
+        let only_settings = verb.starts_with(&["config"]) || verb.starts_with(&["remote", "list"]);
+        if verb.last() != Some(&url) {
+            run.code(if only_settings { 0 } else { code });
+        }
+    }
+    are_nowhere(s, secrets);
+}
+
+/// Of a remote of that name, of a file, and a wrong one.
+#[test]
+fn of_s3() {
+    let s3 = S3::start(Switches { key: Some(("who".to_owned(), SECRET.to_owned())), ..Switches::default() });
+    let mut s = with_version();
+    s.set("DVC_REMOTE_ORIGIN_AWS_ACCESS_KEY_ID", "who").set("DVC_REMOTE_ORIGIN_AWS_SECRET_ACCESS_KEY", SECRET);
+    // What all remotes have in common counts less.
+    s.set("AWS_ACCESS_KEY_ID", "nobody").set("AWS_SECRET_ACCESS_KEY", WRONG);
+    s.dvc(["remote", "add", "origin", &s3.url("p")]).ok();
+    talk(&s, &s3.url("p"), &[SECRET, WRONG], 0);
+    s.set("DVC_REMOTE_ORIGIN_AWS_SECRET_ACCESS_KEY", "wr0ng");
+    talk(&s, &s3.url("p"), &[SECRET, WRONG, "wr0ng"], 12);
+    // Another remote has none of them.
+    s.dvc(["remote", "add", "other", &s3.url("p"), "--no-check"]).ok();
+    is_quiet(s.dvc(["fetch", "other"]).code(12), &[SECRET, WRONG]);
+}
+
+#[test]
+fn of_a_file() {
+    let s3 = S3::start(Switches { key: Some(("who".to_owned(), SECRET.to_owned())), ..Switches::default() });
+    let mut s = with_version();
+    std::fs::write(s.at("secret"), format!("{SECRET}\n")).unwrap();
+    let file = s.at("secret").display().to_string();
+    s.set("DVC_REMOTE_ORIGIN_AWS_ACCESS_KEY_ID", "who").set("DVC_REMOTE_ORIGIN_AWS_SECRET_ACCESS_KEY_FILE", &file);
+    s.dvc(["remote", "add", "origin", &s3.url("p")]).ok();
+    talk(&s, &s3.url("p"), &[SECRET], 0);
+    s.set("AWS_ACCESS_KEY_ID", "who").set("AWS_SECRET_ACCESS_KEY_FILE", &file);
+    s.dvc(["remote", "add", "other", &s3.url("q")]).ok();
+    is_quiet(s.dvc(["push", "other"]).ok(), &[SECRET]);
+    // A file that is named and not there is said; nothing is sent.
+    s.set("DVC_REMOTE_ORIGIN_AWS_SECRET_ACCESS_KEY_FILE", "/nonexistent/secret");
+    s.dvc(["push"]).code(2).complains("/nonexistent/secret");
+}
+
+#[test]
+fn of_webdav() {
+    let Some(server) = Webdav::with_password() else { return };
+    let mut s = with_version();
+    s.set("DVC_REMOTE_ORIGIN_WEBDAV_PASSWORD", webdav::PASSWORD);
+    s.dvc(["remote", "add", "origin", &server.url("p")]).ok();
+    let encoded = webdav_header(webdav::PASSWORD);
+    talk(&s, &server.url("p"), &[webdav::PASSWORD, &encoded], 0);
+    s.set("DVC_REMOTE_ORIGIN_WEBDAV_PASSWORD", WRONG);
+    talk(&s, &server.url("p"), &[webdav::PASSWORD, WRONG, &webdav_header(WRONG)], 12);
+}
+
+/// The password as it goes over the wire.
+fn webdav_header(password: &str) -> String {
+    crate::support::servers::signing::basic(webdav::USER, password).replace("Basic ", "")
+}
+
+#[test]
+fn of_a_registry() {
+    let Some(server) = Registry::with_password() else { return };
+    let mut s = with_version();
+    s.set("DVC_REMOTE_ORIGIN_REGISTRY_USERNAME", registry::USER);
+    s.set("DVC_REMOTE_ORIGIN_REGISTRY_PASSWORD", registry::PASSWORD);
+    s.dvc(["remote", "add", "origin", &server.url("p")]).ok();
+    talk(&s, &server.url("p"), &[registry::PASSWORD], 0);
+    s.set("DVC_REMOTE_ORIGIN_REGISTRY_PASSWORD", WRONG);
+    talk(&s, &server.url("p"), &[registry::PASSWORD, WRONG], 12);
+}
+
+/// What docker's own file holds is used and not told.
+#[test]
+fn of_docker_login() {
+    let Some(server) = Registry::with_password() else { return };
+    let mut s = with_version();
+    let host = server.endpoint().replace("http://", "");
+    let auth = crate::support::servers::signing::basic(registry::USER, registry::PASSWORD).replace("Basic ", "");
+    let config = serde_json::json!({"auths": {host: {"auth": auth}}});
+    std::fs::create_dir_all(s.at("docker")).unwrap();
+    std::fs::write(s.at("docker/config.json"), config.to_string()).unwrap();
+    let dir = s.at("docker").display().to_string();
+    s.set("DOCKER_CONFIG", &dir);
+    s.dvc(["remote", "add", "origin", &server.url("p")]).ok();
+    for verb in [&["push", "-v", "-v"][..], &["fetch", "--json"], &["remote", "check", "-v"]] {
+        is_quiet(s.dvc(verb).ok(), &[registry::PASSWORD, &auth]);
+    }
+}
+
+/// The programs that are started see none on their command line; `ssh` is one in the way that writes down what it is given.
+#[test]
+fn of_other_stores_are_not_given_to_ssh() {
+    let Some(sshd) = Sshd::start() else { return };
+    let mut s = with_version();
+    let bin = s.at("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let seen = s.at("seen");
+    let script = format!(
+        "#!/bin/sh\ntr '\\0' ' ' < /proc/$$/cmdline >> {0}\necho >> {0}\nexec {1} \"$@\"\n",
+        seen.display(),
+        needs::need("ssh").display()
+    );
+    std::fs::write(bin.join("ssh"), script).unwrap();
+    std::fs::set_permissions(bin.join("ssh"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    s.set("PATH", &path).set("AWS_SECRET_ACCESS_KEY", SECRET).set("DVC_REMOTE_ORIGIN_WEBDAV_PASSWORD", WRONG);
+    s.dvc(["remote", "add", "origin", &sshd.url("p")]).ok();
+    talk(&s, &sshd.url("p"), &[SECRET, WRONG], 0);
+    let lines = std::fs::read_to_string(seen).unwrap();
+    assert!(lines.contains("-F") && lines.contains("dvc-test"), "ssh was not in the way: {lines}");
+}
+
+/// A password in a URL is taken out with a warning, whatever the verb, and kept nowhere.
+#[test]
+fn in_urls() {
+    let s = with_version();
+    let urls = [
+        ("sftp", format!("sftp://me:{SECRET}@nas/srv/x"), "sftp://me@nas/srv/x"),
+        ("scp", format!("scp://me:{SECRET}@nas:srv/x"), "sftp://me@nas/~/srv/x"),
+        ("dav", format!("webdavs://me:{SECRET}@nas/x"), "webdavs://me@nas/x"),
+        ("s3", format!("s3://key:{SECRET}@bucket/x"), "s3://bucket/x"),
+    ];
+    for (name, url, stored) in &urls {
+        let run = is_quiet(s.dvc(["remote", "add", name, url, "--no-check"]).ok(), &[SECRET]);
+        run.complains("warning: the password in the URL is not used and not stored");
+        let listed = s.dvc(["remote", "list", "--json"]).ok().json_lines();
+        assert!(listed.iter().any(|r| r["name"] == *name && r["url"] == *stored), "{listed:?}");
+    }
+    let dav = format!("webdav://me:{SECRET}@127.0.0.1:1/x");
+    for verb in [&["clone", dav.as_str(), "copy"][..], &["push", &dav], &["fetch", &dav], &["--repo", &dav, "log"]] {
+        let run = is_quiet(s.dvc(verb), &[SECRET]);
+        assert!(run.code != 0 && run.err.contains("warning: the password in the URL is not used"), "{}", run.err);
+    }
+    for bad in [format!("gs://me:{SECRET}@b/x"), format!("nonsense://me:{SECRET}@b"), format!("oci://me:{SECRET}@h/x")]
+    {
+        is_quiet(s.dvc(["remote", "add", "bad", &bad]).code(2), &[SECRET]);
+        is_quiet(s.dvc(["--json", "clone", &bad]).code(2), &[SECRET]);
+        is_quiet(s.dvc(["--repo", &bad, "log"]).code(2), &[SECRET]);
+    }
+    is_quiet(s.dvc(["--repo", &dav, "commit", "-m", "x"]).code(2), &[SECRET]);
+    are_nowhere(&s, &[SECRET]);
+    let settings = std::fs::read_to_string(s.w(Path::new(".dvcs/config.toml"))).unwrap();
+    assert!(settings.contains("webdavs://me@nas/x"));
+}
