@@ -56,11 +56,14 @@ impl LocalStore {
     /// The folder for files that are not published yet, made if needed.
     pub fn staging(&self) -> Result<PathBuf, StoreError> {
         let dir = self.root.join(STAGING);
-        match fs::create_dir(&dir) {
+        let made = match fs::create_dir(&dir) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                make_durable(&self.root).and_then(|()| fs::create_dir(&dir)).map_err(self.io("create", STAGING))?;
-                Ok(dir)
+                make_durable(&self.root).and_then(|()| fs::create_dir(&dir))
             }
+            made => made,
+        };
+        match made {
+            // Also where somebody else was faster just now.
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(self.io("create", STAGING)(e)),
             _ => Ok(dir),
         }
@@ -283,6 +286,20 @@ mod tests {
         });
         assert_eq!(winners, 1);
         assert!(store.list("tmp").unwrap().is_empty());
+    }
+
+    #[test]
+    fn many_begin_a_new_store() {
+        let dir = tempfile::tempdir().unwrap();
+        for round in 0..50 {
+            let store = LocalStore::new(dir.path().join(round.to_string()).join("deep"));
+            let start = std::sync::Barrier::new(8);
+            std::thread::scope(|s| {
+                let begin = || (start.wait(), store.stage().map(drop)).1;
+                let threads: Vec<_> = (0..8).map(|_| s.spawn(begin)).collect();
+                threads.into_iter().for_each(|t| t.join().unwrap().unwrap());
+            });
+        }
     }
 
     #[test]
