@@ -1,3 +1,4 @@
 //! Stores elsewhere: the servers that the tests push to.
 
+mod faults;
 mod servers;
