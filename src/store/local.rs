@@ -63,7 +63,7 @@ impl LocalStore {
             made => made,
         };
         match made {
-            // Also where somebody else was faster just now.
+            // Many threads send the first packs to a new place.
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(self.io("create", STAGING)(e)),
             _ => Ok(dir),
         }
@@ -289,13 +289,16 @@ mod tests {
     }
 
     #[test]
-    fn many_begin_a_new_store() {
+    fn many_threads_may_begin_a_new_place() {
         let dir = tempfile::tempdir().unwrap();
         for round in 0..50 {
-            let store = LocalStore::new(dir.path().join(round.to_string()).join("deep"));
+            let store = LocalStore::new(dir.path().join(format!("{round}/repo")));
             let start = std::sync::Barrier::new(8);
             std::thread::scope(|s| {
-                let begin = || (start.wait(), store.stage().map(drop)).1;
+                let begin = || {
+                    start.wait();
+                    store.stage().map(drop)
+                };
                 let threads: Vec<_> = (0..8).map(|_| s.spawn(begin)).collect();
                 threads.into_iter().for_each(|t| t.join().unwrap().unwrap());
             });

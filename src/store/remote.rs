@@ -72,7 +72,8 @@ impl RemoteStore {
         request: impl Future<Output = opendal::Result<T>> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.meter.request();
-        match runtime::run(tokio::time::timeout(limit, request)) {
+        // The clock of a timeout is the runtime's, so it is made there.
+        match runtime::run(async move { tokio::time::timeout(limit, request).await }) {
             Ok(Ok(Ok(done))) => Ok(done),
             Ok(Ok(Err(e))) => Err(away(what, key, &self.place, &e)),
             Ok(Err(_)) => Err(self.trouble(what, key, Trouble::TimedOut, format!("no answer in {limit:?}"))),
@@ -263,7 +264,7 @@ impl Store for RemoteStore {
         self.meter.up.pass(bytes.len() as u64);
         let (op, path, bytes) = (self.op.clone(), key.to_owned(), bytes.to_vec());
         let write = async move { op.write_with(&path, bytes).if_not_exists(true).await };
-        match runtime::run(tokio::time::timeout(REQUEST, write)) {
+        match runtime::run(async move { tokio::time::timeout(REQUEST, write).await }) {
             Ok(Ok(Ok(_))) => Ok(true),
             Ok(Ok(Err(e))) => match e.kind() {
                 ErrorKind::ConditionNotMatch | ErrorKind::AlreadyExists => Ok(false),
