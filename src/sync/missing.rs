@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::copy::table_of;
 use super::error::SyncError;
 use crate::error::Result;
 use crate::format::frame::CODEC_DELTA;
@@ -18,7 +19,7 @@ use crate::model::tree::TreeBody;
 use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::repo::frames::ObjectError;
-use crate::repo::packs::{PackTable, read_table};
+use crate::repo::packs::PackTable;
 
 /// Tables of contents of far packs that are in memory at once.
 const TABLES: usize = 32;
@@ -263,7 +264,7 @@ impl<'a> Missing<'a> {
             if self.tables.len() >= TABLES {
                 self.tables.clear();
             }
-            let table = read_table(self.source.store(), &row.place.pack)?;
+            let table = table_of(self.source, &row.place.pack)?;
             self.tables.insert(row.place.pack, Arc::new(table));
         }
         let table = self.tables.get(&row.place.pack);
