@@ -1,8 +1,8 @@
 //! Blocks of immutable objects of far stores on this disk, bounded.
 //!
 //! Objects are cut into regions, each a sparse file with a byte for each of its blocks that is 1 when the block is
-//! there. Nothing is synced and nothing is trusted: whoever reads checks ids and checksums, and forgets what is wrong.
-//! Several processes may use one folder; a region that another one removes is only fetched again.
+//! there, and a checksum of it. Nothing is synced: a block that is not as it was written counts as absent. What the far
+//! store itself gave is not trusted; whoever reads checks ids, and forgets what is wrong.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -12,12 +12,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use crate::codec::hash::checksum;
+
 /// What is fetched and kept at once, in bytes.
 pub const BLOCK: u64 = 64 << 10;
 /// Blocks of one file.
 const BLOCKS: u64 = 64;
 /// Where the first block begins.
 const HEAD: u64 = 4096;
+/// Where the checksum of the first block is, after a byte for each block.
+const SUMS: u64 = BLOCKS;
+/// Bytes of a checksum.
+const SUM: u64 = 16;
 /// Bytes of an object in one file.
 const REGION: u64 = BLOCK * BLOCKS;
 /// The limit is looked at after so many new bytes.
@@ -129,7 +135,10 @@ impl BlockCache {
         }
         let bytes = usize::try_from((len - block * BLOCK).min(BLOCK)).unwrap_or(0);
         let Some(slot) = slot.get_mut(..bytes) else { return false };
-        let read = file.read_exact_at(slot, HEAD + within * BLOCK).is_ok();
+        let mut sum = [0; SUM as usize];
+        let read = file.read_exact_at(slot, HEAD + within * BLOCK).is_ok()
+            && file.read_exact_at(&mut sum, SUMS + within * SUM).is_ok()
+            && checksum(&[slot]) == sum;
         if read {
             mark_used(&file);
         }
@@ -148,6 +157,7 @@ impl BlockCache {
                 file => file?,
             };
             file.write_all_at(piece, HEAD + n % BLOCKS * BLOCK)?;
+            file.write_all_at(&checksum(&[piece]), SUMS + n % BLOCKS * SUM)?;
             file.write_all_at(&[1], n % BLOCKS)?;
         }
         let new = self.new_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed) + bytes.len() as u64;
@@ -239,6 +249,32 @@ mod tests {
         cache.forget("packs/ab/abcd", len);
         assert_eq!(cache.missing("packs/ab/abcd", len, &[0..1]).len(), 1);
         assert_eq!(cache.read("packs/ab/abcd", len, 1..3, &|_| Err(())), Err(()));
+    }
+
+    #[test]
+    fn a_block_that_is_not_as_it_was_written_is_fetched_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = BlockCache::new(dir.path().to_path_buf(), 1 << 30);
+        let bytes = object(300_000);
+        let fetched = Mutex::new(0);
+        let fetch = |r: Range<u64>| {
+            *fetched.lock().unwrap() += 1;
+            Ok::<_, ()>(bytes[usize::try_from(r.start).unwrap()..usize::try_from(r.end).unwrap()].to_vec())
+        };
+        let len = bytes.len() as u64;
+        let read = || cache.read("packs/ab/abcd", len, 0..len, &fetch).unwrap() == bytes;
+        assert!(read() && read());
+        assert_eq!(*fetched.lock().unwrap(), 1);
+        let path = cache.path("packs/ab/abcd", 0);
+        let file = File::options().write(true).open(&path).unwrap();
+        file.write_all_at(b"x", HEAD + BLOCK + 5).unwrap();
+        assert!(read() && read());
+        assert_eq!(*fetched.lock().unwrap(), 2);
+        // What was the end of a shorter object is not the same block of a longer one.
+        file.set_len(HEAD + 4 * BLOCK + 5).unwrap();
+        file.set_len(HEAD + 5 * BLOCK).unwrap();
+        assert!(read() && read());
+        assert_eq!(*fetched.lock().unwrap(), 3);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub trait Bytes: std::fmt::Debug + Send + Sync {
     fn len(&self) -> std::io::Result<u64>;
     /// Fills the buffer from `at` on; `UnexpectedEof` where there are fewer.
     fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> std::io::Result<()>;
+    /// They are damaged: a copy that is kept of them is worth nothing.
+    fn forget(&self) {}
 }
 
 impl Bytes for File {
@@ -269,6 +271,7 @@ impl SegmentReader {
     }
 
     fn wrap(&self, source: segment::Error) -> Error {
+        self.file.forget();
         Error::Segment { path: self.path.clone(), source }
     }
 

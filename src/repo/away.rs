@@ -255,6 +255,10 @@ impl Bytes for FarSegment {
         buffer.copy_from_slice(&bytes);
         Ok(())
     }
+
+    fn forget(&self) {
+        self.store.forget(&self.key);
+    }
 }
 
 #[cfg(test)]

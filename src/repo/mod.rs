@@ -374,7 +374,12 @@ impl Repo {
         match (&self.local, &self.far) {
             (None, Some(far)) => {
                 let path = PathBuf::from(format!("{}/{key}", far.place()));
-                SegmentReader::of_bytes(name, &path, Box::new(FarSegment { store: Arc::clone(far), key, len }))
+                let bytes = FarSegment { store: Arc::clone(far), key: key.clone(), len };
+                let opened = SegmentReader::of_bytes(name, &path, Box::new(bytes));
+                if opened.as_ref().is_err_and(|e| e.kind() == Kind::Integrity) {
+                    far.forget(&key);
+                }
+                opened
             }
             _ => SegmentReader::open(name, &self.root.join(key)),
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::Store;
 use super::meter::Meter;
 use crate::observe::{Observer, Silent};
 
@@ -29,6 +30,9 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Makes one store of another.
+pub type Wrap = dyn Fn(Arc<dyn Store>) -> Arc<dyn Store> + Send + Sync;
+
 /// How a store is reached.
 #[derive(Clone)]
 pub struct Access {
@@ -43,6 +47,8 @@ pub struct Access {
     pub observer: Arc<dyn Observer>,
     /// Whether a probe found that the store does not keep what it says about exclusive creation.
     pub guarded: bool,
+    /// Put around the store itself, below all that repeats and guards; for tests.
+    pub wrap: Option<Arc<Wrap>>,
 }
 
 impl Default for Access {
@@ -53,6 +59,7 @@ impl Default for Access {
             meter: Arc::default(),
             observer: Arc::new(Silent),
             guarded: false,
+            wrap: None,
         }
     }
 }

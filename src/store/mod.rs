@@ -4,6 +4,7 @@
 //! is durable when it returns.
 
 pub mod access;
+pub mod faulty;
 pub mod guard;
 mod http;
 pub mod local;

@@ -14,18 +14,21 @@ use super::{Said, Store, StoreError, Trouble};
 
 /// The store of a location. No request is sent yet.
 pub fn open(location: &Location, access: &Access) -> Result<Arc<dyn Store>, StoreError> {
-    if let Some(dir) = location.as_directory() {
-        return Ok(Arc::new(LocalStore::new(dir)));
+    let dir = location.as_directory();
+    if let (Some(dir), None) = (&dir, &access.wrap) {
+        return Ok(Arc::new(LocalStore::new(dir.clone())));
     }
-    if access.offline {
+    if dir.is_none() && access.offline {
         let (place, said) = (location.to_string(), Said("no request was sent".to_owned()));
         return Err(StoreError::Away { what: "use", key: String::new(), place, trouble: Trouble::Offline, said });
     }
-    let base: Arc<dyn Store> = match location.scheme {
-        Scheme::Sftp => Arc::new(SftpStore::open(location, access)?),
-        Scheme::Oci => Arc::new(OciStore::open(location, access)?),
-        _ => Arc::new(RemoteStore::open(location, access)?),
+    let base: Arc<dyn Store> = match (dir, location.scheme) {
+        (Some(dir), _) => Arc::new(LocalStore::new(dir)),
+        (None, Scheme::Sftp) => Arc::new(SftpStore::open(location, access)?),
+        (None, Scheme::Oci) => Arc::new(OciStore::open(location, access)?),
+        (None, _) => Arc::new(RemoteStore::open(location, access)?),
     };
+    let base = access.wrap.as_ref().map_or_else(|| Arc::clone(&base), |wrap| wrap(Arc::clone(&base)));
     let exclusive = base.abilities().exclusive && !access.guarded;
     let retried: Arc<dyn Store> = Arc::new(RetryStore::new(Arc::clone(&base), Arc::clone(&access.observer)));
     if exclusive {

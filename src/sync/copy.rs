@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::error::SyncError;
@@ -320,14 +320,25 @@ impl Copier<'_> {
         Ok(TableFrame { offset, stored, ..frame.clone() })
     }
 
-    fn table(&self, name: &PackName) -> Result<Arc<PackTable>> {
-        match read_table(self.source.store(), name) {
-            Ok(table) => Ok(Arc::new(table)),
-            Err(e) if e.kind() == Kind::Integrity && self.source.store().len(&layout::pack(name))?.is_none() => {
-                Err(SyncError::NoPack { place: self.source.store().place(), pack: *name }.into())
+    fn table(&self, name: &PackName) -> Result<PackTable> {
+        table_of(self.source, name)
+    }
+}
+
+/// The table of contents of a pack; an error names it.
+pub(super) fn table_of(repo: &Repo, name: &PackName) -> Result<PackTable> {
+    let key = layout::pack(name);
+    match read_table(repo.store(), name) {
+        Err(e) if e.kind() == Kind::Integrity => {
+            let place = repo.store().place();
+            if repo.store().len(&key)?.is_none() {
+                return Err(SyncError::NoPack { place, pack: *name }.into());
             }
-            Err(e) => Err(e),
+            // What was fetched of it is of no use to the next run.
+            repo.far().iter().for_each(|far| far.forget(&key));
+            Err(SyncError::Damaged { place, pack: *name }.into())
         }
+        table => table,
     }
 }
 

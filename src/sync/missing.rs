@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::copy::table_of;
 use super::error::SyncError;
 use crate::error::Result;
 use crate::format::frame::CODEC_DELTA;
@@ -18,7 +19,7 @@ use crate::model::tree::TreeBody;
 use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::repo::frames::ObjectError;
-use crate::repo::packs::{PackTable, read_table, rows_of};
+use crate::repo::packs::{PackTable, rows_of};
 
 /// Tables of contents of far packs that are in memory at once.
 const TABLES: usize = 32;
@@ -330,7 +331,7 @@ impl<'a> Missing<'a> {
         if self.tables.len() >= TABLES {
             self.tables.clear();
         }
-        let table = Arc::new(read_table(self.source()?.store(), pack)?);
+        let table = Arc::new(table_of(self.source()?, pack)?);
         self.tables.insert(*pack, Arc::clone(&table));
         Ok(table)
     }

@@ -12,4 +12,5 @@ mod kill;
 #[allow(dead_code)]
 mod known;
 mod power;
+mod remotes;
 mod steps;

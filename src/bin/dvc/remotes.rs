@@ -132,6 +132,7 @@ impl Session {
             meter: Arc::new(Meter::new(rate("network.limit-up"), rate("network.limit-down"))),
             observer,
             guarded: false,
+            wrap: None,
         })
     }
 }

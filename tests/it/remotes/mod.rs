@@ -1,6 +1,8 @@
 //! Stores elsewhere: the servers that the tests push to, and what `dvc` does with each of them.
 
 mod clones;
+mod damage;
+mod faults;
 mod forms;
 mod journey;
 mod mirrors;

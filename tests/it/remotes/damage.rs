@@ -1,0 +1,253 @@
+//! Objects that are cut short, changed or gone at the remote: who reads them is told which one it is, gets nothing
+//! wrong and nothing half-made; once they are whole again, everything goes on. Damage in the local cache heals itself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::super::support::known::noise;
+use super::super::support::sandbox::Sandbox;
+use super::super::support::servers::s3::{S3, Switches};
+
+/// Two versions at a remote; the sandbox `reader` has an older clone of it with the first.
+struct Scene {
+    writer: Sandbox,
+    reader: Sandbox,
+    place: Place,
+}
+
+/// Where the remote is.
+enum Place {
+    Dir(PathBuf),
+    S3(S3),
+}
+
+impl Place {
+    fn url(&self) -> String {
+        match self {
+            Self::Dir(dir) => format!("file://{}", dir.display()),
+            Self::S3(s3) => s3.url("p"),
+        }
+    }
+
+    fn keys(&self) -> Vec<String> {
+        match self {
+            Self::Dir(dir) => {
+                let files = super::super::support::known::files_of(dir);
+                files.into_keys().map(|key| String::from_utf8(key).unwrap()).collect()
+            }
+            Self::S3(s3) => s3.keys().iter().filter_map(|key| key.strip_prefix("p/")).map(str::to_owned).collect(),
+        }
+    }
+
+    fn get(&self, key: &str) -> Vec<u8> {
+        match self {
+            Self::Dir(dir) => fs::read(dir.join(key)).unwrap(),
+            Self::S3(s3) => s3.object(&format!("p/{key}")).unwrap(),
+        }
+    }
+
+    /// Changes an object behind everybody's back, or removes it.
+    fn set(&self, key: &str, bytes: Option<&[u8]>) {
+        match (self, bytes) {
+            (Self::Dir(dir), Some(bytes)) => fs::write(dir.join(key), bytes).unwrap(),
+            (Self::Dir(dir), None) => fs::remove_file(dir.join(key)).unwrap(),
+            (Self::S3(s3), Some(bytes)) if s3.object(&format!("p/{key}")).is_some() => {
+                s3.damage(&format!("p/{key}"), |there| *there = bytes.to_vec());
+            }
+            (Self::S3(s3), Some(bytes)) => {
+                let url = format!("{}/bucket/p/{key}", s3.endpoint());
+                let put = super::super::support::servers::http::ask("PUT", &url, &[], bytes);
+                assert_eq!(put.unwrap().status, 200);
+            }
+            (Self::S3(s3), None) => s3.lose(&format!("p/{key}")),
+        }
+    }
+}
+
+const BIG: usize = 400_000;
+
+fn scene(place: impl FnOnce(&Sandbox) -> Place) -> Scene {
+    let (mut writer, mut reader) = (Sandbox::new(), Sandbox::new());
+    let place = place(&writer);
+    for s in [&mut writer, &mut reader] {
+        s.set("DVC_AUTHOR", "Ann <ann@example.org>");
+        if let Place::S3(s3) = &place {
+            for (name, value) in s3.env() {
+                s.set(name, &value);
+            }
+        }
+    }
+    writer.dvc(["init"]).ok();
+    writer.dvc(["remote", "add", "origin", &place.url()]).ok();
+    writer.write("kept", "kept\n".repeat(2000));
+    writer.write("d/big", noise(3, BIG));
+    writer.dvc(["commit", "-m", "first"]).ok();
+    writer.dvc(["push"]).ok();
+    reader.dvc(["clone", &place.url(), "old"]).ok();
+    writer.write("d/more", noise(4, BIG));
+    writer.write("d/big", [noise(3, BIG), noise(5, 1000)].concat());
+    writer.dvc(["commit", "-m", "second"]).ok();
+    writer.dvc(["push"]).ok();
+    Scene { writer, reader, place }
+}
+
+fn bucket() -> Place {
+    Place::S3(S3::start(Switches::default()))
+}
+
+fn directory(s: &Sandbox) -> Place {
+    Place::Dir(s.at("there"))
+}
+
+/// What an object is, by its first bytes.
+fn kind(key: &str, bytes: &[u8]) -> &'static str {
+    const KINDS: [[&str; 3]; 2] =
+        [["data pack", "list pack", "tree pack"], ["data segment", "list segment", "tree segment"]];
+    match key.split('/').next() {
+        Some("packs") => KINDS[0][usize::from(bytes[8])],
+        Some("index") => KINDS[1][usize::from(bytes[10])],
+        Some("refs") => "ref",
+        Some("format") => "marker",
+        _ => "other",
+    }
+}
+
+/// By what a message names an object.
+fn name(key: &str) -> String {
+    match key.rsplit('/').next() {
+        Some("format") => "marker".to_owned(),
+        Some(last) => last[..8].to_owned(),
+        None => String::new(),
+    }
+}
+
+fn assert_empty(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten() {
+        assert_eq!(entry.unwrap().file_name(), ".dvcs", "in {}", dir.display());
+    }
+}
+
+/// Damages every object that only the second version needs, in every way.
+fn each_damage(scene: &Scene) {
+    let Scene { writer, reader, place } = scene;
+    let (url, old) = (place.url(), reader.w("old").display().to_string());
+    let before = reader.dvc(["-C", &old, "log", "--oneline", "origin/main"]).ok().out;
+    let mut seen = std::collections::BTreeSet::new();
+    for key in place.keys() {
+        let bytes = place.get(&key);
+        let what = kind(&key, &bytes);
+        let newest = what != "ref" || place.keys().iter().find(|k| k.starts_with("refs/")) == Some(&key);
+        if what == "other" || !newest {
+            continue;
+        }
+        let mut changed = bytes.clone();
+        changed[bytes.len() / 2] ^= 1;
+        let (half, gone) = (Some(&bytes[..bytes.len() / 2]), what.ends_with("pack"));
+        for damaged in [half, Some(&changed)].into_iter().chain(gone.then_some(None)) {
+            let case = format!("{what} {key}, {:?} of {} bytes", damaged.map(<[u8]>::len), bytes.len());
+            place.set(&key, damaged);
+            seen.insert(what);
+            let n = seen.len();
+            let cache = format!("cache.dir={}", reader.at("fresh cache").display());
+            let _ = fs::remove_dir_all(reader.at("fresh cache"));
+            let _ = fs::remove_dir_all(reader.w("new"));
+
+            let run = reader.dvc(["-c", &cache, "clone", &url, "new"]);
+            assert_eq!(run.code, 5, "clone, {case}: {}", run.err);
+            assert!(run.err.contains(&name(&key)), "clone, {case}: {}", run.err);
+            assert_empty(&reader.w("new"));
+
+            // What the reader has it keeps, and its view of the remote stays until all of it is there.
+            let run = reader.dvc(["-c", &cache, "-C", &old, "fetch"]);
+            let needed = run.code != 0;
+            assert!(!needed || run.code == 5 && run.err.contains(&name(&key)), "fetch, {case}: {}", run.err);
+            let log = || reader.dvc(["-C", &old, "log", "--oneline", "origin/main"]).ok().out;
+            assert_eq!(log() == before, needed, "fetch, {case}");
+            reader.dvc(["-C", &old, "fsck", "--data"]).ok();
+
+            let run = reader.dvc(["-c", &cache, "--repo", &url, "fsck", "--data"]);
+            assert_eq!(run.code, 5, "fsck, {case}: {}{}", run.out, run.err);
+            assert!(run.err.contains(&name(&key)), "fsck, {case}: {}{}", run.out, run.err);
+
+            place.set(&key, Some(&bytes));
+            if needed {
+                // The clone goes on where it was.
+                reader.dvc(["-c", &cache, "clone", &url, "new"]).ok();
+                assert_eq!(fs::read(reader.w("new/d/more")).unwrap(), writer.read("d/more"), "{n}");
+                assert_eq!(fs::read(reader.w("new/d/big")).unwrap(), writer.read("d/big"));
+            } else {
+                // An object of the first version: bring the reader back to what it knew.
+                reader.dvc(["-C", &old, "remote", "rm", "origin"]).ok();
+                fs::remove_dir_all(reader.w("old")).unwrap();
+                return_to_first(scene);
+            }
+        }
+    }
+    for what in ["data pack", "tree pack", "data segment", "tree segment", "ref", "marker"] {
+        assert!(seen.contains(what), "no {what} in {seen:?}");
+    }
+}
+
+/// A clone of the first version in place of the one that has moved on.
+fn return_to_first(scene: &Scene) {
+    let Scene { reader, place, .. } = scene;
+    let newest = place.keys().into_iter().find(|k| k.starts_with("refs/")).unwrap();
+    let bytes = place.get(&newest);
+    place.set(&newest, None);
+    reader.dvc(["clone", &place.url(), "old"]).ok();
+    place.set(&newest, Some(&bytes));
+}
+
+#[test]
+fn each_object_of_a_bucket() {
+    each_damage(&scene(|_| bucket()));
+}
+
+#[test]
+fn each_object_of_a_directory() {
+    each_damage(&scene(directory));
+}
+
+/// The files of the block cache.
+fn blocks(s: &Sandbox) -> Vec<PathBuf> {
+    let root = s.at("home/cache/dvc/blocks");
+    let files = super::super::support::known::files_of(&root);
+    let path = |name: Vec<u8>| root.join(String::from_utf8(name).unwrap());
+    files.into_keys().map(path).collect()
+}
+
+#[test]
+fn a_damaged_cache_heals_itself() {
+    let Scene { writer, reader, place } = scene(|_| bucket());
+    let url = place.url();
+    let read = || reader.dvc(["--repo", &url, "checkout", "main", "--into", "../out"]);
+    let wrong = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
+        for byte in bytes.iter_mut().skip(4096) {
+            *byte ^= 0x55;
+        }
+        fs::write(path, bytes).unwrap();
+    };
+    let short = |path: &Path| {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    };
+    let gone = |path: &Path| fs::remove_file(path).unwrap();
+    let damages: [&dyn Fn(&Path); 3] = [&wrong, &short, &gone];
+    for (n, damage) in damages.iter().enumerate() {
+        read().ok();
+        fs::remove_dir_all(reader.at("out")).unwrap();
+        let all = blocks(&reader);
+        assert!(all.iter().any(|p| p.to_str().unwrap().contains("packs-")), "{all:?}");
+        assert!(all.iter().any(|p| p.to_str().unwrap().contains("index-")), "{all:?}");
+        for path in &all {
+            let before = fs::read(path).unwrap();
+            damage(path);
+            let run = read();
+            assert_eq!(run.code, 0, "{n}, {}: {}", path.display(), run.err);
+            assert_eq!(fs::read(reader.at("out/d/more")).unwrap(), writer.read("d/more"));
+            fs::remove_dir_all(reader.at("out")).unwrap();
+            fs::write(path, before).unwrap();
+        }
+    }
+}
