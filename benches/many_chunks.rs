@@ -1,6 +1,7 @@
 //! A commit into a repository whose index knows 20 million chunks, under `--memory 256M`: time and peak memory.
 //!
-//! `cargo bench --bench many_chunks -- [ROWS [DIRECTORY]]`. The index is made up: rows of packs that do not exist, which
+//! `cargo bench --bench many_chunks -- [ROWS [DIRECTORY [REPOSITORY]]]`. The repository stays where one is named, for
+//! lazy clones of it. The index is made up: rows of packs that do not exist, which
 //! no commit reads. The directory (default: /usr/share) is committed twice, the second time with nothing to do.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
@@ -45,11 +46,11 @@ fn make(root: &Path, rows: u64) {
     let repo = Repo::open(root, OpenOptions::default()).unwrap();
     let size_bytes = u64::from(STORED) * CHUNKS_PER_PACK;
     let packs = (0..rows.div_ceil(CHUNKS_PER_PACK)).map(|n| PackEntry { name: pack(n), size_bytes }).collect();
-    let staging = repo.store().staging().unwrap();
+    let staging = repo.local().unwrap().staging().unwrap();
     let mut writer = SegmentWriter::create(&staging, PackKind::Data, PackTable::new(packs).unwrap(), rows).unwrap();
     (0..rows).for_each(|n| writer.push(&row(n, rows)).unwrap());
     let written = writer.finish(&[]).unwrap();
-    repo.store().publish(written.file, &layout::segment(&written.name)).unwrap();
+    repo.local().unwrap().publish(written.file, &layout::segment(&written.name)).unwrap();
     let (name, kind, file_bytes) = (written.name, written.kind, written.file_bytes);
     let listed = SegmentRow { name, kind, file_bytes, rows: written.rows, replaced_by: None };
     repo.catalogue().unwrap().add_segment(&listed, &[], &[]).unwrap();
@@ -61,7 +62,7 @@ fn main() {
     let rows = words.next().map_or(20_000_000, |r| r.parse().unwrap());
     let source = words.next().unwrap_or_else(|| "/usr/share".to_owned());
     let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("repository");
+    let root = words.next().map_or_else(|| dir.path().join("repository"), Into::into);
     make(&root, rows);
     for what in ["first commit", "nothing changed"] {
         let mut c = Command::new("/usr/bin/time");

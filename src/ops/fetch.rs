@@ -74,6 +74,8 @@ pub struct FetchReport {
     pub bytes: u64,
     /// Requests that were sent.
     pub requests: u64,
+    /// Bytes that came, refs and the index included.
+    pub received_bytes: u64,
     /// Whether a ref there is older than it was.
     pub went_back: bool,
 }
@@ -87,7 +89,7 @@ pub fn fetch(
 ) -> Result<FetchReport> {
     let repo = context.repo()?;
     let mut reach = Reach::new(context, remote)?;
-    let before = remote.access.meter.requests();
+    let (before, came_before) = (remote.access.meter.requests(), remote.access.meter.down.bytes());
     let there = reach.existing()?;
     if !options.force {
         reach.same(repo.marker(), there.marker())?;
@@ -124,6 +126,7 @@ pub fn fetch(
         fetch.prune(&mut report, &branches)?;
     }
     report.requests = remote.access.meter.requests() - before;
+    report.received_bytes = remote.access.meter.down.bytes() - came_before;
     Ok(report)
 }
 

@@ -91,6 +91,8 @@ pub struct PushReport {
     pub bytes: u64,
     /// Requests that were, or would be, sent.
     pub requests: u64,
+    /// Bytes that were sent, index segments and refs included.
+    pub sent_bytes: u64,
     /// Packs that were read back and are as they should be.
     pub verified: u64,
     /// Whether the repository there is new.
@@ -133,7 +135,7 @@ pub fn push(context: &Context, remote: &Remote, options: &PushOptions, observer:
     let repo = context.repo()?;
     let chosen = chosen(context, &repo, options)?;
     let mut reach = Reach::new(context, remote)?;
-    let before = remote.access.meter.requests();
+    let (before, sent_before) = (remote.access.meter.requests(), remote.access.meter.up.bytes());
     let theirs = reach.marker()?;
     if let (Some(theirs), false) = (&theirs, options.force) {
         reach.same(repo.marker(), theirs)?;
@@ -163,6 +165,7 @@ pub fn push(context: &Context, remote: &Remote, options: &PushOptions, observer:
         }
         reach.save()?;
         report.requests = remote.access.meter.requests() - before;
+        report.sent_bytes = remote.access.meter.up.bytes() - sent_before;
     }
     Ok(PushReport { remote: remote.name.clone(), url: remote.location.to_string(), refs, created, ..report })
 }

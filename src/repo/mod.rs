@@ -376,6 +376,10 @@ impl Repo {
                 let path = PathBuf::from(format!("{}/{key}", far.place()));
                 let bytes = FarSegment { store: Arc::clone(far), key: key.clone(), len };
                 let opened = SegmentReader::of_bytes(name, &path, Box::new(bytes));
+                // Nobody has to ask how long a pack is. A pack that is only a base may stand there without its length.
+                for pack in opened.iter().flat_map(SegmentReader::packs).filter(|p| p.size_bytes > 0) {
+                    far.learn(&layout::pack(&pack.name), pack.size_bytes);
+                }
                 if opened.as_ref().is_err_and(|e| e.kind() == Kind::Integrity) {
                     far.forget(&key);
                 }

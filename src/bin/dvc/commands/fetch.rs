@@ -81,7 +81,7 @@ pub(crate) fn json(report: &FetchReport, dry_run: bool, took: Duration) -> serde
     });
     serde_json::json!({
         "remote": report.remote, "url": report.url, "refs": refs.collect::<Vec<_>>(), "packs": report.packs,
-        "bytes": report.bytes, "requests": report.requests, "went_back": report.went_back, "dry_run": dry_run,
+        "bytes": report.bytes, "received_bytes": report.received_bytes, "requests": report.requests, "went_back": report.went_back, "dry_run": dry_run,
         "seconds": took.as_secs_f64(),
     })
 }

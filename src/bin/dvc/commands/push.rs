@@ -131,7 +131,8 @@ fn print(session: &Session, out: &mut Out, report: &PushReport, dry_run: bool, t
         });
         return out.json(&serde_json::json!({
             "remote": report.remote, "url": report.url, "refs": refs.collect::<Vec<_>>(), "packs": report.packs,
-            "bytes": report.bytes, "requests": report.requests, "verified": report.verified, "created": report.created,
+            "bytes": report.bytes, "sent_bytes": report.sent_bytes,
+            "requests": report.requests, "verified": report.verified, "created": report.created,
             "dry_run": dry_run, "seconds": took.as_secs_f64(),
         }));
     }
