@@ -222,7 +222,11 @@ fn decide(
             Some(old) if old == new => Outcome::UpToDate,
             Some(old) if follows(old)? => Outcome::Moved,
             Some(old) => {
-                let tracked = repo.refs().value(RefKind::Remote, &tracking(&remote.name, name)?)?;
+                // What a URL without a name had is not remembered.
+                let tracked = match tracking(&remote.name, name) {
+                    Ok(tracked) => repo.refs().value(RefKind::Remote, &tracked)?,
+                    Err(_) => None,
+                };
                 let leased = options.force_with_lease && (*kind == RefKind::Tag || tracked == Some(*old));
                 if leased { Outcome::Forced } else { Outcome::Diverged }
             }

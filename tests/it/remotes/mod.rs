@@ -1,5 +1,6 @@
 //! Stores elsewhere: the servers that the tests push to.
 
+mod changed;
 mod damage;
 mod faults;
 mod servers;
