@@ -267,7 +267,12 @@ impl Push<'_, '_> {
         let mut whole: HashSet<Id> = HashSet::new();
         for id in tips.values().filter_map(value_of) {
             if !whole.contains(&id) && self.repo.index()?.lookup(crate::format::pack::PackKind::Tree, &id)?.is_some() {
-                whole.extend(ancestors(self.repo, &id)?);
+                match ancestors(self.repo, &id) {
+                    Ok(versions) => whole.extend(versions),
+                    // A fetch was cut off: not all of what is there is known here, and nothing needs it.
+                    Err(e) if e.kind() == Kind::Integrity => {}
+                    Err(e) => return Err(e),
+                }
             }
         }
         let mut missing = Missing::new(From::Repo(self.repo), Some(self.there), Wanted::All, self.observer);
@@ -281,7 +286,9 @@ impl Push<'_, '_> {
         let arrived = |pack: &[u8; 32]| {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             state.sent.insert(to_hex(pack));
-            if can_note {
+            // Written as a whole each time, so the more rarely the longer it is.
+            let count = state.sent.len();
+            if can_note && count.is_multiple_of(1 + count / 256) {
                 // Only spares work to the next run, should this one not end.
                 let _ = state.save(&repository, &url);
             }
@@ -302,11 +309,15 @@ impl Push<'_, '_> {
         if self.options.dry_run {
             return Ok(report);
         }
-        let sent = copier.run(plan, "sending")?;
+        let ran = copier.run(plan, "sending");
+        self.reach.state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if ran.is_err() {
+            let _ = self.reach.save();
+        }
+        let sent = ran?;
         report.verified = self.verify(&sent)?;
         let cover = Cover { source: self.repo, dest: self.there, staging: self.repo.local()?, observer: self.observer };
         cover.run(&sent)?;
-        self.reach.state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
         self.reach.state.sent.clear();
         Ok(report)
     }

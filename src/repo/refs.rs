@@ -90,8 +90,21 @@ impl<'a> Refs<'a> {
 
     /// The newest entry of a ref, a deletion included.
     pub fn tip(&self, kind: RefKind, name: &RefName) -> Result<Option<RefEntry>> {
-        let newest = self.numbers(&layout::ref_log(kind, name))?.into_iter().next();
-        newest.map(|number| self.entry(kind, name, &number)).transpose()
+        self.newest(&layout::ref_log(kind, name), |number| self.entry(kind, name, number))
+    }
+
+    /// Reads the newest entry of a log. One that is gone was taken up by a newer one since it was listed.
+    fn newest<T>(&self, log: &str, read: impl Fn(&Number) -> Result<T>) -> Result<Option<T>> {
+        let mut before: Option<String> = None;
+        loop {
+            let Some(number) = self.numbers(log)?.into_iter().next() else { return Ok(None) };
+            match read(&number) {
+                Err(e) if e.kind() == Kind::Integrity && before.as_ref() != Some(&number.key) => {
+                    before = Some(number.key);
+                }
+                read => return read.map(Some),
+            }
+        }
     }
 
     /// The value of a ref, if it exists.
@@ -130,15 +143,17 @@ impl<'a> Refs<'a> {
     }
 
     fn newest_of_log(&self, kind: RefKind, segment: &str, log: &str) -> Result<Option<(RefName, RefEntry)>> {
-        let Some(number) = self.numbers(log)?.into_iter().next() else { return Ok(None) };
-        self.read_newest(kind, segment, &format!("{log}/{}", number.key), number.seq).map(Some)
+        self.newest(log, |number| self.read_newest(kind, segment, &format!("{log}/{}", number.key), number.seq))
     }
 
     /// The entry `key` of a log, which a listing said is its newest.
     pub fn newest_at(&self, kind: RefKind, log: &str, key: &str) -> Result<Option<(RefName, RefEntry)>> {
         let segment = log.rsplit('/').next().unwrap_or(log);
         let Some(seq) = seq_of_key(key) else { return Ok(None) };
-        self.read_newest(kind, segment, &format!("{log}/{key}"), seq).map(Some)
+        match self.read_newest(kind, segment, &format!("{log}/{key}"), seq) {
+            Err(e) if e.kind() == Kind::Integrity => self.newest_of_log(kind, segment, log),
+            read => read.map(Some),
+        }
     }
 
     /// The newest entry of the log in the folder `segment`.
@@ -315,6 +330,33 @@ mod tests {
         assert!(refs.update(RefKind::Branch, &name, tip.as_ref(), None, &how()).unwrap().is_some());
         assert_eq!(refs.value(RefKind::Branch, &name).unwrap(), None);
         assert!(refs.list(RefKind::Branch).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_entry_that_was_folded_since_it_was_listed() {
+        let store = crate::store::memory::MemoryStore::default();
+        let refs = Refs::of(&store);
+        let name = RefName::new("main").unwrap();
+        let mut tip = None;
+        for _ in 1..COMPACT_EVERY {
+            tip = refs.update(RefKind::Branch, &name, tip.as_ref(), Some(Id([1; 32])), &how()).unwrap();
+        }
+        let log = layout::ref_log(RefKind::Branch, &name);
+        let listed = refs.numbers(&log).unwrap().remove(0);
+        refs.update(RefKind::Branch, &name, tip.as_ref(), Some(Id([2; 32])), &how()).unwrap().unwrap();
+        assert_eq!(store.get(&format!("{log}/{}", listed.key)).unwrap(), None);
+        let (_, newest) = refs.newest_at(RefKind::Branch, &log, &listed.key).unwrap().unwrap();
+        assert_eq!((newest.seq, value_of(&newest)), (COMPACT_EVERY, Some(Id([2; 32]))));
+        // The same where it happens between the two requests of one call.
+        let first = std::cell::Cell::new(true);
+        let read = |number: &Number| {
+            if first.replace(false) {
+                refs.entry(RefKind::Branch, &name, &listed)
+            } else {
+                refs.entry(RefKind::Branch, &name, number)
+            }
+        };
+        assert_eq!(refs.newest(&log, read).unwrap().unwrap().seq, COMPACT_EVERY);
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub fn read(store: &dyn Store) -> Result<Tips> {
     std::thread::scope(|scope| {
         let threads = store.abilities().in_flight.max(1);
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|w| w.join().unwrap_or(Ok(())))
+        workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })?;
     Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

@@ -220,7 +220,13 @@ fn blocks(s: &Sandbox) -> Vec<PathBuf> {
 fn a_damaged_cache_heals_itself() {
     let Scene { writer, reader, place } = scene(|_| bucket());
     let url = place.url();
-    let read = || reader.dvc(["--repo", &url, "checkout", "main", "--into", "../out"]);
+    let read = || {
+        for path in ["d/more", "d/big", "kept"] {
+            let run = reader.dvc(["--repo", &url, "show", &format!("main:{path}")]);
+            assert_eq!(run.code, 0, "{}", run.err);
+            assert!(run.bytes == writer.read(path), "{path}");
+        }
+    };
     let wrong = |path: &Path| {
         let mut bytes = fs::read(path).unwrap();
         for byte in bytes.iter_mut().skip(4096) {
@@ -234,20 +240,23 @@ fn a_damaged_cache_heals_itself() {
     };
     let gone = |path: &Path| fs::remove_file(path).unwrap();
     let damages: [&dyn Fn(&Path); 3] = [&wrong, &short, &gone];
-    for (n, damage) in damages.iter().enumerate() {
-        read().ok();
-        fs::remove_dir_all(reader.at("out")).unwrap();
+    for damage in damages {
+        read();
         let all = blocks(&reader);
-        assert!(all.iter().any(|p| p.to_str().unwrap().contains("packs-")), "{all:?}");
-        assert!(all.iter().any(|p| p.to_str().unwrap().contains("index-")), "{all:?}");
+        let mut healed = Vec::new();
         for path in &all {
             let before = fs::read(path).unwrap();
             damage(path);
-            let run = read();
-            assert_eq!(run.code, 0, "{n}, {}: {}", path.display(), run.err);
-            assert_eq!(fs::read(reader.at("out/d/more")).unwrap(), writer.read("d/more"));
-            fs::remove_dir_all(reader.at("out")).unwrap();
+            read();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if fs::read(path).is_ok_and(|now| now == before) {
+                healed.push(name.split('-').next().unwrap().to_owned());
+            }
             fs::write(path, before).unwrap();
+        }
+        // Not all blocks are needed each time.
+        for what in ["packs", "index"] {
+            assert!(healed.iter().filter(|h| *h == what).count() >= 2, "{healed:?} of {all:?}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Stores elsewhere: the servers that the tests push to, and what `dvc` does with each of them.
 
+mod changed;
 mod clones;
 mod damage;
 mod faults;
