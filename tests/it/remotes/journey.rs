@@ -250,6 +250,11 @@ fn gcs() {
 }
 
 #[test]
+fn gcs_with_odd_names() {
+    journey(&place::gcs_with_odd_names());
+}
+
+#[test]
 fn sftp() {
     place::sftp().iter().for_each(journey);
 }

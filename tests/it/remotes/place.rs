@@ -207,6 +207,15 @@ pub fn azblob() -> Option<Place> {
 
 /// Google Cloud Storage.
 pub fn gcs() -> Place {
+    of_gcs("a/repo")
+}
+
+/// The same below a name that URLs must encode.
+pub fn gcs_with_odd_names() -> Place {
+    of_gcs("a%20b/r%C3%A9+po")
+}
+
+fn of_gcs(prefix: &str) -> Place {
     let gcs = Arc::new(Gcs::start());
     gcs.set_page(20);
     let (asked, holding) = (Arc::clone(&gcs), Arc::clone(&gcs));
@@ -215,7 +224,7 @@ pub fn gcs() -> Place {
         let key = |line: String| Some(line.split_once("/o/")?.1.split_once('?')?.0.to_owned());
         media.filter_map(key).filter(|key| asked.object(key).is_some_and(|bytes| is_data(&bytes))).collect()
     };
-    let place = Place::new(gcs.url("a/repo"), Vec::new(), gcs);
+    let place = Place::new(gcs.url(prefix), Vec::new(), gcs);
     Place { keys: Some(Box::new(move || holding.keys())), reads: Some(Box::new(reads)), ..place }
 }
 
