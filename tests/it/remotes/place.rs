@@ -32,6 +32,8 @@ pub struct Place {
     pub exclusive: Option<bool>,
     /// The repository as a directory, where the server keeps it so.
     pub files: Option<PathBuf>,
+    /// Keys of all objects, as far as the server tells.
+    keys: Option<Box<dyn Fn() -> Vec<String>>>,
     /// Keys of data packs that were read, as far as the server tells.
     reads: Option<Box<dyn Fn() -> Vec<String>>>,
     /// Bytes that came out, as far as the server tells.
@@ -44,7 +46,17 @@ impl Place {
     fn new(url: String, env: Vec<(&'static str, String)>, server: impl Any) -> Self {
         let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let server = Box::new(server);
-        Self { url, env, counts: true, exclusive: Some(true), files: None, reads: None, sent: None, _server: server }
+        Self {
+            url,
+            env,
+            counts: true,
+            exclusive: Some(true),
+            files: None,
+            keys: None,
+            reads: None,
+            sent: None,
+            _server: server,
+        }
     }
 
     fn guarded(self) -> Self {
@@ -67,6 +79,12 @@ impl Place {
             sandbox.set(name, value);
         }
         sandbox
+    }
+
+    /// All that it holds, locks and probes included; `None` where nobody can know.
+    pub fn keys(&self) -> Option<Vec<String>> {
+        let files = || self.files.as_ref().map(|dir| below(dir).iter().map(|f| f.display().to_string()).collect());
+        self.keys.as_ref().map(|keys| keys()).or_else(files)
     }
 
     /// Names of the data packs that were read so far; `None` where nobody can know.
@@ -153,16 +171,31 @@ pub fn s3_that_checks_then_writes() -> Place {
 
 fn s3_with(conditions: Conditions) -> Place {
     let key = Some(("who".to_owned(), "s3cret".to_owned()));
+    of_s3("a/repo", Switches { conditions, key, ..Switches::default() })
+}
+
+/// S3 below a name that URLs must encode, for everybody.
+pub fn s3_without_signatures() -> Place {
+    let place = of_s3("a%20b/r%C3%A9+po", Switches::default());
+    Place { url: format!("{}&anonymous=1", place.url), env: Vec::new(), ..place }
+}
+
+fn of_s3(prefix: &str, switches: Switches) -> Place {
     // Small pages, so that listings are read to their end.
-    let s3 = Arc::new(S3::start(Switches { conditions, key, page: 20, ..Switches::default() }));
-    let (asked, sending) = (Arc::clone(&s3), Arc::clone(&s3));
+    let s3 = Arc::new(S3::start(Switches { page: 20, ..switches }));
+    let (asked, sending, holding) = (Arc::clone(&s3), Arc::clone(&s3), Arc::clone(&s3));
     let reads = move || {
         let read = asked.requests().into_iter().filter_map(|line| Some(line.strip_prefix("GET ")?.to_owned()));
         read.filter(|key| asked.object(key).is_some_and(|bytes| is_data(&bytes))).collect()
     };
     let sent = move || sending.traffic("GET").bytes_out;
-    let place = Place::new(s3.url("a/repo"), s3.env(), s3);
-    Place { reads: Some(Box::new(reads)), sent: Some(Box::new(sent)), ..place }
+    let place = Place::new(s3.url(prefix), s3.env(), s3);
+    Place {
+        keys: Some(Box::new(move || holding.keys())),
+        reads: Some(Box::new(reads)),
+        sent: Some(Box::new(sent)),
+        ..place
+    }
 }
 
 /// Azure Blob Storage.
@@ -174,16 +207,25 @@ pub fn azblob() -> Option<Place> {
 
 /// Google Cloud Storage.
 pub fn gcs() -> Place {
+    of_gcs("a/repo")
+}
+
+/// The same below a name that URLs must encode.
+pub fn gcs_with_odd_names() -> Place {
+    of_gcs("a%20b/r%C3%A9+po")
+}
+
+fn of_gcs(prefix: &str) -> Place {
     let gcs = Arc::new(Gcs::start());
     gcs.set_page(20);
-    let asked = Arc::clone(&gcs);
+    let (asked, holding) = (Arc::clone(&gcs), Arc::clone(&gcs));
     let reads = move || {
         let media = asked.requests().into_iter().filter(|line| line.starts_with("GET ") && line.contains("alt=media"));
         let key = |line: String| Some(line.split_once("/o/")?.1.split_once('?')?.0.to_owned());
         media.filter_map(key).filter(|key| asked.object(key).is_some_and(|bytes| is_data(&bytes))).collect()
     };
-    let place = Place::new(gcs.url("a/repo"), Vec::new(), gcs);
-    Place { reads: Some(Box::new(reads)), ..place }
+    let place = Place::new(gcs.url(prefix), Vec::new(), gcs);
+    Place { keys: Some(Box::new(move || holding.keys())), reads: Some(Box::new(reads)), ..place }
 }
 
 /// A directory behind ssh.
@@ -204,8 +246,9 @@ pub fn webdav() -> Option<Place> {
 pub fn webdav_with_password() -> Option<Place> {
     let webdav = Webdav::with_password()?;
     let env = vec![("WEBDAV_PASSWORD", webdav::PASSWORD.to_owned())];
-    let files = Some(webdav.data().join("a/repo"));
-    Some(Place { files, ..Place::new(webdav.url("a/repo"), env, webdav) }.guarded())
+    // With a name that URLs must encode.
+    let files = Some(webdav.data().join("a b/ré+po"));
+    Some(Place { files, ..Place::new(webdav.url("a%20b/r%C3%A9+po"), env, webdav) }.guarded())
 }
 
 /// A registry for everybody.

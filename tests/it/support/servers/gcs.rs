@@ -207,6 +207,8 @@ impl Shared {
                 objects.abort(&id);
                 let only_new = request.argument("ifGenerationMatch") == Some("0");
                 let session = Session { name: name.to_owned(), only_new, bytes: Vec::new(), done: None };
+                // Whoever goes on with a session takes the locks in the other order.
+                drop(objects);
                 self.sessions.lock().unwrap().insert(id.clone(), session);
                 let host = request.header("host").unwrap_or_default();
                 let path = format!("http://{host}{}?uploadType=resumable&upload_id={id}", request.raw_path);
