@@ -135,7 +135,7 @@ impl BlockCache {
         }
         let bytes = usize::try_from((len - block * BLOCK).min(BLOCK)).unwrap_or(0);
         let Some(slot) = slot.get_mut(..bytes) else { return false };
-        let mut sum = [0; SUM as usize];
+        let mut sum = [0; 16];
         let read = file.read_exact_at(slot, HEAD + within * BLOCK).is_ok()
             && file.read_exact_at(&mut sum, SUMS + within * SUM).is_ok()
             && checksum(&[slot]) == sum;
@@ -218,6 +218,7 @@ fn mark_used(file: &File) {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "one range of a list of ranges")]
 mod tests {
     use super::*;
     use std::sync::Mutex;

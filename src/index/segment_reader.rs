@@ -24,7 +24,7 @@ const READ_AHEAD: u64 = 256 * 1024;
 /// Where a segment is read from.
 pub trait Bytes: std::fmt::Debug + Send + Sync {
     /// How many there are.
-    fn len(&self) -> std::io::Result<u64>;
+    fn total(&self) -> std::io::Result<u64>;
     /// Fills the buffer from `at` on; `UnexpectedEof` where there are fewer.
     fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> std::io::Result<()>;
     /// They are damaged: a copy that is kept of them is worth nothing.
@@ -32,7 +32,7 @@ pub trait Bytes: std::fmt::Debug + Send + Sync {
 }
 
 impl Bytes for File {
-    fn len(&self) -> std::io::Result<u64> {
+    fn total(&self) -> std::io::Result<u64> {
         Ok(self.metadata()?.len())
     }
 
@@ -66,7 +66,7 @@ impl SegmentReader {
     pub fn of_bytes(name: SegmentName, path: &Path, file: Box<dyn Bytes>) -> Result<Self, Error> {
         let io = |source| Error::Io { path: path.to_owned(), source };
         let damaged = |why| Error::Segment { path: path.to_owned(), source: why };
-        let file_bytes = file.len().map_err(io)?;
+        let file_bytes = file.total().map_err(io)?;
         let at = file_bytes.checked_sub(FOOTER_BYTES).ok_or(damaged(segment::Error::Damaged("cut short")))?;
         let mut tail = [0; 64];
         read_exact(&*file, path, &mut tail, at)?;

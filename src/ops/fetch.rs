@@ -8,9 +8,11 @@ use super::Context;
 use super::history::ancestors;
 use super::push::{track, tracking};
 use super::reach::{Reach, Remote};
+use super::refmove::RefMoveError;
 use super::resolve::{ResolveError, Resolver};
 use crate::error::Result;
 use crate::format::pack::PackKind;
+use crate::index::segment_reader::SegmentReader;
 use crate::model::id::Id;
 use crate::model::path::{display, split};
 use crate::model::refname::{RefKind, RefName};
@@ -19,7 +21,7 @@ use crate::repo::refs::Move;
 use crate::repo::{Repo, layout};
 use crate::sync::copy::{Copier, Sent};
 use crate::sync::cover::Cover;
-use crate::sync::missing::{From, Missing, Needed, Wanted};
+use crate::sync::missing::{From, INDEX_NEAR, Missing, Needed, Wanted};
 use crate::sync::tips::{self, values};
 
 /// A lazy clone takes tree packs whole while they are together at most this long.
@@ -151,7 +153,7 @@ impl Fetch<'_> {
         let known = |id: &Id| Ok::<_, crate::error::Error>(self.repo.index()?.lookup(PackKind::Tree, id)?.is_some());
         let mut whole: HashSet<Id> = HashSet::new();
         // What refs of a whole repository reach is here, all of it.
-        if !lazy {
+        if !self.repo.is_lazy() {
             for kind in RefKind::ALL {
                 for tip in self.repo.refs().list(kind)? {
                     if !whole.contains(&tip.id) && known(&tip.id)? {
@@ -164,6 +166,7 @@ impl Fetch<'_> {
             }
         }
         self.observer.phase("looking", None, None);
+        self.index_ahead()?;
         let mut wanted = Wanted::All;
         if self.options.paths.is_empty() {
             self.nodes(&[PackKind::Tree, PackKind::List], u64::MAX)?;
@@ -184,6 +187,16 @@ impl Fetch<'_> {
         Ok(())
     }
 
+    /// The index of chunks at once, where it is not huge.
+    fn index_ahead(&self) -> Result<()> {
+        let segments = self.there.index()?.segments(PackKind::Data);
+        if segments.iter().map(|s| s.file_bytes()).sum::<u64>() <= INDEX_NEAR {
+            let whole = |s: &SegmentReader| (layout::segment(s.name()), std::iter::once(0..s.file_bytes()).collect());
+            self.reach.store().fetch_ahead(&segments.iter().map(|s| whole(s)).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
     /// What a lazy clone begins with: the index and the trees, while they are small.
     fn beginnings(&mut self) -> Result<()> {
         let index = self.there.index()?;
@@ -193,7 +206,8 @@ impl Fetch<'_> {
         let mut ahead = Vec::new();
         for segment in segments {
             let bytes = segment.file_bytes();
-            let ranges = if bytes <= left { vec![0..bytes] } else { segment.fanout_ranges() };
+            let whole = || std::iter::once(0..bytes).collect();
+            let ranges: Vec<_> = if bytes <= left { whole() } else { segment.fanout_ranges() };
             let bytes: u64 = ranges.iter().map(|r| r.end - r.start).sum();
             if bytes <= left {
                 left -= bytes;
@@ -308,7 +322,9 @@ impl Fetch<'_> {
         }
         if !self.options.dry_run {
             let how = Move { who: &self.context.author, why: "fetch", time: self.context.moved_at() };
-            self.repo.refs().update(RefKind::Tag, name, tip.as_ref(), Some(id), &how)?;
+            if self.repo.refs().update(RefKind::Tag, name, tip.as_ref(), Some(id), &how)?.is_none() {
+                return Err(RefMoveError::Raced { kind: RefKind::Tag, name: name.clone() }.into());
+            }
         }
         report.refs.push(FetchedRef {
             kind: RefKind::Tag,

@@ -243,7 +243,7 @@ impl std::fmt::Debug for FarSegment {
 }
 
 impl Bytes for FarSegment {
-    fn len(&self) -> io::Result<u64> {
+    fn total(&self) -> io::Result<u64> {
         Ok(self.len)
     }
 
@@ -262,6 +262,7 @@ impl Bytes for FarSegment {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "one range of a list of ranges")]
 mod tests {
     use super::*;
     use crate::store::memory::MemoryStore;

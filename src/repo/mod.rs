@@ -32,6 +32,9 @@ use frames::Frames;
 use objects::Volatile;
 use refs::Refs;
 
+/// A segment with the length of its file.
+type Listing = (SegmentName, u64);
+
 /// Opens the repository that a lazy one takes from.
 pub type OpenBehind = dyn Fn() -> Result<Repo> + Send + Sync;
 
@@ -351,7 +354,7 @@ impl Repo {
     /// replaces others is larger than they are, and these are then not opened at all.
     fn opened(
         &self,
-        mut live: Vec<(SegmentName, u64)>,
+        mut live: Vec<Listing>,
         mut not: HashSet<SegmentName>,
     ) -> impl Iterator<Item = (SegmentName, Result<SegmentReader, crate::index::Error>)> + '_ {
         if self.far.is_some() {
@@ -391,12 +394,12 @@ impl Repo {
 
     /// The segments that no other one replaces, as far as the catalogue knows, with their lengths; and all that it
     /// knows.
-    fn live_segments(&self, catalogue: Option<&Catalogue>) -> Result<(Vec<(SegmentName, u64)>, HashSet<SegmentName>)> {
+    fn live_segments(&self, catalogue: Option<&Catalogue>) -> Result<(Vec<Listing>, HashSet<SegmentName>)> {
         let named = |listed: Listed| {
             let mut name = [0u8; 32];
             parse_hex(&listed.name, &mut name).map(|_| (name, listed.len))
         };
-        let there: Vec<(SegmentName, u64)> = self.store.list(layout::INDEX)?.into_iter().filter_map(named).collect();
+        let there: Vec<Listing> = self.store.list(layout::INDEX)?.into_iter().filter_map(named).collect();
         let names: HashSet<SegmentName> = there.iter().map(|s| s.0).collect();
         // A catalogue that cannot be read only means that more segments are opened.
         let rows = catalogue.and_then(|c| c.segments().ok()).unwrap_or_default();

@@ -26,6 +26,8 @@ use crate::store::meter::Meter;
 
 /// A pack goes whole when at least so much of it, of ten parts, is needed.
 const WHOLE: u64 = 8;
+/// The table of a pack mostly lies within so many bytes from its end.
+const TABLE: u64 = 64 << 10;
 /// Between two looks at the meter.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -79,6 +81,7 @@ impl Copier<'_> {
     /// How to bring what is needed, the packs of trees last.
     pub fn plan(&self, needed: &[Needed; 3]) -> Result<Plan> {
         let mut plan = Plan::default();
+        self.tables_ahead(needed)?;
         for kind in [PackKind::Data, PackKind::List, PackKind::Tree] {
             let mut batch: Vec<(PackName, u32)> = Vec::new();
             let mut batch_bytes = 0u64;
@@ -89,7 +92,8 @@ impl Copier<'_> {
                 let len = |offset: &u32| u64::from(lens.get(&u64::from(*offset)).copied().unwrap_or(0));
                 let used: u64 = offsets.iter().map(len).sum();
                 let fits = table.bytes <= self.dest.store().abilities().object_max;
-                if fits && used * 10 >= table.bytes * WHOLE || fits && offsets.len() == table.frames.len() {
+                let most = used * 10 >= table.bytes * WHOLE || offsets.len() == table.frames.len();
+                if fits && most {
                     plan.jobs.push(Job::Whole { kind, name: *name, bytes: table.bytes });
                     plan.bytes += table.bytes;
                     plan.packs += 1;
@@ -114,10 +118,23 @@ impl Copier<'_> {
         Ok(plan)
     }
 
-    /// Whole packs by name, where all of them are wanted.
-    pub fn plan_whole(&self, packs: &[(PackKind, PackName, u64)]) -> Plan {
-        let jobs = packs.iter().map(|(kind, name, bytes)| Job::Whole { kind: *kind, name: *name, bytes: *bytes });
-        Plan { jobs: jobs.collect(), bytes: packs.iter().map(|p| p.2).sum(), packs: packs.len() as u64 }
+    /// Fetches the ends of far packs, where their tables are: many at a time, not one after the other.
+    fn tables_ahead(&self, needed: &[Needed; 3]) -> Result<()> {
+        let Some(far) = self.source.far() else { return Ok(()) };
+        let mut ends = Vec::new();
+        for kind in PackKind::ALL {
+            for name in needed[usize::from(kind.number())].keys() {
+                let Some(bytes) = self.source.index()?.pack_bytes(kind, name).filter(|bytes| *bytes > 0) else {
+                    continue;
+                };
+                ends.push((layout::pack(name), vec![0..1, bytes.saturating_sub(TABLE).min(bytes - 1)..bytes]));
+            }
+        }
+        match far.fetch_ahead(&ends) {
+            // Which pack is not there is told when its table is read.
+            Err(StoreError::Missing { .. }) => Ok(()),
+            done => Ok(done.map(drop)?),
+        }
     }
 
     /// Copies everything. All packs that arrived are in the result, those of an earlier run too.

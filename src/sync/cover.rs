@@ -169,8 +169,9 @@ impl Cover<'_> {
         names.extend(rows.iter().filter_map(|r| r.base.map(|b| b.pack)));
         names.sort_unstable();
         names.dedup();
+        let sent: HashMap<PackName, u64> = sent.iter().map(|s| (s.name, s.bytes)).collect();
         let size = |name: &PackName| -> Result<u64> {
-            let known = sent.iter().find(|s| s.name == *name).map(|s| s.bytes);
+            let known = sent.get(name).copied();
             let known =
                 known.or(self.dest.index()?.pack_bytes(kind, name)).or(self.source.index()?.pack_bytes(kind, name));
             Ok(known.unwrap_or(0))

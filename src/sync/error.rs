@@ -64,9 +64,10 @@ impl Failure for SyncError {
             Self::Foreign { .. } => Some("check the URL; `--force` goes on nevertheless".to_owned()),
             Self::Gone { .. } => Some("is it mounted? `--force` makes a new one there".to_owned()),
             Self::Lazy { .. } => Some("`dvc fetch --data` brings it here first".to_owned()),
-            Self::Damaged { .. } | Self::NoPack { .. } => {
-                Some("`dvc fsck --data --repo URL` names what is damaged; push again from a whole copy".to_owned())
-            }
+            Self::Damaged { .. } | Self::NoPack { .. } => Some(
+                "`dvc fsck --data --repo URL` names what is damaged; copy those files there again from a whole copy"
+                    .to_owned(),
+            ),
             Self::Cancelled => None,
         }
     }

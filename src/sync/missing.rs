@@ -3,7 +3,7 @@
 //! The result is frames by pack, since frames are what is copied. Memory grows with the frames that are needed and
 //! with the nodes that were seen, not with the repository.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::copy::table_of;
@@ -23,6 +23,8 @@ use crate::repo::packs::{PackTable, rows_of};
 
 /// Tables of contents of far packs that are in memory at once.
 const TABLES: usize = 32;
+/// An index of chunks up to this size in bytes is fetched as a whole.
+pub const INDEX_NEAR: u64 = 64 << 20;
 /// Rows of such tables that are in memory at once.
 const LEARNED: usize = 200_000;
 
@@ -96,8 +98,9 @@ impl<'a> Missing<'a> {
     /// A version and those before it, but none that `whole` says are there with all they need, and at most `depth`
     /// along each line.
     pub fn version(&mut self, tip: &Id, whole: &dyn Fn(&Id) -> bool, depth: Option<usize>) -> Result<()> {
-        let mut next = vec![(*tip, 1usize)];
-        while let Some((id, distance)) = next.pop() {
+        // Nearest first, so that a version is met at its least distance.
+        let mut next = VecDeque::from([(*tip, 1usize)]);
+        while let Some((id, distance)) = next.pop_front() {
             if whole(&id) || !self.commits.insert(id) {
                 continue;
             }
@@ -275,7 +278,12 @@ impl<'a> Missing<'a> {
 
     /// The places of a chunk's neighbours, from the table of its far pack: they are what is asked for next.
     fn learn(&mut self, row: &Row) -> Result<()> {
-        if row.place.codec == CODEC_DELTA || !self.is_far()? || self.tables.contains_key(&row.place.pack) {
+        let index_bytes = |repo: &Repo| -> Result<u64> {
+            Ok(repo.index()?.segments(PackKind::Data).iter().map(|s| s.file_bytes()).sum())
+        };
+        let asked = row.place.codec == CODEC_DELTA || self.tables.contains_key(&row.place.pack);
+        // An index that fits into the cache answers at once.
+        if asked || !self.is_far()? || index_bytes(self.source()?)? <= INDEX_NEAR {
             return Ok(());
         }
         let table = self.table(&row.place.pack)?;

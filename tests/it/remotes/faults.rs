@@ -157,7 +157,8 @@ fn each_request(here: &str, there: &str, fault: Fault, trouble: Trouble, fails: 
         let go = scene.go(here, there);
         let faults = Faults::at(number, fault, trouble);
         let pushed = go.push(&faults);
-        let case = format!("{fault:?}, {trouble:?} at {number}: {:?}", faults.asked().get(number as usize));
+        let case =
+            format!("{fault:?}, {trouble:?} at {number}: {:?}", faults.asked().get(usize::try_from(number).unwrap()));
         go.assert_valid(&case);
         match &pushed {
             Ok(report) => assert!(report.rejected().is_none(), "{case}"),
@@ -184,7 +185,8 @@ fn each_request(here: &str, there: &str, fault: Fault, trouble: Trouble, fails: 
         // What arrived is not sent again.
         let put = |asked: Vec<String>| asked.into_iter().filter(|a| a.starts_with("put packs/")).collect::<Vec<_>>();
         let first = put(faults.asked());
-        let arrived = |key: &String| *key != faults.asked().get(number as usize).cloned().unwrap_or_default();
+        let arrived =
+            |key: &String| *key != faults.asked().get(usize::try_from(number).unwrap()).cloned().unwrap_or_default();
         for key in put(none.asked()) {
             assert!(!first.iter().filter(|k| arrived(k)).any(|k| *k == key), "{case}: sent again: {key}");
         }
@@ -261,7 +263,7 @@ fn a_fetch_ends_at_each_lost_reply() {
         push(&scene_context(scene, &go), &remote(&go.there(), &Faults::none(), false), &everything(), &Silent).unwrap();
         let faults = Faults::at(number, Fault::Reply, Trouble::Nonsense);
         let fetched = fetch(&go.context, &remote(&go.there(), &faults, false), &FetchOptions::default(), &Silent);
-        let case = format!("at {number}: {:?}", faults.asked().get(number as usize));
+        let case = format!("at {number}: {:?}", faults.asked().get(usize::try_from(number).unwrap()));
         assert_eq!(fetched.is_ok(), faults.failed() == 0, "{case}");
         let whole = FsckOptions { data: Some(1_000_000), ..FsckOptions::default() };
         let report = fsck(&go.context, &whole, &Silent).unwrap().check;
