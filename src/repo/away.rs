@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn near_ranges_are_one_request() {
-        assert_eq!(joined(vec![0..10, 20..30, 300_000..300_010]), [0..300_010]);
+        assert_eq!(joined(vec![0..10, 20..30, 200_000..200_010]), [0..200_010]);
         assert_eq!(joined(vec![0..10, 1_000_000..1_000_010]).len(), 2);
     }
 

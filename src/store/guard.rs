@@ -15,9 +15,11 @@ use crate::observe::{Level, Notice, Observer};
 /// A lock that was watched so long is taken away. Longer than [`HOLD`] and the longest time that a small write takes.
 pub const EXPIRY: Duration = Duration::from_secs(120);
 /// A holder writes only so long after it put its lock.
-const HOLD: Duration = Duration::from_secs(10);
+const HOLD: Duration = Duration::from_secs(30);
 /// Nobody waits longer for a lock.
 const PATIENCE: Duration = Duration::from_secs(150);
+/// A write that fails is tried so often, each time under a lock of its own.
+const ATTEMPTS: u32 = 6;
 /// Where locks lie.
 const LOCKS: &str = "sessions";
 
@@ -58,8 +60,9 @@ impl GuardedStore {
                 let own = format!("{name}-{own}");
                 let key = format!("{LOCKS}/{own}");
                 let put = Instant::now();
-                self.inner.create(&key, own.as_bytes())?;
-                let now = self.locks(name)?;
+                let now = self.inner.create(&key, own.as_bytes()).and_then(|_| self.locks(name));
+                // One that is left behind would keep everybody out for long.
+                let now = now.inspect_err(|_| drop(self.inner.delete(&key)))?;
                 if now == [own.clone()] {
                     return Ok((key, put));
                 }
@@ -81,9 +84,7 @@ impl GuardedStore {
                 (_, None) => {}
             }
             if since.elapsed() > PATIENCE.max(self.expiry * 3) {
-                let said = Said("others hold its intent lock again and again".to_owned());
-                let (place, trouble) = (self.inner.place(), Trouble::Overloaded);
-                return Err(StoreError::Away { what: "lock", key: name.to_owned(), place, trouble, said });
+                return Err(self.too_slow(name, "others hold its intent lock again and again"));
             }
             // Between one and two units, which grow to half a second.
             let unit = 20u64 << round.min(5);
@@ -91,6 +92,11 @@ impl GuardedStore {
             let dice = u64::from_str_radix(&random_hex()?[..8], 16).unwrap_or(0);
             std::thread::sleep(Duration::from_millis(unit + dice % unit));
         }
+    }
+
+    fn too_slow(&self, key: &str, said: &str) -> StoreError {
+        let (key, place, said) = (key.to_owned(), self.inner.place(), Said(said.to_owned()));
+        StoreError::Away { what: "lock", key, place, trouble: Trouble::Overloaded, said }
     }
 
     fn locks(&self, name: &str) -> Result<Vec<String>, StoreError> {
@@ -131,6 +137,7 @@ impl Store for GuardedStore {
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
         let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
         let name = format!("lock-{}", &blake3::hash(folder.as_bytes()).to_hex()[..32]);
+        let mut attempts = 0;
         loop {
             let (lock, put) = self.lock(&name)?;
             // Somebody may have numbered an entry of this folder in another way: the number is what counts.
@@ -145,12 +152,20 @@ impl Store for GuardedStore {
                 Err(e) => Some(Err(e)),
             };
             let released = self.inner.delete(&lock);
-            if let Some(done) = done {
-                let done = done?;
-                // The write stands; a lock that is left over goes away by itself.
-                return released.map(|()| done).or(Ok(done));
+            attempts += 1;
+            // Under a new lock it is looked for first, since it may be there.
+            if attempts < ATTEMPTS && matches!(&done, Some(Err(e)) if e.passes()) {
+                continue;
             }
-            released?;
+            match done {
+                Some(done) => {
+                    let done = done?;
+                    // The write stands; a lock that is left over goes away by itself.
+                    return released.map(|()| done).or(Ok(done));
+                }
+                None if attempts >= ATTEMPTS => return Err(self.too_slow(key, "it answers too slowly to hold a lock")),
+                None => released?,
+            }
         }
     }
 

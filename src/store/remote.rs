@@ -345,6 +345,8 @@ fn away(what: &'static str, key: &str, place: &str, e: &opendal::Error) -> Store
     let text = format!("{e}");
     let trouble = match e.kind() {
         ErrorKind::NotFound if trouble_of_text(&text).is_none() => return StoreError::Missing { key: key.to_owned() },
+        // The object is shorter than it should be.
+        _ if text.contains("reader got too little data") => return StoreError::Missing { key: key.to_owned() },
         ErrorKind::RangeNotSatisfied => return StoreError::Missing { key: key.to_owned() },
         ErrorKind::PermissionDenied => Trouble::Denied,
         ErrorKind::RateLimited => Trouble::Overloaded,

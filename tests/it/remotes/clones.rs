@@ -106,7 +106,7 @@ fn of_a_repository_without_its_default_branch() {
     ann.dvc(["push", "origin", "y"]).ok();
     let refused = bob.dvc(["clone", &place.url, "copy"]).code(13);
     let refused = refused.complains("no branch `AMCC`").complains("x, y").complains("hint: the repository is cloned");
-    assert!(refused.err.contains("`dvc checkout BRANCH`"));
+    assert!(refused.err.contains("`dvc checkout -b BRANCH origin/BRANCH`"));
     bob.dvc(["-C", "copy", "branch", "x", "origin/x"]).ok();
     bob.dvc(["-C", "copy", "checkout", "x"]).ok();
     assert_eq!(bob.read("copy/n"), b"1");
