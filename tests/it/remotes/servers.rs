@@ -42,7 +42,8 @@ fn round_trip(url: &str) {
 #[track_caller]
 fn ends<T>(server: T, program: impl Fn(&T) -> &Program) {
     let processes = program(&server).processes();
-    assert!(!processes.is_empty() && processes.iter().all(|p| is_alive(*p)));
+    // One that belongs to a connection before may just be ending.
+    assert!(processes.iter().any(|p| is_alive(*p)));
     drop(server);
     assert!(!processes.iter().any(|p| is_alive(*p)));
 }
