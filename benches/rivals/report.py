@@ -77,6 +77,8 @@ class Figures:
                 newest.setdefault(tool, set()).add(rows[0]["version"])
         return newest
 
+REMOTES = "<!-- by benches/rivals/remotes.py -->"
+
 
 def disturbed(row):
     """Whether other processes (and the kernel's own threads) used more than a quarter of a core meanwhile."""
@@ -167,6 +169,9 @@ def write(results, scale, path):
     if path is None:
         print(text, end="")
     else:
+        # What stands after the mark is of remotes.py.
+        with open(path) as f:
+            rest = f.read().partition(REMOTES)[1:]
         with open(path, "w") as f:
-            f.write(text)
+            f.write(text.rstrip("\n") + "\n\n" + "".join(rest) if rest[0] else text)
     return 0
