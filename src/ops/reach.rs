@@ -109,14 +109,15 @@ impl<'a> Reach<'a> {
         if known || self.remote.location.as_directory().is_some() {
             return Ok(());
         }
-        let claims = self.store.abilities().exclusive || self.state.exclusive == Some(false);
+        let access = Access { guarded: false, ..self.remote.access.clone() };
+        let plain = open(&self.remote.location, &access)?;
+        let claims = plain.abilities().exclusive;
         if !claims {
             probe::can_remove(&**self.store.direct())?;
             self.state.exclusive = Some(false);
             return self.save();
         }
-        let access = Access { guarded: false, ..self.remote.access.clone() };
-        let exclusive = probe::is_exclusive(&*open(&self.remote.location, &access)?)?;
+        let exclusive = probe::is_exclusive(&*plain)?;
         self.state.exclusive = Some(exclusive);
         self.save()?;
         if !exclusive {

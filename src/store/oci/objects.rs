@@ -14,6 +14,8 @@ use crate::store::{StoreError, Trouble};
 
 /// A manifest that was not stored within this is given up.
 const LIMIT: Duration = Duration::from_secs(25);
+/// A removal that fails is tried so often.
+const ATTEMPTS: u64 = 8;
 
 /// The digest that a tag stands for, if it is there.
 pub(super) async fn digest(registry: &Registry, asked: &Asked, tag: &str) -> Result<Option<String>, StoreError> {
@@ -102,16 +104,28 @@ pub(super) async fn store(
 
 /// Removes a tag and its manifest, which has no other.
 pub(super) async fn delete(registry: &Registry, asked: &Asked, tag: &str) -> Result<(), StoreError> {
-    let Some(digest) = digest(registry, asked, tag).await? else { return Ok(()) };
-    let url = registry.url(&format!("manifests/{digest}"));
-    let response = registry.send(asked, Method::DELETE, &url, |r| r).await?;
-    if response.status().is_success() || response.status() == StatusCode::NOT_FOUND {
-        return Ok(());
+    let mut attempt: u64 = 0;
+    loop {
+        let Some(bytes) = read_bytes(registry, asked, tag).await? else { return Ok(()) };
+        let url = registry.url(&format!("manifests/sha256:{}", tag::sha256(&bytes)));
+        let response = registry.send(asked, Method::DELETE, &url, |r| r).await?;
+        if response.status().is_success() || response.status() == StatusCode::NOT_FOUND {
+            return Ok(());
+        }
+        let refusal = registry.refusal(asked, response).await?;
+        if refusal.is_unsupported() {
+            let said = format!("the registry does not allow deleting (`storage.delete.enabled`): {}", refusal.said);
+            return Err(registry.error(asked, Trouble::Refused, said));
+        }
+        attempt += 1;
+        if attempt >= ATTEMPTS {
+            return Err(registry.error(asked, refusal.trouble(), refusal.said));
+        }
+        // docker-registry 2.8 stumbles over tags that others remove at the same time (500), and may leave this one
+        // without its manifest: a name that could never be removed. So it is put again.
+        let again = registry.url(&format!("manifests/{tag}"));
+        let dress = |r: reqwest::RequestBuilder| r.header(CONTENT_TYPE, MANIFEST).body(bytes.clone()).timeout(LIMIT);
+        registry.send(asked, Method::PUT, &again, dress).await?;
+        tokio::time::sleep(Duration::from_millis(20 * attempt)).await;
     }
-    let refusal = registry.refusal(asked, response).await?;
-    if refusal.is_unsupported() {
-        let said = format!("the registry does not allow deleting (`storage.delete.enabled`): {}", refusal.said);
-        return Err(registry.error(asked, Trouble::Refused, said));
-    }
-    Err(registry.error(asked, refusal.trouble(), refusal.said))
 }
