@@ -2194,7 +2194,7 @@ _dvc() {
             return 0
             ;;
         dvc__subcmd__remote__subcmd__add)
-            opts="-n -C -c -v -q -j -y -h --lazy --no-check --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
+            opts="-n -C -c -v -q -j -y -h --lazy --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2532,7 +2532,7 @@ _dvc() {
             return 0
             ;;
         dvc__subcmd__remote__subcmd__set)
-            opts="-n -C -c -v -q -j -y -h --lazy --no-check --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
+            opts="-n -C -c -v -q -j -y -h --lazy --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -357,7 +357,6 @@ complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l lazy -d 'Take what is missing here from it when it is read, and fetch only refs and trees'
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l no-check -d 'Do not try to reach it'
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -s n -l dry-run -d 'Show what would be done, and do nothing'
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -s q -l quiet -d 'Say less; may be repeated'
@@ -376,7 +375,6 @@ complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l lazy -d 'Take what is missing here from it when it is read, and fetch only refs and trees'
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l no-check -d 'Do not try to reach it'
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -s n -l dry-run -d 'Show what would be done, and do nothing'
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -s q -l quiet -d 'Say less; may be repeated'

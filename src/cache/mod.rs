@@ -4,12 +4,15 @@
 //! there, and a checksum of it. Nothing is synced: a block that is not as it was written counts as absent. What the far
 //! store itself gave is not trusted; whoever reads checks ids, and forgets what is wrong.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::codec::hash::checksum;
@@ -28,6 +31,8 @@ const SUM: u64 = 16;
 const REGION: u64 = BLOCK * BLOCKS;
 /// The limit is looked at after so many new bytes.
 const LOOK_EVERY: u64 = 64 << 20;
+/// Files that are open at once.
+const OPEN_MAX: usize = 256;
 /// A region that was used is marked so at most this often.
 const MARK_EVERY: Duration = Duration::from_secs(600);
 
@@ -38,12 +43,23 @@ pub struct BlockCache {
     limit_bytes: u64,
     /// New bytes since the limit was looked at.
     new_bytes: AtomicU64,
+    /// Regions of objects of which blocks were read and are as they should be.
+    open: Mutex<HashMap<String, HashMap<u64, Region>>>,
+}
+
+/// A region that is open.
+#[derive(Debug)]
+struct Region {
+    file: Arc<File>,
+    inode: u64,
+    /// A bit for each block whose checksum was right.
+    verified: u64,
 }
 
 impl BlockCache {
     /// The cache in `dir`, which is made when something is kept.
     pub fn new(dir: PathBuf, limit_bytes: u64) -> Self {
-        Self { dir, limit_bytes, new_bytes: AtomicU64::new(0) }
+        Self { dir, limit_bytes, new_bytes: AtomicU64::new(0), open: Mutex::default() }
     }
 
     /// The bytes `range` of an object of `len` bytes. `fetch` gets whole blocks that are not here, each run at once.
@@ -54,6 +70,9 @@ impl BlockCache {
         range: Range<u64>,
         fetch: &dyn Fn(Range<u64>) -> Result<Vec<u8>, E>,
     ) -> Result<Vec<u8>, E> {
+        if let Some(bytes) = self.again(object, &range) {
+            return Ok(bytes);
+        }
         let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let blocks = range.start / BLOCK..range.end.min(len).div_ceil(BLOCK);
         let from = blocks.start * BLOCK;
@@ -87,6 +106,51 @@ impl BlockCache {
         Ok(bytes)
     }
 
+    /// Bytes of blocks that this process has read before: their checksums need not be looked at again.
+    fn again(&self, object: &str, range: &Range<u64>) -> Option<Vec<u8>> {
+        let region = range.start / REGION;
+        let (first, last) = (range.start / BLOCK % BLOCKS, range.end.checked_sub(1)? / BLOCK % BLOCKS);
+        if (range.end - 1) / REGION != region {
+            return None;
+        }
+        let wanted = (u64::MAX >> (BLOCKS - 1 - (last - first))) << first;
+        let file = {
+            let open = self.opened();
+            let region = open.get(object)?.get(&region)?;
+            (region.verified & wanted == wanted).then(|| Arc::clone(&region.file))?
+        };
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).ok()?];
+        file.read_exact_at(&mut bytes, HEAD + range.start % REGION).ok()?;
+        Some(bytes)
+    }
+
+    /// Remembers that a block of an open file is as it should be.
+    fn verified(&self, object: &str, block: u64, file: File) {
+        let Ok(inode) = file.metadata().map(|m| m.ino()) else { return };
+        let mut open = self.opened();
+        if open.values().map(HashMap::len).sum::<usize>() >= OPEN_MAX {
+            open.clear();
+        }
+        if !open.contains_key(object) {
+            open.insert(object.to_owned(), HashMap::new());
+        }
+        let Some(regions) = open.get_mut(object) else { return };
+        let fresh = Region { file: Arc::new(file), inode, verified: 0 };
+        let region = match regions.entry(block / BLOCKS) {
+            // Another process has removed the file, and made it anew.
+            Entry::Occupied(mut old) if old.get().inode != inode => {
+                old.insert(fresh);
+                old.into_mut()
+            }
+            entry => entry.or_insert(fresh),
+        };
+        region.verified |= 1 << (block % BLOCKS);
+    }
+
+    fn opened(&self) -> MutexGuard<'_, HashMap<String, HashMap<u64, Region>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The parts of `ranges` that are not here, in whole blocks, sorted and joined.
     pub fn missing(&self, object: &str, len: u64, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
         let mut out: Vec<Range<u64>> = Vec::new();
@@ -109,6 +173,7 @@ impl BlockCache {
 
     /// Drops everything of an object.
     pub fn forget(&self, object: &str, len: u64) {
+        self.opened().remove(object);
         for region in 0..len.div_ceil(REGION) {
             let _ = fs::remove_file(self.path(object, region));
         }
@@ -141,6 +206,7 @@ impl BlockCache {
             && checksum(&[slot]) == sum;
         if read {
             mark_used(&file);
+            self.verified(object, block, file);
         }
         read
     }
@@ -175,6 +241,8 @@ impl BlockCache {
         if total <= self.limit_bytes {
             return Ok(());
         }
+        // What is open would keep its space.
+        self.opened().clear();
         regions.sort_unstable_by_key(|r| r.0);
         for (_, bytes, path) in regions {
             if total <= self.limit_bytes / 10 * 9 {
@@ -255,7 +323,6 @@ mod tests {
     #[test]
     fn a_block_that_is_not_as_it_was_written_is_fetched_again() {
         let dir = tempfile::tempdir().unwrap();
-        let cache = BlockCache::new(dir.path().to_path_buf(), 1 << 30);
         let bytes = object(300_000);
         let fetched = Mutex::new(0);
         let fetch = |r: Range<u64>| {
@@ -263,10 +330,12 @@ mod tests {
             Ok::<_, ()>(bytes[usize::try_from(r.start).unwrap()..usize::try_from(r.end).unwrap()].to_vec())
         };
         let len = bytes.len() as u64;
-        let read = || cache.read("packs/ab/abcd", len, 0..len, &fetch).unwrap() == bytes;
+        // What a process has found good it does not look at again.
+        let process = || BlockCache::new(dir.path().to_path_buf(), 1 << 30);
+        let read = || process().read("packs/ab/abcd", len, 0..len, &fetch).unwrap() == bytes;
         assert!(read() && read());
         assert_eq!(*fetched.lock().unwrap(), 1);
-        let path = cache.path("packs/ab/abcd", 0);
+        let path = process().path("packs/ab/abcd", 0);
         let file = File::options().write(true).open(&path).unwrap();
         file.write_all_at(b"x", HEAD + BLOCK + 5).unwrap();
         assert!(read() && read());
@@ -276,6 +345,29 @@ mod tests {
         file.set_len(HEAD + 5 * BLOCK).unwrap();
         assert!(read() && read());
         assert_eq!(*fetched.lock().unwrap(), 3);
+    }
+
+    #[test]
+    fn a_file_that_another_process_made_anew_is_another_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let [ours, theirs] = [0, 1].map(|_| BlockCache::new(dir.path().to_path_buf(), 1 << 30));
+        let bytes = object(300_000);
+        let part = |r: Range<u64>| bytes[usize::try_from(r.start).unwrap()..usize::try_from(r.end).unwrap()].to_vec();
+        let read = |cache: &BlockCache, block: u64| {
+            let range = block * BLOCK + 7..block * BLOCK + 70;
+            let read = cache.read("packs/ab/abcd", bytes.len() as u64, range.clone(), &|r| Ok::<_, ()>(part(r)));
+            assert_eq!(read.unwrap(), part(range), "{block}");
+        };
+        read(&ours, 0);
+        read(&ours, 0);
+        fs::remove_file(ours.path("packs/ab/abcd", 0)).unwrap();
+        read(&theirs, 1);
+        for block in [1, 1, 0, 0, 1] {
+            read(&ours, block);
+        }
+        assert!(ours.missing("packs/ab/abcd", bytes.len() as u64, &[0..2 * BLOCK]).is_empty());
+        ours.forget("packs/ab/abcd", bytes.len() as u64);
+        assert!(ours.read("packs/ab/abcd", bytes.len() as u64, 0..1, &|_| Err(())).is_err());
     }
 
     #[test]

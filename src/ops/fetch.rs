@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::Context;
-use super::history::ancestors;
+use super::history::{ancestors, ancestors_beside};
 use super::push::{track, tracking};
 use super::reach::{Reach, Remote};
 use super::refmove::RefMoveError;
@@ -13,15 +13,14 @@ use super::resolve::{ResolveError, Resolver};
 use crate::error::Result;
 use crate::format::pack::PackKind;
 use crate::index::segment_reader::SegmentReader;
-use crate::model::id::Id;
+use crate::model::id::{Id, ObjectKind};
 use crate::model::path::{display, split};
 use crate::model::refname::{RefKind, RefName};
 use crate::observe::{Level, Notice, Observer};
 use crate::repo::refs::Move;
 use crate::repo::{Repo, layout};
 use crate::sync::copy::{Copier, Sent};
-use crate::sync::cover::Cover;
-use crate::sync::missing::{From, INDEX_NEAR, Missing, Needed, Wanted};
+use crate::sync::missing::{self, From, INDEX_NEAR, Missing, Needed, Wanted, index_bytes};
 use crate::sync::tips::{self, values};
 
 /// A lazy clone takes tree packs whole while they are together at most this long.
@@ -150,14 +149,13 @@ impl Fetch<'_> {
         if lazy && !data && self.options.depth.is_none() {
             return self.beginnings();
         }
-        let known = |id: &Id| Ok::<_, crate::error::Error>(self.repo.index()?.lookup(PackKind::Tree, id)?.is_some());
         let mut whole: HashSet<Id> = HashSet::new();
         // What refs of a whole repository reach is here, all of it.
         if !self.repo.is_lazy() {
             for kind in RefKind::ALL {
                 for tip in self.repo.refs().list(kind)? {
-                    if !whole.contains(&tip.id) && known(&tip.id)? {
-                        whole.extend(ancestors(self.repo, &tip.id)?);
+                    if self.repo.has(ObjectKind::Commit, &tip.id)? {
+                        whole.extend(ancestors_beside(self.repo, &tip.id, &whole)?);
                     }
                 }
             }
@@ -182,15 +180,13 @@ impl Fetch<'_> {
         }
         let needed = missing.finish();
         self.bring(&needed, "receiving")?;
-        let cover = Cover { source: self.there, dest: self.repo, staging: self.repo.local()?, observer: self.observer };
-        cover.run(&self.sent)?;
-        Ok(())
+        self.cover()
     }
 
     /// The index of chunks at once, where it is not huge.
     fn index_ahead(&self) -> Result<()> {
-        let segments = self.there.index()?.segments(PackKind::Data);
-        if segments.iter().map(|s| s.file_bytes()).sum::<u64>() <= INDEX_NEAR {
+        if index_bytes(self.there)? <= INDEX_NEAR {
+            let segments = self.there.index()?.segments(PackKind::Data);
             let whole = |s: &SegmentReader| (layout::segment(s.name()), std::iter::once(0..s.file_bytes()).collect());
             self.reach.store().fetch_ahead(&segments.iter().map(|s| whole(s)).collect::<Vec<_>>())?;
         }
@@ -216,9 +212,7 @@ impl Fetch<'_> {
         }
         self.reach.store().fetch_ahead(&ahead)?;
         self.nodes(&[PackKind::Tree], TREES_MAX)?;
-        let cover = Cover { source: self.there, dest: self.repo, staging: self.repo.local()?, observer: self.observer };
-        cover.run(&self.sent)?;
-        Ok(())
+        self.cover()
     }
 
     /// Brings the packs of trees and lists that are not here, if they are together not longer than `limit`.
@@ -240,16 +234,12 @@ impl Fetch<'_> {
                 for row in segment.iter() {
                     let row = row?;
                     if ours.lookup(*kind, &row.id)?.is_none() {
-                        needed[usize::from(kind.number())].entry(row.place.pack).or_default().push(row.place.offset);
+                        missing::add(&mut needed[usize::from(kind.number())], &row.place);
                     }
                 }
             }
         }
-        for offsets in needed.iter_mut().flat_map(|packs| packs.values_mut()) {
-            offsets.sort_unstable();
-            offsets.dedup();
-        }
-        self.bring(&needed, "receiving trees")
+        self.bring(&missing::sorted(needed), "receiving trees")
     }
 
     /// What stands at the wanted paths of the current version.
@@ -271,19 +261,20 @@ impl Fetch<'_> {
     }
 
     fn bring(&mut self, needed: &[Needed; 3], phase: &'static str) -> Result<()> {
-        let earlier = BTreeSet::new();
-        let copier = Copier {
-            source: self.there,
-            dest: self.repo,
-            staging: self.repo.local()?,
-            meter: &self.reach.remote.access.meter,
-            earlier: &earlier,
-            arrived: &|_| {},
-            observer: self.observer,
-        };
+        let copier = self.copier()?;
         let plan = copier.plan(needed)?;
         self.sent.extend(copier.run(plan, phase)?);
         Ok(())
+    }
+
+    /// Makes findable what came.
+    fn cover(&self) -> Result<()> {
+        self.copier()?.cover().run(&self.sent)?;
+        Ok(())
+    }
+
+    fn copier(&self) -> Result<Copier<'_>> {
+        Copier::new(self.there, self.repo, &self.reach.remote.access.meter, self.observer)
     }
 
     /// Remembers a branch of the remote.

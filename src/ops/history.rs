@@ -174,12 +174,18 @@ impl Iterator for Walk<'_> {
 
 /// A version and all its ancestors.
 pub fn ancestors(repo: &Repo, tip: &Id) -> Result<HashSet<Id>> {
+    ancestors_beside(repo, tip, &HashSet::new())
+}
+
+/// The same without those of `known`, which has the ancestors of all that it has.
+pub fn ancestors_beside(repo: &Repo, tip: &Id, known: &HashSet<Id>) -> Result<HashSet<Id>> {
     let mut commits = Commits::new(repo);
-    let mut all = HashSet::from([*tip]);
+    let mut all = HashSet::new();
     let mut todo = vec![*tip];
     while let Some(id) = todo.pop() {
-        let parents = commits.get(&id)?.parents;
-        todo.extend(parents.into_iter().filter(|p| all.insert(*p)));
+        if !known.contains(&id) && all.insert(id) {
+            todo.extend(commits.get(&id)?.parents);
+        }
     }
     Ok(all)
 }

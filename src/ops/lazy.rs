@@ -1,22 +1,15 @@
 //! Data that a lazy clone lacks, brought before it is needed: near ranges in one request, many requests at a time.
 
-use std::collections::BTreeSet;
-use std::ops::Range;
-
 use super::Context;
 use super::compare::Change;
 use crate::error::Result;
-use crate::model::entry::{Content, Entry, Node};
+use crate::model::entry::{Entry, Node};
 use crate::model::id::Id;
 use crate::observe::Observer;
-use crate::repo::packs::read_table;
+use crate::read::plan::REPLACED_WHOLE;
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
-use crate::sync::cover::Cover;
-use crate::sync::missing::{From, Missing, Needed, Wanted};
-
-/// Files up to this size are replaced whole by a checkout, so all of their chunks are needed.
-const REPLACED_WHOLE: u64 = 1 << 20;
+use crate::sync::missing::{From, Missing, Wanted, is_nothing};
 
 /// Brings all data of a tree into this repository.
 pub(super) fn bring_tree(context: &Context, repo: &Repo, tree: &Id, observer: &dyn Observer) -> Result<()> {
@@ -54,49 +47,40 @@ fn bring(
     let mut missing = Missing::new(From::Behind(repo), Some(repo), Wanted::Chunks, observer);
     find(&mut missing)?;
     let needed = missing.finish();
-    let Some(behind) = repo.behind()?.filter(|_| needed.iter().any(|packs| !packs.is_empty())) else { return Ok(()) };
+    // What is here is had without a network.
+    let behind = if is_nothing(&needed) { None } else { repo.behind()? };
+    let Some(behind) = behind else { return Ok(()) };
     let meter = context.remotes.iter().find(|r| r.lazy).map(|r| r.access.meter.clone()).unwrap_or_default();
-    let copier = Copier {
-        source: behind,
-        dest: repo,
-        staging: repo.local()?,
-        meter: &meter,
-        earlier: &BTreeSet::new(),
-        arrived: &|_| {},
-        observer,
-    };
+    let copier = Copier::new(behind, repo, &meter, observer)?;
     let sent = copier.run(copier.plan(&needed)?, "receiving")?;
-    Cover { source: behind, dest: repo, staging: repo.local()?, observer }.run(&sent)?;
+    copier.cover().run(&sent)?;
     Ok(())
 }
 
 /// Fetches what a file needs into the cache, where it is not on this machine.
 pub(super) fn ahead(context: &Context, repo: &Repo, entry: &Entry, observer: &dyn Observer) -> Result<()> {
-    let inline = matches!(&entry.node, Node::File { content: Content::Inline(_), .. });
+    // A repository elsewhere has everything, but nothing of it is here.
+    let (from, dest) = match repo.far() {
+        Some(_) => (From::Repo(repo), None),
+        None if repo.is_lazy() => (From::Behind(repo), Some(repo)),
+        None => return Ok(()),
+    };
     // What does not fit into the cache would be fetched twice.
-    if inline || (!repo.is_lazy() && repo.far().is_none()) || entry.size() > context.cache.limit_bytes / 2 {
+    if entry.size() > context.cache.limit_bytes / 2 {
         return Ok(());
     }
-    let from = if repo.far().is_some() { From::Repo(repo) } else { From::Behind(repo) };
-    // A repository elsewhere has everything, but nothing of it is here.
-    let dest = if repo.far().is_some() { None } else { Some(repo) };
     let mut missing = Missing::new(from, dest, Wanted::Chunks, observer);
     missing.entry(entry, None)?;
     let needed = missing.finish();
-    let source = if repo.far().is_some() { Some(repo) } else { repo.behind()? };
+    let source = match from {
+        From::Repo(repo) => Some(repo),
+        From::Behind(_) if is_nothing(&needed) => None,
+        From::Behind(lazy) => lazy.behind()?,
+    };
     let Some(far) = source.and_then(Repo::far) else { return Ok(()) };
-    far.fetch_ahead(&ranges(repo, source, &needed)?)?;
+    let range = |frame: &(u32, u32)| u64::from(frame.0)..u64::from(frame.0) + u64::from(frame.1);
+    let packs = needed.iter().flatten();
+    let ranges = packs.map(|(name, frames)| (layout::pack(name), frames.iter().map(range).collect()));
+    far.fetch_ahead(&ranges.collect::<Vec<_>>())?;
     Ok(())
-}
-
-/// The bytes of frames in their packs.
-fn ranges(repo: &Repo, source: Option<&Repo>, needed: &[Needed; 3]) -> Result<Vec<(String, Vec<Range<u64>>)>> {
-    let mut all = Vec::new();
-    for (name, offsets) in needed.iter().flatten() {
-        let table = read_table(source.unwrap_or(repo).store(), name)?;
-        let wanted: BTreeSet<u64> = offsets.iter().map(|o| u64::from(*o)).collect();
-        let frames = table.frames.iter().filter(|f| wanted.contains(&f.offset));
-        all.push((layout::pack(name), frames.map(|f| f.offset..f.offset + u64::from(f.stored)).collect()));
-    }
-    Ok(all)
 }

@@ -32,9 +32,10 @@ pub mod tag;
 pub mod undo;
 pub mod worktree;
 
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::model::entry::Time;
 use crate::repo::{OpenOptions, Repo};
+use crate::sync::error::SyncError;
 use reach::{CacheOptions, Remote};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -75,7 +76,12 @@ impl Context {
         let mut open = self.open.clone();
         if let Some(lazy) = self.remotes.iter().find(|remote| remote.lazy).cloned() {
             let context = self.clone();
-            open.behind = Some(Arc::new(move || context.open_far(&lazy)));
+            open.behind = Some(Arc::new(move || match context.open_far(&lazy) {
+                Err(e) if e.kind() == Kind::NoRepository => {
+                    Err(SyncError::NotThere { place: lazy.location.to_string() }.into())
+                }
+                opened => opened,
+            }));
         }
         Repo::open(&self.repository, open)
     }

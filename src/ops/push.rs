@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use super::Context;
-use super::history::ancestors;
-use super::reach::{Reach, Remote};
+use super::history::{ancestors, ancestors_beside};
+use super::reach::{Reach, Remote, seen_key};
 use super::refmove::RefMoveError;
 use crate::codec::hash::NameHasher;
 use crate::error::{Failure, Kind, Result};
@@ -20,9 +20,9 @@ use crate::repo::refs::{Move, Refs, value_of};
 use crate::repo::{Repo, layout};
 use crate::store::StoreError;
 use crate::sync::copy::{Copier, Sent};
-use crate::sync::cover::Cover;
 use crate::sync::error::SyncError;
 use crate::sync::missing::{From, Missing, Wanted};
+use crate::sync::state::Seen;
 use crate::sync::tips::{self, Tips};
 
 /// What to push.
@@ -108,10 +108,12 @@ impl PushReport {
 
 /// A ref was not taken.
 #[derive(Debug, thiserror::Error)]
-#[error("{remote} did not take `{name}`: it has versions that are not in yours")]
+#[error("{remote} did not take `{name}`: {}", if *kind == RefKind::Tag { "it is another version there" } else { "it has versions that are not in yours" })]
 pub struct Rejected {
-    /// The remote's name.
+    /// The remote's name, or its URL where it has none.
     pub remote: String,
+    /// Branch or tag.
+    pub kind: RefKind,
     /// The ref.
     pub name: RefName,
 }
@@ -122,7 +124,18 @@ impl Failure for Rejected {
     }
 
     fn hint(&self) -> Option<String> {
-        let Self { remote, name } = self;
+        let Self { remote, kind, name } = self;
+        if *kind == RefKind::Tag {
+            return Some(format!(
+                "tags stand still: choose another name, or `dvc fetch {remote}` and `dvc push --force-with-lease {remote} {name}`"
+            ));
+        }
+        if tracking(remote, name).is_err() {
+            return Some(format!(
+                "`dvc remote add NAME {remote}` and `dvc fetch NAME` show them; to keep both: `dvc branch {name}-mine {name}`, \
+                 `dvc push {remote} {name}-mine`"
+            ));
+        }
         Some(format!(
             "`dvc fetch {remote}` and `dvc log {name}...{remote}/{name}` show them; to keep both: `dvc branch {name}-mine {name}`, \
              `dvc push {remote} {name}-mine`, `dvc branch -f {name} {remote}/{name}`, `dvc checkout {name}`"
@@ -149,11 +162,16 @@ pub fn push(context: &Context, remote: &Remote, options: &PushOptions, observer:
     let created = theirs.is_none();
     let there = reach.repo(theirs.unwrap_or_else(|| repo.marker().clone()))?;
     let tips = tips::read(&**reach.store().direct())?;
+    let seen = reach.state.seen.clone();
     reach.reached(&tips, observer);
+    let mut refs = decide(&repo, remote, &tips, &seen, &chosen, options)?;
+    // A ref that is not taken was not seen by anybody: the next lease is on what was fetched.
+    for one in refs.iter().filter(|one| one.outcome == Outcome::Diverged) {
+        reach.unseen(one.kind, &one.name, &seen);
+    }
     if !options.dry_run {
         reach.save()?;
     }
-    let mut refs = decide(&repo, remote, &tips, &chosen, options)?;
     let mut push = Push { context, repo: &repo, there: &there, reach: &mut reach, options, observer };
     let mut report = push.send(&tips, &refs)?;
     if !options.dry_run {
@@ -212,27 +230,33 @@ fn decide(
     repo: &Repo,
     remote: &Remote,
     tips: &Tips,
+    seen: &Seen,
     chosen: &[(RefKind, RefName, Id)],
     options: &PushOptions,
 ) -> Result<Vec<PushedRef>> {
     let mut refs = Vec::new();
     for (kind, name, new) in chosen {
-        let old = tips.get(&(*kind, name.clone())).and_then(value_of);
+        let tip = tips.get(&(*kind, name.clone()));
+        let old = tip.and_then(value_of);
         let follows = |old: &Id| -> Result<bool> {
-            Ok(*kind == RefKind::Branch
-                && repo.index()?.lookup(crate::format::pack::PackKind::of(ObjectKind::Commit), old)?.is_some()
-                && ancestors(repo, new)?.contains(old))
+            Ok(*kind == RefKind::Branch && repo.has(ObjectKind::Commit, old)? && ancestors(repo, new)?.contains(old))
         };
         let outcome = match &old {
             None => Outcome::Created,
             Some(old) if old == new => Outcome::UpToDate,
             Some(old) if follows(old)? => Outcome::Moved,
             Some(old) => {
-                // A remote without a name, and a tag, have none that is remembered.
-                let tracked = tracking(&remote.name, name).ok().map(|t| repo.refs().value(RefKind::Remote, &t));
-                let as_seen = tracked.transpose()?.flatten() == Some(*old);
-                let leased = options.force_with_lease && (*kind == RefKind::Tag || as_seen);
-                if leased { Outcome::Forced } else { Outcome::Diverged }
+                let as_seen = match tracking(&remote.name, name) {
+                    Ok(tracked) if *kind == RefKind::Branch => {
+                        repo.refs().value(RefKind::Remote, &tracked)? == Some(*old)
+                    }
+                    // A tag, and a branch of a remote without a name, has nothing that tracks it.
+                    _ => {
+                        seen.get(&seen_key(*kind, name.as_str()))
+                            == tip.map(|tip| (tip.seq, tip.update.clone())).as_ref()
+                    }
+                };
+                if options.force_with_lease && as_seen { Outcome::Forced } else { Outcome::Diverged }
             }
         };
         refs.push(PushedRef { kind: *kind, name: name.clone(), old, new: *new, outcome });
@@ -266,8 +290,8 @@ impl Push<'_, '_> {
         // What the remote has for certain: all versions that lead to one of its refs.
         let mut whole: HashSet<Id> = HashSet::new();
         for id in tips.values().filter_map(value_of) {
-            if !whole.contains(&id) && self.repo.index()?.lookup(crate::format::pack::PackKind::Tree, &id)?.is_some() {
-                match ancestors(self.repo, &id) {
+            if self.repo.has(ObjectKind::Commit, &id)? {
+                match ancestors_beside(self.repo, &id, &whole) {
                     Ok(versions) => whole.extend(versions),
                     // A fetch was cut off: not all of what is there is known here, and nothing needs it.
                     Err(e) if e.kind() == Kind::Integrity => {}
@@ -293,15 +317,9 @@ impl Push<'_, '_> {
                 let _ = state.save(&repository, &url);
             }
         };
-        let copier = Copier {
-            source: self.repo,
-            dest: self.there,
-            staging: self.repo.local()?,
-            meter: &self.reach.remote.access.meter,
-            earlier: &earlier,
-            arrived: &arrived,
-            observer: self.observer,
-        };
+        let remote = self.reach.remote;
+        let copier = Copier::new(self.repo, self.there, &remote.access.meter, self.observer)?;
+        let copier = Copier { earlier: Some(&earlier), arrived: Some(&arrived), ..copier };
         let plan = copier.plan(&needed)?;
         let (packs, bytes) = (plan.packs, plan.bytes);
         let mut report =
@@ -310,14 +328,13 @@ impl Push<'_, '_> {
             return Ok(report);
         }
         let ran = copier.run(plan, "sending");
-        self.reach.state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.reach.state = std::mem::take(&mut *state.lock().unwrap_or_else(PoisonError::into_inner));
         if ran.is_err() {
             let _ = self.reach.save();
         }
         let sent = ran?;
         report.verified = self.verify(&sent)?;
-        let cover = Cover { source: self.repo, dest: self.there, staging: self.repo.local()?, observer: self.observer };
-        cover.run(&sent)?;
+        copier.cover().run(&sent)?;
         self.reach.state.sent.clear();
         Ok(report)
     }

@@ -1,5 +1,6 @@
 //! Remotes: opening one, and what is remembered of it.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use crate::cache::BlockCache;
 use crate::error::{Kind, Result};
 use crate::format::marker::Marker;
 use crate::format::refentry::RefEntry;
-use crate::model::refname::RefKind;
+use crate::model::refname::{RefKind, RefName};
 use crate::observe::{Level, Notice, Observer};
 use crate::repo::away::CachedStore;
 use crate::repo::{Repo, layout};
@@ -17,7 +18,7 @@ use crate::store::location::Location;
 use crate::store::open::open;
 use crate::store::{Store, probe};
 use crate::sync::error::SyncError;
-use crate::sync::state::RemoteState;
+use crate::sync::state::{RemoteState, Seen};
 use crate::sync::tips::Tips;
 
 /// A remote as the settings describe it.
@@ -129,8 +130,10 @@ impl<'a> Reach<'a> {
     /// Notes that it was reached, and its refs; says so where they have gone back.
     pub fn reached(&mut self, tips: &Tips, observer: &dyn Observer) -> bool {
         let mut went_back = false;
+        let mut there = HashSet::new();
         for ((kind, name), entry) in tips {
-            let key = format!("{}/{name}", kind.dir());
+            let key = seen_key(*kind, name.as_str());
+            there.insert(key.clone());
             if let Some((seq, update)) = self.state.seen.get(&key)
                 && (entry.seq < *seq || entry.seq == *seq && entry.update != *update && !holds(entry, update))
             {
@@ -146,23 +149,30 @@ impl<'a> Reach<'a> {
             self.state.seen.insert(key, (entry.seq, entry.update.clone()));
         }
         for (key, (seq, _)) in &self.state.seen {
-            let gone = !tips.keys().any(|(kind, name)| *key == format!("{}/{name}", kind.dir()));
-            if gone && *seq > 0 {
+            if *seq > 0 && !there.contains(key) {
                 went_back = true;
                 let message =
                     format!("the log of `{key}` of {} is gone: it was restored to an older state", self.remote.name);
                 observer.notice(Notice { level: Level::Incomplete, path: Vec::new(), message });
             }
         }
-        let there = |key: &String| tips.keys().any(|(kind, name)| *key == format!("{}/{name}", kind.dir()));
-        self.state.seen.retain(|key, _| there(key));
+        self.state.seen.retain(|key, _| there.contains(key));
         self.state.reached = Some(self.context.now_secs());
         went_back
     }
 
     /// Remembers one ref as it is there now.
     pub fn seen(&mut self, kind: RefKind, entry: &RefEntry) {
-        self.state.seen.insert(format!("{}/{}", kind.dir(), entry.name), (entry.seq, entry.update.clone()));
+        self.state.seen.insert(seen_key(kind, &entry.name), (entry.seq, entry.update.clone()));
+    }
+
+    /// Remembers one ref as it was before.
+    pub(super) fn unseen(&mut self, kind: RefKind, name: &RefName, before: &Seen) {
+        let key = seen_key(kind, name.as_str());
+        match before.get(&key) {
+            Some(entry) => self.state.seen.insert(key, entry.clone()),
+            None => self.state.seen.remove(&key),
+        };
     }
 
     /// Writes down what is remembered, where there is a place for it.
@@ -176,6 +186,11 @@ impl<'a> Reach<'a> {
             saved => saved,
         }
     }
+}
+
+/// Under which a ref is remembered.
+pub(super) fn seen_key(kind: RefKind, name: &str) -> String {
+    format!("{}/{name}", kind.dir())
 }
 
 fn holds(entry: &RefEntry, update: &str) -> bool {

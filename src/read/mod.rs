@@ -22,7 +22,7 @@ pub mod patch;
 mod patch_large;
 mod patch_small;
 pub mod placed;
-mod plan;
+pub mod plan;
 mod remove;
 pub mod restore;
 mod restore_pool;

@@ -9,7 +9,7 @@ use crate::model::entry::{Content, Entry, Node};
 use crate::model::path::is_within;
 
 /// Files up to this size are replaced as a whole, in bytes.
-const SMALL: u64 = 1 << 20;
+pub const REPLACED_WHOLE: u64 = 1 << 20;
 /// What is to be done, by the way in which it is done.
 #[derive(Default)]
 pub(super) struct Plan<'c> {
@@ -87,7 +87,7 @@ pub(super) fn is_dir(entry: &Option<Entry>) -> bool {
 
 /// Whether a file is patched rather than replaced.
 fn patchable(entry: &Entry) -> bool {
-    matches!(&entry.node, Node::File { size, content, .. } if *size > SMALL && !matches!(content, Content::Inline(_)))
+    matches!(&entry.node, Node::File { size, content, .. } if *size > REPLACED_WHOLE && !matches!(content, Content::Inline(_)))
 }
 
 /// Whether two nodes hold the same, however it was cut.

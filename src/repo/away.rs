@@ -85,6 +85,7 @@ impl CachedStore {
         }
         pieces.retain(|(key, ..)| self.near_file(key).is_none());
         let bytes = pieces.iter().map(|(.., r)| r.end - r.start).sum();
+        let threads = self.inner.abilities().in_flight.min(pieces.len());
         let queue = Mutex::new(pieces.into_iter());
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let work = || -> Result<(), StoreError> {
@@ -93,7 +94,6 @@ impl CachedStore {
             }
             Ok(())
         };
-        let threads = self.inner.abilities().in_flight;
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             workers.into_iter().try_for_each(|w| w.join().unwrap_or(Err(StoreError::Cancelled)))
@@ -102,7 +102,7 @@ impl CachedStore {
     }
 
     /// The same object on this machine.
-    fn near_file(&self, key: &str) -> Option<PathBuf> {
+    pub(super) fn near_file(&self, key: &str) -> Option<PathBuf> {
         self.near.as_ref().map(|near| near.join(key)).filter(|path| path.is_file())
     }
 

@@ -10,6 +10,7 @@ pub mod sink;
 pub mod worktree;
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -21,7 +22,7 @@ use crate::format::marker::{Marker, VERSION};
 use crate::format::segment::SegmentName;
 use crate::index::Index;
 use crate::index::catalogue::{Catalogue, commits::CommitRow, segments::SegmentRow};
-use crate::index::segment_reader::SegmentReader;
+use crate::index::segment_reader::{Bytes, SegmentReader};
 use crate::model::commit::Commit;
 use crate::model::id::{Id, ObjectKind, parse_hex, to_hex};
 use crate::model::refname::RefName;
@@ -103,8 +104,7 @@ impl Failure for RepoError {
                 layout::MARKER
             )),
             Self::Away { .. } => Some("`dvc clone` it first".to_owned()),
-            Self::Exists { .. } => None,
-            Self::Occupied { .. } => Some("give an empty or a new directory".to_owned()),
+            Self::Exists { .. } | Self::Occupied { .. } => Some("give an empty or a new directory".to_owned()),
         }
     }
 }
@@ -377,8 +377,11 @@ impl Repo {
         match (&self.local, &self.far) {
             (None, Some(far)) => {
                 let path = PathBuf::from(format!("{}/{key}", far.place()));
-                let bytes = FarSegment { store: Arc::clone(far), key: key.clone(), len };
-                let opened = SegmentReader::of_bytes(name, &path, Box::new(bytes));
+                let bytes: Box<dyn Bytes> = match far.near_file(&key).map(File::open) {
+                    Some(Ok(file)) => Box::new(file),
+                    _ => Box::new(FarSegment { store: Arc::clone(far), key: key.clone(), len }),
+                };
+                let opened = SegmentReader::of_bytes(name, &path, bytes);
                 // Nobody has to ask how long a pack is. A pack that is only a base may stand there without its length.
                 for pack in opened.iter().flat_map(SegmentReader::packs).filter(|p| p.size_bytes > 0) {
                     far.learn(&layout::pack(&pack.name), pack.size_bytes);

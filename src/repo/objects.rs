@@ -76,9 +76,14 @@ impl Repo {
         }
     }
 
+    /// Whether an object is stored here.
+    pub fn has(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
+        Ok(self.index()?.lookup(PackKind::of(kind), id)?.is_some())
+    }
+
     /// Whether an object is stored here, or in a lazy clone where it comes from.
     pub fn knows(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
-        if self.index()?.lookup(PackKind::of(kind), id)?.is_some() {
+        if self.has(kind, id)? {
             return Ok(true);
         }
         match self.behind() {

@@ -16,8 +16,6 @@ use crate::observe::{Level, Notice, Observer};
 pub const EXPIRY: Duration = Duration::from_secs(120);
 /// A holder writes only so long after it put its lock.
 const HOLD: Duration = Duration::from_secs(30);
-/// Nobody waits longer for a lock.
-const PATIENCE: Duration = Duration::from_secs(150);
 /// A write that fails is tried so often, each time under a lock of its own.
 const ATTEMPTS: u32 = 6;
 /// Where locks lie.
@@ -44,6 +42,11 @@ impl GuardedStore {
         self
     }
 
+    /// Takes an own lock away, also where the user wants everything to stop: one that is left keeps others waiting.
+    fn release(&self, key: &str) -> Result<(), StoreError> {
+        self.plain.delete(key).or_else(|_| self.inner.delete(key))
+    }
+
     /// The lock's key, and when it was put. All locks of one thing begin with `name`.
     fn lock(&self, name: &str) -> Result<(String, Instant), StoreError> {
         let since = Instant::now();
@@ -61,12 +64,11 @@ impl GuardedStore {
                 let key = format!("{LOCKS}/{own}");
                 let put = Instant::now();
                 let now = self.inner.create(&key, own.as_bytes()).and_then(|_| self.locks(name));
-                // One that is left behind would keep everybody out for long.
-                let now = now.inspect_err(|_| drop(self.inner.delete(&key)))?;
+                let now = now.inspect_err(|_| drop(self.release(&key)))?;
                 if now == [own.clone()] {
                     return Ok((key, put));
                 }
-                self.inner.delete(&key)?;
+                self.release(&key)?;
                 others = now.into_iter().filter(|name| *name != own).collect();
             }
             match (&seen, others.first()) {
@@ -83,10 +85,10 @@ impl GuardedStore {
                 }
                 (_, None) => {}
             }
-            if since.elapsed() > PATIENCE.max(self.expiry * 3) {
+            if since.elapsed() > self.expiry * 3 {
                 return Err(self.too_slow(name, "others hold its intent lock again and again"));
             }
-            // Between one and two units, which grow to half a second.
+            // Between one and two units, which grow to 0.64 s.
             let unit = 20u64 << round.min(5);
             round += 1;
             let dice = u64::from_str_radix(&random_hex()?[..8], 16).unwrap_or(0);
@@ -151,18 +153,15 @@ impl Store for GuardedStore {
                 Ok(_) => None,
                 Err(e) => Some(Err(e)),
             };
-            let released = self.inner.delete(&lock);
+            let released = self.release(&lock);
             attempts += 1;
             // Under a new lock it is looked for first, since it may be there.
             if attempts < ATTEMPTS && matches!(&done, Some(Err(e)) if e.passes()) {
                 continue;
             }
             match done {
-                Some(done) => {
-                    let done = done?;
-                    // The write stands; a lock that is left over goes away by itself.
-                    return released.map(|()| done).or(Ok(done));
-                }
+                // The write stands; a lock that is left over goes away by itself.
+                Some(done) => return done,
                 None if attempts >= ATTEMPTS => return Err(self.too_slow(key, "it answers too slowly to hold a lock")),
                 None => released?,
             }
@@ -242,6 +241,61 @@ mod tests {
         assert_eq!(winners.len(), 1);
         assert_eq!(inner.get("refs/heads/main/5").unwrap(), Some(winners));
         assert!(inner.list_all("sessions").unwrap().is_empty());
+    }
+
+    /// Stops everything while a ref is being written.
+    struct Stopped(MemoryStore, Arc<Flag>);
+
+    #[derive(Default)]
+    struct Flag(std::sync::atomic::AtomicBool);
+
+    impl Observer for Flag {
+        fn cancelled(&self) -> bool {
+            self.0.load(std::sync::atomic::Ordering::Relaxed)
+        }
+    }
+
+    impl Store for Stopped {
+        fn abilities(&self) -> Abilities {
+            self.0.abilities()
+        }
+        fn place(&self) -> String {
+            self.0.place()
+        }
+        fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+            self.0.get(key)
+        }
+        fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+            self.0.read_at(key, offset, len)
+        }
+        fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
+            self.0.len(key)
+        }
+        fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+            self.1.0.store(key.starts_with("refs"), std::sync::atomic::Ordering::Relaxed);
+            self.0.create(key, bytes)
+        }
+        fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
+            self.0.put(file, key)
+        }
+        fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
+            self.0.list(dir)
+        }
+        fn delete(&self, key: &str) -> Result<(), StoreError> {
+            self.0.delete(key)
+        }
+    }
+
+    #[test]
+    fn whoever_is_stopped_leaves_no_lock() {
+        let flag = Arc::new(Flag::default());
+        let observer: Arc<dyn Observer> = Arc::clone(&flag) as Arc<dyn Observer>;
+        let plain: Arc<dyn Store> = Arc::new(Stopped(MemoryStore::default(), flag));
+        let retried = Arc::new(super::super::retry::RetryStore::new(Arc::clone(&plain), Arc::clone(&observer)));
+        let store = GuardedStore::new(retried, Arc::clone(&plain), Arc::clone(&observer));
+        store.create("refs/heads/main/5", b"x").unwrap();
+        assert!(observer.cancelled());
+        assert!(plain.list_all("sessions").unwrap().is_empty());
     }
 
     #[test]

@@ -203,6 +203,9 @@ impl Location {
         if needs_path && location.path.is_empty() {
             return Err(bad("the container, share or repository is missing"));
         }
+        if location.scheme == Scheme::Oci {
+            registry_name(&location.path).map_err(|why| bad(&why))?;
+        }
         if let Some(unknown) = location.options.keys().find(|o| !location.scheme.options().contains(&o.as_str())) {
             return Err(bad(&format!("`{unknown}` is no option of {}", location.scheme.word())));
         }
@@ -280,6 +283,21 @@ fn sftp(text: &str, user: Option<&str>, host: &str, path: &str) -> Result<Locati
     }
     let (user, host) = (user.map(str::to_owned), host.to_owned());
     Ok(Location { scheme: Scheme::Sftp, user, host, path, options: BTreeMap::new() })
+}
+
+/// What registries take as a repository: pieces of lower-case letters and digits, joined by `.`, `_`, `-`, and `/`.
+fn registry_name(path: &str) -> Result<(), String> {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    if last.contains([':', '@']) {
+        return Err("the repository has a tag or a digest at its end; leave it out, dvc makes its own tags".to_owned());
+    }
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
+    let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let piece = |p: &str| p.bytes().all(good) && edge(p.bytes().next()) && edge(p.bytes().last());
+    match path.split('/').all(piece) {
+        true => Ok(()),
+        false => Err(format!("`{path}` is no name of a repository: lower-case letters, digits, `.`, `_`, `-`, `/`")),
+    }
 }
 
 fn user_of(userinfo: &str) -> &str {

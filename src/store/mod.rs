@@ -218,7 +218,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// A store elsewhere said no, or nothing.
-    #[error("cannot {what} `{key}` at {place}: {}", trouble.words())]
+    #[error("cannot {what}{} {place}: {}", if key.is_empty() { String::new() } else { format!(" `{key}` at") }, trouble.words())]
     Away {
         /// What was tried.
         what: &'static str,

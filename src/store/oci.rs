@@ -84,7 +84,6 @@ impl OciStore {
             trouble,
             said: Said(said),
         };
-        check_name(&location.path).map_err(|said| away(Trouble::Refused, said))?;
         let given = Password::given(access).map_err(|said| away(Trouble::Denied, said))?;
         let is_hub = HUB.contains(&location.host.as_str());
         let (host, server) = if is_hub { (HUB_HOST, HUB_SERVER) } else { (&*location.host, &*location.host) };
@@ -131,21 +130,6 @@ impl OciStore {
         self.run("list", dir, |registry, asked| async move {
             listing::below(&registry, &asked, &known, &asked.key, deep).await
         })
-    }
-}
-
-/// What registries take as a repository: pieces of lower-case letters and digits, joined by `.`, `_`, `-`, and `/`.
-fn check_name(path: &str) -> Result<(), String> {
-    let last = path.rsplit('/').next().unwrap_or_default();
-    if last.contains([':', '@']) {
-        return Err("the repository has a tag or a digest at its end; leave it out, dvc makes its own tags".to_owned());
-    }
-    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
-    let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    let piece = |p: &str| p.bytes().all(good) && edge(p.bytes().next()) && edge(p.bytes().last());
-    match path.split('/').all(piece) {
-        true => Ok(()),
-        false => Err(format!("`{path}` is no name of a repository: lower-case letters, digits, `.`, `_`, `-`, `/`")),
     }
 }
 

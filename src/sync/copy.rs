@@ -2,12 +2,13 @@
 //!
 //! Many packs at a time. A pack that arrived stays, whatever happens then: the next run does not send it again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::cover::Cover;
 use super::error::SyncError;
 use super::missing::Needed;
 use crate::codec::hash::NameHasher;
@@ -70,44 +71,58 @@ pub struct Copier<'a> {
     /// Counts what goes over the network.
     pub meter: &'a Meter,
     /// Packs that may have arrived in an earlier run.
-    pub earlier: &'a BTreeSet<String>,
+    pub earlier: Option<&'a BTreeSet<String>>,
     /// Told of each pack that arrived.
-    pub arrived: &'a (dyn Fn(&PackName) + Sync),
+    pub arrived: Option<&'a (dyn Fn(&PackName) + Sync)>,
     /// Watches.
     pub observer: &'a dyn Observer,
 }
 
-impl Copier<'_> {
+impl<'a> Copier<'a> {
+    /// From one repository to another; one of them is on this machine.
+    pub fn new(source: &'a Repo, dest: &'a Repo, meter: &'a Meter, observer: &'a dyn Observer) -> Result<Self> {
+        let staging = dest.local().or_else(|_| source.local())?;
+        Ok(Self { source, dest, staging, meter, earlier: None, arrived: None, observer })
+    }
+
+    /// What makes findable what was copied.
+    pub const fn cover(&self) -> Cover<'a> {
+        Cover { source: self.source, dest: self.dest, staging: self.staging, observer: self.observer }
+    }
+
     /// How to bring what is needed, the packs of trees last.
     pub fn plan(&self, needed: &[Needed; 3]) -> Result<Plan> {
         let mut plan = Plan::default();
         self.tables_ahead(needed)?;
+        let most = self.dest.store().abilities().object_max;
         for kind in [PackKind::Data, PackKind::List, PackKind::Tree] {
             let mut batch: Vec<(PackName, u32)> = Vec::new();
             let mut batch_bytes = 0u64;
-            let target = layout::PACK_TARGET.min(self.dest.store().abilities().object_max / 4 * 3);
-            for (name, offsets) in &needed[usize::from(kind.number())] {
-                let table = self.table(name)?;
-                let lens: HashMap<u64, u32> = table.frames.iter().map(|f| (f.offset, f.stored)).collect();
-                let len = |offset: &u32| u64::from(lens.get(&u64::from(*offset)).copied().unwrap_or(0));
-                let used: u64 = offsets.iter().map(len).sum();
-                let fits = table.bytes <= self.dest.store().abilities().object_max;
-                let most = used * 10 >= table.bytes * WHOLE || offsets.len() == table.frames.len();
-                if fits && most {
-                    plan.jobs.push(Job::Whole { kind, name: *name, bytes: table.bytes });
-                    plan.bytes += table.bytes;
+            let target = layout::PACK_TARGET.min(most / 4 * 3);
+            for (name, frames) in &needed[usize::from(kind.number())] {
+                let whole = match self.goes_whole(kind, name, frames)? {
+                    None => {
+                        let table = self.table(name)?;
+                        (frames.len() == table.frames.len()).then_some(table.bytes)
+                    }
+                    whole => whole,
+                };
+                if let Some(bytes) = whole.filter(|bytes| *bytes <= most) {
+                    plan.jobs.push(Job::Whole { kind, name: *name, bytes });
+                    plan.bytes += bytes;
                     plan.packs += 1;
                     continue;
                 }
-                for offset in offsets {
-                    if batch_bytes + len(offset) > target && !batch.is_empty() {
+                for (offset, stored) in frames {
+                    let stored = u64::from(*stored);
+                    if batch_bytes + stored > target && !batch.is_empty() {
                         plan.jobs.push(Job::Frames { kind, frames: std::mem::take(&mut batch) });
                         plan.packs += 1;
                         batch_bytes = 0;
                     }
                     batch.push((*name, *offset));
-                    batch_bytes += len(offset);
-                    plan.bytes += len(offset);
+                    batch_bytes += stored;
+                    plan.bytes += stored;
                 }
             }
             if !batch.is_empty() {
@@ -118,13 +133,22 @@ impl Copier<'_> {
         Ok(plan)
     }
 
+    /// The length of a pack of which most is needed. Of others the table is looked at, since it may be what makes the
+    /// pack long.
+    fn goes_whole(&self, kind: PackKind, name: &PackName, frames: &[(u32, u32)]) -> Result<Option<u64>> {
+        let used: u64 = frames.iter().map(|frame| u64::from(frame.1)).sum();
+        let bytes = self.source.index()?.pack_bytes(kind, name);
+        Ok(bytes.filter(|bytes| *bytes > 0 && used * 10 >= bytes * WHOLE))
+    }
+
     /// Fetches the ends of far packs, where their tables are: many at a time, not one after the other.
     fn tables_ahead(&self, needed: &[Needed; 3]) -> Result<()> {
         let Some(far) = self.source.far() else { return Ok(()) };
         let mut ends = Vec::new();
         for kind in PackKind::ALL {
-            for name in needed[usize::from(kind.number())].keys() {
-                let Some(bytes) = self.source.index()?.pack_bytes(kind, name).filter(|bytes| *bytes > 0) else {
+            for (name, frames) in &needed[usize::from(kind.number())] {
+                let bytes = self.source.index()?.pack_bytes(kind, name).filter(|bytes| *bytes > 0);
+                let Some(bytes) = bytes.filter(|_| !matches!(self.goes_whole(kind, name, frames), Ok(Some(_)))) else {
                     continue;
                 };
                 ends.push((layout::pack(name), vec![0..1, bytes.saturating_sub(TABLE).min(bytes - 1)..bytes]));
@@ -269,14 +293,14 @@ impl Copier<'_> {
         if self.dest.local().is_ok() {
             self.dest.catalogue()?.add_loose_pack(LoosePack { name: *name, kind })?;
         }
-        (self.arrived)(name);
+        self.arrived.iter().for_each(|told| told(name));
         self.observer.step("pack published");
         Ok(())
     }
 
     /// Whether an earlier run has brought a pack.
     fn is_there(&self, name: &PackName, bytes: u64) -> Result<bool> {
-        let may_be = self.dest.local().is_ok() || self.earlier.contains(&to_hex(name));
+        let may_be = self.dest.local().is_ok() || self.earlier.is_some_and(|sent| sent.contains(&to_hex(name)));
         Ok(may_be && self.dest.store().len(&layout::pack(name))? == Some(bytes))
     }
 

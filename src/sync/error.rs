@@ -22,6 +22,12 @@ pub enum SyncError {
         /// Where.
         place: String,
     },
+    /// Where a lazy clone takes from, nothing is.
+    #[error("not all that is needed is here, and there is no repository at `{place}`")]
+    NotThere {
+        /// Where.
+        place: String,
+    },
     /// A lazy clone cannot give what it does not have.
     #[error("this lazy clone does not have all the data that `{place}` lacks")]
     Lazy {
@@ -53,6 +59,7 @@ impl Failure for SyncError {
     fn kind(&self) -> Kind {
         match self {
             Self::Foreign { .. } | Self::Gone { .. } => Kind::Rejected,
+            Self::NotThere { .. } => Kind::Unreachable,
             Self::Lazy { .. } => Kind::Incomplete,
             Self::Damaged { .. } | Self::NoPack { .. } => Kind::Integrity,
             Self::Cancelled => Kind::Cancelled,
@@ -63,6 +70,7 @@ impl Failure for SyncError {
         match self {
             Self::Foreign { .. } => Some("check the URL; `--force` goes on nevertheless".to_owned()),
             Self::Gone { .. } => Some("is it mounted? `--force` makes a new one there".to_owned()),
+            Self::NotThere { .. } => Some("is it mounted? `dvc remote set NAME URL` tells where it is now".to_owned()),
             Self::Lazy { .. } => Some("`dvc fetch --data` brings it here first".to_owned()),
             Self::Damaged { .. } | Self::NoPack { .. } => Some(
                 "`dvc fsck --data --repo URL` names what is damaged; copy those files there again from a whole copy"

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::format::frame::CODEC_DELTA;
 use crate::format::object::ListNode;
 use crate::format::pack::PackKind;
-use crate::format::segment::{PackName, Row};
+use crate::format::segment::{PackName, Place, Row};
 use crate::model::entry::{Content, Entry, Node};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::tree::TreeBody;
@@ -28,8 +28,32 @@ pub const INDEX_NEAR: u64 = 64 << 20;
 /// Rows of such tables that are in memory at once.
 const LEARNED: usize = 200_000;
 
-/// Frames by pack, each by its offset.
-pub type Needed = BTreeMap<PackName, Vec<u32>>;
+/// Frames by pack, each by its offset and its stored length.
+pub type Needed = BTreeMap<PackName, Vec<(u32, u32)>>;
+
+/// Whether nothing is needed.
+pub fn is_nothing(needed: &[Needed; 3]) -> bool {
+    needed.iter().all(Needed::is_empty)
+}
+
+/// Notes a frame.
+pub fn add(needed: &mut Needed, place: &Place) {
+    let frames = needed.entry(place.pack).or_default();
+    let frame = (place.offset, place.stored);
+    // Neighbours are mostly asked for one after the other.
+    if frames.last() != Some(&frame) {
+        frames.push(frame);
+    }
+}
+
+/// Each frame once, in order.
+pub fn sorted(mut needed: [Needed; 3]) -> [Needed; 3] {
+    for frames in needed.iter_mut().flat_map(BTreeMap::values_mut) {
+        frames.sort_unstable();
+        frames.dedup();
+    }
+    needed
+}
 
 /// What is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +88,8 @@ pub struct Missing<'a> {
     tables: HashMap<PackName, Arc<PackTable>>,
     /// Rows of the tables that were read.
     learned: HashMap<Id, Row>,
+    /// Whether neighbours are learned: the index is far and does not fit into the cache.
+    learns: Option<bool>,
 }
 
 impl<'a> Missing<'a> {
@@ -74,6 +100,7 @@ impl<'a> Missing<'a> {
             walk,
             from,
             learned: HashMap::new(),
+            learns: None,
             dest,
             observer,
             wanted,
@@ -85,14 +112,8 @@ impl<'a> Missing<'a> {
     }
 
     /// The frames of each kind of pack, each once, in order.
-    pub fn finish(mut self) -> [Needed; 3] {
-        for packs in &mut self.needed {
-            for offsets in packs.values_mut() {
-                offsets.sort_unstable();
-                offsets.dedup();
-            }
-        }
-        self.needed
+    pub fn finish(self) -> [Needed; 3] {
+        sorted(self.needed)
     }
 
     /// A version and those before it, but none that `whole` says are there with all they need, and at most `depth`
@@ -247,7 +268,7 @@ impl<'a> Missing<'a> {
             return Ok(());
         }
         if let Some(dest) = self.dest
-            && dest.index()?.lookup(table, id)?.is_some()
+            && dest.has(kind, id)?
         {
             return Ok(());
         }
@@ -278,12 +299,13 @@ impl<'a> Missing<'a> {
 
     /// The places of a chunk's neighbours, from the table of its far pack: they are what is asked for next.
     fn learn(&mut self, row: &Row) -> Result<()> {
-        let index_bytes = |repo: &Repo| -> Result<u64> {
-            Ok(repo.index()?.segments(PackKind::Data).iter().map(|s| s.file_bytes()).sum())
+        let learns = match self.learns {
+            Some(learns) => learns,
+            // An index that fits into the cache answers at once.
+            None => self.is_far()? && index_bytes(self.source()?)? > INDEX_NEAR,
         };
-        let asked = row.place.codec == CODEC_DELTA || self.tables.contains_key(&row.place.pack);
-        // An index that fits into the cache answers at once.
-        if asked || !self.is_far()? || index_bytes(self.source()?)? <= INDEX_NEAR {
+        self.learns = Some(learns);
+        if !learns || row.place.codec == CODEC_DELTA || self.tables.contains_key(&row.place.pack) {
             return Ok(());
         }
         let table = self.table(&row.place.pack)?;
@@ -303,12 +325,23 @@ impl<'a> Missing<'a> {
     }
 
     fn mark(&mut self, kind: PackKind, row: &Row) -> Result<()> {
-        let offsets = self.needed[usize::from(kind.number())].entry(row.place.pack).or_default();
-        offsets.push(row.place.offset);
+        let needed = &mut self.needed[usize::from(kind.number())];
+        add(needed, &row.place);
         if row.place.codec != CODEC_DELTA {
             return Ok(());
         }
         // A delta is of no use without its base.
+        if let Some(place) = &row.base {
+            let there = self.dest.map(Repo::index).transpose()?;
+            // Where its pack is, it is too.
+            if there.is_some_and(|index| index.pack_bytes(kind, &place.pack).is_some()) {
+                return Ok(());
+            }
+            if there.is_none_or(|index| index.segments(kind).is_empty()) {
+                add(needed, place);
+                return Ok(());
+            }
+        }
         let Some(base) = self.base_of(row)? else { return Ok(()) };
         let whole = |rows: Vec<Row>| rows.into_iter().find(|r| r.place.codec != CODEC_DELTA);
         if let Some(dest) = self.dest
@@ -343,6 +376,11 @@ impl<'a> Missing<'a> {
         self.tables.insert(*pack, Arc::clone(&table));
         Ok(table)
     }
+}
+
+/// The length of the index of chunks.
+pub fn index_bytes(repo: &Repo) -> Result<u64> {
+    Ok(repo.index()?.segments(PackKind::Data).iter().map(|s| s.file_bytes()).sum())
 }
 
 /// Both lists without what is in both.

@@ -16,6 +16,9 @@ use crate::store::StoreError;
 /// The folder below the repository.
 pub const REMOTES: &str = "remotes";
 
+/// Number and update id of the newest entry of each ref, by `heads/NAME`.
+pub type Seen = BTreeMap<String, (u64, String)>;
+
 /// What is remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -24,8 +27,8 @@ pub struct RemoteState {
     pub exclusive: Option<bool>,
     /// When it was last reached, seconds since 1970.
     pub reached: Option<i64>,
-    /// Number and update id of the newest entry of each ref, by `heads/NAME`.
-    pub seen: BTreeMap<String, (u64, String)>,
+    /// Its refs.
+    pub seen: Seen,
     /// Packs that a push has sent and no index segment there names yet.
     pub sent: BTreeSet<String>,
 }

@@ -28,6 +28,7 @@ pub fn read(store: &dyn Store) -> Result<Tips> {
             }
         }
     }
+    let threads = store.abilities().in_flight.min(newest.len());
     let queue = Mutex::new(newest.into_iter());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     let found = Mutex::new(Tips::new());
@@ -41,7 +42,6 @@ pub fn read(store: &dyn Store) -> Result<Tips> {
         Ok(())
     };
     std::thread::scope(|scope| {
-        let threads = store.abilities().in_flight.max(1);
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })?;

@@ -31,6 +31,8 @@ pub(super) struct Found {
     pub(super) objects: usize,
     pub(super) lost: Lost,
     lost_ids: HashSet<u64>,
+    /// What a lazy clone need not have.
+    elsewhere: HashSet<u64>,
     /// Packs to be read whole, and what is known to be wrong with them.
     suspects: BTreeMap<PackName, Option<String>>,
 }
@@ -91,6 +93,21 @@ impl<'a> Findings<'a> {
     /// Whether no pack gives this object back, as far as is known.
     pub(super) fn is_lost(&self, id: &Id) -> bool {
         self.lock().lost_ids.contains(&id.prefix())
+    }
+
+    /// An object is not here and need not be.
+    pub(super) fn elsewhere(&self, id: &Id) {
+        self.lock().elsewhere.insert(id.prefix());
+    }
+
+    /// Whether an object is not here and need not be.
+    pub(super) fn is_elsewhere(&self, id: &Id) -> bool {
+        self.lock().elsewhere.contains(&id.prefix())
+    }
+
+    /// How many there are of these.
+    pub(super) fn count_elsewhere(&self) -> usize {
+        self.lock().elsewhere.len()
     }
 
     /// Whether anything is lost.

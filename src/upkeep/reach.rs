@@ -92,9 +92,14 @@ impl Reacher<'_> {
         }
     }
 
+    /// Whether nothing below is lost, as far as it is here.
+    fn is_clean(&self, id: &Id) -> bool {
+        self.clean.contains(&id.prefix()) || self.findings.is_elsewhere(id)
+    }
+
     /// Walks a version; whether anything in it is lost.
     fn walk(&mut self, version: usize, root: &Id) -> Result<bool> {
-        if self.clean.contains(&root.prefix()) {
+        if self.is_clean(root) {
             return Ok(false);
         }
         let mut dirty = false;
@@ -131,7 +136,7 @@ impl Reacher<'_> {
                     level.dirty = true;
                     self.hit(version, path, false);
                 }
-                Node::Dir { tree, .. } if !self.clean.contains(&tree.prefix()) => match self.repo.entries(tree) {
+                Node::Dir { tree, .. } if !self.is_clean(tree) => match self.repo.entries(tree) {
                     Ok(entries) => {
                         stack.push(Level { tree: *tree, entries: entries.into_iter(), path, dirty: false });
                     }
@@ -160,7 +165,7 @@ impl Reacher<'_> {
     }
 
     fn list_is_lost(&mut self, id: &Id, depth: usize) -> Result<bool> {
-        if self.clean.contains(&id.prefix()) {
+        if self.is_clean(id) {
             return Ok(false);
         }
         if depth > DEPTH_MAX || self.dirty_lists.contains(&id.prefix()) {

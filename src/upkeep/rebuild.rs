@@ -18,6 +18,7 @@ use crate::format::pack::{PackKind, TableFrame};
 use crate::format::segment::tables::PackEntry;
 use crate::format::segment::{PackName, Row, SegmentName, decode_head};
 use crate::index::Index;
+use crate::index::catalogue::commits::CommitRow;
 use crate::index::catalogue::segments::SegmentRow;
 use crate::index::segment_reader::SegmentReader;
 use crate::index::segment_writer::{merge, merge_as, write_segment};
@@ -96,8 +97,10 @@ pub fn finish(repo: &Repo, rebuilt: Rebuilt, observer: &dyn Observer) -> Result<
     observer.phase("rebuild catalogue", None, None);
     let catalogue = repo.catalogue()?;
     let checks = catalogue.pack_checks().unwrap_or_default();
+    let far_commits = if repo.is_lazy() { known_commits(repo) } else { Vec::new() };
     observer.step("catalogue");
     catalogue.reset()?;
+    catalogue.put_commits(&far_commits)?;
     for row in &segments {
         catalogue.add_segment(row, &[], &[])?;
     }
@@ -140,7 +143,20 @@ fn old_segments(repo: &Repo) -> Result<Vec<SegmentName>> {
     Ok(names)
 }
 
-/// Every version that the logs of refs reach.
+/// The versions that the catalogue has: some of a lazy clone are in no pack here.
+fn known_commits(repo: &Repo) -> Vec<CommitRow> {
+    let mut rows = Vec::new();
+    let keep = |row: CommitRow| {
+        if repo.ids().id(ObjectKind::Commit, &row.bytes) == row.id {
+            rows.push(row);
+        }
+    };
+    // A catalogue that cannot be read has nothing to keep.
+    let _ = repo.catalogue().map(|catalogue| catalogue.each_commit(keep));
+    rows
+}
+
+/// Every version that the logs of refs reach, of those that are here.
 fn put_commits(repo: &Repo, observer: &dyn Observer) -> Result<u64> {
     let roots = logs::check(repo, &Findings::new(&Silent), &mut Default::default())?;
     let mut todo: Vec<Id> = roots.iter().map(|r| r.id).collect();
@@ -154,8 +170,9 @@ fn put_commits(repo: &Repo, observer: &dyn Observer) -> Result<u64> {
         if !seen.insert(id.prefix()) {
             continue;
         }
-        let plain = match repo.object(ObjectKind::Commit, &id) {
-            Ok(plain) => plain,
+        let plain = match repo.object_by(repo.index()?, ObjectKind::Commit, &id) {
+            Ok(Some(plain)) => plain,
+            Ok(None) => continue,
             Err(e) if is_damage(&e) => continue,
             Err(e) => return Err(e),
         };

@@ -56,9 +56,30 @@ pub(super) struct Walk<'a> {
     pub(super) observer: &'a dyn Observer,
     visited: Mutex<HashSet<u64>>,
     failed: Mutex<Option<Error>>,
+    elsewhere: Elsewhere<'a>,
     trees: AtomicU64,
     lists: AtomicU64,
     chunks: AtomicU64,
+}
+
+/// Where objects may be that are not here.
+enum Elsewhere<'a> {
+    /// Nowhere: all of them must be here.
+    No,
+    /// Where a lazy clone takes them from.
+    There(&'a Repo),
+    /// There too, but it cannot be asked.
+    Silent(Error),
+}
+
+impl<'a> Elsewhere<'a> {
+    fn of(repo: &'a Repo) -> Self {
+        match repo.behind().and_then(|behind| behind.map(|b| b.index().map(|_| b)).transpose()) {
+            Ok(None) => Self::No,
+            Ok(Some(behind)) => Self::There(behind),
+            Err(e) => Self::Silent(e),
+        }
+    }
 }
 
 /// Where a version was met.
@@ -88,6 +109,7 @@ impl<'a> Walk<'a> {
             observer,
             visited: Mutex::default(),
             failed: Mutex::default(),
+            elsewhere: Elsewhere::of(repo),
             trees: AtomicU64::new(0),
             lists: AtomicU64::new(0),
             chunks: AtomicU64::new(0),
@@ -99,7 +121,46 @@ impl<'a> Walk<'a> {
         let versions = rayon::scope(|scope| self.versions(scope, roots));
         match self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(e) => Err(e),
-            None => Ok(versions),
+            None => {
+                self.tell_elsewhere();
+                Ok(versions)
+            }
+        }
+    }
+
+    /// Whether an object that is not here need not be. Lazy clones only.
+    fn is_elsewhere(&self, kind: ObjectKind, id: &Id) -> bool {
+        let there = match &self.elsewhere {
+            Elsewhere::No => return false,
+            _ if self.repo.has(kind, id).unwrap_or(true) => return false,
+            Elsewhere::There(behind) => behind.has(kind, id),
+            Elsewhere::Silent(_) => Ok(true),
+        };
+        match there {
+            Ok(there) => {
+                if there {
+                    self.findings.elsewhere(id);
+                }
+                there
+            }
+            Err(e) => {
+                self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+                true
+            }
+        }
+    }
+
+    /// Tells of what is not here.
+    fn tell_elsewhere(&self) {
+        match (self.findings.count_elsewhere(), &self.elsewhere) {
+            (0, _) | (_, Elsewhere::No) => {}
+            (n, Elsewhere::There(behind)) => {
+                self.findings.note(format!("objects that are not here, but at `{}`: {n}", behind.store().place()));
+            }
+            (n, Elsewhere::Silent(e)) => self.findings.note(format!(
+                "objects that are not here: {n}; whether the remote has them cannot be told: {}",
+                told(e.as_error())
+            )),
         }
     }
 
@@ -113,7 +174,7 @@ impl<'a> Walk<'a> {
         for (number, root) in roots.iter().enumerate() {
             let mut todo = vec![(root.id, Place::Named)];
             while let Some((id, place)) = todo.pop() {
-                if self.stopped() || !self.visit(&id) {
+                if self.stopped() || !self.visit(&id) || self.is_elsewhere(ObjectKind::Commit, &id) {
                     continue;
                 }
                 let commit = match self.repo.commit(&id) {
@@ -185,7 +246,7 @@ impl<'a> Walk<'a> {
     }
 
     fn tree<'s>(&'s self, scope: &Scope<'s>, id: Id, role: Role) {
-        if self.stopped() || !self.visit(&id) {
+        if self.stopped() || !self.visit(&id) || self.is_elsewhere(ObjectKind::Tree, &id) {
             return;
         }
         let node = match self.repo.tree_node(&id) {
@@ -199,7 +260,10 @@ impl<'a> Walk<'a> {
                 if let Some(links) = &info.links {
                     self.content(scope, &id, b"", links, None);
                 }
-                if self.repo.links(info).is_err_and(|e| is_damage(&e)) && !self.findings.is_lost(&id) {
+                if matches!(self.elsewhere, Elsewhere::No)
+                    && self.repo.links(info).is_err_and(|e| is_damage(&e))
+                    && !self.findings.is_lost(&id)
+                {
                     self.findings.damage(What::Object, format!("tree {id}"), "its table of hard links is lost");
                 }
             }
@@ -252,7 +316,7 @@ impl<'a> Walk<'a> {
     }
 
     fn list<'s>(&'s self, scope: &Scope<'s>, id: Id, expected: Option<u64>) {
-        if self.stopped() || !self.visit(&id) {
+        if self.stopped() || !self.visit(&id) || self.is_elsewhere(ObjectKind::List, &id) {
             return;
         }
         let node = match self.repo.list_node(&id) {
@@ -288,6 +352,7 @@ impl<'a> Walk<'a> {
                     self.findings.damage(What::Object, format!("chunk {id}"), "its length is not what its file says");
                 }
             }
+            Ok(None) if self.is_elsewhere(ObjectKind::Chunk, id) => {}
             Ok(None) => {
                 let missing = ObjectError::Missing { kind: ObjectKind::Chunk, id: *id };
                 self.fail(ObjectKind::Chunk, id, missing.into());

@@ -125,7 +125,7 @@ impl Session {
             }
         }
         let rate = |key| settings.number(key).filter(|rate| *rate > 0);
-        let observer: Arc<dyn Observer> = Arc::new(self.notices()?);
+        let observer: Arc<dyn Observer> = self.told()?;
         Ok(Access {
             credentials,
             offline: settings.on("network.offline"),

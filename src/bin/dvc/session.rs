@@ -14,6 +14,7 @@ use dvc::ops::worktree::WalkOptions;
 use std::cell::OnceCell;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// One run.
 pub(crate) struct Session {
@@ -25,6 +26,8 @@ pub(crate) struct Session {
     pub(crate) current: PathBuf,
     dry_run: bool,
     settings: OnceCell<Settings>,
+    /// Whoever is told by stores; one for all.
+    told: OnceCell<Arc<Progress>>,
 }
 
 impl Session {
@@ -37,7 +40,15 @@ impl Session {
         }
         let failed = |source| CliError::File { doing: "find", path: PathBuf::from("."), source };
         let current = std::env::current_dir().map_err(failed)?;
-        Ok(Self { globals, signals, now: jiff::Zoned::now(), current, dry_run, settings: OnceCell::new() })
+        Ok(Self {
+            globals,
+            signals,
+            now: jiff::Zoned::now(),
+            current,
+            dry_run,
+            settings: OnceCell::new(),
+            told: OnceCell::new(),
+        })
     }
 
     /// Whether nothing may be changed; `own` is the verb's own `-n`.
@@ -113,6 +124,15 @@ impl Session {
     /// The observer of an operation that hands its output over as it goes: it has something to say, but draws nothing.
     pub(crate) fn notices(&self) -> Result<Progress, BadConfiguration> {
         Ok(Progress::start(self.signals.clone(), self.level()?, self.globals.json, false, false))
+    }
+
+    /// The same, shared by all stores.
+    pub(crate) fn told(&self) -> Result<Arc<Progress>, BadConfiguration> {
+        if let Some(told) = self.told.get() {
+            return Ok(Arc::clone(told));
+        }
+        let told = Arc::new(self.notices()?);
+        Ok(Arc::clone(self.told.get_or_init(|| told)))
     }
 
     /// How much is said: 0 for errors to 3 for everything.

@@ -13,6 +13,7 @@ use super::super::support::needs;
 use super::super::support::sandbox::{Run, Sandbox};
 use super::super::support::servers::registry::Registry;
 use super::super::support::servers::s3::{S3, Switches};
+use super::place;
 
 fn sandbox() -> Sandbox {
     let mut s = Sandbox::new();
@@ -328,4 +329,47 @@ fn a_push_that_is_interrupted() {
     let again = arrived.iter().filter(|key| sent.contains(&format!("PUT {key}"))).count();
     assert!(again == 0 && !sent.is_empty(), "{again} of {arrived:?} were sent again: {sent:?}");
     s.dvc(["--repo", &s3.url("p"), "fsck", "--data"]).ok();
+}
+
+/// `--force-with-lease` moves what is as it was last fetched, and nothing else.
+#[test]
+fn a_lease_is_on_what_was_fetched() {
+    let place = place::directory();
+    let (ann, bob) = (place.person("Ann"), place.person("Bob"));
+    ann.dvc(["init"]).ok();
+    for n in 1..=3 {
+        ann.write("n", n.to_string());
+        ann.dvc(["commit", "-m", &format!("version {n}")]).ok();
+    }
+    ann.dvc(["remote", "add", "origin", &place.url]).ok();
+    ann.dvc(["tag", "good", "main~2"]).ok();
+    ann.dvc(["push", "origin", "main", "good"]).ok();
+    bob.dvc(["clone", &place.url, "."]).ok();
+    ann.dvc(["tag", "-f", "good", "main~1"]).ok();
+    let refused = ann.dvc(["push", "origin", "good"]).code(4).complains("it is another version there");
+    assert!(refused.err.contains("`dvc push --force-with-lease origin good`"), "{}", refused.err);
+    ann.dvc(["push", "--force-with-lease", "origin", "good"]).ok();
+
+    // Bob has never seen that.
+    bob.dvc(["tag", "-f", "good", "main"]).ok();
+    for _ in 0..2 {
+        bob.dvc(["push", "--force-with-lease", "origin", "good"]).code(4);
+    }
+    bob.dvc(["fetch"]).ok();
+    bob.dvc(["push", "--force-with-lease", "origin", "good"]).ok();
+    assert!(ann.dvc(["--repo", &place.url, "log", "--format=%s", "-n", "1", "good"]).ok().says("version 3").code == 0);
+
+    // By its URL alone it is the same.
+    ann.dvc(["undo"]).ok();
+    ann.write("n", "another 3");
+    ann.dvc(["commit", "-m", "another version 3"]).ok();
+    let refused = ann.dvc(["push", &place.url, "main"]).code(4);
+    refused.complains("`dvc remote add NAME file:///");
+    ann.dvc(["push", "--force-with-lease", &place.url, "main"]).ok();
+    bob.write("n", "4");
+    bob.dvc(["commit", "-m", "version 4"]).ok();
+    bob.dvc(["push", "--force-with-lease", "origin", "main"]).code(4);
+    bob.dvc(["fetch"]).ok();
+    bob.dvc(["push", "--force-with-lease", "origin", "main"]).ok();
+    ann.dvc(["push", "--force-with-lease", &place.url, "main"]).code(4);
 }

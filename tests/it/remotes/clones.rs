@@ -47,7 +47,10 @@ fn of_a_version_and_of_a_branch() {
     // The last name of the URL is the directory.
     bob.dvc(["clone", &place.url]).ok();
     assert_eq!(bob.read("repo/n"), b"3");
-    bob.dvc(["clone", &place.url]).code(2).complains("hint: give an empty or a new directory");
+    let taken = bob.dvc(["clone", &place.url]).code(2).complains("there is a repository at");
+    taken.complains("hint: give an empty or a new directory");
+    std::fs::create_dir_all(bob.w("full/of")).unwrap();
+    bob.dvc(["clone", &place.url, "full"]).code(2).complains("is not empty and holds no repository");
     // A worktree stands for the repository in it.
     bob.dvc(["clone", "repo", "worktree"]).ok();
     assert_eq!((current(&bob, "worktree"), bob.read("worktree/n")), ("AMCC".to_owned(), b"3".to_vec()));
@@ -120,13 +123,13 @@ fn remotes_are_listed_changed_and_forgotten() {
     let list = || ann.dvc(["remote", "list"]).ok().out;
     assert_eq!(list(), format!("origin\t{}\n", place.url));
     assert_eq!(ann.dvc(["remote"]).ok().out, list());
-    ann.dvc(["remote", "add", "origin", "/srv/x", "--no-check"]).code(2).complains("`dvc remote set` changes it");
-    ann.dvc(["remote", "add", "a.b", "/srv/x", "--no-check"]).code(2);
+    ann.dvc(["remote", "add", "origin", "/srv/x", "--offline"]).code(2).complains("`dvc remote set` changes it");
+    ann.dvc(["remote", "add", "a.b", "/srv/x", "--offline"]).code(2);
     ann.dvc(["remote", "add", "-n", "nas", "/srv/x"]).ok();
     assert_eq!(list(), format!("origin\t{}\n", place.url));
-    ann.dvc(["remote", "add", "nas", "/srv/x", "--no-check", "--lazy"]).ok();
+    ann.dvc(["remote", "add", "nas", "/srv/x", "--offline", "--lazy"]).ok();
     assert!(list().contains("nas\tfile:///srv/x (lazy)\n"));
-    ann.dvc(["remote", "set", "nas", "/srv/y", "--no-check"]).ok();
+    ann.dvc(["remote", "set", "nas", "/srv/y", "--offline"]).ok();
     let told = ann.dvc(["remote", "list", "--json"]).ok().json_lines();
     let nas = told.iter().find(|r| r["name"] == "nas").unwrap();
     assert_eq!((&nas["url"], &nas["lazy"], &nas["schema"]), (&"file:///srv/y".into(), &false.into(), &1.into()));
@@ -158,7 +161,7 @@ fn an_unknown_remote_is_13() {
     for verb in verbs {
         s.dvc(verb).code(13).complains("there is no remote `nope`").complains("`dvc remote add NAME URL`");
     }
-    s.dvc(["remote", "add", "nas", "/srv/none", "--no-check"]).ok();
+    s.dvc(["remote", "add", "nas", "/srv/none", "--offline"]).ok();
     s.dvc(["fetch", "nope"]).code(13).complains("hint: there is nas; ");
     // A word that is no remote is a branch.
     s.dvc(["push", "nope"]).code(13).complains("there is no branch `nope`");

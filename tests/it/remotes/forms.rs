@@ -27,7 +27,7 @@ fn old_forms_become_new_ones() {
         ("/srv/x/", "file:///srv/x".to_owned()),
     ];
     for (n, (given, _)) in table.iter().enumerate() {
-        s.dvc(["remote", "add", &format!("r{n}"), given, "--no-check"]).ok();
+        s.dvc(["remote", "add", &format!("r{n}"), given, "--offline"]).ok();
     }
     let listed = s.dvc(["remote", "list", "--json"]).ok().json_lines();
     assert_eq!(listed.len(), table.len());
@@ -35,7 +35,7 @@ fn old_forms_become_new_ones() {
         let one = listed.iter().find(|r| r["name"] == format!("r{n}")).unwrap();
         assert_eq!(one["url"], *normal, "{given}");
         // The normal form stands for itself.
-        s.dvc(["remote", "set", &format!("r{n}"), normal, "--no-check"]).ok();
+        s.dvc(["remote", "set", &format!("r{n}"), normal, "--offline"]).ok();
     }
     assert_eq!(s.dvc(["remote", "list", "--json"]).ok().json_lines(), listed);
 }
@@ -60,9 +60,16 @@ fn old_words_for_directories_are_used() {
 #[test]
 fn what_is_no_url_is_2() {
     let s = Sandbox::with_repo();
-    for bad in
-        ["http://host/x", "s3://", "azblob://account", "s3://b?colour=red", "ftp://x/y", "webdav://far.example/x"]
-    {
+    for bad in [
+        "http://host/x",
+        "s3://",
+        "azblob://account",
+        "s3://b?colour=red",
+        "ftp://x/y",
+        "webdav://far.example/x",
+        "oci://host/Name",
+        "oci://host/name:tag",
+    ] {
         let run = s.dvc(["remote", "add", "bad", bad]).code(2).complains("is not a usable URL");
         assert!(run.err.contains("hint: write a path, or s3://"), "{}", run.err);
         s.dvc(["clone", bad]).code(2);

@@ -6,6 +6,7 @@ mod damage;
 mod faults;
 mod forms;
 mod journey;
+mod lazy;
 mod mirrors;
 mod place;
 mod secrets;

@@ -83,7 +83,7 @@ fn of_s3() {
     s.set("DVC_REMOTE_ORIGIN_AWS_SECRET_ACCESS_KEY", "wr0ng");
     talk(&s, &s3.url("p"), &[SECRET, WRONG, "wr0ng"], 12);
     // Another remote has none of them.
-    s.dvc(["remote", "add", "other", &s3.url("p"), "--no-check"]).ok();
+    s.dvc(["remote", "add", "other", &s3.url("p"), "--offline"]).ok();
     is_quiet(s.dvc(["fetch", "other"]).code(12), &[SECRET, WRONG]);
 }
 
@@ -185,7 +185,7 @@ fn in_urls() {
         ("s3", format!("s3://key:{SECRET}@bucket/x"), "s3://bucket/x"),
     ];
     for (name, url, stored) in &urls {
-        let run = is_quiet(s.dvc(["remote", "add", name, url, "--no-check"]).ok(), &[SECRET]);
+        let run = is_quiet(s.dvc(["remote", "add", name, url, "--offline"]).ok(), &[SECRET]);
         run.complains("warning: the password in the URL is not used and not stored");
         let listed = s.dvc(["remote", "list", "--json"]).ok().json_lines();
         assert!(listed.iter().any(|r| r["name"] == *name && r["url"] == *stored), "{listed:?}");

@@ -57,7 +57,7 @@ impl Trouble {
     #[track_caller]
     fn of(&self, url: &str, env: &[(&str, String)]) {
         let s = with_version(env);
-        s.dvc(["remote", "add", "origin", url, "--no-check"]).ok();
+        s.dvc(["remote", "add", "origin", url, "--offline"]).ok();
         let verbs: [&[&str]; 5] = [
             &["push"],
             &["fetch", "--json"],
@@ -194,11 +194,13 @@ fn a_host_key_that_has_changed() {
 #[test]
 fn no_network() {
     let s = with_version(&[]);
-    s.dvc(["remote", "add", "origin", "s3://b?endpoint=http://127.0.0.1:1", "--no-check"]).ok();
+    s.dvc(["remote", "add", "origin", "s3://b?endpoint=http://127.0.0.1:1", "--offline"]).ok();
     for verb in [&["push"][..], &["fetch"], &["pull"], &["remote", "check"], &["--repo", "oci://h/p", "log"]] {
         OFFLINE.is_told(s.dvc([&["--offline"], verb].concat()), Instant::now());
     }
     OFFLINE.is_told(s.dvc(["--offline", "clone", "sftp://h/p", "copy"]), Instant::now());
+    let told = s.dvc(["--offline", "fetch", "gs://bucket"]).code(6);
+    assert!(told.err.contains("cannot use gs://bucket: the network"), "{}", told.err);
     // What is on this machine needs no network.
     let dir = s.at("elsewhere");
     s.dvc(["--offline", "push", dir.to_str().unwrap()]).ok();

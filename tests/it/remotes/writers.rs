@@ -17,14 +17,14 @@ fn writers(place: &Place, known: bool) -> Sandbox {
     s.dvc(["init", "start", "--branch", "AMCC"]).ok();
     s.write("start/shared", noise(1, 200_000));
     s.dvc(["-C", "start", "commit", "-m", "start"]).ok();
-    s.dvc(["-C", "start", "remote", "add", "origin", &place.url, "--no-check"]).ok();
+    s.dvc(["-C", "start", "remote", "add", "origin", &place.url, "--offline"]).ok();
     if known {
         s.dvc(["-C", "start", "push"]).ok();
     }
     for n in 0..WRITERS {
         let name = format!("w{n}");
         s.dvc(["clone", "start", &name]).ok();
-        s.dvc(["-C", &name, "remote", "set", "origin", &place.url, "--no-check"]).ok();
+        s.dvc(["-C", &name, "remote", "set", "origin", &place.url, "--offline"]).ok();
         s.write(&format!("{name}/own"), noise(n as u64 + 10, 50_000));
         s.dvc(["-C", &name, "commit", "-m", &name]).ok();
     }

@@ -10,6 +10,7 @@ use dvc::error::{Error, Kind};
 use dvc::model::refname::RefName;
 use dvc::model::revision::{Base, Spec};
 use dvc::ops::clone::{CloneOptions, clone};
+use dvc::repo::{Repo, RepoError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -61,7 +62,10 @@ pub(crate) fn run(session: &Session, args: &CloneArgs) -> Outcome {
     let repository = named.clone().unwrap_or_else(|| dir.join(INSIDE));
     let is_new = !dir.exists();
     if named.is_none() && !is_new && !begun(&dir) {
-        return Err(Error::from(dvc::repo::RepoError::Occupied { path: dir }).into());
+        let inside = dir.join(INSIDE);
+        let taken =
+            if Repo::is_at(&inside) { RepoError::Exists { path: inside } } else { RepoError::Occupied { path: dir } };
+        return Err(Error::from(taken).into());
     }
     let failed = |source| CliError::File { doing: "create", path: dir.clone(), source };
     std::fs::create_dir_all(&dir).map_err(failed)?;

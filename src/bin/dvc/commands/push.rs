@@ -85,8 +85,8 @@ pub(crate) fn to(session: &Session, context: &Context, remote: &Remote, options:
     out.finish()?;
     match report.rejected() {
         Some(rejected) => {
-            let (remote, name) = (report.remote.clone(), rejected.name.clone());
-            Err(Error::from(Rejected { remote, name }).into())
+            let (remote, kind, name) = (report.remote.clone(), rejected.kind, rejected.name.clone());
+            Err(Error::from(Rejected { remote, kind, name }).into())
         }
         None => Ok(()),
     }

@@ -48,9 +48,6 @@ pub(crate) struct AddArgs {
     /// Take what is missing here from it when it is read, and fetch only refs and trees
     #[arg(long)]
     pub(crate) lazy: bool,
-    /// Do not try to reach it
-    #[arg(long)]
-    pub(crate) no_check: bool,
     #[command(flatten)]
     pub(crate) dry: DryRun,
 }
@@ -134,7 +131,7 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> Outcome {
         write(&place, &args.name, Some(&location), lazy)?;
     }
     let mut out = session.plain_out();
-    let report = match args.no_check || session.dry_run(args.dry) {
+    let report = match session.dry_run(args.dry) || session.settings()?.on("network.offline") {
         true => None,
         false => {
             let mut remote = session.unnamed(location.clone())?;
