@@ -360,7 +360,9 @@ fn a_lease_is_on_what_was_fetched() {
     assert!(ann.dvc(["--repo", &place.url, "log", "--format=%s", "-n", "1", "good"]).ok().says("version 3").code == 0);
 
     // By its URL alone it is the same.
-    ann.dvc(["undo"]).ok();
+    ann.dvc(["checkout", "main~1"]).ok();
+    ann.dvc(["branch", "-f", "main", "main~1"]).ok();
+    ann.dvc(["checkout", "main"]).ok();
     ann.write("n", "another 3");
     ann.dvc(["commit", "-m", "another version 3"]).ok();
     let refused = ann.dvc(["push", &place.url, "main"]).code(4);
