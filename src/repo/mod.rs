@@ -35,6 +35,11 @@ use refs::Refs;
 
 /// A segment with the length of its file.
 type Listing = (SegmentName, u64);
+/// A segment, if it can be read.
+type Opened = (SegmentName, Result<SegmentReader, crate::index::Error>);
+
+/// Segments of a far repository that are asked for at once.
+const OPENED_TOGETHER: usize = 16;
 
 /// Opens the repository that a lazy one takes from.
 pub type OpenBehind = dyn Fn() -> Result<Repo> + Send + Sync;
@@ -343,7 +348,7 @@ impl Repo {
         open.extend(index.damaged().iter().map(|d| d.0));
         let unknown = looking_again(|| {
             let live = self.live_segments(self.open_catalogue().ok())?.0;
-            Ok(self.opened(live, open.clone()).map(|(_, opened)| opened).collect::<Result<Vec<_>, _>>()?)
+            Ok(self.opened(live, open.clone()).into_iter().map(|(_, opened)| opened).collect::<Result<Vec<_>, _>>()?)
         })?;
         let found = !unknown.is_empty();
         unknown.into_iter().for_each(|segment| index.add_segment(segment));
@@ -352,24 +357,32 @@ impl Repo {
 
     /// Tries to open segments, but not those in `not`. The large ones of a far repository come first: one that
     /// replaces others is larger than they are, and these are then not opened at all.
-    fn opened(
-        &self,
-        mut live: Vec<Listing>,
-        mut not: HashSet<SegmentName>,
-    ) -> impl Iterator<Item = (SegmentName, Result<SegmentReader, crate::index::Error>)> + '_ {
+    fn opened(&self, mut live: Vec<Listing>, mut not: HashSet<SegmentName>) -> Vec<Opened> {
         if self.far.is_some() {
             live.sort_by_key(|s| std::cmp::Reverse(s.1));
         }
-        live.into_iter().filter_map(move |(name, len)| {
-            if not.contains(&name) {
-                return None;
+        let mut all = Vec::new();
+        while !live.is_empty() {
+            live.retain(|s| !not.contains(&s.0));
+            let rest = live.split_off(live.len().min(OPENED_TOGETHER));
+            if let Some(far) = &self.far {
+                let both_ends = |len: u64| vec![0..1.min(len), len.saturating_sub(1)..len];
+                let ends = live.iter().map(|(name, len)| (layout::segment(name), both_ends(*len)));
+                // What cannot be had is told when it is opened.
+                let _ = far.fetch_ahead(&ends.collect::<Vec<_>>());
             }
-            let opened = self.open_segment(name, len);
-            if let (true, Ok(segment)) = (self.far.is_some(), &opened) {
-                not.extend(segment.replaces());
+            for (name, len) in std::mem::replace(&mut live, rest) {
+                if not.contains(&name) {
+                    continue;
+                }
+                let opened = self.open_segment(name, len);
+                if let (true, Ok(segment)) = (self.far.is_some(), &opened) {
+                    not.extend(segment.replaces());
+                }
+                all.push((name, opened));
             }
-            Some((name, opened))
-        })
+        }
+        all
     }
 
     fn open_segment(&self, name: SegmentName, len: u64) -> Result<SegmentReader, crate::index::Error> {
