@@ -69,6 +69,28 @@ title "Everything is verified"
 run dvc fsck --data
 run dvc du
 
+title "To another place, and back from there"
+run dvc remote add origin "$tmp/nas/volume"
+run dvc push -n
+time run dvc push
+run dvc push
+time run dvc clone "$tmp/nas/volume" "$tmp/whole"
+same "$tmp/second" "$tmp/whole"
+time run dvc clone --lazy "$tmp/nas/volume" "$tmp/lazy"
+cd "$tmp/lazy"
+run dvc log --oneline
+run dvc diff --stat files@v1 files@v2 | tail -1
+run dvc checkout files -- added
+du -sh --exclude=.dvcs .
+cmp added/numbers "$tmp/second/added/numbers"
+seq 500001 600000 >>added/numbers
+run dvc commit -m 'made where only one directory is' added
+run dvc push
+cd "$tmp/volume"
+run dvc pull
+cmp added/numbers "$tmp/lazy/added/numbers"
+run dvc fsck
+
 if ! command -v mariadbd >/dev/null; then
 	title "No MariaDB here (tests/setup.sh installs it); the rest was fine"
 	exit 0

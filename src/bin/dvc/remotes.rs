@@ -38,6 +38,9 @@ const CREDENTIALS: &[&str] = &[
     "WEBDAV_USERNAME",
 ];
 
+/// The remote that is meant where none is named.
+const ORIGIN: &str = "origin";
+
 /// Where files with one secret each lie.
 const SECRETS: &str = "/run/secrets";
 
@@ -68,6 +71,14 @@ impl Session {
             let access = self.access(settings, Some(name), false)?;
             remotes.push(Remote { name: name.to_owned(), location, lazy: entry.lazy, access });
         }
+        if remotes.iter().all(|r| r.name != ORIGIN) {
+            let url =
+                env(&prefixed(ORIGIN, "URL")).map_or_else(|| of_older_images(&credential), |url| Ok(Some(url)))?;
+            let Some(url) = url else { return Ok(remotes) };
+            let location = Location::parse(&url, &self.current).map_err(Error::from)?.location;
+            let access = self.access(settings, Some(ORIGIN), false)?;
+            remotes.push(Remote { name: ORIGIN.to_owned(), location, lazy: false, access });
+        }
         Ok(remotes)
     }
 
@@ -91,12 +102,12 @@ impl Session {
 
     /// The remote that is meant where none is named: `origin`, or the only one.
     pub(crate) fn default_remote(&self, context: &dvc::ops::Context) -> Result<Remote, Failed> {
-        let origin = context.remote("origin").or(match context.remotes.as_slice() {
+        let origin = context.remote(ORIGIN).or(match context.remotes.as_slice() {
             [only] => Some(only),
             _ => None,
         });
         let known: Vec<&str> = context.remotes.iter().map(|r| r.name.as_str()).collect();
-        let origin = origin.ok_or_else(|| CliError::NoRemote { name: "origin".to_owned(), known: known.join(", ") })?;
+        let origin = origin.ok_or_else(|| CliError::NoRemote { name: ORIGIN.to_owned(), known: known.join(", ") })?;
         self.with_access(origin)
     }
 
@@ -137,6 +148,26 @@ impl Session {
     }
 }
 
+/// The URL that the variables of older data images tell: an image's name in `DATA_TAG`, with or without its `REGISTRY`
+/// before it, or `DATA_S3_DST`. A tag is left out: versions have names of their own.
+fn of_older_images(get: &dyn Fn(&str) -> Result<Option<String>, BadConfiguration>) -> Result<Option<String>, Failed> {
+    if let Some(url) = get("DATA_S3_DST")? {
+        return Ok(Some(if url.contains("://") { url } else { format!("s3://{url}") }));
+    }
+    let (Some(image), registry) = (get("DATA_TAG")?, get("REGISTRY")?) else { return Ok(None) };
+    let (above, last) = image.rsplit_once('/').map_or((None, image.as_str()), |(above, last)| (Some(above), last));
+    let last = last.split([':', '@']).next().unwrap_or_default();
+    let name = above.map_or_else(|| last.to_owned(), |above| format!("{above}/{last}"));
+    // Docker's rule: what has a dot or a port is a host.
+    let has_host = name.split_once('/').is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost");
+    let registry = registry.map(|r| r.trim_end_matches('/').to_owned()).filter(|r| !r.is_empty());
+    Ok(Some(match registry {
+        _ if has_host => format!("oci://{name}"),
+        Some(registry) => format!("oci://{registry}/{name}"),
+        None => format!("oci://docker.io/{name}"),
+    }))
+}
+
 /// `DVC_REMOTE_<NAME>_<OPTION>`.
 fn prefixed(remote: &str, option: &str) -> String {
     let name: String =
@@ -175,6 +206,27 @@ fn credential(name: &str) -> Result<Option<String>, BadConfiguration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn variables_of_older_images() {
+        let url = |set: &[(&str, &str)]| {
+            let get = |name: &str| Ok(set.iter().find(|v| v.0 == name).map(|v| v.1.to_owned()));
+            of_older_images(&get).ok().flatten()
+        };
+        let same = Some("oci://registry.example:5000/team/data".to_owned());
+        assert_eq!(url(&[("DATA_TAG", "registry.example:5000/team/data:latest")]), same);
+        assert_eq!(url(&[("REGISTRY", "registry.example:5000"), ("DATA_TAG", "team/data:v1")]), same);
+        let both = [("REGISTRY", "registry.example:5000"), ("DATA_TAG", "registry.example:5000/team/data")];
+        assert_eq!(url(&both), same);
+        assert_eq!(url(&[("DATA_TAG", "data:latest")]).as_deref(), Some("oci://docker.io/data"));
+        assert_eq!(url(&[("DATA_TAG", "localhost/data")]).as_deref(), Some("oci://localhost/data"));
+        assert_eq!(url(&[("DATA_S3_DST", "bucket/data")]).as_deref(), Some("s3://bucket/data"));
+        assert_eq!(
+            url(&[("DATA_S3_DST", "s3://bucket@eu-west-1/data")]).as_deref(),
+            Some("s3://bucket@eu-west-1/data")
+        );
+        assert_eq!(url(&[("REGISTRY", "registry.example")]), None);
+    }
 
     #[test]
     fn a_remote_has_variables_of_its_own() {

@@ -57,6 +57,29 @@ fn old_words_for_directories_are_used() {
     }
 }
 
+/// What the sidecar's environment has always been called: three ways to say the same.
+#[test]
+fn the_environment_names_a_remote() {
+    let listed = |set: &[(&str, &str)]| {
+        let mut s = Sandbox::with_repo();
+        for (name, value) in set {
+            s.set(name, value);
+        }
+        s.dvc(["remote", "list", "--json"]).ok().json_lines().into_iter().map(|r| r["url"].clone()).collect::<Vec<_>>()
+    };
+    let url = "oci://registry.example/team/data";
+    assert_eq!(listed(&[("DATA_TAG", "registry.example/team/data:latest")]), [url]);
+    assert_eq!(listed(&[("REGISTRY", "registry.example"), ("DATA_TAG", "team/data:latest")]), [url]);
+    assert_eq!(listed(&[("DVC_REMOTE_ORIGIN_URL", url)]), [url]);
+    assert_eq!(listed(&[("DATA_S3_DST", "s3://bucket@eu-west-1/x")]), ["s3://bucket/x?region=eu-west-1"]);
+
+    // What was added counts more.
+    let mut s = Sandbox::with_repo();
+    s.dvc(["--offline", "remote", "add", "origin", "/srv/x"]).ok();
+    s.set("DATA_TAG", "registry.example/team/data");
+    assert_eq!(s.dvc(["remote", "list"]).ok().out, "origin\tfile:///srv/x\n");
+}
+
 #[test]
 fn what_is_no_url_is_2() {
     let s = Sandbox::with_repo();

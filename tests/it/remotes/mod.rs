@@ -9,6 +9,7 @@ mod journey;
 mod lazy;
 mod mirrors;
 mod place;
+mod ranges;
 mod secrets;
 mod servers;
 mod troubles;
