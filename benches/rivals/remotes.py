@@ -180,8 +180,8 @@ class Bench:
         url, target, options = self.place(server, link, "dvc")
         self.commit(1)
         # Whether the store decides races is found out once, when a remote is added.
-        self.dvc("--repo", self.repo, "remote", "check", url, check=True)
-        result = self.dvc("--repo", self.repo, "push", url, "--json")
+        self.dvc("--repo", self.repo, "remote", "add", "origin", url, check=True)
+        result = self.dvc("--repo", self.repo, "push", "origin", "--json")
         said = json.loads(result["out"] or "{}")
         self.record("dvc", "push-first", server, link, result, requests=said.get("requests"), packs=said.get("packs"), sent=said.get("bytes"))
         if target:
@@ -201,12 +201,12 @@ class Bench:
             self.record("rclone", "clone", server, link, result)
             shutil.rmtree(f"{self.work}/down", ignore_errors=True)
         growth = self.commit(2)
-        result = self.dvc("--repo", self.repo, "push", url, "--json")
+        result = self.dvc("--repo", self.repo, "push", "origin", "--json")
         said = json.loads(result["out"] or "{}")
         own = said.get("packs", 0) or 0
         self.record("dvc", "push-next", server, link, result, growth=growth, sent=said.get("sent_bytes", said.get("bytes")),
                     requests=said.get("requests"), besides=(said.get("requests") or 0) - own)
-        result = self.dvc("--repo", self.repo, "push", url, "--json")
+        result = self.dvc("--repo", self.repo, "push", "origin", "--json")
         self.record("dvc", "push-nothing", server, link, result, requests=json.loads(result["out"] or "{}").get("requests"))
         self.servers.end()
         if rivals:

@@ -320,7 +320,7 @@ impl Repo {
     /// Opens the segments that count.
     fn open_index(&self) -> Result<Index> {
         let (live, known) = self.live_segments(self.open_catalogue().ok())?;
-        let index = Index::open(self.opened(live, HashSet::new()))?;
+        let index = Index::open(self.opened(live, HashSet::new())?)?;
         if let Some(catalogue) = self.catalogue.get() {
             for segment in layout::SEGMENT_KINDS.iter().flat_map(|k| index.segments(*k)) {
                 if !known.contains(segment.name()) {
@@ -348,7 +348,7 @@ impl Repo {
         open.extend(index.damaged().iter().map(|d| d.0));
         let unknown = looking_again(|| {
             let live = self.live_segments(self.open_catalogue().ok())?.0;
-            Ok(self.opened(live, open.clone()).into_iter().map(|(_, opened)| opened).collect::<Result<Vec<_>, _>>()?)
+            Ok(self.opened(live, open.clone())?.into_iter().map(|(_, opened)| opened).collect::<Result<Vec<_>, _>>()?)
         })?;
         let found = !unknown.is_empty();
         unknown.into_iter().for_each(|segment| index.add_segment(segment));
@@ -357,7 +357,7 @@ impl Repo {
 
     /// Tries to open segments, but not those in `not`. The large ones of a far repository come first: one that
     /// replaces others is larger than they are, and these are then not opened at all.
-    fn opened(&self, mut live: Vec<Listing>, mut not: HashSet<SegmentName>) -> Vec<Opened> {
+    fn opened(&self, mut live: Vec<Listing>, mut not: HashSet<SegmentName>) -> Result<Vec<Opened>> {
         if self.far.is_some() {
             live.sort_by_key(|s| std::cmp::Reverse(s.1));
         }
@@ -368,8 +368,11 @@ impl Repo {
             if let Some(far) = &self.far {
                 let both_ends = |len: u64| vec![0..1.min(len), len.saturating_sub(1)..len];
                 let ends = live.iter().map(|(name, len)| (layout::segment(name), both_ends(*len)));
-                // What cannot be had is told when it is opened.
-                let _ = far.fetch_ahead(&ends.collect::<Vec<_>>());
+                match far.fetch_ahead(&ends.collect::<Vec<_>>()) {
+                    // Which one it is is told when it is opened.
+                    Err(StoreError::Missing { .. }) => {}
+                    asked => drop(asked?),
+                }
             }
             for (name, len) in std::mem::replace(&mut live, rest) {
                 if not.contains(&name) {
@@ -382,7 +385,7 @@ impl Repo {
                 all.push((name, opened));
             }
         }
-        all
+        Ok(all)
     }
 
     fn open_segment(&self, name: SegmentName, len: u64) -> Result<SegmentReader, crate::index::Error> {

@@ -21,9 +21,9 @@ use crate::model::id::{Id, to_hex};
 use crate::observe::Observer;
 use crate::repo::packs::{FinishedPack, NewFrame, PackTable, PackWriter, read_table, rows_of};
 use crate::repo::{Repo, layout};
-use crate::store::StoreError;
 use crate::store::local::LocalStore;
 use crate::store::meter::Meter;
+use crate::store::{Store, StoreError};
 
 /// A pack goes whole when at least so much of it, of ten parts, is needed.
 const WHOLE: u64 = 8;
@@ -252,12 +252,33 @@ impl<'a> Copier<'a> {
         }
         match self.source.local() {
             Ok(local) => {
+                self.as_named(local, name, &key)?;
                 self.observer.step("pack");
                 self.dest.store().put(&local.path(&key), &key)?;
             }
             Err(_) => self.receive(name, &key)?,
         }
         self.arrive(kind, name)
+    }
+
+    /// That a pack here is what its name says: what is damaged must not become the copy that somebody relies on.
+    fn as_named(&self, local: &LocalStore, name: &PackName, key: &str) -> Result<()> {
+        let mut hasher = NameHasher::default();
+        let read = local.read_from(key, 0, &mut |bytes| {
+            hasher.update(bytes);
+            if self.observer.cancelled() { Err(StoreError::Cancelled) } else { Ok(()) }
+        });
+        match read {
+            Err(StoreError::Missing { .. }) => {
+                return Err(SyncError::NoPack { place: local.place(), pack: *name }.into());
+            }
+            Err(StoreError::Cancelled) => return Err(SyncError::Cancelled.into()),
+            read => read?,
+        }
+        if hasher.finish() == *name {
+            return Ok(());
+        }
+        Err(SyncError::Damaged { place: local.place(), pack: *name }.into())
     }
 
     /// Downloads a pack; what does not match its name is fetched once more.
@@ -339,13 +360,11 @@ impl<'a> Copier<'a> {
         Ok(Sent { name, kind, bytes, frames: Some(frames) })
     }
 
-    /// Appends one stored frame; what comes from elsewhere is verified first.
+    /// Appends one stored frame, verified first.
     fn frame(&self, pack: &mut PackWriter, name: &PackName, key: &str, frame: &TableFrame) -> Result<TableFrame> {
-        if self.source.far().is_some() {
-            let mut rows = Vec::new();
-            rows_of(frame, name, None, &mut rows)?;
-            rows.iter().try_for_each(|row| self.source.object_at(frame.kind, row).map(drop))?;
-        }
+        let mut rows = Vec::new();
+        rows_of(frame, name, None, &mut rows)?;
+        rows.iter().try_for_each(|row| self.source.object_at(frame.kind, row).map(drop))?;
         let stored = self.source.store().read_at(key, frame.offset, frame.stored as usize)?;
         let mut payload = stored.as_slice();
         let head = FrameHead::decode(&mut payload)?;

@@ -260,3 +260,29 @@ fn a_damaged_cache_heals_itself() {
         }
     }
 }
+
+/// What is damaged here is not pushed: it would be the copy that somebody relies on.
+#[test]
+fn a_damaged_pack_is_not_pushed() {
+    let s = Sandbox::with_repo();
+    s.write("data", noise(1, 300_000));
+    s.dvc(["commit", "-m", "one"]).ok();
+    let far = s.at("far").display().to_string();
+    let packs = super::place::below(&s.w(".dvcs/packs"));
+    for (n, pack) in packs.iter().enumerate() {
+        let whole = fs::read(pack).unwrap();
+        let (mut changed, cut) = (whole.clone(), &whole[..whole.len() - 1]);
+        changed[whole.len() / 2] ^= 1;
+        for bytes in [Some(changed.as_slice()), Some(cut), None] {
+            fs::remove_file(pack).unwrap();
+            bytes.iter().for_each(|bytes| fs::write(pack, bytes).unwrap());
+            let name = pack.file_name().unwrap().to_str().unwrap();
+            let refused = s.dvc(["push", &far]).code(5);
+            assert!(refused.err.contains(&name[..8]) || n > 0, "{}", refused.err);
+            s.dvc(["--repo", &far, "log"]).code(10);
+        }
+        fs::write(pack, &whole).unwrap();
+    }
+    s.dvc(["push", &far]).ok();
+    s.dvc(["--repo", &far, "fsck", "--data"]).ok().says("no damage");
+}

@@ -7,6 +7,7 @@ mod faults;
 mod forms;
 mod journey;
 mod lazy;
+mod machines;
 mod mirrors;
 mod place;
 mod ranges;

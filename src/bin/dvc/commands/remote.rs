@@ -185,8 +185,11 @@ fn rm(session: &Session, args: &RmArgs) -> Outcome {
 
 fn checked(session: &Session, name: Option<&str>) -> Outcome {
     let context = match name {
-        // A URL can be checked without any repository.
-        Some(name) if Location::is_url(name) => session.nowhere()?,
+        // A URL can be checked without any repository; one that is here remembers what was found.
+        Some(name) if Location::is_url(name) => match session.here() {
+            Ok((_, context)) => context,
+            Err(_) => session.nowhere()?,
+        },
         _ => session.here()?.1,
     };
     let remotes = match name {
