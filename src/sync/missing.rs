@@ -82,7 +82,10 @@ pub struct Missing<'a> {
     dest: Option<&'a Repo>,
     observer: &'a dyn Observer,
     wanted: Wanted,
-    nodes: HashSet<Id>,
+    /// Nodes that were walked with all below them.
+    whole: HashSet<Id>,
+    /// Nodes of which only what another node does not have was walked.
+    beside: HashSet<(Id, Id)>,
     commits: HashSet<Id>,
     needed: [Needed; 3],
     tables: HashMap<PackName, Arc<PackTable>>,
@@ -104,7 +107,8 @@ impl<'a> Missing<'a> {
             dest,
             observer,
             wanted,
-            nodes: HashSet::new(),
+            whole: HashSet::new(),
+            beside: HashSet::new(),
             commits: HashSet::new(),
             needed: Default::default(),
             tables: HashMap::new(),
@@ -165,7 +169,7 @@ impl<'a> Missing<'a> {
     pub fn tree(&mut self, new: &Id, old: Option<&Id>) -> Result<()> {
         let mut next = vec![(*new, old.copied())];
         while let Some((new, old)) = next.pop() {
-            if Some(new) == old || self.nodes.contains(&new) {
+            if Some(new) == old || self.is_walked(&new, old.as_ref()) {
                 continue;
             }
             self.check()?;
@@ -192,10 +196,11 @@ impl<'a> Missing<'a> {
     fn entries(&mut self, new: Id, old: Option<Id>) -> Result<(Vec<Entry>, Vec<Entry>)> {
         let (mut fresh, mut gone) = (Vec::new(), Vec::new());
         let (mut news, mut olds) = (vec![new], Vec::from_iter(old));
+        let old = old.is_some();
         while !news.is_empty() {
             let (mut below, mut old_below) = (Vec::new(), Vec::new());
             for id in news {
-                if !self.nodes.insert(id) {
+                if self.is_known(&id, old) {
                     continue;
                 }
                 self.need(ObjectKind::Tree, &id)?;
@@ -231,7 +236,7 @@ impl<'a> Missing<'a> {
             self.check()?;
             let (mut below, mut old_below) = (Vec::new(), Vec::new());
             for id in news {
-                if self.nodes.insert(id) {
+                if !self.is_known(&id, old.is_some()) {
                     self.need(ObjectKind::List, &id)?;
                     self.list(&id, &mut below, &mut fresh)?;
                 }
@@ -256,6 +261,17 @@ impl<'a> Missing<'a> {
             ListNode::Inner(children) => below.extend(children.iter().map(|c| c.1)),
         }
         Ok(())
+    }
+
+    /// Whether a directory was walked before, in the same comparison; notes it if not.
+    fn is_walked(&mut self, new: &Id, old: Option<&Id>) -> bool {
+        self.whole.contains(new) || old.is_some_and(|old| !self.beside.insert((*new, *old)))
+    }
+
+    /// Whether a node was walked with all below it. What is only compared is not: of an older version that comes back
+    /// later, each comparison leaves out what the other has.
+    fn is_known(&mut self, id: &Id, compared: bool) -> bool {
+        if compared { self.whole.contains(id) } else { !self.whole.insert(*id) }
     }
 
     fn check(&self) -> Result<()> {

@@ -209,6 +209,51 @@ fn prunes(place: &Place, bob: &Sandbox) {
     assert_eq!(known(), 13);
 }
 
+/// A volume that goes back to what it was: A, B, A, in files, large files and directories.
+#[test]
+fn there_and_back_again() {
+    let place = place::directory();
+    let (ann, bob, cleo, dora) = (place.person("Ann"), place.person("Bob"), place.person("Cleo"), place.person("Dora"));
+    let version = |n: u64| {
+        ann.write("same", noise(9, 200_000));
+        ann.write("large", [noise(1, 3_000_000), noise(n, 1_000_000), noise(2, 3_000_000)].concat());
+        ann.write("dir/below/small", noise(n + 10, 60_000));
+        for other in 0..300 {
+            ann.write(&format!("many/{other:03}"), if other == 150 { noise(n, 9_000) } else { noise(other, 1_000) });
+        }
+        ann.dvc(["commit", "-m", &format!("state {n}")]).ok();
+    };
+    let all = |s: &Sandbox, name: &str| {
+        s.dvc(["-C", name, "fsck", "--data"]).ok().says("no damage");
+        for n in 0..6 {
+            let into = format!("{name}-{n}");
+            s.dvc(["-C", name, "checkout", "--into", &format!("../{into}"), &format!("origin/main~{n}")]).ok();
+            s.dvc(["-C", name, "checkout", "-f", &format!("origin/main~{n}")]).ok();
+            assert_same_by(&s.w(&into), &s.w(name), &Compare { root_time: false, ..Compare::default() });
+        }
+    };
+    ann.dvc(["init"]).ok();
+    ann.dvc(["remote", "add", "origin", &place.url]).ok();
+    version(1);
+    ann.dvc(["push"]).ok();
+    bob.dvc(["clone", &place.url, "early"]).ok();
+    cleo.dvc(["clone", "--lazy", &place.url, "lazy"]).ok();
+    [2, 1, 2, 3, 1].into_iter().for_each(version);
+    ann.dvc(["push"]).ok();
+    ann.dvc(["--repo", &place.url, "fsck", "--data"]).ok().says("no damage");
+    bob.dvc(["-C", "early", "fetch"]).ok();
+    all(&bob, "early");
+    cleo.dvc(["-C", "lazy", "fetch", "--data"]).ok();
+    all(&cleo, "lazy");
+    dora.dvc(["clone", &place.url, "whole"]).ok();
+    all(&dora, "whole");
+    // All at once to where nothing is.
+    let other = place.person("Eve");
+    ann.dvc(["push", other.w("far").to_str().unwrap()]).ok();
+    other.dvc(["clone", "far", "whole"]).ok();
+    all(&other, "whole");
+}
+
 #[test]
 fn a_directory() {
     journey(&place::directory());
