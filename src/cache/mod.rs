@@ -13,7 +13,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::codec::hash::checksum;
 
@@ -52,6 +52,8 @@ pub struct BlockCache {
 struct Region {
     file: Arc<File>,
     inode: u64,
+    /// When it was last marked as used.
+    marked: Instant,
     /// A bit for each block whose checksum was right.
     verified: u64,
 }
@@ -115,8 +117,12 @@ impl BlockCache {
         }
         let wanted = (u64::MAX >> (BLOCKS - 1 - (last - first))) << first;
         let file = {
-            let open = self.opened();
-            let region = open.get(object)?.get(&region)?;
+            let mut open = self.opened();
+            let region = open.get_mut(object)?.get_mut(&region)?;
+            if region.marked.elapsed() > MARK_EVERY {
+                region.marked = Instant::now();
+                mark_used(&region.file);
+            }
             (region.verified & wanted == wanted).then(|| Arc::clone(&region.file))?
         };
         let mut bytes = vec![0; usize::try_from(range.end - range.start).ok()?];
@@ -126,8 +132,12 @@ impl BlockCache {
 
     /// Remembers that a block of an open file is as it should be.
     fn verified(&self, object: &str, block: u64, file: File) {
-        let Ok(inode) = file.metadata().map(|m| m.ino()) else { return };
         let mut open = self.opened();
+        // Whoever forgets it removes it while nobody else is here.
+        let still = fs::metadata(self.path(object, block / BLOCKS)).map(|m| m.ino());
+        let Some(inode) = file.metadata().map(|m| m.ino()).ok().filter(|i| still.is_ok_and(|s| s == *i)) else {
+            return;
+        };
         if open.values().map(HashMap::len).sum::<usize>() >= OPEN_MAX {
             open.clear();
         }
@@ -135,7 +145,7 @@ impl BlockCache {
             open.insert(object.to_owned(), HashMap::new());
         }
         let Some(regions) = open.get_mut(object) else { return };
-        let fresh = Region { file: Arc::new(file), inode, verified: 0 };
+        let fresh = Region { file: Arc::new(file), inode, marked: Instant::now(), verified: 0 };
         let region = match regions.entry(block / BLOCKS) {
             // Another process has removed the file, and made it anew.
             Entry::Occupied(mut old) if old.get().inode != inode => {
@@ -173,7 +183,8 @@ impl BlockCache {
 
     /// Drops everything of an object.
     pub fn forget(&self, object: &str, len: u64) {
-        self.opened().remove(object);
+        let mut open = self.opened();
+        open.remove(object);
         for region in 0..len.div_ceil(REGION) {
             let _ = fs::remove_file(self.path(object, region));
         }

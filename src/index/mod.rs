@@ -212,6 +212,14 @@ impl Index {
         new
     }
 
+    /// Adds all rows of a pack at once, so that no segment gets only a part of them.
+    pub fn insert_all(&self, kind: PackKind, rows: &[Row]) {
+        let mut memory = write(&self.shelf(kind).memory);
+        for row in rows {
+            memory.pending.insert(row);
+        }
+    }
+
     /// How many rows wait to be taken.
     pub fn pending(&self, kind: PackKind) -> usize {
         read(&self.shelf(kind).memory).pending.len()

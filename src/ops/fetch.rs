@@ -126,6 +126,11 @@ pub fn fetch(
     if options.prune {
         fetch.prune(&mut report, &branches)?;
     }
+    if !options.dry_run {
+        fetch.settle(&wants)?;
+        reach.state.shown.clone_from(&reach.state.seen);
+        reach.save()?;
+    }
     report.requests = remote.access.meter.requests() - before;
     report.received_bytes = remote.access.meter.down.bytes() - came_before;
     Ok(report)
@@ -144,14 +149,17 @@ struct Fetch<'f> {
 impl Fetch<'_> {
     /// All that the versions need and is wanted.
     fn objects(&mut self, wants: &[Id]) -> Result<()> {
-        let lazy = self.reach.remote.lazy;
         let data = self.options.data || !self.options.paths.is_empty();
-        if lazy && !data && self.options.depth.is_none() {
+        let lazily = self.reach.remote.lazy && !data && self.options.depth.is_none();
+        if !self.is_all() {
+            self.repo.set_partial(true)?;
+        }
+        if lazily {
             return self.beginnings();
         }
         let mut whole: HashSet<Id> = HashSet::new();
         // What refs of a whole repository reach is here, all of it.
-        if !self.repo.is_lazy() {
+        if !Repo::is_partial(self.repo.path()) {
             for kind in RefKind::ALL {
                 for tip in self.repo.refs().list(kind)? {
                     if self.repo.has(ObjectKind::Commit, &tip.id)? {
@@ -181,6 +189,29 @@ impl Fetch<'_> {
         let needed = missing.finish();
         self.bring(&needed, "receiving")?;
         self.cover()
+    }
+
+    /// Whether all that the remote's refs need is to be brought.
+    fn is_all(&self) -> bool {
+        let FetchOptions { data, paths, depth, .. } = self.options;
+        paths.is_empty() && depth.is_none() && (*data || !self.reach.remote.lazy)
+    }
+
+    /// Nothing is missing any more where all refs are versions of which all was brought.
+    fn settle(&self, wants: &[Id]) -> Result<()> {
+        if !self.is_all() || !Repo::is_partial(self.repo.path()) {
+            return Ok(());
+        }
+        let mut whole: HashSet<Id> = HashSet::new();
+        for id in wants {
+            whole.extend(ancestors_beside(self.repo, id, &whole)?);
+        }
+        for kind in RefKind::ALL {
+            if self.repo.refs().list(kind)?.iter().any(|tip| !whole.contains(&tip.id)) {
+                return Ok(());
+            }
+        }
+        self.repo.set_partial(false)
     }
 
     /// The index of chunks at once, where it is not huge.

@@ -50,7 +50,7 @@ fn bring(
     // What is here is had without a network.
     let behind = if is_nothing(&needed) { None } else { repo.behind()? };
     let Some(behind) = behind else { return Ok(()) };
-    let meter = context.remotes.iter().find(|r| r.lazy).map(|r| r.access.meter.clone()).unwrap_or_default();
+    let meter = context.behind().map(|r| r.access.meter.clone()).unwrap_or_default();
     let copier = Copier::new(behind, repo, &meter, observer)?;
     let sent = copier.run(copier.plan(&needed)?, "receiving")?;
     copier.cover().run(&sent)?;

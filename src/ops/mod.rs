@@ -74,7 +74,7 @@ impl Context {
             return self.open_far(far);
         }
         let mut open = self.open.clone();
-        if let Some(lazy) = self.remotes.iter().find(|remote| remote.lazy).cloned() {
+        if let Some(lazy) = self.behind().cloned() {
             let context = self.clone();
             open.behind = Some(Arc::new(move || match context.open_far(&lazy) {
                 Err(e) if e.kind() == Kind::NoRepository => {
@@ -84,6 +84,14 @@ impl Context {
             }));
         }
         Repo::open(&self.repository, open)
+    }
+
+    /// The remote that has what is not here: a lazy one, or where a repository is not whole that has none, `origin` or
+    /// the first.
+    pub(super) fn behind(&self) -> Option<&Remote> {
+        let lazy = self.remotes.iter().find(|remote| remote.lazy);
+        let partial = || Some(()).filter(|()| Repo::is_partial(&self.repository));
+        lazy.or_else(|| partial().and_then(|()| self.remote("origin").or(self.remotes.first())))
     }
 
     /// Threads for work of which most waits for the disk: four a core, as far as there is memory for them.

@@ -5,12 +5,13 @@ use super::checkout::{CheckoutOptions, CheckoutReport, checkout};
 use super::fetch::{FetchOptions, FetchReport, fetch};
 use super::head::Head;
 use super::history::ancestors;
+use super::lazy;
 use super::push::tracking;
 use super::reach::Remote;
 use super::refmove::RefMoveError;
 use super::worktree::WalkOptions;
 use crate::error::{Failure, Kind, Result};
-use crate::model::id::Id;
+use crate::model::id::{Id, ObjectKind};
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Base, Revision};
 use crate::observe::Observer;
@@ -55,6 +56,23 @@ impl Failure for Diverged {
     }
 }
 
+/// A URL has no branches that could be told from those here.
+#[derive(Debug, thiserror::Error)]
+#[error("`{url}` has no name here")]
+pub struct NoName {
+    url: String,
+}
+
+impl Failure for NoName {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(format!("`dvc remote add NAME {}` gives it one", self.url))
+    }
+}
+
 /// Pulls the current branch.
 pub fn pull(
     context: &Context,
@@ -68,17 +86,33 @@ pub fn pull(
     let Some(branch) = head.branch.clone() else {
         return Err(RefMoveError::NoBranch("pull".to_owned()).into());
     };
+    let theirs = tracking(&remote.name, &branch).map_err(|_| NoName { url: remote.name.clone() })?;
     let fetched = fetch(context, remote, &FetchOptions { dry_run, ..FetchOptions::default() }, observer)?;
-    let theirs = tracking(&remote.name, &branch)?;
-    let Some(new) = repo.refs().value(RefKind::Remote, &theirs)? else {
+    // A dry run has moved nothing.
+    let moved = fetched.refs.iter().find(|r| r.kind == RefKind::Remote && r.name == theirs).and_then(|r| r.new);
+    let Some(new) = moved.map_or_else(|| repo.refs().value(RefKind::Remote, &theirs), |new| Ok(Some(new)))? else {
         return Err(RefMoveError::Missing { kind: RefKind::Remote, name: theirs }.into());
     };
     let tip = repo.refs().tip(RefKind::Branch, &branch)?;
     let old = tip.as_ref().and_then(value_of);
     let mut report = PullReport { fetched, branch: branch.clone(), old, new, checkout: None };
+    if dry_run && !repo.has(ObjectKind::Commit, &new)? {
+        // What it is like is not known before it is here.
+        return Ok(report);
+    }
+    let has_files = head.known && head.base.is_some();
+    let to = |base: Base| CheckoutOptions {
+        revision: Some(Revision { base, suffixes: Vec::new() }),
+        walk: walk.clone(),
+        ..CheckoutOptions::default()
+    };
     match old {
         Some(old) if old == new || ancestors(&repo, &old)?.contains(&new) => {
             report.new = old;
+            // A pull before this one may have ended before its checkout.
+            if has_files && !dry_run && head.base != Some(old) {
+                report.checkout = Some(checkout(context, &to(Base::Name(branch)), observer)?);
+            }
             return Ok(report);
         }
         Some(old) if !ancestors(&repo, &new)?.contains(&old) => {
@@ -86,16 +120,12 @@ pub fn pull(
         }
         _ => {}
     }
-    // What would be refused is refused before the branch moves.
-    let has_files = head.known && head.base.is_some();
-    let to = |base: Base| CheckoutOptions {
-        revision: Some(Revision { base, suffixes: Vec::new() }),
-        walk: walk.clone(),
-        ..CheckoutOptions::default()
-    };
+    // What would be refused, or cannot be had, is so before the branch moves.
     if has_files {
-        let look = CheckoutOptions { dry_run: true, ..to(Base::Name(theirs)) };
-        checkout(context, &look, observer)?;
+        let look = checkout(context, &CheckoutOptions { dry_run: true, ..to(Base::Name(theirs)) }, observer)?;
+        if !dry_run {
+            lazy::bring_changes(context, &repo, &look.planned, observer)?;
+        }
     }
     if dry_run {
         return Ok(report);

@@ -10,6 +10,7 @@ use super::Context;
 use super::history::{ancestors, ancestors_beside};
 use super::reach::{Reach, Remote, seen_key};
 use super::refmove::RefMoveError;
+use super::resolve::ResolveError;
 use crate::codec::hash::NameHasher;
 use crate::error::{Failure, Kind, Result};
 use crate::format::refentry::RefEntry;
@@ -162,13 +163,8 @@ pub fn push(context: &Context, remote: &Remote, options: &PushOptions, observer:
     let created = theirs.is_none();
     let there = reach.repo(theirs.unwrap_or_else(|| repo.marker().clone()))?;
     let tips = tips::read(&**reach.store().direct())?;
-    let seen = reach.state.seen.clone();
     reach.reached(&tips, observer);
-    let mut refs = decide(&repo, remote, &tips, &seen, &chosen, options)?;
-    // A ref that is not taken was not seen by anybody: the next lease is on what was fetched.
-    for one in refs.iter().filter(|one| one.outcome == Outcome::Diverged) {
-        reach.unseen(one.kind, &one.name, &seen);
-    }
+    let mut refs = decide(&repo, remote, &tips, &reach.state.shown, &chosen, options)?;
     if !options.dry_run {
         reach.save()?;
     }
@@ -195,13 +191,17 @@ fn chosen(context: &Context, repo: &Repo, options: &PushOptions) -> Result<Vec<(
     let of = |kind| Ok::<_, crate::error::Error>(refs.list(kind)?.into_iter().map(move |tip| (kind, tip.name, tip.id)));
     for name in &options.names {
         let name = RefName::parse_stored(name)?;
-        let mut found = None;
-        for kind in [RefKind::Branch, RefKind::Tag] {
-            if let Some(id) = refs.value(kind, &name)? {
-                found.get_or_insert((kind, id));
+        let values = (refs.value(RefKind::Branch, &name)?, refs.value(RefKind::Tag, &name)?);
+        let (kind, id) = match values {
+            (Some(id), None) => (RefKind::Branch, id),
+            (None, Some(id)) => (RefKind::Tag, id),
+            (None, None) => return Err(RefMoveError::Missing { kind: RefKind::Branch, name }.into()),
+            (Some(branch), Some(tag)) => {
+                let full = |kind: RefKind, id: &Id| format!("refs/{}/{name} ({})", kind.dir(), id.short());
+                let candidates = vec![full(RefKind::Branch, &branch), full(RefKind::Tag, &tag)];
+                return Err(ResolveError::Ambiguous { text: name.to_string(), candidates }.into());
             }
-        }
-        let Some((kind, id)) = found else { return Err(RefMoveError::Missing { kind: RefKind::Branch, name }.into()) };
+        };
         chosen.push((kind, name, id));
     }
     if options.tags {
@@ -215,7 +215,7 @@ fn chosen(context: &Context, repo: &Repo, options: &PushOptions) -> Result<Vec<(
         match &head.branch {
             Some(branch) if head.known => match refs.value(RefKind::Branch, branch)? {
                 Some(id) => chosen.push((RefKind::Branch, branch.clone(), id)),
-                None => return Err(super::resolve::ResolveError::Unborn { branch: branch.to_string() }.into()),
+                None => return Err(ResolveError::Unborn { branch: branch.to_string() }.into()),
             },
             _ => chosen.extend(of(RefKind::Branch)?),
         }
@@ -230,7 +230,7 @@ fn decide(
     repo: &Repo,
     remote: &Remote,
     tips: &Tips,
-    seen: &Seen,
+    shown: &Seen,
     chosen: &[(RefKind, RefName, Id)],
     options: &PushOptions,
 ) -> Result<Vec<PushedRef>> {
@@ -239,7 +239,7 @@ fn decide(
         let tip = tips.get(&(*kind, name.clone()));
         let old = tip.and_then(value_of);
         let follows = |old: &Id| -> Result<bool> {
-            Ok(*kind == RefKind::Branch && repo.has(ObjectKind::Commit, old)? && ancestors(repo, new)?.contains(old))
+            Ok(*kind == RefKind::Branch && repo.knows(ObjectKind::Commit, old)? && ancestors(repo, new)?.contains(old))
         };
         let outcome = match &old {
             None => Outcome::Created,
@@ -252,7 +252,7 @@ fn decide(
                     }
                     // A tag, and a branch of a remote without a name, has nothing that tracks it.
                     _ => {
-                        seen.get(&seen_key(*kind, name.as_str()))
+                        shown.get(&seen_key(*kind, name.as_str()))
                             == tip.map(|tip| (tip.seq, tip.update.clone())).as_ref()
                     }
                 };
@@ -290,7 +290,7 @@ impl Push<'_, '_> {
         // What the remote has for certain: all versions that lead to one of its refs.
         let mut whole: HashSet<Id> = HashSet::new();
         for id in tips.values().filter_map(value_of) {
-            if self.repo.has(ObjectKind::Commit, &id)? {
+            if self.repo.knows(ObjectKind::Commit, &id)? {
                 match ancestors_beside(self.repo, &id, &whole) {
                     Ok(versions) => whole.extend(versions),
                     // A fetch was cut off: not all of what is there is known here, and nothing needs it.
@@ -340,7 +340,7 @@ impl Push<'_, '_> {
     }
 
     /// Reads back a part of what was sent.
-    fn verify(&self, sent: &[Sent]) -> Result<u64> {
+    fn verify(&mut self, sent: &[Sent]) -> Result<u64> {
         let percent = usize::from(self.options.verify_percent.min(100));
         let count = (sent.len() * percent).div_ceil(100);
         if count > 0 {
@@ -354,6 +354,9 @@ impl Push<'_, '_> {
                 if self.observer.cancelled() { Err(StoreError::Cancelled) } else { Ok(()) }
             })?;
             if hasher.finish() != pack.name {
+                // So that the next run sends it again.
+                self.reach.state.sent.remove(&to_hex(&pack.name));
+                self.reach.save()?;
                 return Err(SyncError::Damaged { place: store.place(), pack: pack.name }.into());
             }
             self.observer.advance(1, pack.bytes);
@@ -396,6 +399,9 @@ impl Push<'_, '_> {
             self.observer.step("ref moved");
         }
         let taken = !matches!(one.outcome, Outcome::Diverged | Outcome::Raced);
+        if let (true, Some(tip)) = (taken, &tip) {
+            self.reach.shown(kind, tip);
+        }
         if kind == RefKind::Branch && taken && !self.repo.is_read_only() && tip.is_some() {
             track(self.context, self.repo, &self.reach.remote.name, &name, Some(one.new), "push")?;
         }

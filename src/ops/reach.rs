@@ -9,7 +9,7 @@ use crate::cache::BlockCache;
 use crate::error::{Kind, Result};
 use crate::format::marker::Marker;
 use crate::format::refentry::RefEntry;
-use crate::model::refname::{RefKind, RefName};
+use crate::model::refname::RefKind;
 use crate::observe::{Level, Notice, Observer};
 use crate::repo::away::CachedStore;
 use crate::repo::{Repo, layout};
@@ -18,7 +18,7 @@ use crate::store::location::Location;
 use crate::store::open::open;
 use crate::store::{Store, probe};
 use crate::sync::error::SyncError;
-use crate::sync::state::{RemoteState, Seen};
+use crate::sync::state::RemoteState;
 use crate::sync::tips::Tips;
 
 /// A remote as the settings describe it.
@@ -166,13 +166,9 @@ impl<'a> Reach<'a> {
         self.state.seen.insert(seen_key(kind, &entry.name), (entry.seq, entry.update.clone()));
     }
 
-    /// Remembers one ref as it was before.
-    pub(super) fn unseen(&mut self, kind: RefKind, name: &RefName, before: &Seen) {
-        let key = seen_key(kind, name.as_str());
-        match before.get(&key) {
-            Some(entry) => self.state.seen.insert(key, entry.clone()),
-            None => self.state.seen.remove(&key),
-        };
+    /// Remembers that the user knows of one ref as it is there now.
+    pub(super) fn shown(&mut self, kind: RefKind, entry: &RefEntry) {
+        self.state.shown.insert(seen_key(kind, &entry.name), (entry.seq, entry.update.clone()));
     }
 
     /// Writes down what is remembered, where there is a place for it.

@@ -17,6 +17,8 @@ pub const CATALOGUE: &str = "catalog.db";
 pub const CONFIG: &str = "config.toml";
 /// State of each worktree; local.
 pub const WORKTREES: &str = "worktrees";
+/// Says that not all is here that refs need; local.
+pub const PARTIAL: &str = "partial";
 /// A repository inside a worktree.
 pub const INSIDE: &str = ".dvcs";
 /// Packs are closed when they reach this size in bytes.

@@ -13,10 +13,11 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::codec::cut::{self, Cutting, Rule};
 use crate::codec::hash::{IdHasher, checksum};
-use crate::error::{Failure, Kind, Result};
+use crate::error::{Error, Failure, Kind, Result};
 use crate::format::Malformed;
 use crate::format::marker::{Marker, VERSION};
 use crate::format::segment::SegmentName;
@@ -38,6 +39,8 @@ type Listing = (SegmentName, u64);
 /// A segment, if it can be read.
 type Opened = (SegmentName, Result<SegmentReader, crate::index::Error>);
 
+/// So long nobody asks again what did not answer.
+const SILENT: Duration = Duration::from_secs(30);
 /// Segments of a far repository that are asked for at once.
 const OPENED_TOGETHER: usize = 16;
 
@@ -78,6 +81,12 @@ pub enum RepoError {
         /// Where.
         path: PathBuf,
     },
+    /// What a lazy clone takes from did not answer a moment ago.
+    #[error("not all that is needed is here: {said}")]
+    Silent {
+        /// What was wrong.
+        said: String,
+    },
     /// Something that only a repository on this machine can do.
     #[error("the repository at `{place}` is not on this machine")]
     Away {
@@ -97,6 +106,7 @@ impl Failure for RepoError {
         match self {
             Self::None { .. } => Kind::NoRepository,
             Self::Unmarked { .. } => Kind::Integrity,
+            Self::Silent { .. } => Kind::Unreachable,
             Self::Exists { .. } | Self::Occupied { .. } | Self::Away { .. } => Kind::Usage,
         }
     }
@@ -108,6 +118,7 @@ impl Failure for RepoError {
                 "copy `{}` again from where this repository was copied from, or from any other copy of it",
                 layout::MARKER
             )),
+            Self::Silent { .. } => Some("check the network; run the command again".to_owned()),
             Self::Away { .. } => Some("`dvc clone` it first".to_owned()),
             Self::Exists { .. } | Self::Occupied { .. } => Some("give an empty or a new directory".to_owned()),
         }
@@ -124,6 +135,8 @@ pub struct Repo {
     /// The same store, where it is not.
     far: Option<Arc<CachedStore>>,
     behind: OnceLock<Option<Box<Repo>>>,
+    /// When the repository behind did not answer, and why.
+    silent: Mutex<Option<(Instant, String)>>,
     marker: Marker,
     cutting: Cutting,
     options: OpenOptions,
@@ -225,6 +238,7 @@ impl Repo {
             local: None,
             far: None,
             behind: OnceLock::new(),
+            silent: Mutex::default(),
             marker,
             cutting,
             options,
@@ -271,13 +285,53 @@ impl Repo {
         self.options.behind.is_some()
     }
 
+    /// Whether refs may need what is not here: what was fetched was not all.
+    pub fn is_partial(root: &Path) -> bool {
+        root.join(layout::PARTIAL).exists()
+    }
+
+    /// Notes whether refs may need what is not here; durable.
+    pub fn set_partial(&self, partial: bool) -> Result<()> {
+        let local = self.local()?;
+        match partial {
+            true => drop(local.create(layout::PARTIAL, b"not everything was fetched\n")?),
+            false => local.delete(layout::PARTIAL)?,
+        }
+        Ok(())
+    }
+
     /// The repository that has what is missing here, in a lazy clone; opened on first use.
     pub fn behind(&self) -> Result<Option<&Self>> {
         let Some(open) = &self.options.behind else { return Ok(None) };
         if self.behind.get().is_none() {
-            let _ = self.behind.set(Some(Box::new(open()?)));
+            if let Some(said) = self.silence() {
+                return Err(RepoError::Silent { said }.into());
+            }
+            match open() {
+                Ok(opened) => drop(self.behind.set(Some(Box::new(opened)))),
+                Err(e) => {
+                    self.is_silent(&e);
+                    return Err(e);
+                }
+            }
         }
         Ok(self.behind.get().and_then(Option::as_deref))
+    }
+
+    /// What was wrong when the repository behind did not answer, not long ago: not everybody has to wait for it again.
+    fn silence(&self) -> Option<String> {
+        let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        silent.as_ref().filter(|s| s.0.elapsed() < SILENT).map(|s| s.1.clone())
+    }
+
+    /// Notes that the repository behind did not answer, if it was that.
+    fn is_silent(&self, e: &Error) -> bool {
+        let unreachable = e.kind() == Kind::Unreachable;
+        if unreachable {
+            let now = (Instant::now(), e.to_string());
+            *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        }
+        unreachable
     }
 
     /// What its marker says.

@@ -86,12 +86,13 @@ impl Repo {
         if self.has(kind, id)? {
             return Ok(true);
         }
-        match self.behind() {
-            Ok(Some(behind)) => behind.knows(kind, id),
-            Ok(None) => Ok(false),
+        if self.silence().is_some() {
+            return Ok(false);
+        }
+        match self.behind().and_then(|behind| behind.map_or(Ok(false), |behind| behind.knows(kind, id))) {
             // Without a network it is stored here too.
-            Err(e) if e.kind() == Kind::Unreachable => Ok(false),
-            Err(e) => Err(e),
+            Err(e) if self.is_silent(&e) => Ok(false),
+            known => known,
         }
     }
 

@@ -239,15 +239,26 @@ impl<'a> Refs<'a> {
             self.store.delete(&format!("{log}/{own}"))?;
             return Ok(None);
         }
-        let newest = numbers.first().map(|n| self.entry(kind, name, n)).transpose()?;
-        let ours = newest.as_ref().is_some_and(|n| n.seq > seq || n.update == entry.update);
-        if !ours {
+        if !self.has_taken(kind, name, &numbers, &entry)? {
+            self.store.delete(&format!("{log}/{own}"))?;
             return Ok(None);
         }
         let old = |n: &&Number| n.seq < seq && folded.iter().any(|f| f.seq == n.seq);
         numbers.iter().filter(old).try_for_each(|n| self.store.delete(&format!("{log}/{}", n.key)))?;
         entry.older.clear();
         Ok(Some(entry))
+    }
+
+    /// Whether an entry that was written is one of the log. Not where others had moved on and folded the entry of its
+    /// number meanwhile, so that its key was free again.
+    fn has_taken(&self, kind: RefKind, name: &RefName, numbers: &[Number], entry: &RefEntry) -> Result<bool> {
+        let fold = numbers.iter().rev().find(|n| n.seq > entry.seq && n.seq.is_multiple_of(COMPACT_EVERY));
+        match fold.or(numbers.first()) {
+            None => Ok(false),
+            Some(n) if n.seq == entry.seq => Ok(self.entry(kind, name, n)?.update == entry.update),
+            Some(n) if fold.is_none() => Ok(n.seq > entry.seq),
+            Some(fold) => Ok(self.entry(kind, name, fold)?.older.iter().any(|o| o.update == entry.update)),
+        }
     }
 
     /// The entries since the last folding, newest first.
@@ -330,6 +341,31 @@ mod tests {
         assert!(refs.update(RefKind::Branch, &name, tip.as_ref(), None, &how()).unwrap().is_some());
         assert_eq!(refs.value(RefKind::Branch, &name).unwrap(), None);
         assert!(refs.list(RefKind::Branch).unwrap().is_empty());
+    }
+
+    #[test]
+    fn who_is_overtaken_by_a_folding_has_lost() {
+        let store = crate::store::memory::MemoryStore::default();
+        let refs = Refs::of(&store);
+        let name = RefName::new("main").unwrap();
+        let update = |tip: Option<&RefEntry>, n: u8| {
+            refs.update(RefKind::Branch, &name, tip, Some(Id([n; 32])), &how()).unwrap()
+        };
+        let (mut tip, mut stale) = (None, vec![None]);
+        for n in 1..=COMPACT_EVERY + 2 {
+            tip = update(tip.as_ref(), 1);
+            assert!(tip.is_some(), "{n}");
+            stale.push(tip.clone());
+        }
+        let keys = || store.list_all(&layout::ref_log(RefKind::Branch, &name)).unwrap();
+        let before = keys();
+        stale.pop();
+        for (n, tip) in stale.iter().enumerate() {
+            assert!(update(tip.as_ref(), 2).is_none(), "{n}");
+        }
+        assert_eq!(keys(), before);
+        assert_eq!(refs.value(RefKind::Branch, &name).unwrap(), Some(Id([1; 32])));
+        assert!(update(tip.as_ref(), 3).is_some());
     }
 
     #[test]

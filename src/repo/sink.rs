@@ -119,9 +119,7 @@ impl<'a> Sink<'a> {
     fn take_in(&self, pack: &FinishedPack) -> Result<()> {
         let index = self.repo.index()?;
         lock(&self.sizes).insert(pack.name, pack.bytes);
-        for row in &pack.rows {
-            index.insert(pack.kind, row);
-        }
+        index.insert_all(pack.kind, &pack.rows);
         let mut claimed = lock(&self.claimed);
         for row in &pack.rows {
             claimed.remove(&row.id);

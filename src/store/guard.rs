@@ -16,8 +16,10 @@ use crate::observe::{Level, Notice, Observer};
 pub const EXPIRY: Duration = Duration::from_secs(120);
 /// A holder writes only so long after it put its lock.
 const HOLD: Duration = Duration::from_secs(30);
-/// A write that fails is tried so often, each time under a lock of its own.
+/// A write that fails is tried so often.
 const ATTEMPTS: u32 = 6;
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Where locks lie.
 const LOCKS: &str = "sessions";
 
@@ -142,24 +144,37 @@ impl Store for GuardedStore {
         let mut attempts = 0;
         loop {
             let (lock, put) = self.lock(&name)?;
-            // Somebody may have numbered an entry of this folder in another way: the number is what counts.
-            let number = key.rsplit_once('/').map_or(key, |(_, name)| name).split('.').next().unwrap_or(key);
-            let taken = self.names(folder);
-            let done = match taken {
-                Ok(names) if names.iter().any(|n| n.split('.').next() == Some(number)) => {
-                    Some(self.inner.get(key).map(|there| there.as_deref() == Some(bytes)))
+            // A write that was not answered may still arrive: until it is settled the lock must stand.
+            let mut unsure = false;
+            let done = loop {
+                // Somebody may have numbered an entry of this folder in another way: the number is what counts.
+                let number = key.rsplit_once('/').map_or(key, |(_, name)| name).split('.').next().unwrap_or(key);
+                let done = match self.names(folder) {
+                    Ok(names) if names.iter().any(|n| n.split('.').next() == Some(number)) => {
+                        Some(self.inner.get(key).map(|there| there.as_deref() == Some(bytes)))
+                    }
+                    Ok(_) if put.elapsed() < HOLD => {
+                        let created = self.plain.create(key, bytes);
+                        unsure |= created.as_ref().is_err_and(StoreError::is_unsure);
+                        Some(created)
+                    }
+                    Ok(_) => None,
+                    Err(e) => Some(Err(e)),
+                };
+                attempts += 1;
+                let passes = matches!(&done, Some(Err(e)) if e.passes());
+                if !passes || attempts >= ATTEMPTS || put.elapsed() >= HOLD {
+                    break done;
                 }
-                Ok(_) if put.elapsed() < HOLD => Some(self.plain.create(key, bytes)),
-                Ok(_) => None,
-                Err(e) => Some(Err(e)),
+                std::thread::sleep(PAUSE);
             };
-            let released = self.release(&lock);
-            attempts += 1;
-            // Under a new lock it is looked for first, since it may be there.
-            if attempts < ATTEMPTS && matches!(&done, Some(Err(e)) if e.passes()) {
-                continue;
+            if unsure && !matches!(done, Some(Ok(_))) {
+                // It goes away by itself, when no write can arrive any more.
+                return done.unwrap_or_else(|| Err(self.too_slow(key, "it answers too slowly to hold a lock")));
             }
+            let released = self.release(&lock);
             match done {
+                Some(Err(e)) if e.passes() && attempts < ATTEMPTS => {}
                 // The write stands; a lock that is left over goes away by itself.
                 Some(done) => return done,
                 None if attempts >= ATTEMPTS => return Err(self.too_slow(key, "it answers too slowly to hold a lock")),

@@ -23,6 +23,8 @@ mod build;
 const REQUEST: Duration = Duration::from_secs(25);
 /// The next bytes of an answer must come within this.
 const SILENCE: Duration = Duration::from_secs(60);
+/// All pages of a listing must come within this.
+const LISTING: Duration = Duration::from_secs(3600);
 /// A body may go up so slowly, in bytes a second.
 const SLOWEST: u64 = 64 << 10;
 /// For so long a signed URL is good.
@@ -160,10 +162,12 @@ impl RemoteStore {
     fn entries(&self, dir: &str, recursive: bool) -> Result<Vec<(String, u64, bool)>, StoreError> {
         let path = if dir.is_empty() { String::new() } else { format!("{dir}/") };
         let (op, below) = (self.op.clone(), path.clone());
-        let listed = self.ask("list", dir, SILENCE, async move {
-            let mut lister = op.lister_with(&below).recursive(recursive).await?;
+        // However many pages it has, each must come in time.
+        let listed = self.ask("list", dir, LISTING, async move {
+            let lister = op.lister_with(&below).recursive(recursive);
+            let mut lister = tokio::time::timeout(SILENCE, lister.into_future()).await.map_err(late)??;
             let mut all = Vec::new();
-            while let Some(entry) = lister.next().await {
+            while let Some(entry) = tokio::time::timeout(SILENCE, lister.next()).await.map_err(late)? {
                 let entry = entry?;
                 all.push((
                     entry.path().to_owned(),

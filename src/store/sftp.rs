@@ -70,7 +70,6 @@ impl Wrong {
 pub struct SftpStore {
     directory: Arc<Directory>,
     place: String,
-    offline: bool,
     meter: Arc<Meter>,
 }
 
@@ -92,7 +91,7 @@ impl SftpStore {
         };
         let meter = Arc::clone(&access.meter);
         let directory = Arc::new(Directory::new(Pool::new(ssh), root, Arc::clone(&meter)));
-        Ok(Self { directory, place, offline: access.offline, meter })
+        Ok(Self { directory, place, meter })
     }
 
     fn failed(&self, what: &'static str, key: &str, wrong: Wrong) -> StoreError {
@@ -116,17 +115,9 @@ impl SftpStore {
         T: Send + 'static,
         F: Future<Output = Result<T, Wrong>> + Send + 'static,
     {
-        self.begin(what, key)?;
+        self.meter.request();
         let operation = operation(Arc::clone(&self.directory), key.to_owned());
         runtime::run(operation).map_err(|source| StoreError::Io { what, key: key.to_owned(), source })
-    }
-
-    fn begin(&self, what: &'static str, key: &str) -> Result<(), StoreError> {
-        if self.offline {
-            return Err(self.failed(what, key, Wrong::Trouble(Trouble::Offline, "no connection was tried".to_owned())));
-        }
-        self.meter.request();
-        Ok(())
     }
 
     /// What an object that is not there means to a reader that must have it.
@@ -168,7 +159,7 @@ impl Store for SftpStore {
     }
 
     fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
-        self.begin("read", key)?;
+        self.meter.request();
         let (to, mut from) = mpsc::channel(AHEAD);
         let (directory, of) = (Arc::clone(&self.directory), key.to_owned());
         let io = |source| StoreError::Io { what: "read", key: key.to_owned(), source };

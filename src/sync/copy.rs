@@ -213,6 +213,7 @@ impl<'a> Copier<'a> {
     }
 
     fn work(&self, shared: &Shared) {
+        let _end = End(shared);
         loop {
             let job = match shared.lock() {
                 work if work.failed.is_some() => None,
@@ -231,8 +232,6 @@ impl<'a> Copier<'a> {
                 }
             }
         }
-        shared.lock().left -= 1;
-        shared.ended.notify_all();
     }
 
     fn copy(&self, job: &Job) -> Result<Sent> {
@@ -421,6 +420,16 @@ struct Work {
 struct Shared {
     work: Mutex<Work>,
     ended: Condvar,
+}
+
+/// Tells that a worker has ended, also by a panic.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.lock().left -= 1;
+        self.0.ended.notify_all();
+    }
 }
 
 impl Shared {

@@ -349,10 +349,7 @@ impl<'a> Missing<'a> {
         // A delta is of no use without its base.
         if let Some(place) = &row.base {
             let there = self.dest.map(Repo::index).transpose()?;
-            // Where its pack is, it is too.
-            if there.is_some_and(|index| index.pack_bytes(kind, &place.pack).is_some()) {
-                return Ok(());
-            }
+            // Where nothing is, nobody has to be asked which one it is.
             if there.is_none_or(|index| index.segments(kind).is_empty()) {
                 add(needed, place);
                 return Ok(());

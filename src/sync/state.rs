@@ -27,8 +27,10 @@ pub struct RemoteState {
     pub exclusive: Option<bool>,
     /// When it was last reached, seconds since 1970.
     pub reached: Option<i64>,
-    /// Its refs.
+    /// Its refs when it was last reached.
     pub seen: Seen,
+    /// Its refs as a fetch has told them, or a push has left them: what a lease is on.
+    pub shown: Seen,
     /// Packs that a push has sent and no index segment there names yet.
     pub sent: BTreeSet<String>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::Result;
-use crate::format::refentry::RefEntry;
+use crate::format::refentry::{RefEntry, seq_of_key};
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::repo::layout;
@@ -20,6 +20,10 @@ pub fn read(store: &dyn Store) -> Result<Tips> {
     let kinds = [RefKind::Branch, RefKind::Tag];
     for key in store.list_all("refs")? {
         let Some((log, name)) = key.rsplit_once('/') else { continue };
+        // What others leave there is no entry.
+        if seq_of_key(name).is_none() {
+            continue;
+        }
         if kinds.iter().any(|k| log.rsplit_once('/').is_some_and(|(dir, _)| dir == layout::refs(*k))) {
             let entry = newest.entry(log.to_owned()).or_insert_with(|| name.to_owned());
             // Newer entries have smaller keys.

@@ -74,10 +74,11 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
     stop_if_asked(observer)?;
 
     observer.phase("check versions", None, None);
-    let walk = Walk::new(repo, &findings, observer);
+    let walk = Walk::new(repo, &findings, observer)?;
     let versions = pool.install(|| walk.run(&roots))?;
     checked.versions = versions.whole.len() as u64;
     [checked.trees, checked.lists, checked.chunks] = walk.counts();
+    let unknown = walk.unknown();
     stop_if_asked(observer)?;
 
     let deadline = options.max_time.map(|t| begun + t);
@@ -94,7 +95,7 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
     let Found { damage, notes, lost, objects, .. } = findings.finish();
     let kept = damage.iter().filter(|d| d.what == What::Object).count();
     let more_objects = objects.saturating_sub(kept) as u64;
-    Ok(CheckReport { checked, data, damage, more_objects, lost, versions: reached, reaches, notes })
+    Ok(CheckReport { checked, data, damage, more_objects, unknown, lost, versions: reached, reaches, notes })
 }
 
 fn stop_if_asked(observer: &dyn Observer) -> Result<()> {

@@ -1,8 +1,9 @@
 //! Makes index and catalogue anew, from packs and refs alone.
 //!
-//! Memory is bounded: rows are sorted in runs, each a temporary segment, which are merged. The new segments name all
-//! old ones as replaced and are durable before anything is removed, so that after a crash at any point the index is the
-//! old one, or for some kinds of packs the new one already, and running it again finishes.
+//! Memory is bounded: rows are sorted in runs, each a temporary segment, which are merged. The new segments are durable
+//! before any old one is removed, so that after a crash at any point both count, and running it again finishes. They do
+//! not say that they replace the old ones, of which they may lack rows: elsewhere the old ones may be sound, and a lost
+//! pack may come back with the segment that it had.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::error::Result;
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::{PackKind, TableFrame};
 use crate::format::segment::tables::PackEntry;
-use crate::format::segment::{PackName, Row, SegmentName, decode_head};
+use crate::format::segment::{PackName, Row, SegmentName};
 use crate::index::Index;
 use crate::index::catalogue::commits::CommitRow;
 use crate::index::catalogue::segments::SegmentRow;
@@ -101,8 +102,16 @@ pub fn finish(repo: &Repo, rebuilt: Rebuilt, observer: &dyn Observer) -> Result<
     observer.step("catalogue");
     catalogue.reset()?;
     catalogue.put_commits(&far_commits)?;
+    let removed: Vec<SegmentName> = old.into_iter().filter(|n| segments.iter().all(|s| s.name != *n)).collect();
     for row in &segments {
         catalogue.add_segment(row, &[], &[])?;
+    }
+    // Nobody who opens the index meanwhile takes them for segments that count.
+    if let Some(new) = segments.first() {
+        for name in &removed {
+            let row = SegmentRow { name: *name, replaced_by: Some(new.name), ..*new };
+            catalogue.add_segment(&row, &[], &[])?;
+        }
     }
     let there = |pack: &PackName| matches!(repo.store().len(&layout::pack(pack)), Ok(Some(_)));
     let kept: Vec<_> = checks.into_iter().filter(|c| there(&c.pack)).collect();
@@ -115,11 +124,12 @@ pub fn finish(repo: &Repo, rebuilt: Rebuilt, observer: &dyn Observer) -> Result<
             report.put_aside.push(key);
         }
     }
-    for name in old.iter().filter(|n| segments.iter().all(|s| s.name != **n)) {
+    for name in &removed {
         observer.step("remove segment");
         repo.store().delete(&layout::segment(name))?;
         report.replaced += 1;
     }
+    catalogue.remove_segments(&removed)?;
     observer.step("rebuilt");
     Ok(report)
 }
@@ -380,8 +390,7 @@ impl Rebuilder<'_> {
                 continue;
             }
             self.observer.phase("write index", None, None);
-            let replaces: Vec<_> = old.iter().filter(|n| self.may_be(n, kind)).copied().collect();
-            let written = merge_as(&staging, kind, &runs, |_| true, &replaces)?;
+            let written = merge_as(&staging, kind, &runs, |_| true, &[])?;
             let row = SegmentRow {
                 name: written.name,
                 kind,
@@ -396,12 +405,5 @@ impl Rebuilder<'_> {
         }
         self.report.segments = segments.len() as u64;
         Ok(Rebuilt { report: self.report, segments, old })
-    }
-
-    /// Whether an old segment is of that kind, as far as its head can be read.
-    fn may_be(&self, name: &SegmentName, kind: PackKind) -> bool {
-        let head = self.repo.store().read_at(&layout::segment(name), 0, 16).ok();
-        let head: Option<[u8; 16]> = head.and_then(|bytes| bytes.try_into().ok());
-        head.is_none_or(|head| decode_head(&head).map_or(true, |k| k == kind))
     }
 }

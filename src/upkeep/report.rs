@@ -137,6 +137,8 @@ pub struct CheckReport {
     pub damage: Vec<Damage>,
     /// Damaged objects beyond those that `damage` lists.
     pub more_objects: u64,
+    /// Objects that are not here, of a lazy clone whose remote does not answer.
+    pub unknown: u64,
     /// What is lost by it.
     pub lost: Lost,
     /// The versions that this reaches, in order of their branches and numbers.

@@ -12,7 +12,7 @@ use rayon::Scope;
 use super::findings::{Findings, is_damage, told};
 use super::logs::Root;
 use super::report::What;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::object::ListNode;
 use crate::format::pack::PackKind;
 use crate::model::entry::{Content, Extent, Node};
@@ -68,16 +68,17 @@ enum Elsewhere<'a> {
     No,
     /// Where a lazy clone takes them from.
     There(&'a Repo),
-    /// There too, but it cannot be asked.
+    /// There too, but it does not answer.
     Silent(Error),
 }
 
 impl<'a> Elsewhere<'a> {
-    fn of(repo: &'a Repo) -> Self {
+    fn of(repo: &'a Repo) -> Result<Self> {
         match repo.behind().and_then(|behind| behind.map(|b| b.index().map(|_| b)).transpose()) {
-            Ok(None) => Self::No,
-            Ok(Some(behind)) => Self::There(behind),
-            Err(e) => Self::Silent(e),
+            Ok(None) => Ok(Self::No),
+            Ok(Some(behind)) => Ok(Self::There(behind)),
+            Err(e) if e.kind() == Kind::Unreachable => Ok(Self::Silent(e)),
+            Err(e) => Err(e),
         }
     }
 }
@@ -102,17 +103,25 @@ enum Role {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(repo: &'a Repo, findings: &'a Findings<'a>, observer: &'a dyn Observer) -> Self {
-        Self {
+    pub(super) fn new(repo: &'a Repo, findings: &'a Findings<'a>, observer: &'a dyn Observer) -> Result<Self> {
+        Ok(Self {
             repo,
             findings,
             observer,
             visited: Mutex::default(),
             failed: Mutex::default(),
-            elsewhere: Elsewhere::of(repo),
+            elsewhere: Elsewhere::of(repo)?,
             trees: AtomicU64::new(0),
             lists: AtomicU64::new(0),
             chunks: AtomicU64::new(0),
+        })
+    }
+
+    /// Objects of which nobody knows whether they are anywhere.
+    pub(super) fn unknown(&self) -> u64 {
+        match &self.elsewhere {
+            Elsewhere::Silent(_) => self.findings.count_elsewhere() as u64,
+            _ => 0,
         }
     }
 

@@ -38,7 +38,6 @@ pub(super) struct Registry {
     auth: Auth,
     /// Counts what goes over the network.
     pub(super) meter: Arc<Meter>,
-    offline: bool,
 }
 
 impl Registry {
@@ -51,7 +50,6 @@ impl Registry {
             uploader: http::uploader()?,
             auth,
             meter: Arc::clone(&access.meter),
-            offline: access.offline,
         })
     }
 
@@ -98,9 +96,6 @@ impl Registry {
         url: &Url,
         dress: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, StoreError> {
-        if self.offline {
-            return Err(self.error(asked, Trouble::Offline, "no request was sent"));
-        }
         let here = self.is_here(url);
         let scope = if method == Method::DELETE { Scope::Delete } else { Scope::Use };
         let no_proof = |e: NoProof| self.error(asked, e.trouble, e.said);

@@ -339,9 +339,6 @@ fn what_is_wrong_is_said() {
     assert_eq!(refused("rig"), Some(Trouble::Unreachable));
     fs::write(rig.at("ssh_config"), "Nonsense yes\n").unwrap();
     assert_eq!(refused("rig"), Some(Trouble::Refused));
-    let offline = Access { offline: true, ..Access::default() };
-    let e = rig.store_at("rig", &place, &offline).len("format").unwrap_err();
-    assert_eq!(trouble(&e), Some(Trouble::Offline));
     let mut location = Location::parse("sftp://x/y", Path::new("/")).unwrap().location;
     location.host = "-oProxyCommand=x".to_owned();
     assert!(SftpStore::open(&location, &Access::default()).is_err());

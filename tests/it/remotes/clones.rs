@@ -132,7 +132,7 @@ fn remotes_are_listed_changed_and_forgotten() {
     ann.dvc(["remote", "set", "nas", "/srv/y", "--offline"]).ok();
     let told = ann.dvc(["remote", "list", "--json"]).ok().json_lines();
     let nas = told.iter().find(|r| r["name"] == "nas").unwrap();
-    assert_eq!((&nas["url"], &nas["lazy"], &nas["schema"]), (&"file:///srv/y".into(), &false.into(), &1.into()));
+    assert_eq!((&nas["url"], &nas["lazy"], &nas["schema"]), (&"file:///srv/y".into(), &true.into(), &1.into()));
     ann.dvc(["remote", "rm", "-n", "nas"]).ok();
     assert!(list().contains("nas"));
     ann.dvc(["remote", "rm", "nas"]).ok();

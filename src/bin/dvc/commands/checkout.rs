@@ -79,13 +79,18 @@ pub(crate) fn run(session: &Session, args: &CheckoutArgs) -> Outcome {
     let report = checkout(&context, &options, &progress)?;
     drop(progress);
     print(session, args, &report, options.dry_run, begun.elapsed())?;
-    Ok(if report.done.damaged > 0 || report.wrong > 0 {
+    Ok(exit(&report))
+}
+
+/// The exit code for what became of the files.
+pub(crate) fn exit(report: &CheckoutReport) -> Exit {
+    if report.done.damaged > 0 || report.wrong > 0 {
         Exit::with(Kind::Integrity)
     } else if report.done.incomplete > 0 {
         Exit::with(Kind::Incomplete)
     } else {
         Exit::DONE
-    })
+    }
 }
 
 fn print(

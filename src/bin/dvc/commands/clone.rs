@@ -1,12 +1,12 @@
 //! `dvc clone`: copies a repository, and checks a version out.
 
-use crate::commands::{fetch, remote};
+use crate::commands::{checkout, fetch, remote};
 use crate::failure::{CliError, Exit, Outcome};
 use crate::place::{INSIDE, Place};
 use crate::print::Paint;
 use crate::session::Session;
 use clap::Args;
-use dvc::error::{Error, Kind};
+use dvc::error::Error;
 use dvc::model::refname::RefName;
 use dvc::model::revision::{Base, Spec};
 use dvc::ops::clone::{CloneOptions, clone};
@@ -146,6 +146,5 @@ fn cloned(
         }
     }
     out.finish()?;
-    let bad = report.checkout.is_some_and(|c| c.done.incomplete + c.done.damaged > 0);
-    Ok(if bad { Exit::with(Kind::Incomplete) } else { Exit::DONE })
+    Ok(report.checkout.as_ref().map_or(Exit::DONE, checkout::exit))
 }

@@ -59,7 +59,11 @@ pub(crate) fn run(session: &Session, args: &FsckArgs) -> Outcome {
         print(session, &mut out, &report, options.dry_run, begun.elapsed())?;
     }
     out.finish()?;
-    Ok(if report.check.is_sound() { Exit::DONE } else { Exit::with(Kind::Integrity) })
+    Ok(match (report.check.is_sound(), report.check.unknown) {
+        (true, 0) => Exit::DONE,
+        (true, _) => Exit::with(Kind::Incomplete),
+        (false, _) => Exit::with(Kind::Integrity),
+    })
 }
 
 /// `5`, `5%` or `0.5%` as millionths.
@@ -108,6 +112,10 @@ fn print(
     }
     let took = elapsed(took);
     match damage.len() as u64 + more_objects {
+        0 if report.check.unknown > 0 => {
+            let n = count(report.check.unknown, "object");
+            writeln!(out, "no damage in what is here, but {n} could not be looked for at the remote, {took}")?;
+        }
         0 => writeln!(out, "no damage, {took}")?,
         found => {
             let text = format!("{found} damaged, {} lost", count(lost.total(), "object"));
@@ -184,7 +192,7 @@ fn follows(a: &Reached, b: &Reached) -> bool {
 }
 
 fn as_json(report: &FsckReport, seconds: f64) -> serde_json::Value {
-    let CheckReport { checked: n, data, damage, more_objects, lost, versions, reaches, notes } = &report.check;
+    let CheckReport { checked: n, data, damage, more_objects, lost, versions, reaches, notes, .. } = &report.check;
     let named = |v: &Reached| json!({ "name": v.name, "id": v.id.to_string() });
     let reach = |r: &Reach| {
         let versions = r.versions.iter().flat_map(|run| versions.get(run.clone()).unwrap_or_default());
@@ -203,6 +211,7 @@ fn as_json(report: &FsckReport, seconds: f64) -> serde_json::Value {
         })),
         "damage": damage.iter().map(|d| json!({ "what": d.what.name(), "key": d.key, "why": d.why })).collect::<Vec<_>>(),
         "more_objects": more_objects,
+        "unknown": report.check.unknown,
         "lost": { "chunks": lost.chunks, "lists": lost.lists, "trees": lost.trees, "commits": lost.commits },
         "versions": versions.iter().map(named).collect::<Vec<_>>(),
         "reaches": reaches.iter().map(reach).collect::<Vec<_>>(),

@@ -1,7 +1,7 @@
 //! `dvc pull`: fetches, and moves the current branch forward.
 
 use crate::args::DryRun;
-use crate::commands::fetch;
+use crate::commands::{checkout, fetch};
 use crate::failure::{Exit, Outcome};
 use crate::print::Paint;
 use crate::session::Session;
@@ -52,6 +52,5 @@ pub(crate) fn run(session: &Session, args: &PullArgs) -> Outcome {
         }
     }
     out.finish()?;
-    let bad = report.checkout.is_some_and(|c| c.done.incomplete + c.done.damaged > 0);
-    Ok(if bad { Exit::with(dvc::error::Kind::Incomplete) } else { Exit::DONE })
+    Ok(report.checkout.as_ref().map_or(Exit::DONE, checkout::exit))
 }

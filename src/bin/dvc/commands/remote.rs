@@ -127,7 +127,7 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> Outcome {
     }
     let location = session.location(&args.url)?;
     if !session.dry_run(args.dry) {
-        let lazy = if args.lazy { Some("true") } else { None };
+        let lazy = (args.lazy || known.is_some_and(|known| known.lazy)).then_some("true");
         write(&place, &args.name, Some(&location), lazy)?;
     }
     let mut out = session.plain_out();
