@@ -177,6 +177,9 @@ impl Fetch<'_> {
         if self.options.paths.is_empty() {
             self.nodes(&[PackKind::Tree, PackKind::List], u64::MAX)?;
             wanted = Wanted::Chunks;
+        } else if !self.reach.remote.lazy {
+            // The versions that its branches stand at.
+            self.nodes(&[PackKind::Tree], u64::MAX)?;
         }
         let mut missing = Missing::new(From::Repo(self.there), Some(self.repo), wanted, self.observer);
         if self.options.paths.is_empty() {

@@ -355,6 +355,10 @@ fn a_lease_is_on_what_was_fetched() {
     for _ in 0..2 {
         bob.dvc(["push", "--force-with-lease", "origin", "good"]).code(4);
     }
+    // Nor is it shown by what speaks of something else.
+    bob.dvc(["push", "origin", "main"]).ok();
+    bob.dvc(["remote", "check"]).ok();
+    bob.dvc(["push", "--force-with-lease", "origin", "good"]).code(4);
     bob.dvc(["fetch"]).ok();
     bob.dvc(["push", "--force-with-lease", "origin", "good"]).ok();
     assert!(ann.dvc(["--repo", &place.url, "log", "--format=%s", "-n", "1", "good"]).ok().says("version 3").code == 0);
@@ -374,4 +378,82 @@ fn a_lease_is_on_what_was_fetched() {
     bob.dvc(["fetch"]).ok();
     bob.dvc(["push", "--force-with-lease", "origin", "main"]).ok();
     ann.dvc(["push", "--force-with-lease", &place.url, "main"]).code(4);
+}
+
+/// Two names for one thing are no order.
+#[test]
+fn a_branch_and_a_tag_of_one_name() {
+    let s = sandbox();
+    begin(&s, s.at("far").to_str().unwrap());
+    s.dvc(["branch", "both"]).ok();
+    s.dvc(["tag", "both"]).ok();
+    s.dvc(["push", "origin", "both"]).code(13).complains("ambiguous").complains("refs/heads/both");
+}
+
+/// What file managers and NFS leave in a folder is no ref, and hides none.
+#[test]
+fn strangers_in_the_folder_of_a_ref() {
+    let s = sandbox();
+    begin(&s, s.at("far").to_str().unwrap());
+    s.dvc(["push"]).ok();
+    for name in [".DS_Store", ".nfs0000001", "zz"] {
+        fs::write(s.at("far/refs/heads/main").join(name), "x").unwrap();
+    }
+    s.dvc(["clone", "../far", "../copy"]).ok();
+    assert!(s.at("copy/.dvcs").exists());
+    s.dvc(["-C", "../copy", "log", "--oneline"]).ok().says("version 1");
+    commit(&s, 2);
+    s.dvc(["push"]).ok().says("main ");
+    s.dvc(["-C", "../copy", "pull"]).ok();
+    s.dvc(["-C", "../copy", "log", "--oneline"]).ok().says("version 2");
+}
+
+/// A pack that was lost here, and an index that was made again without it, harm nobody else.
+#[test]
+fn a_rebuilt_index_does_not_hide_what_others_have() {
+    let s = sandbox();
+    let far = s.at("far");
+    begin(&s, far.to_str().unwrap());
+    s.dvc(["push"]).ok();
+    let lost: Vec<_> = super::place::below(&s.w(".dvcs/packs"))
+        .into_iter()
+        .filter(|p| super::place::is_data(&fs::read(p).unwrap()))
+        .collect();
+    assert!(!lost.is_empty());
+    lost.iter().for_each(|pack| fs::remove_file(pack).unwrap());
+    commit(&s, 2);
+    s.dvc(["fsck", "--rebuild"]).code(5);
+    s.dvc(["push"]).ok();
+    let there = s.dvc(["--repo", far.to_str().unwrap(), "fsck", "--data"]).ok();
+    assert!(there.out.contains("no damage"), "{}", there.out);
+    s.dvc(["clone", far.to_str().unwrap(), "../copy"]).ok();
+    s.dvc(["-C", "../copy", "fsck", "--data"]).ok();
+}
+
+/// What a push found damaged there it sends again.
+#[test]
+fn a_push_that_was_verified_mends_what_it_found() {
+    let s = sandbox();
+    let far = s.at("far");
+    begin(&s, far.to_str().unwrap());
+    // The packs came, and then it was cut off.
+    s.dvc(["push"]).ok();
+    fs::remove_file(far.join("format")).unwrap();
+    for sub in ["refs", "index"] {
+        fs::remove_dir_all(far.join(sub)).unwrap();
+    }
+    let packs = super::place::below(&far.join("packs"));
+    let names: Vec<_> = packs.iter().map(|p| p.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    let state = super::place::below(&s.w(".dvcs/remotes")).remove(0);
+    let mut told: serde_json::Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+    told["sent"] = names.into();
+    told["seen"] = serde_json::json!({});
+    fs::write(&state, told.to_string()).unwrap();
+    let mut bytes = fs::read(&packs[0]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&packs[0], bytes).unwrap();
+    s.dvc(["push", "--verify"]).code(5);
+    s.dvc(["push", "--verify"]).ok();
+    s.dvc(["--repo", far.to_str().unwrap(), "fsck", "--data"]).ok().says("no damage");
 }

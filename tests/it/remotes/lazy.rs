@@ -81,3 +81,81 @@ fn what_is_elsewhere_is_no_damage() {
     let whole = sound(of(&s, &["fsck", "--data"]));
     assert!(!whole.err.contains("not here"), "{}", whole.err);
 }
+
+/// A clone that is not whole stays one that takes from its remote, whatever its settings say, until it is whole.
+#[test]
+fn a_part_is_never_taken_for_the_whole() {
+    let s = lazy();
+    std::fs::rename(s.at("far"), s.at("moved")).unwrap();
+    of(&s, &["remote", "set", "origin", "../moved"]).ok();
+    assert!(of(&s, &["show", "main:data"]).ok().bytes == noise(2, 400_000));
+    of(&s, &["remote", "rm", "origin"]).ok();
+    of(&s, &["remote", "add", "origin", "../moved"]).ok();
+    assert!(of(&s, &["show", "main~1:data"]).ok().bytes == noise(1, 400_000));
+    of(&s, &["fsck"]).ok().complains("not here, but at");
+    of(&s, &["fetch"]).ok();
+    of(&s, &["fsck", "--data"]).ok();
+    std::fs::rename(s.at("moved"), s.at("gone")).unwrap();
+    of(&s, &["checkout", "main~1"]).ok();
+    of(&s, &["checkout", "main"]).ok();
+    assert!(of(&s, &["fsck"]).ok().err.is_empty());
+    std::fs::rename(s.at("gone"), s.at("far")).unwrap();
+
+    // Begun lazily, and then wanted whole.
+    s.dvc(["branch", "two"]).ok();
+    s.dvc(["push", "origin", "two"]).ok();
+    s.dvc(["clone", "--lazy", "-b", "nope", "../far", "../half"]).code(13);
+    s.dvc(["clone", "-b", "two", "../far", "../half"]).ok();
+    s.dvc(["-C", "../half", "fsck", "--data"]).ok().says("no damage");
+    assert!(std::fs::read(s.at("half/data")).unwrap() == noise(2, 400_000));
+    // Some paths are not all of it either.
+    s.write("data", noise(3, 400_000));
+    s.dvc(["commit", "-m", "version 3"]).ok();
+    s.dvc(["push"]).ok();
+    s.dvc(["clone", "-b", "two", "../far", "../paths"]).ok();
+    s.write("other", noise(4, 400_000));
+    s.dvc(["commit", "-m", "version 4"]).ok();
+    s.dvc(["push"]).ok();
+    s.dvc(["-C", "../paths", "fetch", "--", "data"]).ok();
+    s.dvc(["-C", "../paths", "fetch"]).ok();
+    s.dvc(["-C", "../paths", "fsck", "--data"]).ok().says("no damage");
+    s.dvc(["-C", "../paths", "checkout", "--into", "../all", "origin/main"]).ok();
+}
+
+/// A pull that could not get everything has not moved the branch; one that was stopped before its checkout is finished.
+#[test]
+fn a_pull_is_finished() {
+    let s = lazy();
+    of(&s, &["checkout", "main"]).ok();
+    s.write("data", noise(3, 400_000));
+    s.dvc(["commit", "-m", "version 3"]).ok();
+    s.dvc(["push"]).ok();
+    let planned = of(&s, &["pull", "-n"]).ok();
+    assert!(!planned.out.contains("up to date"), "{}", planned.out);
+    of(&s, &["fetch"]).ok();
+    let aside: Vec<_> = super::place::below(&s.at("far/packs"))
+        .into_iter()
+        .filter(|pack| std::fs::metadata(pack).unwrap().len() > 100_000)
+        .map(|pack| (pack.clone(), pack.with_extension("aside")))
+        .collect();
+    aside.iter().for_each(|(pack, aside)| std::fs::rename(pack, aside).unwrap());
+    of(&s, &["pull"]).code(5);
+    aside.iter().for_each(|(pack, aside)| std::fs::rename(aside, pack).unwrap());
+    of(&s, &["log", "--format=%s", "-n", "1"]).ok().says("version 2");
+    of(&s, &["pull"]).ok();
+    let data = || std::fs::read(s.at("lazy/data")).unwrap();
+    assert!(data() == noise(3, 400_000));
+
+    s.write("data", noise(4, 400_000));
+    s.dvc(["commit", "-m", "version 4"]).ok();
+    s.dvc(["push"]).ok();
+    // As one leaves it that ends between the branch and the files.
+    of(&s, &["fetch"]).ok();
+    of(&s, &["branch", "-f", "main", "origin/main"]).ok();
+    assert!(data() == noise(3, 400_000));
+    of(&s, &["pull"]).ok();
+    assert!(data() == noise(4, 400_000));
+    of(&s, &["status", "--exit-code"]).ok();
+    let far = s.at("far").display().to_string();
+    of(&s, &["pull", &far]).code(2).complains("`dvc remote add NAME ");
+}

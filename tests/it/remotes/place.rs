@@ -129,7 +129,7 @@ pub fn below(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Whether these are the bytes of a pack that holds chunks.
-fn is_data(bytes: &[u8]) -> bool {
+pub fn is_data(bytes: &[u8]) -> bool {
     bytes.starts_with(b"DVCPACK") && bytes.get(8) == Some(&0)
 }
 
