@@ -415,10 +415,8 @@ fn a_rebuilt_index_does_not_hide_what_others_have() {
     let far = s.at("far");
     begin(&s, far.to_str().unwrap());
     s.dvc(["push"]).ok();
-    let lost: Vec<_> = super::place::below(&s.w(".dvcs/packs"))
-        .into_iter()
-        .filter(|p| super::place::is_data(&fs::read(p).unwrap()))
-        .collect();
+    let lost: Vec<_> =
+        place::below(&s.w(".dvcs/packs")).into_iter().filter(|p| place::is_data(&fs::read(p).unwrap())).collect();
     assert!(!lost.is_empty());
     lost.iter().for_each(|pack| fs::remove_file(pack).unwrap());
     commit(&s, 2);
@@ -442,9 +440,9 @@ fn a_push_that_was_verified_mends_what_it_found() {
     for sub in ["refs", "index"] {
         fs::remove_dir_all(far.join(sub)).unwrap();
     }
-    let packs = super::place::below(&far.join("packs"));
+    let packs = place::below(&far.join("packs"));
     let names: Vec<_> = packs.iter().map(|p| p.file_name().unwrap().to_str().unwrap().to_owned()).collect();
-    let state = super::place::below(&s.w(".dvcs/remotes")).remove(0);
+    let state = place::below(&s.w(".dvcs/remotes")).remove(0);
     let mut told: serde_json::Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
     told["sent"] = names.into();
     told["seen"] = serde_json::json!({});

@@ -1,6 +1,7 @@
 //! A lazy clone by itself: what it has works without its remote, and what it lacks is no damage.
 
 use super::journey::noise;
+use super::place;
 use crate::support::sandbox::{Run, Sandbox};
 
 /// A whole repository in `/far` with two versions of `data` and `other`, and a lazy clone of it in `lazy`.
@@ -133,7 +134,7 @@ fn a_pull_is_finished() {
     let planned = of(&s, &["pull", "-n"]).ok();
     assert!(!planned.out.contains("up to date"), "{}", planned.out);
     of(&s, &["fetch"]).ok();
-    let aside: Vec<_> = super::place::below(&s.at("far/packs"))
+    let aside: Vec<_> = place::below(&s.at("far/packs"))
         .into_iter()
         .filter(|pack| std::fs::metadata(pack).unwrap().len() > 100_000)
         .map(|pack| (pack.clone(), pack.with_extension("aside")))
