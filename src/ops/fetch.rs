@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::Context;
 use super::history::{ancestors, ancestors_beside};
+use super::pull::NoName;
 use super::push::{track, tracking};
 use super::reach::{Reach, Remote};
 use super::refmove::RefMoveError;
@@ -100,6 +101,11 @@ pub fn fetch(
     if !options.dry_run {
         reach.save()?;
     }
+    let part = !options.paths.is_empty() || options.depth.is_some();
+    if part && context.remote(&remote.name).is_none() {
+        // The rest could not be had later.
+        return Err(NoName { url: remote.name.clone() }.into());
+    }
     let mut fetch = Fetch { context, repo: &repo, there: &there, reach: &reach, options, observer, sent: Vec::new() };
     let mut wants: Vec<Id> =
         [RefKind::Branch, RefKind::Tag].iter().flat_map(|k| values(&tips, *k).map(|v| v.1)).collect();
@@ -152,14 +158,14 @@ impl Fetch<'_> {
         let data = self.options.data || !self.options.paths.is_empty();
         let lazily = self.reach.remote.lazy && !data && self.options.depth.is_none();
         if !self.is_all() {
-            self.repo.set_partial(true)?;
+            self.repo.set_partial(&self.reach.remote.location.to_string())?;
         }
         if lazily {
             return self.beginnings();
         }
         let mut whole: HashSet<Id> = HashSet::new();
         // What refs of a whole repository reach is here, all of it.
-        if !Repo::is_partial(self.repo.path()) {
+        if Repo::partial(self.repo.path()).is_none() {
             for kind in RefKind::ALL {
                 for tip in self.repo.refs().list(kind)? {
                     if self.repo.has(ObjectKind::Commit, &tip.id)? {
@@ -202,7 +208,7 @@ impl Fetch<'_> {
 
     /// Nothing is missing any more where all refs are versions of which all was brought.
     fn settle(&self, wants: &[Id]) -> Result<()> {
-        if !self.is_all() || !Repo::is_partial(self.repo.path()) {
+        if !self.is_all() || Repo::partial(self.repo.path()).is_none() {
             return Ok(());
         }
         let mut whole: HashSet<Id> = HashSet::new();
@@ -214,7 +220,7 @@ impl Fetch<'_> {
                 return Ok(());
             }
         }
-        self.repo.set_partial(false)
+        self.repo.set_whole()
     }
 
     /// The index of chunks at once, where it is not huge.

@@ -86,12 +86,13 @@ impl Context {
         Repo::open(&self.repository, open)
     }
 
-    /// The remote that has what is not here: a lazy one, or where a repository is not whole that has none, `origin` or
-    /// the first.
+    /// The remote that has what is not here: where a repository is not whole the one that a part was taken from, else a
+    /// lazy one, else `origin` or the first.
     pub(super) fn behind(&self) -> Option<&Remote> {
         let lazy = self.remotes.iter().find(|remote| remote.lazy);
-        let partial = || Some(()).filter(|()| Repo::is_partial(&self.repository));
-        lazy.or_else(|| partial().and_then(|()| self.remote("origin").or(self.remotes.first())))
+        let Some(from) = Repo::partial(&self.repository) else { return lazy };
+        let taken = self.remotes.iter().find(|remote| remote.location.to_string() == from);
+        taken.or(lazy).or_else(|| self.remote("origin")).or(self.remotes.first())
     }
 
     /// Threads for work of which most waits for the disk: four a core, as far as there is memory for them.

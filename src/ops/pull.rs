@@ -60,7 +60,7 @@ impl Failure for Diverged {
 #[derive(Debug, thiserror::Error)]
 #[error("`{url}` has no name here")]
 pub struct NoName {
-    url: String,
+    pub(super) url: String,
 }
 
 impl Failure for NoName {

@@ -318,8 +318,9 @@ impl Push<'_, '_> {
             }
         };
         let remote = self.reach.remote;
-        let copier = Copier::new(self.repo, self.there, &remote.access.meter, self.observer)?;
-        let copier = Copier { earlier: Some(&earlier), arrived: Some(&arrived), ..copier };
+        let mut copier = Copier::new(self.repo, self.there, &remote.access.meter, self.observer)?;
+        copier.earlier = Some(&earlier);
+        copier.arrived = Some(&arrived);
         let plan = copier.plan(&needed)?;
         let (packs, bytes) = (plan.packs, plan.bytes);
         let mut report =
@@ -369,10 +370,12 @@ impl Push<'_, '_> {
         self.observer.step("marker");
         let made = self.there.store().create(layout::MARKER, &self.repo.marker().encode())?;
         self.observer.step("marker made");
-        match self.reach.marker()? {
-            Some(theirs) if !made && !self.options.force => self.reach.same(self.repo.marker(), &theirs),
-            _ => Ok(()),
+        if made || self.options.force {
+            return Ok(());
         }
+        // Somebody was faster.
+        let theirs = self.reach.marker()?;
+        theirs.map_or(Ok(()), |theirs| self.reach.same(self.repo.marker(), &theirs))
     }
 
     /// Moves one ref there, and what is remembered of it here.

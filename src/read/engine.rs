@@ -3,6 +3,7 @@
 //! An item is small: a directory to list, some names to make, a range of a large file. Whoever takes one may push
 //! more. Trouble with one node is a notice; only what concerns all of them ends the run.
 
+use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -64,6 +65,8 @@ pub(super) struct Engine<'a> {
     pub(super) counts: Counts,
     /// Old files that were begun and could not be finished.
     pub(super) torn: Mutex<Vec<Member>>,
+    /// The paths that files have while they are made, with those that they get.
+    pub(super) renamed: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
 }
 
 impl<'a> Engine<'a> {

@@ -1,8 +1,9 @@
 //! Closes the account of each node: counters, groups of hard links, directories that are complete, notices.
 
+use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, Stat, linkat, unlinkat};
 use rustix::io::Errno;
@@ -215,14 +216,23 @@ impl Engine<'_> {
         if !lost.is_empty() && self.placements.is_some() {
             place.dir.placed().in_part.insert(place.name.clone());
         }
-        let count = self.maker.report(lost, || place.dir.path_of(&place.name), self.observer);
+        let count = self.maker.report(lost, || self.shown(place.dir.path_of(&place.name)), self.observer);
         self.counts.incomplete.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Files that are made under another name than they get.
+    pub(super) fn renamed(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Vec<u8>>> {
+        self.renamed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shown(&self, path: Vec<u8>) -> Vec<u8> {
+        self.renamed().get(&path).cloned().unwrap_or(path)
     }
 
     /// Says that something could not be restored.
     pub(super) fn incomplete(&self, path: Vec<u8>, message: String) {
         self.counts.incomplete.fetch_add(1, Ordering::Relaxed);
-        self.observer.notice(Notice { level: Level::Incomplete, path, message });
+        self.observer.notice(Notice { level: Level::Incomplete, path: self.shown(path), message });
     }
 
     /// Says that something in the repository is damaged; any other failure of the repository ends the run.
@@ -231,6 +241,7 @@ impl Engine<'_> {
             return Err(e);
         }
         self.counts.damaged.fetch_add(1, Ordering::Relaxed);
+        let path = self.shown(path);
         self.observer.notice(Notice { level: Level::Damage, path, message: format!("not restored: {e}") });
         Ok(())
     }

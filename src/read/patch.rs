@@ -134,6 +134,7 @@ pub fn patch(
         links: Links::default(),
         counts: Counts::default(),
         torn: Mutex::default(),
+        renamed: Mutex::default(),
     };
     let top = Touched::new(Dir::root(fd, None), &stat);
     let mut patch = Patch {

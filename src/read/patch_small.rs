@@ -3,6 +3,7 @@
 //! Invariants: under a name is the old or the new node, never a part; what the differences do not know of is not
 //! replaced; temporary files are in the journal's directories before they exist.
 
+use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -49,12 +50,15 @@ impl Patch<'_> {
     pub(super) fn replace_batch(&mut self, batch: Vec<&Change>) -> Result<()> {
         let mut places = Vec::new();
         let mut dirs = Vec::new();
+        let mut renamed = HashMap::new();
         for change in batch {
             let Some(place) = self.member(&change.path)? else { continue };
             dirs.push(place.dir.path());
             let temp = Member { dir: Arc::clone(&place.dir), name: self.temp_name() };
+            renamed.insert(temp.dir.path_of(&temp.name), change.path.clone());
             places.push((change, place, temp));
         }
+        *self.engine.renamed() = renamed;
         if places.is_empty() {
             return Ok(());
         }

@@ -106,6 +106,7 @@ pub fn restore(
         links: Links::default(),
         counts: Counts::default(),
         torn: Mutex::default(),
+        renamed: Mutex::default(),
     };
     engine.run(options.jobs, |queue| engine.fill(&root, entries, queue))?;
     engine.close_groups();

@@ -1,6 +1,6 @@
 //! A repository that is not on this machine: its immutable objects are read by ranges through the block cache.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
@@ -31,13 +31,15 @@ pub struct CachedStore {
     near: Option<PathBuf>,
     /// Lengths of objects, which never change.
     lens: Mutex<HashMap<String, u64>>,
+    /// What `near` has, but damaged.
+    not_near: Mutex<HashSet<String>>,
 }
 
 impl CachedStore {
     /// Around a store; without a cache where it is a directory of this machine. What the repository `near` has is
     /// read there: a key names its content.
     pub fn new(inner: Arc<dyn Store>, cache: Option<Arc<BlockCache>>, near: Option<PathBuf>) -> Self {
-        Self { inner, cache, near, lens: Mutex::default() }
+        Self { inner, cache, near, lens: Mutex::default(), not_near: Mutex::default() }
     }
 
     /// The store itself, for what must be read as it is now.
@@ -61,8 +63,9 @@ impl CachedStore {
         Ok(len)
     }
 
-    /// Drops what the cache has of an object: it is damaged here or there.
+    /// Drops what is here of an object: it is damaged here or there.
     pub fn forget(&self, key: &str) {
+        self.not_near.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned());
         if let (Ok(len), Some(cache)) = (self.length(key), &self.cache) {
             cache.forget(key, len);
         }
@@ -103,7 +106,9 @@ impl CachedStore {
 
     /// The same object on this machine.
     pub(super) fn near_file(&self, key: &str) -> Option<PathBuf> {
-        self.near.as_ref().map(|near| near.join(key)).filter(|path| path.is_file())
+        let near = self.near.as_ref().map(|near| near.join(key)).filter(|path| path.is_file())?;
+        let damaged = self.not_near.lock().unwrap_or_else(PoisonError::into_inner).contains(key);
+        (!damaged).then_some(near)
     }
 
     fn cached(&self, key: &str, len: u64, range: Range<u64>) -> Result<Vec<u8>, StoreError> {

@@ -103,15 +103,19 @@ impl Cache {
     }
 
     fn put(&mut self, key: FrameKey, frame: Arc<Vec<u8>>) {
+        self.remove(&key);
         self.bytes += frame.len();
-        if self.frames.insert(key, frame).is_none() {
-            self.order.push_back(key);
-        }
+        self.frames.insert(key, frame);
+        self.order.push_back(key);
         while self.bytes > self.budget {
             let Some(oldest) = self.order.pop_front() else { break };
-            if let Some(gone) = self.frames.remove(&oldest) {
-                self.bytes = self.bytes.saturating_sub(gone.len());
-            }
+            self.remove(&oldest);
+        }
+    }
+
+    fn remove(&mut self, key: &FrameKey) {
+        if let Some(gone) = self.frames.remove(key) {
+            self.bytes = self.bytes.saturating_sub(gone.len());
         }
     }
 }
@@ -161,6 +165,8 @@ impl Frames {
             return Err(damaged(kind, &row.id, &row.place, "it lies outside its frame"));
         };
         if self.ids.id(kind, bytes) != row.id {
+            // Read again, it may be another copy.
+            self.cache.lock().unwrap_or_else(PoisonError::into_inner).remove(&(row.place.pack, row.place.offset));
             return Err(damaged(kind, &row.id, &row.place, "its bytes do not match its id"));
         }
         Ok(Plain { frame, range })

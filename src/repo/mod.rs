@@ -39,6 +39,13 @@ type Listing = (SegmentName, u64);
 /// A segment, if it can be read.
 type Opened = (SegmentName, Result<SegmentReader, crate::index::Error>);
 
+/// When a repository did not answer, how long nobody asks it again, and what was wrong.
+struct Silence {
+    since: Instant,
+    pause: Duration,
+    said: String,
+}
+
 /// So long nobody asks again what did not answer.
 const SILENT: Duration = Duration::from_secs(30);
 /// Segments of a far repository that are asked for at once.
@@ -87,6 +94,12 @@ pub enum RepoError {
         /// What was wrong.
         said: String,
     },
+    /// A lazy clone's remote holds another repository.
+    #[error("`{place}` holds another repository, and not what is missing here")]
+    Foreign {
+        /// Where.
+        place: String,
+    },
     /// Something that only a repository on this machine can do.
     #[error("the repository at `{place}` is not on this machine")]
     Away {
@@ -107,6 +120,7 @@ impl Failure for RepoError {
             Self::None { .. } => Kind::NoRepository,
             Self::Unmarked { .. } => Kind::Integrity,
             Self::Silent { .. } => Kind::Unreachable,
+            Self::Foreign { .. } => Kind::Rejected,
             Self::Exists { .. } | Self::Occupied { .. } | Self::Away { .. } => Kind::Usage,
         }
     }
@@ -119,6 +133,7 @@ impl Failure for RepoError {
                 layout::MARKER
             )),
             Self::Silent { .. } => Some("check the network; run the command again".to_owned()),
+            Self::Foreign { .. } => Some("`dvc remote set NAME URL` tells where the right one is".to_owned()),
             Self::Away { .. } => Some("`dvc clone` it first".to_owned()),
             Self::Exists { .. } | Self::Occupied { .. } => Some("give an empty or a new directory".to_owned()),
         }
@@ -136,7 +151,9 @@ pub struct Repo {
     far: Option<Arc<CachedStore>>,
     behind: OnceLock<Option<Box<Repo>>>,
     /// When the repository behind did not answer, and why.
-    silent: Mutex<Option<(Instant, String)>>,
+    silent: Mutex<Option<Silence>>,
+    /// Held by the one that asks it.
+    asking: Mutex<()>,
     marker: Marker,
     cutting: Cutting,
     options: OpenOptions,
@@ -239,6 +256,7 @@ impl Repo {
             far: None,
             behind: OnceLock::new(),
             silent: Mutex::default(),
+            asking: Mutex::default(),
             marker,
             cutting,
             options,
@@ -285,34 +303,46 @@ impl Repo {
         self.options.behind.is_some()
     }
 
-    /// Whether refs may need what is not here: what was fetched was not all.
-    pub fn is_partial(root: &Path) -> bool {
-        root.join(layout::PARTIAL).exists()
+    /// Where that is which is not all here; `None` where all is here that refs need.
+    pub fn partial(root: &Path) -> Option<String> {
+        match std::fs::read(root.join(layout::PARTIAL)) {
+            Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            Err(_) => Some(String::new()),
+        }
     }
 
-    /// Notes whether refs may need what is not here; durable.
-    pub fn set_partial(&self, partial: bool) -> Result<()> {
-        let local = self.local()?;
-        match partial {
-            true => drop(local.create(layout::PARTIAL, b"not everything was fetched\n")?),
-            false => local.delete(layout::PARTIAL)?,
-        }
+    /// Notes that refs may need what is not here, but at the URL `from`; durable.
+    pub fn set_partial(&self, from: &str) -> Result<()> {
+        self.local()?.create(layout::PARTIAL, from.as_bytes())?;
         Ok(())
+    }
+
+    /// Notes that all is here that refs need.
+    pub fn set_whole(&self) -> Result<()> {
+        Ok(self.local()?.delete(layout::PARTIAL)?)
     }
 
     /// The repository that has what is missing here, in a lazy clone; opened on first use.
     pub fn behind(&self) -> Result<Option<&Self>> {
         let Some(open) = &self.options.behind else { return Ok(None) };
         if self.behind.get().is_none() {
+            let _one = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(said) = self.silence() {
                 return Err(RepoError::Silent { said }.into());
             }
-            match open() {
-                Ok(opened) => drop(self.behind.set(Some(Box::new(opened)))),
-                Err(e) => {
-                    self.is_silent(&e);
-                    return Err(e);
+            if self.behind.get().is_none() {
+                let opened = match open() {
+                    Ok(opened) => opened,
+                    Err(e) => {
+                        self.is_silent(&e);
+                        return Err(e);
+                    }
+                };
+                if opened.marker.id != self.marker.id {
+                    return Err(RepoError::Foreign { place: opened.store.place() }.into());
                 }
+                let _ = self.behind.set(Some(Box::new(opened)));
             }
         }
         Ok(self.behind.get().and_then(Option::as_deref))
@@ -321,15 +351,17 @@ impl Repo {
     /// What was wrong when the repository behind did not answer, not long ago: not everybody has to wait for it again.
     fn silence(&self) -> Option<String> {
         let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
-        silent.as_ref().filter(|s| s.0.elapsed() < SILENT).map(|s| s.1.clone())
+        silent.as_ref().filter(|s| s.since.elapsed() < s.pause).map(|s| s.said.clone())
     }
 
     /// Notes that the repository behind did not answer, if it was that.
     fn is_silent(&self, e: &Error) -> bool {
         let unreachable = e.kind() == Kind::Unreachable;
         if unreachable {
-            let now = (Instant::now(), e.to_string());
-            *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+            let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+            // It is asked more and more rarely.
+            let pause = silent.as_ref().map_or(SILENT, |s| (s.pause * 2).min(SILENT * 20));
+            *silent = Some(Silence { since: Instant::now(), pause, said: e.to_string() });
         }
         unreachable
     }

@@ -252,6 +252,11 @@ impl<'a> Refs<'a> {
     /// Whether an entry that was written is one of the log. Not where others had moved on and folded the entry of its
     /// number meanwhile, so that its key was free again.
     fn has_taken(&self, kind: RefKind, name: &RefName, numbers: &[Number], entry: &RefEntry) -> Result<bool> {
+        if entry.seq.is_multiple_of(COMPACT_EVERY) {
+            // One that folds others is never folded itself.
+            let own = numbers.iter().find(|n| n.seq == entry.seq);
+            return own.map_or(Ok(false), |n| Ok(self.entry(kind, name, n)?.update == entry.update));
+        }
         let fold = numbers.iter().rev().find(|n| n.seq > entry.seq && n.seq.is_multiple_of(COMPACT_EVERY));
         match fold.or(numbers.first()) {
             None => Ok(false),

@@ -4,7 +4,7 @@
 //! prefix of it is a sound repository: a pack without a segment is only unused, and is taken up by the next run.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Repo;
@@ -32,6 +32,8 @@ pub struct Sink<'a> {
     open: [Mutex<Option<PackWriter>>; 3],
     sizes: Mutex<HashMap<PackName, u64>>,
     stored: AtomicU64,
+    /// Whether something was not stored since a lazy clone's remote has it.
+    left_out: AtomicBool,
 }
 
 impl<'a> Sink<'a> {
@@ -44,6 +46,7 @@ impl<'a> Sink<'a> {
             open: Default::default(),
             sizes: Mutex::default(),
             stored: AtomicU64::new(0),
+            left_out: AtomicBool::new(false),
         };
         sink.take_up_loose_packs()?;
         Ok(sink)
@@ -54,7 +57,11 @@ impl<'a> Sink<'a> {
         if !lock(&self.claimed).insert(*id) {
             return Ok(false);
         }
-        if self.repo.knows(kind, id)? {
+        let here = self.repo.has(kind, id)?;
+        if here || self.repo.knows(kind, id)? {
+            if !here && !self.left_out.swap(true, Ordering::Relaxed) {
+                self.repo.set_partial("")?;
+            }
             lock(&self.claimed).remove(id);
             return Ok(false);
         }

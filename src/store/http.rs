@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,6 +18,9 @@ use super::meter::Meter;
 const CONNECT: Duration = Duration::from_secs(10);
 /// Nobody waits longer for the next byte of an answer. A server may need a while for a large object.
 const SILENCE: Duration = Duration::from_secs(60);
+/// An upload ends when nothing was taken and nothing answered for so long. Otherwise it may take any time: many share a
+/// slow line.
+pub(super) const STALLED: Duration = Duration::from_secs(300);
 /// Bytes of a file that are in memory at once for each request.
 const PIECE: usize = 256 << 10;
 
@@ -55,12 +59,13 @@ pub(super) struct FileBody {
     len: u64,
     meter: Arc<Meter>,
     pause: Option<Pin<Box<tokio::time::Sleep>>>,
+    taken: Arc<AtomicU64>,
 }
 
 impl FileBody {
-    /// The first `len` bytes of a file.
-    pub(super) fn new(file: Arc<File>, len: u64, meter: Arc<Meter>) -> Self {
-        Self { file, at: 0, len, meter, pause: None }
+    /// The first `len` bytes of a file; `taken` counts the pieces that went.
+    pub(super) fn new(file: Arc<File>, len: u64, meter: Arc<Meter>, taken: Arc<AtomicU64>) -> Self {
+        Self { file, at: 0, len, meter, pause: None, taken }
     }
 }
 
@@ -82,6 +87,7 @@ impl Body for FileBody {
             return Poll::Ready(Some(Err(e)));
         }
         self.at += piece as u64;
+        self.taken.fetch_add(1, Ordering::Relaxed);
         let wait = self.meter.up.pass(piece as u64);
         if !wait.is_zero() {
             self.pause = Some(Box::pin(tokio::time::sleep(wait)));
@@ -95,6 +101,19 @@ impl Body for FileBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.len - self.at)
+    }
+}
+
+/// Comes back when nothing was taken of a body for [`STALLED`].
+pub(super) async fn stalled(taken: &AtomicU64) {
+    let mut before = None;
+    loop {
+        let now = taken.load(Ordering::Relaxed);
+        if before == Some(now) {
+            return;
+        }
+        before = Some(now);
+        tokio::time::sleep(STALLED).await;
     }
 }
 

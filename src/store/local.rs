@@ -215,7 +215,8 @@ impl Store for LocalStore {
                 // File systems without the flag (NFS): a hard link is as exclusive.
                 Err(_) => match fs::hard_link(staged.path(), &to) {
                     Ok(()) => true,
-                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
+                    // A lost reply makes NFS ask again: then it is ours that is there.
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => is_same(staged.path(), &to),
                     Err(e) => return Err(e),
                 },
             };
@@ -242,7 +243,13 @@ impl Store for LocalStore {
                 let entry = entry?;
                 let Ok(name) = entry.file_name().into_string() else { continue };
                 let is_dir = entry.file_type()?.is_dir();
-                let len = if is_dir { 0 } else { entry.metadata().map_or(0, |m| m.len()) };
+                let len = match entry.metadata() {
+                    _ if is_dir => 0,
+                    Ok(metadata) => metadata.len(),
+                    // Removed since it was listed.
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                    Err(e) => return Err(e),
+                };
                 out.push(Listed { name, is_dir, len });
             }
             out.sort();
@@ -266,6 +273,13 @@ impl Store for LocalStore {
         };
         remove().map_err(self.io("remove", key))
     }
+}
+
+/// Whether two names are of one file.
+fn is_same(a: &Path, b: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let inode = |path: &Path| fs::symlink_metadata(path).map(|m| (m.dev(), m.ino())).ok();
+    inode(a).is_some() && inode(a) == inode(b)
 }
 
 #[cfg(test)]

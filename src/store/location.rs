@@ -111,7 +111,7 @@ impl Location {
 
     /// Whether this text is meant as a URL and not as a path.
     pub fn is_url(text: &str) -> bool {
-        text.contains("://") || scp_like(text).is_some()
+        text.contains("://") || scp_like(text).is_some() || has_password_like_scp(text)
     }
 
     /// Reads what people write; a relative path is taken from `base`.
@@ -120,6 +120,9 @@ impl Location {
             return sftp(text, Some(user), host, path).map(|location| Parsed { location, had_password: false });
         }
         let Some((word, rest)) = text.split_once("://") else {
+            if has_password_like_scp(text) {
+                return Err(BadLocation { text: without_password(text), why: "ssh takes no password here".to_owned() });
+            }
             return Ok(Parsed { location: Self::directory(&absolute(text, base)), had_password: false });
         };
         let bad = |why: &str| BadLocation { text: without_password(text), why: why.to_owned() };
@@ -206,6 +209,13 @@ impl Location {
         if location.scheme == Scheme::Oci {
             registry_name(&location.path).map_err(|why| bad(&why))?;
         }
+        let endpoint = location.options.get("endpoint").map(String::as_str).unwrap_or_default();
+        if endpoint
+            .split_once("://")
+            .is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|host| host.contains('@')))
+        {
+            return Err(bad("credentials do not belong into an endpoint"));
+        }
         if let Some(unknown) = location.options.keys().find(|o| !location.scheme.options().contains(&o.as_str())) {
             return Err(bad(&format!("`{unknown}` is no option of {}", location.scheme.word())));
         }
@@ -251,11 +261,11 @@ impl fmt::Display for Location {
         };
         write!(f, "{word}://")?;
         if let Some(user) = &self.user {
-            write!(f, "{}@", encoded(user))?;
+            write!(f, "{}@", encoded(user).replace(':', "%3A").replace('/', "%2F").replace('@', "%40"))?;
         }
         write!(f, "{}{path}", self.host)?;
         for (n, (key, value)) in options.iter().enumerate() {
-            write!(f, "{}{key}={}", if n == 0 { '?' } else { '&' }, encoded(value))?;
+            write!(f, "{}{key}={}", if n == 0 { '?' } else { '&' }, encoded(value).replace('+', "%2B"))?;
         }
         Ok(())
     }
@@ -321,13 +331,25 @@ fn absolute(text: &str, base: &Path) -> PathBuf {
 
 /// The text with any password after `user:` taken out.
 pub fn without_password(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, below) = rest.split_at(end);
-    match authority.rsplit_once('@') {
-        Some((who, host)) => format!("{scheme}://{}@{host}{below}", user_of(who)),
-        None => text.to_owned(),
+    // What is behind `?` may be a token; only what is understood is shown of it.
+    let (text, query) = text.split_once('?').map_or((text, ""), |(text, _)| (text, "?..."));
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return match text.rsplit_once('@') {
+            Some((who, host)) if who.contains(':') => format!("{}@{host}{query}", user_of(who)),
+            _ => format!("{text}{query}"),
+        };
+    };
+    // A password may hold a slash, though it must not.
+    match rest.rsplit_once('@') {
+        Some((who, host)) => format!("{scheme}://{}@{host}{query}", user_of(who)),
+        None => format!("{scheme}://{rest}{query}"),
     }
+}
+
+/// `user:password@host:path` without a scheme, which would be a strange name of a file.
+fn has_password_like_scp(text: &str) -> bool {
+    let Some((who, rest)) = text.split_once('@') else { return false };
+    who.contains(':') && !who.contains('/') && rest.split('/').next().is_some_and(|host| host.contains(':'))
 }
 
 fn percent_decoded(text: &str) -> String {
@@ -343,6 +365,22 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_stored_reads_the_same_again() {
+        for text in [
+            "sftp://nas/srv?key=/keys/a%2Bb",
+            "sftp://dom%3Auser@nas/srv",
+            "sftp://a%40b@nas/srv",
+            "s3://b/a%20b?endpoint=http://127.0.0.1:9",
+        ] {
+            let parse = |text: &str| Location::parse(text, Path::new("/")).unwrap().location;
+            let once = parse(text);
+            assert_eq!(parse(&once.to_string()), once, "{text}");
+        }
+        let key = Location::parse("sftp://nas/srv?key=/keys/a%2Bb", Path::new("/")).unwrap().location;
+        assert_eq!(key.option("key"), Some("/keys/a+b"));
+    }
 
     fn normal(text: &str) -> String {
         Location::parse(text, Path::new("/base")).unwrap().location.to_string()

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -104,7 +105,6 @@ impl RemoteStore {
 
     /// Uploads a file to a key that need not be its last.
     fn upload(&self, file: &Arc<File>, len: u64, key: &str) -> Result<(), StoreError> {
-        let limit = REQUEST + Duration::from_secs(len / SLOWEST);
         let (op, path) = (self.op.clone(), key.to_owned());
         let sign = async move { tokio::time::timeout(REQUEST, op.presign_write(&path, SIGNED)).await.map_err(late)? };
         // Not everybody who may write may sign: some tokens of GCS do not.
@@ -113,23 +113,35 @@ impl RemoteStore {
             && let Ok(Ok(signed)) = runtime::run(sign)
         {
             self.meter.request();
-            let body = reqwest::Body::wrap(FileBody::new(Arc::clone(file), len, Arc::clone(&self.meter)));
+            let taken = Arc::new(AtomicU64::new(0));
+            let body = FileBody::new(Arc::clone(file), len, Arc::clone(&self.meter), Arc::clone(&taken));
+            let body = reqwest::Body::wrap(body);
             let uri = signed.uri().to_string();
             let mut headers = signed.header().clone();
             headers.remove("content-length");
             let method = signed.method().clone();
             let sent = runtime::run(async move {
                 let client = http::uploader()?;
-                let answer = client.request(method, uri).headers(headers).body(body).timeout(limit).send().await?;
-                let status = answer.status().as_u16();
-                Ok::<_, reqwest::Error>((status, answer.text().await.unwrap_or_default()))
+                let answered = async {
+                    let answer = client.request(method, uri).headers(headers).body(body).send().await?;
+                    let status = answer.status().as_u16();
+                    Ok::<_, reqwest::Error>(Some((status, answer.text().await.unwrap_or_default())))
+                };
+                tokio::select! {
+                    answered = answered => answered,
+                    () = http::stalled(&taken) => Ok(None),
+                }
             });
             return match sent.map_err(|source| StoreError::Io { what: "write", key: key.to_owned(), source })? {
-                Ok((200..=299, _)) => Ok(()),
-                Ok((status, text)) => {
+                Ok(Some((200..=299, _))) => Ok(()),
+                Ok(Some((status, text))) => {
                     let text: String = text.chars().take(500).collect();
-                    let trouble = trouble_of_text(&text).unwrap_or(trouble_of_status(status));
+                    let trouble = trouble_of_text(&text, &text).unwrap_or(trouble_of_status(status));
                     Err(self.trouble("write", key, trouble, format!("status {status}: {text}")))
+                }
+                Ok(None) => {
+                    let said = format!("nothing was taken for {} s", http::STALLED.as_secs());
+                    Err(self.trouble("write", key, Trouble::TimedOut, said))
                 }
                 Err(e) => Err(self.trouble("write", key, trouble_of(&e), root_cause(&e.without_url()))),
             };
@@ -137,7 +149,12 @@ impl RemoteStore {
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
         let read = std::os::unix::fs::FileExt::read_exact_at(&**file, &mut bytes, 0);
         read.map_err(|source| StoreError::Io { what: "read", key: key.to_owned(), source })?;
-        self.write(key, bytes, limit)
+        self.write(key, bytes, self.limit(len))
+    }
+
+    /// For a request that carries so many bytes, and shares a slow line with as many others as there may be.
+    fn limit(&self, len: u64) -> Duration {
+        SILENCE + Duration::from_secs(len / SLOWEST * self.abilities.in_flight.max(1) as u64)
     }
 
     fn write(&self, key: &str, bytes: Vec<u8>, limit: Duration) -> Result<(), StoreError> {
@@ -168,7 +185,13 @@ impl RemoteStore {
             let mut lister = tokio::time::timeout(SILENCE, lister.into_future()).await.map_err(late)??;
             let mut all = Vec::new();
             while let Some(entry) = tokio::time::timeout(SILENCE, lister.next()).await.map_err(late)? {
-                let entry = entry?;
+                let entry = match entry {
+                    // What is not there has no first page either.
+                    Err(e) if e.kind() == ErrorKind::NotFound && !all.is_empty() => {
+                        return Err(opendal::Error::new(ErrorKind::Unexpected, "a page is missing").set_temporary());
+                    }
+                    entry => entry?,
+                };
                 all.push((
                     entry.path().to_owned(),
                     entry.metadata().content_length(),
@@ -178,6 +201,10 @@ impl RemoteStore {
             Ok(all)
         });
         match listed {
+            // An entry of another folder: then ours may be among what was not understood.
+            Ok(all) if all.iter().any(|(name, ..)| !name.starts_with(&path) && !path.starts_with(name.as_str())) => {
+                Err(self.trouble("list", dir, Trouble::Nonsense, "it lists what was not asked for".to_owned()))
+            }
             Ok(mut all) => {
                 all.retain(|(name, ..)| name.len() > path.len() && name.starts_with(&path));
                 Ok(all)
@@ -214,7 +241,7 @@ impl Store for RemoteStore {
             return Ok(Vec::new());
         }
         let (op, path, end) = (self.op.clone(), key.to_owned(), offset + len as u64);
-        let limit = SILENCE + Duration::from_secs(len as u64 / SLOWEST);
+        let limit = self.limit(len as u64);
         let read = async move { Ok(op.read_with(&path).range(offset..end).await?.to_vec()) };
         let bytes = self.ask("read", key, limit, read)?;
         self.came(bytes.len());
@@ -346,23 +373,26 @@ fn opendal_error(e: std::io::Error) -> opendal::Error {
 
 /// What opendal says, in our words.
 fn away(what: &'static str, key: &str, place: &str, e: &opendal::Error) -> StoreError {
-    let text = format!("{e}");
+    // The whole of it names the key and repeats all headers; what the server says is the message.
+    let (text, said) = (format!("{e}"), short(e));
     let trouble = match e.kind() {
-        ErrorKind::NotFound if trouble_of_text(&text).is_none() => return StoreError::Missing { key: key.to_owned() },
+        ErrorKind::NotFound if trouble_of_text(&said, &said) != Some(Trouble::NoPlace) => {
+            return StoreError::Missing { key: key.to_owned() };
+        }
         // The object is shorter than it should be.
         _ if text.contains("reader got too little data") => return StoreError::Missing { key: key.to_owned() },
         ErrorKind::RangeNotSatisfied => return StoreError::Missing { key: key.to_owned() },
         ErrorKind::PermissionDenied => Trouble::Denied,
         ErrorKind::RateLimited => Trouble::Overloaded,
         ErrorKind::Unsupported => Trouble::Refused,
-        _ => trouble_of_text(&text).unwrap_or_else(|| match std::error::Error::source(e) {
+        _ => trouble_of_text(&text, &said).unwrap_or_else(|| match std::error::Error::source(e) {
             _ if text.contains("no answer in time") => Trouble::TimedOut,
             Some(source) => trouble_of(source),
             None if e.is_temporary() => Trouble::Unreachable,
             None => Trouble::Refused,
         }),
     };
-    StoreError::Away { what, key: key.to_owned(), place: place.to_owned(), trouble, said: Said(short(e)) }
+    StoreError::Away { what, key: key.to_owned(), place: place.to_owned(), trouble, said: Said(said) }
 }
 
 /// The part of opendal's message that was written for people.
@@ -373,9 +403,9 @@ fn short(e: &opendal::Error) -> String {
     text.chars().take(500).collect()
 }
 
-/// What servers write into their refusals.
-fn trouble_of_text(text: &str) -> Option<Trouble> {
-    let any = |words: &[&str]| words.iter().any(|word| text.contains(word));
+/// What servers write into their refusals: words of their own in `said`, a status anywhere in `text`.
+fn trouble_of_text(text: &str, said: &str) -> Option<Trouble> {
+    let any = |words: &[&str]| words.iter().any(|w| if w.starts_with("status") { text } else { said }.contains(w));
     if any(&["NoSuchBucket", "ContainerNotFound", "ShareNotFound", "specified bucket does not exist"]) {
         Some(Trouble::NoPlace)
     } else if any(&[
@@ -386,14 +416,40 @@ fn trouble_of_text(text: &str) -> Option<Trouble> {
         "ExpiredToken",
         "status: 401",
         "status: 403",
-    ]) || text.contains("credential")
-    {
+        "credential",
+    ]) {
         Some(Trouble::Denied)
     } else if any(&["status: 507", "InsufficientStorage", "QuotaExceeded", "No space left", "EntityTooLarge"]) {
         Some(Trouble::Full)
     } else if any(&["SlowDown", "ServerBusy", "status: 503", "status: 429"]) {
         Some(Trouble::Overloaded)
+    } else if any(&["RequestTimeout", "OperationAborted", "InternalError", "status: 499"]) {
+        Some(Trouble::Unreachable)
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The key, the place and all headers are in what opendal prints; only what the server says counts.
+    #[test]
+    fn what_is_missing_is_missing_whatever_it_is_called() {
+        let error = opendal::Error::new(ErrorKind::NotFound, "S3Error { code: \"NoSuchKey\" }")
+            .with_context("path", "credentials/AccessDenied")
+            .with_context("response", "access-control-allow-credentials: true");
+        assert!(matches!(away("read", "k", "s3://b", &error), StoreError::Missing { .. }));
+        let bucket = opendal::Error::new(ErrorKind::NotFound, "S3Error { code: \"NoSuchBucket\" }");
+        let trouble = |e| match away("read", "k", "s3://b", &e) {
+            StoreError::Away { trouble, .. } => Some(trouble),
+            _ => None,
+        };
+        assert_eq!(trouble(bucket), Some(Trouble::NoPlace));
+        let busy = opendal::Error::new(ErrorKind::Unexpected, "internal").with_context("path", "credentials");
+        assert_eq!(trouble(busy.set_temporary()), Some(Trouble::Unreachable));
+        let denied = opendal::Error::new(ErrorKind::Unexpected, "x").with_context("response", "Parts { status: 401 }");
+        assert_eq!(trouble(denied), Some(Trouble::Denied));
     }
 }

@@ -76,13 +76,16 @@ pub struct Copier<'a> {
     pub arrived: Option<&'a (dyn Fn(&PackName) + Sync)>,
     /// Watches.
     pub observer: &'a dyn Observer,
+    /// Held by the one that looks whether a pack here is as it should be.
+    hashing: Mutex<()>,
 }
 
 impl<'a> Copier<'a> {
     /// From one repository to another; one of them is on this machine.
     pub fn new(source: &'a Repo, dest: &'a Repo, meter: &'a Meter, observer: &'a dyn Observer) -> Result<Self> {
         let staging = dest.local().or_else(|_| source.local())?;
-        Ok(Self { source, dest, staging, meter, earlier: None, arrived: None, observer })
+        let hashing = Mutex::default();
+        Ok(Self { source, dest, staging, meter, earlier: None, arrived: None, observer, hashing })
     }
 
     /// What makes findable what was copied.
@@ -251,7 +254,11 @@ impl<'a> Copier<'a> {
         }
         match self.source.local() {
             Ok(local) => {
-                self.as_named(local, name, &key)?;
+                {
+                    // One after the other, so that the first of them are soon on their way.
+                    let _one = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
+                    self.as_named(local, name, &key)?;
+                }
                 self.observer.step("pack");
                 self.dest.store().put(&local.path(&key), &key)?;
             }
@@ -320,8 +327,15 @@ impl<'a> Copier<'a> {
 
     /// Whether an earlier run has brought a pack.
     fn is_there(&self, name: &PackName, bytes: u64) -> Result<bool> {
-        let may_be = self.dest.local().is_ok() || self.earlier.is_some_and(|sent| sent.contains(&to_hex(name)));
-        Ok(may_be && self.dest.store().len(&layout::pack(name))? == Some(bytes))
+        let key = layout::pack(name);
+        match self.dest.local() {
+            // One that was damaged since then comes again.
+            Ok(local) => Ok(local.len(&key)? == Some(bytes) && self.as_named(local, name, &key).is_ok()),
+            Err(_) => {
+                let sent = self.earlier.is_some_and(|sent| sent.contains(&to_hex(name)));
+                Ok(sent && self.dest.store().len(&key)? == Some(bytes))
+            }
+        }
     }
 
     /// Packs frames anew. They go as they are stored, so that the same frames always make the same pack.
@@ -363,7 +377,15 @@ impl<'a> Copier<'a> {
     fn frame(&self, pack: &mut PackWriter, name: &PackName, key: &str, frame: &TableFrame) -> Result<TableFrame> {
         let mut rows = Vec::new();
         rows_of(frame, name, None, &mut rows)?;
-        rows.iter().try_for_each(|row| self.source.object_at(frame.kind, row).map(drop))?;
+        let verified = || rows.iter().try_for_each(|row| self.source.object_at(frame.kind, row).map(drop));
+        match (verified(), self.source.far()) {
+            // A copy here may be what is damaged.
+            (Err(e), Some(far)) if e.kind() == Kind::Integrity => {
+                far.forget(key);
+                verified()?;
+            }
+            (verified, _) => verified?,
+        }
         let stored = self.source.store().read_at(key, frame.offset, frame.stored as usize)?;
         let mut payload = stored.as_slice();
         let head = FrameHead::decode(&mut payload)?;

@@ -149,7 +149,9 @@ fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut C
     if unused > 0 {
         findings.note(format!("{unused} index segments are replaced by others and wait to be removed"));
     }
-    let is_missing = |row: &&SegmentRow| !replaced.contains(&row.name) && !there.contains(&row.name);
+    // A catalogue of somebody else's repository does not hear of what is removed there.
+    let own = repo.local().is_ok() && repo.state_dir().is_ok_and(|dir| dir == repo.path());
+    let is_missing = |row: &&SegmentRow| own && !replaced.contains(&row.name) && !there.contains(&row.name);
     if rows.iter().any(|r| is_missing(&r)) {
         // Unless somebody made the index anew just now.
         for row in known().iter().filter(is_missing) {

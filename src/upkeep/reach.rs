@@ -10,7 +10,7 @@ use super::findings::{Findings, is_damage};
 use super::logs::Root;
 use super::report::{Reach, Reached};
 use super::walk::Versions;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::format::object::ListNode;
 use crate::model::entry::{Content, Entry, Extent, Node};
 use crate::model::id::Id;
@@ -115,6 +115,8 @@ impl Reacher<'_> {
                 self.hit(version, Vec::new(), true);
                 return Ok(true);
             }
+            // Of a lazy clone whose remote does not answer.
+            Err(e) if e.kind() == Kind::Unreachable => return Ok(dirty),
             Err(e) => return Err(e),
         };
         let mut stack = vec![Level { tree: *root, entries: node.into_iter(), path: Vec::new(), dirty }];
@@ -144,6 +146,7 @@ impl Reacher<'_> {
                         level.dirty = true;
                         self.hit(version, path, true);
                     }
+                    Err(e) if e.kind() == Kind::Unreachable => {}
                     Err(e) => return Err(e),
                 },
                 _ => {}
@@ -181,6 +184,7 @@ impl Reacher<'_> {
                 lost
             }
             Err(e) if is_damage(&e) => true,
+            Err(e) if e.kind() == Kind::Unreachable => false,
             Err(e) => return Err(e),
         };
         let memo = if lost { &mut self.dirty_lists } else { &mut self.clean };

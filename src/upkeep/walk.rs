@@ -77,8 +77,8 @@ impl<'a> Elsewhere<'a> {
         match repo.behind().and_then(|behind| behind.map(|b| b.index().map(|_| b)).transpose()) {
             Ok(None) => Ok(Self::No),
             Ok(Some(behind)) => Ok(Self::There(behind)),
-            Err(e) if e.kind() == Kind::Unreachable => Ok(Self::Silent(e)),
-            Err(e) => Err(e),
+            Err(e) if e.kind() == Kind::Cancelled => Err(e),
+            Err(e) => Ok(Self::Silent(e)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::failure::CliError;
 use dvc::repo::Repo;
-use dvc::store::location::Location;
+use dvc::store::location::{Location, without_password};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -59,7 +59,8 @@ impl Place {
     /// The repository as a URL.
     pub(crate) fn url(&self) -> String {
         if let Some(url) = &self.far {
-            return url.clone();
+            return Location::parse(url, &self.worktree)
+                .map_or_else(|_| without_password(url), |p| p.location.to_string());
         }
         let path = self.repository.canonicalize().unwrap_or_else(|_| self.repository.clone());
         format!("file://{}", path.display())
@@ -74,7 +75,10 @@ impl Place {
 /// Finds the repository for the current directory; `named` comes from `--repo` or `DVC_REPO`.
 pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliError> {
     if let Some(named) = named {
-        if let Some(url) = named.to_str().filter(|text| Location::is_url(text) && local(named).is_err()) {
+        // `file://` is a directory, and so is what has the form of a URL and exists.
+        let is_far =
+            |text: &str| Location::is_url(text) && local(named).map_or(true, |dir| dir == named && !dir.exists());
+        if let Some(url) = named.to_str().filter(|text| is_far(text)) {
             let (repository, far) = (PathBuf::from("/nonexistent"), Some(url.to_owned()));
             return Ok(Place { repository, worktree: current.to_owned(), prefix: PathBuf::new(), inside: false, far });
         }

@@ -71,15 +71,18 @@ impl Session {
             let access = self.access(settings, Some(name), false)?;
             remotes.push(Remote { name: name.to_owned(), location, lazy: entry.lazy, access });
         }
-        if remotes.iter().all(|r| r.name != ORIGIN) {
-            let url =
-                env(&prefixed(ORIGIN, "URL")).map_or_else(|| of_older_images(&credential), |url| Ok(Some(url)))?;
-            let Some(url) = url else { return Ok(remotes) };
-            let location = Location::parse(&url, &self.current).map_err(Error::from)?.location;
+        // One that is of no use is told when it is asked for.
+        if let (true, Ok(Some(location))) = (remotes.iter().all(|r| r.name != ORIGIN), self.origin_of_environment()) {
             let access = self.access(settings, Some(ORIGIN), false)?;
             remotes.push(Remote { name: ORIGIN.to_owned(), location, lazy: false, access });
         }
         Ok(remotes)
+    }
+
+    fn origin_of_environment(&self) -> Result<Option<Location>, Failed> {
+        let url = env(&prefixed(ORIGIN, "URL")).map_or_else(|| of_older_images(&credential), |url| Ok(Some(url)))?;
+        let parsed = url.map(|url| Location::parse(&url, &self.current)).transpose().map_err(Error::from)?;
+        Ok(parsed.map(|parsed| parsed.location))
     }
 
     /// A remote that has no name.
@@ -106,6 +109,9 @@ impl Session {
             [only] => Some(only),
             _ => None,
         });
+        if origin.is_none() {
+            self.origin_of_environment()?;
+        }
         let known: Vec<&str> = context.remotes.iter().map(|r| r.name.as_str()).collect();
         let origin = origin.ok_or_else(|| CliError::NoRemote { name: ORIGIN.to_owned(), known: known.join(", ") })?;
         self.with_access(origin)
@@ -160,7 +166,8 @@ fn of_older_images(get: &dyn Fn(&str) -> Result<Option<String>, BadConfiguration
     let name = above.map_or_else(|| last.to_owned(), |above| format!("{above}/{last}"));
     // Docker's rule: what has a dot or a port is a host.
     let has_host = name.split_once('/').is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost");
-    let registry = registry.map(|r| r.trim_end_matches('/').to_owned()).filter(|r| !r.is_empty());
+    let bare = |r: String| r.rsplit("://").next().unwrap_or_default().trim_end_matches('/').to_owned();
+    let registry = registry.map(bare).filter(|r| !r.is_empty());
     Ok(Some(match registry {
         _ if has_host => format!("oci://{name}"),
         Some(registry) => format!("oci://{registry}/{name}"),

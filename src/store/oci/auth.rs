@@ -20,6 +20,9 @@ const TOKEN_LIFE: u64 = 60;
 /// A token is not used when it ends sooner than this, at most a quarter of its life.
 const TOKEN_MARGIN: u64 = 30;
 
+/// A program of docker that knows passwords answers within this.
+const HELPER: Duration = Duration::from_secs(30);
+
 /// For what a request asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Scope {
@@ -137,8 +140,12 @@ impl Auth {
             Some(given) => Login::Password(given.clone()),
             None => {
                 let server = self.server.clone();
-                let looked = tokio::task::spawn_blocking(move || Login::of_docker(&server)).await;
-                looked.unwrap_or(Login::Nobody(None))
+                let looked = tokio::task::spawn_blocking(move || Login::of_docker(&server));
+                match tokio::time::timeout(HELPER, looked).await {
+                    Ok(looked) => looked.unwrap_or(Login::Nobody(None)),
+                    // It may wait for somebody to type something.
+                    Err(_) => Login::Nobody(Some(format!("docker's credential helper did not answer in {HELPER:?}"))),
+                }
             }
         };
         state.login = Some(login.clone());

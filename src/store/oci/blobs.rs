@@ -1,24 +1,18 @@
 //! Blobs of a repository: named by the SHA-256 of their bytes, sent in one stream, read from any place.
 
 use std::fs::File;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
 
 use bytes::{Bytes, BytesMut};
-use http_body::{Body, Frame, SizeHint};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use tokio::sync::mpsc::Sender;
 
 use super::registry::{Asked, Registry};
-use crate::store::http::FileBody;
+use crate::store::http::{self, FileBody};
 use crate::store::{StoreError, Trouble};
 
-/// An upload ends when nothing was sent and nothing answered for so long.
-const SILENCE: Duration = Duration::from_secs(300);
 /// Bytes that are handed over at once.
 const HANDED: usize = 256 << 10;
 
@@ -70,21 +64,21 @@ pub(super) async fn store(registry: &Registry, asked: &Asked, name: &str, source
     let url = location.and_then(|l| registry.resolve(response.url(), l));
     let mut url = url.ok_or_else(|| registry.error(asked, Trouble::Nonsense, "it does not say where to upload to"))?;
     url.query_pairs_mut().append_pair("digest", &format!("sha256:{name}"));
-    let sent = Arc::new(AtomicU64::new(0));
+    let taken = Arc::new(AtomicU64::new(0));
     let dress = |r: reqwest::RequestBuilder| {
         let r = r.header(CONTENT_TYPE, "application/octet-stream").header(CONTENT_LENGTH, source.len());
         match &source {
             Source::Bytes(bytes) => r.body(*bytes),
             Source::File(file, len) => {
-                let body = FileBody::new(Arc::clone(file), *len, Arc::clone(&registry.meter));
-                r.body(reqwest::Body::wrap(Watched { body, sent: Arc::clone(&sent) }))
+                let body = FileBody::new(Arc::clone(file), *len, Arc::clone(&registry.meter), Arc::clone(&taken));
+                r.body(reqwest::Body::wrap(body))
             }
         }
     };
     let response = tokio::select! {
         response = registry.send(asked, Method::PUT, &url, dress) => response?,
-        () = silence(&sent) => {
-            let said = format!("nothing was taken for {} s", SILENCE.as_secs());
+        () = http::stalled(&taken) => {
+            let said = format!("nothing was taken for {} s", http::STALLED.as_secs());
             return Err(registry.error(asked, Trouble::TimedOut, said));
         }
     };
@@ -94,46 +88,6 @@ pub(super) async fn store(registry: &Registry, asked: &Asked, name: &str, source
             Err(registry.error(asked, Trouble::Nonsense, format!("it answered {status} to an upload")))
         }
         _ => Err(registry.refused(asked, response).await),
-    }
-}
-
-/// Comes back when nothing was sent for a while.
-async fn silence(sent: &AtomicU64) {
-    let mut before = None;
-    loop {
-        let now = sent.load(Ordering::Relaxed);
-        if before == Some(now) {
-            return;
-        }
-        before = Some(now);
-        tokio::time::sleep(SILENCE).await;
-    }
-}
-
-/// A body that tells how far it is.
-struct Watched {
-    body: FileBody,
-    sent: Arc<AtomicU64>,
-}
-
-impl Body for Watched {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if frame.is_ready() {
-            self.sent.fetch_add(1, Ordering::Relaxed);
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

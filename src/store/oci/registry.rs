@@ -17,6 +17,8 @@ use crate::store::{Said, StoreError, Trouble, http};
 
 /// Tags that are asked for at once; a registry may give fewer.
 const TAGS: &str = "n=1000";
+/// No answer but that with a blob is longer, in bytes.
+const BODY_MAX: usize = 64 << 20;
 /// No more pages are followed.
 const PAGES_MAX: usize = 10_000;
 
@@ -167,6 +169,9 @@ impl Registry {
         let mut out = Vec::new();
         while let Some(piece) = self.piece(asked, &mut response).await? {
             out.extend_from_slice(&piece);
+            if out.len() > BODY_MAX {
+                return Err(self.error(asked, Trouble::Nonsense, "its answer does not end"));
+            }
         }
         Ok(out)
     }
@@ -179,7 +184,7 @@ impl Registry {
         }
         let nonsense = |said: &str| self.error(asked, Trouble::Nonsense, said);
         let (mut out, mut next) = (Vec::new(), Some(self.url(&format!("tags/list?{TAGS}"))));
-        for _ in 0..PAGES_MAX {
+        for page in 0..PAGES_MAX {
             let Some(url) = next else {
                 out.sort_unstable();
                 out.dedup();
@@ -188,7 +193,10 @@ impl Registry {
             let response = self.send(asked, Method::GET, &url, |r| r).await?;
             match response.status() {
                 StatusCode::OK => {}
-                StatusCode::NOT_FOUND => return Ok(Vec::new()),
+                StatusCode::NOT_FOUND if page == 0 => return Ok(Vec::new()),
+                StatusCode::NOT_FOUND => {
+                    return Err(self.error(asked, Trouble::Unreachable, "a page of its tags is missing"));
+                }
                 _ => return Err(self.refused(asked, response).await),
             }
             let links: Vec<&str> = response.headers().get_all(LINK).iter().filter_map(|l| l.to_str().ok()).collect();

@@ -261,6 +261,22 @@ fn a_damaged_cache_heals_itself() {
     }
 }
 
+/// What cannot be restored is named as it is called, not as it was to be made.
+#[test]
+fn a_lost_file_is_named() {
+    let s = Sandbox::with_repo();
+    s.write("dir/lost", noise(1, 300_000));
+    s.dvc(["commit", "-m", "one"]).ok();
+    for pack in super::place::below(&s.w(".dvcs/packs")) {
+        if super::place::is_data(&fs::read(&pack).unwrap()) {
+            fs::remove_file(pack).unwrap();
+        }
+    }
+    s.write("dir/lost", "changed");
+    let run = s.dvc(["checkout", "-f", "main"]).code(5).complains("`dir/lost`: not restored");
+    assert!(!run.err.contains(".dvc-tmp"), "{}", run.err);
+}
+
 /// What is damaged here is not pushed: it would be the copy that somebody relies on.
 #[test]
 fn a_damaged_pack_is_not_pushed() {

@@ -73,6 +73,17 @@ fn the_environment_names_a_remote() {
     assert_eq!(listed(&[("DVC_REMOTE_ORIGIN_URL", url)]), [url]);
     assert_eq!(listed(&[("DATA_S3_DST", "s3://bucket@eu-west-1/x")]), ["s3://bucket/x?region=eu-west-1"]);
 
+    assert_eq!(listed(&[("REGISTRY", "https://registry.example/"), ("DATA_TAG", "team/data")]), [url]);
+
+    // What is of no use harms nobody who does not use it.
+    let mut odd = Sandbox::with_repo();
+    odd.set("DATA_TAG", "registry.example/Team/Data");
+    odd.dvc(["remote", "list"]).ok();
+    odd.write("a", "a");
+    odd.dvc(["commit", "-m", "one"]).ok();
+    odd.dvc(["push"]).code(2).complains("is not a usable URL");
+    odd.dvc(["--offline", "remote", "add", "origin", "/srv/x"]).ok();
+
     // What was added counts more.
     let mut s = Sandbox::with_repo();
     s.dvc(["--offline", "remote", "add", "origin", "/srv/x"]).ok();

@@ -83,6 +83,63 @@ fn what_is_elsewhere_is_no_damage() {
     assert!(!whole.err.contains("not here"), "{}", whole.err);
 }
 
+/// What another repository has is no reason to leave something out.
+#[test]
+fn a_foreign_remote_is_not_relied_on() {
+    let s = lazy();
+    let other = Sandbox::with_repo();
+    other.write("data", noise(2, 400_000));
+    other.dvc(["commit", "-m", "one"]).ok();
+    let there = s.at("far").display().to_string();
+    other.dvc(["remote", "add", "--lazy", "origin", &there]).ok();
+    other.write("more", noise(1, 400_000));
+    other.dvc(["commit", "-m", "two"]).code(4).complains("holds another repository");
+    other.dvc(["remote", "rm", "origin"]).ok();
+    other.dvc(["commit", "-m", "two"]).ok();
+    other.dvc(["fsck", "--data"]).ok().says("no damage");
+}
+
+/// A commit that leaves out what its lazy remote has makes a part of the whole, also where nothing was ever fetched.
+#[test]
+fn what_is_left_out_is_known_to_be() {
+    let s = lazy();
+    s.dvc(["remote", "rm", "origin"]).ok();
+    s.dvc(["remote", "add", "--lazy", "origin", "../far"]).ok();
+    let data: Vec<_> = place::below(&s.w(".dvcs/packs"));
+    data.iter().filter(|p| place::is_data(&std::fs::read(p).unwrap())).for_each(|p| std::fs::remove_file(p).unwrap());
+    s.dvc(["fsck", "--rebuild"]).ok();
+    s.write("new", "new");
+    s.dvc(["commit", "-m", "leaves out what is there"]).ok();
+    s.dvc(["push"]).ok();
+    s.dvc(["fetch", "--data"]).ok();
+    std::fs::rename(s.at("far"), s.at("aside")).unwrap();
+    s.dvc(["checkout", "--into", "../whole", "main"]).ok();
+    assert!(std::fs::read(s.at("whole/data")).unwrap() == noise(2, 400_000));
+}
+
+/// A pack that is damaged here comes again from a remote that has it whole.
+#[test]
+fn local_damage_does_not_hide_the_remote() {
+    let s = lazy();
+    of(&s, &["fetch", "--data"]).ok();
+    let packs = place::below(&s.at("lazy/.dvcs/packs"));
+    for pack in packs.iter().filter(|p| place::is_data(&std::fs::read(p).unwrap())) {
+        let mut bytes = std::fs::read(pack).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 300].fill(0x55);
+        std::fs::write(pack, bytes).unwrap();
+    }
+    of(&s, &["fsck", "--data"]).code(5);
+    of(&s, &["fsck", "--rebuild"]).ok();
+    for n in 1..=2 {
+        let rev = format!("origin/main~{}", 2 - n);
+        assert!(of(&s, &["show", &format!("{rev}:data")]).ok().bytes == noise(n, 400_000));
+        assert!(of(&s, &["show", &format!("{rev}:other")]).ok().bytes == noise(10 + n, 400_000));
+    }
+    of(&s, &["fetch", "--data"]).ok();
+    of(&s, &["checkout", "-f", "main"]).ok();
+}
+
 /// A clone that is not whole stays one that takes from its remote, whatever its settings say, until it is whole.
 #[test]
 fn a_part_is_never_taken_for_the_whole() {

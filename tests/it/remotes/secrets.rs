@@ -206,3 +206,24 @@ fn in_urls() {
     let settings = std::fs::read_to_string(s.w(Path::new(".dvcs/config.toml"))).unwrap();
     assert!(settings.contains("webdavs://me@nas/x"));
 }
+
+/// Where people write passwords although they must not.
+#[test]
+fn secrets_in_odd_places_of_urls() {
+    let s = with_version();
+    let slash = format!("sftp://me:pa/{SECRET}@h.example/x");
+    let scp = format!("me:{SECRET}@h.example:/x");
+    let endpoint = format!("s3://b?endpoint=https://key:{SECRET}@h.example");
+    let token = format!("azblob://account/container?sv=1&sig={SECRET}");
+    for url in [&slash, &scp, &endpoint, &token] {
+        for args in
+            [&["remote", "add", "bad", url][..], &["--repo", url, "log"], &["clone", url, "copy"], &["push", url]]
+        {
+            is_quiet(s.dvc(args).code(2), &[SECRET]);
+        }
+    }
+    let repo = format!("sftp://me:{SECRET}@127.0.0.1:1/x");
+    is_quiet(s.dvc(["--repo", &repo, "log", "--format=%U"]), &[SECRET]);
+    is_quiet(s.dvc(["--repo", &repo, "commit", "-m", "no"]).code(2), &[SECRET]);
+    are_nowhere(&s, &[SECRET]);
+}

@@ -10,6 +10,7 @@ use crate::settings::keys::KEYS;
 use crate::settings::value::Value;
 use crate::settings::{BadConfiguration, Origin, Problem, edit, find_key};
 use clap::{Args, Subcommand};
+use dvc::store::location::{Location, without_password};
 use serde::Serialize;
 use std::fs;
 use std::io::{self, Write};
@@ -156,7 +157,8 @@ fn list(session: &Session, show_origin: bool) -> Outcome {
     }
     for (name, remote) in settings.remotes() {
         let Some(url) = &remote.url else { continue };
-        let url = dvc::store::location::without_password(url);
+        let parsed = Location::parse(url, &session.current);
+        let url = parsed.map_or_else(|_| without_password(url), |parsed| parsed.location.to_string());
         match session.globals.json {
             true => out.json(&serde_json::json!({ "key": format!("remote.{name}.url"), "value": url }))?,
             false => writeln!(out, "remote.{name}.url={url}")?,

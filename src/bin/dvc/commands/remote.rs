@@ -112,7 +112,8 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> Outcome {
     if args.name.contains('/') || args.name.contains('.') {
         return Err(CliError::option("NAME", "a remote's name has no `/` and no `.`").into());
     }
-    let known = context.remote(&args.name);
+    let settled = session.settings()?.remotes().any(|(name, _)| name == args.name);
+    let known = context.remote(&args.name).filter(|_| settled);
     match (known, again) {
         (Some(known), false) => {
             let problem =
