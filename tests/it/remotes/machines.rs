@@ -39,11 +39,14 @@ fn machines(near: &Place, mirror: &Place) {
     assert!(before < 100_000, "{before} bytes came with a lazy clone");
     b.dvc(["checkout", "AMCC", "--", "orders"]).ok();
     let came = packs(&b, ".dvcs") - before;
-    assert!((810_000..900_000).contains(&came), "{came} bytes came for one directory");
+    // A frame holds 256 KiB, and so perhaps small files of other directories too.
+    assert!((810_000..1_100_000).contains(&came), "{came} bytes came for one directory");
     assert!(b.read("orders/rows") == a.read("orders/rows") && !b.w("customers").exists());
     b.write("orders/rows", noise(22, 730_000));
     b.dvc(["commit", "-m", "B's orders", "orders"]).ok();
-    b.dvc(["push"]).ok();
+    // Of what was there before, B has neither the data nor most of the history.
+    let pushed = b.dvc(["push", "--json"]).ok().json();
+    assert!((700_000..900_000).contains(&pushed["sent_bytes"].as_u64().unwrap()), "{pushed}");
 
     a.write("logs/rows", noise(23, 10_000));
     a.dvc(["commit", "-m", "A's logs"]).ok();

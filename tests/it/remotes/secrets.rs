@@ -227,3 +227,23 @@ fn secrets_in_odd_places_of_urls() {
     is_quiet(s.dvc(["--repo", &repo, "commit", "-m", "no"]).code(2), &[SECRET]);
     are_nowhere(&s, &[SECRET]);
 }
+
+/// The file of Amazon's own tools, and its profiles.
+#[test]
+fn credentials_of_a_profile() {
+    let key = Some(("who".to_owned(), SECRET.to_owned()));
+    let s3 = S3::start(Switches { key, ..Switches::default() });
+    let file = format!(
+        "[default]\naws_access_key_id = who\naws_secret_access_key = {WRONG}\n\n\
+         [work]\naws_access_key_id = who\naws_secret_access_key = {SECRET}\n"
+    );
+    let mut s = with_version();
+    std::fs::create_dir_all(s.at("home/.aws")).unwrap();
+    std::fs::write(s.at("home/.aws/credentials"), file).unwrap();
+    s.set("AWS_REGION", "us-east-1");
+    let quiet = |run: Run| is_quiet(run, &[SECRET, WRONG]);
+    quiet(s.dvc(["push", &s3.url("p")]).code(12));
+    s.set("AWS_PROFILE", "work");
+    quiet(s.dvc(["push", &s3.url("p")]).ok());
+    quiet(s.dvc(["--repo", &s3.url("p"), "fsck"]).ok());
+}
