@@ -207,7 +207,8 @@ mod tests {
     use crate::store::memory::MemoryStore;
 
     /// Says that every key is free: what a server does that ignores conditions.
-    struct Careless(MemoryStore);
+    #[derive(Default)]
+    struct Careless(MemoryStore, Arc<Flag>);
 
     impl Store for Careless {
         fn abilities(&self) -> Abilities {
@@ -227,6 +228,7 @@ mod tests {
         }
         fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
             std::thread::sleep(Duration::from_millis(2));
+            self.1.0.store(key.starts_with("refs"), std::sync::atomic::Ordering::Relaxed);
             self.0.overwrite(key, bytes.to_vec());
             Ok(true)
         }
@@ -243,7 +245,7 @@ mod tests {
 
     #[test]
     fn one_of_many_wins_on_a_careless_store() {
-        let inner: Arc<dyn Store> = Arc::new(Careless(MemoryStore::default()));
+        let inner: Arc<dyn Store> = Arc::new(Careless::default());
         let winners: Vec<u8> = std::thread::scope(|s| {
             let threads: Vec<_> = (0..8u8)
                 .map(|n| {
@@ -258,9 +260,7 @@ mod tests {
         assert!(inner.list_all("sessions").unwrap().is_empty());
     }
 
-    /// Stops everything while a ref is being written.
-    struct Stopped(MemoryStore, Arc<Flag>);
-
+    /// Becomes true while a ref is being written.
     #[derive(Default)]
     struct Flag(std::sync::atomic::AtomicBool);
 
@@ -270,42 +270,11 @@ mod tests {
         }
     }
 
-    impl Store for Stopped {
-        fn abilities(&self) -> Abilities {
-            self.0.abilities()
-        }
-        fn place(&self) -> String {
-            self.0.place()
-        }
-        fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-            self.0.get(key)
-        }
-        fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
-            self.0.read_at(key, offset, len)
-        }
-        fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
-            self.0.len(key)
-        }
-        fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
-            self.1.0.store(key.starts_with("refs"), std::sync::atomic::Ordering::Relaxed);
-            self.0.create(key, bytes)
-        }
-        fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
-            self.0.put(file, key)
-        }
-        fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
-            self.0.list(dir)
-        }
-        fn delete(&self, key: &str) -> Result<(), StoreError> {
-            self.0.delete(key)
-        }
-    }
-
     #[test]
     fn whoever_is_stopped_leaves_no_lock() {
         let flag = Arc::new(Flag::default());
         let observer: Arc<dyn Observer> = Arc::clone(&flag) as Arc<dyn Observer>;
-        let plain: Arc<dyn Store> = Arc::new(Stopped(MemoryStore::default(), flag));
+        let plain: Arc<dyn Store> = Arc::new(Careless(MemoryStore::default(), flag));
         let retried = Arc::new(super::super::retry::RetryStore::new(Arc::clone(&plain), Arc::clone(&observer)));
         let store = GuardedStore::new(retried, Arc::clone(&plain), Arc::clone(&observer));
         store.create("refs/heads/main/5", b"x").unwrap();
@@ -315,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_lock_of_a_dead_process_goes_away() {
-        let inner: Arc<dyn Store> = Arc::new(Careless(MemoryStore::default()));
+        let inner: Arc<dyn Store> = Arc::new(Careless::default());
         let store = GuardedStore::new(Arc::clone(&inner), Arc::clone(&inner), Arc::new(Silent))
             .expiring(Duration::from_millis(300));
         let (left, _) = store.lock(&format!("lock-{}", &blake3::hash(b"refs").to_hex()[..32])).unwrap();
