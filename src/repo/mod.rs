@@ -1,6 +1,7 @@
 //! A repository: opening and creating it, and the parts that everything above works with.
 
 pub mod away;
+pub mod behind;
 pub mod frames;
 pub mod layout;
 pub mod objects;
@@ -13,11 +14,10 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
 
 use crate::codec::cut::{self, Cutting, Rule};
 use crate::codec::hash::{IdHasher, checksum};
-use crate::error::{Error, Failure, Kind, Result};
+use crate::error::{Failure, Kind, Result};
 use crate::format::Malformed;
 use crate::format::marker::{Marker, VERSION};
 use crate::format::segment::SegmentName;
@@ -30,6 +30,7 @@ use crate::model::refname::RefName;
 use crate::store::local::{LocalStore, STAGING, make_durable};
 use crate::store::{Listed, Store, StoreError, random_hex, trace::Tracer};
 use away::{CachedStore, FarSegment};
+use behind::{Behind, OpenBehind};
 use frames::Frames;
 use objects::Volatile;
 use refs::Refs;
@@ -39,20 +40,8 @@ type Listing = (SegmentName, u64);
 /// A segment, if it can be read.
 type Opened = (SegmentName, Result<SegmentReader, crate::index::Error>);
 
-/// When a repository did not answer, how long nobody asks it again, and what was wrong.
-struct Silence {
-    since: Instant,
-    pause: Duration,
-    said: String,
-}
-
-/// So long nobody asks again what did not answer.
-const SILENT: Duration = Duration::from_secs(30);
 /// Segments of a far repository that are asked for at once.
 const OPENED_TOGETHER: usize = 16;
-
-/// Opens the repository that a lazy one takes from.
-pub type OpenBehind = dyn Fn() -> Result<Repo> + Send + Sync;
 
 /// How to open a repository.
 #[derive(Clone, Default)]
@@ -149,11 +138,7 @@ pub struct Repo {
     local: Option<Arc<LocalStore>>,
     /// The same store, where it is not.
     far: Option<Arc<CachedStore>>,
-    behind: OnceLock<Option<Box<Repo>>>,
-    /// When the repository behind did not answer, and why.
-    silent: Mutex<Option<Silence>>,
-    /// Held by the one that asks it.
-    asking: Mutex<()>,
+    behind: Behind,
     marker: Marker,
     cutting: Cutting,
     options: OpenOptions,
@@ -254,9 +239,7 @@ impl Repo {
             root: PathBuf::new(),
             local: None,
             far: None,
-            behind: OnceLock::new(),
-            silent: Mutex::default(),
-            asking: Mutex::default(),
+            behind: Behind::default(),
             marker,
             cutting,
             options,
@@ -296,74 +279,6 @@ impl Repo {
     /// Its objects through the cache, where it is elsewhere.
     pub fn far(&self) -> Option<&Arc<CachedStore>> {
         self.far.as_ref()
-    }
-
-    /// Whether some objects may be elsewhere.
-    pub fn is_lazy(&self) -> bool {
-        self.options.behind.is_some()
-    }
-
-    /// Where that is which is not all here; `None` where all is here that refs need.
-    pub fn partial(root: &Path) -> Option<String> {
-        match std::fs::read(root.join(layout::PARTIAL)) {
-            Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-            Err(_) => Some(String::new()),
-        }
-    }
-
-    /// Notes that refs may need what is not here, but at the URL `from`; durable.
-    pub fn set_partial(&self, from: &str) -> Result<()> {
-        self.local()?.create(layout::PARTIAL, from.as_bytes())?;
-        Ok(())
-    }
-
-    /// Notes that all is here that refs need.
-    pub fn set_whole(&self) -> Result<()> {
-        Ok(self.local()?.delete(layout::PARTIAL)?)
-    }
-
-    /// The repository that has what is missing here, in a lazy clone; opened on first use.
-    pub fn behind(&self) -> Result<Option<&Self>> {
-        let Some(open) = &self.options.behind else { return Ok(None) };
-        if self.behind.get().is_none() {
-            let _one = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(said) = self.silence() {
-                return Err(RepoError::Silent { said }.into());
-            }
-            if self.behind.get().is_none() {
-                let opened = match open() {
-                    Ok(opened) => opened,
-                    Err(e) => {
-                        self.is_silent(&e);
-                        return Err(e);
-                    }
-                };
-                if opened.marker.id != self.marker.id {
-                    return Err(RepoError::Foreign { place: opened.store.place() }.into());
-                }
-                let _ = self.behind.set(Some(Box::new(opened)));
-            }
-        }
-        Ok(self.behind.get().and_then(Option::as_deref))
-    }
-
-    /// What was wrong when the repository behind did not answer, not long ago: not everybody has to wait for it again.
-    fn silence(&self) -> Option<String> {
-        let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
-        silent.as_ref().filter(|s| s.since.elapsed() < s.pause).map(|s| s.said.clone())
-    }
-
-    /// Notes that the repository behind did not answer, if it was that.
-    fn is_silent(&self, e: &Error) -> bool {
-        let unreachable = e.kind() == Kind::Unreachable;
-        if unreachable {
-            let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
-            // It is asked more and more rarely.
-            let pause = silent.as_ref().map_or(SILENT, |s| (s.pause * 2).min(SILENT * 20));
-            *silent = Some(Silence { since: Instant::now(), pause, said: e.to_string() });
-        }
-        unreachable
     }
 
     /// What its marker says.

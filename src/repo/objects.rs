@@ -48,9 +48,11 @@ impl Repo {
         if let Some(plain) = self.stored(index, kind, id)? {
             return Ok(plain);
         }
-        if let Some(behind) = self.behind()?
-            && let Some(plain) = behind.stored(behind.index()?, kind, id)?
-        {
+        let elsewhere = match self.behind() {
+            Ok(Some(behind)) => behind.index().and_then(|index| behind.stored(index, kind, id)),
+            other => other.map(|_| None),
+        };
+        if let Ok(Some(plain)) = elsewhere {
             return Ok(plain);
         }
         // What another process stored after this one opened the index is found by a second look.
@@ -59,7 +61,7 @@ impl Repo {
         {
             return Ok(plain);
         }
-        Err(ObjectError::Missing { kind, id: *id }.into())
+        Err(elsewhere.err().unwrap_or_else(|| ObjectError::Missing { kind, id: *id }.into()))
     }
 
     /// The verified bytes of an object that the index knows. What is damaged in the cache is fetched once more.
@@ -79,21 +81,6 @@ impl Repo {
     /// Whether an object is stored here.
     pub fn has(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
         Ok(self.index()?.lookup(PackKind::of(kind), id)?.is_some())
-    }
-
-    /// Whether an object is stored here, or in a lazy clone where it comes from.
-    pub fn knows(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
-        if self.has(kind, id)? {
-            return Ok(true);
-        }
-        if self.silence().is_some() {
-            return Ok(false);
-        }
-        match self.behind().and_then(|behind| behind.map_or(Ok(false), |behind| behind.knows(kind, id))) {
-            // Without a network it is stored here too.
-            Err(e) if self.is_silent(&e) => Ok(false),
-            known => known,
-        }
     }
 
     /// The verified bytes of one copy of an object.

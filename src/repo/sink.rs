@@ -58,7 +58,7 @@ impl<'a> Sink<'a> {
             return Ok(false);
         }
         let here = self.repo.has(kind, id)?;
-        if here || self.repo.knows(kind, id)? {
+        if here || self.repo.is_behind(kind, id)? {
             if !here && !self.left_out.swap(true, Ordering::Relaxed) {
                 self.repo.set_partial("")?;
             }

@@ -167,7 +167,8 @@ impl<'a> Copier<'a> {
     /// Copies everything. All packs that arrived are in the result, those of an earlier run too.
     pub fn run(&self, plan: Plan, phase: &'static str) -> Result<Vec<Sent>> {
         self.observer.phase(phase, Some(plan.packs), Some(plan.bytes));
-        // What holds trees waits for all else, so that nobody finds a tree before its chunks.
+        // What holds trees waits for all else, so that nobody finds a tree there before its chunks. A fetch, which must
+        // read trees to know what they need, brings them first, and moves refs last.
         let (last, first): (Vec<Job>, Vec<Job>) = plan.jobs.into_iter().partition(|job| job.kind() == PackKind::Tree);
         let mut sent = self.run_all(first)?;
         sent.extend(self.run_all(last)?);
