@@ -1,0 +1,164 @@
+//! A file as it was when a version of the mount was begun, while programs go on writing to it.
+//!
+//! Before a block that belongs to the version is written over, its bytes go to a side file. A reader looks there first.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::data::{BLOCK, State, read_or_zeros};
+use super::lower::Lower;
+use super::ranges::Ranges;
+use crate::store::StoreError;
+
+/// Bytes that are copied at a time.
+const COPY: u64 = 1 << 20;
+
+/// A file at the moment of a version.
+#[derive(Debug)]
+pub struct Frozen {
+    /// What it was made of.
+    pub state: State,
+    upper: Option<Arc<File>>,
+    side_path: PathBuf,
+    since: Mutex<Since>,
+}
+
+/// What has happened since.
+#[derive(Debug)]
+struct Since {
+    side: Option<File>,
+    /// Blocks that the side file holds.
+    saved: Ranges,
+    /// Blocks that were written.
+    written: Ranges,
+    /// The least length.
+    low: u64,
+    /// The upper file was left to this one.
+    alone: bool,
+}
+
+impl Frozen {
+    /// Of a file in a state.
+    pub(super) fn new(state: State, upper: Option<Arc<File>>, side_path: PathBuf) -> Self {
+        let since = Since { side: None, saved: Ranges::default(), written: Ranges::default(), low: state.size, alone: false };
+        Self { state, upper, side_path, since: Mutex::new(since) }
+    }
+
+    fn since(&self) -> MutexGuard<'_, Since> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Blocks of the version that only the upper file has.
+    fn owned(&self) -> Vec<Range<u64>> {
+        let own = self.state.kept.div_ceil(BLOCK)..self.state.size.div_ceil(BLOCK);
+        self.state.dirty.iter().chain((!own.is_empty()).then_some(own)).collect()
+    }
+
+    /// To be called before blocks change, by the only writer.
+    pub(super) fn before_change(&self, range: &Range<u64>) -> io::Result<()> {
+        let mut since = self.since();
+        let Some(upper) = self.upper.as_ref().filter(|_| !since.alone) else { return Ok(()) };
+        let wanted = range.start / BLOCK..range.end.div_ceil(BLOCK);
+        for own in self.owned() {
+            let both = own.start.max(wanted.start)..own.end.min(wanted.end);
+            if both.is_empty() {
+                continue;
+            }
+            for part in since.saved.absent(&both) {
+                if since.side.is_none() {
+                    let mut options = OpenOptions::new();
+                    options.read(true).write(true).create(true).truncate(true);
+                    since.side = Some(options.open(&self.side_path)?);
+                }
+                let Some(side) = &since.side else { continue };
+                let mut at = part.start * BLOCK;
+                while at < part.end * BLOCK {
+                    let mut bytes = vec![0; usize::try_from(COPY.min(part.end * BLOCK - at)).unwrap_or(0)];
+                    read_or_zeros(upper, &mut bytes, at)?;
+                    side.write_all_at(&bytes, at)?;
+                    at += bytes.len() as u64;
+                }
+                since.saved.insert(part);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that blocks have changed.
+    pub(super) fn changed(&self, blocks: Range<u64>) {
+        self.since().written.insert(blocks);
+    }
+
+    /// Notes a length.
+    pub(super) fn cut(&self, size: u64) {
+        let mut since = self.since();
+        since.low = since.low.min(size);
+    }
+
+    /// The upper file is this one's from now on.
+    pub(super) fn leave_upper(&self) {
+        self.since().alone = true;
+    }
+
+    /// Blocks that were written since, and the least length.
+    pub(super) fn outcome(&self) -> (Ranges, u64) {
+        let since = self.since();
+        (since.written.clone(), since.low)
+    }
+
+    /// Removes the side file.
+    pub(super) fn remove(&self) {
+        if self.since().side.take().is_some() {
+            let _ = std::fs::remove_file(&self.side_path);
+        }
+    }
+
+    /// Fills `out` with the bytes from `offset` on; all of them must lie inside.
+    pub fn read(&self, lower: &Lower, offset: u64, out: &mut [u8]) -> crate::error::Result<()> {
+        let end = offset + out.len() as u64;
+        let mut at = offset;
+        while at < end {
+            let (upper, until) = match &self.state.base {
+                Some(_) if at < self.state.kept => {
+                    let (dirty, until) = self.state.dirty.run(&(at / BLOCK..end.min(self.state.kept).div_ceil(BLOCK)));
+                    (dirty, (until * BLOCK).min(end).min(self.state.kept))
+                }
+                _ => (true, end),
+            };
+            let slot = |from: u64, to: u64| {
+                let index = |n: u64| usize::try_from(n - offset).unwrap_or(usize::MAX);
+                index(from)..index(to)
+            };
+            match &self.state.base {
+                Some(base) if !upper => lower.read(&base.content, at, &mut out[slot(at, until)])?,
+                _ => self.read_own(at, &mut out[slot(at, until)])?,
+            }
+            at = until;
+        }
+        Ok(())
+    }
+
+    fn read_own(&self, offset: u64, out: &mut [u8]) -> crate::error::Result<()> {
+        let failed = |source| StoreError::Io { what: "read", key: self.side_path.display().to_string(), source };
+        let end = offset + out.len() as u64;
+        // Nobody overwrites a block while this is held: it would have to be saved first.
+        let since = self.since();
+        let mut at = offset;
+        while at < end {
+            let (saved, until) = since.saved.run(&(at / BLOCK..end.div_ceil(BLOCK)));
+            let until = (until * BLOCK).min(end);
+            let index = |n: u64| usize::try_from(n - offset).unwrap_or(usize::MAX);
+            let slot = &mut out[index(at)..index(until)];
+            match if saved { since.side.as_ref() } else { self.upper.as_deref() } {
+                Some(file) => read_or_zeros(file, slot, at).map_err(failed)?,
+                None => slot.fill(0),
+            }
+            at = until;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,226 @@
+//! The immutable side of a mount: directories and file bytes of a version, by id, with what was decoded kept.
+//!
+//! Usable from many threads. Nothing here knows what was written; whoever asks may have to wait for a network.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::Result;
+use crate::format::object::ListNode;
+use crate::model::entry::{Content, Entry, Extent};
+use crate::model::id::Id;
+use crate::repo::Repo;
+
+/// Directory entries that are kept decoded; one takes some 300 bytes.
+const ENTRIES_MAX: usize = 100_000;
+/// Extents of chunk lists that are kept decoded; one takes 48 bytes.
+const EXTENTS_MAX: usize = 400_000;
+/// No chunk list is deeper.
+const DEPTH_MAX: usize = 64;
+
+/// A directory of a version: its entries, sorted by name.
+pub type Dir = Arc<Vec<Entry>>;
+
+/// The repository behind a mount.
+pub struct Lower {
+    repo: Repo,
+    /// Whether reading may take a network.
+    far: bool,
+    dirs: Mutex<Kept<Vec<Entry>>>,
+    lists: Mutex<Kept<Spans>>,
+}
+
+/// A node of a chunk list with the ends of its items, counted from its own start.
+struct Spans {
+    ends: Vec<u64>,
+    items: Items,
+}
+
+enum Items {
+    Leaf(Vec<Extent>),
+    Inner(Vec<Id>),
+}
+
+/// Decoded objects, the oldest dropped first, but never one that is in use.
+struct Kept<T> {
+    map: HashMap<Id, (Arc<T>, usize)>,
+    order: VecDeque<Id>,
+    weight: usize,
+    limit: usize,
+}
+
+impl<T> Kept<T> {
+    fn new(limit: usize) -> Mutex<Self> {
+        Mutex::new(Self { map: HashMap::new(), order: VecDeque::new(), weight: 0, limit })
+    }
+
+    fn get(&self, id: &Id) -> Option<Arc<T>> {
+        self.map.get(id).map(|kept| Arc::clone(&kept.0))
+    }
+
+    fn put(&mut self, id: Id, value: Arc<T>, weight: usize) {
+        if self.map.insert(id, (value, weight)).is_none() {
+            self.weight += weight;
+            self.order.push_back(id);
+        }
+        for _ in 0..self.order.len() {
+            if self.weight <= self.limit {
+                break;
+            }
+            let Some(oldest) = self.order.pop_front() else { break };
+            match self.map.get(&oldest) {
+                Some(kept) if Arc::strong_count(&kept.0) > 1 => self.order.push_back(oldest),
+                Some(kept) => {
+                    self.weight -= kept.1;
+                    self.map.remove(&oldest);
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+impl Lower {
+    /// Of an open repository.
+    pub fn new(repo: Repo) -> Self {
+        let far = repo.far().is_some() || repo.is_lazy();
+        Self { repo, far, dirs: Kept::new(ENTRIES_MAX), lists: Kept::new(EXTENTS_MAX) }
+    }
+
+    /// The repository.
+    pub fn repo(&self) -> &Repo {
+        &self.repo
+    }
+
+    /// Whether reading may take a network.
+    pub fn is_far(&self) -> bool {
+        self.far
+    }
+
+    /// A directory that was read before.
+    pub fn known_dir(&self, tree: &Id) -> Option<Dir> {
+        self.dirs.lock().unwrap_or_else(PoisonError::into_inner).get(tree)
+    }
+
+    /// A directory.
+    pub fn dir(&self, tree: &Id) -> Result<Dir> {
+        if let Some(dir) = self.known_dir(tree) {
+            return Ok(dir);
+        }
+        let dir = Arc::new(self.repo.entries(tree)?);
+        let weight = dir.len() + 1;
+        self.dirs.lock().unwrap_or_else(PoisonError::into_inner).put(*tree, Arc::clone(&dir), weight);
+        Ok(dir)
+    }
+
+    /// Fills `out` with the bytes of a content from `offset` on; all of them must lie inside.
+    pub fn read(&self, content: &Content, offset: u64, out: &mut [u8]) -> Result<()> {
+        let mut at = offset;
+        let mut out = out;
+        while !out.is_empty() {
+            let done = match content {
+                Content::Inline(bytes) => copy(bytes, at, out),
+                _ => {
+                    let (start, extent) = self.extent(content, at)?;
+                    let left = usize::try_from(start + extent.len - at).unwrap_or(usize::MAX).min(out.len());
+                    match extent.chunk {
+                        None => {
+                            out[..left].fill(0);
+                            left
+                        }
+                        Some(id) => copy(&self.repo.chunk_of(&id, extent.len)?, at - start, out),
+                    }
+                }
+            };
+            if done == 0 {
+                return Err(short());
+            }
+            at += done as u64;
+            out = &mut out[done..];
+        }
+        Ok(())
+    }
+
+    /// The extent that holds a byte, and where it begins.
+    pub fn extent(&self, content: &Content, offset: u64) -> Result<(u64, Extent)> {
+        match content {
+            Content::Inline(_) => Err(short()),
+            Content::Direct(extents) => {
+                let mut start = 0u64;
+                for extent in extents {
+                    if offset < start.saturating_add(extent.len) {
+                        return Ok((start, *extent));
+                    }
+                    start += extent.len;
+                }
+                Err(short())
+            }
+            Content::List(root) => {
+                let (mut node, mut start) = (self.list(root)?, 0u64);
+                for _ in 0..DEPTH_MAX {
+                    let at = node.ends.partition_point(|end| start + end <= offset);
+                    let before = at.checked_sub(1).map_or(0, |n| node.ends[n]);
+                    match &node.items {
+                        Items::Leaf(extents) => {
+                            let extent = extents.get(at).ok_or_else(short)?;
+                            return Ok((start + before, *extent));
+                        }
+                        Items::Inner(children) => {
+                            start += before;
+                            let child = self.list(children.get(at).ok_or_else(short)?)?;
+                            node = child;
+                        }
+                    }
+                }
+                Err(short())
+            }
+        }
+    }
+
+    /// The ends of all runs of data and holes that touch a range, as `(is a hole, end)`.
+    pub fn is_hole(&self, content: &Content, range: &Range<u64>) -> Result<(bool, u64)> {
+        if matches!(content, Content::Inline(_)) {
+            return Ok((false, range.end));
+        }
+        let (start, extent) = self.extent(content, range.start)?;
+        Ok((extent.chunk.is_none(), (start + extent.len).min(range.end)))
+    }
+
+    fn list(&self, id: &Id) -> Result<Arc<Spans>> {
+        if let Some(known) = self.lists.lock().unwrap_or_else(PoisonError::into_inner).get(id) {
+            return Ok(known);
+        }
+        let mut end = 0u64;
+        let mut add = |len: u64| {
+            end += len;
+            end
+        };
+        let spans = match self.repo.list_node(id)? {
+            ListNode::Leaf(extents) => {
+                Spans { ends: extents.iter().map(|x| add(x.len)).collect(), items: Items::Leaf(extents) }
+            }
+            ListNode::Inner(children) => Spans {
+                ends: children.iter().map(|c| add(c.0)).collect(),
+                items: Items::Inner(children.into_iter().map(|c| c.1).collect()),
+            },
+        };
+        let spans = Arc::new(spans);
+        let weight = spans.ends.len() + 1;
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner).put(*id, Arc::clone(&spans), weight);
+        Ok(spans)
+    }
+}
+
+fn copy(from: &[u8], at: u64, out: &mut [u8]) -> usize {
+    let from = from.get(usize::try_from(at).unwrap_or(usize::MAX)..).unwrap_or_default();
+    let n = from.len().min(out.len());
+    out[..n].copy_from_slice(&from[..n]);
+    n
+}
+
+/// A content that holds less than its file says.
+fn short() -> crate::error::Error {
+    crate::format::Malformed::new("stored content", "it is shorter than its file").into()
+}

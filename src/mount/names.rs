@@ -1,0 +1,632 @@
+//! Names and inodes: the version's tree, and over it what was made, changed and removed.
+//!
+//! Everything here is memory. Where a directory of the version is needed that was not read yet, the answer is
+//! [`Stop::Dir`], and whoever asked reads it and asks again; so nothing is changed before all is known that a change
+//! needs. Inode numbers are hashes of a node's first place, so they stay the same without being written down.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::data::{Base, Data, Space, State};
+use super::errno::Errno;
+use super::inode::{Attr, Inode, Kind, ROOT, What};
+use super::lower::{Dir, Lower};
+use crate::codec::hash::checksum;
+use crate::model::entry::{Entry, Node};
+use crate::model::id::Id;
+use crate::write::commit::now;
+
+/// Numbers of the version's nodes have this bit, those of new ones have not.
+const OF_VERSION: u64 = 1 << 62;
+/// The most names of one inode.
+const LINKS_MAX: u32 = 65_000;
+
+/// Why something is not answered.
+#[derive(Debug)]
+pub enum Stop {
+    /// This is the answer.
+    Errno(Errno),
+    /// This directory has to be read first.
+    Dir(Id),
+}
+
+impl From<Errno> for Stop {
+    fn from(e: Errno) -> Self {
+        Self::Errno(e)
+    }
+}
+
+type Found<T> = Result<T, Stop>;
+
+/// What differs in a directory: a name and its inode, or that it is gone.
+pub type Overrides = BTreeMap<Vec<u8>, Option<u64>>;
+
+/// An untouched node of the version that the kernel knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    parent: u64,
+    /// Number of the directory's tree.
+    tree: u32,
+    /// Its position there.
+    index: u32,
+}
+
+/// What was made and changed; cheap to copy.
+#[derive(Clone, Debug, Default)]
+pub struct Upper {
+    /// Inodes that differ from the version's, and all that the overrides name.
+    pub inodes: HashMap<u64, Arc<Inode>>,
+    /// Of directories, what differs.
+    pub names: HashMap<u64, Arc<Overrides>>,
+}
+
+/// What the store does not know yet.
+#[derive(Debug, Default)]
+pub struct Pending {
+    /// Inodes.
+    pub inodes: HashSet<u64>,
+    /// Names.
+    pub names: HashSet<(u64, Vec<u8>)>,
+    /// Inodes of which only times have changed: they can wait.
+    pub times: HashSet<u64>,
+}
+
+/// One name of a directory.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The name.
+    pub name: Vec<u8>,
+    /// Its inode.
+    pub ino: u64,
+    /// Its type.
+    pub kind: Kind,
+}
+
+/// The names of a mount.
+pub struct Names {
+    lower: Arc<Lower>,
+    space: Arc<Space>,
+    trees: Vec<Id>,
+    tree_numbers: HashMap<Id, u32>,
+    untouched: HashMap<u64, (Place, u64)>,
+    /// Open files of untouched nodes.
+    reading: HashMap<u64, Arc<Data>>,
+    upper: Upper,
+    /// How often the kernel holds an inode of `upper`.
+    held: HashMap<u64, u64>,
+    opened: HashMap<u64, u64>,
+    next: u64,
+    pending: Pending,
+    /// Inodes that differ from the last commit.
+    changed: HashSet<u64>,
+}
+
+impl Names {
+    /// Over a version: `upper` as it was put down, with its root; `changed` since the last commit.
+    pub fn new(lower: Arc<Lower>, space: Arc<Space>, upper: Upper, changed: HashSet<u64>) -> Self {
+        let next = upper.inodes.keys().filter(|n| *n & OF_VERSION == 0).max().map_or(ROOT, |n| *n) + 1;
+        Self {
+            lower,
+            space,
+            trees: Vec::new(),
+            tree_numbers: HashMap::new(),
+            untouched: HashMap::new(),
+            reading: HashMap::new(),
+            upper,
+            held: HashMap::new(),
+            opened: HashMap::new(),
+            next,
+            pending: Pending::default(),
+            changed,
+        }
+    }
+
+    /// What was made and changed.
+    pub fn upper(&self) -> &Upper {
+        &self.upper
+    }
+
+    /// What the store does not know yet; it is taken for known then.
+    pub fn take_pending(&mut self) -> Pending {
+        std::mem::take(&mut self.pending)
+    }
+
+    /// Gives back what could not be stored.
+    pub fn put_back(&mut self, pending: Pending) {
+        self.pending.inodes.extend(pending.inodes);
+        self.pending.names.extend(pending.names);
+        self.pending.times.extend(pending.times);
+    }
+
+    /// Notes that times of an inode changed, which a later flush may tell.
+    pub fn times(&mut self, ino: u64) -> Found<&mut Inode> {
+        self.raise(ino)?;
+        self.pending.times.insert(ino);
+        self.changed.insert(ino);
+        let inode = self.upper.inodes.get_mut(&ino).ok_or(Errno::NOENT)?;
+        Ok(Arc::make_mut(inode))
+    }
+
+    /// Whether the store knows everything.
+    pub fn is_stored(&self) -> bool {
+        self.pending.inodes.is_empty() && self.pending.names.is_empty()
+    }
+
+    /// Inodes that differ from the last commit.
+    pub fn changed(&self) -> &HashSet<u64> {
+        &self.changed
+    }
+
+    /// The same, and they are taken for committed from now on.
+    pub fn take_changed(&mut self) -> HashSet<u64> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Notes that inodes still differ.
+    pub fn still_changed(&mut self, inodes: impl IntoIterator<Item = u64>) {
+        for ino in inodes {
+            self.changed.insert(ino);
+            self.pending.inodes.insert(ino);
+        }
+    }
+
+    /// Inodes that the kernel may know.
+    pub fn known(&self) -> Vec<u64> {
+        self.untouched.keys().chain(self.upper.inodes.keys()).copied().collect()
+    }
+
+    /// Inodes of untouched nodes and how many of them are open.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        (self.untouched.len(), self.upper.inodes.len(), self.opened.len())
+    }
+
+    fn tree_number(&mut self, tree: &Id) -> u32 {
+        if let Some(n) = self.tree_numbers.get(tree) {
+            return *n;
+        }
+        let n = u32::try_from(self.trees.len()).unwrap_or(u32::MAX);
+        self.trees.push(*tree);
+        self.tree_numbers.insert(*tree, n);
+        n
+    }
+
+    fn dir(&self, tree: &Id) -> Found<Dir> {
+        self.lower.known_dir(tree).ok_or(Stop::Dir(*tree))
+    }
+
+    /// The entry of an untouched node.
+    fn entry(&self, place: &Place) -> Found<(Dir, usize)> {
+        let tree = self.trees.get(place.tree as usize).ok_or(Errno::IO)?;
+        let (dir, index) = (self.dir(tree)?, place.index as usize);
+        if index < dir.len() { Ok((dir, index)) } else { Err(Errno::IO.into()) }
+    }
+
+    /// The version's directory below a directory.
+    fn tree_of(&self, ino: u64) -> Found<Option<Id>> {
+        if let Some(inode) = self.upper.inodes.get(&ino) {
+            return match &inode.what {
+                What::Dir { tree, .. } => Ok(*tree),
+                _ => Err(Errno::NOTDIR.into()),
+            };
+        }
+        let (place, _) = self.untouched.get(&ino).ok_or(Errno::NOENT)?;
+        let (dir, at) = self.entry(place)?;
+        match &dir[at].node {
+            Node::Dir { tree, .. } => Ok(Some(*tree)),
+            _ => Err(Errno::NOTDIR.into()),
+        }
+    }
+
+    /// The number of a node of the version at its place; the node is known then.
+    fn number(&mut self, parent: u64, tree: &Id, index: usize, entry: &Entry) -> u64 {
+        let place =
+            Place { parent, tree: self.tree_number(tree), index: u32::try_from(index).unwrap_or(u32::MAX) };
+        for salt in 0u8.. {
+            let hash = match &entry.link {
+                Some(link) => checksum(&[b"link", &[salt], &link.group]),
+                None => checksum(&[b"name", &[salt], &parent.to_be_bytes(), &entry.name]),
+            };
+            let mut low = [0; 8];
+            low.copy_from_slice(&hash[..8]);
+            let ino = u64::from_be_bytes(low) & (OF_VERSION - 1) | OF_VERSION;
+            if self.upper.inodes.contains_key(&ino) {
+                return ino;
+            }
+            let known = self.untouched.entry(ino).or_insert((place, 0));
+            // Two names of one file are the same number; two files are not.
+            if known.0 == place || entry.link.is_some() {
+                return ino;
+            }
+        }
+        0
+    }
+
+    /// The inode of a name.
+    pub fn find(&mut self, parent: u64, name: &[u8]) -> Found<Option<u64>> {
+        if name.len() > 255 {
+            return Err(Errno::NAMETOOLONG.into());
+        }
+        if let Some(over) = self.upper.names.get(&parent).and_then(|names| names.get(name)) {
+            return Ok(*over);
+        }
+        let Some(tree) = self.tree_of(parent)? else { return Ok(None) };
+        let dir = self.dir(&tree)?;
+        match dir.binary_search_by(|e| e.name.as_slice().cmp(name)) {
+            Ok(at) => Ok(Some(self.number(parent, &tree, at, &dir[at]))),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// What `stat` says of an inode.
+    pub fn attr(&self, ino: u64) -> Found<Attr> {
+        if let Some(inode) = self.upper.inodes.get(&ino) {
+            return Ok(inode.attr(ino));
+        }
+        let (place, _) = self.untouched.get(&ino).ok_or(Errno::NOENT)?;
+        let (dir, at) = self.entry(place)?;
+        Ok(Attr::of_entry(ino, &dir[at]))
+    }
+
+    /// Whether an inode's owner is the version's.
+    pub fn is_foreign(&self, ino: u64) -> bool {
+        self.upper.inodes.get(&ino).is_none_or(|i| i.foreign)
+    }
+
+    /// Calls `look` with an inode's attributes and, of a symbolic link, its target.
+    pub fn look<T>(&self, ino: u64, look: impl FnOnce(&crate::model::entry::Meta, Option<&[u8]>) -> T) -> Found<T> {
+        if let Some(inode) = self.upper.inodes.get(&ino) {
+            let target = match &inode.what {
+                What::Symlink(target) => Some(target.as_slice()),
+                _ => None,
+            };
+            return Ok(look(&inode.meta, target));
+        }
+        let (place, _) = self.untouched.get(&ino).ok_or(Errno::NOENT)?;
+        let (dir, at) = self.entry(place)?;
+        let target = match &dir[at].node {
+            Node::Symlink { target } => Some(target.as_slice()),
+            _ => None,
+        };
+        Ok(look(&dir[at].meta, target))
+    }
+
+    /// The directory above one.
+    pub fn parent(&self, ino: u64) -> Found<u64> {
+        if let Some(inode) = self.upper.inodes.get(&ino) {
+            return Ok(inode.parent);
+        }
+        Ok(self.untouched.get(&ino).ok_or(Errno::NOENT)?.0.parent)
+    }
+
+    /// The version's directory where nothing differs from it, for a listing without copies.
+    pub fn plain_dir(&self, ino: u64) -> Found<Option<(Id, Dir)>> {
+        if self.upper.names.get(&ino).is_some_and(|names| !names.is_empty()) {
+            return Ok(None);
+        }
+        let Some(tree) = self.tree_of(ino)? else { return Ok(None) };
+        Ok(Some((tree, self.dir(&tree)?)))
+    }
+
+    /// The inode of an entry of a directory that [`Self::plain_dir`] gave.
+    pub fn listed(&mut self, parent: u64, tree: &Id, index: usize, entry: &Entry) -> u64 {
+        self.number(parent, tree, index, entry)
+    }
+
+    /// All names of a directory, sorted.
+    pub fn list(&mut self, ino: u64) -> Found<Vec<Listed>> {
+        let tree = self.tree_of(ino)?;
+        let dir = tree.as_ref().map(|tree| self.dir(tree)).transpose()?;
+        let over = self.upper.names.get(&ino).cloned().unwrap_or_default();
+        let mut out = Vec::new();
+        if let (Some(tree), Some(dir)) = (&tree, &dir) {
+            for (at, entry) in dir.iter().enumerate() {
+                if !over.contains_key(&entry.name) {
+                    let number = self.number(ino, tree, at, entry);
+                    out.push(Listed { name: entry.name.clone(), ino: number, kind: Kind::of(&entry.node) });
+                }
+            }
+        }
+        for (name, number) in over.iter() {
+            if let Some(number) = number
+                && let Some(inode) = self.upper.inodes.get(number)
+            {
+                out.push(Listed { name: name.clone(), ino: *number, kind: inode.kind() });
+            }
+        }
+        out.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(out)
+    }
+
+    /// Whether a directory holds nothing.
+    pub fn is_empty(&self, ino: u64) -> Found<bool> {
+        let over = self.upper.names.get(&ino);
+        if over.is_some_and(|names| names.values().any(Option::is_some)) {
+            return Ok(false);
+        }
+        let Some(tree) = self.tree_of(ino)? else { return Ok(true) };
+        let gone = |name: &Vec<u8>| over.is_some_and(|names| names.contains_key(name));
+        Ok(self.dir(&tree)?.iter().all(|e| gone(&e.name)))
+    }
+
+    /// Counts that the kernel was told of an inode.
+    pub fn hold(&mut self, ino: u64) {
+        match self.untouched.get_mut(&ino) {
+            Some(known) => known.1 += 1,
+            None => *self.held.entry(ino).or_default() += 1,
+        }
+    }
+
+    /// Counts that the kernel let go of an inode so many times. Returns a file that is gone for good.
+    pub fn forget(&mut self, ino: u64, times: u64) -> Option<Arc<Data>> {
+        if let Some(known) = self.untouched.get_mut(&ino) {
+            known.1 = known.1.saturating_sub(times);
+            if known.1 == 0 && !self.reading.contains_key(&ino) {
+                self.untouched.remove(&ino);
+            }
+            return None;
+        }
+        if let Some(held) = self.held.get_mut(&ino) {
+            *held = held.saturating_sub(times);
+            if *held == 0 {
+                self.held.remove(&ino);
+            }
+        }
+        self.purge(ino)
+    }
+
+    /// Removes an inode that has no name and that nobody holds.
+    fn purge(&mut self, ino: u64) -> Option<Arc<Data>> {
+        let inode = self.upper.inodes.get(&ino)?;
+        if inode.nlink > 0 || self.held.contains_key(&ino) || self.opened.contains_key(&ino) {
+            return None;
+        }
+        let inode = self.upper.inodes.remove(&ino)?;
+        self.upper.names.remove(&ino);
+        self.pending.inodes.insert(ino);
+        self.changed.remove(&ino);
+        match &inode.what {
+            What::File(data) => Some(Arc::clone(data)),
+            _ => None,
+        }
+    }
+
+    /// The bytes of a file that is opened. Each is to be closed.
+    pub fn open(&mut self, ino: u64) -> Found<Arc<Data>> {
+        let data = match self.upper.inodes.get(&ino) {
+            Some(inode) => match &inode.what {
+                What::File(data) => Arc::clone(data),
+                What::Dir { .. } => return Err(Errno::ISDIR.into()),
+                _ => return Err(Errno::INVAL.into()),
+            },
+            None => match self.reading.get(&ino) {
+                Some(data) => Arc::clone(data),
+                None => {
+                    let (place, _) = self.untouched.get(&ino).ok_or(Errno::NOENT)?;
+                    let (dir, at) = self.entry(place)?;
+                    let Node::File { size, chunker, content } = &dir[at].node else { return Err(Errno::INVAL.into()) };
+                    let base = Base { content: content.clone(), size: *size, chunker: *chunker };
+                    let data = Arc::new(Data::new(ino, Arc::clone(&self.space), State::of(Arc::new(base))));
+                    self.reading.insert(ino, Arc::clone(&data));
+                    data
+                }
+            },
+        };
+        *self.opened.entry(ino).or_default() += 1;
+        Ok(data)
+    }
+
+    /// Closes a file once. True if nobody has it open now, with the file where it is gone for good.
+    pub fn close(&mut self, ino: u64) -> (bool, Option<Arc<Data>>) {
+        if let Some(n) = self.opened.get_mut(&ino) {
+            *n -= 1;
+            if *n > 0 {
+                return (false, None);
+            }
+        }
+        self.opened.remove(&ino);
+        self.reading.remove(&ino);
+        if self.untouched.get(&ino).is_some_and(|known| known.1 == 0) {
+            self.untouched.remove(&ino);
+        }
+        (true, self.purge(ino))
+    }
+
+    /// Makes sure that an inode can be changed.
+    pub fn raise(&mut self, ino: u64) -> Found<()> {
+        if self.upper.inodes.contains_key(&ino) {
+            return Ok(());
+        }
+        let (place, held) = *self.untouched.get(&ino).ok_or(Errno::NOENT)?;
+        let (dir, at) = self.entry(&place)?;
+        let inode = Inode::of_entry(ino, place.parent, &dir[at], self.reading.remove(&ino), &self.space);
+        self.untouched.remove(&ino);
+        if held > 0 {
+            self.held.insert(ino, held);
+        }
+        self.upper.inodes.insert(ino, Arc::new(inode));
+        self.pending.inodes.insert(ino);
+        Ok(())
+    }
+
+    /// An inode to be changed, noted as different from the last commit.
+    pub fn change(&mut self, ino: u64) -> Found<&mut Inode> {
+        self.raise(ino)?;
+        self.pending.inodes.insert(ino);
+        self.changed.insert(ino);
+        let inode = self.upper.inodes.get_mut(&ino).ok_or(Errno::NOENT)?;
+        Ok(Arc::make_mut(inode))
+    }
+
+    /// An inode of which only that changes which no version holds.
+    pub fn touch(&mut self, ino: u64) -> Found<&mut Inode> {
+        self.raise(ino)?;
+        self.pending.inodes.insert(ino);
+        let inode = self.upper.inodes.get_mut(&ino).ok_or(Errno::NOENT)?;
+        Ok(Arc::make_mut(inode))
+    }
+
+    fn put_name(&mut self, parent: u64, name: &[u8], ino: Option<u64>) {
+        let names = Arc::make_mut(self.upper.names.entry(parent).or_default());
+        match ino {
+            Some(ino) => names.insert(name.to_vec(), Some(ino)),
+            None => {
+                // What was made here leaves nothing behind.
+                let below = match self.upper.inodes.get(&parent).map(|i| &i.what) {
+                    Some(What::Dir { tree, .. }) => tree.and_then(|tree| self.lower.known_dir(&tree)),
+                    _ => None,
+                };
+                let made_here = matches!(
+                    self.upper.inodes.get(&parent).map(|i| &i.what),
+                    Some(What::Dir { tree: None, .. })
+                );
+                let is_below = below.map(|dir| dir.binary_search_by(|e| e.name.as_slice().cmp(name)).is_ok());
+                match is_below.unwrap_or(!made_here) {
+                    true => names.insert(name.to_vec(), None),
+                    false => names.remove(name),
+                }
+            }
+        };
+        self.pending.names.insert((parent, name.to_vec()));
+    }
+
+    /// Notes that names of a directory have changed.
+    fn stamp(&mut self, dir: u64) -> Found<()> {
+        let now = now();
+        let inode = self.change(dir)?;
+        inode.meta.mtime = now;
+        inode.ctime = now;
+        Ok(())
+    }
+
+    /// Makes a node. `what` gets its number.
+    pub fn make(&mut self, parent: u64, name: &[u8], meta: crate::model::entry::Meta, what: impl FnOnce(u64, &Arc<Space>) -> What) -> Found<u64> {
+        if self.find(parent, name)?.is_some() {
+            return Err(Errno::EXIST.into());
+        }
+        self.raise(parent)?;
+        if self.upper.inodes.get(&parent).is_some_and(|dir| dir.nlink == 0) {
+            return Err(Errno::NOENT.into());
+        }
+        let ino = self.next;
+        self.next += 1;
+        let mtime = meta.mtime;
+        let inode = Inode { meta, atime: mtime, ctime: mtime, nlink: 1, parent, foreign: false, what: what(ino, &self.space) };
+        self.upper.inodes.insert(ino, Arc::new(inode));
+        self.pending.inodes.insert(ino);
+        self.changed.insert(ino);
+        self.put_name(parent, name, Some(ino));
+        self.stamp(parent)?;
+        Ok(ino)
+    }
+
+    /// One more name of an inode.
+    pub fn link(&mut self, ino: u64, parent: u64, name: &[u8]) -> Found<()> {
+        if self.find(parent, name)?.is_some() {
+            return Err(Errno::EXIST.into());
+        }
+        self.raise(ino)?;
+        self.raise(parent)?;
+        let inode = self.change(ino)?;
+        match inode.nlink {
+            0 => return Err(Errno::NOENT.into()),
+            LINKS_MAX.. => return Err(Errno::MLINK.into()),
+            _ => {}
+        }
+        inode.nlink += 1;
+        inode.ctime = now();
+        self.put_name(parent, name, Some(ino));
+        self.stamp(parent)
+    }
+
+    /// Removes a name. Returns a file that is gone for good.
+    pub fn remove(&mut self, parent: u64, name: &[u8], dir: bool) -> Found<Option<Arc<Data>>> {
+        let ino = self.find(parent, name)?.ok_or(Errno::NOENT)?;
+        let is_dir = self.attr(ino)?.kind == Kind::Dir;
+        match (dir, is_dir) {
+            (true, false) => return Err(Errno::NOTDIR.into()),
+            (false, true) => return Err(Errno::ISDIR.into()),
+            (true, true) if !self.is_empty(ino)? => return Err(Errno::NOTEMPTY.into()),
+            _ => {}
+        }
+        self.raise(ino)?;
+        self.raise(parent)?;
+        self.put_name(parent, name, None);
+        self.stamp(parent)?;
+        self.drop_name(ino, is_dir)
+    }
+
+    /// One name less.
+    fn drop_name(&mut self, ino: u64, is_dir: bool) -> Found<Option<Arc<Data>>> {
+        let inode = self.change(ino)?;
+        inode.nlink = if is_dir { 0 } else { inode.nlink.saturating_sub(1) };
+        inode.ctime = now();
+        Ok(self.purge(ino))
+    }
+
+    /// Moves a name. Returns a file that was replaced and is gone for good.
+    pub fn rename(&mut self, from: (u64, &[u8]), to: (u64, &[u8]), how: Rename) -> Found<Option<Arc<Data>>> {
+        let ino = self.find(from.0, from.1)?.ok_or(Errno::NOENT)?;
+        let there = self.find(to.0, to.1)?;
+        let is_dir = self.attr(ino)?.kind == Kind::Dir;
+        self.raise(from.0)?;
+        self.raise(to.0)?;
+        self.raise(ino)?;
+        if let Some(other) = there {
+            if how == Rename::Fresh {
+                return Err(Errno::EXIST.into());
+            }
+            if other == ino && how != Rename::Exchange {
+                return Ok(None);
+            }
+            let other_is_dir = self.attr(other)?.kind == Kind::Dir;
+            if how == Rename::Replace {
+                match (is_dir, other_is_dir) {
+                    (true, false) => return Err(Errno::NOTDIR.into()),
+                    (false, true) => return Err(Errno::ISDIR.into()),
+                    (true, true) if !self.is_empty(other)? => return Err(Errno::NOTEMPTY.into()),
+                    _ => {}
+                }
+            }
+            self.raise(other)?;
+        } else if how == Rename::Exchange {
+            return Err(Errno::NOENT.into());
+        }
+        let now = now();
+        let gone = match (how, there) {
+            (Rename::Exchange, Some(other)) => {
+                self.put_name(from.0, from.1, Some(other));
+                let inode = self.change(other)?;
+                inode.parent = from.0;
+                inode.ctime = now;
+                None
+            }
+            (_, Some(other)) => {
+                let other_is_dir = self.attr(other)?.kind == Kind::Dir;
+                self.put_name(from.0, from.1, None);
+                self.drop_name(other, other_is_dir)?
+            }
+            (_, None) => {
+                self.put_name(from.0, from.1, None);
+                None
+            }
+        };
+        self.put_name(to.0, to.1, Some(ino));
+        let inode = self.change(ino)?;
+        inode.parent = to.0;
+        inode.ctime = now;
+        self.stamp(from.0)?;
+        self.stamp(to.0)?;
+        Ok(gone)
+    }
+}
+
+/// What a rename does with a name that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rename {
+    /// It goes.
+    Replace,
+    /// Nothing may be there.
+    Fresh,
+    /// Both change places.
+    Exchange,
+}

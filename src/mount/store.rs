@@ -1,0 +1,403 @@
+//! What a mount keeps on disk of names, inodes and written blocks: one SQLite file, one transaction per flush.
+//!
+//! A flush brings it from one state of the mount to a later one. The bytes of files lie beside it; blocks are noted here
+//! only after they are durable there.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+
+use super::data::{BLOCK, Base, Data, Space, State};
+use super::inode::{Inode, What};
+use super::names::{Overrides, Upper};
+use super::ranges::Ranges;
+use crate::error::{self, Failure, Result};
+use crate::format::object::{decode_tree, encode_tree};
+use crate::model::entry::{Chunker, Content, Entry, Node, Time, Totals};
+use crate::model::id::Id;
+use crate::model::tree::{TreeBody, TreeNode};
+
+/// The file.
+const FILE: &str = "overlay.db";
+/// The version of its tables.
+const VERSION: i64 = 1;
+
+/// The overlay's tables cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// SQLite refused.
+    #[error("cannot use `{}`", path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// What it holds makes no sense.
+    #[error("`{}` is damaged: {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// Another process uses the overlay.
+    #[error("the overlay `{name}` is mounted already")]
+    InUse {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Failure for StateError {
+    fn kind(&self) -> error::Kind {
+        match self {
+            Self::Sqlite { source, .. } => match source.sqlite_error_code() {
+                Some(ErrorCode::DiskFull) => error::Kind::NoSpace,
+                Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => error::Kind::Denied,
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => error::Kind::Integrity,
+                _ => error::Kind::Internal,
+            },
+            Self::Damaged { .. } => error::Kind::Integrity,
+            Self::InUse { .. } => error::Kind::Busy,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::InUse { .. } => Some("`dvc mount` lists what is mounted; `--name` takes another overlay".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// What is written in one flush.
+#[derive(Default)]
+pub struct Flush {
+    /// Inodes as they are now; `None` is gone.
+    pub inodes: Vec<(u64, Option<Arc<Inode>>, bool)>,
+    /// Names as they are now: nothing, gone, or an inode.
+    pub names: Vec<(u64, Vec<u8>, Option<Option<u64>>)>,
+    /// Written blocks that are durable.
+    pub blocks: Vec<(u64, Vec<Range<u64>>)>,
+    /// Files of which all blocks are told anew.
+    pub anew: Vec<u64>,
+    /// Facts about the overlay.
+    pub meta: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// An overlay's tables, and the lock that keeps others away.
+pub struct Store {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+    _lock: File,
+}
+
+/// What was put down.
+pub struct Loaded {
+    /// Inodes and names.
+    pub upper: Upper,
+    /// Inodes that differ from the last commit.
+    pub changed: HashSet<u64>,
+}
+
+impl Store {
+    /// Opens or makes the tables of the overlay in `dir`, which nobody else may have open.
+    pub fn open(dir: &Path, name: &str) -> Result<Self> {
+        let io = |source| crate::store::StoreError::Io { what: "open", key: dir.display().to_string(), source };
+        std::fs::create_dir_all(dir).map_err(io)?;
+        let lock = File::options().write(true).create(true).truncate(false).open(dir.join("lock")).map_err(io)?;
+        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StateError::InUse { name: name.to_owned() }.into()),
+            Err(e) => return Err(io(e.into()).into()),
+            Ok(()) => {}
+        }
+        let path = dir.join(FILE);
+        let open = || -> rusqlite::Result<Connection> {
+            let connection = Connection::open(&path)?;
+            connection.execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;
+                 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+                 CREATE TABLE IF NOT EXISTS inode (
+                    ino INTEGER PRIMARY KEY, node BLOB NOT NULL, kind INTEGER NOT NULL, nlink INTEGER NOT NULL,
+                    parent INTEGER NOT NULL, foreigner INTEGER NOT NULL, atime INTEGER NOT NULL, atime_nanos INTEGER NOT NULL,
+                    ctime INTEGER NOT NULL, ctime_nanos INTEGER NOT NULL, size INTEGER NOT NULL, kept INTEGER NOT NULL,
+                    upper INTEGER NOT NULL, written INTEGER NOT NULL, changed INTEGER NOT NULL, stored BLOB);
+                 CREATE TABLE IF NOT EXISTS name (
+                    parent INTEGER NOT NULL, name BLOB NOT NULL, ino INTEGER, PRIMARY KEY (parent, name)) WITHOUT ROWID;
+                 CREATE TABLE IF NOT EXISTS block (ino INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL);
+                 CREATE INDEX IF NOT EXISTS block_ino ON block (ino);",
+            )?;
+            Ok(connection)
+        };
+        let connection = open().map_err(|source| StateError::Sqlite { path: path.clone(), source })?;
+        let store = Self { path, connection: Mutex::new(connection), _lock: lock };
+        match store.meta("format")? {
+            None => store.flush(&Flush { meta: vec![("format", VERSION.to_string().into_bytes())], ..Flush::default() })?,
+            Some(v) if v == VERSION.to_string().as_bytes() => {}
+            Some(v) => return Err(store.damaged(format!("it is of version {}", String::from_utf8_lossy(&v)))),
+        }
+        Ok(store)
+    }
+
+    fn damaged(&self, why: impl Into<String>) -> error::Error {
+        StateError::Damaged { path: self.path.clone(), why: why.into() }.into()
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&mut connection).map_err(|source| StateError::Sqlite { path: self.path.clone(), source }.into())
+    }
+
+    /// A fact about the overlay.
+    pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        self.with(|c| c.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional())
+    }
+
+    /// Forgets all inodes and names.
+    pub fn clear(&self) -> Result<()> {
+        self.with(|c| c.execute_batch("BEGIN; DELETE FROM inode; DELETE FROM name; DELETE FROM block; COMMIT;"))
+    }
+
+    /// Writes a flush; it is durable then.
+    pub fn flush(&self, flush: &Flush) -> Result<()> {
+        let rows: Vec<_> = flush.inodes.iter().map(|(ino, inode, changed)| (*ino, inode.as_ref().map(|i| row_of(i, *changed)))).collect();
+        self.with(|c| {
+            let t = c.transaction()?;
+            {
+                let mut put = t.prepare_cached(
+                    "INSERT OR REPLACE INTO inode VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
+                )?;
+                let mut gone = t.prepare_cached("DELETE FROM inode WHERE ino = ?1")?;
+                let mut no_blocks = t.prepare_cached("DELETE FROM block WHERE ino = ?1")?;
+                for (ino, row) in &rows {
+                    match row {
+                        Some(r) => {
+                            put.execute(params![
+                                num(*ino), r.node, r.kind, r.nlink, num(r.parent), r.foreign, r.atime.secs, r.atime.nanos,
+                                r.ctime.secs, r.ctime.nanos, num(r.size), num(r.kept), r.upper, r.written, r.changed, r.stored
+                            ])?;
+                        }
+                        None => {
+                            gone.execute([num(*ino)])?;
+                            no_blocks.execute([num(*ino)])?;
+                        }
+                    }
+                }
+                let mut put_name = t.prepare_cached("INSERT OR REPLACE INTO name VALUES (?1, ?2, ?3)")?;
+                let mut no_name = t.prepare_cached("DELETE FROM name WHERE parent = ?1 AND name = ?2")?;
+                for (parent, name, what) in &flush.names {
+                    match what {
+                        Some(ino) => put_name.execute(params![num(*parent), name, ino.map(num)])?,
+                        None => no_name.execute(params![num(*parent), name])?,
+                    };
+                }
+                for ino in &flush.anew {
+                    no_blocks.execute([num(*ino)])?;
+                }
+                let mut block = t.prepare_cached("INSERT INTO block VALUES (?1, ?2, ?3)")?;
+                for (ino, ranges) in &flush.blocks {
+                    for range in ranges {
+                        block.execute([num(*ino), num(range.start), num(range.end)])?;
+                    }
+                }
+                let mut meta = t.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?;
+                for (key, value) in &flush.meta {
+                    meta.execute(params![key, value])?;
+                }
+            }
+            t.commit()
+        })
+    }
+
+    /// All that was put down. A file's length is that of its upper file.
+    pub fn load(&self, space: &Arc<Space>) -> Result<Loaded> {
+        let mut blocks: HashMap<u64, Ranges> = HashMap::new();
+        self.with(|c| {
+            let mut all = c.prepare("SELECT ino, first, last FROM block")?;
+            let mut rows = all.query([])?;
+            while let Some(row) = rows.next()? {
+                blocks.entry(nat(row, 0)?).or_default().insert(nat(row, 1)?..nat(row, 2)?);
+            }
+            Ok(())
+        })?;
+        let (mut upper, mut changed) = (Upper::default(), HashSet::new());
+        let rows = self.with(|c| {
+            let mut all = c.prepare("SELECT * FROM inode")?;
+            let rows = all.query_map([], |row| {
+                Ok((
+                    nat(row, 0)?,
+                    InodeRow {
+                        node: row.get(1)?,
+                        kind: row.get(2)?,
+                        nlink: row.get(3)?,
+                        parent: nat(row, 4)?,
+                        foreign: row.get(5)?,
+                        atime: Time { secs: row.get(6)?, nanos: row.get(7)? },
+                        ctime: Time { secs: row.get(8)?, nanos: row.get(9)? },
+                        size: nat(row, 10)?,
+                        kept: nat(row, 11)?,
+                        upper: row.get(12)?,
+                        written: row.get(13)?,
+                        changed: row.get(14)?,
+                        stored: row.get(15)?,
+                    },
+                ))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        for (ino, row) in rows {
+            if row.changed {
+                changed.insert(ino);
+            }
+            let dirty = blocks.remove(&ino).unwrap_or_default();
+            let inode = row.inode(ino, space, dirty).ok_or_else(|| self.damaged(format!("inode {ino:x}")))?;
+            upper.inodes.insert(ino, Arc::new(inode));
+        }
+        let names = self.with(|c| {
+            let mut all = c.prepare("SELECT parent, name, ino FROM name")?;
+            let rows = all.query_map([], |row| {
+                let ino: Option<i64> = row.get(2)?;
+                Ok((nat(row, 0)?, row.get::<_, Vec<u8>>(1)?, ino.map(i64::cast_unsigned)))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        for (parent, name, ino) in names {
+            let known = |n: u64| upper.inodes.contains_key(&n);
+            if !known(parent) || ino.is_some_and(|n| !known(n)) {
+                return Err(self.damaged(format!("a name in {parent:x} leads nowhere")));
+            }
+            let names: &mut Arc<Overrides> = upper.names.entry(parent).or_default();
+            Arc::make_mut(names).insert(name, ino);
+        }
+        // What was only open when the mount ended is gone.
+        upper.inodes.retain(|_, inode| inode.nlink > 0);
+        Ok(Loaded { upper, changed })
+    }
+}
+
+struct InodeRow {
+    node: Vec<u8>,
+    kind: u8,
+    nlink: u32,
+    parent: u64,
+    foreign: bool,
+    atime: Time,
+    ctime: Time,
+    size: u64,
+    kept: u64,
+    /// Whether there is an upper file.
+    upper: bool,
+    /// Whether its bytes differ from the last commit.
+    written: bool,
+    changed: bool,
+    stored: Option<Vec<u8>>,
+}
+
+fn num(n: u64) -> i64 {
+    n.cast_signed()
+}
+
+fn nat(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(at).map(i64::cast_unsigned)
+}
+
+const SOCKET: u8 = 1;
+/// A regular file or directory that has nothing of a version.
+const ALONE: u8 = 2;
+
+fn row_of(inode: &Inode, changed: bool) -> InodeRow {
+    let (mut kind, mut facts, mut stored) = (0, None, None);
+    let nothing = Id([0; 32]);
+    let node = match &inode.what {
+        What::File(data) => {
+            let known = facts.insert(data.facts());
+            match &known.base {
+                Some(base) => Node::File { size: base.size, chunker: base.chunker, content: base.content.clone() },
+                None => {
+                    kind = ALONE;
+                    Node::File { size: 0, chunker: Chunker::Cdc, content: Content::Inline(Vec::new()) }
+                }
+            }
+        }
+        What::Dir { tree, stored: last } => {
+            kind = if tree.is_none() { ALONE } else { 0 };
+            stored = last.as_ref().map(|l| l.0.0.to_vec());
+            Node::Dir { tree: tree.unwrap_or(nothing), totals: last.map_or(Totals::default(), |l| l.1) }
+        }
+        What::Symlink(target) => Node::Symlink { target: target.clone() },
+        What::Fifo => Node::Fifo,
+        What::Socket => {
+            kind = SOCKET;
+            Node::Fifo
+        }
+        What::CharDevice(major, minor) => Node::CharDevice { major: *major, minor: *minor },
+        What::BlockDevice(major, minor) => Node::BlockDevice { major: *major, minor: *minor },
+    };
+    let entry = Entry { name: b"-".to_vec(), meta: inode.meta.clone(), link: None, node };
+    InodeRow {
+        node: encode_tree(&TreeNode { root: None, body: TreeBody::Leaf(vec![entry]) }),
+        kind,
+        nlink: inode.nlink,
+        parent: inode.parent,
+        foreign: inode.foreign,
+        atime: inode.atime,
+        ctime: inode.ctime,
+        size: facts.as_ref().map_or(0, |f| f.size),
+        kept: facts.as_ref().map_or(0, |f| f.kept),
+        upper: facts.as_ref().is_some_and(|f| f.has_upper),
+        written: facts.as_ref().is_some_and(|f| f.changed),
+        changed,
+        stored,
+    }
+}
+
+impl InodeRow {
+    fn inode(self, ino: u64, space: &Arc<Space>, dirty: Ranges) -> Option<Inode> {
+        let TreeBody::Leaf(mut entries) = decode_tree(&self.node).ok()?.body else { return None };
+        let entry = entries.pop()?;
+        let what = match entry.node {
+            Node::File { size, chunker, content } => {
+                let base = (self.kind != ALONE).then(|| Arc::new(Base { content, size, chunker }));
+                let state = match self.upper {
+                    true => {
+                        let found = std::fs::metadata(space.path(ino)).map(|m| m.len());
+                        // It was made, but a crash came before anything of it was on disk.
+                        let now = found.unwrap_or(if base.is_some() { self.size } else { 0 });
+                        let kept = self.kept.min(now);
+                        let mut dirty = dirty;
+                        dirty.remove(kept.div_ceil(BLOCK)..u64::MAX);
+                        State::with_upper(base, kept, now, dirty, self.written || now != self.size)
+                    }
+                    false => match base {
+                        Some(base) => State::of(base),
+                        None => State::default(),
+                    },
+                };
+                What::File(Arc::new(Data::new(ino, Arc::clone(space), state)))
+            }
+            Node::Dir { tree, totals } => {
+                let id = self.stored.and_then(|s| <[u8; 32]>::try_from(s).ok()).map(Id);
+                What::Dir { tree: (self.kind != ALONE).then_some(tree), stored: id.map(|id| (id, totals)) }
+            }
+            Node::Symlink { target } => What::Symlink(target),
+            Node::Fifo if self.kind == SOCKET => What::Socket,
+            Node::Fifo => What::Fifo,
+            Node::CharDevice { major, minor } => What::CharDevice(major, minor),
+            Node::BlockDevice { major, minor } => What::BlockDevice(major, minor),
+        };
+        Some(Inode {
+            meta: entry.meta,
+            atime: self.atime,
+            ctime: self.ctime,
+            nlink: self.nlink,
+            parent: self.parent,
+            foreign: self.foreign,
+            what,
+        })
+    }
+}

@@ -1,0 +1,468 @@
+//! A mount's answers to what the kernel asks; it knows nothing of FUSE.
+//!
+//! Lock order: `gate` (shared by all that change anything, alone for a freeze), then `flushing`, then `names`, then a
+//! file's own. No lock is held while a directory of the version is fetched.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use super::data::{Data, Space, State};
+use super::errno::{Answer, Errno};
+use super::inode::{Attr, Kind, What};
+use super::lower::Lower;
+use super::names::{Names, Rename, Stop};
+use super::store::Store;
+use crate::model::entry::Meta;
+use crate::write::commit::now;
+
+mod attrs;
+mod keep;
+mod list;
+
+pub use attrs::{Changes, When};
+pub use list::Item;
+
+const SETGID: u32 = 0o2000;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// How a mount is shown.
+#[derive(Clone, Debug, Default)]
+pub struct ViewOptions {
+    /// Nothing can be changed.
+    pub read_only: bool,
+    /// Files of the version are shown as of this user and group.
+    pub map_owner: Option<(u32, u32)>,
+}
+
+/// What is told of failures that a program only sees as EIO.
+pub type Complain = dyn Fn(&str) + Send + Sync;
+
+/// What was counted.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Reads, and their bytes.
+    pub reads: AtomicU64,
+    /// Bytes that were read.
+    pub read_bytes: AtomicU64,
+    /// Reads that needed the version's data.
+    pub lower_reads: AtomicU64,
+    /// Writes.
+    pub writes: AtomicU64,
+    /// Bytes that were written.
+    pub written_bytes: AtomicU64,
+    /// Answers that were errors of data that could not be had.
+    pub failed: AtomicU64,
+}
+
+enum Handle {
+    File(Arc<Data>),
+    Dir(Mutex<Option<list::Listing>>),
+}
+
+/// A mounted version and what was changed of it.
+pub struct View {
+    pub(super) lower: Arc<Lower>,
+    pub(super) space: Arc<Space>,
+    pub(super) names: Mutex<Names>,
+    pub(super) store: Option<Store>,
+    pub(super) gate: RwLock<()>,
+    flushing: Mutex<()>,
+    /// Files that were written and are not known to be on disk.
+    unsynced: Mutex<HashMap<u64, Arc<Data>>>,
+    handles: RwLock<HashMap<u64, Arc<Handle>>>,
+    next_handle: AtomicU64,
+    options: ViewOptions,
+    complain: Box<Complain>,
+    /// What was counted.
+    pub counters: Counters,
+}
+
+impl View {
+    /// Over a version; `store` keeps what is changed, without one it is forgotten.
+    pub fn new(
+        lower: Arc<Lower>,
+        space: Arc<Space>,
+        names: Names,
+        store: Option<Store>,
+        options: ViewOptions,
+        complain: Box<Complain>,
+    ) -> Self {
+        Self {
+            lower,
+            space,
+            names: Mutex::new(names),
+            store,
+            gate: RwLock::default(),
+            flushing: Mutex::default(),
+            unsynced: Mutex::default(),
+            handles: RwLock::default(),
+            next_handle: AtomicU64::new(1),
+            options,
+            complain,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Whether reading may take a network.
+    pub fn is_far(&self) -> bool {
+        self.lower.is_far()
+    }
+
+    /// Whether nothing can be changed.
+    pub fn is_read_only(&self) -> bool {
+        self.options.read_only
+    }
+
+    pub(super) fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changing(&self) -> Answer<RwLockReadGuard<'_, ()>> {
+        if self.options.read_only {
+            return Err(Errno::ROFS);
+        }
+        Ok(self.gate.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The error of data that cannot be had, told to whoever keeps the log.
+    fn failed(&self, what: &str, e: &crate::error::Error) -> Errno {
+        self.counters.failed.fetch_add(1, Ordering::Relaxed);
+        let mut text = format!("{what}: {e}");
+        let mut cause = std::error::Error::source(e);
+        while let Some(e) = cause {
+            text.push_str(&format!(": {e}"));
+            cause = e.source();
+        }
+        (self.complain)(&text);
+        Errno::from(e)
+    }
+
+    /// Asks the names, and reads the directories that they lack.
+    pub(super) fn ask<T>(&self, mut question: impl FnMut(&mut Names) -> Result<T, Stop>) -> Answer<T> {
+        // What is held here stays known until the answer is there.
+        let mut held = Vec::new();
+        loop {
+            let stop = match question(&mut self.names()) {
+                Ok(answer) => return Ok(answer),
+                Err(stop) => stop,
+            };
+            match stop {
+                Stop::Errno(e) => return Err(e),
+                Stop::Dir(tree) => {
+                    let dir = self.lower.dir(&tree);
+                    held.push(dir.map_err(|e| self.failed("cannot read a directory", &e))?);
+                }
+            }
+        }
+    }
+
+    /// Tries to answer by what is in memory; `None`: something has to be read first.
+    fn shown(&self, names: &Names, mut attr: Attr) -> Attr {
+        if let Some((uid, gid)) = self.options.map_owner
+            && names.is_foreign(attr.ino)
+        {
+            (attr.uid, attr.gid) = (uid, gid);
+        }
+        attr
+    }
+
+    /// The attributes of an inode.
+    pub fn attr(&self, ino: u64) -> Answer<Attr> {
+        self.ask(|n| n.attr(ino).map(|attr| self.shown(n, attr)))
+    }
+
+    /// A name of a directory; the kernel holds the inode then. `None`: there is none.
+    pub fn lookup(&self, parent: u64, name: &[u8]) -> Answer<Option<Attr>> {
+        self.ask(|n| {
+            let ino = match name {
+                b"." => Some(parent),
+                b".." => Some(n.parent(parent)?),
+                _ => n.find(parent, name)?,
+            };
+            let Some(ino) = ino else { return Ok(None) };
+            let attr = n.attr(ino)?;
+            n.hold(ino);
+            Ok(Some(self.shown(n, attr)))
+        })
+    }
+
+    /// The kernel lets go of an inode so many times.
+    pub fn forget(&self, ino: u64, times: u64) {
+        let gone = self.names().forget(ino, times);
+        self.discard(gone);
+    }
+
+    fn discard(&self, gone: Option<Arc<Data>>) {
+        if let Some(data) = gone {
+            self.unsynced().remove(&data.ino());
+            data.discard();
+        }
+    }
+
+    /// Where a symbolic link points.
+    pub fn readlink(&self, ino: u64) -> Answer<Vec<u8>> {
+        self.ask(|n| Ok(n.look(ino, |_, target| target.map(<[u8]>::to_vec))?.ok_or(Errno::INVAL)?))
+    }
+
+    /// The metadata of a new node: group and set-group-id come from a directory that says so.
+    fn fresh(&self, names: &Names, parent: u64, caller: Caller, mode: u32, dir: bool) -> Result<Meta, Stop> {
+        let above = names.attr(parent)?;
+        let mut meta = Meta { mode: mode & 0o7777, uid: caller.uid, gid: caller.gid, mtime: now(), xattrs: Vec::new() };
+        if above.mode & SETGID != 0 {
+            meta.gid = self.shown(names, above).gid;
+            if dir {
+                meta.mode |= SETGID;
+            }
+        }
+        Ok(meta)
+    }
+
+    /// Makes a node that is no file or directory, or an empty one that is.
+    pub fn make(&self, caller: Caller, parent: u64, name: &[u8], mode: u32, what: New<'_>) -> Answer<Attr> {
+        let _gate = self.changing()?;
+        self.ask(|n| {
+            let meta = self.fresh(n, parent, caller, mode, matches!(what, New::Dir))?;
+            let ino = n.make(parent, name, meta, |ino, space| what.node(ino, space))?;
+            n.hold(ino);
+            n.attr(ino)
+        })
+    }
+
+    /// Makes a file and opens it.
+    pub fn create(&self, caller: Caller, parent: u64, name: &[u8], mode: u32) -> Answer<(Attr, u64)> {
+        let attr = self.make(caller, parent, name, mode, New::File)?;
+        let data = self.ask(|n| n.open(attr.ino))?;
+        Ok((attr, self.put_handle(Handle::File(data))))
+    }
+
+    /// One more name.
+    pub fn link(&self, ino: u64, parent: u64, name: &[u8]) -> Answer<Attr> {
+        let _gate = self.changing()?;
+        self.ask(|n| {
+            n.link(ino, parent, name)?;
+            n.hold(ino);
+            n.attr(ino).map(|attr| self.shown(n, attr))
+        })
+    }
+
+    /// Removes a name of a directory, or of anything else.
+    pub fn remove(&self, parent: u64, name: &[u8], dir: bool) -> Answer<()> {
+        let _gate = self.changing()?;
+        let gone = self.ask(|n| n.remove(parent, name, dir))?;
+        self.discard(gone);
+        Ok(())
+    }
+
+    /// Moves a name.
+    pub fn rename(&self, from: (u64, &[u8]), to: (u64, &[u8]), how: Rename) -> Answer<()> {
+        let _gate = self.changing()?;
+        if how == Rename::Replace {
+            // What takes the place of something must not be less durable than that was.
+            let moved = self.ask(|n| {
+                let (Some(ino), Some(_)) = (n.find(from.0, from.1)?, n.find(to.0, to.1)?) else { return Ok(None) };
+                Ok(n.upper().inodes.get(&ino).and_then(|i| match &i.what {
+                    What::File(data) => Some(Arc::clone(data)),
+                    _ => None,
+                }))
+            })?;
+            moved.map_or(Ok(()), |data| self.sync_data(&data))?;
+        }
+        let gone = self.ask(|n| n.rename(from, to, how))?;
+        self.discard(gone);
+        Ok(())
+    }
+
+    fn put_handle(&self, handle: Handle) -> u64 {
+        let n = self.next_handle.fetch_add(1, Ordering::Relaxed);
+        self.handles.write().unwrap_or_else(PoisonError::into_inner).insert(n, Arc::new(handle));
+        n
+    }
+
+    fn handle(&self, n: u64) -> Answer<Arc<Handle>> {
+        self.handles.read().unwrap_or_else(PoisonError::into_inner).get(&n).cloned().ok_or(Errno::BADF)
+    }
+
+    fn file(&self, n: u64) -> Answer<Arc<Data>> {
+        match &*self.handle(n)? {
+            Handle::File(data) => Ok(Arc::clone(data)),
+            Handle::Dir(_) => Err(Errno::ISDIR),
+        }
+    }
+
+    /// Opens a file; `truncate` empties it.
+    pub fn open(&self, caller: Caller, ino: u64, write: bool, truncate: bool) -> Answer<u64> {
+        if write && self.options.read_only {
+            return Err(Errno::ROFS);
+        }
+        let data = self.ask(|n| n.open(ino))?;
+        let handle = self.put_handle(Handle::File(Arc::clone(&data)));
+        if truncate && let Err(e) = self.resize(caller, ino, &data, 0) {
+            self.release(handle);
+            return Err(e);
+        }
+        Ok(handle)
+    }
+
+    /// Closes what was opened.
+    pub fn release(&self, handle: u64) {
+        let Some(handle) = self.handles.write().unwrap_or_else(PoisonError::into_inner).remove(&handle) else { return };
+        if let Handle::File(data) = &*handle {
+            let (last, gone) = self.names().close(data.ino());
+            self.discard(gone);
+            if last {
+                data.close_upper();
+            }
+        }
+    }
+
+    /// Whether a read may have to wait for a network.
+    pub fn may_wait(&self, handle: u64, offset: u64, len: usize) -> bool {
+        self.is_far() && self.file(handle).is_ok_and(|data| data.needs_base(offset, len))
+    }
+
+    /// Fills `out` from a file; fewer bytes only at its end.
+    pub fn read(&self, handle: u64, offset: u64, out: &mut [u8]) -> Answer<usize> {
+        let data = self.file(handle)?;
+        let n = data.read(&self.lower, offset, out).map_err(|e| self.failed("cannot read a file", &e))?;
+        self.counters.reads.fetch_add(1, Ordering::Relaxed);
+        self.counters.read_bytes.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+
+    /// Writes to a file. `cached`: the kernel gathered it, and tells the times itself.
+    pub fn write(&self, caller: Caller, handle: u64, offset: u64, bytes: &[u8], cached: bool) -> Answer<()> {
+        let data = self.file(handle)?;
+        let _gate = self.changing()?;
+        self.about_to_write(caller, &data, cached)?;
+        data.write(&self.lower, offset, bytes).inspect_err(|_| {
+            self.counters.failed.fetch_add(1, Ordering::Relaxed);
+        })?;
+        self.counters.writes.fetch_add(1, Ordering::Relaxed);
+        self.counters.written_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.note_unsynced(&data);
+        Ok(())
+    }
+
+    fn note_unsynced(&self, data: &Arc<Data>) {
+        self.unsynced().entry(data.ino()).or_insert_with(|| Arc::clone(data));
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, HashMap<u64, Arc<Data>>> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a file changes: its times, and that it loses what only its old content was trusted with.
+    fn about_to_write(&self, caller: Caller, data: &Arc<Data>, cached: bool) -> Answer<()> {
+        let ino = data.ino();
+        self.ask(|n| {
+            if !data.is_changed() {
+                n.change(ino)?;
+            }
+            let keeps_mode = cached || caller.uid == 0;
+            let drops = n.look(ino, |meta, _| attrs::loses_trust(meta, keeps_mode))?;
+            if drops {
+                attrs::lose_trust(&mut n.change(ino)?.meta, keeps_mode);
+            }
+            if !cached {
+                let inode = n.times(ino)?;
+                inode.meta.mtime = now();
+                inode.ctime = inode.meta.mtime;
+            }
+            Ok(())
+        })
+    }
+
+    fn resize(&self, caller: Caller, ino: u64, data: &Arc<Data>, size: u64) -> Answer<()> {
+        let _gate = self.changing()?;
+        self.about_to_write(caller, data, false)?;
+        self.ask(|n| n.change(ino).map(drop))?;
+        data.set_size(&self.lower, size)?;
+        self.note_unsynced(data);
+        Ok(())
+    }
+
+    /// Reserves or empties a range; see `fallocate(2)`.
+    pub fn fallocate(&self, caller: Caller, handle: u64, offset: u64, len: u64, mode: i32) -> Answer<()> {
+        const KEEP_SIZE: i32 = 1;
+        const PUNCH_HOLE: i32 = 2;
+        const ZERO_RANGE: i32 = 16;
+        let data = self.file(handle)?;
+        let end = offset.checked_add(len).filter(|_| len > 0).ok_or(Errno::INVAL)?;
+        let _gate = self.changing()?;
+        self.about_to_write(caller, &data, false)?;
+        self.ask(|n| n.change(data.ino()).map(drop))?;
+        let keep = mode & KEEP_SIZE != 0;
+        match mode & !KEEP_SIZE {
+            0 => data.reserve(&(offset..end), !keep)?,
+            PUNCH_HOLE if keep => data.punch(&self.lower, offset..end)?,
+            ZERO_RANGE => {
+                data.punch(&self.lower, offset..end)?;
+                if !keep && end > data.size() {
+                    data.set_size(&self.lower, end)?;
+                }
+            }
+            _ => return Err(Errno::OPNOTSUPP),
+        }
+        self.note_unsynced(&data);
+        Ok(())
+    }
+
+    /// The next data or hole of a file.
+    pub fn seek(&self, handle: u64, offset: u64, data: bool) -> Answer<u64> {
+        self.file(handle)?.seek(&self.lower, offset, data)
+    }
+
+    /// Size and space of the file system: block size, blocks, free ones.
+    pub fn statfs(&self) -> (u32, u64, u64) {
+        const UNIT: u64 = 4096;
+        let there = rustix::fs::statvfs(self.space.dir()).ok();
+        let (mut total, mut free) =
+            there.map_or((0, 0), |s| (s.f_blocks * s.f_frsize / UNIT, s.f_bavail * s.f_frsize / UNIT));
+        if let Some(limit) = self.space.limit_bytes() {
+            total = limit / UNIT;
+            free = free.min(limit.saturating_sub(self.space.used_bytes()) / UNIT);
+        }
+        if self.options.read_only {
+            free = 0;
+        }
+        (4096, total, free)
+    }
+}
+
+/// A node to be made.
+#[derive(Clone, Copy, Debug)]
+pub enum New<'n> {
+    /// An empty file.
+    File,
+    /// An empty directory.
+    Dir,
+    /// A symbolic link to there.
+    Symlink(&'n [u8]),
+    /// A pipe, socket or device with its numbers.
+    Special(Kind, u32, u32),
+}
+
+impl New<'_> {
+    fn node(self, ino: u64, space: &Arc<Space>) -> What {
+        match self {
+            Self::File => {
+                What::File(Arc::new(Data::new(ino, Arc::clone(space), State::empty())))
+            }
+            Self::Dir => What::Dir { tree: None, stored: None },
+            Self::Symlink(target) => What::Symlink(target.to_vec()),
+            Self::Special(Kind::CharDevice, major, minor) => What::CharDevice(major, minor),
+            Self::Special(Kind::BlockDevice, major, minor) => What::BlockDevice(major, minor),
+            Self::Special(Kind::Socket, ..) => What::Socket,
+            Self::Special(..) => What::Fifo,
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Changing metadata: mode, owner, times, extended attributes.
+
+use std::sync::Arc;
+
+use super::{Caller, View};
+use crate::model::entry::{Meta, Time, Xattr};
+use crate::mount::errno::{Answer, Errno};
+use crate::mount::inode::{Attr, Kind, What};
+use crate::write::commit::now;
+
+const SETUID: u32 = 0o4000;
+const SETGID: u32 = 0o2000;
+const GROUP_EXEC: u32 = 0o010;
+const CAPABILITY: &[u8] = b"security.capability";
+/// The longest value of an attribute.
+const VALUE_MAX: usize = 64 << 10;
+
+/// A time to set.
+#[derive(Clone, Copy, Debug)]
+pub enum When {
+    /// The present.
+    Now,
+    /// That one.
+    At(Time),
+}
+
+impl When {
+    fn time(self) -> Time {
+        match self {
+            Self::Now => now(),
+            Self::At(time) => time,
+        }
+    }
+}
+
+/// What to set.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Changes {
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// Length in bytes.
+    pub size: Option<u64>,
+    /// Last read.
+    pub atime: Option<When>,
+    /// Last change of content.
+    pub mtime: Option<When>,
+    /// Last change of anything, where the kernel keeps it.
+    pub ctime: Option<Time>,
+}
+
+/// What a write takes from a file: set-user-id and set-group-id, unless `keeps_mode`, and capabilities.
+pub(super) fn loses_trust(meta: &Meta, keeps_mode: bool) -> bool {
+    let mode = meta.mode & SETUID != 0 || meta.mode & (SETGID | GROUP_EXEC) == SETGID | GROUP_EXEC;
+    mode && !keeps_mode || meta.xattrs.iter().any(|x| x.name == CAPABILITY)
+}
+
+/// Takes it.
+pub(super) fn lose_trust(meta: &mut Meta, keeps_mode: bool) {
+    if !keeps_mode {
+        meta.mode &= !SETUID;
+        if meta.mode & GROUP_EXEC != 0 {
+            meta.mode &= !SETGID;
+        }
+    }
+    meta.xattrs.retain(|x| x.name != CAPABILITY);
+}
+
+impl View {
+    /// Sets attributes and returns what they are then.
+    pub fn set_attr(&self, caller: Caller, ino: u64, changes: &Changes) -> Answer<Attr> {
+        if let Some(size) = changes.size {
+            let data = self.ask(|n| n.open(ino))?;
+            let done = self.resize(caller, ino, &data, size);
+            let (last, gone) = self.names().close(ino);
+            self.discard(gone);
+            if last {
+                data.close_upper();
+            }
+            done?;
+        }
+        let _gate = self.changing()?;
+        self.ask(|n| {
+            let only_times = changes.mode.is_none() && changes.uid.is_none() && changes.gid.is_none();
+            let sets = !only_times || changes.atime.is_some() || changes.mtime.is_some() || changes.ctime.is_some();
+            if sets {
+                let inode = if only_times { n.times(ino)? } else { n.change(ino)? };
+                if let Some(mode) = changes.mode {
+                    inode.meta.mode = mode & 0o7777;
+                } else if (changes.uid.is_some() || changes.gid.is_some()) && inode.kind() == Kind::File {
+                    lose_trust(&mut inode.meta, false);
+                }
+                if changes.uid.is_some() || changes.gid.is_some() {
+                    if inode.foreign
+                        && let Some((uid, gid)) = self.options.map_owner
+                    {
+                        (inode.meta.uid, inode.meta.gid) = (uid, gid);
+                    }
+                    inode.foreign = false;
+                }
+                inode.meta.uid = changes.uid.unwrap_or(inode.meta.uid);
+                inode.meta.gid = changes.gid.unwrap_or(inode.meta.gid);
+                inode.atime = changes.atime.map_or(inode.atime, When::time);
+                inode.meta.mtime = changes.mtime.map_or(inode.meta.mtime, When::time);
+                inode.ctime = changes.ctime.unwrap_or_else(now);
+            }
+            n.attr(ino).map(|attr| self.shown(n, attr))
+        })
+    }
+
+    /// The value of an extended attribute.
+    pub fn get_xattr(&self, ino: u64, name: &[u8]) -> Answer<Vec<u8>> {
+        self.ask(|n| {
+            let value =
+                n.look(ino, |meta, _| meta.xattrs.iter().find(|x| x.name == name).map(|x| x.value.clone()))?;
+            Ok(value.ok_or(Errno::NODATA)?)
+        })
+    }
+
+    /// The names of all extended attributes, each ended by NUL.
+    pub fn list_xattrs(&self, ino: u64) -> Answer<Vec<u8>> {
+        self.ask(|n| {
+            n.look(ino, |meta, _| meta.xattrs.iter().flat_map(|x| x.name.iter().copied().chain([0])).collect())
+        })
+    }
+
+    /// Sets an extended attribute; `must`: whether it has to be there, or must not.
+    pub fn set_xattr(&self, ino: u64, name: &[u8], value: &[u8], must: Option<bool>) -> Answer<()> {
+        let _gate = self.changing()?;
+        if value.len() > VALUE_MAX {
+            return Err(Errno::TOOBIG);
+        }
+        self.ask(|n| {
+            let there = n.look(ino, |meta, _| meta.xattrs.iter().any(|x| x.name == name))?;
+            match (must, there) {
+                (Some(true), false) => return Err(Errno::NODATA.into()),
+                (Some(false), true) => return Err(Errno::EXIST.into()),
+                _ => {}
+            }
+            let inode = n.change(ino)?;
+            inode.ctime = now();
+            let xattrs = &mut inode.meta.xattrs;
+            xattrs.retain(|x| x.name != name);
+            xattrs.push(Xattr { name: name.to_vec(), value: value.to_vec() });
+            xattrs.sort_unstable();
+            Ok(())
+        })
+    }
+
+    /// Removes an extended attribute.
+    pub fn remove_xattr(&self, ino: u64, name: &[u8]) -> Answer<()> {
+        let _gate = self.changing()?;
+        self.ask(|n| {
+            if !n.look(ino, |meta, _| meta.xattrs.iter().any(|x| x.name == name))? {
+                return Err(Errno::NODATA.into());
+            }
+            let inode = n.change(ino)?;
+            inode.ctime = now();
+            inode.meta.xattrs.retain(|x| x.name != name);
+            Ok(())
+        })
+    }
+
+    /// The file of an inode that was changed, if it is one.
+    pub(in crate::mount) fn data_of(&self, ino: u64) -> Option<Arc<crate::mount::data::Data>> {
+        match &self.names().upper().inodes.get(&ino)?.what {
+            What::File(data) => Some(Arc::clone(data)),
+            _ => None,
+        }
+    }
+}

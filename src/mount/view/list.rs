@@ -1,0 +1,102 @@
+//! Listing directories: a handle shows what was there when it began to be read.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::{Handle, View};
+use crate::model::id::Id;
+use crate::mount::errno::{Answer, Errno};
+use crate::mount::inode::{Attr, Kind};
+use crate::mount::lower::Dir;
+use crate::mount::names::Listed;
+
+/// What a handle shows.
+pub(super) enum Listing {
+    /// A directory of the version, as it is.
+    Plain(Id, Dir),
+    /// One in which something differs.
+    Merged(Vec<Listed>),
+}
+
+impl Listing {
+    fn len(&self) -> usize {
+        match self {
+            Self::Plain(_, dir) => dir.len(),
+            Self::Merged(all) => all.len(),
+        }
+    }
+}
+
+/// A name of a directory.
+pub struct Item<'i> {
+    /// The name.
+    pub name: &'i [u8],
+    /// Its inode.
+    pub ino: u64,
+    /// Its type.
+    pub kind: Kind,
+    /// What is told of it, where that was asked for; never of `.` and `..`.
+    pub attr: Option<Attr>,
+    /// Where reading goes on behind it.
+    pub next: u64,
+}
+
+impl View {
+    /// Opens a directory.
+    pub fn open_dir(&self, _ino: u64) -> u64 {
+        self.put_handle(Handle::Dir(Mutex::default()))
+    }
+
+    /// Hands names to `take` from a position on, until it has enough (false). With `attrs` the kernel holds each inode
+    /// that was taken.
+    pub fn list(
+        &self,
+        handle: u64,
+        ino: u64,
+        from: u64,
+        attrs: bool,
+        take: &mut dyn FnMut(Item<'_>) -> bool,
+    ) -> Answer<()> {
+        let handle = self.handle(handle)?;
+        let Handle::Dir(listing) = &*handle else { return Err(Errno::NOTDIR) };
+        let mut listing = listing.lock().unwrap_or_else(PoisonError::into_inner);
+        if from == 0 || listing.is_none() {
+            *listing = Some(self.ask(|n| match n.plain_dir(ino)? {
+                Some((tree, dir)) => Ok(Listing::Plain(tree, dir)),
+                None => Ok(Listing::Merged(n.list(ino)?)),
+            })?);
+        }
+        let Some(listing) = &*listing else { return Ok(()) };
+        let mut at = from;
+        for (n, name) in [b".".as_slice(), b".."].into_iter().enumerate().skip(usize::try_from(at.min(2)).unwrap_or(2)) {
+            let number = if n == 0 { ino } else { self.names().parent(ino).unwrap_or(ino) };
+            if !take(Item { name, ino: number, kind: Kind::Dir, attr: None, next: n as u64 + 1 }) {
+                return Ok(());
+            }
+            at = n as u64 + 1;
+        }
+        let mut names = self.names();
+        for index in usize::try_from(at - 2).unwrap_or(usize::MAX)..listing.len() {
+            let (name, number, mut kind) = match listing {
+                Listing::Plain(tree, dir) => {
+                    let entry = &dir[index];
+                    (&entry.name, names.listed(ino, tree, index, entry), Kind::of(&entry.node))
+                }
+                Listing::Merged(all) => (&all[index].name, all[index].ino, all[index].kind),
+            };
+            let mut attr = None;
+            if attrs {
+                // A name that is gone meanwhile is not told.
+                let Ok(known) = names.attr(number) else { continue };
+                kind = known.kind;
+                attr = Some(self.shown(&names, known));
+            }
+            if !take(Item { name, ino: number, kind, attr, next: index as u64 + 3 }) {
+                return Ok(());
+            }
+            if attrs {
+                names.hold(number);
+            }
+        }
+        Ok(())
+    }
+}
