@@ -9,6 +9,7 @@
 //! 3 store   index   cache
 //! 4 repo
 //! 5 write   read   sync   upkeep
+//! 6 mount
 //! 7 ops
 //! ```
 
@@ -17,8 +18,8 @@ pub mod codec;
 pub mod error;
 pub mod format;
 pub mod index;
-
 pub mod model;
+pub mod mount;
 pub mod observe;
 pub mod ops;
 pub mod read;
