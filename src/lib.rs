@@ -18,7 +18,6 @@ pub mod codec;
 pub mod error;
 pub mod format;
 pub mod index;
-
 pub mod model;
 pub mod mount;
 pub mod observe;

@@ -1,13 +1,16 @@
 //! A version as a lazy, writable file system.
 //!
 //! The logic stands free of FUSE: `view` answers what a kernel asks, from the version below (`lower`) and what was
-//! written over it (`names`, `data`), which `store` keeps. Only `fuse` knows fuser.
+//! written over it (`names`, `data`), which `store` keeps. Only `fuse` knows fuser; `attach` brings it into the tree of
+//! directories, `mountinfo` finds it there.
 
+pub mod attach;
 pub mod data;
 pub mod errno;
 pub mod frozen;
 pub mod inode;
 pub mod lower;
+pub mod mountinfo;
 pub mod names;
 pub mod ranges;
 pub mod store;

@@ -136,6 +136,8 @@ pub(crate) enum Verb {
     Fsck(With<commands::fsck::FsckArgs>),
     /// Show what versions and branches take
     Du(With<commands::du::DuArgs>),
+    /// Show what works here, what does not, and how to mend it
+    Doctor(With<commands::doctor::DoctorArgs>),
     /// Take back the last change of a branch or tag
     Undo(With<commands::undo::UndoArgs>),
     /// Show and change settings

@@ -123,6 +123,25 @@ impl Session {
         Ok(Remote { access, ..remote.clone() })
     }
 
+    /// The names of the credentials that are there, each with where it comes from, and what is wrong with others.
+    pub(crate) fn credentials_found(&self, settings: &Settings) -> (Vec<String>, Vec<String>) {
+        let remotes: Vec<&str> = settings.remotes().map(|(name, _)| name).chain([ORIGIN]).collect();
+        let own = |name: &'static str| remotes.iter().map(move |remote| prefixed(remote, name));
+        let names = CREDENTIALS.iter().flat_map(|name| own(name).chain([(*name).to_owned()]));
+        let (mut found, mut problems) = (Vec::new(), Vec::new());
+        for name in names.collect::<std::collections::BTreeSet<_>>() {
+            let file = format!("{name}_FILE");
+            match credential(&name) {
+                Ok(None) => {}
+                Ok(Some(_)) if env(&name).is_some() => found.push(name),
+                Ok(Some(_)) if env(&file).is_some() => found.push(file),
+                Ok(Some(_)) => found.push(format!("{SECRETS}/{name}")),
+                Err(e) => problems.push(e.to_string()),
+            }
+        }
+        (found, problems)
+    }
+
     /// How stores are reached; a named remote may have credentials of its own. What cannot be read is an error only
     /// where it `must` be there.
     pub(crate) fn access(&self, settings: &Settings, remote: Option<&str>, must: bool) -> Result<Access, Failed> {

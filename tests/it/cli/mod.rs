@@ -6,6 +6,7 @@ mod commit;
 mod completions;
 mod config;
 mod diff;
+mod doctor;
 mod dry_run;
 mod du;
 mod failures;

@@ -1,0 +1,119 @@
+//! Checks of everything around: other programs of our name, the clock, settings, repository, remotes, credentials.
+
+use super::Check;
+use crate::failure::{CliError, Failed};
+use crate::session::Session;
+use crate::settings::{Settings, keys::KEYS};
+use dvc::error::Failure;
+use dvc::model::path::display;
+use dvc::store::location::without_password;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Years in which this program can be running.
+const YEARS: std::ops::RangeInclusive<i16> = 2024..=2100;
+/// The name under which it is called.
+const NAME: &str = "dvc";
+
+/// All of them.
+pub(super) fn checks(session: &Session) -> Vec<Check> {
+    let mut checks = vec![namesakes(), clock(&session.now)];
+    match session.settings() {
+        Ok(settings) => {
+            checks.extend([repository(session), remotes(session, settings), credentials(session, settings)]);
+        }
+        // What else depends on them cannot be said.
+        Err(e) => checks.push(Check::no("settings", e.to_string().replace('\n', ";"), e.hint())),
+    }
+    checks
+}
+
+/// Other files of our name on `PATH`; they are not run, so whether they are copies of this program is not known.
+fn namesakes() -> Check {
+    let name = "other dvc";
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found: Vec<PathBuf> =
+        std::env::split_paths(&path).map(|dir| dir.join(NAME)).filter(|p| is_program(p)).collect();
+    let own = std::env::current_exe().ok().and_then(|p| identity(&p));
+    let is_other = |p: &&PathBuf| own.is_none() || identity(p) != own;
+    let others: Vec<&PathBuf> = found.iter().filter(is_other).collect();
+    let Some(first) = others.first() else { return Check::ok(name, "`PATH` has no other program of this name") };
+    let shown = display(first.as_os_str().as_bytes());
+    if found.first() == Some(first) {
+        let what = format!("`{NAME}` without a path is `{shown}`: an unrelated program, or another copy of this one");
+        Check::note(name, what, "put this one first on `PATH`, or call it by its other name, `git-dvc`".to_owned())
+    } else {
+        Check::note(name, format!("`{shown}` comes later on `PATH`: an unrelated program, or another copy"), None)
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    path.metadata().ok().map(|m| (m.dev(), m.ino()))
+}
+
+fn clock(now: &jiff::Zoned) -> Check {
+    let (name, shown) = ("clock", now.strftime("%Y-%m-%d %H:%M:%S %z"));
+    if YEARS.contains(&now.year()) {
+        return Check::ok(name, shown.to_string());
+    }
+    let what = format!("it is {shown} by this machine; versions get wrong times, and remotes refuse what is signed");
+    Check::note(name, what, "set the clock".to_owned())
+}
+
+fn repository(session: &Session) -> Check {
+    let name = "repository";
+    match session.place() {
+        Ok(place) => Check::ok(name, format!("`{}`", display(place.repository.as_os_str().as_bytes()))),
+        Err(CliError::Remote(_)) => {
+            let url = session.named_repository().unwrap_or_default();
+            Check::ok(name, format!("elsewhere, `{}`", without_password(&url.to_string_lossy())))
+        }
+        Err(e) => Check::note(name, e.to_string(), e.hint()),
+    }
+}
+
+fn remotes(session: &Session, settings: &Settings) -> Check {
+    let name = "remotes";
+    match session.remotes(settings) {
+        Ok(remotes) if remotes.is_empty() => Check::ok(name, "none"),
+        Ok(remotes) => Check::ok(name, remotes.iter().map(|r| r.name.as_str()).collect::<Vec<_>>().join(", ")),
+        Err(Failed::Operation(e)) => Check::note(name, e.to_string(), e.hint()),
+        Err(Failed::Output(e)) => Check::note(name, e.to_string(), None),
+    }
+}
+
+/// Names only: a value is never shown.
+fn credentials(session: &Session, settings: &Settings) -> Check {
+    let name = "credentials";
+    let (mut found, problems) = session.credentials_found(settings);
+    let is_secret = |key: &str| KEYS.iter().any(|k| k.secret && k.name == key);
+    found.extend(
+        settings.iter().filter(|(key, _, _)| is_secret(key)).map(|(key, _, origin)| format!("{key} ({origin})")),
+    );
+    let list = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+    match problems.as_slice() {
+        [] => Check::ok(name, list),
+        some => Check::note(name, format!("{list}; {}", some.join("; ")), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::doctor::State;
+
+    #[test]
+    fn years_that_cannot_be() {
+        let state = |time: &str| clock(&format!("{time}T00:00:00[UTC]").parse().unwrap()).state;
+        assert_eq!(state("2026-11-20"), State::Ok);
+        assert_eq!(
+            (state("1970-01-01"), state("2023-12-31"), state("2101-01-01")),
+            (State::Note, State::Note, State::Note)
+        );
+    }
+}

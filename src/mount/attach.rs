@@ -1,0 +1,312 @@
+//! Attaching a FUSE file system to a directory and taking it away, without serving it.
+//!
+//! In: a mount point and how it is to be mounted. Out: the device by which somebody must serve it, or why it cannot be.
+//! Nothing here asks a file system that is mounted but not served: whoever attaches holds the device, and a question
+//! to it would wait for itself.
+
+mod fusermount;
+mod privilege;
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::process::{getgid, getuid};
+
+use super::mountinfo::{self, KIND, Mounted};
+use crate::error::{Failure, Kind};
+pub use fusermount::find as find_fusermount;
+pub use privilege::{NoPassthrough, in_user_namespace, is_admin, passthrough_possible};
+
+/// The device by which file systems are served.
+const DEVICE: &str = "/dev/fuse";
+/// The largest read that the kernel may ask for, in bytes.
+const READ_MAX: u32 = 1 << 20;
+/// How long a file system may take to show that it is served.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// What a mount asks of the kernel's write-back and read-ahead, by names in `/sys/class/bdi/MAJ:MIN`.
+const TUNING: [(&str, &str); 3] = [("read_ahead_kb", "4096"), ("strict_limit", "0"), ("max_ratio", "40")];
+
+/// How to attach a file system.
+#[derive(Clone, Debug)]
+pub struct AttachOptions {
+    /// The directory to mount it on; a relative path is taken from the current directory.
+    pub at: PathBuf,
+    /// What the mount table shows as its source, such as `dvc:AMCC@v3`; commas, backslashes and control characters
+    /// are shown as `_`.
+    pub source: String,
+    /// Whether nothing may be written.
+    pub read_only: bool,
+    /// Whether other users may look into it; permissions are checked by the kernel in any case.
+    pub allow_other: bool,
+}
+
+/// Who mounted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// This process, by `mount(2)`.
+    Kernel,
+    /// The program `fusermount3`, which may do so for every user.
+    Fusermount,
+}
+
+/// A file system that waits to be served.
+#[derive(Debug)]
+pub struct Attached {
+    /// The device; when its last copy is closed the mount is dead, but stays in the table.
+    pub device: OwnedFd,
+    /// Who mounted it.
+    pub how: How,
+    /// The mount point without symbolic links, as the mount table has it.
+    pub at: PathBuf,
+}
+
+/// Why a file system cannot be attached or taken away.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The kernel has no FUSE, or does not let us have it.
+    #[error("there is no usable `{DEVICE}`: {0}")]
+    NoDevice(String),
+    /// Neither `mount(2)` nor `fusermount3` may or can do it.
+    #[error("mounting on `{}` is not permitted: {why}", at.display())]
+    NotPermitted {
+        /// The mount point.
+        at: PathBuf,
+        /// Who said no.
+        why: String,
+    },
+    /// There is no directory to mount on.
+    #[error("there is no directory `{}`", .0.display())]
+    Missing(PathBuf),
+    /// It is no directory.
+    #[error("`{}` is not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// A directory that this user may not write, and so not mount on.
+    #[error("`{}` cannot be mounted on: it is not writable for you", .0.display())]
+    NotOurs(PathBuf),
+    /// Others may not be let in by this user.
+    #[error("`allow_other` is not permitted for a user that is not root")]
+    AllowOther,
+    /// A version is mounted there.
+    #[error("`{}` is a dvc mount already", .0.display())]
+    AlreadyMounted(PathBuf),
+    /// The way to the mount point leads through a mount whose daemon is gone.
+    #[error("`{}` lies in a mount that nobody serves any more", .0.display())]
+    Dead(PathBuf),
+    /// Somebody uses the mount.
+    #[error("`{}` is in use", .0.display())]
+    InUse(PathBuf),
+    /// There is no dvc mount there.
+    #[error("`{}` is not a dvc mount", .0.display())]
+    NotMounted(PathBuf),
+    /// `fusermount3` fails for a reason of its own.
+    #[error("`{}` fails for `{}`: {said}", program.display(), at.display())]
+    Refused {
+        /// The program.
+        program: PathBuf,
+        /// The mount point.
+        at: PathBuf,
+        /// Its words.
+        said: String,
+    },
+    /// The system fails.
+    #[error("cannot {doing} `{}`", at.display())]
+    System {
+        /// What was tried.
+        doing: &'static str,
+        /// The mount point, or what was needed for it.
+        at: PathBuf,
+        /// The system's own reason.
+        source: io::Error,
+    },
+}
+
+impl AttachError {
+    fn system(doing: &'static str, at: &Path, source: impl Into<io::Error>) -> Self {
+        Self::System { doing, at: at.to_owned(), source: source.into() }
+    }
+}
+
+impl Failure for AttachError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoDevice(_) | Self::NotPermitted { .. } | Self::NotOurs(_) | Self::AllowOther => Kind::Denied,
+            Self::Missing(_) | Self::NotMounted(_) => Kind::NotFound,
+            Self::NotADirectory(_) => Kind::Usage,
+            Self::AlreadyMounted(_) | Self::Dead(_) | Self::InUse(_) => Kind::Busy,
+            Self::Refused { .. } => Kind::Internal,
+            Self::System { source, .. } => Kind::of_io(source),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoDevice(why) if why.contains("Permission denied") => {
+                format!("`chmod 666 {DEVICE}` (as root) opens it to every user, as most systems have it")
+            }
+            Self::NoDevice(_) => format!("`modprobe fuse` loads it; a container needs `--device {DEVICE}`"),
+            Self::NotPermitted { .. } => "install `fuse3`, or run as root; a container needs `--device /dev/fuse \
+                                          --cap-add SYS_ADMIN`"
+                .to_owned(),
+            Self::Missing(at) => format!("`mkdir {}` makes it", at.display()),
+            Self::NotOurs(_) => "mount on a directory of your own, or run as root".to_owned(),
+            Self::AllowOther => {
+                "add a line `user_allow_other` to `/etc/fuse.conf` (root can), or mount as root".to_owned()
+            }
+            Self::AlreadyMounted(_) | Self::Dead(_) => "`dvc umount DIR` takes a mount away".to_owned(),
+            Self::InUse(at) => format!("something still uses it; `fuser -vm {}` names it", at.display()),
+            Self::NotADirectory(_) | Self::NotMounted(_) | Self::Refused { .. } | Self::System { .. } => return None,
+        })
+    }
+}
+
+/// Mounts a file system that nobody serves yet: by `mount(2)` where that is permitted (root, or in a user namespace),
+/// else by `fusermount3`.
+///
+/// A mount by root in the initial user namespace keeps set-user-id bits and devices, like a directory that root
+/// checks out; every other one is `nosuid,nodev`. A dead mount of ours at the same place is an error of the kind
+/// `busy`: [`is_dead`] and [`detach`] first.
+pub fn attach(options: &AttachOptions) -> Result<Attached, AttachError> {
+    let at = mount_point(&options.at)?;
+    let opened = rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    let why = match opened {
+        Ok(device) => match mount(options, &at, &device) {
+            Ok(()) => return Ok(Attached { device, how: How::Kernel, at }),
+            // Also a security module says no; `fusermount3` may have a rule of its own.
+            Err(e @ (Errno::PERM | Errno::ACCESS)) => format!("mount(2) fails ({})", io::Error::from(e)),
+            Err(Errno::NODEV) => return Err(AttachError::NoDevice("the kernel does not know FUSE".to_owned())),
+            Err(Errno::NOTCONN | Errno::CONNABORTED) => return Err(AttachError::Dead(at)),
+            Err(e) => return Err(AttachError::system("mount on", &at, e)),
+        },
+        // Some versions of `fusermount3` open it with root's rights, others with the user's.
+        Err(Errno::ACCESS) if !getuid().is_root() => format!("`{DEVICE}` is not open to you"),
+        Err(e) => return Err(AttachError::NoDevice(io::Error::from(e).to_string())),
+    };
+    let device = fusermount::mount(&at, &program_options(options), &why)?;
+    Ok(Attached { device, how: How::Fusermount, at })
+}
+
+/// Takes a mount of ours away; `lazy` takes it out of the tree at once and ends it when nobody uses it any more.
+pub fn detach(at: &Path, lazy: bool) -> Result<(), AttachError> {
+    let (at, mounted) = find(at)?;
+    if mounted.is_none() {
+        return Err(AttachError::NotMounted(at));
+    }
+    let flags = if lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
+    match rustix::mount::unmount(&at, flags | UnmountFlags::NOFOLLOW) {
+        Ok(()) => Ok(()),
+        Err(Errno::PERM | Errno::ACCESS) => fusermount::unmount(&at, lazy),
+        Err(Errno::BUSY) => Err(AttachError::InUse(at)),
+        // Somebody else was faster.
+        Err(Errno::INVAL | Errno::NOENT) => Err(AttachError::NotMounted(at)),
+        Err(e) => Err(AttachError::system("unmount", &at, e)),
+    }
+}
+
+/// Tells the kernel how far to read ahead in a mount, and how much of it may wait to be written. Only root can, and
+/// nothing depends on it, so nothing is reported. For mounts that are served (their first request is answered):
+/// before, the kernel would lower the values again.
+pub fn tune(at: &Path) {
+    // By the mount table: asking the mount itself for its number would be a request to its daemon.
+    let Ok((_, Some(mounted))) = find(at) else { return };
+    let (major, minor) = mounted.device;
+    for (name, value) in TUNING {
+        let _ = fs::write(format!("/sys/class/bdi/{major}:{minor}/{name}"), value);
+    }
+}
+
+/// Whether the mount at `at` is one that nobody serves any more: every question to it fails with `ENOTCONN`.
+///
+/// It is asked past the kernel's cache, which outlives a daemon, by a thread that is left behind where the answer takes
+/// longer than two seconds: a mount that is alive but stuck is not dead. A mount of another user that is not open to
+/// others cannot be asked, not even by root, and counts as alive.
+pub fn is_dead(at: &Path) -> bool {
+    let at = at.to_owned();
+    let (answer, answered) = mpsc::channel();
+    let ask = move || {
+        let asked = rustix::fs::statx(CWD, &at, AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS);
+        let _ = answer.send(matches!(asked, Err(Errno::NOTCONN | Errno::CONNABORTED)));
+    };
+    let asking = std::thread::Builder::new().name("dvc-is-dead".to_owned()).spawn(ask);
+    asking.is_ok() && answered.recv_timeout(PATIENCE).unwrap_or(false)
+}
+
+/// Tries in `dir`, an empty directory, whether mounting works here, and leaves nothing behind.
+pub fn rehearse(dir: &Path, allow_other: bool) -> Result<How, AttachError> {
+    let source = "dvc:rehearsal".to_owned();
+    let attached = attach(&AttachOptions { at: dir.to_owned(), source, read_only: true, allow_other })?;
+    // Closed first, so that whoever comes by meanwhile gets an error and does not wait.
+    drop(attached.device);
+    detach(&attached.at, true)?;
+    Ok(attached.how)
+}
+
+/// The path without symbolic links, and the mount of ours of which it is the mount point.
+fn find(at: &Path) -> Result<(PathBuf, Option<Mounted>), AttachError> {
+    let failed = |e| AttachError::system("look up", at, e);
+    let table = mountinfo::mounts().map_err(failed)?;
+    let real = mountinfo::resolved(&table, at).map_err(failed)?;
+    let mounted = mountinfo::top_at(&table, &real).filter(|m| m.is_ours() && m.at == real).cloned();
+    Ok((real, mounted))
+}
+
+/// The mount point without symbolic links: a directory, and no mount of ours.
+fn mount_point(at: &Path) -> Result<PathBuf, AttachError> {
+    let (at, mounted) = find(at)?;
+    if mounted.is_some() {
+        return Err(AttachError::AlreadyMounted(at));
+    }
+    match fs::metadata(&at) {
+        Ok(found) if found.is_dir() => Ok(at),
+        Ok(_) => Err(AttachError::NotADirectory(at)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(AttachError::Missing(at)),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => Err(AttachError::NotADirectory(at)),
+        Err(e) => match Errno::from_io_error(&e) {
+            Some(Errno::NOTCONN | Errno::CONNABORTED) => Err(AttachError::Dead(at)),
+            _ => Err(AttachError::system("look at", &at, e)),
+        },
+    }
+}
+
+fn mount(options: &AttachOptions, at: &Path, device: &OwnedFd) -> Result<(), Errno> {
+    let mut flags = MountFlags::empty();
+    if !privilege::is_real_root() {
+        flags |= MountFlags::NOSUID | MountFlags::NODEV;
+    }
+    if options.read_only {
+        flags |= MountFlags::RDONLY;
+    }
+    // The mode of a directory: the kernel takes only the type from it.
+    let (fd, user, group) = (device.as_raw_fd(), getuid().as_raw(), getgid().as_raw());
+    let data = format!("fd={fd},rootmode=40000,user_id={user},group_id={group},{}", common_options(options));
+    let data = CString::new(data).map_err(|_| Errno::INVAL)?;
+    rustix::mount::mount(shown(&options.source), at, KIND, flags, data.as_c_str())
+}
+
+/// What the kernel and `fusermount3` are told alike.
+fn common_options(options: &AttachOptions) -> String {
+    let allow_other = if options.allow_other { ",allow_other" } else { "" };
+    format!("default_permissions,max_read={READ_MAX}{allow_other}")
+}
+
+/// What `fusermount3` is told.
+fn program_options(options: &AttachOptions) -> String {
+    let subtype = KIND.strip_prefix("fuse.").unwrap_or(KIND);
+    let access = if options.read_only { "ro" } else { "rw" };
+    format!("{access},fsname={},subtype={subtype},{}", shown(&options.source), common_options(options))
+}
+
+/// The source without what would end an option.
+fn shown(source: &str) -> String {
+    source.chars().map(|c| if c.is_control() || [',', '\\'].contains(&c) { '_' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests;

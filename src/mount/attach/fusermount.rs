@@ -1,0 +1,161 @@
+//! Mounting by the program `fusermount3` (or `fusermount`), which is root's and may mount on a user's own directories.
+//!
+//! In: a mount point and options. Out: the device, which the program opens and hands over by a socket.
+
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+
+use super::AttachError;
+
+/// Where the program is looked for, in this order: first where only a wrapper there has root's rights.
+const DIRECTORIES: [&str; 7] =
+    ["/run/wrappers/bin", "/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin", "/usr/local/sbin"];
+/// Its names, the newest first.
+const NAMES: [&str; 2] = ["fusermount3", "fusermount"];
+
+/// Finds the program.
+pub fn find() -> Option<PathBuf> {
+    let places = NAMES.iter().flat_map(|name| DIRECTORIES.iter().map(move |dir| Path::new(dir).join(name)));
+    let runs = |path: &PathBuf| path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    places.into_iter().find(runs)
+}
+
+/// Mounts on `at` and returns the device; `why` the kernel does not let us do it ourselves goes into the error.
+pub(super) fn mount(at: &Path, options: &str, why: &str) -> Result<OwnedFd, AttachError> {
+    let program = find_for(at, why)?;
+    let failed = |e| AttachError::system("run", &program, e);
+    let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+    let spawned = {
+        let mut command = command(&program);
+        // The socket is its standard input: the one way to hand a descriptor over that needs no unsafe code.
+        command.env("_FUSE_COMMFD", "0").stdin(OwnedFd::from(theirs));
+        command.args(["-o", options, "--"]).arg(at).spawn()
+        // The command ends here, and with it our copy of the socket: the program's end is the socket's end.
+    };
+    let child = spawned.map_err(failed)?;
+    let received = receive(&ours);
+    let output = child.wait_with_output().map_err(failed)?;
+    match received {
+        Ok(device) if output.status.success() => Ok(device),
+        Ok(_) | Err(None) => Err(refused(&program, at, &output, why)),
+        Err(Some(e)) => Err(failed(e.into())),
+    }
+}
+
+/// Unmounts `at`.
+pub(super) fn unmount(at: &Path, lazy: bool) -> Result<(), AttachError> {
+    let why = "umount(2) is for root";
+    let program = find_for(at, why)?;
+    let mut command = command(&program);
+    command.arg("-u").args(lazy.then_some("-z")).arg("--").arg(at).stdin(Stdio::null());
+    let output = command.output().map_err(|e| AttachError::system("run", &program, e))?;
+    if output.status.success() { Ok(()) } else { Err(refused(&program, at, &output, why)) }
+}
+
+fn find_for(at: &Path, why: &str) -> Result<PathBuf, AttachError> {
+    let missing =
+        || AttachError::NotPermitted { at: at.to_owned(), why: format!("{why}, and there is no `fusermount3`") };
+    find().ok_or_else(missing)
+}
+
+/// The program with nothing of our environment, in a directory that exists, and with its words for us.
+fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().current_dir("/").stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// The descriptor that comes by the socket; `None` where the other side ends without sending one.
+fn receive(socket: &UnixStream) -> Result<OwnedFd, Option<Errno>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    loop {
+        let mut into = [IoSliceMut::new(&mut byte)];
+        match rustix::net::recvmsg(socket, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Ok(_) => break,
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(Some(e)),
+        }
+    }
+    let descriptors = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        _ => None,
+    });
+    descriptors.flatten().next().ok_or(None)
+}
+
+fn refused(program: &Path, at: &Path, output: &Output, why: &str) -> AttachError {
+    let said = String::from_utf8_lossy(&output.stderr);
+    meaning(program, at, said.trim(), why, || output.status.to_string())
+}
+
+/// What the program's words mean; they are not translated.
+fn meaning(program: &Path, at: &Path, said: &str, why: &str, status: impl Fn() -> String) -> AttachError {
+    let says = |words: &[&str]| words.iter().any(|w| said.contains(w));
+    let at = at.to_owned();
+    let last = said.lines().last().unwrap_or_default();
+    // Its name, perhaps with its path, stands before each of its lines.
+    let last = last.split_once(": ").filter(|(name, _)| name.contains("fusermount")).map_or(last, |(_, rest)| rest);
+    if says(&["user_allow_other"]) {
+        AttachError::AllowOther
+    } else if says(&["no write access to mountpoint", "mountpoint not owned by user"]) {
+        AttachError::NotOurs(at)
+    } else if says(&["fuse device not found", "failed to open /dev/fuse", "fuse kernel module not loaded"]) {
+        AttachError::NoDevice(last.to_owned())
+    } else if says(&["Device or resource busy"]) {
+        AttachError::InUse(at)
+    } else if says(&["Operation not permitted", "Permission denied"]) {
+        AttachError::NotPermitted { at, why: format!("{why}, and `{}` says: {last}", program.display()) }
+    } else {
+        let said = if last.is_empty() { status() } else { last.to_owned() };
+        AttachError::Refused { program: program.to_owned(), at, said }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Failure, Kind};
+
+    #[test]
+    fn its_words_are_understood() {
+        let of = |said: &str| {
+            let program = Path::new("/usr/bin/fusermount3");
+            meaning(program, Path::new("/m"), said, "mount(2) fails", || "exit status: 1".to_owned())
+        };
+        let e = of("fusermount3: option allow_other only allowed if 'user_allow_other' is set in /etc/fuse.conf");
+        assert!(e.hint().unwrap().contains("add a line `user_allow_other` to `/etc/fuse.conf`"));
+        let e = of("fusermount3: user has no write access to mountpoint /m");
+        assert!(matches!(e, AttachError::NotOurs(_)));
+        let e = of(
+            "fusermount3: fuse device /dev/fuse not found. Kernel module not loaded?\nfusermount3: fuse device not found, try 'modprobe fuse' first",
+        );
+        assert_eq!(e.to_string(), "there is no usable `/dev/fuse`: fuse device not found, try 'modprobe fuse' first");
+        let e = of("fusermount3: mount failed: Operation not permitted");
+        assert_eq!((e.kind(), e.hint().unwrap().contains("SYS_ADMIN")), (Kind::Denied, true));
+        let words = "mounting on `/m` is not permitted: mount(2) fails, and `/usr/bin/fusermount3` says: mount failed: \
+                     Operation not permitted";
+        assert_eq!(e.to_string(), words);
+        let e = of("fusermount3: failed to unmount /m: Device or resource busy");
+        assert_eq!((e.kind(), e.hint().unwrap().contains("fuser -vm /m")), (Kind::Busy, true));
+        assert_eq!(of("").to_string(), "`/usr/bin/fusermount3` fails for `/m`: exit status: 1");
+        let e = of("fusermount3: too many FUSE filesystems mounted; mount_max=N can be set in /etc/fuse.conf");
+        assert!(e.to_string().ends_with("mount_max=N can be set in /etc/fuse.conf"));
+    }
+
+    #[test]
+    fn nothing_is_received_from_who_sends_nothing() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        assert!(matches!(receive(&ours), Err(None)));
+    }
+}

@@ -1,0 +1,88 @@
+//! What this process may ask of the kernel: mounting at all, and passthrough, which needs the machine's own root.
+
+use std::fs;
+
+use rustix::thread::CapabilitySet;
+
+/// The first kernel that can serve reads and writes of a FUSE file without its daemon.
+const PASSTHROUGH_SINCE: (u32, u32) = (6, 9);
+/// The whole range of user ids, mapped to itself: the user namespace in which a machine starts.
+const IDENTITY: [&str; 3] = ["0", "0", "4294967295"];
+
+/// Why the kernel will not pass reads and writes through to local files.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPassthrough {
+    /// It cannot.
+    #[error("the kernel is {release}, and 6.9 is the first that can")]
+    Kernel {
+        /// Its release, as `uname` tells it.
+        release: String,
+    },
+    /// Root in a user namespace is not enough.
+    #[error("this is a user namespace, and only root outside of one may")]
+    UserNamespace,
+    /// This process may not.
+    #[error("this process lacks CAP_SYS_ADMIN")]
+    Capability,
+}
+
+impl NoPassthrough {
+    /// What makes it possible.
+    pub fn mend(&self) -> &'static str {
+        match self {
+            Self::Kernel { .. } => "run a newer kernel",
+            Self::UserNamespace => "mount as root outside of the user namespace",
+            Self::Capability => "mount as root; a container needs `--cap-add SYS_ADMIN`",
+        }
+    }
+}
+
+/// Whether passthrough can be used, as far as that is known without a mount: a kernel may still be built without it.
+pub fn passthrough_possible() -> Result<(), NoPassthrough> {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    if kernel(&release).is_none_or(|version| version < PASSTHROUGH_SINCE) {
+        return Err(NoPassthrough::Kernel { release: release.into_owned() });
+    }
+    match (is_admin(), in_user_namespace()) {
+        (false, _) => Err(NoPassthrough::Capability),
+        (true, true) => Err(NoPassthrough::UserNamespace),
+        (true, false) => Ok(()),
+    }
+}
+
+/// Whether this process may administrate its user namespace, and so mount there.
+pub fn is_admin() -> bool {
+    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
+/// Whether it runs in a user namespace of its own, where root is not the machine's root.
+pub fn in_user_namespace() -> bool {
+    // Without user namespaces there is no such file.
+    fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !map.split_ascii_whitespace().eq(IDENTITY))
+}
+
+/// Whether it is the machine's own root.
+pub(super) fn is_real_root() -> bool {
+    rustix::process::geteuid().is_root() && !in_user_namespace()
+}
+
+/// The first two numbers of a release such as `6.18.44-fc`.
+fn kernel(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases() {
+        assert_eq!(kernel("6.18.44-fc-v669"), Some((6, 18)));
+        assert_eq!(kernel("6.9"), Some((6, 9)));
+        assert_eq!(kernel("6.9-rc1"), Some((6, 9)));
+        assert!(kernel("5.15.0-1").is_some_and(|v| v < PASSTHROUGH_SINCE));
+        assert_eq!((kernel("6"), kernel("next"), kernel("")), (None, None, None));
+    }
+}

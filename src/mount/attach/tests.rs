@@ -1,0 +1,231 @@
+//! Real mounts, where the tests run as root with a FUSE device: each is attached, perhaps served, and taken away.
+
+use super::*;
+use fuser::{Errno as Reply, FileAttr, FileHandle, FileType, Filesystem, INodeNo, ReplyAttr, Request};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::UNIX_EPOCH;
+use tempfile::TempDir;
+
+/// A directory to mount on; also a test that fails leaves no mount behind.
+struct Place(TempDir);
+
+impl Place {
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = detach(self.path(), true);
+    }
+}
+
+/// A directory to mount on, where mounting is possible.
+fn place() -> Option<Place> {
+    let possible = privilege::is_real_root() && is_admin() && Path::new(DEVICE).exists();
+    possible.then(|| Place(tempfile::Builder::new().prefix("dvc-attach-").tempdir().unwrap()))
+}
+
+fn options(at: &Path) -> AttachOptions {
+    AttachOptions { at: at.to_owned(), source: "dvc:a,b@v3".to_owned(), read_only: false, allow_other: false }
+}
+
+fn line(at: &Path) -> Mounted {
+    mountinfo::ours().unwrap().into_iter().find(|m| m.at == at).unwrap()
+}
+
+#[test]
+fn mounted_dead_and_taken_away() {
+    let Some(dir) = place() else { return };
+    let at = dir.path();
+    let attached = attach(&AttachOptions { read_only: true, allow_other: true, ..options(at) }).unwrap();
+    assert_eq!((attached.how, attached.at.as_path()), (How::Kernel, at));
+    let found = line(at);
+    assert_eq!((found.kind.as_str(), found.source.as_slice()), ("fuse.dvc", &b"dvc:a_b@v3"[..]));
+    assert!(found.options.starts_with("ro") && !found.options.contains("nosuid"), "{}", found.options);
+    for option in ["default_permissions", "allow_other", "max_read=1048576"] {
+        assert!(found.super_options.contains(option), "{}", found.super_options);
+    }
+    assert_eq!(mountinfo::containing(&at.join("a/../b")).unwrap(), Some(found));
+    let again = attach(&options(at)).unwrap_err();
+    assert_eq!((again.kind(), again.to_string()), (Kind::Busy, format!("`{}` is a dvc mount already", at.display())));
+    assert!(!is_dead(at), "a mount that is not served yet is not dead");
+    drop(attached);
+    assert!(is_dead(at));
+    let inside = attach(&options(&at.join("x"))).unwrap_err();
+    assert!(matches!(inside, AttachError::Dead(_)), "{inside}");
+    detach(at, false).unwrap();
+    assert!(!is_dead(at));
+    assert!(matches!(detach(at, false), Err(AttachError::NotMounted(_))));
+    assert!(mountinfo::ours().unwrap().iter().all(|m| m.at != at));
+}
+
+#[test]
+fn what_cannot_be_mounted_on() {
+    let Some(dir) = place() else { return };
+    let (file, missing) = (dir.path().join("file"), dir.path().join("missing"));
+    fs::write(&file, "").unwrap();
+    assert!(matches!(attach(&options(&file)), Err(AttachError::NotADirectory(at)) if at == file));
+    assert!(matches!(attach(&options(&file.join("x"))), Err(AttachError::NotADirectory(_))));
+    assert!(matches!(attach(&options(&missing)), Err(AttachError::Missing(at)) if at == missing));
+    assert!(matches!(detach(Path::new("/proc"), false), Err(AttachError::NotMounted(_))));
+}
+
+/// A directory whose attributes the kernel may keep for a day.
+struct Kept;
+
+impl Filesystem for Kept {
+    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        if ino != INodeNo::ROOT {
+            return reply.error(Reply::ENOENT);
+        }
+        let attr = FileAttr {
+            ino,
+            size: 0,
+            blocks: 0,
+            atime: UNIX_EPOCH,
+            mtime: UNIX_EPOCH,
+            ctime: UNIX_EPOCH,
+            crtime: UNIX_EPOCH,
+            kind: FileType::Directory,
+            perm: 0o755,
+            nlink: 2,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            blksize: 4096,
+            flags: 0,
+        };
+        reply.attr(&Duration::from_secs(86_400), &attr);
+    }
+}
+
+#[test]
+fn a_daemon_that_died_is_noticed_past_the_cache() {
+    let Some(dir) = place() else { return };
+    let at = dir.path();
+    let attached = attach(&options(at)).unwrap();
+    let serve = |device| {
+        let config = fuser::Config::default();
+        fuser::Session::from_fd(Kept, device, fuser::SessionACL::Owner, config).unwrap().spawn().unwrap()
+    };
+    let session = serve(attached.device);
+    assert!(fs::metadata(at).unwrap().is_dir());
+    tune(at);
+    let (major, minor) = line(at).device;
+    let ahead = fs::read_to_string(format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb"));
+    assert!(ahead.is_ok_and(|kb| kb.trim() == "4096"));
+    let inside = fs::File::open(at).unwrap();
+    let busy = detach(at, false).unwrap_err();
+    assert_eq!((busy.kind(), busy.to_string()), (Kind::Busy, format!("`{}` is in use", at.display())));
+    assert!(!is_dead(at));
+    // The kernel hangs up, as it does when the daemon is killed.
+    abort(minor);
+    let _ = session.guard.join();
+    assert!(fs::metadata(at).is_ok(), "the kernel still has the attributes");
+    assert!(is_dead(at));
+    detach(at, true).unwrap();
+    drop(inside);
+}
+
+/// Ends the connection of the mount whose device has that minor number.
+fn abort(minor: u32) {
+    let control = tempfile::tempdir().unwrap();
+    rustix::mount::mount("none", control.path(), "fusectl", MountFlags::empty(), None).unwrap();
+    let aborted = fs::write(control.path().join(format!("{minor}/abort")), "1");
+    rustix::mount::unmount(control.path(), UnmountFlags::DETACH).unwrap();
+    aborted.unwrap();
+}
+
+/// Names the directory to mount on to a test that is run again by another user.
+const AGAIN: &str = "DVC_TEST_ATTACH_AT";
+
+/// Runs a test of this file again, in a mount namespace where everybody may open the FUSE device.
+fn again(test: &str, at: &Path, by: &str) {
+    let own = tempfile::Builder::new().prefix("dvc-attach-").tempdir().unwrap();
+    fs::set_permissions(own.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    // Where the tests are built others may not look.
+    let program = own.path().join("tests");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let script =
+        format!("mknod -m 666 $0/fuse c 10 229 && mount --bind $0/fuse {DEVICE} && exec {by} $0/tests --exact $1");
+    let out = Command::new("unshare")
+        .args(["-m", "sh", "-c", &script])
+        .arg(own.path())
+        .arg(format!("mount::attach::tests::{test}"))
+        .env(AGAIN, at)
+        .current_dir("/")
+        .output()
+        .unwrap();
+    let (said, failed) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success() && said.contains("1 passed"), "{said}{failed}");
+}
+
+#[test]
+fn fusermount_does_it_for_everybody() {
+    if let Some(at) = std::env::var_os(AGAIN) {
+        return as_nobody(Path::new(&at));
+    }
+    let Some(dir) = place().filter(|_| find_fusermount().is_some()) else { return };
+    let at = dir.path();
+    let ours = at.join(OsStr::from_bytes(b"ours \xff, and one \\ more"));
+    for dir in [&ours, &at.join("not ours")] {
+        fs::create_dir(dir).unwrap();
+    }
+    std::os::unix::fs::chown(&ours, Some(65_534), Some(65_534)).unwrap();
+    fs::set_permissions(at, fs::Permissions::from_mode(0o755)).unwrap();
+    again("fusermount_does_it_for_everybody", &ours, "setpriv --reuid 65534 --regid 65534 --clear-groups");
+}
+
+fn as_nobody(at: &Path) {
+    let attached = attach(&options(at)).unwrap();
+    assert_eq!(attached.how, How::Fusermount);
+    let flags = rustix::io::fcntl_getfd(&attached.device).unwrap();
+    assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+    let found = line(at);
+    assert_eq!((found.kind.as_str(), found.source.as_slice()), ("fuse.dvc", &b"dvc:a_b@v3"[..]));
+    assert!(found.options.contains("nosuid,nodev"), "{}", found.options);
+    for option in ["default_permissions", "max_read=1048576"] {
+        assert!(found.super_options.contains(option), "{}", found.super_options);
+    }
+    drop(attached);
+    assert!(is_dead(at));
+    detach(at, false).unwrap();
+    let not_ours = attach(&options(&at.with_file_name("not ours")));
+    assert!(matches!(not_ours, Err(AttachError::NotOurs(_))), "{not_ours:?}");
+    assert_eq!(rehearse(at, false).unwrap(), How::Fusermount);
+    assert_eq!(passthrough_possible(), Err(NoPassthrough::Capability));
+    let allowed = fs::read_to_string("/etc/fuse.conf").is_ok_and(|conf| conf.lines().any(|l| l == "user_allow_other"));
+    match rehearse(at, true) {
+        Ok(how) => assert!(allowed && how == How::Fusermount),
+        Err(e) => assert!(!allowed && matches!(e, AttachError::AllowOther), "{e}"),
+    }
+    assert!(mountinfo::ours().unwrap().iter().all(|m| m.at != at));
+}
+
+#[test]
+fn root_of_a_user_namespace_needs_nobody() {
+    if let Some(at) = std::env::var_os(AGAIN) {
+        return as_root_of_a_user_namespace(Path::new(&at));
+    }
+    let Some(dir) = place() else { return };
+    // In some containers nobody may make one.
+    if Command::new("unshare").args(["-Urm", "true"]).output().unwrap().status.success() {
+        again("root_of_a_user_namespace_needs_nobody", dir.path(), "unshare -Urm");
+    }
+}
+
+fn as_root_of_a_user_namespace(at: &Path) {
+    assert!(is_admin() && in_user_namespace());
+    let attached = attach(&AttachOptions { allow_other: true, ..options(at) }).unwrap();
+    assert_eq!(attached.how, How::Kernel);
+    assert!(line(at).options.contains("nosuid,nodev"));
+    drop(attached);
+    assert!(is_dead(at));
+    detach(at, false).unwrap();
+    assert_eq!(passthrough_possible(), Err(NoPassthrough::UserNamespace));
+}

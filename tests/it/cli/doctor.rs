@@ -1,0 +1,137 @@
+//! `dvc doctor`.
+
+use super::fresh;
+use crate::support::needs::{is_root, need};
+use crate::support::sandbox::{Run, Sandbox};
+use dvc::mount::attach::{self, AttachOptions};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+/// The checks of a name.
+fn of(run: &Run, name: &str) -> Vec<Value> {
+    run.json_lines().into_iter().filter(|check| check["check"] == name).collect()
+}
+
+/// The only check of a name: its state and what it says.
+fn one(run: &Run, name: &str) -> (String, String) {
+    let checks = of(run, name);
+    let [check] = checks.as_slice() else { panic!("`{name}` in {}", run.out) };
+    assert_eq!(check["schema"], 1);
+    (check["state"].as_str().unwrap().to_owned(), check["what"].as_str().unwrap().to_owned())
+}
+
+fn says(run: &Run, name: &str, state: &str, part: &str) {
+    let (found, what) = one(run, name);
+    assert!(found == state && what.contains(part), "{name}: {found}: {what}");
+}
+
+#[test]
+fn a_line_per_check() {
+    let s = fresh();
+    let run = s.dvc(["doctor"]);
+    let states: Vec<&str> = run.lines().iter().map(|line| line.split(' ').next().unwrap()).collect();
+    assert!(states.len() >= 7 && states.iter().all(|state| ["ok", "no", "note"].contains(state)), "{}", run.out);
+    assert_eq!(run.code, i32::from(states.contains(&"no")), "{}", run.out);
+    assert!(run.err.is_empty(), "{}", run.err);
+    let run = s.dvc(["doctor", "--json"]);
+    says(&run, "repository", "ok", "/w/.dvcs");
+    says(&run, "remotes", "ok", "none");
+    says(&run, "credentials", "ok", "none");
+    says(&run, "other dvc", if one(&run, "other dvc").0 == "ok" { "ok" } else { "note" }, "`");
+    // Nothing is left behind of the trial.
+    assert!(fs::read_dir(s.root()).unwrap().all(|e| !e.unwrap().file_name().to_string_lossy().contains("doctor")));
+}
+
+fn can_mount() -> bool {
+    is_root() && attach::is_admin() && !attach::in_user_namespace() && fs::exists("/dev/fuse").unwrap()
+}
+
+#[test]
+fn mounting_as_root_and_without_its_rights() {
+    if !can_mount() {
+        return;
+    }
+    let s = Sandbox::new();
+    let run = s.dvc(["doctor", "--json"]).ok();
+    says(&run, "fuse device", "ok", "can be opened");
+    says(&run, "mounting", "ok", "`mount(2)`");
+    says(&run, "allow_other", "ok", "other users can be let in");
+    let mut without = s.other(need("setpriv"));
+    let run = Run::of(without.args(["--bounding-set=-sys_admin", env!("CARGO_BIN_EXE_dvc"), "doctor", "--json"]));
+    let run = run.code(1);
+    says(&run, "mounting", "no", "is not permitted: mount(2) fails");
+    assert!(of(&run, "mounting")[0]["mend"].as_str().unwrap().contains("--cap-add SYS_ADMIN"));
+    // A container that was not given the device.
+    let script = format!("mount -t tmpfs none /dev; exec {} doctor --json", env!("CARGO_BIN_EXE_dvc"));
+    let run = Run::of(s.other("unshare").args(["-m", "sh", "-c", &script])).code(1);
+    says(&run, "fuse device", "no", "No such file");
+    says(&run, "mounting", "no", "there is no usable `/dev/fuse`");
+    assert!(of(&run, "passthrough").is_empty());
+}
+
+#[test]
+fn a_mount_that_was_left_behind() {
+    if !can_mount() {
+        return;
+    }
+    let s = Sandbox::new();
+    let at = s.at("mnt \u{e4}");
+    fs::create_dir(&at).unwrap();
+    let source = "dvc:AMCC@v3".to_owned();
+    let options = AttachOptions { at: at.clone(), source, read_only: false, allow_other: false };
+    drop(attach::attach(&options).unwrap());
+    let run = s.dvc(["doctor", "--json"]);
+    attach::detach(&at, true).unwrap();
+    let left =
+        of(&run.ok(), "mounts").into_iter().find(|c| c["what"].as_str().unwrap().contains("mnt \u{e4}")).unwrap();
+    assert!(left["what"].as_str().unwrap().contains("`dvc:AMCC@v3`"), "{left}");
+    assert_eq!((&left["state"], left["mend"].as_str().unwrap().starts_with("`umount -l ")), (&"note".into(), true));
+}
+
+#[test]
+fn another_program_of_this_name() {
+    let s = Sandbox::new();
+    fs::create_dir(s.at("bin")).unwrap();
+    let (bin, own) = (s.at("bin"), std::path::Path::new(env!("CARGO_BIN_EXE_dvc")).parent().unwrap());
+    let doctor = |path: &[&std::path::Path]| {
+        let path = std::env::join_paths(path).unwrap();
+        let mut command = s.command(["doctor", "--json"]);
+        Run::of(command.env("PATH", path))
+    };
+    symlink(env!("CARGO_BIN_EXE_dvc"), bin.join("dvc")).unwrap();
+    says(&doctor(&[&bin, own]), "other dvc", "ok", "no other program");
+    fs::remove_file(bin.join("dvc")).unwrap();
+    fs::write(bin.join("dvc"), "#!/bin/sh\ntouch ran\n").unwrap();
+    says(&doctor(&[&bin, own]), "other dvc", "ok", "no other program");
+    fs::set_permissions(bin.join("dvc"), fs::Permissions::from_mode(0o755)).unwrap();
+    says(&doctor(&[own, &bin]), "other dvc", "note", "bin/dvc` comes later");
+    says(&doctor(&[&bin, own]), "other dvc", "note", "`dvc` without a path is");
+    assert!(!s.w("ran").exists(), "it is not run");
+}
+
+#[test]
+fn names_and_never_values() {
+    let mut s = fresh();
+    s.dvc(["remote", "add", "nas", "/srv/nas"]).ok();
+    s.write("key", "hunter2\n");
+    s.set("AWS_SECRET_ACCESS_KEY", "hunter2").set("DVC_REMOTE_NAS_WEBDAV_PASSWORD_FILE", "key");
+    let run = s.dvc(["doctor", "--json"]);
+    says(&run, "remotes", "ok", "nas");
+    says(&run, "credentials", "ok", "AWS_SECRET_ACCESS_KEY, DVC_REMOTE_NAS_WEBDAV_PASSWORD_FILE");
+    assert!(!run.out.contains("hunter2") && !run.out.contains("/srv"), "{}", run.out);
+    s.set("REGISTRY_PASSWORD_FILE", "none");
+    says(&s.dvc(["doctor", "--json"]), "credentials", "note", "none: it cannot be read");
+}
+
+#[test]
+fn no_repository_and_bad_settings() {
+    let s = Sandbox::new();
+    let run = s.dvc(["doctor", "--json"]);
+    says(&run, "repository", "note", "there is no repository in");
+    let run = s.dvc(["--repo", "s3://ann:hunter2@b/p", "doctor", "--json"]);
+    says(&run, "repository", "ok", "elsewhere, `s3://");
+    assert!(!run.out.contains("hunter2"), "{}", run.out);
+    let run = s.dvc(["-c", "core.jobs=many", "doctor", "--json"]).code(1);
+    says(&run, "settings", "no", "core.jobs");
+}
