@@ -103,6 +103,12 @@ pub enum AttachError {
     /// Somebody uses the mount.
     #[error("`{}` is in use", .0.display())]
     InUse(PathBuf),
+    /// Its process takes long to flush.
+    #[error("`{}` is unmounted, but its process has not ended yet", at.display())]
+    StillEnding {
+        /// Where it was.
+        at: PathBuf,
+    },
     /// There is no dvc mount there.
     #[error("`{}` is not a dvc mount", .0.display())]
     NotMounted(PathBuf),
@@ -140,7 +146,7 @@ impl Failure for AttachError {
             Self::NoDevice(_) | Self::NotPermitted { .. } | Self::NotOurs(_) | Self::AllowOther => Kind::Denied,
             Self::Missing(_) | Self::NotMounted(_) => Kind::NotFound,
             Self::NotADirectory(_) => Kind::Usage,
-            Self::AlreadyMounted(_) | Self::Dead(_) | Self::InUse(_) => Kind::Busy,
+            Self::AlreadyMounted(_) | Self::Dead(_) | Self::InUse(_) | Self::StillEnding { .. } => Kind::Busy,
             Self::Refused { .. } => Kind::Internal,
             Self::System { source, .. } => Kind::of_io(source),
         }
@@ -161,6 +167,7 @@ impl Failure for AttachError {
                 "add a line `user_allow_other` to `/etc/fuse.conf` (root can), or mount as root".to_owned()
             }
             Self::AlreadyMounted(_) | Self::Dead(_) => "`dvc umount DIR` takes a mount away".to_owned(),
+            Self::StillEnding { .. } => "wait, and look into the log beside its overlay".to_owned(),
             Self::InUse(at) => format!("something still uses it; `fuser -vm {}` names it", at.display()),
             Self::NotADirectory(_) | Self::NotMounted(_) | Self::Refused { .. } | Self::System { .. } => return None,
         })

@@ -114,6 +114,15 @@ pub struct Data {
     unsettled: AtomicBool,
 }
 
+/// Written blocks of a file that the store has to note.
+#[derive(Debug, Default)]
+pub struct Blocks {
+    /// The blocks.
+    pub ranges: Vec<Range<u64>>,
+    /// Whether they are all.
+    pub anew: bool,
+}
+
 /// What the store keeps of a file, its blocks not counted.
 pub struct Facts {
     /// The version's file.
@@ -143,6 +152,8 @@ pub struct State {
     pub dirty: Ranges,
     /// Written blocks that the store does not know yet.
     fresh: Vec<Range<u64>>,
+    /// What it knows of others is old.
+    anew: bool,
     /// What of the file went into the upper file or away since the last version.
     pub changed: bool,
     upper: Option<Arc<File>>,
@@ -181,6 +192,14 @@ impl State {
             let fresh = self.dirty.insert(below);
             self.fresh.extend(fresh);
         }
+    }
+
+    /// The rest of the first and of the last block of a range, where the upper file does not hold it.
+    fn edges(&self, range: &Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
+        let first = range.start - range.start % BLOCK..range.start.min(self.kept);
+        let last = range.end..(range.end.div_ceil(BLOCK) * BLOCK).min(self.kept);
+        let lacks = |at: u64| !self.local.covers(&(at / BLOCK..at / BLOCK + 1));
+        [first, last].into_iter().filter(move |r| r.start < r.end && lacks(r.start))
     }
 
     /// Whether all bytes are in the upper file.
@@ -382,24 +401,26 @@ impl Data {
         }
     }
 
+    /// Whether a write needs bytes of the version.
+    pub fn lacks_edges(&self, offset: u64, len: usize) -> bool {
+        let state = self.get();
+        let range = offset..offset.saturating_add(len as u64);
+        state.base.as_ref().is_some_and(|b| !matches!(b.content, Content::Inline(_))) && state.edges(&range).any(|_| true)
+    }
+
     /// Brings the rest of the first and last block of a write into the upper file.
     fn fill_edges(&self, lower: &Lower, upper: &File, range: &Range<u64>) -> Answer<()> {
-        let (base, first, last) = {
+        let (base, edges) = {
             let state = self.get();
             let Some(base) = state.base.clone() else { return Ok(()) };
-            let lacks = |at: u64| !state.local.covers(&(at / BLOCK..at / BLOCK + 1));
-            let first = range.start - range.start % BLOCK;
-            let first = first..range.start.min(state.kept);
-            let last = range.end..(range.end.div_ceil(BLOCK) * BLOCK).min(state.kept);
-            let first = Some(first).filter(|r| !r.is_empty() && lacks(r.start));
-            (base, first, Some(last).filter(|r| !r.is_empty() && lacks(r.start)))
+            (base, state.edges(range).collect::<Vec<_>>())
         };
         let fill = |span: Range<u64>| -> Answer<()> {
             let mut bytes = vec![0; usize::try_from(span.end - span.start).unwrap_or(0)];
             lower.read(&base.content, span.start, &mut bytes).map_err(|e| Errno::from(&e))?;
             Ok(upper.write_all_at(&bytes, span.start)?)
         };
-        first.into_iter().chain(last).try_for_each(fill)
+        edges.into_iter().try_for_each(fill)
     }
 
     /// Saves what a version that is being made needs of a range, before it changes.
@@ -553,13 +574,16 @@ impl Data {
     }
 
     /// Makes what was written durable. Returns the blocks that the store has to note then.
-    pub fn sync(&self) -> io::Result<Vec<Range<u64>>> {
-        let fresh = std::mem::take(&mut self.set().fresh);
+    pub fn sync(&self) -> io::Result<Blocks> {
+        let fresh = {
+            let mut state = self.set();
+            Blocks { ranges: std::mem::take(&mut state.fresh), anew: std::mem::take(&mut state.anew) }
+        };
         if self.unsynced.swap(false, Ordering::AcqRel) {
             let synced = self.open_upper().and_then(|upper| upper.sync_data());
             if let Err(e) = synced {
                 self.unsynced.store(true, Ordering::Release);
-                self.set().fresh.extend(fresh);
+                self.put_back(fresh);
                 return Err(e);
             }
             self.unsettled.store(false, Ordering::Release);
@@ -568,8 +592,17 @@ impl Data {
     }
 
     /// Gives back blocks of [`Self::sync`] that could not be noted.
-    pub fn put_back(&self, fresh: Vec<Range<u64>>) {
-        self.set().fresh.extend(fresh);
+    pub fn put_back(&self, blocks: Blocks) {
+        let mut state = self.set();
+        state.fresh.extend(blocks.ranges);
+        state.anew |= blocks.anew;
+    }
+
+    /// Makes the store wait for the next sync before it notes the file.
+    pub fn unsettle(&self) {
+        if self.unsynced.load(Ordering::Acquire) {
+            self.unsettled.store(true, Ordering::Release);
+        }
     }
 
     /// Whether the store may not note the file before it is synced.
@@ -614,6 +647,11 @@ impl Data {
         frozen
     }
 
+    /// Makes it the file of another version; nothing of it was written.
+    pub fn reset(&self, base: Arc<Base>) {
+        *self.set() = State::of(base);
+    }
+
     /// Ends a freeze. `became`: what the frozen state was stored as; its blocks are clean then, but for those written
     /// meanwhile. `None`: nothing was stored, all of it is still to be.
     pub fn thaw(&self, became: Option<Arc<Base>>) {
@@ -637,6 +675,7 @@ impl Data {
         state.dirty = written;
         state.dirty.remove(end..u64::MAX);
         state.fresh = state.dirty.iter().collect();
+        state.anew = true;
         state.kept = kept;
         state.base = Some(base);
     }

@@ -52,6 +52,9 @@ impl Errno {
     /// It has too many names.
     pub const MLINK: Self = Self(Raw::MLINK.raw_os_error());
 
+    /// Not an answer: it has to be asked for again by somebody who may wait.
+    pub const LATER: Self = Self(-1);
+
     /// Of a kind of failure.
     pub const fn of(kind: Kind) -> Self {
         match kind {

@@ -109,8 +109,10 @@ pub struct Inode {
     pub ctime: Time,
     /// Names of it; 0 once it is only open.
     pub nlink: u32,
-    /// A directory that it has a name in; the directory above, for a directory.
+    /// A directory that it has a name in, and that name.
     pub parent: u64,
+    /// The name.
+    pub name: Vec<u8>,
     /// Whether its owner is the version's, which a mount may show as somebody else.
     pub foreign: bool,
     /// What it is.
@@ -126,7 +128,7 @@ pub enum What {
     Dir {
         /// The version's directory below; `None` for one that was made here.
         tree: Option<Id>,
-        /// As what it was last committed.
+        /// As what it was last committed, itself not counted.
         stored: Option<(Id, Totals)>,
     },
     /// A symbolic link and where it points.
@@ -149,14 +151,15 @@ impl Inode {
                 let base = Base { content: content.clone(), size: *size, chunker: *chunker };
                 Arc::new(Data::new(ino, Arc::clone(space), State::of(Arc::new(base))))
             })),
-            Node::Dir { tree, .. } => What::Dir { tree: Some(*tree), stored: None },
+            Node::Dir { tree, totals } => What::Dir { tree: Some(*tree), stored: Some((*tree, *totals)) },
             Node::Symlink { target } => What::Symlink(target.clone()),
             Node::Fifo => What::Fifo,
             Node::CharDevice { major, minor } => What::CharDevice(*major, *minor),
             Node::BlockDevice { major, minor } => What::BlockDevice(*major, *minor),
         };
         let (meta, nlink) = (entry.meta.clone(), entry.link.map_or(1, |l| l.count));
-        Self { atime: meta.mtime, ctime: meta.mtime, meta, nlink, parent, foreign: true, what }
+        let name = entry.name.clone();
+        Self { atime: meta.mtime, ctime: meta.mtime, meta, nlink, parent, name, foreign: true, what }
     }
 
     /// Its type.

@@ -5,13 +5,19 @@
 //! directories, `mountinfo` finds it there.
 
 pub mod attach;
+pub mod control;
+pub mod daemon;
 pub mod data;
 pub mod errno;
+pub mod error;
 pub mod frozen;
+pub mod fuse;
 pub mod inode;
 pub mod lower;
 pub mod mountinfo;
 pub mod names;
+pub mod pool;
 pub mod ranges;
+pub mod snapshot;
 pub mod store;
 pub mod view;

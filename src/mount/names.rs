@@ -12,12 +12,14 @@ use super::errno::Errno;
 use super::inode::{Attr, Inode, Kind, ROOT, What};
 use super::lower::{Dir, Lower};
 use crate::codec::hash::checksum;
-use crate::model::entry::{Entry, Node};
+use crate::model::entry::{Entry, HardLink, Node, Totals};
 use crate::model::id::Id;
 use crate::write::commit::now;
 
 /// Numbers of the version's nodes have this bit, those of new ones have not.
 const OF_VERSION: u64 = 1 << 62;
+/// It was of a version that is not shown any more.
+const STALE: i32 = rustix::io::Errno::STALE.raw_os_error();
 /// The most names of one inode.
 const LINKS_MAX: u32 = 65_000;
 
@@ -89,6 +91,8 @@ pub struct Names {
     trees: Vec<Id>,
     tree_numbers: HashMap<Id, u32>,
     untouched: HashMap<u64, (Place, u64)>,
+    /// Nodes that the kernel knows of the version that was shown before: where they were, and how often it holds them.
+    before: HashMap<u64, (u64, Vec<u8>, u64)>,
     /// Open files of untouched nodes.
     reading: HashMap<u64, Arc<Data>>,
     upper: Upper,
@@ -111,6 +115,7 @@ impl Names {
             trees: Vec::new(),
             tree_numbers: HashMap::new(),
             untouched: HashMap::new(),
+            before: HashMap::new(),
             reading: HashMap::new(),
             upper,
             held: HashMap::new(),
@@ -165,19 +170,98 @@ impl Names {
     /// Notes that inodes still differ.
     pub fn still_changed(&mut self, inodes: impl IntoIterator<Item = u64>) {
         for ino in inodes {
-            self.changed.insert(ino);
-            self.pending.inodes.insert(ino);
+            if self.upper.inodes.contains_key(&ino) {
+                self.changed.insert(ino);
+                self.pending.inodes.insert(ino);
+            }
         }
     }
 
-    /// Inodes that the kernel may know.
-    pub fn known(&self) -> Vec<u64> {
-        self.untouched.keys().chain(self.upper.inodes.keys()).copied().collect()
+    /// Notes that the store has to know inodes anew.
+    pub fn note(&mut self, inodes: impl IntoIterator<Item = u64>) {
+        self.pending.inodes.extend(inodes);
     }
 
-    /// Inodes of untouched nodes and how many of them are open.
+    /// Notes that directories are stored as something.
+    pub fn stored(&mut self, dirs: &[(u64, (Id, Totals))]) {
+        for (ino, as_what) in dirs {
+            if let Some(inode) = self.upper.inodes.get_mut(ino)
+                && let What::Dir { stored, .. } = &mut Arc::make_mut(inode).what
+            {
+                *stored = Some(*as_what);
+                self.pending.inodes.insert(*ino);
+            }
+        }
+    }
+
+    /// Untouched nodes that the kernel knows, inodes that are kept, and open ones.
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.untouched.len(), self.upper.inodes.len(), self.opened.len())
+    }
+
+    /// The path of a node; `None` where it has no name.
+    pub fn path(&mut self, ino: u64) -> Found<Option<Vec<u8>>> {
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        let mut at = ino;
+        while at != ROOT {
+            if let Some(inode) = self.upper.inodes.get(&at) {
+                if inode.nlink == 0 {
+                    return Ok(None);
+                }
+                names.push(inode.name.clone());
+                at = inode.parent;
+            } else {
+                let place = self.place(at)?;
+                let (dir, index) = self.entry(&place)?;
+                names.push(dir[index].name.clone());
+                at = place.parent;
+            }
+        }
+        names.reverse();
+        Ok(Some(names.join(&b'/')))
+    }
+
+    /// Shows another version, of which nothing is changed; `upper` holds its root. What the kernel knows is found there
+    /// when it asks for it. Returns that: inodes, each with the directory and the name by which it was known.
+    pub fn replace(&mut self, upper: Upper) -> Vec<(u64, u64, Vec<u8>)> {
+        let mut known: Vec<(u64, u64, Vec<u8>)> = Vec::new();
+        let mut before = std::mem::take(&mut self.before);
+        for (ino, (place, held)) in std::mem::take(&mut self.untouched) {
+            if let Ok((dir, at)) = self.entry(&place) {
+                before.insert(ino, (place.parent, dir[at].name.clone(), held));
+            }
+        }
+        for (ino, inode) in &self.upper.inodes {
+            if let Some(held) = self.held.remove(ino).filter(|_| *ino != ROOT) {
+                before.insert(*ino, (inode.parent, inode.name.clone(), held));
+            }
+        }
+        known.extend(before.iter().map(|(ino, (parent, name, _))| (*ino, *parent, name.clone())));
+        self.before = before;
+        self.upper = upper;
+        self.held.clear();
+        self.pending = Pending::default();
+        self.changed.clear();
+        self.trees.clear();
+        self.tree_numbers.clear();
+        known
+    }
+
+    /// Open files of untouched nodes.
+    pub fn open_files(&self) -> Vec<Arc<Data>> {
+        self.reading.values().cloned().collect()
+    }
+
+    /// What the version has as a file under a number.
+    pub fn base_of(&mut self, ino: u64) -> Found<Arc<Base>> {
+        let place = self.place(ino)?;
+        let (dir, at) = self.entry(&place)?;
+        match &dir[at].node {
+            Node::File { size, chunker, content } => {
+                Ok(Arc::new(Base { content: content.clone(), size: *size, chunker: *chunker }))
+            }
+            _ => Err(Errno(STALE).into()),
+        }
     }
 
     fn tree_number(&mut self, tree: &Id) -> u32 {
@@ -201,16 +285,37 @@ impl Names {
         if index < dir.len() { Ok((dir, index)) } else { Err(Errno::IO.into()) }
     }
 
+    /// Where an untouched node is.
+    fn place(&mut self, ino: u64) -> Found<Place> {
+        if let Some((place, _)) = self.untouched.get(&ino) {
+            return Ok(*place);
+        }
+        // It may be in this version too.
+        let (parent, name, held) = self.before.get(&ino).cloned().ok_or(Errno::NOENT)?;
+        match self.find(parent, &name)? {
+            Some(found) if found == ino => {}
+            _ => return Err(Errno(STALE).into()),
+        }
+        self.before.remove(&ino);
+        match self.untouched.get_mut(&ino) {
+            Some(known) => {
+                known.1 += held;
+                Ok(known.0)
+            }
+            None => Err(Errno(STALE).into()),
+        }
+    }
+
     /// The version's directory below a directory.
-    fn tree_of(&self, ino: u64) -> Found<Option<Id>> {
+    fn tree_of(&mut self, ino: u64) -> Found<Option<Id>> {
         if let Some(inode) = self.upper.inodes.get(&ino) {
             return match &inode.what {
                 What::Dir { tree, .. } => Ok(*tree),
                 _ => Err(Errno::NOTDIR.into()),
             };
         }
-        let (place, _) = self.untouched.get(&ino).ok_or(Errno::NOENT)?;
-        let (dir, at) = self.entry(place)?;
+        let place = self.place(ino)?;
+        let (dir, at) = self.entry(&place)?;
         match &dir[at].node {
             Node::Dir { tree, .. } => Ok(Some(*tree)),
             _ => Err(Errno::NOTDIR.into()),
@@ -222,13 +327,7 @@ impl Names {
         let place =
             Place { parent, tree: self.tree_number(tree), index: u32::try_from(index).unwrap_or(u32::MAX) };
         for salt in 0u8.. {
-            let hash = match &entry.link {
-                Some(link) => checksum(&[b"link", &[salt], &link.group]),
-                None => checksum(&[b"name", &[salt], &parent.to_be_bytes(), &entry.name]),
-            };
-            let mut low = [0; 8];
-            low.copy_from_slice(&hash[..8]);
-            let ino = u64::from_be_bytes(low) & (OF_VERSION - 1) | OF_VERSION;
+            let ino = number_of(parent, &entry.name, entry.link.as_ref(), salt);
             if self.upper.inodes.contains_key(&ino) {
                 return ino;
             }
@@ -258,12 +357,12 @@ impl Names {
     }
 
     /// What `stat` says of an inode.
-    pub fn attr(&self, ino: u64) -> Found<Attr> {
+    pub fn attr(&mut self, ino: u64) -> Found<Attr> {
         if let Some(inode) = self.upper.inodes.get(&ino) {
             return Ok(inode.attr(ino));
         }
-        let (place, _) = self.untouched.get(&ino).ok_or(Errno::NOENT)?;
-        let (dir, at) = self.entry(place)?;
+        let place = self.place(ino)?;
+        let (dir, at) = self.entry(&place)?;
         Ok(Attr::of_entry(ino, &dir[at]))
     }
 
@@ -273,7 +372,7 @@ impl Names {
     }
 
     /// Calls `look` with an inode's attributes and, of a symbolic link, its target.
-    pub fn look<T>(&self, ino: u64, look: impl FnOnce(&crate::model::entry::Meta, Option<&[u8]>) -> T) -> Found<T> {
+    pub fn look<T>(&mut self, ino: u64, look: impl FnOnce(&crate::model::entry::Meta, Option<&[u8]>) -> T) -> Found<T> {
         if let Some(inode) = self.upper.inodes.get(&ino) {
             let target = match &inode.what {
                 What::Symlink(target) => Some(target.as_slice()),
@@ -281,8 +380,8 @@ impl Names {
             };
             return Ok(look(&inode.meta, target));
         }
-        let (place, _) = self.untouched.get(&ino).ok_or(Errno::NOENT)?;
-        let (dir, at) = self.entry(place)?;
+        let place = self.place(ino)?;
+        let (dir, at) = self.entry(&place)?;
         let target = match &dir[at].node {
             Node::Symlink { target } => Some(target.as_slice()),
             _ => None,
@@ -291,15 +390,15 @@ impl Names {
     }
 
     /// The directory above one.
-    pub fn parent(&self, ino: u64) -> Found<u64> {
+    pub fn parent(&mut self, ino: u64) -> Found<u64> {
         if let Some(inode) = self.upper.inodes.get(&ino) {
             return Ok(inode.parent);
         }
-        Ok(self.untouched.get(&ino).ok_or(Errno::NOENT)?.0.parent)
+        Ok(self.place(ino)?.parent)
     }
 
     /// The version's directory where nothing differs from it, for a listing without copies.
-    pub fn plain_dir(&self, ino: u64) -> Found<Option<(Id, Dir)>> {
+    pub fn plain_dir(&mut self, ino: u64) -> Found<Option<(Id, Dir)>> {
         if self.upper.names.get(&ino).is_some_and(|names| !names.is_empty()) {
             return Ok(None);
         }
@@ -338,12 +437,13 @@ impl Names {
     }
 
     /// Whether a directory holds nothing.
-    pub fn is_empty(&self, ino: u64) -> Found<bool> {
+    pub fn is_empty(&mut self, ino: u64) -> Found<bool> {
+        let tree = self.tree_of(ino)?;
         let over = self.upper.names.get(&ino);
         if over.is_some_and(|names| names.values().any(Option::is_some)) {
             return Ok(false);
         }
-        let Some(tree) = self.tree_of(ino)? else { return Ok(true) };
+        let Some(tree) = tree else { return Ok(true) };
         let gone = |name: &Vec<u8>| over.is_some_and(|names| names.contains_key(name));
         Ok(self.dir(&tree)?.iter().all(|e| gone(&e.name)))
     }
@@ -358,6 +458,13 @@ impl Names {
 
     /// Counts that the kernel let go of an inode so many times. Returns a file that is gone for good.
     pub fn forget(&mut self, ino: u64, times: u64) -> Option<Arc<Data>> {
+        if let Some(known) = self.before.get_mut(&ino) {
+            known.2 = known.2.saturating_sub(times);
+            if known.2 == 0 {
+                self.before.remove(&ino);
+            }
+            return None;
+        }
         if let Some(known) = self.untouched.get_mut(&ino) {
             known.1 = known.1.saturating_sub(times);
             if known.1 == 0 && !self.reading.contains_key(&ino) {
@@ -401,11 +508,12 @@ impl Names {
             None => match self.reading.get(&ino) {
                 Some(data) => Arc::clone(data),
                 None => {
-                    let (place, _) = self.untouched.get(&ino).ok_or(Errno::NOENT)?;
-                    let (dir, at) = self.entry(place)?;
-                    let Node::File { size, chunker, content } = &dir[at].node else { return Err(Errno::INVAL.into()) };
-                    let base = Base { content: content.clone(), size: *size, chunker: *chunker };
-                    let data = Arc::new(Data::new(ino, Arc::clone(&self.space), State::of(Arc::new(base))));
+                    let place = self.place(ino)?;
+                    let (dir, at) = self.entry(&place)?;
+                    if !matches!(dir[at].node, Node::File { .. }) {
+                        return Err(Errno::INVAL.into());
+                    }
+                    let data = Arc::new(Data::new(ino, Arc::clone(&self.space), State::of(self.base_of(ino)?)));
                     self.reading.insert(ino, Arc::clone(&data));
                     data
                 }
@@ -436,11 +544,12 @@ impl Names {
         if self.upper.inodes.contains_key(&ino) {
             return Ok(());
         }
-        let (place, held) = *self.untouched.get(&ino).ok_or(Errno::NOENT)?;
+        let place = self.place(ino)?;
+        // Whatever is above something changed can be named without looking at the version.
+        self.raise(place.parent)?;
         let (dir, at) = self.entry(&place)?;
         let inode = Inode::of_entry(ino, place.parent, &dir[at], self.reading.remove(&ino), &self.space);
-        self.untouched.remove(&ino);
-        if held > 0 {
+        if let Some((_, held)) = self.untouched.remove(&ino).filter(|known| known.1 > 0) {
             self.held.insert(ino, held);
         }
         self.upper.inodes.insert(ino, Arc::new(inode));
@@ -509,8 +618,9 @@ impl Names {
         }
         let ino = self.next;
         self.next += 1;
-        let mtime = meta.mtime;
-        let inode = Inode { meta, atime: mtime, ctime: mtime, nlink: 1, parent, foreign: false, what: what(ino, &self.space) };
+        let (mtime, what) = (meta.mtime, what(ino, &self.space));
+        let own = name.to_vec();
+        let inode = Inode { meta, atime: mtime, ctime: mtime, nlink: 1, parent, name: own, foreign: false, what };
         self.upper.inodes.insert(ino, Arc::new(inode));
         self.pending.inodes.insert(ino);
         self.changed.insert(ino);
@@ -596,7 +706,7 @@ impl Names {
             (Rename::Exchange, Some(other)) => {
                 self.put_name(from.0, from.1, Some(other));
                 let inode = self.change(other)?;
-                inode.parent = from.0;
+                (inode.parent, inode.name) = (from.0, from.1.to_vec());
                 inode.ctime = now;
                 None
             }
@@ -612,12 +722,23 @@ impl Names {
         };
         self.put_name(to.0, to.1, Some(ino));
         let inode = self.change(ino)?;
-        inode.parent = to.0;
+        (inode.parent, inode.name) = (to.0, to.1.to_vec());
         inode.ctime = now;
         self.stamp(from.0)?;
         self.stamp(to.0)?;
         Ok(gone)
     }
+}
+
+/// The number of a node of the version at a place; names of one file have the same.
+pub fn number_of(parent: u64, name: &[u8], link: Option<&HardLink>, salt: u8) -> u64 {
+    let hash = match link {
+        Some(link) => checksum(&[b"link", &[salt], &link.group]),
+        None => checksum(&[b"name", &[salt], &parent.to_be_bytes(), name]),
+    };
+    let mut low = [0; 8];
+    low.copy_from_slice(&hash[..8]);
+    u64::from_be_bytes(low) & (OF_VERSION - 1) | OF_VERSION
 }
 
 /// What a rename does with a name that is there.

@@ -124,7 +124,7 @@ impl Store {
                  CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
                  CREATE TABLE IF NOT EXISTS inode (
                     ino INTEGER PRIMARY KEY, node BLOB NOT NULL, kind INTEGER NOT NULL, nlink INTEGER NOT NULL,
-                    parent INTEGER NOT NULL, foreigner INTEGER NOT NULL, atime INTEGER NOT NULL, atime_nanos INTEGER NOT NULL,
+                    parent INTEGER NOT NULL, own_name BLOB NOT NULL, foreigner INTEGER NOT NULL, atime INTEGER NOT NULL, atime_nanos INTEGER NOT NULL,
                     ctime INTEGER NOT NULL, ctime_nanos INTEGER NOT NULL, size INTEGER NOT NULL, kept INTEGER NOT NULL,
                     upper INTEGER NOT NULL, written INTEGER NOT NULL, changed INTEGER NOT NULL, stored BLOB);
                  CREATE TABLE IF NOT EXISTS name (
@@ -158,19 +158,31 @@ impl Store {
         self.with(|c| c.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional())
     }
 
-    /// Forgets all inodes and names.
-    pub fn clear(&self) -> Result<()> {
-        self.with(|c| c.execute_batch("BEGIN; DELETE FROM inode; DELETE FROM name; DELETE FROM block; COMMIT;"))
+    /// Whether anything differs from the last commit.
+    pub fn is_changed(&self) -> Result<bool> {
+        self.with(|c| c.query_row("SELECT EXISTS (SELECT 1 FROM inode WHERE changed OR written)", [], |r| r.get(0)))
+    }
+
+    /// Forgets all inodes and names, and writes a flush in their place.
+    pub fn replace(&self, flush: &Flush) -> Result<()> {
+        self.write(flush, true)
     }
 
     /// Writes a flush; it is durable then.
     pub fn flush(&self, flush: &Flush) -> Result<()> {
+        self.write(flush, false)
+    }
+
+    fn write(&self, flush: &Flush, clear: bool) -> Result<()> {
         let rows: Vec<_> = flush.inodes.iter().map(|(ino, inode, changed)| (*ino, inode.as_ref().map(|i| row_of(i, *changed)))).collect();
         self.with(|c| {
             let t = c.transaction()?;
+            if clear {
+                t.execute_batch("DELETE FROM inode; DELETE FROM name; DELETE FROM block;")?;
+            }
             {
                 let mut put = t.prepare_cached(
-                    "INSERT OR REPLACE INTO inode VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
+                    "INSERT OR REPLACE INTO inode VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
                 )?;
                 let mut gone = t.prepare_cached("DELETE FROM inode WHERE ino = ?1")?;
                 let mut no_blocks = t.prepare_cached("DELETE FROM block WHERE ino = ?1")?;
@@ -178,7 +190,7 @@ impl Store {
                     match row {
                         Some(r) => {
                             put.execute(params![
-                                num(*ino), r.node, r.kind, r.nlink, num(r.parent), r.foreign, r.atime.secs, r.atime.nanos,
+                                num(*ino), r.node, r.kind, r.nlink, num(r.parent), r.name, r.foreign, r.atime.secs, r.atime.nanos,
                                 r.ctime.secs, r.ctime.nanos, num(r.size), num(r.kept), r.upper, r.written, r.changed, r.stored
                             ])?;
                         }
@@ -236,15 +248,16 @@ impl Store {
                         kind: row.get(2)?,
                         nlink: row.get(3)?,
                         parent: nat(row, 4)?,
-                        foreign: row.get(5)?,
-                        atime: Time { secs: row.get(6)?, nanos: row.get(7)? },
-                        ctime: Time { secs: row.get(8)?, nanos: row.get(9)? },
-                        size: nat(row, 10)?,
-                        kept: nat(row, 11)?,
-                        upper: row.get(12)?,
-                        written: row.get(13)?,
-                        changed: row.get(14)?,
-                        stored: row.get(15)?,
+                        name: row.get(5)?,
+                        foreign: row.get(6)?,
+                        atime: Time { secs: row.get(7)?, nanos: row.get(8)? },
+                        ctime: Time { secs: row.get(9)?, nanos: row.get(10)? },
+                        size: nat(row, 11)?,
+                        kept: nat(row, 12)?,
+                        upper: row.get(13)?,
+                        written: row.get(14)?,
+                        changed: row.get(15)?,
+                        stored: row.get(16)?,
                     },
                 ))
             })?;
@@ -285,6 +298,7 @@ struct InodeRow {
     kind: u8,
     nlink: u32,
     parent: u64,
+    name: Vec<u8>,
     foreign: bool,
     atime: Time,
     ctime: Time,
@@ -344,6 +358,7 @@ fn row_of(inode: &Inode, changed: bool) -> InodeRow {
         kind,
         nlink: inode.nlink,
         parent: inode.parent,
+        name: inode.name.clone(),
         foreign: inode.foreign,
         atime: inode.atime,
         ctime: inode.ctime,
@@ -396,6 +411,7 @@ impl InodeRow {
             ctime: self.ctime,
             nlink: self.nlink,
             parent: self.parent,
+            name: self.name,
             foreign: self.foreign,
             what,
         })

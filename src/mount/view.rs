@@ -3,7 +3,8 @@
 //! Lock order: `gate` (shared by all that change anything, alone for a freeze), then `flushing`, then `names`, then a
 //! file's own. No lock is held while a directory of the version is fetched.
 
-use std::collections::HashMap;
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -21,6 +22,7 @@ mod keep;
 mod list;
 
 pub use attrs::{Changes, When};
+pub use keep::Forgotten;
 pub use list::Item;
 
 const SETGID: u32 = 0o2000;
@@ -63,8 +65,21 @@ pub struct Counters {
     pub failed: AtomicU64,
 }
 
+thread_local! {
+    static HURRIED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work`, which, if `hurried`, answers [`Errno::LATER`] instead of waiting for a directory.
+pub fn may_not_wait<T>(hurried: bool, work: impl FnOnce() -> T) -> T {
+    let before = HURRIED.replace(hurried);
+    let done = work();
+    HURRIED.set(before);
+    done
+}
+
 enum Handle {
-    File(Arc<Data>),
+    /// The file, and whether it is open for writing.
+    File(Arc<Data>, bool),
     Dir(Mutex<Option<list::Listing>>),
 }
 
@@ -157,6 +172,7 @@ impl View {
             };
             match stop {
                 Stop::Errno(e) => return Err(e),
+                Stop::Dir(_) if HURRIED.get() => return Err(Errno::LATER),
                 Stop::Dir(tree) => {
                     let dir = self.lower.dir(&tree);
                     held.push(dir.map_err(|e| self.failed("cannot read a directory", &e))?);
@@ -165,8 +181,8 @@ impl View {
         }
     }
 
-    /// Tries to answer by what is in memory; `None`: something has to be read first.
-    fn shown(&self, names: &Names, mut attr: Attr) -> Attr {
+    /// Attributes as they are shown.
+    pub(super) fn shown(&self, names: &Names, mut attr: Attr) -> Attr {
         if let Some((uid, gid)) = self.options.map_owner
             && names.is_foreign(attr.ino)
         {
@@ -214,7 +230,7 @@ impl View {
     }
 
     /// The metadata of a new node: group and set-group-id come from a directory that says so.
-    fn fresh(&self, names: &Names, parent: u64, caller: Caller, mode: u32, dir: bool) -> Result<Meta, Stop> {
+    fn fresh(&self, names: &mut Names, parent: u64, caller: Caller, mode: u32, dir: bool) -> Result<Meta, Stop> {
         let above = names.attr(parent)?;
         let mut meta = Meta { mode: mode & 0o7777, uid: caller.uid, gid: caller.gid, mtime: now(), xattrs: Vec::new() };
         if above.mode & SETGID != 0 {
@@ -241,7 +257,7 @@ impl View {
     pub fn create(&self, caller: Caller, parent: u64, name: &[u8], mode: u32) -> Answer<(Attr, u64)> {
         let attr = self.make(caller, parent, name, mode, New::File)?;
         let data = self.ask(|n| n.open(attr.ino))?;
-        Ok((attr, self.put_handle(Handle::File(data))))
+        Ok((attr, self.put_handle(Handle::File(data, true))))
     }
 
     /// One more name.
@@ -274,7 +290,7 @@ impl View {
                     _ => None,
                 }))
             })?;
-            moved.map_or(Ok(()), |data| self.sync_data(&data))?;
+            moved.inspect(|data| data.unsettle());
         }
         let gone = self.ask(|n| n.rename(from, to, how))?;
         self.discard(gone);
@@ -293,7 +309,7 @@ impl View {
 
     fn file(&self, n: u64) -> Answer<Arc<Data>> {
         match &*self.handle(n)? {
-            Handle::File(data) => Ok(Arc::clone(data)),
+            Handle::File(data, _) => Ok(Arc::clone(data)),
             Handle::Dir(_) => Err(Errno::ISDIR),
         }
     }
@@ -304,7 +320,7 @@ impl View {
             return Err(Errno::ROFS);
         }
         let data = self.ask(|n| n.open(ino))?;
-        let handle = self.put_handle(Handle::File(Arc::clone(&data)));
+        let handle = self.put_handle(Handle::File(Arc::clone(&data), write));
         if truncate && let Err(e) = self.resize(caller, ino, &data, 0) {
             self.release(handle);
             return Err(e);
@@ -315,7 +331,7 @@ impl View {
     /// Closes what was opened.
     pub fn release(&self, handle: u64) {
         let Some(handle) = self.handles.write().unwrap_or_else(PoisonError::into_inner).remove(&handle) else { return };
-        if let Handle::File(data) = &*handle {
+        if let Handle::File(data, _) = &*handle {
             let (last, gone) = self.names().close(data.ino());
             self.discard(gone);
             if last {
@@ -327,6 +343,11 @@ impl View {
     /// Whether a read may have to wait for a network.
     pub fn may_wait(&self, handle: u64, offset: u64, len: usize) -> bool {
         self.is_far() && self.file(handle).is_ok_and(|data| data.needs_base(offset, len))
+    }
+
+    /// Whether a write may have to wait for a network: it needs the rest of a block.
+    pub fn may_wait_to_write(&self, handle: u64, offset: u64, len: usize) -> bool {
+        self.is_far() && self.file(handle).is_ok_and(|data| data.lacks_edges(offset, len))
     }
 
     /// Fills `out` from a file; fewer bytes only at its end.
@@ -419,6 +440,40 @@ impl View {
     /// The next data or hole of a file.
     pub fn seek(&self, handle: u64, offset: u64, data: bool) -> Answer<u64> {
         self.file(handle)?.seek(&self.lower, offset, data)
+    }
+
+    /// Paths of all files that are open for writing.
+    pub fn writers(&self) -> Vec<Vec<u8>> {
+        let inodes: HashSet<u64> = {
+            let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+            let writing = |handle: &Arc<Handle>| match &**handle {
+                Handle::File(data, true) => Some(data.ino()),
+                _ => None,
+            };
+            handles.values().filter_map(writing).collect()
+        };
+        inodes.into_iter().filter_map(|ino| self.ask(|n| n.path(ino)).ok().flatten()).collect()
+    }
+
+    /// Inodes that differ from the last commit, bytes that were written since, inodes that the kernel knows, open files.
+    pub fn state(&self) -> (u64, u64, u64, u64) {
+        let names = self.names();
+        let (mut changed, mut bytes) = (0, 0);
+        for (ino, inode) in &names.upper().inodes {
+            let written = match &inode.what {
+                What::File(data) if inode.nlink > 0 => data.dirty_bytes(),
+                _ => 0,
+            };
+            changed += u64::from(written > 0 || names.changed().contains(ino));
+            bytes += written;
+        }
+        let (untouched, kept, open) = names.counts();
+        (changed, bytes, (untouched + kept) as u64, open as u64)
+    }
+
+    /// Bytes that the overlay takes.
+    pub fn space_used(&self) -> u64 {
+        self.space.used_bytes()
     }
 
     /// Size and space of the file system: block size, blocks, free ones.

@@ -1,5 +1,7 @@
 //! `commit`: makes a version of a worktree, of some of its paths, or of a stream.
 
+mod in_mount;
+
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -146,6 +148,9 @@ impl Failure for CommitError {
 /// Makes the next version of a branch from the worktree.
 pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observer) -> Result<CommitReport> {
     let repo = context.repo()?;
+    if let Some(mount) = &context.mount {
+        return in_mount::commit(context, &repo, mount, options, observer);
+    }
     let target = Target::find(context, &repo, options)?;
     if Journal::read(repo.worktree(&context.worktree)?.state_dir())?.is_some() {
         return Err(CommitError::HalfCheckedOut.into());
@@ -415,6 +420,10 @@ fn make_tags(context: &Context, repo: &Repo, options: &CommitOptions, id: Id) ->
 
 /// A commit of HEAD's branch is what the worktree stands on now; one of another branch changes nothing about it.
 fn remember_head(context: &Context, repo: &Repo, target: &Target, id: &Id) -> Result<()> {
+    if context.mount.is_some() {
+        // Its process remembers it.
+        return Ok(());
+    }
     if target.head.branch.as_ref() != Some(&target.branch) && target.head.known {
         return Ok(());
     }

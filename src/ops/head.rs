@@ -20,6 +20,9 @@ pub struct Head {
 impl Head {
     /// Reads it.
     pub fn read(context: &Context, repo: &Repo) -> Result<Self> {
+        if let Some(mount) = &context.mount {
+            return mount.head();
+        }
         match repo.worktree(&context.worktree)?.state()? {
             Some(state) => Ok(Self {
                 branch: state.branch.as_deref().map(RefName::new).transpose()?,

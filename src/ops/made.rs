@@ -47,6 +47,7 @@ impl Made {
             far: None,
             remotes: Vec::new(),
             cache: CacheOptions::default(),
+            mount: None,
         };
         Self { context, repo, dir }
     }

@@ -19,6 +19,7 @@ pub mod log;
 pub mod ls;
 #[cfg(test)]
 mod made;
+pub mod mount;
 pub mod pull;
 pub mod push;
 pub mod ranges;
@@ -36,6 +37,7 @@ use crate::error::{Kind, Result};
 use crate::model::entry::Time;
 use crate::repo::{OpenOptions, Repo};
 use crate::sync::error::SyncError;
+use mount::InMount;
 use reach::{CacheOptions, Remote};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -65,6 +67,8 @@ pub struct Context {
     pub remotes: Vec<Remote>,
     /// Where blocks of far objects are kept.
     pub cache: CacheOptions,
+    /// The mount that is the worktree.
+    pub mount: Option<InMount>,
 }
 
 impl Context {

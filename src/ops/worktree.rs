@@ -8,7 +8,7 @@ use super::Context;
 use super::compare::{Change, Letter};
 use crate::error::Result;
 use crate::model::path::is_within;
-use crate::observe::Observer;
+use crate::observe::{Level, Notice, Observer};
 use crate::repo::Repo;
 use crate::write::commit::{Snapshot, Source, snapshot};
 use crate::write::output::Output;
@@ -42,6 +42,14 @@ pub(super) fn worktree_number(repo: &Repo, context: &Context) -> Option<i64> {
 
 /// Looks at the worktree; `repo` then answers for its trees from memory.
 pub fn look(context: &Context, repo: &Repo, walk: &WalkOptions, observer: &dyn Observer) -> Result<Snapshot> {
+    if let Some(mount) = &context.mount {
+        let (tree, totals, shot) = mount.look(repo, &walk.exclude)?;
+        for path in shot.skipped {
+            let message = "sockets are not kept".to_owned();
+            observer.notice(Notice { level: Level::Skipped, path, message });
+        }
+        return Ok(Snapshot::of_tree(tree, totals));
+    }
     let rules = walk.rules(context)?;
     let out = Output::dry(repo);
     let source = Source {

@@ -31,6 +31,12 @@ impl Volatile {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, Plain::alone(bytes));
     }
 
+    /// Takes all of them out.
+    pub fn take(&self) -> Vec<(Id, Vec<u8>)> {
+        let all = std::mem::take(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner));
+        all.into_iter().map(|(id, plain)| (id, plain.to_vec())).collect()
+    }
+
     fn get(&self, id: &Id) -> Option<Plain> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }

@@ -212,6 +212,11 @@ impl Snapshot {
         Self { tree: Id([0; 32]), totals, meta, only: None, links, unstable: Vec::new(), records: Vec::new() }
     }
 
+    /// What somebody else has looked at.
+    pub fn of_tree(tree: Id, totals: Totals) -> Self {
+        Self { tree, totals, ..Self::nothing() }
+    }
+
     /// The record of a directory, if it was seen to differ from the one that is remembered.
     pub fn record(&self, path: &[u8]) -> Option<Vec<u8>> {
         self.records.iter().find(|r| r.0 == path).map(|r| r.1.clone())

@@ -128,7 +128,7 @@ impl Group {
 }
 
 /// What the entries of one file's names say, by its sorted paths; `None` for a single one.
-fn link_of(paths: &[Vec<u8>]) -> Option<HardLink> {
+pub fn link_of(paths: &[Vec<u8>]) -> Option<HardLink> {
     let first = paths.first().filter(|_| paths.len() > 1)?;
     Some(HardLink { group: checksum(&[b"hard link ", first]), count: u32::try_from(paths.len()).unwrap_or(u32::MAX) })
 }

@@ -19,6 +19,8 @@ pub struct Output<'a> {
     dry: Mutex<HashSet<Id>>,
     metadata: [Mutex<Gather>; 2],
     new_bytes: AtomicU64,
+    /// What another process stored for the same version: bytes in packs.
+    elsewhere_bytes: AtomicU64,
 }
 
 impl<'a> Output<'a> {
@@ -30,7 +32,7 @@ impl<'a> Output<'a> {
     /// Nothing is stored; the repository handle answers for trees and lists from memory.
     pub fn dry(repo: &'a Repo) -> Self {
         let metadata = [ObjectKind::List, ObjectKind::Tree].map(|k| Mutex::new(Gather::new(k)));
-        Self { repo, sink: None, dry: Mutex::default(), metadata, new_bytes: AtomicU64::new(0) }
+        Self { repo, sink: None, dry: Mutex::default(), metadata, new_bytes: AtomicU64::new(0), elsewhere_bytes: AtomicU64::new(0) }
     }
 
     /// The repository.
@@ -50,7 +52,13 @@ impl<'a> Output<'a> {
 
     /// Bytes that went into packs so far.
     pub fn stored_bytes(&self) -> u64 {
-        self.sink.as_ref().map_or(0, Sink::stored_bytes)
+        self.sink.as_ref().map_or(0, Sink::stored_bytes) + self.elsewhere_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts what another process stored for the same version: plain bytes of new chunks, and bytes in packs.
+    pub fn count_elsewhere(&self, new_bytes: u64, stored_bytes: u64) {
+        self.new_bytes.fetch_add(new_bytes, Ordering::Relaxed);
+        self.elsewhere_bytes.fetch_add(stored_bytes, Ordering::Relaxed);
     }
 
     /// True if this chunk is new and the caller must store it.

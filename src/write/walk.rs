@@ -234,6 +234,11 @@ impl Rules {
         Self { exclude: None, skip_cache_dirs, one_file_system, repository }
     }
 
+    /// Whether something is left out that no ignore file names.
+    pub fn leaves_out(&self) -> bool {
+        self.exclude.is_some()
+    }
+
     /// Leaves out what matches these patterns of gitignore grammar, whatever ignore files say.
     pub fn exclude(&mut self, patterns: &[String]) -> Result<(), BadPattern> {
         let mut builder = GitignoreBuilder::new("");
@@ -269,15 +274,20 @@ impl Ignores {
         }
         let mut text = Vec::new();
         io::Read::read_to_end(&mut std::fs::File::from(fd), &mut text)?;
+        inner.add(&text, depth);
+        Ok(inner)
+    }
+
+    /// Adds the text of the ignore file of a directory, which lies `depth` names below the root.
+    pub fn add(&mut self, text: &[u8], depth: usize) {
         let mut builder = GitignoreBuilder::new("");
         for line in text.split(|b| *b == b'\n') {
             // A line that is no pattern, or no UTF-8, matches nothing.
             let _ = std::str::from_utf8(line).map(|line| builder.add_line(None, line).map(|_| ()));
         }
         if let Ok(rules) = builder.build() {
-            inner.files.push((depth, Arc::new(rules)));
+            self.files.push((depth, Arc::new(rules)));
         }
-        Ok(inner)
     }
 
     /// Whether a path below the root (`names` from the root down) is left out.

@@ -32,6 +32,7 @@ fn context(dir: &Path) -> Context {
         far: None,
         remotes: Vec::new(),
         cache: dvc::ops::reach::CacheOptions::default(),
+        mount: None,
     }
 }
 

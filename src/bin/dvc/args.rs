@@ -120,6 +120,10 @@ pub(crate) enum Verb {
     Diff(With<commands::diff::DiffArgs>),
     /// Bring a version, or paths of it, into the worktree
     Checkout(With<commands::checkout::CheckoutArgs>),
+    /// Show a version as a directory that can be written, or list what is mounted
+    Mount(With<commands::mount::MountArgs>),
+    /// End a mount
+    Umount(With<commands::umount::UmountArgs>),
     /// List, create, rename or delete branches
     Branch(With<commands::branch::BranchArgs>),
     /// List, create or delete tags

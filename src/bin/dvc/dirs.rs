@@ -26,6 +26,24 @@ pub(crate) fn cache() -> PathBuf {
     }
 }
 
+/// Sockets and notes of running processes.
+pub(crate) fn run() -> PathBuf {
+    match xdg("XDG_RUNTIME_DIR") {
+        _ if is_root() => PathBuf::from("/run/dvc"),
+        Some(dir) => dir.join("dvc"),
+        None => PathBuf::from(format!("/tmp/dvc-{}", rustix::process::geteuid().as_raw())),
+    }
+}
+
+/// What is kept from run to run.
+pub(crate) fn state() -> PathBuf {
+    match (xdg("XDG_STATE_HOME"), home()) {
+        (Some(dir), _) => dir.join("dvc"),
+        (None, Some(home)) if !is_root() => home.join(".local/state/dvc"),
+        _ => PathBuf::from("/var/lib/dvc"),
+    }
+}
+
 /// Relative values are ignored, as the XDG specification demands.
 fn xdg(variable: &str) -> Option<PathBuf> {
     var_os(variable).map(PathBuf::from).filter(|p| p.is_absolute())

@@ -28,6 +28,13 @@ impl Exit {
         if signals.cancelled() { Self(signals.exit_code()) } else { self }
     }
 
+    /// How a child ended, which has said why.
+    pub(crate) fn of_child(status: std::process::ExitStatus) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        let code = status.code().or_else(|| status.signal().map(|n| 128 + n));
+        Self(code.and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0).unwrap_or(BUG))
+    }
+
     /// Done, with what a kind of failure stands for.
     pub(crate) const fn with(kind: Kind) -> Self {
         Self(kind.exit_code())

@@ -1,6 +1,9 @@
 //! Where the repository and the worktree are: `--repo`, `DVC_REPO`, or a `.dvcs` here or above.
 
+use crate::dirs;
 use crate::failure::CliError;
+use dvc::mount::control;
+use dvc::ops::mount::InMount;
 use dvc::repo::Repo;
 use dvc::store::location::{Location, without_password};
 use std::ffi::{OsStr, OsString};
@@ -11,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 pub(crate) const INSIDE: &str = ".dvcs";
 
 /// A repository and the worktree to use with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Place {
     /// The repository's root, where `format` lies.
     pub(crate) repository: PathBuf,
@@ -23,6 +26,8 @@ pub(crate) struct Place {
     pub(crate) inside: bool,
     /// The URL of a repository that is not on this machine.
     pub(crate) far: Option<String>,
+    /// The mount that the worktree is.
+    pub(crate) mount: Option<InMount>,
 }
 
 impl Place {
@@ -80,7 +85,7 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliErr
             |text: &str| Location::is_url(text) && local(named).map_or(true, |dir| dir == named && !dir.exists());
         if let Some(url) = named.to_str().filter(|text| is_far(text)) {
             let (repository, far) = (PathBuf::from("/nonexistent"), Some(url.to_owned()));
-            return Ok(Place { repository, worktree: current.to_owned(), prefix: PathBuf::new(), inside: false, far });
+            return Ok(Place { repository, worktree: current.to_owned(), prefix: PathBuf::new(), inside: false, far, mount: None });
         }
         let root = current.join(local(named)?);
         let repository = [root.clone(), root.join(INSIDE)].into_iter().find(|r| is_repository(r));
@@ -96,7 +101,11 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliErr
             prefix: PathBuf::new(),
             inside: false,
             far: None,
+            mount: None,
         });
+    }
+    if let Some(mount) = mounted(current) {
+        return Ok(in_mount(mount, current));
     }
     if let Some(top) = current.ancestors().find(|dir| is_repository(&dir.join(INSIDE))) {
         return Ok(inside(top, current));
@@ -107,9 +116,29 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliErr
     }
 }
 
+/// The place of a mount.
+pub(crate) fn of_mount(at: &Path) -> Result<Place, CliError> {
+    let mount = mounted(at).ok_or_else(|| CliError::NoRepository(at.to_owned()))?;
+    Ok(in_mount(mount, at))
+}
+
+fn in_mount(mount: InMount, current: &Path) -> Place {
+    let top = mount.mounted.at.clone();
+    let prefix = current.strip_prefix(&top).unwrap_or(Path::new("")).to_owned();
+    let repository = mount.note.repository.clone();
+    Place { repository, worktree: top, prefix, inside: false, far: None, mount: Some(mount) }
+}
+
+/// The mount of ours that a directory lies in.
+fn mounted(current: &Path) -> Option<InMount> {
+    let run = dirs::run();
+    let (mounted, note) = control::around(&run, current)?;
+    Some(InMount { run, mounted, note })
+}
+
 fn inside(top: &Path, current: &Path) -> Place {
     let prefix = current.strip_prefix(top).unwrap_or(Path::new("")).to_owned();
-    Place { repository: top.join(INSIDE), worktree: top.to_owned(), prefix, inside: true, far: None }
+    Place { repository: top.join(INSIDE), worktree: top.to_owned(), prefix, inside: true, far: None, mount: None }
 }
 
 /// The path without symbolic links on the way to its last name, as far as it exists.
@@ -157,7 +186,9 @@ mod tests {
         let link = elsewhere.path().join("link");
         std::os::unix::fs::symlink(&top, &link).unwrap();
         for named in [top.as_path(), &top.join(".dvcs"), &link, Path::new("../.."), Path::new("../../.dvcs")] {
-            assert_eq!(find(&deep, Some(named)).unwrap(), place, "{}", named.display());
+            let found = find(&deep, Some(named)).unwrap();
+            assert_eq!((&found.repository, &found.worktree), (&place.repository, &place.worktree), "{}", named.display());
+            assert_eq!((&found.prefix, found.inside), (&place.prefix, place.inside), "{}", named.display());
         }
         let other = find(&dir.path().join("a"), Some(&deep));
         assert!(matches!(other, Err(CliError::NotARepository(_))));

@@ -22,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) signals: Signals,
     /// The present, with the user's time zone.
     pub(crate) now: jiff::Zoned,
+    /// The current directory, before `-C`.
+    pub(crate) begun: PathBuf,
     /// The current directory, after `-C`.
     pub(crate) current: PathBuf,
     dry_run: bool,
@@ -33,6 +35,7 @@ pub(crate) struct Session {
 impl Session {
     /// Enters the directory of `-C`; everything relative is relative to that.
     pub(crate) fn new(globals: Globals, signals: Signals, dry_run: bool) -> Result<Self, Failed> {
+        let begun = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         if !globals.start_in.is_empty() {
             let dir: PathBuf = globals.start_in.iter().collect();
             let failed = |source| CliError::File { doing: "enter", path: dir.clone(), source };
@@ -44,6 +47,7 @@ impl Session {
             globals,
             signals,
             now: jiff::Zoned::now(),
+            begun,
             current,
             dry_run,
             settings: OnceCell::new(),
@@ -202,6 +206,7 @@ impl Session {
                 dir: settings.text("cache.dir").map(PathBuf::from).unwrap_or_default(),
                 limit_bytes: number("cache.size"),
             },
+            mount: place.mount.clone(),
         })
     }
 
@@ -216,7 +221,7 @@ impl Session {
     pub(crate) fn nowhere(&self) -> Result<dvc::ops::Context, Failed> {
         let repository = PathBuf::from("/nonexistent");
         let place =
-            Place { repository, worktree: self.current.clone(), prefix: PathBuf::new(), inside: false, far: None };
+            Place { repository, worktree: self.current.clone(), prefix: PathBuf::new(), inside: false, far: None, mount: None };
         self.context(&place)
     }
 

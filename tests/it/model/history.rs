@@ -92,6 +92,7 @@ impl Model {
             far: None,
             remotes: Vec::new(),
             cache: dvc::ops::reach::CacheOptions::default(),
+            mount: None,
         };
         Repo::create(&context.repository, &RefName::new("main").unwrap(), &Cutting::default(), OpenOptions::default())
             .unwrap();

@@ -128,6 +128,19 @@ pub(crate) fn run(session: &Session, args: &CommitArgs) -> Outcome {
     Ok(if report.unstable.is_empty() { Exit::DONE } else { Exit::with(Kind::Incomplete) })
 }
 
+/// Commits all of a mount.
+pub(crate) fn of_mount(session: &Session, at: &std::path::Path, message: &str) -> Outcome {
+    let begun = Instant::now();
+    let place = crate::place::of_mount(at)?;
+    let context = session.context(&place)?;
+    let options = CommitOptions { message: message.to_owned(), walk: session.walk()?, ..CommitOptions::default() };
+    let progress = session.progress()?;
+    let report = commit(&context, &options, &progress)?;
+    drop(progress);
+    print(session, &report, false, begun.elapsed())?;
+    Ok(Exit::DONE)
+}
+
 fn options(session: &Session, args: &CommitArgs, context: &Context, place: &Place) -> Result<CommitOptions, Failed> {
     let walk = session.walk()?;
     let name = |name: &str| RefName::new(name).map_err(Error::from);

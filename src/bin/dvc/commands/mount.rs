@@ -1,0 +1,332 @@
+//! `dvc mount`: shows a version as a directory, or lists what is mounted.
+//!
+//! The command starts itself once more to serve the mount, waits until it stands, and ends.
+
+use crate::dirs;
+use crate::failure::{CliError, Exit, Failed, Outcome};
+use crate::place::Place;
+use crate::print::{Out, Paint, size};
+use crate::session::Session;
+use crate::settings::value;
+use clap::Args;
+use dvc::error::{Error, Kind};
+use dvc::model::revision::{Revision, Spec};
+use dvc::mount::attach::is_dead;
+use dvc::mount::control::Note;
+use dvc::ops::clone::{CloneOptions, clone};
+use dvc::ops::fetch::{FetchOptions, fetch};
+use dvc::ops::mount::{MountOptions, MountState, mount, mounts};
+use dvc::repo::Repo;
+use dvc::store::location::Location;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A log that is larger is begun anew.
+const LOG_MAX: u64 = 4 << 20;
+
+/// Options of `mount`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  dvc mount AMCC@v3 /mnt/db\n  dvc mount --live AMCC /var/lib/mysql\n  \
+                        dvc mount 's3://backups/amcc#AMCC@v3' /mnt/db\n  dvc mount"
+)]
+pub(crate) struct MountArgs {
+    /// The version, or URL#REV; without one, what is mounted is listed
+    #[arg(value_name = "REV", requires = "dir")]
+    pub(crate) rev: Option<String>,
+    /// The mount point, a directory
+    #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Nothing can be changed
+    #[arg(long, conflicts_with_all = ["rw", "name", "ephemeral", "live"])]
+    pub(crate) ro: bool,
+    /// Changes go to a private overlay, the default
+    #[arg(long)]
+    pub(crate) rw: bool,
+    /// The overlay that keeps changes; one for each mount point if left out
+    #[arg(long, value_name = "OVERLAY")]
+    pub(crate) name: Option<String>,
+    /// Forget changes at the end
+    #[arg(long, conflicts_with = "name")]
+    pub(crate) ephemeral: bool,
+    /// For databases that run while they are committed
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Let other users in; each is asked for the permissions that the files say
+    #[arg(long)]
+    pub(crate) allow_other: bool,
+    /// Show the version's files as of this user and group
+    #[arg(long, value_name = "UID:GID")]
+    pub(crate) map_owner: Option<String>,
+    /// What the overlay may take on disk, such as 40G
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) quota: Option<String>,
+    /// Serve the mount in this process
+    #[arg(long)]
+    pub(crate) foreground: bool,
+    /// Show what was counted of a mount
+    #[arg(long, value_name = "DIR", exclusive = false, conflicts_with_all = ["rev", "dir"])]
+    pub(crate) stats: Option<PathBuf>,
+    /// Told to the process that serves the mount: somebody waits for a word that it stands.
+    #[arg(long, hide = true)]
+    pub(crate) serving: bool,
+}
+
+/// Runs `mount`.
+pub(crate) fn run(session: &Session, args: &MountArgs) -> Outcome {
+    match (&args.rev, &args.dir, &args.stats) {
+        (Some(rev), Some(dir), _) if args.foreground || args.serving => serve(session, args, rev, dir),
+        (Some(_), Some(dir), _) => start(session, dir),
+        (_, _, stats) => list(session, stats.as_deref()),
+    }
+}
+
+/// Starts the process that serves the mount, and waits for its word.
+fn start(session: &Session, dir: &Path) -> Outcome {
+    let failed = |doing: &'static str| move |source| CliError::File { doing, path: PathBuf::from("dvc"), source };
+    let program = std::env::current_exe().map_err(failed("find"))?;
+    let mut child = Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .arg("--serving")
+        .current_dir(&session.begun)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(failed("start"))?;
+    let mut word = String::new();
+    if let Some(output) = child.stdout.take() {
+        BufReader::new(output).read_line(&mut word).map_err(failed("hear"))?;
+    }
+    let Ok(note) = serde_json::from_str::<Note>(&word) else {
+        // It has said why not.
+        let status = child.wait().map_err(failed("wait for"))?;
+        return Ok(Exit::of_child(status));
+    };
+    let mut out = session.plain_out();
+    match session.globals.json {
+        true => out.json(&json_of_note(&note))?,
+        false if session.globals.quiet > 0 => {}
+        false => {
+            let overlay = note.overlay.as_ref().map_or("read-only".to_owned(), |name| format!("overlay {name}"));
+            writeln!(out, "{} on {}, {overlay}", out.paint(Paint::Branch, &note.revision), dir.display())?;
+        }
+    }
+    out.finish()?;
+    Ok(Exit::DONE)
+}
+
+fn json_of_note(note: &Note) -> serde_json::Value {
+    serde_json::json!({
+        "at": note.at.to_string_lossy(), "pid": note.pid, "revision": note.revision, "overlay": note.overlay,
+        "repository": note.repository.to_string_lossy(), "read_only": note.read_only, "mode": note.mode,
+    })
+}
+
+fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome {
+    let (place, revision) = place_of(session, rev)?;
+    let context = session.context(&place)?;
+    let at = absolute(session, dir)?;
+    let options = MountOptions {
+        revision,
+        at,
+        name: args.name.clone(),
+        read_only: args.ro || place.far.is_some(),
+        ephemeral: args.ephemeral,
+        allow_other: args.allow_other,
+        map_owner: args.map_owner.as_deref().map(owner).transpose()?,
+        quota: args.quota.as_deref().map(|text| size_of("--quota", text)).transpose()?,
+        run: dirs::run(),
+    };
+    let log = Arc::new(Log::default());
+    let told = Arc::clone(&log);
+    let (daemon, overlay) = mount(&context, &options, Arc::new(move |text: &str| told.say(text)))?;
+    log.to(&overlay.clone().unwrap_or_else(|| dirs::run().join("mounts")).join("log"));
+    let note = daemon.note().clone();
+    log.say(&format!("{} mounted on {}", note.revision, note.at.display()));
+    if args.serving {
+        let word = serde_json::to_string(&note).map_err(std::io::Error::other)?;
+        let mut out = std::io::stdout();
+        writeln!(out, "{word}")?;
+        out.flush()?;
+        release();
+    }
+    let signals = session.signals.clone();
+    daemon.run(&|| signals.cancelled(), overlay)?;
+    Ok(Exit::DONE)
+}
+
+/// Lets go of the terminal and of whoever waits for output.
+fn release() {
+    let _ = rustix::process::setsid();
+    if let Ok(null) = std::fs::File::options().read(true).write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+}
+
+/// What went wrong, kept beside the overlay.
+#[derive(Default)]
+struct Log(Mutex<Option<std::fs::File>>);
+
+impl Log {
+    fn to(&self, path: &Path) {
+        let long = std::fs::metadata(path).is_ok_and(|m| m.len() > LOG_MAX);
+        if long {
+            let _ = std::fs::rename(path, path.with_extension("old"));
+        }
+        let file = std::fs::File::options().append(true).create(true).open(path);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = file.ok();
+    }
+
+    fn say(&self, text: &str) {
+        let line = format!("{} {text}\n", jiff::Timestamp::now());
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(file) => drop((&*file).write_all(line.as_bytes())),
+            None => drop(std::io::stderr().write_all(line.as_bytes())),
+        }
+    }
+}
+
+fn owner(text: &str) -> Result<(u32, u32), CliError> {
+    let parts = text.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
+    parts.ok_or_else(|| CliError::option("--map-owner", format!("`{text}` is not UID:GID")))
+}
+
+fn size_of(option: &'static str, text: &str) -> Result<u64, CliError> {
+    value::size(text).map_err(|problem| CliError::option(option, problem))
+}
+
+fn absolute(session: &Session, dir: &Path) -> Result<PathBuf, CliError> {
+    let dir = session.current.join(dir);
+    // One whose process is gone cannot be looked at.
+    if is_dead(&dir) {
+        return Ok(dir);
+    }
+    dir.canonicalize().map_err(|source| CliError::File { doing: "find", path: dir, source })
+}
+
+/// The repository and the version of `REV` or `URL#REV`.
+fn place_of(session: &Session, text: &str) -> Result<(Place, Revision), Failed> {
+    let spec = Spec::parse_located(text.as_bytes()).map_err(Error::from)?;
+    if spec.path.is_some() {
+        return Err(CliError::option("REV", "a whole version is mounted, not a path of it").into());
+    }
+    let named = session.named_repository().and_then(|p| p.to_str().map(str::to_owned)).filter(|t| Location::is_url(t));
+    match spec.url.or(named) {
+        Some(url) => Ok((cloned(session, &url)?, spec.revision)),
+        None => Ok((session.place()?, spec.revision)),
+    }
+}
+
+/// A lazy clone of a repository elsewhere, made or brought up to date.
+fn cloned(session: &Session, url: &str) -> Result<Place, Failed> {
+    let location = session.location(url)?;
+    let key: String = location.to_string().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let repository = match location.as_directory() {
+        Some(dir) => dir.to_path_buf(),
+        None => dirs::state().join("clones").join(key),
+    };
+    let place = Place {
+        repository: repository.clone(),
+        worktree: session.current.clone(),
+        prefix: PathBuf::new(),
+        inside: false,
+        far: None,
+        mount: None,
+    };
+    if location.as_directory().is_some() {
+        return Ok(place);
+    }
+    let progress = session.progress()?;
+    let mut origin = session.unnamed(location.clone())?;
+    "origin".clone_into(&mut origin.name);
+    origin.lazy = true;
+    if Repo::is_at(&repository) {
+        let context = session.context(&place)?;
+        if !context.remotes.is_empty() && !session.settings()?.on("network.offline") {
+            let remote = session.remote(&context, "origin")?;
+            fetch(&context, &remote, &FetchOptions::default(), &progress)?;
+            follow(&context)?;
+        }
+        return Ok(place);
+    }
+    let failed = |source| CliError::File { doing: "create", path: repository.clone(), source };
+    std::fs::create_dir_all(&repository).map_err(failed)?;
+    let context = session.context(&place)?;
+    let settle = || {
+        super::remote::write(&place, "origin", Some(&location), Some("true")).map_err(|e| match e {
+            Failed::Operation(e) => e,
+            Failed::Output(source) => CliError::File { doing: "write", path: repository.clone(), source }.into(),
+        })
+    };
+    let options = CloneOptions { no_checkout: true, ..CloneOptions::default() };
+    match clone(&context, &origin, &options, &settle, &progress) {
+        // Which branch is meant is said by the revision.
+        Err(e) if e.kind() == Kind::NotFound => {}
+        done => drop(done?),
+    }
+    follow(&session.context(&place)?)?;
+    Ok(place)
+}
+
+/// Makes the branches of a clone that nobody works in the same as its remote's.
+fn follow(context: &dvc::ops::Context) -> Result<(), Failed> {
+    Ok(dvc::ops::mount::follow_origin(context)?)
+}
+
+fn list(session: &Session, only: Option<&Path>) -> Outcome {
+    let wanted = only.map(|dir| absolute(session, dir)).transpose()?;
+    let all: Vec<MountState> = mounts(&dirs::run())?
+        .into_iter()
+        .filter(|m| wanted.as_ref().is_none_or(|at| m.mounted.at == *at))
+        .collect();
+    if let (Some(at), true) = (&wanted, all.is_empty()) {
+        return Err(dvc::mount::daemon::nothing_at(at).into());
+    }
+    let mut out = session.plain_out();
+    for state in &all {
+        match session.globals.json {
+            true => out.json(&json(state))?,
+            false => print(&mut out, state, only.is_some())?,
+        }
+    }
+    out.finish()?;
+    Ok(Exit::DONE)
+}
+
+fn json(state: &MountState) -> serde_json::Value {
+    let mut value = state.note.as_ref().map_or_else(
+        || serde_json::json!({ "at": state.mounted.at.to_string_lossy() }),
+        json_of_note,
+    );
+    value["alive"] = state.facts.is_some().into();
+    if let Some(facts) = &state.facts {
+        value["state"] = serde_json::to_value(facts).unwrap_or_default();
+    }
+    value
+}
+
+fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
+    let at = state.mounted.at.display();
+    let (Some(note), Some(facts)) = (&state.note, &state.facts) else {
+        return writeln!(out, "{at}: nobody serves it any more; `dvc umount` removes it");
+    };
+    let version = facts.version.as_deref().map_or("", |id| &id[..8.min(id.len())]);
+    let kind = note.overlay.as_ref().map_or("read-only".to_owned(), |name| format!("overlay {name}"));
+    let branch = facts.branch.as_ref().map_or(String::new(), |b| format!(" of {b}"));
+    writeln!(out, "{at}: {}, {}{branch}, {kind}", out.paint(Paint::Branch, &note.revision), out.paint(Paint::Id, version))?;
+    if facts.changed > 0 {
+        writeln!(out, " {} changed, {} not in a version", facts.changed, size(facts.dirty_bytes))?;
+    }
+    if all {
+        writeln!(out, " process {}, {} files open, {} known to the kernel", note.pid, facts.open, facts.known)?;
+        writeln!(out, " read {} in {} requests", size(facts.read_bytes), facts.reads)?;
+        writeln!(out, " written {} in {} requests", size(facts.written_bytes), facts.writes)?;
+        writeln!(out, " fetched {} in {} requests", size(facts.fetched_bytes), facts.requests)?;
+        writeln!(out, " failed {}", facts.failed)?;
+    }
+    Ok(())
+}
+

@@ -1,0 +1,377 @@
+//! Talking to the process that serves a mount: a socket, one JSON object a line each way, then bytes where there are any.
+//!
+//! Each mount has a socket and a note of what it is, in the run directory under its device number, so that both are
+//! found from any path inside the mount, also through a bind mount.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::mountinfo::{self, Mounted};
+use crate::error::{Failure, Kind, Result};
+use crate::model::id::Id;
+
+/// What a mount is, as its process notes it.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Note {
+    /// The process.
+    pub pid: u32,
+    /// The mount point.
+    pub at: PathBuf,
+    /// The repository on this machine.
+    pub repository: PathBuf,
+    /// The overlay's name; `None` where nothing is kept.
+    pub overlay: Option<String>,
+    /// What was mounted, as it was asked for.
+    pub revision: String,
+    /// Whether nothing can be changed.
+    pub read_only: bool,
+    /// `writeback` or `passthrough`.
+    pub mode: String,
+}
+
+/// How a mount stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Facts {
+    /// The version that it stands on.
+    pub version: Option<String>,
+    /// The branch that it is on.
+    pub branch: Option<String>,
+    /// Inodes that differ from that version.
+    pub changed: u64,
+    /// Bytes that were written since, as far as they are not in a version.
+    pub dirty_bytes: u64,
+    /// Bytes that the overlay takes on disk.
+    pub overlay_bytes: u64,
+    /// Inodes that the kernel knows.
+    pub known: u64,
+    /// Open files.
+    pub open: u64,
+    /// Reads.
+    pub reads: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Writes.
+    pub writes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Bytes that came from the remote.
+    pub fetched_bytes: u64,
+    /// Requests to the remote.
+    pub requests: u64,
+    /// Operations that failed for want of data.
+    pub failed: u64,
+}
+
+/// What can be asked of a mount.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Ask {
+    /// How it stands.
+    Facts,
+    /// Its tree as it is now. `store`: for a version, which [`Ask::Settle`] on the same connection confirms; else its new
+    /// objects follow the answer.
+    Snapshot {
+        /// Whether objects are stored.
+        store: bool,
+        /// Patterns that are left out.
+        exclude: Vec<String>,
+    },
+    /// What was snapshot is this version now.
+    Settle {
+        /// Its id.
+        version: String,
+        /// The branch that the mount is on now.
+        branch: Option<String>,
+        /// All of the mount is in it.
+        whole: bool,
+    },
+    /// Show another version; nothing of the mount may be changed, unless `force`.
+    Move {
+        /// Its id.
+        version: String,
+        /// The branch that the mount is on then.
+        branch: Option<String>,
+        /// Give up changes.
+        force: bool,
+    },
+    /// Make everything durable.
+    Sync,
+    /// End. `discard`: and remove the overlay.
+    Stop {
+        /// Remove what was changed.
+        discard: bool,
+    },
+}
+
+/// The answer to [`Ask::Snapshot`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Shot {
+    /// The tree.
+    pub tree: String,
+    /// Files in it.
+    pub files: u64,
+    /// Directories in it.
+    pub dirs: u64,
+    /// Bytes in it.
+    pub bytes: u64,
+    /// Bytes of chunks that are new.
+    pub new_bytes: u64,
+    /// What they take.
+    pub stored_bytes: u64,
+    /// Paths that are not kept: sockets.
+    pub skipped: Vec<Vec<u8>>,
+    /// How many objects follow.
+    pub objects: u64,
+}
+
+/// An answer: what was asked for, or why not.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply<T> {
+    /// Done.
+    Done(T),
+    /// Not done.
+    Failed {
+        /// Name of the kind.
+        kind: String,
+        /// What is wrong.
+        message: String,
+        /// What can be done.
+        hint: Option<String>,
+    },
+}
+
+/// A mount cannot be asked, or it refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// It does not answer.
+    #[error("the mount at `{}` does not answer", at.display())]
+    Silent {
+        /// Where.
+        at: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What it said.
+    #[error("{message}")]
+    Refused {
+        /// What kind of failure.
+        kind: Kind,
+        /// What it said.
+        message: String,
+        /// What can be done.
+        hint: Option<String>,
+    },
+    /// There is none.
+    #[error("there is no mount at `{}`", at.display())]
+    None {
+        /// Where.
+        at: PathBuf,
+    },
+}
+
+impl Failure for ControlError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Silent { .. } => Kind::Internal,
+            Self::Refused { kind, .. } => *kind,
+            Self::None { .. } => Kind::NotFound,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused { hint, .. } => hint.clone(),
+            Self::Silent { .. } => Some("`dvc umount` removes what is left of it".to_owned()),
+            Self::None { .. } => Some("`dvc mount` lists what is mounted".to_owned()),
+        }
+    }
+}
+
+fn base(run: &Path, device: (u32, u32)) -> PathBuf {
+    run.join("mounts").join(format!("{}-{}", device.0, device.1))
+}
+
+/// The socket and note of a mount that is being served.
+pub struct Desk {
+    listener: UnixListener,
+    socket: PathBuf,
+    note: PathBuf,
+}
+
+impl Desk {
+    /// Opens the socket of the mount with a device number, and notes what it is.
+    pub fn open(run: &Path, device: (u32, u32), note: &Note) -> io::Result<Self> {
+        let base = base(run, device);
+        std::fs::create_dir_all(base.parent().unwrap_or(run))?;
+        let (socket, path) = (base.with_extension("sock"), base.with_extension("json"));
+        // Whoever had this number before is gone: the kernel gives it to one at a time.
+        let _ = std::fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket)?;
+        rustix::fs::chmod(&socket, rustix::fs::Mode::from_raw_mode(0o600))?;
+        let text = serde_json::to_vec(note).map_err(io::Error::other)?;
+        std::fs::write(&path, text)?;
+        Ok(Self { listener, socket, note: path })
+    }
+
+    /// The next one who asks something.
+    pub fn next(&self) -> io::Result<Visit> {
+        let (stream, _) = self.listener.accept()?;
+        Visit::new(stream)
+    }
+
+    /// Makes [`Self::next`] return once more.
+    pub fn wake(path: &Path) {
+        let _ = UnixStream::connect(path);
+    }
+
+    /// Where the socket is.
+    pub fn path(&self) -> &Path {
+        &self.socket
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.socket);
+        let _ = std::fs::remove_file(&self.note);
+    }
+}
+
+/// Somebody who asks.
+pub struct Visit {
+    input: BufReader<UnixStream>,
+    output: UnixStream,
+}
+
+impl Visit {
+    fn new(stream: UnixStream) -> io::Result<Self> {
+        Ok(Self { input: BufReader::new(stream.try_clone()?), output: stream })
+    }
+
+    /// What is asked next; `None` if nothing more is.
+    pub fn ask(&mut self) -> io::Result<Option<Ask>> {
+        let mut line = String::new();
+        match self.input.read_line(&mut line)? {
+            0 => Ok(None),
+            _ => serde_json::from_str(&line).map(Some).map_err(io::Error::other),
+        }
+    }
+
+    /// Answers.
+    pub fn reply<T: Serialize>(&mut self, answer: &Result<T>) -> io::Result<()> {
+        let reply = match answer {
+            Ok(done) => Reply::Done(done),
+            Err(e) => Reply::Failed { kind: e.kind().name().to_owned(), message: told(e), hint: e.hint() },
+        };
+        let mut text = serde_json::to_vec(&reply).map_err(io::Error::other)?;
+        text.push(b'\n');
+        self.output.write_all(&text)
+    }
+
+    /// Sends objects after an answer that told their number.
+    pub fn send(&mut self, objects: &[(Id, Vec<u8>)]) -> io::Result<()> {
+        let mut out = io::BufWriter::new(&self.output);
+        for (id, bytes) in objects {
+            out.write_all(&id.0)?;
+            out.write_all(&(bytes.len() as u64).to_be_bytes())?;
+            out.write_all(bytes)?;
+        }
+        out.flush()
+    }
+}
+
+fn told(e: &crate::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut cause = std::error::Error::source(e);
+    while let Some(inner) = cause {
+        text.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    text
+}
+
+/// A connection to a mount.
+pub struct Client {
+    at: PathBuf,
+    visit: Visit,
+}
+
+impl Client {
+    /// Connects to the process of a mount.
+    pub fn connect(run: &Path, mounted: &Mounted) -> Result<Self> {
+        let socket = base(run, mounted.device).with_extension("sock");
+        let silent = |source| ControlError::Silent { at: mounted.at.clone(), source };
+        let stream = UnixStream::connect(&socket).map_err(silent)?;
+        Ok(Self { at: mounted.at.clone(), visit: Visit::new(stream).map_err(silent)? })
+    }
+
+    /// Asks, and waits for the answer.
+    pub fn ask<T: for<'d> Deserialize<'d>>(&mut self, ask: &Ask) -> Result<T> {
+        let reply = self.exchange(ask).map_err(|source| ControlError::Silent { at: self.at.clone(), source })?;
+        match reply {
+            Reply::Done(done) => Ok(done),
+            Reply::Failed { kind, message, hint } => {
+                let kind = Kind::ALL.into_iter().find(|k| k.name() == kind).unwrap_or(Kind::Internal);
+                Err(ControlError::Refused { kind, message, hint }.into())
+            }
+        }
+    }
+
+    fn exchange<T: for<'d> Deserialize<'d>>(&mut self, ask: &Ask) -> io::Result<Reply<T>> {
+        let mut text = serde_json::to_vec(ask).map_err(io::Error::other)?;
+        text.push(b'\n');
+        self.visit.output.write_all(&text)?;
+        let mut line = String::new();
+        if self.visit.input.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        serde_json::from_str(&line).map_err(io::Error::other)
+    }
+
+    /// Receives objects that an answer told of.
+    pub fn receive(&mut self, count: u64) -> Result<Vec<(Id, Vec<u8>)>> {
+        const OBJECT_MAX: u64 = 1 << 30;
+        let mut receive = || -> io::Result<Vec<(Id, Vec<u8>)>> {
+            let mut out = Vec::new();
+            for _ in 0..count {
+                let (mut id, mut len) = ([0; 32], [0; 8]);
+                self.visit.input.read_exact(&mut id)?;
+                self.visit.input.read_exact(&mut len)?;
+                let len = u64::from_be_bytes(len);
+                if len > OBJECT_MAX {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+                self.visit.input.read_exact(&mut bytes)?;
+                out.push((Id(id), bytes));
+            }
+            Ok(out)
+        };
+        receive().map_err(|source| ControlError::Silent { at: self.at.clone(), source }.into())
+    }
+
+    /// Waits until the process has ended the connection, at most so long. True if it has.
+    pub fn wait_end(&mut self, limit: Duration) -> bool {
+        let _ = self.visit.output.set_read_timeout(Some(limit));
+        let mut rest = [0; 64];
+        matches!(self.visit.input.read(&mut rest), Ok(0) | Err(_))
+    }
+}
+
+/// What the process of a mount noted.
+pub fn note(run: &Path, mounted: &Mounted) -> Option<Note> {
+    let text = std::fs::read(base(run, mounted.device).with_extension("json")).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// The mount that a path lies in, and what its process noted.
+pub fn around(run: &Path, path: &Path) -> Option<(Mounted, Note)> {
+    let mounted = mountinfo::containing(path).ok().flatten().filter(Mounted::is_ours)?;
+    let note = note(run, &mounted)?;
+    Some((mounted, note))
+}

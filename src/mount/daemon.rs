@@ -1,0 +1,561 @@
+//! The process of one mount: makes the view over its overlay, attaches it, serves it, and answers at its desk.
+//!
+//! The overlay is locked while it lives. Whatever ends it, what was fsynced is on disk; a clean end flushes all.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::attach::{self, AttachOptions};
+use super::control::{Ask, ControlError, Desk, Facts, Note, Shot, Visit};
+use super::data::Space;
+use super::error::MountError;
+use super::fuse::{self, Forgetter};
+use super::inode::{Inode, ROOT, What};
+use super::lower::Lower;
+use super::mountinfo;
+use super::names::{Names, Upper};
+use super::snapshot::{Snapshot, Taken, take};
+use super::store::{Flush, Store};
+use super::view::{Complain, View, ViewOptions};
+use crate::error::Result;
+use crate::model::id::Id;
+use crate::observe::{Notice, Observer};
+use crate::repo::Repo;
+use crate::store::StoreError;
+use crate::store::meter::Meter;
+use crate::write::output::Output;
+use crate::write::walk::Rules;
+
+/// Names and times that nobody asked to be durable are flushed that often.
+const FLUSH_EVERY: Duration = Duration::from_secs(5);
+
+/// What to mount.
+pub struct Setup {
+    /// The repository.
+    pub repo: Repo,
+    /// The version, and its tree.
+    pub version: (Id, Id),
+    /// The branch that commits go to.
+    pub branch: Option<String>,
+    /// The revision as it was asked for.
+    pub revision: String,
+    /// Where to.
+    pub at: PathBuf,
+    /// Where what is changed is kept, and under which name.
+    pub overlay: Option<(PathBuf, String)>,
+    /// Remove the overlay at the end.
+    pub ephemeral: bool,
+    /// Nothing can be changed.
+    pub read_only: bool,
+    /// Other users may use it.
+    pub allow_other: bool,
+    /// Files of the version are shown as of this user and group.
+    pub map_owner: Option<(u32, u32)>,
+    /// Bytes that the overlay may take.
+    pub quota: Option<u64>,
+    /// Threads that compute.
+    pub jobs: usize,
+    /// Where sockets and notes are.
+    pub run: PathBuf,
+    /// What came from the remote.
+    pub meter: Arc<Meter>,
+    /// Told what goes wrong.
+    pub complain: Arc<Complain>,
+}
+
+/// On what a mount stands.
+#[derive(Clone, Debug)]
+struct Standing {
+    version: Id,
+    /// The tree that names are relative to.
+    below: Id,
+    branch: Option<String>,
+}
+
+/// A mount that is attached.
+pub struct Daemon {
+    inner: Arc<Inner>,
+    served: fuse::Served,
+    desk: Arc<Desk>,
+}
+
+struct Inner {
+    view: Arc<View>,
+    lower: Arc<Lower>,
+    standing: Mutex<Standing>,
+    note: Note,
+    meter: Arc<Meter>,
+    jobs: usize,
+    forgetter: Forgetter,
+    committing: AtomicBool,
+    ended: (Mutex<bool>, Condvar),
+    discard: AtomicBool,
+}
+
+impl Daemon {
+    /// Attaches a version and begins to serve it.
+    pub fn start(setup: Setup) -> Result<Self> {
+        bury(&setup.at)?;
+        let lower = Arc::new(Lower::new(setup.repo));
+        let mut standing = Standing { version: setup.version.0, below: setup.version.1, branch: setup.branch };
+        let (mut upper, mut changed, mut store) = (Upper::default(), HashSet::new(), None);
+        let dir = setup.overlay.as_ref().map_or_else(|| PathBuf::from("/"), |o| o.0.join("data"));
+        let space = Arc::new(Space::new(dir.clone(), setup.quota));
+        if let Some((overlay, name)) = &setup.overlay {
+            let kept = Store::open(overlay, name)?;
+            if let Some(was) = resume(&kept, &standing, name)? {
+                standing = was;
+                let loaded = kept.load(&space)?;
+                (upper, changed) = (loaded.upper, loaded.changed);
+            }
+            sweep(&dir, &upper, &space);
+            store = Some(kept);
+        }
+        if !upper.inodes.contains_key(&ROOT) {
+            upper = rooted(&lower, &standing.below)?;
+            if let Some(store) = &store {
+                let root = upper.inodes.get(&ROOT).cloned();
+                store.replace(&Flush {
+                    inodes: vec![(ROOT, root, false)],
+                    meta: facts_of(&standing, &setup.revision),
+                    ..Flush::default()
+                })?;
+            }
+        }
+        let names = Names::new(Arc::clone(&lower), Arc::clone(&space), upper, changed);
+        let options = ViewOptions { read_only: setup.read_only, map_owner: setup.map_owner };
+        let told = Arc::clone(&setup.complain);
+        let view = View::new(Arc::clone(&lower), space, names, store, options, Box::new(move |text| told(text)));
+        let view = Arc::new(view);
+        let source = format!("dvc:{}", setup.revision);
+        let attached = attach::attach(&AttachOptions {
+            at: setup.at.clone(),
+            source,
+            read_only: setup.read_only,
+            allow_other: setup.allow_other,
+        })?;
+        let at = attached.at.clone();
+        let undo = Undo(Some(at.clone()));
+        // A reader of a local repository waits for the disk; as many may do so at a time.
+        let threads = (setup.jobs * 2).clamp(4, 16);
+        let io = |what| {
+            let key = at.display().to_string();
+            move |source| StoreError::Io { what, key: key.clone(), source }
+        };
+        let served = fuse::serve(Arc::clone(&view), attached.device, threads, true, setup.allow_other)
+            .map_err(io("serve"))?;
+        attach::tune(&at);
+        let mounted = mountinfo::ours().map_err(io("find"))?;
+        let device = mounted.iter().rev().find(|m| m.at == at).map_or((0, 0), |m| m.device);
+        let note = Note {
+            pid: std::process::id(),
+            at: at.clone(),
+            repository: lower.repo().path().to_path_buf(),
+            overlay: setup.overlay.as_ref().map(|o| o.1.clone()),
+            revision: setup.revision,
+            read_only: setup.read_only,
+            mode: "writeback".to_owned(),
+        };
+        let desk = Desk::open(&setup.run, device, &note).map_err(io("open the socket of"))?;
+        let forgetter = served.forgetter();
+        undo.forget();
+        let inner = Inner {
+            view,
+            lower,
+            standing: Mutex::new(standing),
+            note,
+            meter: setup.meter,
+            jobs: setup.jobs,
+            forgetter,
+            committing: AtomicBool::new(false),
+            ended: <_>::default(),
+            discard: AtomicBool::new(setup.ephemeral),
+        };
+        Ok(Self { inner: Arc::new(inner), served, desk: Arc::new(desk) })
+    }
+
+    /// What the mount is.
+    pub fn note(&self) -> &Note {
+        &self.inner.note
+    }
+
+    /// Serves until it is unmounted. `asked` tells whether a signal asked for the end.
+    pub fn run(self, asked: &dyn Fn() -> bool, overlay: Option<PathBuf>) -> Result<()> {
+        let Self { inner, served, desk } = self;
+        let at = inner.note.at.clone();
+        let flusher = {
+            let inner = Arc::clone(&inner);
+            std::thread::spawn(move || inner.flush_often())
+        };
+        let clerk = {
+            let (inner, desk) = (Arc::clone(&inner), Arc::clone(&desk));
+            std::thread::spawn(move || inner.attend(&desk))
+        };
+        let session = {
+            let inner = Arc::clone(&inner);
+            std::thread::spawn(move || {
+                let ended = served.wait();
+                inner.end();
+                ended
+            })
+        };
+        let mut told = false;
+        while !inner.has_ended(Duration::from_millis(200)) {
+            if asked() && !told {
+                told = true;
+                inner.sync_kernel();
+                if attach::detach(&at, false).is_err() {
+                    // Whoever uses it goes on until he is done; nobody new comes.
+                    let _ = attach::detach(&at, true);
+                }
+            }
+        }
+        let ended = session.join();
+        Desk::wake(desk.path());
+        let _ = (flusher.join(), clerk.join());
+        let flushed = inner.view.sync_all();
+        let discard = inner.discard.load(Ordering::Acquire);
+        drop((inner, desk));
+        if let (true, Some(overlay)) = (discard, overlay) {
+            let _ = std::fs::remove_dir_all(overlay);
+        }
+        let io = |what, source| StoreError::Io { what, key: at.display().to_string(), source };
+        flushed.map_err(|e| io("flush", std::io::Error::from_raw_os_error(e.0)))?;
+        match ended {
+            Ok(Err(source)) => Err(io("serve", source).into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Detaches what was attached, should nothing come of it.
+struct Undo(Option<PathBuf>);
+
+impl Undo {
+    fn forget(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some(at) = &self.0 {
+            let _ = attach::detach(at, true);
+        }
+    }
+}
+
+/// Removes the mount of a process that is gone.
+fn bury(at: &Path) -> Result<()> {
+    for mounted in mountinfo::ours().unwrap_or_default().iter().rev() {
+        if mounted.at == *at && attach::is_dead(at) {
+            attach::detach(at, true)?;
+        }
+    }
+    Ok(())
+}
+
+/// What an overlay stands on, if it is to be gone on with.
+fn resume(store: &Store, asked: &Standing, name: &str) -> Result<Option<Standing>> {
+    let id = |key: &str| -> Result<Option<Id>> {
+        Ok(store.meta(key)?.and_then(|v| Id::parse(&String::from_utf8_lossy(&v))))
+    };
+    let (Some(version), Some(below)) = (id("version")?, id("below")?) else { return Ok(None) };
+    let branch = store.meta("branch")?.filter(|b| !b.is_empty()).map(|b| String::from_utf8_lossy(&b).into_owned());
+    if version == asked.version {
+        return Ok(Some(Standing { version, below, branch: branch.or_else(|| asked.branch.clone()) }));
+    }
+    if store.is_changed()? {
+        return Err(MountError::OtherVersion { name: name.to_owned(), version: version.short() }.into());
+    }
+    Ok(None)
+}
+
+/// Removes upper files that belong to nothing, and counts the others.
+fn sweep(dir: &Path, upper: &Upper, space: &Space) {
+    use std::os::unix::fs::MetadataExt;
+    for fold in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        for file in std::fs::read_dir(fold.path()).into_iter().flatten().flatten() {
+            let ino = file.file_name().to_str().and_then(|name| u64::from_str_radix(name, 16).ok());
+            match ino.filter(|ino| upper.inodes.contains_key(ino)) {
+                Some(_) => space.count(0, file.metadata().map_or(0, |m| m.blocks() * 512)),
+                None => drop(std::fs::remove_file(file.path())),
+            }
+        }
+    }
+}
+
+/// The names of an untouched version.
+fn rooted(lower: &Lower, tree: &Id) -> Result<Upper> {
+    let info = lower.repo().root_info(tree)?;
+    let mtime = info.meta.mtime;
+    let what = What::Dir { tree: Some(*tree), stored: Some((*tree, info.totals)) };
+    let root = Inode {
+        meta: info.meta,
+        atime: mtime,
+        ctime: mtime,
+        nlink: 1,
+        parent: ROOT,
+        name: Vec::new(),
+        foreign: true,
+        what,
+    };
+    let mut upper = Upper::default();
+    upper.inodes.insert(ROOT, Arc::new(root));
+    Ok(upper)
+}
+
+fn facts_of(standing: &Standing, revision: &str) -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("version", standing.version.to_string().into_bytes()),
+        ("below", standing.below.to_string().into_bytes()),
+        ("branch", standing.branch.clone().unwrap_or_default().into_bytes()),
+        ("revision", revision.as_bytes().to_vec()),
+    ]
+}
+
+/// A snapshot and what became of it, until it is settled.
+struct Pending {
+    snapshot: Snapshot,
+    taken: Taken,
+}
+
+impl Inner {
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self) {
+        *self.ended.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.ended.1.notify_all();
+    }
+
+    fn has_ended(&self, wait: Duration) -> bool {
+        let ended = self.ended.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.ended.1.wait_timeout_while(ended, wait, |ended| !*ended);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn flush_often(&self) {
+        while !self.has_ended(FLUSH_EVERY) {
+            // It is told in the log, and tried again.
+            let _ = self.view.sync_all();
+        }
+    }
+
+    fn attend(self: &Arc<Self>, desk: &Desk) {
+        loop {
+            let visit = desk.next();
+            if self.has_ended(Duration::ZERO) {
+                return;
+            }
+            let Ok(visit) = visit else { continue };
+            let inner = Arc::clone(self);
+            std::thread::spawn(move || inner.serve(visit));
+        }
+    }
+
+    /// Answers one visitor until he leaves. What he did not settle is as if it had not been.
+    fn serve(&self, mut visit: Visit) {
+        let mut pending: Option<Pending> = None;
+        while let Ok(Some(ask)) = visit.ask() {
+            let answered = match ask {
+                Ask::Facts => visit.reply(&Ok(self.facts())),
+                Ask::Sync => {
+                    self.sync_kernel();
+                    visit.reply(&self.view.sync_all().map_err(|e| self.io("flush", e.0)))
+                }
+                Ask::Snapshot { store, exclude } => self.snapshot(store, &exclude, &mut pending, &mut visit),
+                Ask::Settle { version, branch, whole } => {
+                    let settled = self.settle(pending.take(), &version, branch, whole);
+                    self.committing.store(false, Ordering::Release);
+                    visit.reply(&settled)
+                }
+                Ask::Move { version, branch, force } => visit.reply(&self.move_to(&version, branch, force)),
+                Ask::Stop { discard } => {
+                    let stopped = self.stop(discard);
+                    let done = stopped.is_ok();
+                    let _ = visit.reply(&stopped);
+                    if done {
+                        // The visitor waits until everything is on disk.
+                        std::mem::forget(visit);
+                        return;
+                    }
+                    continue;
+                }
+            };
+            if answered.is_err() {
+                break;
+            }
+        }
+        if let Some(pending) = pending {
+            self.view.end(pending.snapshot, None);
+            self.committing.store(false, Ordering::Release);
+        }
+    }
+
+    fn io(&self, what: &'static str, errno: i32) -> crate::error::Error {
+        let source = std::io::Error::from_raw_os_error(errno);
+        StoreError::Io { what, key: self.note.at.display().to_string(), source }.into()
+    }
+
+    fn facts(&self) -> Facts {
+        let standing = self.standing().clone();
+        let counters = &self.view.counters;
+        let read = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
+        let (changed, dirty_bytes, known, open) = self.view.state();
+        Facts {
+            version: Some(standing.version.to_string()),
+            branch: standing.branch,
+            changed,
+            dirty_bytes,
+            overlay_bytes: self.view.space_used(),
+            known,
+            open,
+            reads: read(&counters.reads),
+            read_bytes: read(&counters.read_bytes),
+            writes: read(&counters.writes),
+            written_bytes: read(&counters.written_bytes),
+            fetched_bytes: self.meter.down.bytes(),
+            requests: self.meter.requests(),
+            failed: read(&counters.failed),
+        }
+    }
+
+    /// Makes the kernel hand over what it holds back of files that are open for writing.
+    fn sync_kernel(&self) {
+        for path in self.view.writers() {
+            use std::os::unix::ffi::OsStrExt;
+            let path = self.note.at.join(std::ffi::OsStr::from_bytes(&path));
+            // One that is gone meanwhile needs nothing.
+            let _ = File::open(path).and_then(|file| file.sync_all());
+        }
+    }
+
+    fn snapshot(
+        &self,
+        store: bool,
+        exclude: &[String],
+        pending: &mut Option<Pending>,
+        visit: &mut Visit,
+    ) -> std::io::Result<()> {
+        if pending.is_some() || self.committing.swap(true, Ordering::AcqRel) {
+            return visit.reply(&Err::<Shot, _>(MountError::Committing.into()));
+        }
+        let mut objects = Vec::new();
+        let shot = self.shoot(store, exclude, pending, &mut objects);
+        if pending.is_none() {
+            self.committing.store(false, Ordering::Release);
+        }
+        visit.reply(&shot)?;
+        visit.send(&objects)
+    }
+
+    fn shoot(
+        &self,
+        store: bool,
+        exclude: &[String],
+        pending: &mut Option<Pending>,
+        objects: &mut Vec<(Id, Vec<u8>)>,
+    ) -> Result<Shot> {
+        let mut rules = Rules::new(false, false, None);
+        rules.exclude(exclude)?;
+        let repo = self.lower.repo();
+        let witness = Witness::default();
+        let out = if store { Output::storing(repo, &witness)? } else { Output::dry(repo) };
+        self.sync_kernel();
+        let snapshot = self.view.begin();
+        let below = self.standing().below;
+        let taken = take(&self.lower, &snapshot, &below, &rules, &out, &witness, self.jobs)
+            .and_then(|taken| out.sink().map_or(Ok(()), |sink| sink.finish()).map(|()| taken));
+        let taken = match taken {
+            Ok(taken) => taken,
+            Err(e) => {
+                self.view.end(snapshot, None);
+                return Err(e);
+            }
+        };
+        if !store {
+            *objects = repo.volatile().take();
+        }
+        let shot = Shot {
+            tree: taken.tree.to_string(),
+            files: taken.totals.files,
+            dirs: taken.totals.dirs,
+            bytes: taken.totals.bytes,
+            new_bytes: out.new_bytes(),
+            stored_bytes: out.stored_bytes(),
+            skipped: witness.skipped.into_inner().unwrap_or_else(PoisonError::into_inner),
+            objects: objects.len() as u64,
+        };
+        match store {
+            true => *pending = Some(Pending { snapshot, taken }),
+            false => self.view.end(snapshot, None),
+        }
+        Ok(shot)
+    }
+
+    fn settle(&self, pending: Option<Pending>, version: &str, branch: Option<String>, whole: bool) -> Result<()> {
+        let Some(Pending { snapshot, taken }) = pending else { return Err(MountError::NoSnapshot.into()) };
+        self.view.end(snapshot, whole.then_some(&taken));
+        let mut standing = self.standing();
+        standing.version = Id::parse(version).unwrap_or(standing.version);
+        standing.branch = branch.or_else(|| standing.branch.clone());
+        let facts = facts_of(&standing, &self.note.revision);
+        drop(standing);
+        self.view.sync_with(facts).map_err(|e| self.io("flush", e.0))
+    }
+
+    fn move_to(&self, version: &str, branch: Option<String>, force: bool) -> Result<()> {
+        let id = Id::parse(version).unwrap_or(Id([0; 32]));
+        let commit = self.lower.repo().commit_cached(&id)?;
+        self.sync_kernel();
+        let upper = rooted(&self.lower, &commit.tree)?;
+        let mut standing = self.standing();
+        let next = Standing { version: id, below: commit.tree, branch };
+        let facts = facts_of(&next, &self.note.revision);
+        let forgotten = self.view.replace(upper, facts, force)?;
+        *standing = next;
+        drop(standing);
+        for (parent, name) in &forgotten.names {
+            self.forgetter.name(*parent, name);
+        }
+        for ino in &forgotten.inodes {
+            self.forgetter.inode(*ino);
+        }
+        Ok(())
+    }
+
+    fn stop(&self, discard: bool) -> Result<()> {
+        if !discard {
+            self.sync_kernel();
+            self.view.sync_all().map_err(|e| self.io("flush", e.0))?;
+        }
+        attach::detach(&self.note.at, false)?;
+        if discard {
+            self.discard.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+/// Notes what a snapshot leaves out.
+#[derive(Default)]
+struct Witness {
+    skipped: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Observer for Witness {
+    fn notice(&self, notice: Notice) {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner).push(notice.path);
+    }
+}
+
+/// There is no mount at a path.
+pub fn nothing_at(at: &Path) -> crate::error::Error {
+    ControlError::None { at: at.to_path_buf() }.into()
+}

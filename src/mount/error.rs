@@ -1,0 +1,49 @@
+//! Why a mount refuses something.
+
+use crate::error::{Failure, Kind};
+
+/// A mount is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// The overlay is of another version, and holds changes.
+    #[error("the overlay `{name}` has changes of version {version}")]
+    OtherVersion {
+        /// Its name.
+        name: String,
+        /// Its version, short.
+        version: String,
+    },
+    /// Something is not committed.
+    #[error("the mount has changes that are in no version")]
+    Dirty,
+    /// Nobody took a snapshot.
+    #[error("there is no snapshot to settle")]
+    NoSnapshot,
+    /// Another version is being made.
+    #[error("another commit of this mount is under way")]
+    Committing,
+    /// It is only read.
+    #[error("the mount is only read")]
+    ReadOnly,
+}
+
+impl Failure for MountError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::OtherVersion { .. } | Self::Dirty | Self::ReadOnly => Kind::Rejected,
+            Self::Committing => Kind::Busy,
+            Self::NoSnapshot => Kind::Internal,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::OtherVersion { version, .. } => Some(format!(
+                "mount {version} to go on with it, take another `--name`, or `dvc umount --discard` it"
+            )),
+            Self::Dirty => Some("commit them first, or give them up with `-f`".to_owned()),
+            Self::ReadOnly => Some("mount it without `--ro`".to_owned()),
+            _ => None,
+        }
+    }
+}

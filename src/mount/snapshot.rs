@@ -1,0 +1,395 @@
+//! From a mount to the tree of a version, at the cost of what changed.
+//!
+//! At one moment, while nobody writes, names are copied and changed files are frozen; the tree is made from these while
+//! programs go on. Directories in which nothing changed are taken over unread. The tree is the same that a walk of the
+//! mount would give.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, PoisonError};
+
+use super::data::{BLOCK, Base};
+use super::frozen::Frozen;
+use super::inode::{Inode, ROOT, What};
+use super::lower::Lower;
+use super::names::{Upper, number_of};
+use super::view::View;
+use crate::error::Result;
+use crate::model::entry::{Entry, HardLink, Node, Totals};
+use crate::model::id::Id;
+use crate::model::path::join;
+use crate::model::tree::{LinkTable, RootInfo};
+use crate::observe::{Level, Notice, Observer};
+use crate::repo::layout::INSIDE;
+use crate::write::links::link_of;
+use crate::write::output::Output;
+use crate::write::pipeline::{flush_small, store_links};
+use crate::write::recut::{Change, OldState, recut};
+use crate::write::tree::store_tree;
+use crate::write::walk::{IGNORE_FILE, Ignores, Rules};
+
+/// A mount at one moment.
+pub struct Snapshot {
+    upper: Upper,
+    changed: HashSet<u64>,
+    files: HashMap<u64, Arc<Frozen>>,
+}
+
+/// What a snapshot was stored as.
+pub struct Taken {
+    /// The root's tree.
+    pub tree: Id,
+    /// What lies below it.
+    pub totals: Totals,
+    /// Files that were cut anew.
+    files: Vec<(u64, Arc<Base>)>,
+    /// Directories that were made anew.
+    dirs: Vec<(u64, (Id, Totals))>,
+}
+
+impl View {
+    /// The mount at this moment. Nobody writes meanwhile, and what is in it is preserved until [`Self::end`].
+    pub fn begin(&self) -> Snapshot {
+        let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.names();
+        let changed = names.take_changed();
+        let upper = names.upper().clone();
+        let mut files = HashMap::new();
+        for (ino, inode) in &upper.inodes {
+            if let What::File(data) = &inode.what
+                && inode.nlink > 0
+                && data.is_changed()
+            {
+                files.insert(*ino, data.freeze());
+            }
+        }
+        Snapshot { upper, changed, files }
+    }
+
+    /// Ends a snapshot: it was stored as `taken`, or not at all.
+    pub fn end(&self, snapshot: Snapshot, taken: Option<&Taken>) {
+        let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let became: HashMap<u64, &Arc<Base>> =
+            taken.iter().flat_map(|t| &t.files).map(|(ino, base)| (*ino, base)).collect();
+        for ino in snapshot.files.keys() {
+            if let Some(Inode { what: What::File(data), .. }) = snapshot.upper.inodes.get(ino).map(|i| &**i) {
+                data.thaw(became.get(ino).map(|base| Arc::clone(base)));
+            }
+        }
+        let mut names = self.names();
+        match taken {
+            None => names.still_changed(snapshot.changed.iter().copied().filter(|n| snapshot.upper.inodes.contains_key(n))),
+            Some(taken) => {
+                names.stored(&taken.dirs);
+                names.note(snapshot.changed.iter().chain(snapshot.files.keys()).copied());
+            }
+        }
+    }
+}
+
+/// Makes the tree of a snapshot. `below`: the tree that the mount was made over.
+pub fn take(
+    lower: &Lower,
+    snapshot: &Snapshot,
+    below: &Id,
+    rules: &Rules,
+    out: &Output<'_>,
+    observer: &dyn Observer,
+    threads: usize,
+) -> Result<Taken> {
+    let info = lower.repo().root_info(below)?;
+    let mut maker = Maker {
+        lower,
+        snapshot,
+        rules,
+        out,
+        observer,
+        everything: rules.leaves_out(),
+        anew: HashSet::from([ROOT]),
+        groups: HashMap::new(),
+        files: HashMap::new(),
+        dirs: Vec::new(),
+    };
+    for ino in snapshot.changed.iter().chain(snapshot.files.keys()) {
+        maker.above(*ino);
+    }
+    maker.find_groups(&lower.repo().links(&info)?);
+    for (ino, frozen) in &snapshot.files {
+        let base = Arc::new(cut(lower, frozen, out, threads)?);
+        observer.advance(1, base.size);
+        maker.files.insert(*ino, base);
+    }
+    let (tree, totals) = maker.dir(ROOT, Some(*below), b"", 0, &Ignores::default())?;
+    flush_small(out)?;
+    out.flush()?;
+    Ok(Taken { tree, totals, files: maker.files.into_iter().collect(), dirs: maker.dirs })
+}
+
+/// What a frozen file holds.
+fn cut(lower: &Lower, frozen: &Frozen, out: &Output<'_>, threads: usize) -> Result<Base> {
+    let state = &frozen.state;
+    let old = state.base.as_ref().map(|b| OldState { size: b.size, chunker: b.chunker, content: &b.content });
+    let dirty: Vec<_> = state.dirty.iter().map(|r| r.start * BLOCK..(r.end * BLOCK).min(state.size)).collect();
+    let read = |offset: u64, bytes: &mut [u8]| frozen.read(lower, offset, bytes);
+    let change =
+        Change { old, dirty: &dirty, kept: state.kept, size: state.size, read: &read, data: None };
+    let (chunker, content) = recut(out, &change, threads)?;
+    Ok(Base { content, size: state.size, chunker })
+}
+
+struct Maker<'m> {
+    lower: &'m Lower,
+    snapshot: &'m Snapshot,
+    rules: &'m Rules,
+    out: &'m Output<'m>,
+    observer: &'m dyn Observer,
+    /// Whether names may be left out anywhere.
+    everything: bool,
+    /// Directories that are made anew.
+    anew: HashSet<u64>,
+    /// Paths of inodes with several names.
+    groups: HashMap<u64, (Option<HardLink>, Vec<Vec<u8>>)>,
+    files: HashMap<u64, Arc<Base>>,
+    dirs: Vec<(u64, (Id, Totals))>,
+}
+
+impl Maker<'_> {
+    fn inode(&self, ino: u64) -> Option<&Arc<Inode>> {
+        self.snapshot.upper.inodes.get(&ino)
+    }
+
+    /// Notes that the directories above an inode are made anew, and itself.
+    fn above(&mut self, ino: u64) {
+        let mut at = ino;
+        while let Some(inode) = self.snapshot.upper.inodes.get(&at) {
+            if !self.anew.insert(at) && at != ino || at == ROOT {
+                break;
+            }
+            at = inode.parent;
+        }
+    }
+
+    /// The path of an inode that was made or changed; `None` if it is gone.
+    fn path(&self, ino: u64) -> Option<Vec<u8>> {
+        let mut names = Vec::new();
+        let mut at = ino;
+        while at != ROOT {
+            let inode = self.inode(at).filter(|i| i.nlink > 0)?;
+            names.push(inode.name.as_slice());
+            at = inode.parent;
+        }
+        names.reverse();
+        Some(names.join(&b'/'))
+    }
+
+    /// Finds all names of files that have several.
+    fn find_groups(&mut self, table: &LinkTable) {
+        let mut paths: HashMap<u64, Vec<(Vec<u8>, Vec<u64>)>> = HashMap::new();
+        let linked: HashSet<u64> = table.0.iter().map(|(group, _)| of_group(*group)).collect();
+        for (parent, names) in &self.snapshot.upper.names {
+            for (name, ino) in names.iter() {
+                let Some(inode) = ino.and_then(|n| self.inode(n)) else { continue };
+                let Some(ino) = ino else { continue };
+                if matches!(inode.what, What::Dir { .. }) || inode.nlink < 2 && !linked.contains(ino) {
+                    continue;
+                }
+                if let Some(dir) = self.path(*parent) {
+                    paths.entry(*ino).or_default().push((join(&dir, name), vec![*parent]));
+                }
+            }
+        }
+        for (group, members) in &table.0 {
+            for member in members {
+                if let Some(found) = self.locate(member) {
+                    paths.entry(of_group(*group)).or_default().push(found);
+                }
+            }
+        }
+        let before: HashMap<u64, Option<HardLink>> = table.0.iter().map(|(g, p)| (of_group(*g), link_of(p))).collect();
+        for (ino, mut found) in paths {
+            found.sort_unstable();
+            let all: Vec<Vec<u8>> = found.iter().map(|f| f.0.clone()).collect();
+            let link = link_of(&all);
+            let changed = before.get(&ino).copied().flatten() != link || self.anew.contains(&ino);
+            if changed {
+                for (_, dirs) in &found {
+                    for dir in dirs {
+                        self.anew.insert(*dir);
+                        self.above(*dir);
+                    }
+                }
+            }
+            self.groups.insert(ino, (link, all));
+        }
+    }
+
+    /// Where a path of the version below is now, and the directories on the way to it, if its last name is untouched.
+    fn locate(&self, path: &[u8]) -> Option<(Vec<u8>, Vec<u64>)> {
+        let names: Vec<&[u8]> = path.split(|b| *b == b'/').collect();
+        let (last, above) = names.split_last()?;
+        let (mut dir, mut at) = (ROOT, Vec::new());
+        let mut dirs = vec![ROOT];
+        for name in above {
+            let next = number_of(dir, name, None, 0);
+            at = match self.inode(next) {
+                Some(_) => self.path(next)?,
+                None if self.overrides(dir, name) => return None,
+                None => join(&at, name),
+            };
+            dir = next;
+            dirs.push(dir);
+        }
+        (!self.overrides(dir, last)).then(|| (join(&at, last), dirs))
+    }
+
+    fn overrides(&self, dir: u64, name: &[u8]) -> bool {
+        self.snapshot.upper.names.get(&dir).is_some_and(|names| names.contains_key(name))
+    }
+
+    /// Makes a directory: what it is of the version, and what was changed.
+    fn dir(&mut self, ino: u64, tree: Option<Id>, path: &[u8], depth: usize, above: &Ignores) -> Result<(Id, Totals)> {
+        let below = match &tree {
+            Some(tree) => Some(self.lower.dir(tree)?),
+            None => None,
+        };
+        let over = self.snapshot.upper.names.get(&ino).cloned().unwrap_or_default();
+        let mut nodes: BTreeMap<&[u8], (u64, Option<&Entry>)> = BTreeMap::new();
+        for entry in below.iter().flat_map(|dir| dir.iter()) {
+            if !over.contains_key(&entry.name) {
+                nodes.insert(&entry.name, (number_of(ino, &entry.name, entry.link.as_ref(), 0), Some(entry)));
+            }
+        }
+        nodes.extend(over.iter().filter_map(|(name, n)| Some((name.as_slice(), ((*n)?, None)))));
+        let (ignores, forced) = self.ignores(&nodes, depth, above)?;
+        let before = self.everything;
+        self.everything |= forced;
+        let mut entries = Vec::with_capacity(nodes.len());
+        let mut totals = Totals::default();
+        for (name, (number, entry)) in nodes {
+            let full = join(path, name);
+            let is_dir = match (self.inode(number), entry) {
+                (Some(inode), _) => matches!(inode.what, What::Dir { .. }),
+                (None, entry) => entry.is_some_and(Entry::is_dir),
+            };
+            if depth == 0 && name == INSIDE.as_bytes() || ignores.excludes(self.rules, &full, is_dir) {
+                continue;
+            }
+            if let Some(entry) = self.entry(name, number, entry, &full, depth, &ignores)? {
+                totals.add(&entry);
+                entries.push(entry);
+            }
+        }
+        self.everything = before;
+        let root = match (ino, self.inode(ROOT)) {
+            (ROOT, Some(inode)) => Some(RootInfo { meta: inode.meta.clone(), totals, links: self.links()? }),
+            _ => None,
+        };
+        let id = store_tree(entries, root, self.out)?;
+        self.dirs.push((ino, (id, totals)));
+        Ok((id, totals))
+    }
+
+    /// The entry of a name; `None` where it is not kept.
+    fn entry(
+        &mut self,
+        name: &[u8],
+        number: u64,
+        entry: Option<&Entry>,
+        path: &[u8],
+        depth: usize,
+        ignores: &Ignores,
+    ) -> Result<Option<Entry>> {
+        let link = self.groups.get(&number).and_then(|g| g.0);
+        let Some(inode) = self.inode(number).cloned() else {
+            let Some(entry) = entry else { return Ok(None) };
+            let mut entry = Entry { link, ..entry.clone() };
+            if let Node::Dir { tree, .. } = entry.node
+                && (self.everything || self.anew.contains(&number))
+            {
+                let (tree, totals) = self.dir(number, Some(tree), path, depth + 1, ignores)?;
+                entry.node = Node::Dir { tree, totals };
+            }
+            return Ok(Some(entry));
+        };
+        let node = match &inode.what {
+            What::File(data) => {
+                let base = match self.files.get(&number) {
+                    Some(base) => Some(Arc::clone(base)),
+                    None => data.facts().base,
+                };
+                match base {
+                    Some(base) => {
+                        Node::File { size: base.size, chunker: base.chunker, content: base.content.clone() }
+                    }
+                    // It was made after this moment, which cannot be.
+                    None => return Ok(None),
+                }
+            }
+            What::Dir { tree, stored } => {
+                let (id, totals) = match stored {
+                    Some(stored) if !self.everything && !self.anew.contains(&number) => *stored,
+                    _ => self.dir(number, *tree, path, depth + 1, ignores)?,
+                };
+                Node::Dir { tree: id, totals }
+            }
+            What::Symlink(target) => Node::Symlink { target: target.clone() },
+            What::Fifo => Node::Fifo,
+            What::Socket => {
+                let message = "sockets are not kept".to_owned();
+                self.observer.notice(Notice { level: Level::Skipped, path: path.to_vec(), message });
+                return Ok(None);
+            }
+            What::CharDevice(major, minor) => Node::CharDevice { major: *major, minor: *minor },
+            What::BlockDevice(major, minor) => Node::BlockDevice { major: *major, minor: *minor },
+        };
+        Ok(Some(Entry { name: name.to_vec(), meta: inode.meta.clone(), link, node }))
+    }
+
+    /// The ignore files down to a directory, and whether its own is another than before.
+    fn ignores(
+        &self,
+        nodes: &BTreeMap<&[u8], (u64, Option<&Entry>)>,
+        depth: usize,
+        above: &Ignores,
+    ) -> Result<(Ignores, bool)> {
+        const TEXT_MAX: u64 = 16 << 20;
+        let mut ignores = above.clone();
+        let Some((number, entry)) = nodes.get(IGNORE_FILE.as_bytes()) else { return Ok((ignores, false)) };
+        let content = match (self.files.get(number), self.inode(*number), entry) {
+            (Some(base), ..) => Some((base.content.clone(), true)),
+            (None, Some(inode), _) => match &inode.what {
+                What::File(data) => data.facts().base.map(|base| (base.content.clone(), true)),
+                _ => None,
+            },
+            (None, None, Some(Entry { node: Node::File { content, .. }, .. })) => Some((content.clone(), false)),
+            _ => None,
+        };
+        let Some((content, changed)) = content else { return Ok((ignores, false)) };
+        let frozen = self.snapshot.files.get(number);
+        let text = match frozen {
+            // What is not stored yet is read where it lies.
+            Some(frozen) => {
+                let mut text = vec![0; usize::try_from(frozen.state.size.min(TEXT_MAX)).unwrap_or(0)];
+                frozen.read(self.lower, 0, &mut text)?;
+                text
+            }
+            None => self.lower.repo().read_content(&content, TEXT_MAX)?,
+        };
+        ignores.add(&text, depth);
+        Ok((ignores, changed))
+    }
+
+    /// The table of hard links, stored.
+    fn links(&self) -> Result<Option<crate::model::entry::Content>> {
+        let sorted: BTreeMap<[u8; 16], Vec<Vec<u8>>> =
+            self.groups.values().filter_map(|(link, paths)| Some(((*link)?.group, paths.clone()))).collect();
+        if sorted.is_empty() {
+            return Ok(None);
+        }
+        store_links(self.out, &LinkTable(sorted.into_iter().collect())).map(Some)
+    }
+}
+
+/// The number of the inode that a group of hard links is.
+fn of_group(group: [u8; 16]) -> u64 {
+    number_of(0, b"", Some(&HardLink { group, count: 2 }), 0)
+}

@@ -1,0 +1,113 @@
+//! `commit` in a mount: its process makes the tree at one moment, the version is made of it here, and then the mount
+//! stands on that.
+
+use super::{CommitError, CommitOptions, CommitReport, Target, checked_path, output, seal};
+use crate::error::Result;
+use crate::model::commit::Commit;
+use crate::model::entry::Totals;
+use crate::model::id::Id;
+use crate::model::path;
+use crate::model::refname::{RefKind, RefName};
+use crate::model::tree::LinkTable;
+use crate::mount::control::{Ask, Shot};
+use crate::observe::{Level, Notice, Observer};
+use crate::ops::Context;
+use crate::ops::head::Head;
+use crate::ops::mount::{InMount, MountRefusal, tree_of};
+use crate::repo::Repo;
+use crate::repo::refs::Move;
+use crate::write::graft::{Edit, graft};
+use crate::write::output::Output;
+
+/// Makes the next version of the mount's branch.
+pub(super) fn commit(
+    context: &Context,
+    repo: &Repo,
+    mount: &InMount,
+    options: &CommitOptions,
+    observer: &dyn Observer,
+) -> Result<CommitReport> {
+    let head = mount.head()?;
+    let Some(version) = head.base else { return Err(CommitError::Detached.into()) };
+    let branch = match options.branch.clone().or_else(|| head.branch.clone()) {
+        Some(branch) => branch,
+        None => return Err(MountRefusal::NoBranch { version: version.short() }.into()),
+    };
+    let stands = repo.commit_cached(&version)?;
+    let tip = repo.refs().value(RefKind::Branch, &branch)?;
+    let mut client = mount.client()?;
+    observer.phase("commit", Some(stands.counts.files), None);
+    let shot: Shot =
+        client.ask(&Ask::Snapshot { store: !options.dry_run, exclude: options.walk.exclude.clone() })?;
+    for (id, bytes) in client.receive(shot.objects)? {
+        repo.volatile().put(id, bytes);
+    }
+    for path in &shot.skipped {
+        let message = "sockets are not kept".to_owned();
+        observer.notice(Notice { level: Level::Skipped, path: path.clone(), message });
+    }
+    let out = output(repo, observer, options.dry_run)?;
+    let (tree, totals) = only(context, &out, options, &stands, tree_of(&shot))?;
+    out.count_elsewhere(shot.new_bytes, shot.stored_bytes);
+    let parent = match tip {
+        // What was made before, but of which the mount was not told.
+        Some(tip) if tip != version && repo.commit_cached(&tip)?.tree == tree => tip,
+        Some(tip) if tip != version => {
+            return Err(MountRefusal::NotTip { branch, version: version.short() }.into());
+        }
+        _ => version,
+    };
+    if tip.is_none() && !options.dry_run {
+        begin_branch(context, repo, &branch, version)?;
+    }
+    let commit = repo.commit_cached(&parent)?;
+    let target = Target { branch: branch.clone(), head: Head { branch: Some(branch.clone()), ..head }, parent: Some((parent, commit)) };
+    let before = stands.tree;
+    let tree_for = |now: Option<&Commit>| match now {
+        Some(now) if now.tree == before || now.tree == tree => Ok((tree, totals)),
+        // Somebody else has moved the branch meanwhile: this is not its next version.
+        _ => Err(MountRefusal::NotTip { branch: branch.clone(), version: version.short() }.into()),
+    };
+    let report = seal(context, repo, &out, observer, options, target, &tree_for, Vec::new())?;
+    if let (Some(id), false) = (report.id, options.dry_run) {
+        let settle = Ask::Settle {
+            version: id.to_string(),
+            branch: Some(branch.to_string()),
+            whole: options.paths.is_empty(),
+        };
+        client.ask::<()>(&settle)?;
+    }
+    Ok(report)
+}
+
+/// The tree with only some paths of what the mount is now.
+fn only(
+    context: &Context,
+    out: &Output<'_>,
+    options: &CommitOptions,
+    stands: &Commit,
+    (tree, totals): (Id, Totals),
+) -> Result<(Id, Totals)> {
+    if options.paths.is_empty() {
+        return Ok((tree, totals));
+    }
+    let repo = out.repo();
+    let mut edits: Vec<Edit> = Vec::new();
+    for asked in &options.paths {
+        let names = checked_path(asked)?;
+        let now = repo.find(&tree, &names)?;
+        if now.is_none() && repo.find(&stands.tree, &names)?.is_none() {
+            return Err(CommitError::NoPath { path: path::display(asked) }.into());
+        }
+        // A file with several names is taken as one with this name only.
+        edits.push((names, now.map(|entry| crate::model::entry::Entry { link: None, ..entry })));
+    }
+    let meta = |names: &[Vec<u8>]| super::dir_meta(context, names);
+    graft(out, Some(&stands.tree), edits, LinkTable::default(), &meta)
+}
+
+fn begin_branch(context: &Context, repo: &Repo, branch: &RefName, version: Id) -> Result<()> {
+    let how = Move { who: &context.author, why: "branch: made by a commit of a mount", time: context.moved_at() };
+    repo.refs().update(RefKind::Branch, branch, None, Some(version), &how)?;
+    Ok(())
+}

@@ -1,0 +1,269 @@
+//! `mount`: from a revision to a mount that is served, and asking one that is.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Context;
+use super::head::Head;
+use super::history::Walk;
+use super::resolve::Resolver;
+use crate::codec::hash::checksum;
+use crate::error::{Failure, Kind, Result};
+use crate::model::entry::Totals;
+use crate::model::id::{Id, to_hex};
+use crate::model::refname::{RefKind, RefName};
+use crate::model::revision::{Base, Revision};
+use crate::mount::attach::{self, AttachError};
+use crate::mount::control::{Ask, Client, Facts, Note, Shot, note};
+use crate::mount::daemon::{Daemon, Setup, nothing_at};
+use crate::mount::mountinfo::{self, Mounted};
+use crate::mount::view::Complain;
+use crate::repo::Repo;
+use crate::repo::refs::{Move, value_of};
+use crate::store::StoreError;
+
+/// Overlays lie here in a repository.
+pub const OVERLAYS: &str = "overlays";
+/// So long a process may take to flush at its end.
+const END: Duration = Duration::from_secs(300);
+
+/// What to mount, and how.
+#[derive(Clone)]
+pub struct MountOptions {
+    /// The version.
+    pub revision: Revision,
+    /// The mount point, absolute.
+    pub at: PathBuf,
+    /// The overlay; one for each mount point if `None`.
+    pub name: Option<String>,
+    /// Nothing can be changed.
+    pub read_only: bool,
+    /// Changes are forgotten at the end.
+    pub ephemeral: bool,
+    /// Other users may use it.
+    pub allow_other: bool,
+    /// Files of the version are shown as of this user and group.
+    pub map_owner: Option<(u32, u32)>,
+    /// Bytes that the overlay may take.
+    pub quota: Option<u64>,
+    /// Where sockets and notes of mounts are.
+    pub run: PathBuf,
+}
+
+/// A mount that a context is in.
+#[derive(Clone, Debug)]
+pub struct InMount {
+    /// Where sockets and notes of mounts are.
+    pub run: PathBuf,
+    /// The mount.
+    pub mounted: Mounted,
+    /// What its process noted.
+    pub note: Note,
+}
+
+/// Something that is not done in a mount.
+#[derive(Debug, thiserror::Error)]
+pub enum MountRefusal {
+    /// A name that cannot be a directory's.
+    #[error("`{0}` is no name for an overlay")]
+    BadName(String),
+    /// Its version is not the tip of the branch.
+    #[error("the mount stands on {version}, and `{branch}` has moved on")]
+    NotTip {
+        /// The branch.
+        branch: RefName,
+        /// The version, short.
+        version: String,
+    },
+    /// It stands on no branch.
+    #[error("the mount stands on {version}, which no branch was named with")]
+    NoBranch {
+        /// The version, short.
+        version: String,
+    },
+    /// The repository cannot be written.
+    #[error("a mount that can be changed needs a repository on this machine")]
+    Far,
+}
+
+impl Failure for MountRefusal {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::BadName(_) | Self::Far => Kind::Usage,
+            Self::NotTip { .. } | Self::NoBranch { .. } => Kind::Rejected,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::BadName(_) => Some("use letters, digits, `.`, `_` and `-`".to_owned()),
+            Self::NotTip { .. } | Self::NoBranch { .. } => Some("`-b NAME` commits to a new branch".to_owned()),
+            Self::Far => Some("`--ro`, or `dvc clone --lazy` it first".to_owned()),
+        }
+    }
+}
+
+/// Mounts a version. The mount is served by [`Daemon::run`], which is to be called then. Also returns the overlay.
+pub fn mount(context: &Context, options: &MountOptions, complain: Arc<Complain>) -> Result<(Daemon, Option<PathBuf>)> {
+    let repo = context.repo()?;
+    let resolver = Resolver::new(&repo, context)?;
+    let version = resolver.revision(&options.revision)?;
+    let branch = branch_of(&repo, &resolver, &options.revision)?;
+    let commit = repo.commit_cached(&version)?;
+    let meter = context.far.as_ref().or_else(|| context.behind()).map(|r| r.access.meter.clone());
+    let overlay = match (options.read_only, repo.local()) {
+        (true, _) => None,
+        (false, Err(_)) => return Err(MountRefusal::Far.into()),
+        (false, Ok(_)) => Some(overlay(&repo, options)?),
+    };
+    let setup = Setup {
+        repo,
+        version: (version, commit.tree),
+        branch: branch.map(|b| b.to_string()),
+        revision: options.revision.to_string(),
+        at: options.at.clone(),
+        overlay: overlay.clone(),
+        ephemeral: options.ephemeral,
+        read_only: options.read_only,
+        allow_other: options.allow_other,
+        map_owner: options.map_owner,
+        quota: options.quota,
+        jobs: context.jobs,
+        run: options.run.clone(),
+        meter: meter.unwrap_or_default(),
+        complain,
+    };
+    Ok((Daemon::start(setup)?, overlay.map(|o| o.0)))
+}
+
+/// The branch that a commit of a mount goes to: the one that its revision names.
+fn branch_of(repo: &Repo, resolver: &Resolver<'_>, revision: &Revision) -> Result<Option<RefName>> {
+    let plain = Revision { base: revision.base.clone(), suffixes: Vec::new() };
+    if let Some(branch) = resolver.branch_of(&plain)? {
+        return Ok(Some(branch));
+    }
+    match &revision.base {
+        Base::Scoped(Some(branch), _) if repo.refs().value(RefKind::Branch, branch)?.is_some() => {
+            Ok(Some(branch.clone()))
+        }
+        Base::Scoped(None, _) => Ok(resolver.head().branch.clone()),
+        _ => Ok(None),
+    }
+}
+
+/// Where an overlay is, and its name.
+fn overlay(repo: &Repo, options: &MountOptions) -> Result<(PathBuf, String)> {
+    let name = match &options.name {
+        Some(name) => name.clone(),
+        None if options.ephemeral => format!("ephemeral-{}", std::process::id()),
+        None => {
+            use std::os::unix::ffi::OsStrExt;
+            let last = options.at.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let last: String = last.chars().filter(|c| c.is_ascii_alphanumeric()).take(40).collect();
+            format!("{last}-{}", to_hex(&checksum(&[options.at.as_os_str().as_bytes()])[..4]))
+        }
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain) {
+        return Err(MountRefusal::BadName(name).into());
+    }
+    Ok((repo.path().join(OVERLAYS).join(&name), name))
+}
+
+/// A mount of this machine.
+#[derive(Debug)]
+pub struct MountState {
+    /// The mount.
+    pub mounted: Mounted,
+    /// What its process noted.
+    pub note: Option<Note>,
+    /// How it stands; `None` if nobody answers.
+    pub facts: Option<Facts>,
+}
+
+/// All mounts, with how they stand.
+pub fn mounts(run: &std::path::Path) -> Result<Vec<MountState>> {
+    let ours = mountinfo::ours().map_err(|source| StoreError::Io { what: "read", key: "mounts".to_owned(), source })?;
+    Ok(ours
+        .into_iter()
+        .map(|mounted| {
+            let facts = Client::connect(run, &mounted).and_then(|mut c| c.ask(&Ask::Facts)).ok();
+            MountState { note: note(run, &mounted), facts, mounted }
+        })
+        .collect())
+}
+
+/// Ends a mount and waits until all of it is on disk.
+pub fn umount(run: &std::path::Path, at: &std::path::Path, discard: bool) -> Result<()> {
+    let all = mountinfo::ours().map_err(|source| StoreError::Io { what: "read", key: "mounts".to_owned(), source })?;
+    let Some(mounted) = all.into_iter().rev().find(|m| m.at == *at) else { return Err(nothing_at(at)) };
+    let mut client = match Client::connect(run, &mounted) {
+        Ok(client) => client,
+        Err(_) if attach::is_dead(at) => return Ok(attach::detach(at, true)?),
+        Err(e) => return Err(e),
+    };
+    client.ask::<()>(&Ask::Stop { discard })?;
+    if !client.wait_end(END) {
+        return Err(AttachError::StillEnding { at: at.to_path_buf() }.into());
+    }
+    Ok(())
+}
+
+/// Makes the branches of a clone in which nobody works follow those of `origin`; one that has versions of its own stays.
+pub fn follow_origin(context: &Context) -> Result<()> {
+    let repo = context.repo()?;
+    for tip in repo.refs().list(RefKind::Remote)? {
+        let Some(name) = tip.name.as_str().strip_prefix("origin/") else { continue };
+        let name = RefName::new(name)?;
+        let ours = repo.refs().tip(RefKind::Branch, &name)?;
+        let behind = match ours.as_ref().and_then(value_of) {
+            Some(ours) => ours != tip.id && Walk::new(&repo, &[ours], &[tip.id])?.count() == 0,
+            None => true,
+        };
+        if behind {
+            let how = Move { who: &context.author, why: "mount: follows origin", time: context.moved_at() };
+            repo.refs().update(RefKind::Branch, &name, ours.as_ref(), Some(tip.id), &how)?;
+        }
+    }
+    Ok(())
+}
+
+impl InMount {
+    /// A connection to its process.
+    pub(super) fn client(&self) -> Result<Client> {
+        Client::connect(&self.run, &self.mounted)
+    }
+
+    /// How it stands.
+    pub fn facts(&self) -> Result<Facts> {
+        self.client()?.ask(&Ask::Facts)
+    }
+
+    /// HEAD of the mount.
+    pub(super) fn head(&self) -> Result<Head> {
+        let facts = self.facts()?;
+        Ok(Head {
+            branch: facts.branch.as_deref().map(RefName::new).transpose()?,
+            base: facts.version.as_deref().and_then(Id::parse),
+            known: true,
+        })
+    }
+
+    /// The tree of the mount as it is now; the repository then answers for it from memory.
+    pub(super) fn look(&self, repo: &Repo, exclude: &[String]) -> Result<(Id, Totals, Shot)> {
+        let mut client = self.client()?;
+        let shot: Shot = client.ask(&Ask::Snapshot { store: false, exclude: exclude.to_vec() })?;
+        for (id, bytes) in client.receive(shot.objects)? {
+            repo.volatile().put(id, bytes);
+        }
+        let (tree, totals) = tree_of(&shot);
+        Ok((tree, totals, shot))
+    }
+}
+
+/// The tree that a mount told of.
+pub(super) fn tree_of(shot: &Shot) -> (Id, Totals) {
+    let totals = Totals { files: shot.files, dirs: shot.dirs, bytes: shot.bytes };
+    (Id::parse(&shot.tree).unwrap_or(Id([0; 32])), totals)
+}
