@@ -146,8 +146,8 @@ impl Daemon {
             let key = at.display().to_string();
             move |source| StoreError::Io { what, key: key.clone(), source }
         };
-        let served = fuse::serve(Arc::clone(&view), attached.device, threads, true, setup.allow_other)
-            .map_err(io("serve"))?;
+        let served =
+            fuse::serve(Arc::clone(&view), attached.device, threads, true, setup.allow_other).map_err(io("serve"))?;
         attach::tune(&at);
         let mounted = mountinfo::ours().map_err(io("find"))?;
         let device = mounted.iter().rev().find(|m| m.at == at).map_or((0, 0), |m| m.device);

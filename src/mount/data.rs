@@ -76,7 +76,8 @@ impl Space {
             self.used_bytes.fetch_add(now - before, Ordering::Relaxed);
         } else {
             let less = before - now;
-            let _ = self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(less)));
+            let _ =
+                self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(less)));
         }
     }
 
@@ -405,7 +406,8 @@ impl Data {
     pub fn lacks_edges(&self, offset: u64, len: usize) -> bool {
         let state = self.get();
         let range = offset..offset.saturating_add(len as u64);
-        state.base.as_ref().is_some_and(|b| !matches!(b.content, Content::Inline(_))) && state.edges(&range).any(|_| true)
+        state.base.as_ref().is_some_and(|b| !matches!(b.content, Content::Inline(_)))
+            && state.edges(&range).any(|_| true)
     }
 
     /// Brings the rest of the first and last block of a write into the upper file.
@@ -556,9 +558,7 @@ impl Data {
             };
             while at < end {
                 let (hole, until) = match &piece {
-                    Piece::Base(base, _) => {
-                        lower.is_hole(&base.content, &(at..end)).map_err(|e| Errno::from(&e))?
-                    }
+                    Piece::Base(base, _) => lower.is_hole(&base.content, &(at..end)).map_err(|e| Errno::from(&e))?,
                     Piece::Upper(..) => match &upper {
                         None => (true, end),
                         Some(file) => upper_run(file, at, end)?,

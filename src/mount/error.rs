@@ -38,9 +38,9 @@ impl Failure for MountError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::OtherVersion { version, .. } => Some(format!(
-                "mount {version} to go on with it, take another `--name`, or `dvc umount --discard` it"
-            )),
+            Self::OtherVersion { version, .. } => {
+                Some(format!("mount {version} to go on with it, take another `--name`, or `dvc umount --discard` it"))
+            }
             Self::Dirty => Some("commit them first, or give them up with `-f`".to_owned()),
             Self::ReadOnly => Some("mount it without `--ro`".to_owned()),
             _ => None,

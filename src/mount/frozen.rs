@@ -44,7 +44,8 @@ struct Since {
 impl Frozen {
     /// Of a file in a state.
     pub(super) fn new(state: State, upper: Option<Arc<File>>, side_path: PathBuf) -> Self {
-        let since = Since { side: None, saved: Ranges::default(), written: Ranges::default(), low: state.size, alone: false };
+        let since =
+            Since { side: None, saved: Ranges::default(), written: Ranges::default(), low: state.size, alone: false };
         Self { state, upper, side_path, since: Mutex::new(since) }
     }
 

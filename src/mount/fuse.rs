@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
-    BsdFileFlags, Config, Errno as Raw, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
-    INodeNo, InitFlags, KernelConfig, LockOwner, Notifier, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    BsdFileFlags, Config, Errno as Raw, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, KernelConfig, LockOwner, Notifier, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
     ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
     ReplyXattr, Request, Session, SessionACL, TimeOrNow, WriteFlags,
 };
@@ -53,7 +53,13 @@ pub struct Served {
 }
 
 /// Serves a view on an attached device with so many threads. `writeback`: the kernel gathers writes.
-pub fn serve(view: Arc<View>, device: OwnedFd, threads: usize, writeback: bool, allow_other: bool) -> io::Result<Served> {
+pub fn serve(
+    view: Arc<View>,
+    device: OwnedFd,
+    threads: usize,
+    writeback: bool,
+    allow_other: bool,
+) -> io::Result<Served> {
     let fuse = Fuse { view, pool: Pool::new(WAITING), writeback };
     let acl = if allow_other { SessionACL::All } else { SessionACL::Owner };
     let mut config = Config::default();
@@ -334,7 +340,16 @@ impl Filesystem for Fuse {
         );
     }
 
-    fn mknod(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, rdev: u32, reply: ReplyEntry) {
+    fn mknod(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
         let (name, caller, (major, minor)) = (name.as_bytes().to_vec(), caller(req), unpacked(rdev));
         let what = match mode & 0o170_000 {
             0o010_000 => New::Special(Kind::Fifo, 0, 0),
@@ -400,7 +415,9 @@ impl Filesystem for Fuse {
             reply,
             move |view| view.open(caller, ino.0, write, truncate),
             |reply, handle| match handle {
-                Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH),
+                Ok(handle) => {
+                    reply.opened(FileHandle(handle), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH)
+                }
                 Err(e) => reply.error(raw(e)),
             },
         );
@@ -619,9 +636,8 @@ impl Filesystem for Fuse {
             return reply.error(Raw::ENOSYS);
         }
         let view = Arc::clone(&self.view);
-        let seek = move |view: &View| {
-            view.seek(fh.0, u64::try_from(offset).map_err(|_| Errno::NXIO)?, whence == SEEK_DATA)
-        };
+        let seek =
+            move |view: &View| view.seek(fh.0, u64::try_from(offset).map_err(|_| Errno::NXIO)?, whence == SEEK_DATA);
         let done = |reply: ReplyLseek, answer: Answer<u64>| match answer {
             Ok(at) => reply.offset(i64::try_from(at).unwrap_or(i64::MAX)),
             Err(e) => reply.error(raw(e)),

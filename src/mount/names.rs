@@ -324,8 +324,7 @@ impl Names {
 
     /// The number of a node of the version at its place; the node is known then.
     fn number(&mut self, parent: u64, tree: &Id, index: usize, entry: &Entry) -> u64 {
-        let place =
-            Place { parent, tree: self.tree_number(tree), index: u32::try_from(index).unwrap_or(u32::MAX) };
+        let place = Place { parent, tree: self.tree_number(tree), index: u32::try_from(index).unwrap_or(u32::MAX) };
         for salt in 0u8.. {
             let ino = number_of(parent, &entry.name, entry.link.as_ref(), salt);
             if self.upper.inodes.contains_key(&ino) {
@@ -584,10 +583,8 @@ impl Names {
                     Some(What::Dir { tree, .. }) => tree.and_then(|tree| self.lower.known_dir(&tree)),
                     _ => None,
                 };
-                let made_here = matches!(
-                    self.upper.inodes.get(&parent).map(|i| &i.what),
-                    Some(What::Dir { tree: None, .. })
-                );
+                let made_here =
+                    matches!(self.upper.inodes.get(&parent).map(|i| &i.what), Some(What::Dir { tree: None, .. }));
                 let is_below = below.map(|dir| dir.binary_search_by(|e| e.name.as_slice().cmp(name)).is_ok());
                 match is_below.unwrap_or(!made_here) {
                     true => names.insert(name.to_vec(), None),
@@ -608,7 +605,13 @@ impl Names {
     }
 
     /// Makes a node. `what` gets its number.
-    pub fn make(&mut self, parent: u64, name: &[u8], meta: crate::model::entry::Meta, what: impl FnOnce(u64, &Arc<Space>) -> What) -> Found<u64> {
+    pub fn make(
+        &mut self,
+        parent: u64,
+        name: &[u8],
+        meta: crate::model::entry::Meta,
+        what: impl FnOnce(u64, &Arc<Space>) -> What,
+    ) -> Found<u64> {
         if self.find(parent, name)?.is_some() {
             return Err(Errno::EXIST.into());
         }

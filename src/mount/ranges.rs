@@ -71,8 +71,7 @@ impl Ranges {
 
     /// Whether all of a range is in it.
     pub fn covers(&self, range: &Range<u64>) -> bool {
-        range.is_empty()
-            || self.map.range(..=range.start).next_back().is_some_and(|(_, end)| *end >= range.end)
+        range.is_empty() || self.map.range(..=range.start).next_back().is_some_and(|(_, end)| *end >= range.end)
     }
 
     /// Whether anything of a range is in it.

@@ -77,7 +77,9 @@ impl View {
         }
         let mut names = self.names();
         match taken {
-            None => names.still_changed(snapshot.changed.iter().copied().filter(|n| snapshot.upper.inodes.contains_key(n))),
+            None => {
+                names.still_changed(snapshot.changed.iter().copied().filter(|n| snapshot.upper.inodes.contains_key(n)))
+            }
             Some(taken) => {
                 names.stored(&taken.dirs);
                 names.note(snapshot.changed.iter().chain(snapshot.files.keys()).copied());
@@ -130,8 +132,7 @@ fn cut(lower: &Lower, frozen: &Frozen, out: &Output<'_>, threads: usize) -> Resu
     let old = state.base.as_ref().map(|b| OldState { size: b.size, chunker: b.chunker, content: &b.content });
     let dirty: Vec<_> = state.dirty.iter().map(|r| r.start * BLOCK..(r.end * BLOCK).min(state.size)).collect();
     let read = |offset: u64, bytes: &mut [u8]| frozen.read(lower, offset, bytes);
-    let change =
-        Change { old, dirty: &dirty, kept: state.kept, size: state.size, read: &read, data: None };
+    let change = Change { old, dirty: &dirty, kept: state.kept, size: state.size, read: &read, data: None };
     let (chunker, content) = recut(out, &change, threads)?;
     Ok(Base { content, size: state.size, chunker })
 }
@@ -317,9 +318,7 @@ impl Maker<'_> {
                     None => data.facts().base,
                 };
                 match base {
-                    Some(base) => {
-                        Node::File { size: base.size, chunker: base.chunker, content: base.content.clone() }
-                    }
+                    Some(base) => Node::File { size: base.size, chunker: base.chunker, content: base.content.clone() },
                     // It was made after this moment, which cannot be.
                     None => return Ok(None),
                 }

@@ -137,7 +137,9 @@ impl Store {
         let connection = open().map_err(|source| StateError::Sqlite { path: path.clone(), source })?;
         let store = Self { path, connection: Mutex::new(connection), _lock: lock };
         match store.meta("format")? {
-            None => store.flush(&Flush { meta: vec![("format", VERSION.to_string().into_bytes())], ..Flush::default() })?,
+            None => {
+                store.flush(&Flush { meta: vec![("format", VERSION.to_string().into_bytes())], ..Flush::default() })?
+            }
             Some(v) if v == VERSION.to_string().as_bytes() => {}
             Some(v) => return Err(store.damaged(format!("it is of version {}", String::from_utf8_lossy(&v)))),
         }
@@ -174,7 +176,11 @@ impl Store {
     }
 
     fn write(&self, flush: &Flush, clear: bool) -> Result<()> {
-        let rows: Vec<_> = flush.inodes.iter().map(|(ino, inode, changed)| (*ino, inode.as_ref().map(|i| row_of(i, *changed)))).collect();
+        let rows: Vec<_> = flush
+            .inodes
+            .iter()
+            .map(|(ino, inode, changed)| (*ino, inode.as_ref().map(|i| row_of(i, *changed))))
+            .collect();
         self.with(|c| {
             let t = c.transaction()?;
             if clear {
@@ -190,8 +196,23 @@ impl Store {
                     match row {
                         Some(r) => {
                             put.execute(params![
-                                num(*ino), r.node, r.kind, r.nlink, num(r.parent), r.name, r.foreign, r.atime.secs, r.atime.nanos,
-                                r.ctime.secs, r.ctime.nanos, num(r.size), num(r.kept), r.upper, r.written, r.changed, r.stored
+                                num(*ino),
+                                r.node,
+                                r.kind,
+                                r.nlink,
+                                num(r.parent),
+                                r.name,
+                                r.foreign,
+                                r.atime.secs,
+                                r.atime.nanos,
+                                r.ctime.secs,
+                                r.ctime.nanos,
+                                num(r.size),
+                                num(r.kept),
+                                r.upper,
+                                r.written,
+                                r.changed,
+                                r.stored
                             ])?;
                         }
                         None => {

@@ -509,9 +509,7 @@ pub enum New<'n> {
 impl New<'_> {
     fn node(self, ino: u64, space: &Arc<Space>) -> What {
         match self {
-            Self::File => {
-                What::File(Arc::new(Data::new(ino, Arc::clone(space), State::empty())))
-            }
+            Self::File => What::File(Arc::new(Data::new(ino, Arc::clone(space), State::empty()))),
             Self::Dir => What::Dir { tree: None, stored: None },
             Self::Symlink(target) => What::Symlink(target.to_vec()),
             Self::Special(Kind::CharDevice, major, minor) => What::CharDevice(major, minor),

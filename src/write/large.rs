@@ -446,7 +446,7 @@ impl Batch {
 }
 
 /// The old chunk that most of the stretch from `at` was.
-fn replaced(old: &[(u64, u64, Id)], at: u64, len: u64) -> Option<Id> {
+pub(super) fn replaced(old: &[(u64, u64, Id)], at: u64, len: u64) -> Option<Id> {
     let overlap = |o: &(u64, u64, Id)| (o.0 + o.1).min(at + len).saturating_sub(o.0.max(at));
     old.iter().filter(|o| overlap(o) > 0).max_by_key(|o| overlap(o)).map(|o| o.2)
 }

@@ -44,6 +44,20 @@ impl ListBuilder {
         Ok(())
     }
 
+    /// Takes a leaf of an older list as it is, its length and id; false if its extents must be pushed instead. The
+    /// leaf must not be the last one of its list, and what comes next must be what came after it there.
+    pub(super) fn push_leaf(&mut self, leaf: (u64, Id), out: &Output<'_>) -> Result<bool> {
+        if let Some(last) = self.leaf.last() {
+            // A hole might go on in the leaf.
+            if last.chunk.is_none() || !ends_node(self.leaf.len(), last.chunk.as_ref()) {
+                return Ok(false);
+            }
+            self.close_leaf(out)?;
+        }
+        self.add(0, leaf, out)?;
+        Ok(true)
+    }
+
     /// The content of the whole file.
     pub fn finish(mut self, out: &Output<'_>) -> Result<Content> {
         if self.levels.is_empty() && self.leaf.len() <= DIRECT_MAX {

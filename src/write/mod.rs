@@ -12,6 +12,7 @@ pub mod links;
 pub mod list;
 pub mod output;
 pub mod pipeline;
+pub mod recut;
 pub mod scan;
 pub mod tree;
 pub mod walk;

@@ -32,7 +32,14 @@ impl<'a> Output<'a> {
     /// Nothing is stored; the repository handle answers for trees and lists from memory.
     pub fn dry(repo: &'a Repo) -> Self {
         let metadata = [ObjectKind::List, ObjectKind::Tree].map(|k| Mutex::new(Gather::new(k)));
-        Self { repo, sink: None, dry: Mutex::default(), metadata, new_bytes: AtomicU64::new(0), elsewhere_bytes: AtomicU64::new(0) }
+        Self {
+            repo,
+            sink: None,
+            dry: Mutex::default(),
+            metadata,
+            new_bytes: AtomicU64::new(0),
+            elsewhere_bytes: AtomicU64::new(0),
+        }
     }
 
     /// The repository.

@@ -29,6 +29,8 @@ use crate::store::once::Once;
 
 /// Files up to this size in bytes stand in their directory's tree object.
 pub const INLINE_MAX: u64 = 256;
+/// Below this a delta saves less than its own bookkeeping.
+const DELTA_MIN: usize = 1024;
 
 /// The walk was told to stop.
 #[derive(Debug, thiserror::Error)]
@@ -232,8 +234,8 @@ impl Pool<'_, '_> {
 
 /// A thread died of a bug.
 #[derive(Debug, thiserror::Error)]
-#[error("a thread of the walk panicked")]
-struct Panicked;
+#[error("a thread that stored files panicked")]
+pub(super) struct Panicked;
 
 impl Failure for Panicked {
     fn kind(&self) -> Kind {
@@ -362,14 +364,25 @@ fn store_chunk(
     old: Option<&OldFile>,
     at: u64,
 ) -> Result<()> {
+    // What cannot be read of the old version is no base.
+    let base = old.filter(|_| out.sink().is_some() && chunk.len() >= DELTA_MIN).and_then(|old| {
+        let (_, mut extents) = out.repo().extents_at(&old.content, at.min(old.size.saturating_sub(1))).ok()?;
+        extents.next()?.ok()?.chunk
+    });
+    store_claimed(out, id, chunk, chunker, base)
+}
+
+/// Stores a chunk that was claimed: against `base` where that is clearly smaller, else a page alone and others with
+/// what this thread gathers.
+pub(super) fn store_claimed(
+    out: &Output<'_>,
+    id: crate::model::id::Id,
+    chunk: &[u8],
+    chunker: Chunker,
+    base: Option<crate::model::id::Id>,
+) -> Result<()> {
     let Some(sink) = out.sink() else { return Ok(()) };
-    // Below this a delta saves less than its own bookkeeping.
-    const DELTA_MIN: usize = 1024;
-    if let Some(old) = old.filter(|_| chunk.len() >= DELTA_MIN)
-        // What cannot be read of the old version is no base.
-        && let Ok((_, mut extents)) = out.repo().extents_at(&old.content, at.min(old.size.saturating_sub(1)))
-        && let Some(Ok(extent)) = extents.next()
-        && let Some(base) = extent.chunk
+    if let Some(base) = base.filter(|_| chunk.len() >= DELTA_MIN)
         && Packer::with(|p| p.delta(sink, out.repo(), &base, id, chunk))?
     {
         return Ok(());

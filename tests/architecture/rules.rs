@@ -42,7 +42,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde_json", &[""]),
     ("sha2", &["codec/", "store/"]),
     ("signal_hook", &["bin/"]),
-    ("std::thread", &["store/", "repo/away", "sync/", "write/pipeline", "read/restore", "upkeep/", "mount/", "bin/"]),
+    (
+        "std::thread",
+        &["store/", "repo/away", "sync/", "write/pipeline", "write/recut", "read/restore", "upkeep/", "mount/", "bin/"],
+    ),
     ("tempfile", &[""]),
     ("thiserror", &[""]),
     ("tokio", &["store/"]),

@@ -22,8 +22,6 @@ pub(crate) struct Place {
     pub(crate) worktree: PathBuf,
     /// The current directory below the worktree.
     pub(crate) prefix: PathBuf,
-    /// Whether the repository lies inside the worktree.
-    pub(crate) inside: bool,
     /// The URL of a repository that is not on this machine.
     pub(crate) far: Option<String>,
     /// The mount that the worktree is.
@@ -85,7 +83,7 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliErr
             |text: &str| Location::is_url(text) && local(named).map_or(true, |dir| dir == named && !dir.exists());
         if let Some(url) = named.to_str().filter(|text| is_far(text)) {
             let (repository, far) = (PathBuf::from("/nonexistent"), Some(url.to_owned()));
-            return Ok(Place { repository, worktree: current.to_owned(), prefix: PathBuf::new(), inside: false, far, mount: None });
+            return Ok(Place { repository, worktree: current.to_owned(), prefix: PathBuf::new(), far, mount: None });
         }
         let root = current.join(local(named)?);
         let repository = [root.clone(), root.join(INSIDE)].into_iter().find(|r| is_repository(r));
@@ -95,14 +93,7 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliErr
         if let Some(top) = current.ancestors().filter(|dir| dir.join(INSIDE).exists()).find(same) {
             return Ok(inside(top, current));
         }
-        return Ok(Place {
-            repository,
-            worktree: current.to_owned(),
-            prefix: PathBuf::new(),
-            inside: false,
-            far: None,
-            mount: None,
-        });
+        return Ok(Place { repository, worktree: current.to_owned(), prefix: PathBuf::new(), far: None, mount: None });
     }
     if let Some(mount) = mounted(current) {
         return Ok(in_mount(mount, current));
@@ -126,7 +117,7 @@ fn in_mount(mount: InMount, current: &Path) -> Place {
     let top = mount.mounted.at.clone();
     let prefix = current.strip_prefix(&top).unwrap_or(Path::new("")).to_owned();
     let repository = mount.note.repository.clone();
-    Place { repository, worktree: top, prefix, inside: false, far: None, mount: Some(mount) }
+    Place { repository, worktree: top, prefix, far: None, mount: Some(mount) }
 }
 
 /// The mount of ours that a directory lies in.
@@ -138,7 +129,7 @@ fn mounted(current: &Path) -> Option<InMount> {
 
 fn inside(top: &Path, current: &Path) -> Place {
     let prefix = current.strip_prefix(top).unwrap_or(Path::new("")).to_owned();
-    Place { repository: top.join(INSIDE), worktree: top.to_owned(), prefix, inside: true, far: None, mount: None }
+    Place { repository: top.join(INSIDE), worktree: top.to_owned(), prefix, far: None, mount: None }
 }
 
 /// The path without symbolic links on the way to its last name, as far as it exists.
@@ -187,8 +178,13 @@ mod tests {
         std::os::unix::fs::symlink(&top, &link).unwrap();
         for named in [top.as_path(), &top.join(".dvcs"), &link, Path::new("../.."), Path::new("../../.dvcs")] {
             let found = find(&deep, Some(named)).unwrap();
-            assert_eq!((&found.repository, &found.worktree), (&place.repository, &place.worktree), "{}", named.display());
-            assert_eq!((&found.prefix, found.inside), (&place.prefix, place.inside), "{}", named.display());
+            assert_eq!(
+                (&found.repository, &found.worktree),
+                (&place.repository, &place.worktree),
+                "{}",
+                named.display()
+            );
+            assert_eq!(&found.prefix, &place.prefix, "{}", named.display());
         }
         let other = find(&dir.path().join("a"), Some(&deep));
         assert!(matches!(other, Err(CliError::NotARepository(_))));

@@ -221,7 +221,7 @@ impl Session {
     pub(crate) fn nowhere(&self) -> Result<dvc::ops::Context, Failed> {
         let repository = PathBuf::from("/nonexistent");
         let place =
-            Place { repository, worktree: self.current.clone(), prefix: PathBuf::new(), inside: false, far: None, mount: None };
+            Place { repository, worktree: self.current.clone(), prefix: PathBuf::new(), far: None, mount: None };
         self.context(&place)
     }
 

@@ -114,8 +114,7 @@ impl View {
     /// The value of an extended attribute.
     pub fn get_xattr(&self, ino: u64, name: &[u8]) -> Answer<Vec<u8>> {
         self.ask(|n| {
-            let value =
-                n.look(ino, |meta, _| meta.xattrs.iter().find(|x| x.name == name).map(|x| x.value.clone()))?;
+            let value = n.look(ino, |meta, _| meta.xattrs.iter().find(|x| x.name == name).map(|x| x.value.clone()))?;
             Ok(value.ok_or(Errno::NODATA)?)
         })
     }

@@ -3,9 +3,9 @@
 use std::sync::{Arc, PoisonError};
 
 use super::View;
+use crate::error::Result;
 use crate::mount::data::Data;
 use crate::mount::errno::{Answer, Errno};
-use crate::error::Result;
 use crate::mount::error::MountError;
 use crate::mount::inode::{Inode, ROOT, What};
 use crate::mount::names::{Names, Pending, Upper};

@@ -67,7 +67,8 @@ impl View {
         }
         let Some(listing) = &*listing else { return Ok(()) };
         let mut at = from;
-        for (n, name) in [b".".as_slice(), b".."].into_iter().enumerate().skip(usize::try_from(at.min(2)).unwrap_or(2)) {
+        for (n, name) in [b".".as_slice(), b".."].into_iter().enumerate().skip(usize::try_from(at.min(2)).unwrap_or(2))
+        {
             let number = if n == 0 { ino } else { self.names().parent(ino).unwrap_or(ino) };
             if !take(Item { name, ino: number, kind: Kind::Dir, attr: None, next: n as u64 + 1 }) {
                 return Ok(());

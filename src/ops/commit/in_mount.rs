@@ -37,8 +37,7 @@ pub(super) fn commit(
     let tip = repo.refs().value(RefKind::Branch, &branch)?;
     let mut client = mount.client()?;
     observer.phase("commit", Some(stands.counts.files), None);
-    let shot: Shot =
-        client.ask(&Ask::Snapshot { store: !options.dry_run, exclude: options.walk.exclude.clone() })?;
+    let shot: Shot = client.ask(&Ask::Snapshot { store: !options.dry_run, exclude: options.walk.exclude.clone() })?;
     for (id, bytes) in client.receive(shot.objects)? {
         repo.volatile().put(id, bytes);
     }
@@ -61,7 +60,11 @@ pub(super) fn commit(
         begin_branch(context, repo, &branch, version)?;
     }
     let commit = repo.commit_cached(&parent)?;
-    let target = Target { branch: branch.clone(), head: Head { branch: Some(branch.clone()), ..head }, parent: Some((parent, commit)) };
+    let target = Target {
+        branch: branch.clone(),
+        head: Head { branch: Some(branch.clone()), ..head },
+        parent: Some((parent, commit)),
+    };
     let before = stands.tree;
     let tree_for = |now: Option<&Commit>| match now {
         Some(now) if now.tree == before || now.tree == tree => Ok((tree, totals)),
@@ -70,11 +73,8 @@ pub(super) fn commit(
     };
     let report = seal(context, repo, &out, observer, options, target, &tree_for, Vec::new())?;
     if let (Some(id), false) = (report.id, options.dry_run) {
-        let settle = Ask::Settle {
-            version: id.to_string(),
-            branch: Some(branch.to_string()),
-            whole: options.paths.is_empty(),
-        };
+        let settle =
+            Ask::Settle { version: id.to_string(), branch: Some(branch.to_string()), whole: options.paths.is_empty() };
         client.ask::<()>(&settle)?;
     }
     Ok(report)

@@ -69,7 +69,7 @@ pub(crate) fn run(session: &Session, args: &CloneArgs) -> Outcome {
     }
     let failed = |source| CliError::File { doing: "create", path: dir.clone(), source };
     std::fs::create_dir_all(&dir).map_err(failed)?;
-    let place = Place { repository, worktree: dir.clone(), prefix: PathBuf::new(), inside: named.is_none(), far: None, mount: None };
+    let place = Place { repository, worktree: dir.clone(), prefix: PathBuf::new(), far: None, mount: None };
     let result = cloned(session, args, location, revision, &place);
     if result.is_err() && is_new {
         // Nothing is left of a clone that did not even begin.

@@ -38,7 +38,7 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> Outcome {
     let place = match session.named_repository() {
         Some(named) => {
             let repository = session.current.join(place::local(&named)?);
-            Place { repository, worktree: session.current.clone(), prefix: PathBuf::new(), inside: false, far: None, mount: None }
+            Place { repository, worktree: session.current.clone(), prefix: PathBuf::new(), far: None, mount: None }
         }
         None => {
             let worktree = match &args.dir {
@@ -46,7 +46,7 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> Outcome {
                 None => session.current.clone(),
             };
             let repository = worktree.join(place::INSIDE);
-            Place { repository, worktree, prefix: PathBuf::new(), inside: true, far: None, mount: None }
+            Place { repository, worktree, prefix: PathBuf::new(), far: None, mount: None }
         }
     };
     let named = args.branch.as_deref().or(session.settings()?.text("init.branch")).unwrap_or("main").to_owned();

@@ -28,10 +28,8 @@ const LOG_MAX: u64 = 4 << 20;
 
 /// Options of `mount`.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  dvc mount AMCC@v3 /mnt/db\n  dvc mount --live AMCC /var/lib/mysql\n  \
-                        dvc mount 's3://backups/amcc#AMCC@v3' /mnt/db\n  dvc mount"
-)]
+#[command(after_help = "Examples:\n  dvc mount AMCC@v3 /mnt/db\n  dvc mount --live AMCC /var/lib/mysql\n  \
+                        dvc mount 's3://backups/amcc#AMCC@v3' /mnt/db\n  dvc mount")]
 pub(crate) struct MountArgs {
     /// The version, or URL#REV; without one, what is mounted is listed
     #[arg(value_name = "REV", requires = "dir")]
@@ -232,7 +230,6 @@ fn cloned(session: &Session, url: &str) -> Result<Place, Failed> {
         repository: repository.clone(),
         worktree: session.current.clone(),
         prefix: PathBuf::new(),
-        inside: false,
         far: None,
         mount: None,
     };
@@ -278,10 +275,8 @@ fn follow(context: &dvc::ops::Context) -> Result<(), Failed> {
 
 fn list(session: &Session, only: Option<&Path>) -> Outcome {
     let wanted = only.map(|dir| absolute(session, dir)).transpose()?;
-    let all: Vec<MountState> = mounts(&dirs::run())?
-        .into_iter()
-        .filter(|m| wanted.as_ref().is_none_or(|at| m.mounted.at == *at))
-        .collect();
+    let all: Vec<MountState> =
+        mounts(&dirs::run())?.into_iter().filter(|m| wanted.as_ref().is_none_or(|at| m.mounted.at == *at)).collect();
     if let (Some(at), true) = (&wanted, all.is_empty()) {
         return Err(dvc::mount::daemon::nothing_at(at).into());
     }
@@ -297,10 +292,10 @@ fn list(session: &Session, only: Option<&Path>) -> Outcome {
 }
 
 fn json(state: &MountState) -> serde_json::Value {
-    let mut value = state.note.as_ref().map_or_else(
-        || serde_json::json!({ "at": state.mounted.at.to_string_lossy() }),
-        json_of_note,
-    );
+    let mut value = state
+        .note
+        .as_ref()
+        .map_or_else(|| serde_json::json!({ "at": state.mounted.at.to_string_lossy() }), json_of_note);
     value["alive"] = state.facts.is_some().into();
     if let Some(facts) = &state.facts {
         value["state"] = serde_json::to_value(facts).unwrap_or_default();
@@ -316,7 +311,12 @@ fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
     let version = facts.version.as_deref().map_or("", |id| &id[..8.min(id.len())]);
     let kind = note.overlay.as_ref().map_or("read-only".to_owned(), |name| format!("overlay {name}"));
     let branch = facts.branch.as_ref().map_or(String::new(), |b| format!(" of {b}"));
-    writeln!(out, "{at}: {}, {}{branch}, {kind}", out.paint(Paint::Branch, &note.revision), out.paint(Paint::Id, version))?;
+    writeln!(
+        out,
+        "{at}: {}, {}{branch}, {kind}",
+        out.paint(Paint::Branch, &note.revision),
+        out.paint(Paint::Id, version)
+    )?;
     if facts.changed > 0 {
         writeln!(out, " {} changed, {} not in a version", facts.changed, size(facts.dirty_bytes))?;
     }
@@ -329,4 +329,3 @@ fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
     }
     Ok(())
 }
-
