@@ -298,7 +298,7 @@ fn rooted(lower: &Lower, tree: &Id) -> Result<Upper> {
         meta: info.meta,
         atime: mtime,
         ctime: mtime,
-        nlink: 1,
+        nlink: 2 + lower.dir(tree)?.subdirs,
         parent: ROOT,
         name: Vec::new(),
         foreign: true,

@@ -51,7 +51,7 @@ pub struct Attr {
     pub kind: Kind,
     /// Permission bits.
     pub mode: u32,
-    /// Names; 1 for a directory, which says nothing.
+    /// Names; of a directory, two and one for each directory in it.
     pub nlink: u32,
     /// Owner.
     pub uid: u32,

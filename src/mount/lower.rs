@@ -20,15 +20,31 @@ const EXTENTS_MAX: usize = 400_000;
 /// No chunk list is deeper.
 const DEPTH_MAX: usize = 64;
 
-/// A directory of a version: its entries, sorted by name.
-pub type Dir = Arc<Vec<Entry>>;
+/// A directory of a version.
+pub struct Directory {
+    entries: Vec<Entry>,
+    /// How many of them are directories.
+    pub subdirs: u32,
+}
+
+/// One that is shared.
+pub type Dir = Arc<Directory>;
+
+impl std::ops::Deref for Directory {
+    type Target = [Entry];
+
+    /// Its entries, sorted by name.
+    fn deref(&self) -> &[Entry] {
+        &self.entries
+    }
+}
 
 /// The repository behind a mount.
 pub struct Lower {
     repo: Repo,
     /// Whether reading may take a network.
     far: bool,
-    dirs: Mutex<Kept<Vec<Entry>>>,
+    dirs: Mutex<Kept<Directory>>,
     lists: Mutex<Kept<Spans>>,
 }
 
@@ -109,7 +125,9 @@ impl Lower {
         if let Some(dir) = self.known_dir(tree) {
             return Ok(dir);
         }
-        let dir = Arc::new(self.repo.entries(tree)?);
+        let entries = self.repo.entries(tree)?;
+        let subdirs = u32::try_from(entries.iter().filter(|e| e.is_dir()).count()).unwrap_or(u32::MAX);
+        let dir = Arc::new(Directory { entries, subdirs });
         let weight = dir.len() + 1;
         self.dirs.lock().unwrap_or_else(PoisonError::into_inner).put(*tree, Arc::clone(&dir), weight);
         Ok(dir)

@@ -362,7 +362,13 @@ impl Names {
         }
         let place = self.place(ino)?;
         let (dir, at) = self.entry(&place)?;
-        Ok(Attr::of_entry(ino, &dir[at]))
+        let mut attr = Attr::of_entry(ino, &dir[at]);
+        if let Node::Dir { tree, totals } = &dir[at].node {
+            // One that was not read yet has at most so many.
+            let most = u32::try_from(totals.dirs).unwrap_or(u32::MAX - 2);
+            attr.nlink = 2 + self.lower.known_dir(tree).map_or(most, |d| d.subdirs);
+        }
+        Ok(attr)
     }
 
     /// Whether an inode's owner is the version's.
@@ -547,7 +553,14 @@ impl Names {
         // Whatever is above something changed can be named without looking at the version.
         self.raise(place.parent)?;
         let (dir, at) = self.entry(&place)?;
-        let inode = Inode::of_entry(ino, place.parent, &dir[at], self.reading.remove(&ino), &self.space);
+        let subdirs = match &dir[at].node {
+            Node::Dir { tree, .. } => self.dir(tree)?.subdirs,
+            _ => 0,
+        };
+        let mut inode = Inode::of_entry(ino, place.parent, &dir[at], self.reading.remove(&ino), &self.space);
+        if inode.kind() == Kind::Dir {
+            inode.nlink = 2 + subdirs;
+        }
         if let Some((_, held)) = self.untouched.remove(&ino).filter(|known| known.1 > 0) {
             self.held.insert(ino, held);
         }
@@ -595,6 +608,15 @@ impl Names {
         self.pending.names.insert((parent, name.to_vec()));
     }
 
+    /// So many more directories are in one.
+    fn count_dirs(&mut self, dir: u64, more: i32) -> Found<()> {
+        if more != 0 {
+            let inode = self.change(dir)?;
+            inode.nlink = inode.nlink.saturating_add_signed(more);
+        }
+        Ok(())
+    }
+
     /// Notes that names of a directory have changed.
     fn stamp(&mut self, dir: u64) -> Found<()> {
         let now = now();
@@ -622,13 +644,15 @@ impl Names {
         let ino = self.next;
         self.next += 1;
         let (mtime, what) = (meta.mtime, what(ino, &self.space));
-        let own = name.to_vec();
-        let inode = Inode { meta, atime: mtime, ctime: mtime, nlink: 1, parent, name: own, foreign: false, what };
+        let (own, is_dir) = (name.to_vec(), matches!(what, What::Dir { .. }));
+        let nlink = if is_dir { 2 } else { 1 };
+        let inode = Inode { meta, atime: mtime, ctime: mtime, nlink, parent, name: own, foreign: false, what };
         self.upper.inodes.insert(ino, Arc::new(inode));
         self.pending.inodes.insert(ino);
         self.changed.insert(ino);
         self.put_name(parent, name, Some(ino));
         self.stamp(parent)?;
+        self.count_dirs(parent, i32::from(is_dir))?;
         Ok(ino)
     }
 
@@ -665,6 +689,7 @@ impl Names {
         self.raise(parent)?;
         self.put_name(parent, name, None);
         self.stamp(parent)?;
+        self.count_dirs(parent, -i32::from(is_dir))?;
         self.drop_name(ino, is_dir)
     }
 
@@ -711,11 +736,15 @@ impl Names {
                 let inode = self.change(other)?;
                 (inode.parent, inode.name) = (from.0, from.1.to_vec());
                 inode.ctime = now;
+                let came = i32::from(inode.kind() == Kind::Dir);
+                self.count_dirs(from.0, came)?;
+                self.count_dirs(to.0, -came)?;
                 None
             }
             (_, Some(other)) => {
                 let other_is_dir = self.attr(other)?.kind == Kind::Dir;
                 self.put_name(from.0, from.1, None);
+                self.count_dirs(to.0, -i32::from(other_is_dir))?;
                 self.drop_name(other, other_is_dir)?
             }
             (_, None) => {
@@ -729,6 +758,8 @@ impl Names {
         inode.ctime = now;
         self.stamp(from.0)?;
         self.stamp(to.0)?;
+        self.count_dirs(from.0, -i32::from(is_dir))?;
+        self.count_dirs(to.0, i32::from(is_dir))?;
         Ok(gone)
     }
 }
