@@ -145,6 +145,9 @@ fn cut(lower: &Lower, frozen: &Frozen, out: &Output<'_>, threads: usize) -> Resu
     Ok(Base { content, size: state.size, chunker })
 }
 
+/// A path, and the directories that have to be made anew if it is another.
+type Named = (Vec<u8>, Vec<u64>);
+
 struct Maker<'m> {
     lower: &'m Lower,
     snapshot: &'m Snapshot,
@@ -195,7 +198,7 @@ impl Maker<'_> {
 
     /// Finds all names of files that have several.
     fn find_groups(&mut self, table: &LinkTable) {
-        let mut paths: HashMap<u64, Vec<(Vec<u8>, Vec<u64>)>> = HashMap::new();
+        let mut paths: HashMap<u64, Vec<Named>> = HashMap::new();
         let linked: HashSet<u64> = table.0.iter().map(|(group, _)| of_group(&self.snapshot.upper, *group)).collect();
         for (parent, names) in &self.snapshot.upper.names {
             for (name, ino) in names.iter() {
@@ -236,7 +239,7 @@ impl Maker<'_> {
     }
 
     /// Where a path of the version below is now, and the directories on the way to it, if its last name is untouched.
-    fn locate(&self, path: &[u8]) -> Option<(Vec<u8>, Vec<u64>)> {
+    fn locate(&self, path: &[u8]) -> Option<Named> {
         let names: Vec<&[u8]> = path.split(|b| *b == b'/').collect();
         let (last, above) = names.split_last()?;
         let (mut dir, mut at) = (ROOT, Vec::new());
