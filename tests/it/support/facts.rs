@@ -48,11 +48,13 @@ pub struct Compare {
     pub sockets: bool,
     /// Compare the root's own time (the repository inside a worktree changes it).
     pub root_time: bool,
+    /// Ask for holes; a mount that can be written does not tell them.
+    pub holes: bool,
 }
 
 impl Default for Compare {
     fn default() -> Self {
-        Self { skip: vec![".dvcs", "lost+found"], sockets: false, root_time: true }
+        Self { skip: vec![".dvcs", "lost+found"], sockets: false, root_time: true, holes: true }
     }
 }
 
@@ -199,7 +201,7 @@ pub fn differences(source: &Path, copy: &Path, how: &Compare) -> Vec<String> {
             say("attribute", &"nothing", &(OsStr::from_bytes(n), v));
         }
         let filled = x.holes.iter().filter(|h| !y.holes.contains(h)).count();
-        if filled > 0 {
+        if filled > 0 && how.holes {
             say("holes", &x.holes.len(), &format!("{filled} filled"));
         }
     }

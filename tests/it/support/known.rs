@@ -108,6 +108,7 @@ pub fn context(repository: PathBuf, worktree: PathBuf) -> Context {
         far: None,
         remotes: Vec::new(),
         cache: dvc::ops::reach::CacheOptions::default(),
+        mount: None,
     }
 }
 
