@@ -106,6 +106,8 @@ struct Inner {
     complain: Arc<Complain>,
     committing: AtomicBool,
     ended: (Mutex<bool>, Condvar),
+    /// Held while somebody who asked for the end is answered: the process lives so long.
+    stopping: Mutex<()>,
     discard: AtomicBool,
 }
 
@@ -193,6 +195,7 @@ impl Daemon {
             complain: Arc::clone(&setup.complain),
             committing: AtomicBool::new(false),
             ended: <_>::default(),
+            stopping: Mutex::default(),
             discard: AtomicBool::new(setup.ephemeral),
         };
         Ok(Self { inner: Arc::new(inner), served, desk: Arc::new(desk) })
@@ -247,9 +250,10 @@ impl Daemon {
             }
         }
         let ended = session.join();
-        Desk::wake(desk.path());
+        desk.close();
         inner.hydrator.end();
         let _ = (flusher.join(), clerk.join(), bringer.join());
+        drop(inner.stopping.lock());
         let flushed = inner.view.sync_all();
         let discard = inner.discard.load(Ordering::Acquire);
         drop((inner, desk));
@@ -423,6 +427,7 @@ impl Inner {
                 }
                 Ask::Move { version, branch, force } => visit.reply(&self.move_to(&version, branch, force)),
                 Ask::Stop { discard } => {
+                    let _stopping = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
                     let stopped = self.stop(discard);
                     let done = stopped.is_ok();
                     let _ = visit.reply(&stopped);

@@ -81,9 +81,12 @@ impl Space {
         }
     }
 
-    fn check(&self) -> Answer<()> {
+    /// Whether there is room, and for so many bytes more.
+    fn check(&self, more: u64) -> Answer<()> {
         match self.limit_bytes {
-            Some(limit) if self.used_bytes() >= limit => Err(Errno::NOSPC),
+            Some(limit) if self.used_bytes() >= limit || self.used_bytes().saturating_add(more) > limit => {
+                Err(Errno::NOSPC)
+            }
             _ => Ok(()),
         }
     }
@@ -189,6 +192,11 @@ impl State {
     /// A file as it was put down: with what was written of it.
     pub fn with_upper(base: Option<Arc<Base>>, kept: u64, size: u64, dirty: Ranges, changed: bool) -> Self {
         Self { base, kept, size, local: dirty.clone(), dirty, changed, has_upper: true, ..Self::default() }
+    }
+
+    /// The same, of which so many bytes on disk are counted already.
+    pub fn counted(self, bytes: u64) -> Self {
+        Self { counted: bytes, ..self }
     }
 
     /// A file as it was put down, with all of it in the upper file.
@@ -506,7 +514,7 @@ impl Data {
     pub fn write(&self, lower: &Lower, offset: u64, bytes: &[u8]) -> Answer<()> {
         let end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= SIZE_MAX).ok_or(Errno::FBIG)?;
         let _alone = self.alone();
-        self.space.check()?;
+        self.space.check(0)?;
         let upper = self.open_upper()?;
         let range = offset..end;
         self.preserve(&range)?;
@@ -622,6 +630,7 @@ impl Data {
         }
         state.changed = true;
         state.size = size;
+        self.account(&upper, &mut state);
         if size < state.kept {
             state.kept = size;
             let gone = size.div_ceil(BLOCK)..u64::MAX;
@@ -657,13 +666,17 @@ impl Data {
     /// Makes sure that a range has space, as far as it is the upper file's; `grow`: the file reaches to its end then.
     pub fn reserve(&self, range: &Range<u64>, grow: bool) -> Answer<()> {
         let _alone = self.alone();
-        self.space.check()?;
         if range.end > SIZE_MAX {
             return Err(Errno::FBIG);
         }
-        let upper = self.open_upper()?;
-        let (size, kept) = (self.get().size, self.get().kept);
+        let (size, kept, counted) = {
+            let state = self.get();
+            (state.size, state.kept, state.counted)
+        };
         let own = range.start.max(kept.div_ceil(BLOCK) * BLOCK)..range.end;
+        // What the file takes already may be what is asked for.
+        self.space.check(own.end.saturating_sub(own.start).saturating_sub(counted))?;
+        let upper = self.open_upper()?;
         if !own.is_empty() {
             self.unsynced.store(true, Ordering::Release);
             let flags = if grow { FallocateFlags::empty() } else { FallocateFlags::KEEP_SIZE };

@@ -714,6 +714,12 @@ impl Names {
             LINKS_MAX.. => return Err(Errno::MLINK.into()),
             _ => {}
         }
+        // The version's name of a file that had one only is noted too: whoever looks for all names finds it.
+        let first = (inode.parent, inode.name.clone());
+        if self.find(first.0, &first.1)? == Some(ino) {
+            self.put_name(first.0, &first.1, Some(ino));
+        }
+        let inode = self.change(ino)?;
         inode.nlink += 1;
         inode.ctime = now();
         self.put_name(parent, name, Some(ino));

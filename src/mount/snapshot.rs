@@ -191,7 +191,9 @@ impl Maker<'_> {
             for (name, ino) in names.iter() {
                 let Some(inode) = ino.and_then(|n| self.inode(n)) else { continue };
                 let Some(ino) = ino else { continue };
-                if matches!(inode.what, What::Dir { .. }) || inode.nlink < 2 && !linked.contains(ino) {
+                // One that was changed may have lost the name that it is noted with.
+                let alone = inode.nlink < 2 && !linked.contains(ino) && !self.anew.contains(ino);
+                if alone || matches!(inode.what, What::Dir { .. }) {
                     continue;
                 }
                 if let Some(dir) = self.path(*parent) {

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -407,13 +408,15 @@ impl InodeRow {
                 let base = (self.kind != ALONE).then(|| Arc::new(Base { content, size, chunker }));
                 let state = match self.upper {
                     true => {
-                        let found = std::fs::metadata(space.path(ino)).map(|m| m.len());
+                        let there = std::fs::metadata(space.path(ino)).ok();
+                        let found = there.as_ref().map(std::fs::Metadata::len);
                         // It was made, but a crash came before anything of it was on disk.
                         let now = found.unwrap_or(if base.is_some() { self.size } else { 0 });
                         let kept = self.kept.min(now);
                         let mut dirty = dirty;
                         dirty.remove(kept.div_ceil(BLOCK)..u64::MAX);
-                        let state = State::with_upper(base, kept, now, dirty, self.written || now != self.size);
+                        let state = State::with_upper(base, kept, now, dirty, self.written || now != self.size)
+                            .counted(there.map_or(0, |m| m.blocks() * 512));
                         if self.complete { state.with_all() } else { state }
                     }
                     false => match base {
