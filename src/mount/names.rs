@@ -92,6 +92,8 @@ pub struct Listed {
     pub ino: u64,
     /// Its type.
     pub kind: Kind,
+    /// Its position in the directory, the same as long as it is there, whatever else comes and goes.
+    pub at: u64,
 }
 
 /// The names of a mount.
@@ -440,17 +442,23 @@ impl Names {
         self.number(parent, tree, index, entry)
     }
 
-    /// All names of a directory, sorted.
+    /// The version's directory below one, to be held by who goes on asking for its names.
+    pub fn below(&mut self, ino: u64) -> Found<Option<Dir>> {
+        let tree = self.tree_of(ino)?;
+        tree.map(|tree| self.dir(&tree)).transpose()
+    }
+
+    /// All names of a directory, by position: those of the version in its order, then others.
     pub fn list(&mut self, ino: u64) -> Found<Vec<Listed>> {
         let tree = self.tree_of(ino)?;
         let dir = tree.as_ref().map(|tree| self.dir(tree)).transpose()?;
         let over = self.upper.names.get(&ino).cloned().unwrap_or_default();
         let mut out = Vec::new();
         if let (Some(tree), Some(dir)) = (&tree, &dir) {
-            for (at, entry) in dir.iter().enumerate() {
+            for (index, entry) in dir.iter().enumerate() {
                 if !over.contains_key(&entry.name) {
-                    let number = self.number(ino, tree, at, entry);
-                    out.push(Listed { name: entry.name.clone(), ino: number, kind: Kind::of(&entry.node) });
+                    let (number, at) = (self.number(ino, tree, index, entry), position(index));
+                    out.push(Listed { name: entry.name.clone(), ino: number, kind: Kind::of(&entry.node), at });
                 }
             }
         }
@@ -458,10 +466,12 @@ impl Names {
             if let Some(number) = number
                 && let Some(inode) = self.upper.inodes.get(number)
             {
-                out.push(Listed { name: name.clone(), ino: *number, kind: inode.kind() });
+                let of_version = dir.as_ref().and_then(|dir| dir.binary_search_by(|e| e.name.cmp(name)).ok());
+                let at = of_version.map_or_else(|| OF_VERSION | number_of(ino, name, None, 0), position);
+                out.push(Listed { name: name.clone(), ino: *number, kind: inode.kind(), at });
             }
         }
-        out.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        out.sort_unstable_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
         Ok(out)
     }
 
@@ -838,4 +848,9 @@ pub enum Rename {
     Fresh,
     /// Both change places.
     Exchange,
+}
+
+/// The position of an entry of the version's directory: behind `.` and `..`, of which reading goes on at 1 and 2.
+pub fn position(index: usize) -> u64 {
+    index as u64 + 3
 }

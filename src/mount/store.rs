@@ -421,7 +421,8 @@ impl InodeRow {
                     }
                     false => match base {
                         Some(base) => State::of(base),
-                        None => State::default(),
+                        // An empty file that no version has.
+                        None => State::empty(),
                     },
                 };
                 What::File(Arc::new(Data::new(ino, Arc::clone(space), state)))

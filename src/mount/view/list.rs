@@ -1,4 +1,6 @@
-//! Listing directories: a handle shows what was there when it began to be read.
+//! Listing directories: a handle shows what was there when it began to be read, as far as it still is.
+//!
+//! The kernel may ask for what is behind a position of another handle's listing: positions do not depend on the handle.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,7 +9,7 @@ use crate::model::id::Id;
 use crate::mount::errno::{Answer, Errno};
 use crate::mount::inode::{Attr, Kind};
 use crate::mount::lower::Dir;
-use crate::mount::names::Listed;
+use crate::mount::names::{Listed, position};
 
 /// What a handle shows.
 pub(super) enum Listing {
@@ -22,6 +24,14 @@ impl Listing {
         match self {
             Self::Plain(_, dir) => dir.len(),
             Self::Merged(all) => all.len(),
+        }
+    }
+
+    /// The first name behind a position.
+    fn behind(&self, at: u64) -> usize {
+        match self {
+            Self::Plain(..) => usize::try_from(at.saturating_sub(2)).unwrap_or(usize::MAX),
+            Self::Merged(all) => all.partition_point(|l| l.at <= at),
         }
     }
 }
@@ -66,6 +76,7 @@ impl View {
             })?);
         }
         let Some(listing) = &*listing else { return Ok(()) };
+        let _below = self.ask(|n| n.below(ino))?;
         let mut at = from;
         for (n, name) in [b".".as_slice(), b".."].into_iter().enumerate().skip(usize::try_from(at.min(2)).unwrap_or(2))
         {
@@ -76,22 +87,25 @@ impl View {
             at = n as u64 + 1;
         }
         let mut names = self.names();
-        for index in usize::try_from(at - 2).unwrap_or(usize::MAX)..listing.len() {
-            let (name, number, mut kind) = match listing {
+        for index in listing.behind(at)..listing.len() {
+            let (name, number, mut kind, next) = match listing {
                 Listing::Plain(tree, dir) => {
                     let entry = &dir[index];
-                    (&entry.name, names.listed(ino, tree, index, entry), Kind::of(&entry.node))
+                    (&entry.name, names.listed(ino, tree, index, entry), Kind::of(&entry.node), position(index))
                 }
-                Listing::Merged(all) => (&all[index].name, all[index].ino, all[index].kind),
+                Listing::Merged(all) => (&all[index].name, all[index].ino, all[index].kind, all[index].at),
             };
+            // A name that is gone meanwhile is not told: with attributes, the kernel would take it for there.
+            if !names.find(ino, name).is_ok_and(|there| there == Some(number)) {
+                continue;
+            }
             let mut attr = None;
             if attrs {
-                // A name that is gone meanwhile is not told.
                 let Ok(known) = names.attr(number) else { continue };
                 kind = known.kind;
                 attr = Some(self.shown(&names, known));
             }
-            if !take(Item { name, ino: number, kind, attr, next: index as u64 + 3 }) {
+            if !take(Item { name, ino: number, kind, attr, next }) {
                 return Ok(());
             }
             if attrs {

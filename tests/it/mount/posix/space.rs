@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
-use crate::mount::harness::{Volume, drop_cache};
+use crate::mount::harness::{Mount, Volume, drop_cache};
 use crate::support::zoo::noise;
 
 const QUOTA: &str = "4M";
@@ -47,12 +47,24 @@ fn what_does_not_fit_is_told_and_tears_nothing() {
     // Names and removal need no space of the overlay's.
     fs::rename(m.at("old"), m.at("renamed")).unwrap();
     fs::remove_file(m.at("new")).unwrap();
+    wait_for_space(&m);
     let file = OpenOptions::new().read(true).write(true).open(m.at("other")).unwrap();
     file.write_all_at(b"changed", 250_000).unwrap();
     drop_cache(&file);
     let mut seen = [0; 7];
     file.read_exact_at(&mut seen, 250_000).unwrap();
     assert_eq!(&seen, b"changed");
+}
+
+/// The kernel lets go of a removed file when it likes.
+fn wait_for_space(m: &Mount<'_>) {
+    for _ in 0..1000 {
+        if statvfs(m.root()).unwrap().f_bavail > 0 {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("the space of a removed file does not come back");
 }
 
 /// A database opens what it has and fails at what is new, then goes on when there is room.
