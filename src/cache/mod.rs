@@ -294,25 +294,30 @@ impl BlockCache {
         Ok(())
     }
 
-    /// Removes the regions that were not used for longest, until a tenth below the limit.
+    /// Removes the regions that were not used for longest, if there is more than the limit, until a tenth below it.
     fn shrink(&self) -> io::Result<()> {
+        if self.used_bytes()? > self.limit_bytes {
+            self.shrink_to(self.limit_bytes / 10 * 9)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the regions that were not used for longest, until at most so many bytes are left. Returns how many.
+    pub fn shrink_to(&self, limit_bytes: u64) -> io::Result<u64> {
         let mut regions = regions(&self.dir)?;
         let mut total: u64 = regions.iter().map(|r| r.1).sum();
-        if total <= self.limit_bytes {
-            return Ok(());
-        }
         // What is open would keep its space.
         self.opened().clear();
         regions.sort_unstable_by_key(|r| r.0);
         for (_, bytes, path) in regions {
-            if total <= self.limit_bytes / 10 * 9 {
+            if total <= limit_bytes {
                 break;
             }
             if fs::remove_file(path).is_ok() {
                 total -= bytes;
             }
         }
-        Ok(())
+        Ok(total)
     }
 
     /// Bytes on disk.

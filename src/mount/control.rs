@@ -3,14 +3,11 @@
 //! Each mount has a socket and a note of what it is, in the run directory under its device number, so that both are
 //! found from any path inside the mount, also through a bind mount.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::mountinfo::{self, Mounted};
@@ -206,15 +203,6 @@ pub struct Desk {
     listener: UnixListener,
     socket: PathBuf,
     note: PathBuf,
-    /// The socket's own inode: as soon as a mount has ended, the next one may have its number and its paths.
-    ino: u64,
-}
-
-/// Kept while the files of a desk are made or removed.
-fn alone(base: &Path) -> io::Result<File> {
-    let lock = File::options().write(true).create(true).truncate(false).open(base.with_file_name("desks"))?;
-    rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
-    Ok(lock)
 }
 
 impl Desk {
@@ -223,15 +211,13 @@ impl Desk {
         let base = base(run, device);
         std::fs::create_dir_all(base.parent().unwrap_or(run))?;
         let (socket, path) = (base.with_extension("sock"), base.with_extension("json"));
-        let _alone = alone(&base)?;
-        // Whoever had this number before is ending: the kernel gives it to one at a time.
+        // Whoever had this number before is gone: the kernel gives it to one at a time.
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket)?;
         rustix::fs::chmod(&socket, rustix::fs::Mode::from_raw_mode(0o600))?;
         let text = serde_json::to_vec(note).map_err(io::Error::other)?;
         std::fs::write(&path, text)?;
-        let ino = std::fs::symlink_metadata(&socket)?.ino();
-        Ok(Self { listener, socket, note: path, ino })
+        Ok(Self { listener, socket, note: path })
     }
 
     /// The next one who asks something.
@@ -240,19 +226,21 @@ impl Desk {
         Visit::new(stream)
     }
 
-    /// Makes [`Self::next`] fail, for whoever waits there and from now on.
-    pub fn close(&self) {
-        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+    /// Makes [`Self::next`] return once more.
+    pub fn wake(path: &Path) {
+        let _ = UnixStream::connect(path);
+    }
+
+    /// Where the socket is.
+    pub fn path(&self) -> &Path {
+        &self.socket
     }
 }
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        let Ok(_alone) = alone(&self.socket) else { return };
-        if std::fs::symlink_metadata(&self.socket).is_ok_and(|m| m.ino() == self.ino) {
-            let _ = std::fs::remove_file(&self.socket);
-            let _ = std::fs::remove_file(&self.note);
-        }
+        let _ = std::fs::remove_file(&self.socket);
+        let _ = std::fs::remove_file(&self.note);
     }
 }
 

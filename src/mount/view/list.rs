@@ -1,6 +1,4 @@
-//! Listing directories: a handle shows what was there when it began to be read, as far as it still is.
-//!
-//! The kernel may ask for what is behind a position of another handle's listing: positions do not depend on the handle.
+//! Listing directories: a handle shows what was there when it began to be read.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,29 +7,21 @@ use crate::model::id::Id;
 use crate::mount::errno::{Answer, Errno};
 use crate::mount::inode::{Attr, Kind};
 use crate::mount::lower::Dir;
-use crate::mount::names::{Listed, position};
+use crate::mount::names::{Listed, Stop};
 
 /// What a handle shows.
 pub(super) enum Listing {
     /// A directory of the version, as it is.
     Plain(Id, Dir),
-    /// One in which something differs.
-    Merged(Vec<Listed>),
+    /// One in which something differs, with what of the version's it needs.
+    Merged(Vec<Listed>, #[expect(dead_code, reason = "held, so that it stays known")] Option<Dir>),
 }
 
 impl Listing {
     fn len(&self) -> usize {
         match self {
             Self::Plain(_, dir) => dir.len(),
-            Self::Merged(all) => all.len(),
-        }
-    }
-
-    /// The first name behind a position.
-    fn behind(&self, at: u64) -> usize {
-        match self {
-            Self::Plain(..) => usize::try_from(at.saturating_sub(2)).unwrap_or(usize::MAX),
-            Self::Merged(all) => all.partition_point(|l| l.at <= at),
+            Self::Merged(all, _) => all.len(),
         }
     }
 }
@@ -72,11 +62,10 @@ impl View {
         if from == 0 || listing.is_none() {
             *listing = Some(self.ask(|n| match n.plain_dir(ino)? {
                 Some((tree, dir)) => Ok(Listing::Plain(tree, dir)),
-                None => Ok(Listing::Merged(n.list(ino)?)),
+                None => Ok(Listing::Merged(n.list(ino)?, n.below(ino)?)),
             })?);
         }
         let Some(listing) = &*listing else { return Ok(()) };
-        let _below = self.ask(|n| n.below(ino))?;
         let mut at = from;
         for (n, name) in [b".".as_slice(), b".."].into_iter().enumerate().skip(usize::try_from(at.min(2)).unwrap_or(2))
         {
@@ -87,25 +76,41 @@ impl View {
             at = n as u64 + 1;
         }
         let mut names = self.names();
-        for index in listing.behind(at)..listing.len() {
-            let (name, number, mut kind, next) = match listing {
+        for index in usize::try_from(at - 2).unwrap_or(usize::MAX)..listing.len() {
+            let (name, number, mut kind) = match listing {
                 Listing::Plain(tree, dir) => {
                     let entry = &dir[index];
-                    (&entry.name, names.listed(ino, tree, index, entry), Kind::of(&entry.node), position(index))
+                    let number = match attrs {
+                        true => names.listed(ino, tree, index, entry),
+                        false => names.upper().number_of(ino, &entry.name, entry.link.as_ref()),
+                    };
+                    (&entry.name, number, Kind::of(&entry.node))
                 }
-                Listing::Merged(all) => (&all[index].name, all[index].ino, all[index].kind, all[index].at),
+                Listing::Merged(all, _) => (&all[index].name, all[index].ino, all[index].kind),
             };
-            // A name that is gone meanwhile is not told: with attributes, the kernel would take it for there.
-            if !names.find(ino, name).is_ok_and(|there| there == Some(number)) {
-                continue;
-            }
             let mut attr = None;
             if attrs {
-                let Ok(known) = names.attr(number) else { continue };
-                kind = known.kind;
-                attr = Some(self.shown(&names, known));
+                let known = match listing {
+                    Listing::Plain(..) => names.attr(number),
+                    // It becomes known by that.
+                    Listing::Merged(..) => match names.find(ino, name) {
+                        Ok(Some(found)) if found == number => names.attr(number),
+                        Ok(_) => continue,
+                        Err(e) => Err(e),
+                    },
+                };
+                match known {
+                    Ok(known) => {
+                        kind = known.kind;
+                        attr = Some(self.shown(&names, known));
+                    }
+                    // A name that is gone meanwhile is not told.
+                    Err(Stop::Errno(Errno::NOENT | Errno::STALE)) => continue,
+                    Err(Stop::Errno(e)) => return Err(e),
+                    Err(Stop::Dir(_)) => return Err(Errno::IO),
+                }
             }
-            if !take(Item { name, ino: number, kind, attr, next }) {
+            if !take(Item { name, ino: number, kind, attr, next: index as u64 + 3 }) {
                 return Ok(());
             }
             if attrs {

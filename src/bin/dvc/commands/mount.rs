@@ -104,7 +104,7 @@ fn start(session: &Session, dir: &Path) -> Outcome {
     let failed = |doing: &'static str| move |source| CliError::File { doing, path: PathBuf::from("dvc"), source };
     let program = std::env::current_exe().map_err(failed("find"))?;
     let mut child = Command::new(program)
-        .args(std::env::args_os().skip(1))
+        .args(session.argv.iter().skip(1))
         .arg("--serving")
         .current_dir(&session.begun)
         .stdin(Stdio::null())
