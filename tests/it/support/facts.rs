@@ -48,11 +48,15 @@ pub struct Compare {
     pub sockets: bool,
     /// Compare the root's own time (the repository inside a worktree changes it).
     pub root_time: bool,
+    /// Compare the times of all.
+    pub times: bool,
+    /// Ask for holes; a mount that can be written does not tell them.
+    pub holes: bool,
 }
 
 impl Default for Compare {
     fn default() -> Self {
-        Self { skip: vec![".dvcs", "lost+found"], sockets: false, root_time: true }
+        Self { skip: vec![".dvcs", "lost+found"], sockets: false, root_time: true, times: true, holes: true }
     }
 }
 
@@ -68,6 +72,9 @@ pub fn facts(root: &Path, how: &Compare) -> BTreeMap<Vec<u8>, Facts> {
         if !how.sockets && f.kind == 's' {
             continue;
         }
+        if !how.times || rel.is_empty() && !how.root_time {
+            f.mtime = (0, 0);
+        }
         if meta.is_dir() {
             for e in fs::read_dir(&path).unwrap() {
                 let name = e.unwrap().file_name().into_vec();
@@ -75,9 +82,6 @@ pub fn facts(root: &Path, how: &Compare) -> BTreeMap<Vec<u8>, Facts> {
                     let parts: &[&[u8]] = &[&rel, &name];
                     todo.push(if rel.is_empty() { name } else { parts.join(&b'/') });
                 }
-            }
-            if rel.is_empty() && !how.root_time {
-                f.mtime = (0, 0);
             }
         } else if meta.nlink() > 1 {
             let first = links.entry((meta.dev(), meta.ino())).or_insert_with(|| rel.clone());
@@ -199,7 +203,7 @@ pub fn differences(source: &Path, copy: &Path, how: &Compare) -> Vec<String> {
             say("attribute", &"nothing", &(OsStr::from_bytes(n), v));
         }
         let filled = x.holes.iter().filter(|h| !y.holes.contains(h)).count();
-        if filled > 0 {
+        if filled > 0 && how.holes {
             say("holes", &x.holes.len(), &format!("{filled} filled"));
         }
     }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let own = cache().map(|c| c.join("dvc-tests"));
-    let own = own.iter().flat_map(|dir| ["venv/bin", "npm/node_modules/.bin"].map(|sub| dir.join(sub)));
+    let own = own.iter().flat_map(|dir| ["venv/bin", "npm/node_modules/.bin", "cargo/bin"].map(|sub| dir.join(sub)));
     own.chain(std::env::split_paths(&path))
         .chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from))
         .map(|dir| dir.join(name))
@@ -51,4 +51,18 @@ pub fn run(program: &str, args: &[&str]) -> String {
 /// Whether the tests run as root: owners, devices and trusted attributes need it.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Whether file systems can be mounted here: `/dev/fuse` and root. Where not, the test is left out, after saying so; with
+/// `DVC_TEST_ALL=1` that is a failure.
+#[allow(clippy::print_stderr)]
+pub fn fuse() -> bool {
+    let lacks = match (std::path::Path::new("/dev/fuse").exists(), is_root()) {
+        (false, _) => "/dev/fuse",
+        (true, false) => "root",
+        (true, true) => return true,
+    };
+    assert!(std::env::var_os("DVC_TEST_ALL").is_none(), "mounts cannot be tested without {lacks}");
+    eprintln!("left out: no mounts without {lacks}");
+    false
 }

@@ -1,0 +1,295 @@
+//! A repository with a version of a directory, and mounts of it that do not outlive their test.
+//!
+//! In: what the directory holds. Out: mounts by the real binary. Each is ended when it is dropped: by `dvc umount`, or
+//! else by force, and its process with it.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Advice, fadvise};
+use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::facts::{Compare, differences};
+use crate::support::needs;
+use crate::support::sandbox::{Run, Sandbox};
+
+/// So long a process may take to be gone.
+const GONE: Duration = Duration::from_secs(60);
+
+/// A sandbox with a directory `w/`, a repository `r/` beside it and the branch `main`.
+pub struct Volume {
+    pub s: Sandbox,
+}
+
+/// A mount of it.
+pub struct Mount<'v> {
+    volume: &'v Volume,
+    at: PathBuf,
+    revision: String,
+    args: Vec<String>,
+    pid: Option<u32>,
+}
+
+impl Volume {
+    /// A repository without a version. `None` where nothing can be mounted.
+    pub fn empty() -> Option<Self> {
+        if !needs::fuse() {
+            return None;
+        }
+        let mut s = Sandbox::new();
+        s.set("DVC_AUTHOR", "Ann <ann@example.org>");
+        // Other users have to come by.
+        fs::set_permissions(s.root(), PermissionsExt::from_mode(0o755)).unwrap();
+        s.dvc(["init", "--repo", "../r", "-b", "main"]).ok();
+        Some(Self { s })
+    }
+
+    /// With a first version of what `fill` makes in `w/`.
+    pub fn of(fill: impl FnOnce(&Path)) -> Option<Self> {
+        let volume = Self::empty()?;
+        fill(&volume.s.at("w"));
+        volume.commit("first");
+        Some(volume)
+    }
+
+    /// Runs `dvc` with the repository.
+    pub fn dvc<S: AsRef<OsStr>>(&self, args: &[S]) -> Run {
+        Run::of(&mut self.command(args))
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut command = self.s.command(["--repo", "../r"]);
+        command.args(args);
+        command
+    }
+
+    /// Commits `w/` to `main`; returns the tree.
+    pub fn commit(&self, message: &str) -> String {
+        self.commit_dir("w", "main", message)
+    }
+
+    /// Commits a directory of the sandbox to a branch; returns the tree.
+    pub fn commit_dir(&self, dir: &str, branch: &str, message: &str) -> String {
+        let dir = format!("../{dir}");
+        let run = self.dvc(&["-C", &dir, "--json", "commit", "-b", branch, "-m", message, "--allow-empty"]);
+        tree_of(&run.code(0))
+    }
+
+    /// Puts a version into a new directory of the sandbox.
+    pub fn checkout(&self, revision: &str, into: &str) -> PathBuf {
+        self.dvc(&["checkout", revision, "--into", &format!("../{into}")]).ok();
+        self.s.at(into)
+    }
+
+    /// Mounts `main` on `m/`.
+    pub fn mount(&self, args: &[&str]) -> Mount<'_> {
+        self.mount_at("m", "main", args)
+    }
+
+    /// Mounts a version on a directory of the sandbox, which is made if need be.
+    pub fn mount_at(&self, dir: &str, revision: &str, args: &[&str]) -> Mount<'_> {
+        let at = self.s.at(dir);
+        fs::create_dir_all(&at).unwrap();
+        let args = args.iter().map(|a| (*a).to_owned()).collect();
+        let mut mount = Mount { volume: self, at, revision: revision.to_owned(), args, pid: None };
+        mount.up();
+        mount
+    }
+}
+
+/// The tree of a commit that said so in JSON.
+pub fn tree_of(run: &Run) -> String {
+    run.json()["tree"].as_str().unwrap().to_owned()
+}
+
+impl Mount<'_> {
+    /// A place in it.
+    pub fn at(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.at.join(name)
+    }
+
+    /// The mount point.
+    pub fn root(&self) -> &Path {
+        &self.at
+    }
+
+    /// The process that serves it.
+    pub fn pid(&self) -> u32 {
+        self.pid.unwrap()
+    }
+
+    /// Tries to mount; for what must fail.
+    pub fn try_up(&mut self) -> Run {
+        let mut args = vec!["--json", "mount", &self.revision, self.at.to_str().unwrap()];
+        args.extend(self.args.iter().map(String::as_str));
+        let run = self.volume.dvc(&args);
+        if run.code == 0 {
+            self.pid = Some(u32::try_from(run.json()["pid"].as_u64().unwrap()).unwrap());
+        }
+        run
+    }
+
+    /// Mounts it.
+    #[track_caller]
+    pub fn up(&mut self) {
+        self.try_up().ok();
+    }
+
+    /// Mounts it another time as another version, or with other options.
+    pub fn set(&mut self, revision: &str, args: &[&str]) {
+        self.revision = revision.to_owned();
+        self.args = args.iter().map(|a| (*a).to_owned()).collect();
+    }
+
+    /// Ends it.
+    #[track_caller]
+    pub fn down(&mut self) {
+        self.down_with(&[]).ok();
+    }
+
+    /// Ends it with options; for what may fail too.
+    pub fn down_with(&mut self, args: &[&str]) -> Run {
+        let mut all = vec!["umount", self.at.to_str().unwrap()];
+        all.extend(args);
+        let run = Run::of(&mut self.volume.s.command(all));
+        if run.code == 0 {
+            self.wait_gone();
+        }
+        run
+    }
+
+    /// Ends it and mounts it again.
+    #[track_caller]
+    pub fn again(&mut self) {
+        self.down();
+        self.up();
+    }
+
+    /// Kills its process, as a crash would.
+    pub fn kill(&mut self) {
+        if let Some(pid) = self.pid {
+            let _ = kill_process(raw(pid), Signal::KILL);
+            self.wait_gone();
+        }
+    }
+
+    fn wait_gone(&mut self) {
+        let Some(pid) = self.pid.take() else { return };
+        let since = Instant::now();
+        while lives(pid) {
+            assert!(since.elapsed() < GONE, "process {pid} does not end");
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Runs `dvc` in it.
+    pub fn dvc<S: AsRef<OsStr>>(&self, args: &[S]) -> Run {
+        let mut command = self.volume.s.command(["-C", self.at.to_str().unwrap()]);
+        Run::of(command.args(args))
+    }
+
+    /// Commits it; returns the tree.
+    #[track_caller]
+    pub fn commit(&self, message: &str) -> String {
+        let run = self.dvc(&["--json", "commit", "-m", message]);
+        assert!(run.code == 0 || run.code == 3, "{} {}\n{}", run.code, run.out, run.err);
+        tree_of(&run)
+    }
+
+    /// What `status` says.
+    pub fn status(&self) -> String {
+        self.dvc(&["status", "--porcelain"]).ok().lines().into_iter().filter(|l| !l.starts_with('#')).fold(
+            String::new(),
+            |mut all, line| {
+                all.push_str(line);
+                all.push('\n');
+                all
+            },
+        )
+    }
+}
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        let Some(pid) = self.pid else {
+            // Of a killed one the mount is left.
+            let _ = unmount(&self.at, UnmountFlags::DETACH);
+            return;
+        };
+        let done = self.volume.s.command(["umount".as_ref(), self.at.as_os_str()]).output();
+        if !done.is_ok_and(|out| out.status.success()) {
+            let _ = unmount(&self.at, UnmountFlags::DETACH);
+            let _ = kill_process(raw(pid), Signal::KILL);
+        }
+    }
+}
+
+fn raw(pid: u32) -> Pid {
+    Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
+}
+
+/// A zombie is gone: nobody may be there to take note of it.
+fn lives(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
+}
+
+/// How mounts are compared with plain directories: one that can be written tells no holes.
+pub fn loosely() -> Compare {
+    Compare { holes: false, sockets: true, ..Compare::default() }
+}
+
+/// Fails where a mount is not like a plain directory.
+#[track_caller]
+pub fn assert_like(plain: &Path, mount: &Path) {
+    assert_like_by(plain, mount, &loosely(), "");
+}
+
+/// Fails where a mount is not like a plain directory in what `how` looks at.
+#[track_caller]
+pub fn assert_like_by(plain: &Path, mount: &Path, how: &Compare, what: &str) {
+    let found = differences(plain, mount, how);
+    let shown = found.iter().take(30).cloned().collect::<Vec<_>>().join("\n");
+    assert!(found.is_empty(), "{what}: {} difference(s) of {}:\n{shown}", found.len(), mount.display());
+}
+
+/// Runs a Python script with arguments; returns what it prints.
+#[track_caller]
+pub fn python(script: &str, args: &[&Path]) -> String {
+    let mut all = vec!["-c", script];
+    all.extend(args.iter().map(|p| p.to_str().unwrap()));
+    needs::run("python3", &all).trim().to_owned()
+}
+
+/// Runs a shell script in a directory as another user; returns whether it succeeded and what it said.
+pub fn as_user(uid: u32, dir: &Path, script: &str) -> (bool, String) {
+    let out = Command::new(needs::need("setpriv"))
+        .args([format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".to_owned()])
+        .args(["sh", "-c", script])
+        .env("DIR", dir)
+        .output()
+        .unwrap();
+    (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+}
+
+/// Makes the kernel ask for a file's bytes when they are read next.
+pub fn drop_cache(file: &File) {
+    file.sync_all().unwrap();
+    fadvise(file, 0, None, Advice::DontNeed).unwrap();
+}
+
+/// The error number of what must fail.
+#[track_caller]
+pub fn errno<T>(result: io::Result<T>) -> i32 {
+    match result {
+        Ok(_) => panic!("it did not fail"),
+        Err(e) => e.raw_os_error().unwrap_or_else(|| panic!("{e}")),
+    }
+}

@@ -1,0 +1,246 @@
+//! Random sequences of operations on a mount and on a plain directory, which must stay alike through commits, ends,
+//! crashes and checkouts.
+//!
+//! `DVC_TEST_MODEL` is the number of seeds (six without it), `DVC_TEST_SEED` the first. A failure names its seed.
+
+mod steps;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::mount::harness::{Mount, Volume, assert_like_by, loosely, tree_of};
+use crate::support::facts::{Compare, facts};
+use crate::support::needs;
+use crate::support::zoo::{self, set_mtime};
+use steps::{Random, Steps};
+
+/// Operations between two phases.
+const STEPS: u64 = 60;
+const PHASES: u64 = 9;
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap())
+}
+
+/// The directory that the first version is made of.
+fn fill(w: &Path) {
+    for dir in ["d0", "d0/d1", "d2"] {
+        fs::create_dir(w.join(dir)).unwrap();
+    }
+    fs::write(w.join("f0"), zoo::noise(1, 700_000)).unwrap();
+    fs::write(w.join("f1"), zoo::prose(2, 90_000)).unwrap();
+    fs::write(w.join("d0/f2"), zoo::noise(3, 150)).unwrap();
+    let mut pages = b"SQLite format 3\0".to_vec();
+    pages.extend(zoo::noise(4, 400_000));
+    fs::write(w.join("d0/d1/f3"), pages).unwrap();
+    fs::hard_link(w.join("f0"), w.join("d2/f4")).unwrap();
+    fs::hard_link(w.join("d0/f2"), w.join("d2/f5")).unwrap();
+    std::os::unix::fs::symlink("f0", w.join("d2/f6")).unwrap();
+    let sparse = File::create(w.join("f7")).unwrap();
+    sparse.set_len(600_000).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, &zoo::noise(5, 70_000), 250_000).unwrap();
+}
+
+/// Gives the plain directory the times of the mount: each has its own clock.
+fn adopt_times(m: &Path, plain: &Path) {
+    let how = Compare { holes: false, sockets: true, ..Compare::default() };
+    for (path, fact) in facts(m, &how) {
+        let path = plain.join(std::ffi::OsStr::from_bytes(&path));
+        if fs::symlink_metadata(&path).is_ok() {
+            set_mtime(&path, fact.mtime.0, fact.mtime.1);
+        }
+    }
+}
+
+/// Makes each file and directory durable by itself.
+fn sync_each(root: &Path) {
+    let mut todo = vec![root.to_owned()];
+    while let Some(path) = todo.pop() {
+        let meta = fs::symlink_metadata(&path).unwrap();
+        if meta.is_dir() {
+            todo.extend(fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()));
+        }
+        if meta.is_dir() || meta.is_file() {
+            File::open(&path).unwrap().sync_all().unwrap();
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    needs::run("cp", &["-a", from.to_str().unwrap(), to.to_str().unwrap()]);
+}
+
+struct Model<'v> {
+    v: &'v Volume,
+    m: Mount<'v>,
+    plain: PathBuf,
+    random: Random,
+    /// Versions and copies of what they hold.
+    versions: Vec<(String, PathBuf)>,
+    seed: u64,
+}
+
+impl Model<'_> {
+    #[track_caller]
+    fn check(&self, what: &str, times: bool) {
+        let how = Compare { times, ..loosely() };
+        assert_like_by(&self.plain, self.m.root(), &how, &format!("seed {}, {what}", self.seed));
+    }
+
+    fn commit(&mut self, n: u64) {
+        adopt_times(self.m.root(), &self.plain);
+        let run = self.m.dvc(&["--json", "commit", "--allow-empty", "-m", &format!("phase {n}")]);
+        assert!(matches!(run.code, 0 | 3), "seed {}: {}", self.seed, run.err);
+        let id = run.json()["id"].as_str().unwrap().to_owned();
+        let out = self.v.checkout(&id, &format!("out-{n}"));
+        let how = Compare { sockets: false, ..loosely() };
+        assert_like_by(&self.plain, &out, &how, &format!("seed {}, commit {n}", self.seed));
+        // The same tree as of a plain directory.
+        let plain = self.v.dvc(&["-C", self.plain.to_str().unwrap(), "--json", "commit", "--allow-empty", "-b", "plain", "-m", "p"]);
+        assert!(matches!(plain.code, 0 | 3), "seed {}: {}", self.seed, plain.err);
+        assert_eq!(tree_of(&plain), tree_of(&run), "seed {}: commit {n} has another tree\n{}", self.seed, {
+            let (a, b) = (self.v.dvc(&["--json", "ls", "-r", "plain"]), self.v.dvc(&["--json", "ls", "-r", &id]));
+            let differ = |x: &str, y: &str| x.lines().filter(|l| !y.lines().any(|m| m == *l)).map(str::to_owned).collect::<Vec<_>>().join("\n");
+            format!("plain: {}\nmount: {}", differ(&a.out, &b.out), differ(&b.out, &a.out))
+        });
+        self.check("after a commit", true);
+        self.versions.push((id, out));
+    }
+
+    /// Another version in a mount of which nothing is changed.
+    fn checkout(&mut self, n: u64) {
+        self.commit(n);
+        let at = usize::try_from(self.random.next(self.versions.len() as u64)).unwrap();
+        let (id, tree) = self.versions[at].clone();
+        // Sockets are in no version, so that they are a change.
+        self.m.dvc(&["checkout", "--force", &id]).ok();
+        copy(&tree, &self.plain);
+        self.check(&format!("after a checkout of {id}"), true);
+        self.m.dvc(&["checkout", "--force", "main"]).ok();
+        let last = self.versions.last().unwrap().1.clone();
+        copy(&last, &self.plain);
+        self.check("after a checkout of the tip", true);
+    }
+
+    fn phase(&mut self, n: u64) {
+        match self.random.next(5) {
+            0 => self.commit(n),
+            1 => {
+                adopt_times(self.m.root(), &self.plain);
+                self.m.again();
+                self.check("after a remount", true);
+            }
+            2 => {
+                sync_each(self.m.root());
+                self.m.kill();
+                self.m.up();
+                self.check("everything was synced, then killed", false);
+            }
+            3 => self.checkout(n),
+            _ => self.check("in between", false),
+        }
+    }
+}
+
+fn run(seed: u64) {
+    let Some(v) = Volume::of(fill) else { return };
+    let plain = v.s.at("plain");
+    copy(&v.s.at("w"), &plain);
+    let m = v.mount(&[]);
+    let mut model = Model { v: &v, m, plain, random: Random::new(seed), versions: Vec::new(), seed };
+    for n in 0..PHASES {
+        for _ in 0..STEPS {
+            let root = model.m.root().to_owned();
+            Steps { mount: &root, plain: &model.plain, random: &mut model.random, seed }.one();
+        }
+        model.check("before the phase", false);
+        model.phase(n);
+    }
+    model.commit(PHASES);
+    model.m.again();
+    model.check("at the end", true);
+}
+
+#[test]
+fn random_sequences_leave_a_mount_like_a_plain_directory() {
+    let (first, count) = (number("DVC_TEST_SEED", 1), number("DVC_TEST_MODEL", 6));
+    std::thread::scope(|scope| {
+        for part in 0..2 {
+            scope.spawn(move || (first..first + count).filter(|seed| seed % 2 == part).for_each(run));
+        }
+    });
+}
+
+/// States of a file since it was last durable: every block of what is found must be of one of them.
+#[derive(Default)]
+struct Seen(BTreeMap<PathBuf, Vec<Vec<u8>>>);
+
+impl Seen {
+    fn note(&mut self, root: &Path) {
+        for (path, fact) in facts(root, &loosely()) {
+            if fact.kind == 'f' {
+                let path = PathBuf::from(std::ffi::OsStr::from_bytes(&path));
+                let bytes = fs::read(root.join(&path)).unwrap();
+                let states = self.0.entry(path).or_default();
+                if states.last() != Some(&bytes) {
+                    states.push(bytes);
+                }
+            }
+        }
+    }
+
+    fn check(&self, root: &Path, seed: u64) {
+        for (path, fact) in facts(root, &loosely()) {
+            if fact.kind != 'f' {
+                continue;
+            }
+            let path = PathBuf::from(std::ffi::OsStr::from_bytes(&path));
+            let now = fs::read(root.join(&path)).unwrap();
+            let states = self.0.get(&path).unwrap_or_else(|| panic!("seed {seed}: {} never was", path.display()));
+            for (n, block) in now.chunks(4096).enumerate() {
+                let was = |state: &Vec<u8>| {
+                    let at = state.get(n * 4096..).unwrap_or_default();
+                    let part = &at[..at.len().min(block.len())];
+                    block.starts_with(part) && block[part.len()..].iter().all(|b| *b == 0)
+                };
+                let zeros = block.iter().all(|b| *b == 0);
+                assert!(zeros || states.iter().any(was), "seed {seed}: block {n} of {} never was", path.display());
+            }
+        }
+    }
+}
+
+/// Killed at any moment, nothing synced: it comes up, each file is old or newer in each block, never anything else, and
+/// what is there can be committed.
+fn crash(seed: u64) {
+    let Some(v) = Volume::of(fill) else { return };
+    let plain = v.s.at("plain");
+    copy(&v.s.at("w"), &plain);
+    let mut m = v.mount(&[]);
+    let mut random = Random::new(seed ^ 0xc0ffee);
+    for n in 0..5 {
+        let mut seen = Seen::default();
+        seen.note(&plain);
+        for _ in 0..random.next(30) + 1 {
+            let root = m.root().to_owned();
+            Steps { mount: &root, plain: &plain, random: &mut random, seed }.one();
+            seen.note(&plain);
+        }
+        m.kill();
+        m.up();
+        seen.check(m.root(), seed);
+        m.status();
+        m.commit(&format!("after crash {n}"));
+        assert_like_by(m.root(), &v.checkout("main", &format!("out-{n}")), &Compare { sockets: false, ..loosely() }, &format!("seed {seed}, crash {n}"));
+        copy(m.root(), &plain);
+    }
+}
+
+#[test]
+fn a_kill_at_any_moment_leaves_each_file_old_or_newer() {
+    let (first, count) = (number("DVC_TEST_SEED", 1), number("DVC_TEST_MODEL", 6));
+    (first..first + count).for_each(crash);
+}

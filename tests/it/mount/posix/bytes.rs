@@ -1,0 +1,475 @@
+//! Bytes: writing over a version at every edge, mappings, truncation, holes, appending, opens of every kind at once.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+
+use crate::mount::harness::{Mount, Volume, assert_like, drop_cache, errno, python};
+use crate::mount::mapping::Mapping;
+use crate::support::needs::need;
+use crate::support::zoo::{noise, prose};
+
+/// One file of each way to be stored.
+pub fn fill(dir: &Path) {
+    fs::write(dir.join("inline"), noise(1, 200)).unwrap();
+    fs::write(dir.join("small"), noise(2, 60_001)).unwrap();
+    fs::write(dir.join("chunks"), noise(3, 700_003)).unwrap();
+    fs::write(dir.join("prose"), prose(4, 400_000)).unwrap();
+    let mut pages = b"SQLite format 3\0\x10\0".to_vec();
+    pages.extend(noise(5, 524_288 - 18));
+    fs::write(dir.join("pages"), pages).unwrap();
+    let sparse = File::create(dir.join("sparse")).unwrap();
+    sparse.set_len(1_500_000).unwrap();
+    for (seed, at, len) in [(6, 0, 5000), (7, 300_000, 100_000), (8, 1_400_007, 33)] {
+        sparse.write_all_at(&noise(seed, len), at).unwrap();
+    }
+}
+
+const FILES: [&str; 6] = ["inline", "small", "chunks", "prose", "pages", "sparse"];
+
+fn volume() -> Option<Volume> {
+    Volume::of(fill)
+}
+
+fn edit(path: &Path) -> File {
+    OpenOptions::new().read(true).write(true).open(path).unwrap()
+}
+
+/// Writes to a file and to what it should be.
+fn write_both(file: &File, model: &mut Vec<u8>, at: u64, bytes: &[u8]) {
+    file.write_all_at(bytes, at).unwrap();
+    let at = usize::try_from(at).unwrap();
+    if model.len() < at + bytes.len() {
+        model.resize(at + bytes.len(), 0);
+    }
+    model[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+#[track_caller]
+fn is(path: &Path, model: &[u8], what: &str) {
+    let now = fs::read(path).unwrap();
+    if now != model {
+        let at = now.iter().zip(model).position(|(a, b)| a != b).unwrap_or(now.len().min(model.len()));
+        panic!("{}: {what}: {} bytes, should be {}; differs at {at}", path.display(), now.len(), model.len());
+    }
+}
+
+/// Offsets at and around every edge that a file of this size can have.
+fn edges(size: u64) -> Vec<u64> {
+    let mut all: Vec<u64> = [4096, 8192, 65_536, 131_072, 262_144, 300_000, 524_288, size, size / 2]
+        .into_iter()
+        .flat_map(|edge: u64| [edge.saturating_sub(1), edge, edge + 1])
+        .chain([0, 1, size + 4095, size.next_multiple_of(4096), size.next_multiple_of(65_536)])
+        .filter(|at| *at < size + 70_000)
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+#[test]
+fn a_write_changes_what_it_writes_and_nothing_else() {
+    let Some(v) = volume() else { return };
+    let mut m = v.mount(&[]);
+    let mut models = Vec::new();
+    for name in FILES {
+        let path = m.at(name);
+        let mut model = fs::read(&path).unwrap();
+        let first = model.clone();
+        let file = edit(&path);
+        for (n, at) in edges(first.len() as u64).into_iter().enumerate() {
+            let bytes = noise(n as u64, [1, 2, 4096, 4097, 37][n % 5]);
+            write_both(&file, &mut model, at, &bytes);
+            // Read as the process knows it, not as the kernel remembers it.
+            drop_cache(&file);
+            is(&path, &model, &format!("after {} bytes at {at}", bytes.len()));
+        }
+        models.push(model);
+    }
+    for round in ["after remounting", "after a commit", "after remounting that"] {
+        match round {
+            "after a commit" => drop(m.commit(round)),
+            _ => m.again(),
+        }
+        for (name, model) in FILES.iter().zip(&models) {
+            drop_cache(&File::open(m.at(name)).unwrap());
+            is(&m.at(name), model, round);
+        }
+    }
+    let out = v.checkout("main", "out");
+    for (name, model) in FILES.iter().zip(&models) {
+        is(&out.join(name), model, "checked out");
+    }
+}
+
+#[test]
+fn the_version_and_other_mounts_of_it_see_nothing() {
+    let Some(v) = volume() else { return };
+    let (m, other, ro) = (v.mount(&[]), v.mount_at("m2", "main", &[]), v.mount_at("m3", "main", &["--ro"]));
+    for name in FILES {
+        edit(&m.at(name)).write_all_at(b"changed", 100).unwrap();
+    }
+    fs::remove_file(m.at("small")).unwrap();
+    assert_like(&v.s.at("w"), other.root());
+    assert_like(&v.s.at("w"), ro.root());
+    assert_eq!(m.status(), "m .\nM chunks\nM inline\nM pages\nM prose\nD small\nM sparse\n");
+    assert_eq!(other.status(), "");
+}
+
+/// Sizes around the old one and around blocks: what was cut off reads as zeros when the file grows again.
+#[test]
+fn what_was_cut_off_never_comes_back() {
+    let Some(v) = volume() else { return };
+    let mut m = v.mount(&[]);
+    let mut models = Vec::new();
+    for name in FILES {
+        let path = m.at(name);
+        let mut model = fs::read(&path).unwrap();
+        let size = model.len();
+        let file = edit(&path);
+        for (n, part) in [(1, 1), (3, 4), (1, 2), (1, 3), (1, 9)].into_iter().enumerate() {
+            for cut in [(size * part.0 / part.1) & !4095, size * part.0 / part.1 + 1 - n.min(1) * 7] {
+                let cut = cut.min(model.len());
+                file.set_len(cut as u64).unwrap();
+                model.truncate(cut);
+                if n % 2 == 0 {
+                    drop_cache(&file);
+                }
+                let grown = [size, size + 4096, cut + 1, cut + 5000, size * 2][n];
+                file.set_len(grown as u64).unwrap();
+                model.resize(grown, 0);
+                drop_cache(&file);
+                is(&path, &model, &format!("cut at {cut}, grown to {grown}"));
+                write_both(&file, &mut model, cut as u64 + 100, b"between");
+            }
+        }
+        // By a write far behind, and by opening.
+        file.set_len(1000).unwrap();
+        model.truncate(1000);
+        write_both(&file, &mut model, 200_000, b"far");
+        drop_cache(&file);
+        is(&path, &model, "a write far behind");
+        models.push(model);
+    }
+    m.again();
+    for (name, model) in FILES.iter().zip(&models) {
+        is(&m.at(name), model, "after remounting");
+    }
+    for name in FILES {
+        let path = m.at(name);
+        let file = OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
+        file.set_len(300_000).unwrap();
+        drop(file);
+        m.again();
+        is(&path, &vec![0; 300_000], "emptied at opening");
+    }
+}
+
+#[test]
+fn ranges_are_reserved_emptied_and_zeroed() {
+    let Some(v) = volume() else { return };
+    let mut m = v.mount(&[]);
+    let keep = FallocateFlags::KEEP_SIZE;
+    let mut models = Vec::new();
+    for name in FILES {
+        let path = m.at(name);
+        let mut model = fs::read(&path).unwrap();
+        let file = edit(&path);
+        for (n, at) in edges(model.len() as u64).into_iter().enumerate() {
+            let len = [1, 100, 4096, 10_000][n % 4];
+            let (flags, grows) = match n % 5 {
+                0 => (FallocateFlags::PUNCH_HOLE | keep, false),
+                1 => (FallocateFlags::ZERO_RANGE | keep, false),
+                2 => (FallocateFlags::ZERO_RANGE, true),
+                3 => (FallocateFlags::empty(), true),
+                _ => (keep, false),
+            };
+            fallocate(&file, flags, at, len).unwrap();
+            let (start, end) = (usize::try_from(at).unwrap(), usize::try_from(at + len).unwrap());
+            if grows && end > model.len() {
+                model.resize(end, 0);
+            }
+            if n % 5 < 3 {
+                let (start, end) = (start.min(model.len()), end.min(model.len()));
+                model[start..end].fill(0);
+            }
+            drop_cache(&file);
+            is(&path, &model, &format!("{flags:?} of {len} at {at}"));
+        }
+        for flags in [FallocateFlags::COLLAPSE_RANGE, FallocateFlags::INSERT_RANGE] {
+            assert_eq!(errno(fallocate(&file, flags, 0, 4096).map_err(Into::into)), libc("EOPNOTSUPP"));
+        }
+        models.push(model);
+    }
+    m.again();
+    for (name, model) in FILES.iter().zip(&models) {
+        is(&m.at(name), model, "after remounting");
+    }
+}
+
+/// An error number by name.
+pub fn libc(name: &str) -> i32 {
+    use rustix::io::Errno;
+    let errno = match name {
+        "EOPNOTSUPP" => Errno::OPNOTSUPP,
+        "ENOSPC" => Errno::NOSPC,
+        "EROFS" => Errno::ROFS,
+        "EEXIST" => Errno::EXIST,
+        "ENAMETOOLONG" => Errno::NAMETOOLONG,
+        "ENODATA" => Errno::NODATA,
+        "E2BIG" => Errno::TOOBIG,
+        "ERANGE" => Errno::RANGE,
+        "EISDIR" => Errno::ISDIR,
+        "ENOTDIR" => Errno::NOTDIR,
+        "ENOTEMPTY" => Errno::NOTEMPTY,
+        "EINVAL" => Errno::INVAL,
+        "ENOENT" => Errno::NOENT,
+        "EFBIG" => Errno::FBIG,
+        "EPERM" => Errno::PERM,
+        _ => panic!("{name}"),
+    };
+    errno.raw_os_error()
+}
+
+/// A child that does what its lines of input say in Python, and answers each with a line.
+struct Other(Child);
+
+impl Other {
+    fn start(script: &str, path: &Path) -> Self {
+        let loop_ = format!(
+            "import sys, os, mmap\nf = open(sys.argv[1], 'r+b', buffering=0)\n{script}\nprint('ready', flush=True)\n\
+             for line in sys.stdin:\n    print(eval(line), flush=True)\n"
+        );
+        let mut child = Command::new(need("python3"))
+            .args(["-c", &loop_])
+            .arg(path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut other_ready = String::new();
+        read_line(&mut child, &mut other_ready);
+        assert_eq!(other_ready.trim(), "ready");
+        Self(child)
+    }
+
+    fn ask(&mut self, line: &str) -> String {
+        use std::io::Write;
+        writeln!(self.0.stdin.as_mut().unwrap(), "{line}").unwrap();
+        let mut answer = String::new();
+        read_line(&mut self.0, &mut answer);
+        answer.trim().to_owned()
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// Byte by byte: nothing may be taken that belongs to the next answer.
+fn read_line(child: &mut Child, line: &mut String) {
+    use std::io::Read;
+    let out = child.stdout.as_mut().unwrap();
+    let mut byte = [0];
+    while out.read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {
+        line.push(char::from(byte[0]));
+    }
+}
+
+#[test]
+fn a_mapping_is_shared_by_processes() {
+    let Some(v) = volume() else { return };
+    let mut m = v.mount(&[]);
+    for name in ["chunks", "pages", "sparse"] {
+        let path = m.at(name);
+        let file = edit(&path);
+        let mapping = Mapping::of(&file);
+        let mut other = Other::start("m = mmap.mmap(f.fileno(), 0)", &path);
+        mapping.write(5000, b"from here");
+        assert_eq!(other.ask("m[5000:5009]"), "b'from here'");
+        assert_eq!(other.ask("m.__setitem__(slice(70000, 70005), b'there')"), "None");
+        assert_eq!(mapping.read(70_000, 5), b"there");
+        // Reads and writes of the file are the same bytes.
+        file.write_all_at(b"written", 100_000).unwrap();
+        assert_eq!(other.ask("m[100000:100007]"), "b'written'");
+        assert_eq!(other.ask("os.pread(f.fileno(), 9, 5000)"), "b'from here'");
+        mapping.sync();
+        assert_eq!(other.ask("m.flush()"), "None");
+    }
+    let before: Vec<Vec<u8>> = ["chunks", "pages", "sparse"].iter().map(|n| fs::read(m.at(n)).unwrap()).collect();
+    m.kill();
+    m.up();
+    for (name, bytes) in ["chunks", "pages", "sparse"].iter().zip(&before) {
+        assert_eq!(&bytes[5000..5009], b"from here");
+        is(&m.at(name), bytes, "flushed, then killed");
+    }
+}
+
+/// A mapping that nobody flushes, whose file is closed, is in the commit and outlives the mount.
+#[test]
+fn what_only_a_mapping_wrote_is_committed() {
+    let Some(v) = volume() else { return };
+    let mut m = v.mount(&[]);
+    let file = edit(&m.at("chunks"));
+    let mapping = Mapping::of(&file);
+    drop(file);
+    mapping.write(123_456, b"mapped");
+    m.commit("mapped");
+    let out = v.checkout("main", "out");
+    assert_eq!(&fs::read(out.join("chunks")).unwrap()[123_456..123_462], b"mapped");
+    mapping.write(123_456, b"twice!");
+    drop(mapping);
+    m.again();
+    assert_eq!(&fs::read(m.at("chunks")).unwrap()[123_456..123_462], b"twice!");
+}
+
+#[test]
+fn opens_of_every_kind_see_each_other() {
+    let Some(v) = volume() else { return };
+    let m = v.mount(&[]);
+    for name in FILES {
+        let path = m.at(name);
+        let mut model = fs::read(&path).unwrap();
+        let reader = File::open(&path).unwrap();
+        let writer = OpenOptions::new().write(true).open(&path).unwrap();
+        let both = edit(&path);
+        let appender = OpenOptions::new().append(true).open(&path).unwrap();
+        let direct = OpenOptions::new().read(true).write(true).custom_flags(O_DIRECT).open(&path).unwrap();
+        let synced = OpenOptions::new().write(true).custom_flags(O_SYNC).open(&path).unwrap();
+        write_both(&writer, &mut model, 10, b"writer");
+        write_both(&both, &mut model, 4090, b"both over an edge");
+        write_both(&synced, &mut model, 20, b"synced");
+        // Alignment is the program's affair with O_DIRECT; this file system asks for none.
+        write_both(&direct, &mut model, 8192, &noise(9, 4096));
+        std::io::Write::write_all(&mut &appender, b"appended").unwrap();
+        model.extend_from_slice(b"appended");
+        for file in [&reader, &both, &direct] {
+            let mut seen = vec![0; model.len() + 10];
+            let mut n = 0;
+            while let read @ 1.. = file.read_at(&mut seen[n..], n as u64).unwrap() {
+                n += read;
+            }
+            assert!(seen[..n] == model[..], "{name}");
+        }
+        assert_eq!(reader.metadata().unwrap().len(), model.len() as u64);
+    }
+}
+
+const O_DIRECT: i32 = rustix::fs::OFlags::DIRECT.bits().cast_signed();
+const O_SYNC: i32 = rustix::fs::OFlags::SYNC.bits().cast_signed();
+
+#[test]
+fn two_processes_append_without_losing_a_line() {
+    let Some(v) = volume() else { return };
+    let m = v.mount(&[]);
+    for name in ["new", "prose"] {
+        let path = m.at(name);
+        let before = fs::read(&path).unwrap_or_default();
+        let script = "import os, sys\nf = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)\n\
+                      for n in range(2000):\n    os.write(f, b'%s %06d\\n' % (sys.argv[2].encode(), n))\n";
+        let children: Vec<Child> = ["one", "two"]
+            .iter()
+            .map(|who| Command::new(need("python3")).args(["-c", script]).arg(&path).arg(who).spawn().unwrap())
+            .collect();
+        for mut child in children {
+            assert!(child.wait().unwrap().success());
+        }
+        let now = fs::read(&path).unwrap();
+        assert!(now.starts_with(&before));
+        let added = String::from_utf8(now[before.len()..].to_vec()).unwrap();
+        for who in ["one", "two"] {
+            let of_one: Vec<&str> = added.lines().filter(|l| l.starts_with(who)).collect();
+            let expected: Vec<String> = (0..2000).map(|n| format!("{who} {n:06}")).collect();
+            assert_eq!(of_one, expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_file_of_a_tebibyte_costs_what_is_in_it() {
+    const SIZE: u64 = 1 << 40;
+    let Some(v) = Volume::of(|w| {
+        let huge = File::create(w.join("huge")).unwrap();
+        huge.set_len(SIZE).unwrap();
+        huge.write_all_at(b"middle", SIZE / 2).unwrap();
+    }) else {
+        return;
+    };
+    let mut m = v.mount(&[]);
+    for name in ["huge", "new"] {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(m.at(name)).unwrap();
+        file.set_len(SIZE + 1).unwrap();
+        file.write_all_at(b"end", SIZE).unwrap();
+        file.write_all_at(b"start", 0).unwrap();
+    }
+    m.commit("huge");
+    m.again();
+    for name in ["huge", "new"] {
+        let file = File::open(m.at(name)).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), SIZE + 3);
+        let at = |offset: u64| {
+            let mut bytes = [0; 6];
+            let n = file.read_at(&mut bytes, offset).unwrap();
+            bytes[..n].to_vec()
+        };
+        assert_eq!((at(0), at(SIZE)), (b"start\0".to_vec(), b"end".to_vec()));
+        assert_eq!(at(SIZE / 2), if name == "huge" { b"middle" } else { b"\0\0\0\0\0\0" });
+    }
+    let overlay: u64 = python(
+        "import os, sys\nprint(sum(os.stat(os.path.join(d, f)).st_blocks for d, _, fs in os.walk(sys.argv[1]) for f in fs) * 512)",
+        &[&v.s.at("r/overlays")],
+    )
+    .parse()
+    .unwrap();
+    assert!(overlay < 2 << 20, "{overlay}");
+    m.down();
+    holes(&v);
+}
+
+/// What is a hole of the version is one in a mount that only shows it.
+fn holes(v: &Volume) {
+    let ro = v.mount_at("ro", "main", &["--ro"]);
+    let file = File::open(ro.at("huge")).unwrap();
+    let (data, hole) = (|at| seek(&file, SeekFrom::Data(at)), |at| seek(&file, SeekFrom::Hole(at)));
+    assert_eq!(data(0).unwrap(), 0);
+    let first = hole(0).unwrap();
+    assert!((5..=1 << 20).contains(&first), "{first}");
+    let middle = data(first).unwrap();
+    assert!(middle <= 1 << 39 && middle > (1 << 39) - (1 << 20), "{middle}");
+    let end = data(hole(middle).unwrap()).unwrap();
+    assert!(end <= 1 << 40 && end > (1 << 40) - (1 << 20), "{end}");
+    assert_eq!(hole(end).unwrap(), (1 << 40) + 3);
+    assert_eq!(data((1 << 40) + 3).unwrap_err(), rustix::io::Errno::NXIO);
+}
+
+#[test]
+fn holes_of_the_version_are_told_by_a_mount_that_only_shows_it() {
+    let Some(v) = volume() else { return };
+    let ro = v.mount(&["--ro"]);
+    let how = crate::support::facts::Compare::default();
+    crate::mount::harness::assert_like_by(&v.s.at("w"), ro.root(), &how, "with holes");
+}
+
+#[test]
+fn a_length_that_no_file_can_have_is_refused() {
+    let Some(v) = volume() else { return };
+    let m = v.mount(&[]);
+    let file = edit(&m.at("small"));
+    assert!(file.write_at(b"x", i64::MAX as u64).is_err());
+    assert!(file.set_len(i64::MAX as u64).is_ok() || file.metadata().unwrap().size() == 60_001);
+    drop(file);
+    read_back(&m);
+}
+
+fn read_back(m: &Mount<'_>) {
+    let file = File::open(m.at("small")).unwrap();
+    let mut head = vec![0; 60_001];
+    file.read_exact_at(&mut head, 0).unwrap();
+    assert!(head == noise(2, 60_001));
+}
