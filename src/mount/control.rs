@@ -62,6 +62,8 @@ pub struct Facts {
     pub fetched_bytes: u64,
     /// Requests to the remote.
     pub requests: u64,
+    /// Bytes that were brought whole into the overlay.
+    pub hydrated_bytes: u64,
     /// Operations that failed for want of data.
     pub failed: u64,
 }

@@ -13,7 +13,8 @@ use super::attach::{self, AttachOptions};
 use super::control::{Ask, ControlError, Desk, Facts, Note, Shot, Visit};
 use super::data::Space;
 use super::error::MountError;
-use super::fuse::{self, Forgetter};
+use super::fuse::{self, Forgetter, Mode};
+use super::hydrate::{Hydrator, Which};
 use super::inode::{Inode, ROOT, What};
 use super::lower::Lower;
 use super::mountinfo;
@@ -57,6 +58,10 @@ pub struct Setup {
     pub map_owner: Option<(u32, u32)>,
     /// Bytes that the overlay may take.
     pub quota: Option<u64>,
+    /// Databases are to be committed while they run.
+    pub live: bool,
+    /// Which files are brought whole, and how many bytes of them at most.
+    pub hydrate: (Which, u64),
     /// Threads that compute.
     pub jobs: usize,
     /// Where sockets and notes are.
@@ -81,11 +86,13 @@ pub struct Daemon {
     inner: Arc<Inner>,
     served: fuse::Served,
     desk: Arc<Desk>,
+    complain: Arc<Complain>,
 }
 
 struct Inner {
     view: Arc<View>,
     lower: Arc<Lower>,
+    hydrator: Arc<Hydrator>,
     standing: Mutex<Standing>,
     note: Note,
     meter: Arc<Meter>,
@@ -127,7 +134,11 @@ impl Daemon {
             }
         }
         let names = Names::new(Arc::clone(&lower), Arc::clone(&space), upper, changed);
-        let options = ViewOptions { read_only: setup.read_only, map_owner: setup.map_owner };
+        let hydrator = Arc::new(Hydrator::new(setup.hydrate.0, setup.hydrate.1));
+        // Only files that are wholly here can be handed over, and then nobody sees what is written to them.
+        let passthrough = hydrator.is_on() && !setup.live && attach::passthrough_possible().is_ok();
+        let mode = if passthrough { Mode::Passthrough } else { Mode::Writeback };
+        let options = ViewOptions { read_only: setup.read_only, map_owner: setup.map_owner, passthrough };
         let told = Arc::clone(&setup.complain);
         let view = View::new(Arc::clone(&lower), space, names, store, options, Box::new(move |text| told(text)));
         let view = Arc::new(view);
@@ -147,7 +158,7 @@ impl Daemon {
             move |source| StoreError::Io { what, key: key.clone(), source }
         };
         let served =
-            fuse::serve(Arc::clone(&view), attached.device, threads, true, setup.allow_other).map_err(io("serve"))?;
+            fuse::serve(Arc::clone(&view), attached.device, threads, mode, setup.allow_other).map_err(io("serve"))?;
         attach::tune(&at);
         let mounted = mountinfo::ours().map_err(io("find"))?;
         let device = mounted.iter().rev().find(|m| m.at == at).map_or((0, 0), |m| m.device);
@@ -158,7 +169,7 @@ impl Daemon {
             overlay: setup.overlay.as_ref().map(|o| o.1.clone()),
             revision: setup.revision,
             read_only: setup.read_only,
-            mode: "writeback".to_owned(),
+            mode: if passthrough { "passthrough" } else { "writeback" }.to_owned(),
         };
         let desk = Desk::open(&setup.run, device, &note).map_err(io("open the socket of"))?;
         let forgetter = served.forgetter();
@@ -166,6 +177,7 @@ impl Daemon {
         let inner = Inner {
             view,
             lower,
+            hydrator,
             standing: Mutex::new(standing),
             note,
             meter: setup.meter,
@@ -175,7 +187,13 @@ impl Daemon {
             ended: <_>::default(),
             discard: AtomicBool::new(setup.ephemeral),
         };
-        Ok(Self { inner: Arc::new(inner), served, desk: Arc::new(desk) })
+        Ok(Self { inner: Arc::new(inner), served, desk: Arc::new(desk), complain: setup.complain })
+    }
+
+    /// Waits until all files are here that are to be brought; [`Self::run`] has to be running.
+    pub fn waiter(&self) -> impl FnOnce() + Send + 'static {
+        let hydrator = Arc::clone(&self.inner.hydrator);
+        move || hydrator.wait()
     }
 
     /// What the mount is.
@@ -185,11 +203,17 @@ impl Daemon {
 
     /// Serves until it is unmounted. `asked` tells whether a signal asked for the end.
     pub fn run(self, asked: &dyn Fn() -> bool, overlay: Option<PathBuf>) -> Result<()> {
-        let Self { inner, served, desk } = self;
+        let Self { inner, served, desk, complain } = self;
         let at = inner.note.at.clone();
         let flusher = {
             let inner = Arc::clone(&inner);
             std::thread::spawn(move || inner.flush_often())
+        };
+        let bringer = {
+            let (inner, complain) = (Arc::clone(&inner), Arc::clone(&complain));
+            let told = Arc::clone(&inner.hydrator);
+            inner.view.tell_wanted(Box::new(move |ino| told.opened(ino)));
+            std::thread::spawn(move || inner.hydrator.run(&inner.view, &*complain))
         };
         let clerk = {
             let (inner, desk) = (Arc::clone(&inner), Arc::clone(&desk));
@@ -216,7 +240,8 @@ impl Daemon {
         }
         let ended = session.join();
         Desk::wake(desk.path());
-        let _ = (flusher.join(), clerk.join());
+        inner.hydrator.end();
+        let _ = (flusher.join(), clerk.join(), bringer.join());
         let flushed = inner.view.sync_all();
         let discard = inner.discard.load(Ordering::Acquire);
         drop((inner, desk));
@@ -423,6 +448,7 @@ impl Inner {
             fetched_bytes: self.meter.down.bytes(),
             requests: self.meter.requests(),
             failed: read(&counters.failed),
+            hydrated_bytes: self.hydrator.done_bytes(),
         }
     }
 
@@ -467,6 +493,9 @@ impl Inner {
         let repo = self.lower.repo();
         let witness = Witness::default();
         let out = if store { Output::storing(repo, &witness)? } else { Output::dry(repo) };
+        if store && self.view.is_written_alone() {
+            return Err(MountError::Handed.into());
+        }
         self.sync_kernel();
         let snapshot = self.view.begin();
         let below = self.standing().below;

@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, Timespec, Timestamps};
 
 use super::errno::{Answer, Errno};
 use super::frozen::Frozen;
 use super::lower::Lower;
 use super::ranges::Ranges;
-use crate::model::entry::{Chunker, Content};
+use crate::model::entry::{Chunker, Content, Time};
 
 /// What is noted of writes is noted in blocks of so many bytes.
 pub const BLOCK: u64 = 4096;
@@ -113,6 +113,8 @@ pub struct Data {
     unsynced: AtomicBool,
     /// The length of the upper file is not known to be on disk, so nothing may rely on it.
     unsettled: AtomicBool,
+    /// Open files by which the kernel writes to the upper file by itself.
+    direct_writers: AtomicU64,
 }
 
 /// Written blocks of a file that the store has to note.
@@ -136,6 +138,8 @@ pub struct Facts {
     pub has_upper: bool,
     /// Whether it differs from the last commit.
     pub changed: bool,
+    /// Whether all bytes are in the upper file.
+    pub complete: bool,
 }
 
 /// What a file is made of.
@@ -174,9 +178,11 @@ impl State {
         Self { base, kept, size, local: dirty.clone(), dirty, changed, has_upper: true, ..Self::default() }
     }
 
-    /// Whether something was written to the upper file.
-    pub fn has_upper(&self) -> bool {
-        self.has_upper
+    /// A file as it was put down, with all of it in the upper file.
+    pub fn with_all(self) -> Self {
+        let mut local = Ranges::default();
+        local.insert(0..self.kept.div_ceil(BLOCK));
+        Self { local, ..self }
     }
 
     /// A new, empty file.
@@ -203,9 +209,9 @@ impl State {
         [first, last].into_iter().filter(move |r| r.start < r.end && lacks(r.start))
     }
 
-    /// Whether all bytes are in the upper file.
-    pub fn is_complete(&self) -> bool {
-        self.has_upper && self.local.covers(&(0..self.kept.min(self.size).div_ceil(BLOCK)))
+    /// Whether all bytes are in the upper file, or there are none of a version.
+    fn is_complete(&self) -> bool {
+        self.base.is_none() || self.has_upper && self.local.covers(&(0..self.kept.div_ceil(BLOCK)))
     }
 }
 
@@ -223,7 +229,15 @@ impl Data {
     /// A file in a state.
     pub fn new(ino: u64, space: Arc<Space>, state: State) -> Self {
         let (unsynced, unsettled) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { ino, space, state: RwLock::new(state), writing: Mutex::default(), unsynced, unsettled }
+        Self {
+            ino,
+            space,
+            state: RwLock::new(state),
+            writing: Mutex::default(),
+            unsynced,
+            unsettled,
+            direct_writers: AtomicU64::new(0),
+        }
     }
 
     fn get(&self) -> RwLockReadGuard<'_, State> {
@@ -252,7 +266,100 @@ impl Data {
             size: state.size,
             has_upper: state.has_upper,
             changed: state.changed,
+            // Only what a crash leaves there may be relied on.
+            complete: state.has_upper && state.is_complete() && !self.unsynced.load(Ordering::Acquire),
         }
+    }
+
+    /// Whether all bytes are in the upper file, or there are none of a version.
+    pub fn is_complete(&self) -> bool {
+        self.get().is_complete()
+    }
+
+    /// The upper file for the kernel to use by itself, which needs all bytes in it. With `write` all of it is taken for
+    /// changed from now on.
+    pub fn hand_over(&self, write: bool, mtime: Time) -> io::Result<Arc<File>> {
+        let upper = self.open_upper()?;
+        let _alone = self.alone();
+        if self.direct_writers.load(Ordering::Acquire) == 0 {
+            // A later time says that something was written.
+            let at = Timespec { tv_sec: mtime.secs, tv_nsec: i64::from(mtime.nanos) };
+            rustix::fs::futimens(&*upper, &Timestamps { last_access: at, last_modification: at })?;
+        }
+        if write {
+            self.direct_writers.fetch_add(1, Ordering::AcqRel);
+            self.unsynced.store(true, Ordering::Release);
+            let mut state = self.set();
+            state.changed = true;
+            let all = 0..state.kept;
+            state.mark(&all);
+        }
+        Ok(upper)
+    }
+
+    /// Ends what [`Self::hand_over`] began for writing.
+    pub fn take_back(&self) {
+        self.catch_up();
+        self.direct_writers.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether the kernel writes to the upper file by itself.
+    pub fn is_handed_over(&self) -> bool {
+        self.direct_writers.load(Ordering::Acquire) > 0
+    }
+
+    /// Learns the length of an upper file that the kernel writes to; its last change, where that is known.
+    pub fn catch_up(&self) -> Option<Time> {
+        if !self.is_handed_over() {
+            return None;
+        }
+        let upper = self.open_upper().ok()?;
+        let meta = upper.metadata().ok()?;
+        self.unsynced.store(true, Ordering::Release);
+        let mut state = self.set();
+        state.size = meta.len();
+        self.account(&upper, &mut state);
+        Some(Time { secs: meta.mtime(), nanos: u32::try_from(meta.mtime_nsec()).unwrap_or(0) })
+    }
+
+    /// Brings up to so many bytes from `offset` on from the version into the upper file. Returns where to go on; `None`
+    /// at the end.
+    pub fn hydrate(&self, lower: &Lower, offset: u64, len: u64) -> crate::error::Result<Option<u64>> {
+        let (base, absent, end) = {
+            let state = self.get();
+            let Some(base) = state.base.clone().filter(|_| offset < state.kept) else { return Ok(None) };
+            let end = offset.saturating_add(len).min(state.kept);
+            (base, state.local.absent(&(offset / BLOCK..end.div_ceil(BLOCK))), end)
+        };
+        for blocks in absent {
+            let span = blocks.start * BLOCK..(blocks.end * BLOCK).min(base.size);
+            let mut bytes = vec![0; usize::try_from(span.end - span.start).unwrap_or(0)];
+            lower.read(&base.content, span.start, &mut bytes)?;
+            let failed = |e| self.failed("write", e);
+            let upper = self.open_upper().map_err(failed)?;
+            let _alone = self.alone();
+            let (still, kept) = {
+                let state = self.get();
+                (state.local.absent(&blocks), state.kept)
+            };
+            for part in still {
+                let (from, to) = (part.start * BLOCK, (part.end * BLOCK).min(kept));
+                if from < to {
+                    let index = |n: u64| usize::try_from(n - span.start).unwrap_or(usize::MAX);
+                    upper.write_all_at(&bytes[index(from)..index(to)], from).map_err(failed)?;
+                    self.unsynced.store(true, Ordering::Release);
+                    self.set().local.insert(part);
+                }
+            }
+        }
+        Ok(Some(end))
+    }
+
+    /// Bytes of the version that only the repository has.
+    pub fn absent_bytes(&self) -> u64 {
+        let state = self.get();
+        let blocks = state.kept.div_ceil(BLOCK);
+        (blocks - state.local.total().min(blocks)) * BLOCK
     }
 
     /// Whether it differs from the last commit.
@@ -579,7 +686,7 @@ impl Data {
             let mut state = self.set();
             Blocks { ranges: std::mem::take(&mut state.fresh), anew: std::mem::take(&mut state.anew) }
         };
-        if self.unsynced.swap(false, Ordering::AcqRel) {
+        if self.unsynced.swap(false, Ordering::AcqRel) || self.is_handed_over() {
             let synced = self.open_upper().and_then(|upper| upper.sync_data());
             if let Err(e) = synced {
                 self.unsynced.store(true, Ordering::Release);

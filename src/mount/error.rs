@@ -22,6 +22,9 @@ pub enum MountError {
     /// Another version is being made.
     #[error("another commit of this mount is under way")]
     Committing,
+    /// The kernel writes by itself.
+    #[error("a file is open for writing that the kernel writes to by itself, so there is no moment to commit")]
+    Handed,
     /// It is only read.
     #[error("the mount is only read")]
     ReadOnly,
@@ -30,7 +33,7 @@ pub enum MountError {
 impl Failure for MountError {
     fn kind(&self) -> Kind {
         match self {
-            Self::OtherVersion { .. } | Self::Dirty | Self::ReadOnly => Kind::Rejected,
+            Self::OtherVersion { .. } | Self::Dirty | Self::Handed | Self::ReadOnly => Kind::Rejected,
             Self::Committing => Kind::Busy,
             Self::NoSnapshot => Kind::Internal,
         }
@@ -42,6 +45,7 @@ impl Failure for MountError {
                 Some(format!("mount {version} to go on with it, take another `--name`, or `dvc umount --discard` it"))
             }
             Self::Dirty => Some("commit them first, or give them up with `-f`".to_owned()),
+            Self::Handed => Some("stop what writes, or mount with `--live`".to_owned()),
             Self::ReadOnly => Some("mount it without `--ro`".to_owned()),
             _ => None,
         }

@@ -4,18 +4,20 @@
 //! mode) come by `setattr`.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
-    BsdFileFlags, Config, Errno as Raw, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
-    InitFlags, KernelConfig, LockOwner, Notifier, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    BackingId, BsdFileFlags, Config, Errno as Raw, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
+    INodeNo, InitFlags, KernelConfig, LockOwner, Notifier, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
     ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
     ReplyXattr, Request, Session, SessionACL, TimeOrNow, WriteFlags,
 };
@@ -31,6 +33,8 @@ use crate::model::entry::Time;
 const TTL: Duration = Duration::from_secs(7 * 86_400);
 /// Bytes of one request to write.
 const MAX_WRITE: u32 = 1 << 20;
+/// What the kernel has read of a file stays true when it is opened again; closing tells nothing.
+const KEEP: FopenFlags = FopenFlags::FOPEN_KEEP_CACHE.union(FopenFlags::FOPEN_NOFLUSH);
 /// Requests that the kernel sends ahead.
 const BACKGROUND: u16 = 64;
 /// Answers that may wait for a network at the same time.
@@ -44,7 +48,51 @@ thread_local! {
 struct Fuse {
     view: Arc<View>,
     pool: Pool,
-    writeback: bool,
+    mode: Mode,
+    backings: Arc<Backings>,
+}
+
+/// How the kernel treats data; it cannot do both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It gathers writes.
+    Writeback,
+    /// It uses files that are wholly here by itself.
+    Passthrough,
+}
+
+/// Files that the kernel uses by itself: by inode, what it knows each by and how often it is open.
+#[derive(Default)]
+struct Backings {
+    inodes: Mutex<HashMap<u64, (Arc<BackingId>, u64)>>,
+    handles: Mutex<HashMap<u64, u64>>,
+}
+
+impl Backings {
+    /// What the kernel knows the file of an inode by; all openings of one share it.
+    fn give(&self, ino: u64, handle: u64, open: impl FnOnce() -> io::Result<BackingId>) -> io::Result<Arc<BackingId>> {
+        let mut inodes = self.inodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let backing = match inodes.entry(ino) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert((Arc::new(open()?), 0)),
+        };
+        backing.1 += 1;
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).insert(handle, ino);
+        Ok(Arc::clone(&backing.0))
+    }
+
+    /// Ends an opening.
+    fn take(&self, handle: u64) {
+        let ino = self.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&handle);
+        let Some(ino) = ino else { return };
+        let mut inodes = self.inodes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(backing) = inodes.get_mut(&ino) {
+            backing.1 -= 1;
+            if backing.1 == 0 {
+                inodes.remove(&ino);
+            }
+        }
+    }
 }
 
 /// A mount that is being served.
@@ -52,15 +100,9 @@ pub struct Served {
     session: fuser::BackgroundSession,
 }
 
-/// Serves a view on an attached device with so many threads. `writeback`: the kernel gathers writes.
-pub fn serve(
-    view: Arc<View>,
-    device: OwnedFd,
-    threads: usize,
-    writeback: bool,
-    allow_other: bool,
-) -> io::Result<Served> {
-    let fuse = Fuse { view, pool: Pool::new(WAITING), writeback };
+/// Serves a view on an attached device with so many threads.
+pub fn serve(view: Arc<View>, device: OwnedFd, threads: usize, mode: Mode, allow_other: bool) -> io::Result<Served> {
+    let fuse = Fuse { view, pool: Pool::new(WAITING), mode, backings: Arc::default() };
     let acl = if allow_other { SessionACL::All } else { SessionACL::Owner };
     let mut config = Config::default();
     config.acl = acl;
@@ -267,8 +309,12 @@ impl Filesystem for Fuse {
             InitFlags::FUSE_READDIRPLUS_AUTO,
             InitFlags::FUSE_EXPORT_SUPPORT,
         ];
-        if self.writeback {
-            wanted.push(InitFlags::FUSE_WRITEBACK_CACHE);
+        match self.mode {
+            Mode::Writeback => wanted.push(InitFlags::FUSE_WRITEBACK_CACHE),
+            Mode::Passthrough => {
+                wanted.push(InitFlags::FUSE_PASSTHROUGH);
+                let _ = config.set_max_stack_depth(1);
+            }
         }
         for flag in wanted {
             // An older kernel does without.
@@ -411,12 +457,20 @@ impl Filesystem for Fuse {
         const O_TRUNC: i32 = 0o1000;
         let (write, truncate) = (flags.acc_mode() != fuser::OpenAccMode::O_RDONLY, flags.0 & O_TRUNC != 0);
         let caller = caller(req);
+        let backings = Arc::clone(&self.backings);
         self.answer(
             reply,
             move |view| view.open(caller, ino.0, write, truncate),
-            |reply, handle| match handle {
-                Ok(handle) => {
-                    reply.opened(FileHandle(handle), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH)
+            move |reply, opened| match opened {
+                Ok((handle, None)) => reply.opened(FileHandle(handle), KEEP),
+                Ok((handle, Some(file))) => {
+                    let open = || reply.open_backing(&*file);
+                    match backings.give(ino.0, handle, open) {
+                        Ok(backing) => {
+                            reply.opened_passthrough(FileHandle(handle), FopenFlags::FOPEN_NOFLUSH, &backing);
+                        }
+                        Err(e) => reply.error(raw(Errno::from(e))),
+                    }
                 }
                 Err(e) => reply.error(raw(e)),
             },
@@ -481,6 +535,9 @@ impl Filesystem for Fuse {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        if self.mode == Mode::Passthrough {
+            self.backings.take(fh.0);
+        }
         self.view.release(fh.0);
         reply.ok();
     }
@@ -602,13 +659,21 @@ impl Filesystem for Fuse {
         reply: ReplyCreate,
     ) {
         let (name, caller) = (name.as_bytes().to_vec(), caller(req));
+        let backings = Arc::clone(&self.backings);
         self.answer(
             reply,
             move |view| view.create(caller, parent.0, &name, mode),
-            |reply, made| match made {
-                Ok((a, handle)) => {
-                    let flags = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH;
-                    reply.created(&TTL, &attr(&a), Generation(0), FileHandle(handle), flags);
+            move |reply, made| match made {
+                Ok((a, handle, None)) => reply.created(&TTL, &attr(&a), Generation(0), FileHandle(handle), KEEP),
+                Ok((a, handle, Some(file))) => {
+                    let open = || reply.open_backing(&*file);
+                    match backings.give(a.ino, handle, open) {
+                        Ok(backing) => {
+                            let (made, flags) = (attr(&a), FopenFlags::FOPEN_NOFLUSH);
+                            reply.created_passthrough(&TTL, &made, Generation(0), FileHandle(handle), flags, &backing);
+                        }
+                        Err(e) => reply.error(raw(Errno::from(e))),
+                    }
                 }
                 Err(e) => reply.error(raw(e)),
             },
@@ -631,7 +696,7 @@ impl Filesystem for Fuse {
 
     fn lseek(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
         const SEEK_DATA: i32 = 3;
-        if self.writeback && !self.view.is_read_only() {
+        if self.mode == Mode::Writeback && !self.view.is_read_only() {
             // The kernel may hold bytes that are not here yet.
             return reply.error(Raw::ENOSYS);
         }

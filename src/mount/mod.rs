@@ -12,6 +12,7 @@ pub mod errno;
 pub mod error;
 pub mod frozen;
 pub mod fuse;
+pub mod hydrate;
 pub mod inode;
 pub mod lower;
 pub mod mountinfo;

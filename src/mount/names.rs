@@ -98,7 +98,8 @@ pub struct Names {
     upper: Upper,
     /// How often the kernel holds an inode of `upper`.
     held: HashMap<u64, u64>,
-    opened: HashMap<u64, u64>,
+    /// How often an inode is open: through us, and by the kernel alone.
+    opened: HashMap<u64, (u64, u64)>,
     next: u64,
     pending: Pending,
     /// Inodes that differ from the last commit.
@@ -524,15 +525,35 @@ impl Names {
                 }
             },
         };
-        *self.opened.entry(ino).or_default() += 1;
+        self.opened.entry(ino).or_default().0 += 1;
         Ok(data)
     }
 
+    /// Makes the last opening of an inode one by the kernel alone, if it may be: all of its openings have to be alike.
+    pub fn open_alone(&mut self, ino: u64, complete: bool) -> bool {
+        let Some(opened) = self.opened.get_mut(&ino) else { return false };
+        let may = opened.1 > 0 || complete && opened.0 == 1;
+        if may {
+            opened.0 -= 1;
+            opened.1 += 1;
+        }
+        may
+    }
+
+    /// Makes the last opening of an inode one through us again.
+    pub fn open_through(&mut self, ino: u64) {
+        if let Some(opened) = self.opened.get_mut(&ino) {
+            opened.0 += 1;
+            opened.1 = opened.1.saturating_sub(1);
+        }
+    }
+
     /// Closes a file once. True if nobody has it open now, with the file where it is gone for good.
-    pub fn close(&mut self, ino: u64) -> (bool, Option<Arc<Data>>) {
-        if let Some(n) = self.opened.get_mut(&ino) {
-            *n -= 1;
-            if *n > 0 {
+    pub fn close(&mut self, ino: u64, alone: bool) -> (bool, Option<Arc<Data>>) {
+        if let Some(opened) = self.opened.get_mut(&ino) {
+            let n = if alone { &mut opened.1 } else { &mut opened.0 };
+            *n = n.saturating_sub(1);
+            if *opened != (0, 0) {
                 return (false, None);
             }
         }

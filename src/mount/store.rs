@@ -126,7 +126,8 @@ impl Store {
                     ino INTEGER PRIMARY KEY, node BLOB NOT NULL, kind INTEGER NOT NULL, nlink INTEGER NOT NULL,
                     parent INTEGER NOT NULL, own_name BLOB NOT NULL, foreigner INTEGER NOT NULL, atime INTEGER NOT NULL, atime_nanos INTEGER NOT NULL,
                     ctime INTEGER NOT NULL, ctime_nanos INTEGER NOT NULL, size INTEGER NOT NULL, kept INTEGER NOT NULL,
-                    upper INTEGER NOT NULL, written INTEGER NOT NULL, changed INTEGER NOT NULL, stored BLOB);
+                    upper INTEGER NOT NULL, written INTEGER NOT NULL, complete INTEGER NOT NULL,
+                    changed INTEGER NOT NULL, stored BLOB);
                  CREATE TABLE IF NOT EXISTS name (
                     parent INTEGER NOT NULL, name BLOB NOT NULL, ino INTEGER, PRIMARY KEY (parent, name)) WITHOUT ROWID;
                  CREATE TABLE IF NOT EXISTS block (ino INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL);
@@ -188,7 +189,7 @@ impl Store {
             }
             {
                 let mut put = t.prepare_cached(
-                    "INSERT OR REPLACE INTO inode VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
+                    "INSERT OR REPLACE INTO inode VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)",
                 )?;
                 let mut gone = t.prepare_cached("DELETE FROM inode WHERE ino = ?1")?;
                 let mut no_blocks = t.prepare_cached("DELETE FROM block WHERE ino = ?1")?;
@@ -211,6 +212,7 @@ impl Store {
                                 num(r.kept),
                                 r.upper,
                                 r.written,
+                                r.complete,
                                 r.changed,
                                 r.stored
                             ])?;
@@ -277,8 +279,9 @@ impl Store {
                         kept: nat(row, 12)?,
                         upper: row.get(13)?,
                         written: row.get(14)?,
-                        changed: row.get(15)?,
-                        stored: row.get(16)?,
+                        complete: row.get(15)?,
+                        changed: row.get(16)?,
+                        stored: row.get(17)?,
                     },
                 ))
             })?;
@@ -329,6 +332,8 @@ struct InodeRow {
     upper: bool,
     /// Whether its bytes differ from the last commit.
     written: bool,
+    /// Whether all of it is in the upper file.
+    complete: bool,
     changed: bool,
     stored: Option<Vec<u8>>,
 }
@@ -387,6 +392,7 @@ fn row_of(inode: &Inode, changed: bool) -> InodeRow {
         kept: facts.as_ref().map_or(0, |f| f.kept),
         upper: facts.as_ref().is_some_and(|f| f.has_upper),
         written: facts.as_ref().is_some_and(|f| f.changed),
+        complete: facts.as_ref().is_some_and(|f| f.complete),
         changed,
         stored,
     }
@@ -407,7 +413,8 @@ impl InodeRow {
                         let kept = self.kept.min(now);
                         let mut dirty = dirty;
                         dirty.remove(kept.div_ceil(BLOCK)..u64::MAX);
-                        State::with_upper(base, kept, now, dirty, self.written || now != self.size)
+                        let state = State::with_upper(base, kept, now, dirty, self.written || now != self.size);
+                        if self.complete { state.with_all() } else { state }
                     }
                     false => match base {
                         Some(base) => State::of(base),

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -43,7 +44,12 @@ pub struct ViewOptions {
     pub read_only: bool,
     /// Files of the version are shown as of this user and group.
     pub map_owner: Option<(u32, u32)>,
+    /// The kernel uses upper files that hold all of a file by itself.
+    pub passthrough: bool,
 }
+
+/// A file that the kernel is to use by itself.
+pub type Backing = Option<Arc<File>>;
 
 /// What is told of failures that a program only sees as EIO.
 pub type Complain = dyn Fn(&str) + Send + Sync;
@@ -78,9 +84,16 @@ pub fn may_not_wait<T>(hurried: bool, work: impl FnOnce() -> T) -> T {
 }
 
 enum Handle {
-    /// The file, and whether it is open for writing.
-    File(Arc<Data>, bool),
+    File(Opened),
     Dir(Mutex<Option<list::Listing>>),
+}
+
+/// An open file.
+struct Opened {
+    data: Arc<Data>,
+    write: bool,
+    /// The kernel uses the upper file by itself.
+    alone: bool,
 }
 
 /// A mounted version and what was changed of it.
@@ -99,7 +112,12 @@ pub struct View {
     complain: Box<Complain>,
     /// What was counted.
     pub counters: Counters,
+    /// Told of inodes that are opened for writing.
+    wanted: Mutex<Option<Box<Wanted>>>,
 }
+
+/// Told of an inode that would be better off with all its bytes in the upper file.
+pub type Wanted = dyn Fn(u64) + Send;
 
 impl View {
     /// Over a version; `store` keeps what is changed, without one it is forgotten.
@@ -124,7 +142,25 @@ impl View {
             options,
             complain,
             counters: Counters::default(),
+            wanted: Mutex::default(),
         }
+    }
+
+    /// Tells `told` of every inode that is opened for writing.
+    pub fn tell_wanted(&self, told: Box<Wanted>) {
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+    }
+
+    fn wants(&self, ino: u64) {
+        if let Some(told) = &*self.wanted.lock().unwrap_or_else(PoisonError::into_inner) {
+            told(ino);
+        }
+    }
+
+    /// Whether the kernel writes to a file by itself.
+    pub fn is_written_alone(&self) -> bool {
+        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        handles.values().any(|handle| matches!(&**handle, Handle::File(opened) if opened.alone && opened.write))
     }
 
     /// Whether reading may take a network.
@@ -193,6 +229,11 @@ impl View {
 
     /// The attributes of an inode.
     pub fn attr(&self, ino: u64) -> Answer<Attr> {
+        if self.options.passthrough
+            && let Some(data) = self.data_of(ino)
+        {
+            self.catch_up(&data);
+        }
         self.ask(|n| n.attr(ino).map(|attr| self.shown(n, attr)))
     }
 
@@ -253,11 +294,12 @@ impl View {
         })
     }
 
-    /// Makes a file and opens it.
-    pub fn create(&self, caller: Caller, parent: u64, name: &[u8], mode: u32) -> Answer<(Attr, u64)> {
+    /// Makes a file and opens it, for the kernel alone where that is done.
+    pub fn create(&self, caller: Caller, parent: u64, name: &[u8], mode: u32) -> Answer<(Attr, u64, Backing)> {
         let attr = self.make(caller, parent, name, mode, New::File)?;
         let data = self.ask(|n| n.open(attr.ino))?;
-        Ok((attr, self.put_handle(Handle::File(data, true))))
+        let (handle, backing) = self.opened(attr.ino, data, true);
+        Ok((attr, handle, backing))
     }
 
     /// One more name.
@@ -309,35 +351,110 @@ impl View {
 
     fn file(&self, n: u64) -> Answer<Arc<Data>> {
         match &*self.handle(n)? {
-            Handle::File(data, _) => Ok(Arc::clone(data)),
+            Handle::File(opened) => Ok(Arc::clone(&opened.data)),
             Handle::Dir(_) => Err(Errno::ISDIR),
         }
     }
 
-    /// Opens a file; `truncate` empties it.
-    pub fn open(&self, caller: Caller, ino: u64, write: bool, truncate: bool) -> Answer<u64> {
+    /// Opens a file, for the kernel alone where that is done; `truncate` empties it.
+    pub fn open(&self, caller: Caller, ino: u64, write: bool, truncate: bool) -> Answer<(u64, Backing)> {
         if write && self.options.read_only {
             return Err(Errno::ROFS);
         }
         let data = self.ask(|n| n.open(ino))?;
-        let handle = self.put_handle(Handle::File(Arc::clone(&data), write));
         if truncate && let Err(e) = self.resize(caller, ino, &data, 0) {
-            self.release(handle);
+            self.closed(&data, false);
             return Err(e);
         }
-        Ok(handle)
+        if write {
+            self.wants(ino);
+        }
+        Ok(self.opened(ino, data, write))
+    }
+
+    /// The handle of a file that was opened, and the file for the kernel to use by itself, where it does.
+    fn opened(&self, ino: u64, data: Arc<Data>, write: bool) -> (u64, Backing) {
+        let mut backing = None;
+        if self.options.passthrough && self.names().open_alone(ino, data.is_complete()) {
+            match self.hand_over(ino, &data, write) {
+                Ok(file) => backing = Some(file),
+                Err(e) => {
+                    (self.complain)(&format!("cannot hand a file over to the kernel: {e:?}"));
+                    self.names().open_through(ino);
+                }
+            }
+        }
+        let alone = backing.is_some();
+        (self.put_handle(Handle::File(Opened { data, write, alone })), backing)
+    }
+
+    /// The upper file of an inode for the kernel. One that it may write to is taken for changed, durably, before that.
+    fn hand_over(&self, ino: u64, data: &Arc<Data>, write: bool) -> Answer<Arc<File>> {
+        let mtime = self.ask(|n| {
+            let attr = n.attr(ino)?;
+            if write {
+                n.change(ino)?;
+            }
+            Ok(attr.mtime)
+        })?;
+        let file = data.hand_over(write, mtime)?;
+        if write {
+            self.note_unsynced(data);
+            // A file that no version has is taken whole in any case.
+            if data.facts().base.is_some()
+                && let Err(e) = self.sync_data(data)
+            {
+                data.take_back();
+                return Err(e);
+            }
+        }
+        Ok(file)
+    }
+
+    /// Takes over what the kernel did to a file by itself.
+    pub(super) fn catch_up(&self, data: &Data) {
+        if let Some(mtime) = data.catch_up() {
+            let _ = self.ask(|n| {
+                let inode = n.times(data.ino())?;
+                if inode.meta.mtime != mtime {
+                    inode.meta.mtime = mtime;
+                    inode.ctime = inode.ctime.max(mtime);
+                }
+                Ok(())
+            });
+        }
+    }
+
+    pub(super) fn closed(&self, data: &Arc<Data>, alone: bool) {
+        let (last, gone) = self.names().close(data.ino(), alone);
+        self.discard(gone);
+        if last {
+            data.close_upper();
+        }
     }
 
     /// Closes what was opened.
     pub fn release(&self, handle: u64) {
         let Some(handle) = self.handles.write().unwrap_or_else(PoisonError::into_inner).remove(&handle) else { return };
-        if let Handle::File(data, _) = &*handle {
-            let (last, gone) = self.names().close(data.ino());
-            self.discard(gone);
-            if last {
-                data.close_upper();
+        if let Handle::File(opened) = &*handle {
+            if opened.alone && opened.write {
+                self.catch_up(&opened.data);
+                opened.data.take_back();
             }
+            self.closed(&opened.data, opened.alone);
         }
+    }
+
+    /// Brings a piece of a file of the version into its upper file. Returns where to go on.
+    pub(super) fn hydrate(&self, data: &Data, offset: u64, len: u64) -> Answer<Option<u64>> {
+        data.hydrate(&self.lower, offset, len).map_err(|e| self.failed("cannot bring a file", &e))
+    }
+
+    /// Makes a file durable, and notes that all of it is here.
+    pub(super) fn settle(&self, data: &Arc<Data>) -> Answer<()> {
+        self.sync_data(data)?;
+        self.names().note([data.ino()]);
+        self.sync_names()
     }
 
     /// Whether a read may have to wait for a network.
@@ -447,7 +564,7 @@ impl View {
         let inodes: HashSet<u64> = {
             let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
             let writing = |handle: &Arc<Handle>| match &**handle {
-                Handle::File(data, true) => Some(data.ino()),
+                Handle::File(opened) if opened.write && !opened.alone => Some(opened.data.ino()),
                 _ => None,
             };
             handles.values().filter_map(writing).collect()

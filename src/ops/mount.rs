@@ -17,11 +17,13 @@ use crate::model::revision::{Base, Revision};
 use crate::mount::attach::{self, AttachError};
 use crate::mount::control::{Ask, Client, Facts, Note, Shot, note};
 use crate::mount::daemon::{Daemon, Setup, nothing_at};
+use crate::mount::hydrate::Which;
 use crate::mount::mountinfo::{self, Mounted};
 use crate::mount::view::Complain;
 use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
 use crate::store::StoreError;
+use crate::write::walk::Rules;
 
 /// Overlays lie here in a repository.
 pub const OVERLAYS: &str = "overlays";
@@ -47,8 +49,41 @@ pub struct MountOptions {
     pub map_owner: Option<(u32, u32)>,
     /// Bytes that the overlay may take.
     pub quota: Option<u64>,
+    /// Databases are to be committed while they run.
+    pub live: bool,
+    /// Which files are brought whole.
+    pub hydrate: Hydrate,
     /// Where sockets and notes of mounts are.
     pub run: PathBuf,
+}
+
+/// Which files are brought whole into the overlay.
+#[derive(Clone, Debug, Default)]
+pub enum Hydrate {
+    /// None.
+    #[default]
+    Off,
+    /// Those that are opened for writing.
+    Open,
+    /// All.
+    All,
+    /// Those that match a pattern of gitignore grammar.
+    Matching(String),
+}
+
+impl Hydrate {
+    fn which(&self) -> Result<Which> {
+        Ok(match self {
+            Self::Off => Which::Off,
+            Self::Open => Which::Open,
+            Self::All => Which::All,
+            Self::Matching(pattern) => {
+                let mut rules = Rules::default();
+                rules.exclude(std::slice::from_ref(pattern))?;
+                Which::Matching(rules)
+            }
+        })
+    }
 }
 
 /// A mount that a context is in.
@@ -129,6 +164,8 @@ pub fn mount(context: &Context, options: &MountOptions, complain: Arc<Complain>)
         allow_other: options.allow_other,
         map_owner: options.map_owner,
         quota: options.quota,
+        live: options.live,
+        hydrate: (options.hydrate.which()?, context.cache.limit_bytes),
         jobs: context.jobs,
         run: options.run.clone(),
         meter: meter.unwrap_or_default(),

@@ -75,11 +75,7 @@ impl View {
         if let Some(size) = changes.size {
             let data = self.ask(|n| n.open(ino))?;
             let done = self.resize(caller, ino, &data, size);
-            let (last, gone) = self.names().close(ino);
-            self.discard(gone);
-            if last {
-                data.close_upper();
-            }
+            self.closed(&data, false);
             done?;
         }
         let _gate = self.changing()?;

@@ -15,7 +15,7 @@ use dvc::mount::attach::is_dead;
 use dvc::mount::control::Note;
 use dvc::ops::clone::{CloneOptions, clone};
 use dvc::ops::fetch::{FetchOptions, fetch};
-use dvc::ops::mount::{MountOptions, MountState, mount, mounts};
+use dvc::ops::mount::{Hydrate, MountOptions, MountState, mount, mounts};
 use dvc::repo::Repo;
 use dvc::store::location::Location;
 use std::io::{BufRead, BufReader, Write};
@@ -61,6 +61,12 @@ pub(crate) struct MountArgs {
     /// What the overlay may take on disk, such as 40G
     #[arg(long, value_name = "SIZE")]
     pub(crate) quota: Option<String>,
+    /// Bring whole files into the overlay: `open` (for writing), `all`, or a pattern as in `.dvcsignore`
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) hydrate: Option<String>,
+    /// Wait until they are there
+    #[arg(long, requires = "hydrate")]
+    pub(crate) wait_hydrated: bool,
     /// Serve the mount in this process
     #[arg(long)]
     pub(crate) foreground: bool,
@@ -135,6 +141,13 @@ fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome 
         allow_other: args.allow_other,
         map_owner: args.map_owner.as_deref().map(owner).transpose()?,
         quota: args.quota.as_deref().map(|text| size_of("--quota", text)).transpose()?,
+        live: args.live,
+        hydrate: match args.hydrate.as_deref() {
+            None | Some("off") => Hydrate::Off,
+            Some("open") => Hydrate::Open,
+            Some("all") => Hydrate::All,
+            Some(pattern) => Hydrate::Matching(pattern.to_owned()),
+        },
         run: dirs::run(),
     };
     let log = Arc::new(Log::default());
@@ -143,13 +156,22 @@ fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome 
     log.to(&overlay.clone().unwrap_or_else(|| dirs::run().join("mounts")).join("log"));
     let note = daemon.note().clone();
     log.say(&format!("{} mounted on {}", note.revision, note.at.display()));
-    if args.serving {
-        let word = serde_json::to_string(&note).map_err(std::io::Error::other)?;
-        let mut out = std::io::stdout();
-        writeln!(out, "{word}")?;
-        out.flush()?;
-        release();
-    }
+    let (wait, serving) = (args.wait_hydrated.then(|| daemon.waiter()), args.serving);
+    let stands = move || -> std::io::Result<()> {
+        if let Some(wait) = wait {
+            wait();
+        }
+        if serving {
+            let word = serde_json::to_string(&note).map_err(std::io::Error::other)?;
+            let mut out = std::io::stdout();
+            writeln!(out, "{word}")?;
+            out.flush()?;
+            release();
+        }
+        Ok(())
+    };
+    // The mount is served meanwhile.
+    std::thread::spawn(stands);
     let signals = session.signals.clone();
     daemon.run(&|| signals.cancelled(), overlay)?;
     Ok(Exit::DONE)
@@ -324,6 +346,7 @@ fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
         writeln!(out, " process {}, {} files open, {} known to the kernel", note.pid, facts.open, facts.known)?;
         writeln!(out, " read {} in {} requests", size(facts.read_bytes), facts.reads)?;
         writeln!(out, " written {} in {} requests", size(facts.written_bytes), facts.writes)?;
+        writeln!(out, " hydrated {}", size(facts.hydrated_bytes))?;
         writeln!(out, " fetched {} in {} requests", size(facts.fetched_bytes), facts.requests)?;
         writeln!(out, " failed {}", facts.failed)?;
     }
