@@ -94,7 +94,8 @@ fn pgbench_runs_and_checksums_hold() {
     server.kill();
     let Running::Postgres(server) = run_on(Engine::Postgres, &mount) else { unreachable!() };
     assert_eq!(sums(&server), before);
-    server.sql("vacuum full; checkpoint");
+    server.sql("vacuum full");
+    server.sql("checkpoint");
     server.bench(&["-n", "-c", "2", "-t", "50", "-N"]);
     server.check();
     server.stop();
@@ -149,7 +150,7 @@ fn git_works() {
     git("cd ../mnt/project; git status --porcelain; git fsck --full --strict; git clone -q . ../clone; cd ../clone
          for i in $(seq 1 3 200); do echo more >> d$((i % 7))/$i; done; git commit -q -a -m two; git repack -q -a -d
          git gc -q --prune=now --aggressive; git fsck --full --strict; git push -q origin HEAD:other; git stash list
-         git worktree add -q ../tree main; git mv d1 e1; git commit -q -m three; git diff --exit-code HEAD
+         git worktree add -q -b tree ../tree main; git mv d1 e1; git commit -q -m three; git diff --exit-code HEAD
          cd ../project; git gc -q; git fsck --full --strict; git checkout -q other; test -z \"$(git status --porcelain)\"");
     let before = git("cd ../mnt/clone; git log --format=%H").out;
     mount.dvc(&["commit", "-m", "two"]).ok();

@@ -2,7 +2,6 @@
 //! collected; caches that differ, a full disk, and a push or a clone that is stopped halfway.
 
 use std::fs;
-use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 

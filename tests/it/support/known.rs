@@ -97,6 +97,7 @@ pub fn files_of(root: &Path) -> Files {
 /// The context of a repository and a worktree.
 pub fn context(repository: PathBuf, worktree: PathBuf) -> Context {
     Context {
+        mount: None,
         repository,
         worktree,
         author: "Known <k@example.org>".into(),
