@@ -118,7 +118,7 @@ impl<'s> Mount<'s> {
 
     #[track_caller]
     fn has_ended(&self) {
-        until("the process of the mount ends", || !is_alive(self.pid));
+        until("the process of the mount ends", || !threads_live(self.pid));
     }
 
     /// A number that its process counts, such as `fetched_bytes`.
@@ -127,6 +127,12 @@ impl<'s> Mount<'s> {
         let told = Run::of(self.s.command(["mount", "--json", "--stats"]).arg(&self.at)).ok().json();
         told["state"][what].as_u64().unwrap_or_else(|| panic!("no `{what}` in {told}"))
     }
+}
+
+/// Whether a process has a thread that runs: its first may end before the others, which still serve.
+fn threads_live(pid: Pid) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).into_iter().flatten().flatten();
+    tasks.filter_map(|task| Pid::from_raw(task.file_name().to_str()?.parse().ok()?)).any(is_alive)
 }
 
 impl Drop for Mount<'_> {
