@@ -4,15 +4,15 @@
 //! there, and a checksum of it. Nothing is synced: a block that is not as it was written counts as absent. What the far
 //! store itself gave is not trusted; whoever reads checks ids, and forgets what is wrong.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::codec::hash::checksum;
@@ -45,6 +45,25 @@ pub struct BlockCache {
     new_bytes: AtomicU64,
     /// Regions of objects of which blocks were read and are as they should be.
     open: Mutex<HashMap<String, HashMap<u64, Region>>>,
+    /// Blocks that somebody fetches.
+    flying: (Mutex<HashSet<(String, u64)>>, Condvar),
+}
+
+/// Blocks that are being fetched, until it is dropped.
+struct Flight<'c> {
+    cache: &'c BlockCache,
+    blocks: Vec<(String, u64)>,
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        let (flying, landed) = &self.cache.flying;
+        let mut flying = flying.lock().unwrap_or_else(PoisonError::into_inner);
+        for block in &self.blocks {
+            flying.remove(block);
+        }
+        landed.notify_all();
+    }
 }
 
 /// A region that is open.
@@ -61,7 +80,7 @@ struct Region {
 impl BlockCache {
     /// The cache in `dir`, which is made when something is kept.
     pub fn new(dir: PathBuf, limit_bytes: u64) -> Self {
-        Self { dir, limit_bytes, new_bytes: AtomicU64::new(0), open: Mutex::default() }
+        Self { dir, limit_bytes, new_bytes: AtomicU64::new(0), open: Mutex::default(), flying: <_>::default() }
     }
 
     /// The bytes `range` of an object of `len` bytes. `fetch` gets whole blocks that are not here, each run at once.
@@ -91,7 +110,21 @@ impl BlockCache {
                 _ => missing.push(block..block + 1),
             }
         }
-        for run in missing {
+        while let Some(run) = missing.pop() {
+            let Some(flight) = self.take_off(object, &run) else {
+                // Somebody else fetches some of it: what he leaves is looked at again, from its end.
+                for block in run.clone() {
+                    let at = size(block * BLOCK - from);
+                    let slot = bytes.get_mut(at..at + size(BLOCK)).unwrap_or_default();
+                    if !self.load(object, len, block, slot) {
+                        match missing.last_mut() {
+                            Some(last) if last.end == block && run.contains(&last.start) => last.end += 1,
+                            _ => missing.push(block..block + 1),
+                        }
+                    }
+                }
+                continue;
+            };
             let span = run.start * BLOCK..(run.end * BLOCK).min(len);
             let came = fetch(span.clone())?;
             let at = size(span.start - from);
@@ -101,11 +134,27 @@ impl BlockCache {
             }
             // A cache that cannot keep something is only slower.
             let _ = self.keep(object, run.start, &came);
+            drop(flight);
         }
         let (start, end) = (size(range.start - from), size(range.end - from));
         bytes.truncate(end);
         bytes.drain(..start);
         Ok(bytes)
+    }
+
+    /// Marks blocks as being fetched. `None`: some of them were, by somebody who has ended now.
+    fn take_off<'c>(&'c self, object: &str, run: &Range<u64>) -> Option<Flight<'c>> {
+        let (flying, landed) = &self.flying;
+        let mut flying = flying.lock().unwrap_or_else(PoisonError::into_inner);
+        let blocks = || run.clone().map(|block| (object.to_owned(), block));
+        if blocks().any(|block| flying.contains(&block)) {
+            while blocks().any(|block| flying.contains(&block)) {
+                flying = landed.wait(flying).unwrap_or_else(PoisonError::into_inner);
+            }
+            return None;
+        }
+        flying.extend(blocks());
+        Some(Flight { cache: self, blocks: blocks().collect() })
     }
 
     /// Bytes of blocks that this process has read before: their checksums need not be looked at again.
@@ -245,25 +294,30 @@ impl BlockCache {
         Ok(())
     }
 
-    /// Removes the regions that were not used for longest, until a tenth below the limit.
+    /// Removes the regions that were not used for longest, if there is more than the limit, until a tenth below it.
     fn shrink(&self) -> io::Result<()> {
+        if self.used_bytes()? > self.limit_bytes {
+            self.shrink_to(self.limit_bytes / 10 * 9)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the regions that were not used for longest, until at most so many bytes are left. Returns how many.
+    pub fn shrink_to(&self, limit_bytes: u64) -> io::Result<u64> {
         let mut regions = regions(&self.dir)?;
         let mut total: u64 = regions.iter().map(|r| r.1).sum();
-        if total <= self.limit_bytes {
-            return Ok(());
-        }
         // What is open would keep its space.
         self.opened().clear();
         regions.sort_unstable_by_key(|r| r.0);
         for (_, bytes, path) in regions {
-            if total <= self.limit_bytes / 10 * 9 {
+            if total <= limit_bytes {
                 break;
             }
             if fs::remove_file(path).is_ok() {
                 total -= bytes;
             }
         }
-        Ok(())
+        Ok(total)
     }
 
     /// Bytes on disk.

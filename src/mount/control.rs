@@ -342,6 +342,11 @@ impl Client {
         serde_json::from_str(&line).map_err(io::Error::other)
     }
 
+    /// Gives up on answers that take longer.
+    pub fn hurry(&mut self, limit: Duration) {
+        let _ = self.visit.output.set_read_timeout(Some(limit));
+    }
+
     /// Receives objects that an answer told of.
     pub fn receive(&mut self, count: u64) -> Result<Vec<(Id, Vec<u8>)>> {
         const OBJECT_MAX: u64 = 1 << 30;

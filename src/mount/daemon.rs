@@ -68,9 +68,14 @@ pub struct Setup {
     pub run: PathBuf,
     /// What came from the remote.
     pub meter: Arc<Meter>,
+    /// Asked from time to time which version is to be shown, and its tree.
+    pub follow: Option<Box<Follow>>,
     /// Told what goes wrong.
     pub complain: Arc<Complain>,
 }
+
+/// Tells which version is to be shown, and its tree.
+pub type Follow = dyn Fn(&Repo) -> Result<(Id, Id)> + Send + Sync;
 
 /// On what a mount stands.
 #[derive(Clone, Debug)]
@@ -86,7 +91,6 @@ pub struct Daemon {
     inner: Arc<Inner>,
     served: fuse::Served,
     desk: Arc<Desk>,
-    complain: Arc<Complain>,
 }
 
 struct Inner {
@@ -98,6 +102,8 @@ struct Inner {
     meter: Arc<Meter>,
     jobs: usize,
     forgetter: Forgetter,
+    follow: Option<Box<Follow>>,
+    complain: Arc<Complain>,
     committing: AtomicBool,
     ended: (Mutex<bool>, Condvar),
     discard: AtomicBool,
@@ -185,12 +191,14 @@ impl Daemon {
             meter: setup.meter,
             jobs: setup.jobs,
             forgetter,
+            follow: setup.follow,
+            complain: Arc::clone(&setup.complain),
             committing: AtomicBool::new(false),
             ended: <_>::default(),
             discard: AtomicBool::new(setup.ephemeral),
             ending: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner), served, desk: Arc::new(desk), complain: setup.complain })
+        Ok(Self { inner: Arc::new(inner), served, desk: Arc::new(desk) })
     }
 
     /// Waits until all files are here that are to be brought; [`Self::run`] has to be running.
@@ -206,17 +214,17 @@ impl Daemon {
 
     /// Serves until it is unmounted. `asked` tells whether a signal asked for the end.
     pub fn run(self, asked: &dyn Fn() -> bool, overlay: Option<PathBuf>) -> Result<()> {
-        let Self { inner, served, desk, complain } = self;
+        let Self { inner, served, desk } = self;
         let at = inner.note.at.clone();
         let flusher = {
             let inner = Arc::clone(&inner);
             std::thread::spawn(move || inner.flush_often())
         };
         let bringer = {
-            let (inner, complain) = (Arc::clone(&inner), Arc::clone(&complain));
+            let inner = Arc::clone(&inner);
             let told = Arc::clone(&inner.hydrator);
             inner.view.tell_wanted(Box::new(move |ino| told.opened(ino)));
-            std::thread::spawn(move || inner.hydrator.run(&inner.view, &*complain))
+            std::thread::spawn(move || inner.hydrator.run(&inner.view, &*inner.complain))
         };
         let clerk = {
             let (inner, desk) = (Arc::clone(&inner), Arc::clone(&desk));
@@ -373,6 +381,19 @@ impl Inner {
         while !self.has_ended(FLUSH_EVERY) {
             // It is told in the log, and tried again.
             let _ = self.view.sync_all();
+            self.look_again();
+        }
+    }
+
+    /// Shows what is to be shown now.
+    fn look_again(&self) {
+        let Some(follow) = &self.follow else { return };
+        let moved = follow(self.lower.repo()).and_then(|(version, tree)| {
+            let below = self.standing().below;
+            if below == tree { Ok(()) } else { self.show(version, tree, None, false) }
+        });
+        if let Err(e) = moved {
+            (self.complain)(&format!("cannot follow: {e}"));
         }
     }
 
@@ -439,7 +460,7 @@ impl Inner {
         let read = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
         let (changed, dirty_bytes, known, open) = self.view.state();
         Facts {
-            version: Some(standing.version.to_string()),
+            version: Some(standing.version).filter(|id| *id != Id([0; 32])).map(|id| id.to_string()),
             branch: standing.branch,
             changed,
             dirty_bytes,
@@ -547,10 +568,23 @@ impl Inner {
     fn move_to(&self, version: &str, branch: Option<String>, force: bool) -> Result<()> {
         let id = Id::parse(version).unwrap_or(Id([0; 32]));
         let commit = self.lower.repo().commit_cached(&id)?;
+        if id == self.standing().version && !force {
+            // Only the branch is another.
+            let mut standing = self.standing();
+            standing.branch = branch;
+            let facts = facts_of(&standing, &self.note.revision);
+            drop(standing);
+            return self.view.sync_with(facts).map_err(|e| self.io("flush", e.0));
+        }
         self.sync_kernel();
-        let upper = rooted(&self.lower, &commit.tree)?;
+        self.show(id, commit.tree, branch, force)
+    }
+
+    /// Shows another tree.
+    fn show(&self, version: Id, tree: Id, branch: Option<String>, force: bool) -> Result<()> {
+        let upper = rooted(&self.lower, &tree)?;
         let mut standing = self.standing();
-        let next = Standing { version: id, below: commit.tree, branch };
+        let next = Standing { version, below: tree, branch: branch.or_else(|| standing.branch.clone()) };
         let facts = facts_of(&next, &self.note.revision);
         let forgotten = self.view.replace(upper, facts, force)?;
         *standing = next;

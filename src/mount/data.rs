@@ -113,8 +113,21 @@ pub struct Data {
     unsynced: AtomicBool,
     /// The length of the upper file is not known to be on disk, so nothing may rely on it.
     unsettled: AtomicBool,
+    /// How it is read.
+    reading: Mutex<Reading>,
     /// Open files by which the kernel writes to the upper file by itself.
     direct_writers: AtomicU64,
+}
+
+/// How a file is read: in order or not.
+#[derive(Debug, Default)]
+struct Reading {
+    /// Where the next read in order would begin.
+    next: u64,
+    /// Up to where was asked for ahead.
+    until: u64,
+    /// How much is asked for ahead.
+    window: u64,
 }
 
 /// Written blocks of a file that the store has to note.
@@ -236,6 +249,7 @@ impl Data {
             writing: Mutex::default(),
             unsynced,
             unsettled,
+            reading: Mutex::default(),
             direct_writers: AtomicU64::new(0),
         }
     }
@@ -353,6 +367,33 @@ impl Data {
             }
         }
         Ok(Some(end))
+    }
+
+    /// What is to be brought ahead, now that a range is read: more each time as long as the file is read in order.
+    pub fn ahead(&self, offset: u64, len: u64) -> Option<(Arc<Base>, Range<u64>)> {
+        /// The kernel asks for pieces in any order, but not far from each other.
+        const SLACK: u64 = 8 << 20;
+        const WINDOW_MIN: u64 = 2 << 20;
+        const WINDOW_MAX: u64 = 32 << 20;
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = offset.saturating_add(len);
+        if offset > reading.next || offset + SLACK < reading.next {
+            *reading = Reading { next: end, until: end, window: 0 };
+            return None;
+        }
+        reading.next = reading.next.max(end);
+        if reading.until > reading.next + reading.window / 2 {
+            return None;
+        }
+        reading.window = (reading.window * 2).clamp(WINDOW_MIN, WINDOW_MAX);
+        let state = self.get();
+        let base = state.base.clone()?;
+        let range = reading.until.max(reading.next)..(reading.next + reading.window).min(state.kept);
+        if range.is_empty() {
+            return None;
+        }
+        reading.until = range.end;
+        Some((base, range))
     }
 
     /// Bytes of the version that only the repository has.
@@ -722,15 +763,15 @@ impl Data {
         self.unsynced.load(Ordering::Acquire) || !self.get().fresh.is_empty()
     }
 
-    /// Removes the upper file: the inode is gone.
+    /// Removes the upper file: the inode is gone, or what was written is given up.
     pub fn discard(&self) {
+        let _alone = self.alone();
         let mut state = self.set();
-        self.space.count(std::mem::take(&mut state.counted), 0);
-        state.upper = None;
-        state.fresh.clear();
+        self.space.count(state.counted, 0);
         if state.has_upper {
             let _ = fs::remove_file(self.space.path(self.ino));
         }
+        *state = state.base.clone().map_or_else(State::default, State::of);
         self.unsynced.store(false, Ordering::Release);
     }
 

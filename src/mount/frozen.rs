@@ -143,6 +143,46 @@ impl Frozen {
         Ok(())
     }
 
+    /// The first byte from `offset` on that may be no zero.
+    pub fn next_data(&self, lower: &Lower, offset: u64) -> u64 {
+        let state = &self.state;
+        let mut at = offset;
+        while at < state.size {
+            let below = at < state.kept;
+            let (upper, end) = match &state.base {
+                Some(_) if below => {
+                    let (dirty, until) = state.dirty.run(&(at / BLOCK..state.kept.div_ceil(BLOCK)));
+                    (dirty, (until * BLOCK).min(state.kept))
+                }
+                _ => (true, state.size),
+            };
+            match &state.base {
+                Some(base) if !upper => match lower.is_hole(&base.content, &(at..end)) {
+                    Ok((true, hole_end)) => at = hole_end,
+                    _ => return at,
+                },
+                _ => {
+                    let since = self.since();
+                    let (saved, until) = since.saved.run(&(at / BLOCK..end.div_ceil(BLOCK)));
+                    if saved {
+                        return at;
+                    }
+                    let end = (until * BLOCK).min(end);
+                    let data = match &self.upper {
+                        None => Err(rustix::io::Errno::NXIO),
+                        Some(upper) => rustix::fs::seek(upper, rustix::fs::SeekFrom::Data(at)),
+                    };
+                    match data {
+                        Ok(data) if data < end => return data.max(at),
+                        Ok(_) | Err(rustix::io::Errno::NXIO) => at = end,
+                        Err(_) => return at,
+                    }
+                }
+            }
+        }
+        state.size
+    }
+
     fn read_own(&self, offset: u64, out: &mut [u8]) -> crate::error::Result<()> {
         let failed = |source| StoreError::Io { what: "read", key: self.side_path.display().to_string(), source };
         let end = offset + out.len() as u64;

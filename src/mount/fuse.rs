@@ -310,6 +310,7 @@ impl Filesystem for Fuse {
             InitFlags::FUSE_EXPORT_SUPPORT,
         ];
         match self.mode {
+            Mode::Writeback if self.view.is_read_only() => {}
             Mode::Writeback => wanted.push(InitFlags::FUSE_WRITEBACK_CACHE),
             Mode::Passthrough => {
                 wanted.push(InitFlags::FUSE_PASSTHROUGH);

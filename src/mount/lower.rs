@@ -161,6 +161,20 @@ impl Lower {
         Ok(())
     }
 
+    /// Brings what a range of a content needs to this machine.
+    pub fn fetch_ahead(&self, content: &Content, range: Range<u64>) -> Result<u64> {
+        if matches!(content, Content::Inline(_)) {
+            return Ok(0);
+        }
+        let (mut at, mut chunks) = (range.start, Vec::new());
+        while at < range.end {
+            let (start, extent) = self.extent(content, at)?;
+            chunks.extend(extent.chunk);
+            at = start + extent.len;
+        }
+        self.repo.fetch_ahead(&chunks)
+    }
+
     /// The extent that holds a byte, and where it begins.
     pub fn extent(&self, content: &Content, offset: u64) -> Result<(u64, Extent)> {
         match content {

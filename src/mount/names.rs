@@ -60,6 +60,16 @@ pub struct Upper {
     pub inodes: HashMap<u64, Arc<Inode>>,
     /// Of directories, what differs.
     pub names: HashMap<u64, Arc<Overrides>>,
+    /// Numbers of files that were open when another version was shown: the kernel keeps what it knows of them.
+    pub retired: Arc<HashSet<u64>>,
+}
+
+impl Upper {
+    /// The number of a node of the version at a place; names of one file have the same.
+    pub fn number_of(&self, parent: u64, name: &[u8], link: Option<&HardLink>) -> u64 {
+        let number = |salt| number_of(parent, name, link, salt);
+        (0..=u8::MAX).map(number).find(|n| !self.retired.contains(n)).unwrap_or_else(|| number(0))
+    }
 }
 
 /// What the store does not know yet.
@@ -93,6 +103,8 @@ pub struct Names {
     untouched: HashMap<u64, (Place, u64)>,
     /// Nodes that the kernel knows of the version that was shown before: where they were, and how often it holds them.
     before: HashMap<u64, (u64, Vec<u8>, u64)>,
+    /// Files of a version that is not shown any more, which somebody has open still.
+    lingering: HashMap<u64, Attr>,
     /// Open files of untouched nodes.
     reading: HashMap<u64, Arc<Data>>,
     upper: Upper,
@@ -117,6 +129,7 @@ impl Names {
             tree_numbers: HashMap::new(),
             untouched: HashMap::new(),
             before: HashMap::new(),
+            lingering: HashMap::new(),
             reading: HashMap::new(),
             upper,
             held: HashMap::new(),
@@ -223,9 +236,14 @@ impl Names {
     }
 
     /// Shows another version, of which nothing is changed; `upper` holds its root. What the kernel knows is found there
-    /// when it asks for it. Returns that: inodes, each with the directory and the name by which it was known.
-    pub fn replace(&mut self, upper: Upper) -> Vec<(u64, u64, Vec<u8>)> {
+    /// when it asks for it, but, to `retire` them, not open files. Returns that: inodes, each with the directory and the name by which it was known.
+    pub fn replace(&mut self, upper: Upper, retire: bool) -> Vec<(u64, u64, Vec<u8>)> {
         let mut known: Vec<(u64, u64, Vec<u8>)> = Vec::new();
+        for ino in self.opened.keys().copied().collect::<Vec<_>>() {
+            if let Some(attr) = self.attr(ino).ok().filter(|_| retire) {
+                self.lingering.insert(ino, attr);
+            }
+        }
         let mut before = std::mem::take(&mut self.before);
         for (ino, (place, held)) in std::mem::take(&mut self.untouched) {
             if let Ok((dir, at)) = self.entry(&place) {
@@ -239,7 +257,10 @@ impl Names {
         }
         known.extend(before.iter().map(|(ino, (parent, name, _))| (*ino, *parent, name.clone())));
         self.before = before;
-        self.upper = upper;
+        // What is open stays what it is for whoever has it open: the kernel would keep its old length.
+        let open = self.opened.keys().filter(|ino| retire && !is_dir(&self.upper, **ino));
+        let retired: HashSet<u64> = self.upper.retired.iter().chain(open).copied().collect();
+        self.upper = Upper { retired: Arc::new(retired), ..upper };
         self.held.clear();
         self.pending = Pending::default();
         self.changed.clear();
@@ -326,18 +347,14 @@ impl Names {
     /// The number of a node of the version at its place; the node is known then.
     fn number(&mut self, parent: u64, tree: &Id, index: usize, entry: &Entry) -> u64 {
         let place = Place { parent, tree: self.tree_number(tree), index: u32::try_from(index).unwrap_or(u32::MAX) };
-        for salt in 0u8.. {
-            let ino = number_of(parent, &entry.name, entry.link.as_ref(), salt);
-            if self.upper.inodes.contains_key(&ino) {
-                return ino;
-            }
-            let known = self.untouched.entry(ino).or_insert((place, 0));
-            // Two names of one file are the same number; two files are not.
-            if known.0 == place || entry.link.is_some() {
-                return ino;
-            }
+        let ino = self.upper.number_of(parent, &entry.name, entry.link.as_ref());
+        if self.upper.inodes.contains_key(&ino) {
+            return ino;
         }
-        0
+        let known = self.untouched.entry(ino).or_insert((place, 0));
+        // Two names of one file are the same number. That two files are is as likely as that two contents have one id
+        // of 62 bits; then the second is not shown.
+        if known.0 == place || entry.link.is_some() { ino } else { 0 }
     }
 
     /// The inode of a name.
@@ -351,7 +368,10 @@ impl Names {
         let Some(tree) = self.tree_of(parent)? else { return Ok(None) };
         let dir = self.dir(&tree)?;
         match dir.binary_search_by(|e| e.name.as_slice().cmp(name)) {
-            Ok(at) => Ok(Some(self.number(parent, &tree, at, &dir[at]))),
+            Ok(at) => match self.number(parent, &tree, at, &dir[at]) {
+                0 => Err(Errno::IO.into()),
+                ino => Ok(Some(ino)),
+            },
             Err(_) => Ok(None),
         }
     }
@@ -360,6 +380,9 @@ impl Names {
     pub fn attr(&mut self, ino: u64) -> Found<Attr> {
         if let Some(inode) = self.upper.inodes.get(&ino) {
             return Ok(inode.attr(ino));
+        }
+        if let Some(attr) = self.lingering.get(&ino) {
+            return Ok(*attr);
         }
         let place = self.place(ino)?;
         let (dir, at) = self.entry(&place)?;
@@ -558,6 +581,7 @@ impl Names {
             }
         }
         self.opened.remove(&ino);
+        self.lingering.remove(&ino);
         self.reading.remove(&ino);
         if self.untouched.get(&ino).is_some_and(|known| known.1 == 0) {
             self.untouched.remove(&ino);
@@ -785,8 +809,11 @@ impl Names {
     }
 }
 
-/// The number of a node of the version at a place; names of one file have the same.
-pub fn number_of(parent: u64, name: &[u8], link: Option<&HardLink>, salt: u8) -> u64 {
+fn is_dir(upper: &Upper, ino: u64) -> bool {
+    upper.inodes.get(&ino).is_some_and(|inode| inode.kind() == Kind::Dir)
+}
+
+fn number_of(parent: u64, name: &[u8], link: Option<&HardLink>, salt: u8) -> u64 {
     let hash = match link {
         Some(link) => checksum(&[b"link", &[salt], &link.group]),
         None => checksum(&[b"name", &[salt], &parent.to_be_bytes(), name]),

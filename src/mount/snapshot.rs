@@ -11,7 +11,7 @@ use super::data::{BLOCK, Base};
 use super::frozen::Frozen;
 use super::inode::{Inode, ROOT, What};
 use super::lower::Lower;
-use super::names::{Upper, number_of};
+use super::names::Upper;
 use super::view::View;
 use crate::error::Result;
 use crate::model::entry::{Entry, HardLink, Node, Totals};
@@ -132,7 +132,8 @@ fn cut(lower: &Lower, frozen: &Frozen, out: &Output<'_>, threads: usize) -> Resu
     let old = state.base.as_ref().map(|b| OldState { size: b.size, chunker: b.chunker, content: &b.content });
     let dirty: Vec<_> = state.dirty.iter().map(|r| r.start * BLOCK..(r.end * BLOCK).min(state.size)).collect();
     let read = |offset: u64, bytes: &mut [u8]| frozen.read(lower, offset, bytes);
-    let change = Change { old, dirty: &dirty, kept: state.kept, size: state.size, read: &read, data: None };
+    let data = |offset: u64| frozen.next_data(lower, offset);
+    let change = Change { old, dirty: &dirty, kept: state.kept, size: state.size, read: &read, data: Some(&data) };
     let (chunker, content) = recut(out, &change, threads)?;
     Ok(Base { content, size: state.size, chunker })
 }
@@ -185,7 +186,7 @@ impl Maker<'_> {
     /// Finds all names of files that have several.
     fn find_groups(&mut self, table: &LinkTable) {
         let mut paths: HashMap<u64, Vec<(Vec<u8>, Vec<u64>)>> = HashMap::new();
-        let linked: HashSet<u64> = table.0.iter().map(|(group, _)| of_group(*group)).collect();
+        let linked: HashSet<u64> = table.0.iter().map(|(group, _)| of_group(&self.snapshot.upper, *group)).collect();
         for (parent, names) in &self.snapshot.upper.names {
             for (name, ino) in names.iter() {
                 let Some(inode) = ino.and_then(|n| self.inode(n)) else { continue };
@@ -201,11 +202,12 @@ impl Maker<'_> {
         for (group, members) in &table.0 {
             for member in members {
                 if let Some(found) = self.locate(member) {
-                    paths.entry(of_group(*group)).or_default().push(found);
+                    paths.entry(of_group(&self.snapshot.upper, *group)).or_default().push(found);
                 }
             }
         }
-        let before: HashMap<u64, Option<HardLink>> = table.0.iter().map(|(g, p)| (of_group(*g), link_of(p))).collect();
+        let before: HashMap<u64, Option<HardLink>> =
+            table.0.iter().map(|(g, p)| (of_group(&self.snapshot.upper, *g), link_of(p))).collect();
         for (ino, mut found) in paths {
             found.sort_unstable();
             let all: Vec<Vec<u8>> = found.iter().map(|f| f.0.clone()).collect();
@@ -230,7 +232,7 @@ impl Maker<'_> {
         let (mut dir, mut at) = (ROOT, Vec::new());
         let mut dirs = vec![ROOT];
         for name in above {
-            let next = number_of(dir, name, None, 0);
+            let next = self.snapshot.upper.number_of(dir, name, None);
             at = match self.inode(next) {
                 Some(_) => self.path(next)?,
                 None if self.overrides(dir, name) => return None,
@@ -256,7 +258,10 @@ impl Maker<'_> {
         let mut nodes: BTreeMap<&[u8], (u64, Option<&Entry>)> = BTreeMap::new();
         for entry in below.iter().flat_map(|dir| dir.iter()) {
             if !over.contains_key(&entry.name) {
-                nodes.insert(&entry.name, (number_of(ino, &entry.name, entry.link.as_ref(), 0), Some(entry)));
+                nodes.insert(
+                    &entry.name,
+                    (self.snapshot.upper.number_of(ino, &entry.name, entry.link.as_ref()), Some(entry)),
+                );
             }
         }
         nodes.extend(over.iter().filter_map(|(name, n)| Some((name.as_slice(), ((*n)?, None)))));
@@ -389,6 +394,6 @@ impl Maker<'_> {
 }
 
 /// The number of the inode that a group of hard links is.
-fn of_group(group: [u8; 16]) -> u64 {
-    number_of(0, b"", Some(&HardLink { group, count: 2 }), 0)
+fn of_group(upper: &Upper, group: [u8; 16]) -> u64 {
+    upper.number_of(0, b"", Some(&HardLink { group, count: 2 }))
 }

@@ -14,6 +14,7 @@ use super::errno::{Answer, Errno};
 use super::inode::{Attr, Kind, What};
 use super::lower::Lower;
 use super::names::{Names, Rename, Stop};
+use super::pool::Pool;
 use super::store::Store;
 use crate::model::entry::Meta;
 use crate::write::commit::now;
@@ -112,6 +113,8 @@ pub struct View {
     complain: Box<Complain>,
     /// What was counted.
     pub counters: Counters,
+    /// Threads that bring what will be read next; none where that is here.
+    ahead: Option<Pool>,
     /// Told of inodes that are opened for writing.
     wanted: Mutex<Option<Box<Wanted>>>,
 }
@@ -129,7 +132,10 @@ impl View {
         options: ViewOptions,
         complain: Box<Complain>,
     ) -> Self {
+        /// Fetches ahead at the same time; each of them sends many requests.
+        const AHEAD: usize = 4;
         Self {
+            ahead: lower.is_far().then(|| Pool::new(AHEAD)),
             lower,
             space,
             names: Mutex::new(names),
@@ -470,10 +476,23 @@ impl View {
     /// Fills `out` from a file; fewer bytes only at its end.
     pub fn read(&self, handle: u64, offset: u64, out: &mut [u8]) -> Answer<usize> {
         let data = self.file(handle)?;
+        self.read_ahead(&data, offset, out.len() as u64);
         let n = data.read(&self.lower, offset, out).map_err(|e| self.failed("cannot read a file", &e))?;
         self.counters.reads.fetch_add(1, Ordering::Relaxed);
         self.counters.read_bytes.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
+    }
+
+    /// Brings what will be read next, where that takes a network.
+    fn read_ahead(&self, data: &Data, offset: u64, len: u64) {
+        let Some(pool) = &self.ahead else { return };
+        if let Some((base, range)) = data.ahead(offset, len) {
+            let lower = Arc::clone(&self.lower);
+            pool.run(move || {
+                // Whoever reads it asks again, and is told what is wrong.
+                let _ = lower.fetch_ahead(&base.content, range);
+            });
+        }
     }
 
     /// Writes to a file. `cached`: the kernel gathered it, and tells the times itself.

@@ -3,6 +3,7 @@
 //! In place only what differs is touched, under a journal. What would be lost is refused: changes that are in no
 //! version, and files that somebody uses.
 
+mod in_mount;
 mod left;
 mod placed;
 
@@ -150,9 +151,12 @@ pub fn checkout(context: &Context, options: &CheckoutOptions, observer: &dyn Obs
     let branch = options.new_branch.clone().or(branch);
     let report =
         CheckoutReport { version, commit, branch, done: RestoreReport::default(), planned: Vec::new(), wrong: 0 };
-    match &options.into {
-        Some(into) => restore_into(context, &repo, options, into, report, observer),
-        None => in_place(context, &repo, options, resolver.head(), lock, report, observer),
+    match (&options.into, &context.mount) {
+        (None, Some(mount)) if options.paths.is_empty() => {
+            in_mount::checkout(context, &repo, mount, options, resolver.head(), report)
+        }
+        (None, _) => in_place(context, &repo, options, resolver.head(), lock, report, observer),
+        (Some(into), _) => restore_into(context, &repo, options, into, report, observer),
     }
 }
 

@@ -3,7 +3,9 @@
 //! Versions say themselves what they added, so nothing but commits, refs and the lengths of files is read.
 
 use super::Context;
+use super::cache::on_disk;
 use super::history::{Commits, Walk, ancestors};
+use super::mount::OVERLAYS;
 use super::resolve::Resolver;
 use crate::error::Result;
 use crate::model::commit::Commit;
@@ -137,6 +139,8 @@ fn repository_use(repo: &Repo) -> Result<RepositoryUse> {
     for listed in repo.store().list("")? {
         match listed.name.as_str() {
             layout::PACKS | layout::INDEX | "refs" => {}
+            // Sparse files: what they take is not their length.
+            OVERLAYS => sum.state_bytes += repo.local().map_or(0, |_| on_disk(&repo.path().join(OVERLAYS))),
             name if listed.is_dir => sum.state_bytes += below(repo, name)?.1,
             _ => sum.state_bytes += listed.len,
         }

@@ -1,6 +1,7 @@
 //! One file per verb: a [`Context`] and options in, a report out. No terminal, no environment, no formatting.
 
 pub mod branch;
+pub mod cache;
 pub mod checkout;
 pub mod clone;
 pub mod commit;

@@ -1,5 +1,7 @@
 //! `mount`: from a revision to a mount that is served, and asking one that is.
 
+mod all;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +18,7 @@ use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Base, Revision};
 use crate::mount::attach::{self, AttachError};
 use crate::mount::control::{Ask, Client, Facts, Note, Shot, note};
-use crate::mount::daemon::{Daemon, Setup, nothing_at};
+use crate::mount::daemon::{Daemon, Follow, Setup, nothing_at};
 use crate::mount::hydrate::Which;
 use crate::mount::mountinfo::{self, Mounted};
 use crate::mount::view::Complain;
@@ -27,6 +29,8 @@ use crate::write::walk::Rules;
 
 /// Overlays lie here in a repository.
 pub const OVERLAYS: &str = "overlays";
+/// So long a list waits for each mount.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// So long a process may take to flush at its end.
 const END: Duration = Duration::from_secs(300);
 
@@ -35,6 +39,8 @@ const END: Duration = Duration::from_secs(300);
 pub struct MountOptions {
     /// The version.
     pub revision: Revision,
+    /// What of it is shown.
+    pub show: Show,
     /// The mount point, absolute.
     pub at: PathBuf,
     /// The overlay; one for each mount point if `None`.
@@ -55,6 +61,18 @@ pub struct MountOptions {
     pub hydrate: Hydrate,
     /// Where sockets and notes of mounts are.
     pub run: PathBuf,
+}
+
+/// What a mount shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Show {
+    /// The version as it is now.
+    #[default]
+    Version,
+    /// The version that the revision stands for, whenever that is another one.
+    Follow,
+    /// Every branch and version, as directories.
+    All,
 }
 
 /// Which files are brought whole into the overlay.
@@ -142,10 +160,7 @@ impl Failure for MountRefusal {
 /// Mounts a version. The mount is served by [`Daemon::run`], which is to be called then. Also returns the overlay.
 pub fn mount(context: &Context, options: &MountOptions, complain: Arc<Complain>) -> Result<(Daemon, Option<PathBuf>)> {
     let repo = context.repo()?;
-    let resolver = Resolver::new(&repo, context)?;
-    let version = resolver.revision(&options.revision)?;
-    let branch = branch_of(&repo, &resolver, &options.revision)?;
-    let commit = repo.commit_cached(&version)?;
+    let (version, tree, branch) = shown(&repo, context, options)?;
     let meter = context.far.as_ref().or_else(|| context.behind()).map(|r| r.access.meter.clone());
     let overlay = match (options.read_only, repo.local()) {
         (true, _) => None,
@@ -154,7 +169,7 @@ pub fn mount(context: &Context, options: &MountOptions, complain: Arc<Complain>)
     };
     let setup = Setup {
         repo,
-        version: (version, commit.tree),
+        version: (version, tree),
         branch: branch.map(|b| b.to_string()),
         revision: options.revision.to_string(),
         at: options.at.clone(),
@@ -169,13 +184,29 @@ pub fn mount(context: &Context, options: &MountOptions, complain: Arc<Complain>)
         jobs: context.jobs,
         run: options.run.clone(),
         meter: meter.unwrap_or_default(),
+        follow: (options.show != Show::Version).then(|| {
+            let (context, options) = (context.clone(), options.clone());
+            let follow = move |repo: &Repo| shown(repo, &context, &options).map(|(version, tree, _)| (version, tree));
+            Box::new(follow) as Box<Follow>
+        }),
         complain,
     };
     Ok((Daemon::start(setup)?, overlay.map(|o| o.0)))
 }
 
+/// The version that a mount shows now, its tree, and the branch that it is on.
+fn shown(repo: &Repo, context: &Context, options: &MountOptions) -> Result<(Id, Id, Option<RefName>)> {
+    if options.show == Show::All {
+        return Ok((Id([0; 32]), all::tree(repo)?, None));
+    }
+    let resolver = Resolver::new(repo, context)?;
+    let version = resolver.revision(&options.revision)?;
+    let branch = branch_of(repo, &resolver, &options.revision)?;
+    Ok((version, repo.commit_cached(&version)?.tree, branch))
+}
+
 /// The branch that a commit of a mount goes to: the one that its revision names.
-fn branch_of(repo: &Repo, resolver: &Resolver<'_>, revision: &Revision) -> Result<Option<RefName>> {
+pub(super) fn branch_of(repo: &Repo, resolver: &Resolver<'_>, revision: &Revision) -> Result<Option<RefName>> {
     let plain = Revision { base: revision.base.clone(), suffixes: Vec::new() };
     if let Some(branch) = resolver.branch_of(&plain)? {
         return Ok(Some(branch));
@@ -225,7 +256,11 @@ pub fn mounts(run: &std::path::Path) -> Result<Vec<MountState>> {
     Ok(ours
         .into_iter()
         .map(|mounted| {
-            let facts = Client::connect(run, &mounted).and_then(|mut c| c.ask(&Ask::Facts)).ok();
+            let ask = |mut client: Client| {
+                client.hurry(PATIENCE);
+                client.ask(&Ask::Facts)
+            };
+            let facts = Client::connect(run, &mounted).and_then(ask).ok();
             MountState { note: note(run, &mounted), facts, mounted }
         })
         .collect())

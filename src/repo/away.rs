@@ -13,8 +13,10 @@ use tempfile::NamedTempFile;
 use super::{Repo, layout};
 use crate::cache::BlockCache;
 use crate::error::{Result, carried};
+use crate::format::pack::PackKind;
 use crate::format::segment::PackName;
 use crate::index::segment_reader::Bytes;
+use crate::model::id::{Id, ObjectKind};
 use crate::store::{Abilities, Listed, Store, StoreError, Take};
 
 /// Holes of this size between two ranges are fetched along: a request costs more.
@@ -221,6 +223,33 @@ impl PackFile {
 }
 
 impl Repo {
+    /// Brings chunks that are not on this machine into the cache, those that lie near each other in one request. Returns
+    /// the bytes that were asked for.
+    pub fn fetch_ahead(&self, chunks: &[Id]) -> Result<u64> {
+        let (Some(far), index) = (&self.far, self.index()?) else {
+            let mut missing = Vec::new();
+            for id in chunks {
+                if !self.has(ObjectKind::Chunk, id)? {
+                    missing.push(*id);
+                }
+            }
+            return match self.behind()? {
+                Some(behind) if !missing.is_empty() => behind.fetch_ahead(&missing),
+                _ => Ok(0),
+            };
+        };
+        let mut packs: HashMap<PackName, Vec<Range<u64>>> = HashMap::new();
+        for id in chunks {
+            let Some(row) = index.lookup(PackKind::Data, id)? else { continue };
+            for place in row.base.iter().chain([&row.place]) {
+                let from = u64::from(place.offset);
+                packs.entry(place.pack).or_default().push(from..from + u64::from(place.stored));
+            }
+        }
+        let wanted: Vec<_> = packs.into_iter().map(|(pack, ranges)| (layout::pack(&pack), ranges)).collect();
+        Ok(far.fetch_ahead(&wanted)?)
+    }
+
     /// A pack as a file; one that is elsewhere is fetched whole. One that is missing is only found so when it is read.
     pub fn pack_file(&self, name: &PackName) -> Result<PackFile> {
         let key = layout::pack(name);

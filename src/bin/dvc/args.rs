@@ -138,6 +138,8 @@ pub(crate) enum Verb {
     Pull(With<commands::pull::PullArgs>),
     /// Check the repository
     Fsck(With<commands::fsck::FsckArgs>),
+    /// Give back what can be made again
+    Gc(With<commands::gc::GcArgs>),
     /// Show what versions and branches take
     Du(With<commands::du::DuArgs>),
     /// Show what works here, what does not, and how to mend it

@@ -6,6 +6,7 @@ mod args;
 mod commands;
 mod dirs;
 mod failure;
+mod fstab;
 mod place;
 mod print;
 mod progress;
@@ -24,7 +25,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let argv: Vec<OsString> = std::env::args_os().collect();
+    let argv: Vec<OsString> = fstab::translated(std::env::args_os().collect());
     failure::install_panic_hook(Voice::of(&argv));
     std::panic::catch_unwind(|| run(&argv)).unwrap_or(ExitCode::from(failure::BUG))
 }
@@ -38,7 +39,7 @@ fn run(argv: &[OsString]) -> ExitCode {
     allow_open_files();
     let globals = merged(&cli);
     let voice = Voice { json: globals.json, colour: globals.color.clone() };
-    match start(globals, signals.clone(), &cli) {
+    match start(argv, globals, signals.clone(), &cli) {
         Ok(exit) => exit.into(),
         Err(failed) => failure::report(&failed, &voice, &signals),
     }
@@ -52,8 +53,8 @@ fn allow_open_files() {
     let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit });
 }
 
-fn start(globals: Globals, signals: signals::Signals, cli: &Cli) -> Outcome {
-    let session = Session::new(globals, signals, cli.dry.dry_run)?;
+fn start(argv: &[OsString], globals: Globals, signals: signals::Signals, cli: &Cli) -> Outcome {
+    let session = Session::new(argv, globals, signals, cli.dry.dry_run)?;
     dispatch(&session, &cli.verb)
 }
 
@@ -88,6 +89,7 @@ fn behind(verb: &Verb) -> &Globals {
         Verb::Branch(with) => &with.globals,
         Verb::Tag(with) => &with.globals,
         Verb::Fsck(with) => &with.globals,
+        Verb::Gc(with) => &with.globals,
         Verb::Du(with) => &with.globals,
         Verb::Doctor(with) => &with.globals,
         Verb::Undo(with) => &with.globals,
@@ -117,6 +119,7 @@ fn dispatch(session: &Session, verb: &Verb) -> Result<failure::Exit, Failed> {
         Verb::Branch(with) => c::branch::run(session, &with.own),
         Verb::Tag(with) => c::tag::run(session, &with.own),
         Verb::Fsck(with) => c::fsck::run(session, &with.own),
+        Verb::Gc(with) => c::gc::run(session, &with.own),
         Verb::Du(with) => c::du::run(session, &with.own),
         Verb::Doctor(with) => c::doctor::run(session, &with.own),
         Verb::Undo(with) => c::undo::run(session, &with.own),

@@ -12,6 +12,7 @@ use dvc::error::Error;
 use dvc::model::when::{Edge, When};
 use dvc::ops::worktree::WalkOptions;
 use std::cell::OnceCell;
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub(crate) struct Session {
     pub(crate) signals: Signals,
     /// The present, with the user's time zone.
     pub(crate) now: jiff::Zoned,
+    /// The command line.
+    pub(crate) argv: Vec<OsString>,
     /// The current directory, before `-C`.
     pub(crate) begun: PathBuf,
     /// The current directory, after `-C`.
@@ -34,7 +37,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Enters the directory of `-C`; everything relative is relative to that.
-    pub(crate) fn new(globals: Globals, signals: Signals, dry_run: bool) -> Result<Self, Failed> {
+    pub(crate) fn new(argv: &[OsString], globals: Globals, signals: Signals, dry_run: bool) -> Result<Self, Failed> {
         let begun = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         if !globals.start_in.is_empty() {
             let dir: PathBuf = globals.start_in.iter().collect();
@@ -47,6 +50,7 @@ impl Session {
             globals,
             signals,
             now: jiff::Zoned::now(),
+            argv: argv.to_vec(),
             begun,
             current,
             dry_run,

@@ -68,7 +68,8 @@ impl View {
             store.replace(&Flush { inodes: vec![(ROOT, root, false)], meta: facts, ..Flush::default() })?;
         }
         let open = names.open_files();
-        let known = names.replace(upper);
+        // Where it keeps lengths by itself it would keep the old ones.
+        let known = names.replace(upper, !self.options.read_only && !self.options.passthrough);
         drop(names);
         self.unsynced().clear();
         for data in written {

@@ -7,6 +7,7 @@ use crate::session::Session;
 use clap::Args;
 use dvc::error::Error;
 use dvc::model::revision::Query;
+use dvc::ops::cache::cache_use;
 use dvc::ops::du::{BranchUse, DuOptions, DuReport, RepositoryUse, VersionUse, du};
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -18,11 +19,17 @@ pub(crate) struct DuArgs {
     /// Versions and ranges; without any, the whole repository by branch
     #[arg(value_name = "REV")]
     pub(crate) revs: Vec<OsString>,
+    /// What the cache of far repositories and the overlays of mounts take
+    #[arg(long, conflicts_with = "revs")]
+    pub(crate) cache: bool,
 }
 
 /// Runs `du`.
 pub(crate) fn run(session: &Session, args: &DuArgs) -> Outcome {
     let (_, context) = session.anywhere()?;
+    if args.cache {
+        return cache(session, &context);
+    }
     let query = |rev: &OsString| Query::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
     let options = DuOptions { queries: args.revs.iter().map(query).collect::<Result<_, _>>()? };
     let report = du(&context, &options, &session.watch())?;
@@ -34,6 +41,25 @@ pub(crate) fn run(session: &Session, args: &DuArgs) -> Outcome {
     }
     out.finish()?;
     Ok(Exit::DONE.unless_cancelled(&session.signals))
+}
+
+fn cache(session: &Session, context: &dvc::ops::Context) -> Outcome {
+    let used = cache_use(context)?;
+    let mut out = session.plain_out();
+    if session.globals.json {
+        let overlays: Vec<_> =
+            used.overlays.iter().map(|(name, bytes)| serde_json::json!({ "name": name, "bytes": bytes })).collect();
+        out.json(&serde_json::json!({
+            "block_bytes": used.block_bytes, "limit_bytes": used.limit_bytes, "overlays": overlays,
+        }))?;
+    } else {
+        writeln!(out, "cache: {} of at most {}", size(used.block_bytes), size(used.limit_bytes))?;
+        for (name, bytes) in &used.overlays {
+            writeln!(out, "overlay {name}: {}", size(*bytes))?;
+        }
+    }
+    out.finish()?;
+    Ok(Exit::DONE)
 }
 
 fn json(report: &DuReport) -> serde_json::Value {

@@ -15,7 +15,7 @@ use dvc::mount::attach::is_dead;
 use dvc::mount::control::Note;
 use dvc::ops::clone::{CloneOptions, clone};
 use dvc::ops::fetch::{FetchOptions, fetch};
-use dvc::ops::mount::{Hydrate, MountOptions, MountState, mount, mounts};
+use dvc::ops::mount::{Hydrate, MountOptions, MountState, Show, mount, mounts};
 use dvc::repo::Repo;
 use dvc::store::location::Location;
 use std::io::{BufRead, BufReader, Write};
@@ -32,7 +32,7 @@ const LOG_MAX: u64 = 4 << 20;
                         dvc mount 's3://backups/amcc#AMCC@v3' /mnt/db\n  dvc mount")]
 pub(crate) struct MountArgs {
     /// The version, or URL#REV; without one, what is mounted is listed
-    #[arg(value_name = "REV", requires = "dir")]
+    #[arg(value_name = "REV")]
     pub(crate) rev: Option<String>,
     /// The mount point, a directory
     #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
@@ -40,6 +40,12 @@ pub(crate) struct MountArgs {
     /// Nothing can be changed
     #[arg(long, conflicts_with_all = ["rw", "name", "ephemeral", "live"])]
     pub(crate) ro: bool,
+    /// Show every branch and version as directories, `AMCC/v3`; read-only
+    #[arg(long, conflicts_with_all = ["rw", "name", "ephemeral", "live", "follow"])]
+    pub(crate) all: bool,
+    /// Show what the branch is at, whenever it moves; read-only
+    #[arg(long, conflicts_with_all = ["rw", "name", "ephemeral", "live"])]
+    pub(crate) follow: bool,
     /// Changes go to a private overlay, the default
     #[arg(long)]
     pub(crate) rw: bool,
@@ -80,10 +86,16 @@ pub(crate) struct MountArgs {
 
 /// Runs `mount`.
 pub(crate) fn run(session: &Session, args: &MountArgs) -> Outcome {
-    match (&args.rev, &args.dir, &args.stats) {
-        (Some(rev), Some(dir), _) if args.foreground || args.serving => serve(session, args, rev, dir),
-        (Some(_), Some(dir), _) => start(session, dir),
-        (_, _, stats) => list(session, stats.as_deref()),
+    // Of all versions none is named.
+    let (rev, dir) = match (args.all, &args.rev, &args.dir) {
+        (true, Some(dir), None) => (Some("@"), Some(Path::new(dir))),
+        (_, rev, dir) => (rev.as_deref(), dir.as_deref()),
+    };
+    match (rev, dir) {
+        (Some(rev), Some(dir)) if args.foreground || args.serving => serve(session, args, rev, dir),
+        (Some(_), Some(dir)) => start(session, dir),
+        (None, None) => list(session, args.stats.as_deref()),
+        _ => Err(CliError::option("DIR", "name a version and the directory to mount it on").into()),
     }
 }
 
@@ -92,7 +104,7 @@ fn start(session: &Session, dir: &Path) -> Outcome {
     let failed = |doing: &'static str| move |source| CliError::File { doing, path: PathBuf::from("dvc"), source };
     let program = std::env::current_exe().map_err(failed("find"))?;
     let mut child = Command::new(program)
-        .args(std::env::args_os().skip(1))
+        .args(session.argv.iter().skip(1))
         .arg("--serving")
         .current_dir(&session.begun)
         .stdin(Stdio::null())
@@ -134,9 +146,14 @@ fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome 
     let at = absolute(session, dir)?;
     let options = MountOptions {
         revision,
+        show: match (args.all, args.follow) {
+            (true, _) => Show::All,
+            (_, true) => Show::Follow,
+            _ => Show::Version,
+        },
         at,
         name: args.name.clone(),
-        read_only: args.ro || place.far.is_some(),
+        read_only: args.ro || args.all || args.follow || place.far.is_some(),
         ephemeral: args.ephemeral,
         allow_other: args.allow_other,
         map_owner: args.map_owner.as_deref().map(owner).transpose()?,
@@ -333,12 +350,8 @@ fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
     let version = facts.version.as_deref().map_or("", |id| &id[..8.min(id.len())]);
     let kind = note.overlay.as_ref().map_or("read-only".to_owned(), |name| format!("overlay {name}"));
     let branch = facts.branch.as_ref().map_or(String::new(), |b| format!(" of {b}"));
-    writeln!(
-        out,
-        "{at}: {}, {}{branch}, {kind}",
-        out.paint(Paint::Branch, &note.revision),
-        out.paint(Paint::Id, version)
-    )?;
+    let version = if version.is_empty() { String::new() } else { format!(", {}", out.paint(Paint::Id, version)) };
+    writeln!(out, "{at}: {}{version}{branch}, {kind}", out.paint(Paint::Branch, &note.revision))?;
     if facts.changed > 0 {
         writeln!(out, " {} changed, {} not in a version", facts.changed, size(facts.dirty_bytes))?;
     }

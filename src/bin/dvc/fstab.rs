@@ -1,0 +1,58 @@
+//! Called as `mount.dvc`, by `mount -t dvc`, `/etc/fstab` and systemd: `SOURCE DIR [-o OPTIONS]` as `dvc mount` takes it.
+//!
+//! `SOURCE` is `URL#REV`, or `DIR#REV` for a repository on this machine.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+/// Options that have another meaning for whoever calls, or none.
+const OTHERS: &[&str] = &[
+    "rw", "defaults", "auto", "noauto", "user", "nouser", "nofail", "_netdev", "exec", "suid", "dev", "relatime",
+    "noatime", "async",
+];
+
+/// The arguments as `dvc` takes them; as they are under any other name.
+pub(crate) fn translated(argv: Vec<OsString>) -> Vec<OsString> {
+    let called = argv.first().map(|program| Path::new(program).file_name() == Some(OsStr::new("mount.dvc")));
+    if called != Some(true) {
+        return argv;
+    }
+    let mut out: Vec<OsString> = vec!["dvc".into(), "mount".into()];
+    let mut words = argv.into_iter().skip(1);
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("-o") => out.extend(words.next().iter().flat_map(|options| flags(&options.to_string_lossy()))),
+            Some("-v") => out.push(word),
+            // Sloppy, fake, no mtab: what `mount(8)` passes on.
+            Some("-s" | "-n") => {}
+            Some("-f") => out.push("--dry-run".into()),
+            _ => out.push(word),
+        }
+    }
+    out
+}
+
+/// Options with commas as flags.
+fn flags(options: &str) -> Vec<OsString> {
+    let mut out = Vec::new();
+    for option in options.split(',').filter(|o| !o.is_empty() && !OTHERS.contains(o) && !o.starts_with("x-")) {
+        let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
+        out.push(format!("--{}", name.replace('_', "-")).into());
+        out.extend(value.map(OsString::from));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_fstab_is_a_mount() {
+        let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let line =
+            "/sbin/mount.dvc s3://b/r#AMCC@v3 /mnt/db -n -o rw,noauto,x-systemd.automount,ro,allow_other,quota=4G";
+        assert_eq!(translated(words(line)), words("dvc mount s3://b/r#AMCC@v3 /mnt/db --ro --allow-other --quota 4G"));
+        assert_eq!(translated(words("dvc mount -o x")), words("dvc mount -o x"));
+    }
+}

@@ -1,0 +1,39 @@
+//! `checkout` in a mount: its process shows another version in place.
+
+use super::{CheckoutOptions, CheckoutReport, Context, Head, planned};
+use crate::error::Result;
+use crate::model::refname::RefKind;
+use crate::mount::control::Ask;
+use crate::ops::mount::{InMount, branch_of};
+use crate::ops::refmove::RefMoveError;
+use crate::ops::resolve::Resolver;
+use crate::repo::Repo;
+use crate::repo::refs::Move;
+
+/// Moves a mount to another version, and to the branch that this was named by.
+pub(super) fn checkout(
+    context: &Context,
+    repo: &Repo,
+    mount: &InMount,
+    options: &CheckoutOptions,
+    head: &Head,
+    mut report: CheckoutReport,
+) -> Result<CheckoutReport> {
+    let resolver = Resolver::new(repo, context)?;
+    let named = options.revision.as_ref().map(|revision| branch_of(repo, &resolver, revision)).transpose()?.flatten();
+    report.branch = options.new_branch.clone().or(named).or_else(|| head.branch.clone());
+    if options.dry_run {
+        let before = head.base.map(|id| repo.commit_cached(&id)).transpose()?.map(|commit| commit.tree);
+        report.planned = planned(repo, before.as_ref(), &report.commit.tree, &[])?;
+        return Ok(report);
+    }
+    let branch = report.branch.as_ref().map(ToString::to_string);
+    let ask = Ask::Move { version: report.version.to_string(), branch, force: options.force };
+    mount.client()?.ask::<()>(&ask)?;
+    if let Some(name) = &options.new_branch {
+        let how = Move { who: &context.author, why: "branch: made by checkout", time: context.moved_at() };
+        let made = repo.refs().update(RefKind::Branch, name, None, Some(report.version), &how)?;
+        made.ok_or_else(|| RefMoveError::Raced { kind: RefKind::Branch, name: name.clone() })?;
+    }
+    Ok(report)
+}
