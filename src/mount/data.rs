@@ -113,6 +113,8 @@ pub struct Data {
     unsynced: AtomicBool,
     /// The length of the upper file is not known to be on disk, so nothing may rely on it.
     unsettled: AtomicBool,
+    /// The store does not know yet that there is an upper file.
+    untold: AtomicBool,
     /// How it is read.
     reading: Mutex<Reading>,
     /// Open files by which the kernel writes to the upper file by itself.
@@ -249,6 +251,7 @@ impl Data {
             writing: Mutex::default(),
             unsynced,
             unsettled,
+            untold: AtomicBool::new(false),
             reading: Mutex::default(),
             direct_writers: AtomicU64::new(0),
         }
@@ -492,6 +495,7 @@ impl Data {
             state.has_upper = true;
             self.unsynced.store(true, Ordering::Release);
             self.unsettled.store(true, Ordering::Release);
+            self.untold.store(true, Ordering::Release);
         }
         state.upper = Some(Arc::clone(&file));
         Ok(file)
@@ -744,6 +748,11 @@ impl Data {
         let mut state = self.set();
         state.fresh.extend(blocks.ranges);
         state.anew |= blocks.anew;
+    }
+
+    /// Whether the store has to be told that there is an upper file now; it is asked for once.
+    pub fn take_untold(&self) -> bool {
+        self.untold.swap(false, Ordering::AcqRel)
     }
 
     /// Makes the store wait for the next sync before it notes the file.

@@ -104,6 +104,8 @@ impl View {
         }
         let (mut pending, inodes) = {
             let mut names = self.names();
+            // It was perhaps told of the file when nothing was written yet, and would not look for the bytes.
+            names.note(files.iter().filter(|data| data.take_untold()).map(|data| data.ino()));
             let mut pending = names.take_pending();
             if times {
                 pending.inodes.extend(pending.times.drain());

@@ -13,6 +13,7 @@ use dvc::error::{Error, Kind};
 use dvc::model::revision::{Revision, Spec};
 use dvc::mount::attach::is_dead;
 use dvc::mount::control::Note;
+use dvc::mount::mountinfo;
 use dvc::ops::clone::{CloneOptions, clone};
 use dvc::ops::fetch::{FetchOptions, fetch};
 use dvc::ops::mount::{Hydrate, MountOptions, MountState, Show, mount, mounts};
@@ -235,13 +236,11 @@ fn size_of(option: &'static str, text: &str) -> Result<u64, CliError> {
     value::size(text).map_err(|problem| CliError::option(option, problem))
 }
 
-fn absolute(session: &Session, dir: &Path) -> Result<PathBuf, CliError> {
+pub(super) fn absolute(session: &Session, dir: &Path) -> Result<PathBuf, CliError> {
     let dir = session.current.join(dir);
     // One whose process is gone cannot be looked at.
-    if is_dead(&dir) {
-        return Ok(dir);
-    }
-    dir.canonicalize().map_err(|source| CliError::File { doing: "find", path: dir, source })
+    let found = if is_dead(&dir) { mountinfo::located(&dir) } else { dir.canonicalize() };
+    found.map_err(|source| CliError::File { doing: "find", path: dir, source })
 }
 
 /// The repository and the version of `REV` or `URL#REV`.
