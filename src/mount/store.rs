@@ -413,12 +413,14 @@ impl InodeRow {
                         let kept = self.kept.min(now);
                         let mut dirty = dirty;
                         dirty.remove(kept.div_ceil(BLOCK)..u64::MAX);
-                        let state = State::with_upper(base, kept, now, dirty, self.written || now != self.size);
+                        let changed = self.written || !dirty.is_empty() || base.is_none() || now != self.size;
+                        let state = State::with_upper(base, kept, now, dirty, changed);
                         if self.complete { state.with_all() } else { state }
                     }
                     false => match base {
                         Some(base) => State::of(base),
-                        None => State::default(),
+                        // An empty one is in no version before it is committed either.
+                        None => State::empty(),
                     },
                 };
                 What::File(Arc::new(Data::new(ino, Arc::clone(space), state)))

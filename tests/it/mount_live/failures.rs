@@ -340,6 +340,7 @@ fn a_file_is_noted_before_it_is_written() {
     }
     let s = with_version("r");
     let mount = Mount::new(&s, &["--repo", &r(&s)], &["--name", "n", "main"], "mnt");
+    File::create(mount.join("empty")).unwrap();
     let mut file = File::create(mount.join("new")).unwrap();
     File::open(&mount.at).and_then(|dir| dir.sync_all()).unwrap();
     file.write_all(&noise(5, 10_000)).unwrap();
@@ -348,6 +349,10 @@ fn a_file_is_noted_before_it_is_written() {
     drop(mount);
     let mount = Mount::new(&s, &["--repo", &r(&s)], &["--name", "n", "main"], "mnt");
     assert!(fs::read(mount.join("new")).unwrap() == noise(5, 10_000));
+    mount.dvc(&["commit", "-m", "two"]).ok();
+    let copy = Mount::new(&s, &["--repo", &r(&s)], &["--ro", "main"], "copy");
+    assert_same(&mount.at, &copy.at);
+    copy.umount();
     mount.umount();
 }
 
