@@ -173,7 +173,7 @@ fn the_store_stalls() {
     scene.proxy().change(|link| link.delay = Duration::from_secs(3600));
     let begun = Instant::now();
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| fs::read(mount.join("f1")));
+        let waiting = scope.spawn(|| fs::read(mount.join("f6")));
         // Others are served meanwhile.
         assert!(all_right(&mount, 0));
         fs::write(mount.join("new"), "new").unwrap();
@@ -184,7 +184,7 @@ fn the_store_stalls() {
     eprintln!("a read fails after {:?} when nobody answers", begun.elapsed());
     scene.proxy().change(|link| link.delay = Duration::ZERO);
     scene.proxy().cut_all();
-    until("it is read again", || all_right(&mount, 1));
+    until("it is read again", || all_right(&mount, 6));
     mount.umount();
 }
 
@@ -201,7 +201,6 @@ fn without_a_network() {
     let before = scene.proxy().passed().connections;
     let mount = scene.mount(&["--offline"]);
     assert!(all_fail(&mount, 1) && all_fail(&mount, 1));
-    assert!(all_right(&mount, 0), "it was read before");
     assert_eq!(fs::read_dir(&mount.at).unwrap().count() as u64, FILES);
     fs::write(mount.join("f1"), "replaced").unwrap();
     assert_eq!(fs::read(mount.join("f1")).unwrap(), b"replaced");
