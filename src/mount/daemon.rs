@@ -107,8 +107,8 @@ struct Inner {
     committing: AtomicBool,
     ended: (Mutex<bool>, Condvar),
     discard: AtomicBool,
-    /// Held until whoever asked for the end has heard that it comes.
-    ending: Mutex<()>,
+    /// Held while the end is being answered.
+    leaving: Mutex<()>,
 }
 
 impl Daemon {
@@ -196,7 +196,7 @@ impl Daemon {
             committing: AtomicBool::new(false),
             ended: <_>::default(),
             discard: AtomicBool::new(setup.ephemeral),
-            ending: Mutex::default(),
+            leaving: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner), served, desk: Arc::new(desk) })
     }
@@ -254,7 +254,7 @@ impl Daemon {
         inner.hydrator.end();
         let _ = (flusher.join(), clerk.join(), bringer.join());
         let flushed = inner.view.sync_all();
-        drop(inner.ending.lock());
+        drop(inner.leaving.lock());
         let discard = inner.discard.load(Ordering::Acquire);
         drop((inner, desk));
         if let (true, Some(overlay)) = (discard, overlay) {
@@ -427,7 +427,8 @@ impl Inner {
                 }
                 Ask::Move { version, branch, force } => visit.reply(&self.move_to(&version, branch, force)),
                 Ask::Stop { discard } => {
-                    let _ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+                    // The process does not end before this is answered.
+                    let _leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
                     let stopped = self.stop(discard);
                     let done = stopped.is_ok();
                     let _ = visit.reply(&stopped);
