@@ -49,6 +49,9 @@ _dvc() {
             dvc,fsck)
                 cmd="dvc__subcmd__fsck"
                 ;;
+            dvc,gc)
+                cmd="dvc__subcmd__gc"
+                ;;
             dvc,help)
                 cmd="dvc__subcmd__help"
                 ;;
@@ -60,6 +63,9 @@ _dvc() {
                 ;;
             dvc,ls)
                 cmd="dvc__subcmd__ls"
+                ;;
+            dvc,mount)
+                cmd="dvc__subcmd__mount"
                 ;;
             dvc,pull)
                 cmd="dvc__subcmd__pull"
@@ -78,6 +84,9 @@ _dvc() {
                 ;;
             dvc,tag)
                 cmd="dvc__subcmd__tag"
+                ;;
+            dvc,umount)
+                cmd="dvc__subcmd__umount"
                 ;;
             dvc,undo)
                 cmd="dvc__subcmd__undo"
@@ -148,6 +157,9 @@ _dvc() {
             dvc__subcmd__help,fsck)
                 cmd="dvc__subcmd__help__subcmd__fsck"
                 ;;
+            dvc__subcmd__help,gc)
+                cmd="dvc__subcmd__help__subcmd__gc"
+                ;;
             dvc__subcmd__help,help)
                 cmd="dvc__subcmd__help__subcmd__help"
                 ;;
@@ -159,6 +171,9 @@ _dvc() {
                 ;;
             dvc__subcmd__help,ls)
                 cmd="dvc__subcmd__help__subcmd__ls"
+                ;;
+            dvc__subcmd__help,mount)
+                cmd="dvc__subcmd__help__subcmd__mount"
                 ;;
             dvc__subcmd__help,pull)
                 cmd="dvc__subcmd__help__subcmd__pull"
@@ -177,6 +192,9 @@ _dvc() {
                 ;;
             dvc__subcmd__help,tag)
                 cmd="dvc__subcmd__help__subcmd__tag"
+                ;;
+            dvc__subcmd__help,umount)
+                cmd="dvc__subcmd__help__subcmd__umount"
                 ;;
             dvc__subcmd__help,undo)
                 cmd="dvc__subcmd__help__subcmd__undo"
@@ -254,7 +272,7 @@ _dvc() {
 
     case "${cmd}" in
         dvc)
-            opts="-C -c -v -q -j -y -n -h -V --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --dry-run --help --version init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help"
+            opts="-C -c -v -q -j -y -n -h -V --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --dry-run --help --version init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1208,7 +1226,7 @@ _dvc() {
             return 0
             ;;
         dvc__subcmd__du)
-            opts="-C -c -v -q -j -y -h --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
+            opts="-C -c -v -q -j -y -h --cache --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1395,8 +1413,72 @@ _dvc() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        dvc__subcmd__gc)
+            opts="-n -C -c -v -q -j -y -h --cache --max --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --max)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -C)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --repo)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --jobs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -j)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --memory)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-up)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-down)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         dvc__subcmd__help)
-            opts="init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help"
+            opts="init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1619,6 +1701,20 @@ _dvc() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        dvc__subcmd__help__subcmd__gc)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         dvc__subcmd__help__subcmd__help)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1662,6 +1758,20 @@ _dvc() {
             return 0
             ;;
         dvc__subcmd__help__subcmd__ls)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        dvc__subcmd__help__subcmd__mount)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1816,6 +1926,20 @@ _dvc() {
             return 0
             ;;
         dvc__subcmd__help__subcmd__tag)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        dvc__subcmd__help__subcmd__umount)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2036,6 +2160,86 @@ _dvc() {
                 return 0
             fi
             case "${prev}" in
+                -C)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --repo)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --jobs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -j)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --memory)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-up)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-down)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        dvc__subcmd__mount)
+            opts="-C -c -v -q -j -y -h --ro --all --follow --rw --name --ephemeral --live --allow-other --map-owner --quota --hydrate --wait-hydrated --foreground --stats --serving --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --map-owner)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --quota)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --hydrate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stats)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 -C)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -2806,6 +3010,74 @@ _dvc() {
                 return 0
             fi
             case "${prev}" in
+                -C)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --repo)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --jobs)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -j)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --memory)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-up)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit-down)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        dvc__subcmd__umount)
+            opts="-m -C -c -v -q -j -y -h --discard --commit --message --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --message)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -m)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 -C)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then

@@ -51,6 +51,8 @@ complete -c dvc -n "__fish_dvc_needs_command" -f -a "show" -d 'Show a version, o
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "ls" -d 'List what a version holds'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "diff" -d 'Show what differs between two versions, or a version and the worktree'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "checkout" -d 'Bring a version, or paths of it, into the worktree'
+complete -c dvc -n "__fish_dvc_needs_command" -f -a "mount" -d 'Show a version as a directory that can be written, or list what is mounted'
+complete -c dvc -n "__fish_dvc_needs_command" -f -a "umount" -d 'End a mount'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "branch" -d 'List, create, rename or delete branches'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "tag" -d 'List, create or delete tags'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "remote" -d 'List, add, change, remove and check remotes'
@@ -58,6 +60,7 @@ complete -c dvc -n "__fish_dvc_needs_command" -f -a "push" -d 'Bring branches an
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "fetch" -d 'Bring what a remote has'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "pull" -d 'Fetch, and move the current branch forward'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "fsck" -d 'Check the repository'
+complete -c dvc -n "__fish_dvc_needs_command" -f -a "gc" -d 'Give back what can be made again'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "du" -d 'Show what versions and branches take'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "doctor" -d 'Show what works here, what does not, and how to mend it'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "undo" -d 'Take back the last change of a branch or tag'
@@ -270,6 +273,56 @@ complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l no-pager -d 'Never 
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l name -d 'The overlay that keeps changes; one for each mount point if left out' -r
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l map-owner -d 'Show the version\'s files as of this user and group' -r
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l quota -d 'What the overlay may take on disk, such as 40G' -r
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l hydrate -d 'Bring whole files into the overlay: `open` (for writing), `all`, or a pattern as in `.dvcsignore`' -r
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l stats -d 'Show what was counted of a mount' -r -F
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l ro -d 'Nothing can be changed'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l all -d 'Show every branch and version as directories, `AMCC/v3`; read-only'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l follow -d 'Show what the branch is at, whenever it moves; read-only'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l rw -d 'Changes go to a private overlay, the default'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l ephemeral -d 'Forget changes at the end'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l live -d 'For databases that run while they are committed'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l allow-other -d 'Let other users in; each is asked for the permissions that the files say'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l wait-hydrated -d 'Wait until they are there'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l foreground -d 'Serve the mount in this process'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l serving -d 'Told to the process that serves the mount: somebody waits for a word that it stands'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -s m -l message -d 'The message of that commit' -r
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -l discard -d 'Remove the overlay and all that was changed'
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -l commit -d 'Commit first'
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -s c -d 'Set a configuration value for this run' -r
@@ -504,6 +557,25 @@ complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l no-pager -d 'Never show
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -l max -d 'Keep so much' -r
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -l cache -d 'Remove blocks of far repositories, what was not used for longest first'
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand du" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand du" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand du" -s c -d 'Set a configuration value for this run' -r
@@ -513,6 +585,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand du" -s j -l jobs -d 'Threads tha
 complete -c dvc -n "__fish_dvc_using_subcommand du" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand du" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand du" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand du" -l cache -d 'What the cache of far repositories and the overlays of mounts take'
 complete -c dvc -n "__fish_dvc_using_subcommand du" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand du" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand du" -l json -d 'Write JSON: one object, or one per line'
@@ -686,29 +759,32 @@ complete -c dvc -n "__fish_dvc_using_subcommand version" -l no-pager -d 'Never s
 complete -c dvc -n "__fish_dvc_using_subcommand version" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand version" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand version" -s h -l help -d 'Print help'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "init" -d 'Create a repository'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "clone" -d 'Copy a repository, and check a version out'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "commit" -d 'Make a version of the worktree'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "status" -d 'Show what differs between the worktree and its version'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "log" -d 'List versions'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "show" -d 'Show a version, or write a file of it to standard output'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "ls" -d 'List what a version holds'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "diff" -d 'Show what differs between two versions, or a version and the worktree'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "checkout" -d 'Bring a version, or paths of it, into the worktree'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "branch" -d 'List, create, rename or delete branches'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "tag" -d 'List, create or delete tags'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "remote" -d 'List, add, change, remove and check remotes'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "push" -d 'Bring branches and tags to a remote'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "fetch" -d 'Bring what a remote has'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "pull" -d 'Fetch, and move the current branch forward'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "fsck" -d 'Check the repository'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "du" -d 'Show what versions and branches take'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "doctor" -d 'Show what works here, what does not, and how to mend it'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "undo" -d 'Take back the last change of a branch or tag'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "config" -d 'Show and change settings'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "completions" -d 'Print completions for a shell, or write the manual pages'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "version" -d 'Print the version'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout branch tag remote push fetch pull fsck du doctor undo config completions version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "init" -d 'Create a repository'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "clone" -d 'Copy a repository, and check a version out'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "commit" -d 'Make a version of the worktree'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "status" -d 'Show what differs between the worktree and its version'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "log" -d 'List versions'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "show" -d 'Show a version, or write a file of it to standard output'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "ls" -d 'List what a version holds'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "diff" -d 'Show what differs between two versions, or a version and the worktree'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "checkout" -d 'Bring a version, or paths of it, into the worktree'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "mount" -d 'Show a version as a directory that can be written, or list what is mounted'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "umount" -d 'End a mount'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "branch" -d 'List, create, rename or delete branches'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "tag" -d 'List, create or delete tags'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "remote" -d 'List, add, change, remove and check remotes'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "push" -d 'Bring branches and tags to a remote'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "fetch" -d 'Bring what a remote has'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "pull" -d 'Fetch, and move the current branch forward'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "fsck" -d 'Check the repository'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "gc" -d 'Give back what can be made again'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "du" -d 'Show what versions and branches take'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "doctor" -d 'Show what works here, what does not, and how to mend it'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "undo" -d 'Take back the last change of a branch or tag'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "config" -d 'Show and change settings'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "completions" -d 'Print completions for a shell, or write the manual pages'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "version" -d 'Print the version'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from remote" -f -a "list" -d 'List remotes with their URLs'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from remote" -f -a "add" -d 'Add a remote; the first push makes the repository there'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from remote" -f -a "set" -d 'Give a remote another URL'

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use super::attach::{self, AttachOptions};
 use super::control::{Ask, ControlError, Desk, Facts, Note, Shot, Visit};
-use super::data::Space;
 use super::error::MountError;
 use super::fuse::{self, Forgetter, Mode};
 use super::hydrate::{Hydrator, Which};
@@ -20,14 +19,15 @@ use super::lower::Lower;
 use super::mountinfo;
 use super::names::{Names, Upper};
 use super::snapshot::{Snapshot, Taken, take};
+use super::space::Space;
 use super::store::{Flush, Store};
 use super::view::{Complain, View, ViewOptions};
 use crate::error::Result;
-use crate::model::id::Id;
+use crate::model::id::{Id, parse_hex, to_hex};
 use crate::observe::{Notice, Observer};
 use crate::repo::Repo;
-use crate::store::StoreError;
 use crate::store::meter::Meter;
+use crate::store::{StoreError, random_hex};
 use crate::write::output::Output;
 use crate::write::walk::Rules;
 
@@ -104,7 +104,8 @@ struct Inner {
     forgetter: Forgetter,
     follow: Option<Box<Follow>>,
     complain: Arc<Complain>,
-    committing: AtomicBool,
+    /// Whether somebody makes a version or shows another one.
+    turn: (Mutex<bool>, Condvar),
     ended: (Mutex<bool>, Condvar),
     discard: AtomicBool,
     /// Held while the end is being answered.
@@ -125,21 +126,28 @@ impl Daemon {
             if let Some(was) = resume(&kept, &standing, name)? {
                 standing = was;
                 let loaded = kept.load(&space)?;
+                for lost in &loaded.lost {
+                    (setup.complain)(&format!("lost: {lost}"));
+                }
                 (upper, changed) = (loaded.upper, loaded.changed);
             }
-            sweep(&dir, &upper, &space);
             store = Some(kept);
         }
+        let key = store.as_ref().map_or(Ok(None), |store| store.meta("key"))?;
+        let key = key.as_deref().and_then(|key| parse_key(&String::from_utf8_lossy(key)));
+        let key = key.map_or_else(new_key, Ok)?;
         if !upper.inodes.contains_key(&ROOT) {
             upper = rooted(&lower, &standing.below)?;
             if let Some(store) = &store {
                 let root = upper.inodes.get(&ROOT).cloned();
-                store.replace(&Flush {
-                    inodes: vec![(ROOT, root, false)],
-                    meta: facts_of(&standing, &setup.revision),
-                    ..Flush::default()
-                })?;
+                let mut meta = facts_of(&standing, &setup.revision);
+                meta.push(("key", to_hex(&key).into_bytes()));
+                store.replace(&Flush { inodes: vec![(ROOT, root, false)], meta, ..Flush::default() })?;
             }
+        }
+        upper.key = key;
+        if store.is_some() {
+            sweep(&dir, &upper, &space);
         }
         let names = Names::new(Arc::clone(&lower), Arc::clone(&space), upper, changed);
         let hydrator = Arc::new(Hydrator::new(setup.hydrate.0, setup.hydrate.1));
@@ -193,7 +201,7 @@ impl Daemon {
             forgetter,
             follow: setup.follow,
             complain: Arc::clone(&setup.complain),
-            committing: AtomicBool::new(false),
+            turn: <_>::default(),
             ended: <_>::default(),
             discard: AtomicBool::new(setup.ephemeral),
             leaving: Mutex::default(),
@@ -286,6 +294,15 @@ impl Drop for Undo {
     }
 }
 
+fn parse_key(hex: &str) -> Option<[u8; 16]> {
+    let mut key = [0; 16];
+    parse_hex(hex, &mut key).map(|()| key)
+}
+
+fn new_key() -> Result<[u8; 16]> {
+    parse_key(&random_hex()?).ok_or_else(|| MountError::NoSnapshot.into())
+}
+
 /// Removes the mount of a process that is gone.
 fn bury(at: &Path) -> Result<()> {
     for mounted in mountinfo::ours().unwrap_or_default().iter().rev() {
@@ -355,11 +372,40 @@ fn facts_of(standing: &Standing, revision: &str) -> Vec<(&'static str, Vec<u8>)>
     ]
 }
 
-/// A snapshot and what became of it, until it is settled.
-struct Pending {
-    snapshot: Snapshot,
-    taken: Taken,
+/// The right to make versions of the mount or to show others; one at a time has it.
+struct Turn<'i>(&'i Inner);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.turn.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.0.turn.1.notify_one();
+    }
 }
+
+/// A snapshot that is ended, as if it had not been, when it is dropped.
+struct Shooting<'i> {
+    turn: Turn<'i>,
+    snapshot: Option<Snapshot>,
+}
+
+impl Shooting<'_> {
+    fn end(mut self, taken: Option<&Taken>) {
+        if let Some(snapshot) = self.snapshot.take() {
+            self.turn.0.view.end(&snapshot, taken);
+        }
+    }
+}
+
+impl Drop for Shooting<'_> {
+    fn drop(&mut self) {
+        if let Some(snapshot) = self.snapshot.take() {
+            self.turn.0.view.end(&snapshot, None);
+        }
+    }
+}
+
+/// A snapshot that was stored, until it is settled.
+type Pending<'i> = Option<(Shooting<'i>, Taken)>;
 
 impl Inner {
     fn standing(&self) -> MutexGuard<'_, Standing> {
@@ -389,6 +435,7 @@ impl Inner {
     fn look_again(&self) {
         let Some(follow) = &self.follow else { return };
         let moved = follow(self.lower.repo()).and_then(|(version, tree)| {
+            let _turn = self.turn();
             let below = self.standing().below;
             if below == tree { Ok(()) } else { self.show(version, tree, None, false) }
         });
@@ -403,15 +450,29 @@ impl Inner {
             if self.has_ended(Duration::ZERO) {
                 return;
             }
-            let Ok(visit) = visit else { continue };
             let inner = Arc::clone(self);
-            std::thread::spawn(move || inner.serve(visit));
+            let serve = |visit| std::thread::Builder::new().spawn(move || inner.serve(visit)).map(drop);
+            if visit.and_then(serve).is_err() {
+                // No descriptors or threads are left: some time later there may be.
+                std::thread::sleep(Duration::from_millis(100));
+            }
         }
+    }
+
+    /// Waits until nobody makes a version or shows another one.
+    fn turn(&self) -> Turn<'_> {
+        let (taken, free) = &self.turn;
+        let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while *taken {
+            taken = free.wait(taken).unwrap_or_else(PoisonError::into_inner);
+        }
+        *taken = true;
+        Turn(self)
     }
 
     /// Answers one visitor until he leaves. What he did not settle is as if it had not been.
     fn serve(&self, mut visit: Visit) {
-        let mut pending: Option<Pending> = None;
+        let mut pending: Pending<'_> = None;
         while let Ok(Some(ask)) = visit.ask() {
             let answered = match ask {
                 Ask::Facts => visit.reply(&Ok(self.facts())),
@@ -419,21 +480,28 @@ impl Inner {
                     self.sync_kernel();
                     visit.reply(&self.view.sync_all().map_err(|e| self.io("flush", e.0)))
                 }
-                Ask::Snapshot { store, exclude } => self.snapshot(store, &exclude, &mut pending, &mut visit),
-                Ask::Settle { version, branch, whole } => {
-                    let settled = self.settle(pending.take(), &version, branch, whole);
-                    self.committing.store(false, Ordering::Release);
-                    visit.reply(&settled)
+                Ask::Snapshot { store, exclude } => {
+                    // Whoever takes another one has no use for the last.
+                    drop(pending.take());
+                    self.snapshot(store, &exclude, &mut pending, &mut visit)
                 }
-                Ask::Move { version, branch, force } => visit.reply(&self.move_to(&version, branch, force)),
+                Ask::Settle { version, branch, whole } => {
+                    visit.reply(&self.settle(pending.take(), &version, branch, whole))
+                }
+                Ask::Move { version, branch, force } => {
+                    drop(pending.take());
+                    visit.reply(&self.move_to(&version, branch, force))
+                }
                 Ask::Stop { discard } => {
+                    drop(pending.take());
+                    let _turn = self.turn();
                     // The process does not end before this is answered.
                     let _leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
                     let stopped = self.stop(discard);
                     let done = stopped.is_ok();
                     let _ = visit.reply(&stopped);
                     if done {
-                        // The visitor waits until everything is on disk.
+                        // The visitor waits until the process has ended, and everything is on disk.
                         std::mem::forget(visit);
                         return;
                     }
@@ -443,10 +511,6 @@ impl Inner {
             if answered.is_err() {
                 break;
             }
-        }
-        if let Some(pending) = pending {
-            self.view.end(pending.snapshot, None);
-            self.committing.store(false, Ordering::Release);
         }
     }
 
@@ -489,53 +553,40 @@ impl Inner {
         }
     }
 
-    fn snapshot(
-        &self,
+    fn snapshot<'i>(
+        &'i self,
         store: bool,
         exclude: &[String],
-        pending: &mut Option<Pending>,
+        pending: &mut Pending<'i>,
         visit: &mut Visit,
     ) -> std::io::Result<()> {
-        if pending.is_some() || self.committing.swap(true, Ordering::AcqRel) {
-            return visit.reply(&Err::<Shot, _>(MountError::Committing.into()));
-        }
         let mut objects = Vec::new();
         let shot = self.shoot(store, exclude, pending, &mut objects);
-        if pending.is_none() {
-            self.committing.store(false, Ordering::Release);
-        }
         visit.reply(&shot)?;
         visit.send(&objects)
     }
 
-    fn shoot(
-        &self,
+    fn shoot<'i>(
+        &'i self,
         store: bool,
         exclude: &[String],
-        pending: &mut Option<Pending>,
+        pending: &mut Pending<'i>,
         objects: &mut Vec<(Id, Vec<u8>)>,
     ) -> Result<Shot> {
         let mut rules = Rules::new(false, false, None);
         rules.exclude(exclude)?;
+        let turn = self.turn();
         let repo = self.lower.repo();
         let witness = Witness::default();
         let out = if store { Output::storing(repo, &witness)? } else { Output::dry(repo) };
-        if store && self.view.is_written_alone() {
-            return Err(MountError::Handed.into());
-        }
         self.sync_kernel();
-        let snapshot = self.view.begin();
+        let shooting = Shooting { turn, snapshot: Some(self.view.begin(store)?) };
         let below = self.standing().below;
-        let taken = take(&self.lower, &snapshot, &below, &rules, &out, &witness, self.jobs)
-            .and_then(|taken| out.sink().map_or(Ok(()), |sink| sink.finish()).map(|()| taken));
-        let taken = match taken {
-            Ok(taken) => taken,
-            Err(e) => {
-                self.view.end(snapshot, None);
-                return Err(e);
-            }
-        };
-        if !store {
+        let Some(snapshot) = &shooting.snapshot else { return Err(MountError::NoSnapshot.into()) };
+        let taken = take(&self.lower, snapshot, &below, &rules, &out, &witness, self.jobs)?;
+        if let Some(sink) = out.sink() {
+            sink.finish()?;
+        } else {
             *objects = repo.volatile().take();
         }
         let shot = Shot {
@@ -548,16 +599,15 @@ impl Inner {
             skipped: witness.skipped.into_inner().unwrap_or_else(PoisonError::into_inner),
             objects: objects.len() as u64,
         };
-        match store {
-            true => *pending = Some(Pending { snapshot, taken }),
-            false => self.view.end(snapshot, None),
+        if store {
+            *pending = Some((shooting, taken));
         }
         Ok(shot)
     }
 
-    fn settle(&self, pending: Option<Pending>, version: &str, branch: Option<String>, whole: bool) -> Result<()> {
-        let Some(Pending { snapshot, taken }) = pending else { return Err(MountError::NoSnapshot.into()) };
-        self.view.end(snapshot, whole.then_some(&taken));
+    fn settle(&self, pending: Pending<'_>, version: &str, branch: Option<String>, whole: bool) -> Result<()> {
+        let Some((shooting, taken)) = pending else { return Err(MountError::NoSnapshot.into()) };
+        shooting.end(whole.then_some(&taken));
         let mut standing = self.standing();
         standing.version = Id::parse(version).unwrap_or(standing.version);
         standing.branch = branch.or_else(|| standing.branch.clone());
@@ -567,6 +617,7 @@ impl Inner {
     }
 
     fn move_to(&self, version: &str, branch: Option<String>, force: bool) -> Result<()> {
+        let _turn = self.turn();
         let id = Id::parse(version).unwrap_or(Id([0; 32]));
         let commit = self.lower.repo().commit_cached(&id)?;
         if id == self.standing().version && !force {
@@ -604,11 +655,8 @@ impl Inner {
             self.sync_kernel();
             self.view.sync_all().map_err(|e| self.io("flush", e.0))?;
         }
-        attach::detach(&self.note.at, false)?;
-        if discard {
-            self.discard.store(true, Ordering::Release);
-        }
-        Ok(())
+        let before = self.discard.fetch_or(discard, Ordering::AcqRel);
+        Ok(attach::detach(&self.note.at, false).inspect_err(|_| self.discard.store(before, Ordering::Release))?)
     }
 }
 

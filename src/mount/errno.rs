@@ -49,6 +49,8 @@ impl Errno {
     pub const NXIO: Self = Self(Raw::NXIO.raw_os_error());
     /// The file would be too large.
     pub const FBIG: Self = Self(Raw::FBIG.raw_os_error());
+    /// It was of a version that is not shown any more.
+    pub const STALE: Self = Self(Raw::STALE.raw_os_error());
     /// It has too many names.
     pub const MLINK: Self = Self(Raw::MLINK.raw_os_error());
 

@@ -9,9 +9,10 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::data::{BLOCK, State, read_or_zeros};
+use super::data::read_or_zeros;
 use super::lower::Lower;
 use super::ranges::Ranges;
+use super::state::{BLOCK, State};
 use crate::store::StoreError;
 
 /// Bytes that are copied at a time.
@@ -22,7 +23,7 @@ const COPY: u64 = 1 << 20;
 pub struct Frozen {
     /// What it was made of.
     pub state: State,
-    upper: Option<Arc<File>>,
+    path: PathBuf,
     side_path: PathBuf,
     since: Mutex<Since>,
 }
@@ -37,16 +38,29 @@ struct Since {
     written: Ranges,
     /// The least length.
     low: u64,
-    /// The upper file was left to this one.
+    /// The upper file, while it is open.
+    upper: Option<Arc<File>>,
+    /// It was left to this one.
     alone: bool,
+}
+
+impl Since {
+    /// The upper file; `None` if nothing was written.
+    fn upper(&mut self, frozen: &Frozen) -> io::Result<Option<Arc<File>>> {
+        if self.upper.is_none() && frozen.state.has_upper {
+            self.upper = Some(Arc::new(File::open(&frozen.path)?));
+        }
+        Ok(self.upper.clone())
+    }
 }
 
 impl Frozen {
     /// Of a file in a state.
-    pub(super) fn new(state: State, upper: Option<Arc<File>>, side_path: PathBuf) -> Self {
-        let since =
-            Since { side: None, saved: Ranges::default(), written: Ranges::default(), low: state.size, alone: false };
-        Self { state, upper, side_path, since: Mutex::new(since) }
+    pub(super) fn new(state: State, path: PathBuf) -> Self {
+        let (saved, written) = (Ranges::default(), Ranges::default());
+        let upper = state.upper.clone();
+        let since = Since { side: None, saved, written, low: state.size, upper, alone: false };
+        Self { state, side_path: path.with_extension("frozen"), path, since: Mutex::new(since) }
     }
 
     fn since(&self) -> MutexGuard<'_, Since> {
@@ -55,14 +69,19 @@ impl Frozen {
 
     /// Blocks of the version that only the upper file has.
     fn owned(&self) -> Vec<Range<u64>> {
-        let own = self.state.kept.div_ceil(BLOCK)..self.state.size.div_ceil(BLOCK);
+        // The block in which the version's part ends is in two places.
+        let own = self.state.kept / BLOCK..self.state.size.div_ceil(BLOCK);
+        let own = if self.state.size > self.state.kept { own } else { 0..0 };
         self.state.dirty.iter().chain((!own.is_empty()).then_some(own)).collect()
     }
 
     /// To be called before blocks change, by the only writer.
     pub(super) fn before_change(&self, range: &Range<u64>) -> io::Result<()> {
         let mut since = self.since();
-        let Some(upper) = self.upper.as_ref().filter(|_| !since.alone) else { return Ok(()) };
+        if since.alone {
+            return Ok(());
+        }
+        let Some(upper) = since.upper(self)? else { return Ok(()) };
         let wanted = range.start / BLOCK..range.end.div_ceil(BLOCK);
         for own in self.owned() {
             let both = own.start.max(wanted.start)..own.end.min(wanted.end);
@@ -79,7 +98,7 @@ impl Frozen {
                 let mut at = part.start * BLOCK;
                 while at < part.end * BLOCK {
                     let mut bytes = vec![0; usize::try_from(COPY.min(part.end * BLOCK - at)).unwrap_or(0)];
-                    read_or_zeros(upper, &mut bytes, at)?;
+                    read_or_zeros(&upper, &mut bytes, at)?;
                     side.write_all_at(&bytes, at)?;
                     at += bytes.len() as u64;
                 }
@@ -100,9 +119,22 @@ impl Frozen {
         since.low = since.low.min(size);
     }
 
-    /// The upper file is this one's from now on.
-    pub(super) fn leave_upper(&self) {
-        self.since().alone = true;
+    /// Takes the upper file for itself.
+    pub(super) fn keep_upper(&self) -> io::Result<()> {
+        let mut since = self.since();
+        if !since.alone {
+            since.upper(self)?;
+            since.alone = true;
+        }
+        Ok(())
+    }
+
+    /// Closes the upper file until somebody needs it again.
+    pub fn close(&self) {
+        let mut since = self.since();
+        if !since.alone {
+            since.upper = None;
+        }
     }
 
     /// Blocks that were written since, and the least length.
@@ -162,15 +194,16 @@ impl Frozen {
                     _ => return at,
                 },
                 _ => {
-                    let since = self.since();
+                    let mut since = self.since();
                     let (saved, until) = since.saved.run(&(at / BLOCK..end.div_ceil(BLOCK)));
                     if saved {
                         return at;
                     }
                     let end = (until * BLOCK).min(end);
-                    let data = match &self.upper {
-                        None => Err(rustix::io::Errno::NXIO),
-                        Some(upper) => rustix::fs::seek(upper, rustix::fs::SeekFrom::Data(at)),
+                    let data = match since.upper(self) {
+                        Ok(None) => Err(rustix::io::Errno::NXIO),
+                        Ok(Some(upper)) => rustix::fs::seek(&*upper, rustix::fs::SeekFrom::Data(at)),
+                        Err(_) => return at,
                     };
                     match data {
                         Ok(data) if data < end => return data.max(at),
@@ -187,14 +220,15 @@ impl Frozen {
         let failed = |source| StoreError::Io { what: "read", key: self.side_path.display().to_string(), source };
         let end = offset + out.len() as u64;
         // Nobody overwrites a block while this is held: it would have to be saved first.
-        let since = self.since();
+        let mut since = self.since();
+        let upper = since.upper(self).map_err(failed)?;
         let mut at = offset;
         while at < end {
             let (saved, until) = since.saved.run(&(at / BLOCK..end.div_ceil(BLOCK)));
             let until = (until * BLOCK).min(end);
             let index = |n: u64| usize::try_from(n - offset).unwrap_or(usize::MAX);
             let slot = &mut out[index(at)..index(until)];
-            match if saved { since.side.as_ref() } else { self.upper.as_deref() } {
+            match if saved { since.side.as_ref() } else { upper.as_deref() } {
                 Some(file) => read_or_zeros(file, slot, at).map_err(failed)?,
                 None => slot.fill(0),
             }

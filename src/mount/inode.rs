@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::data::{Base, Data, Space, State};
+use super::data::Data;
+use super::space::Space;
+use super::state::{Base, State};
 use crate::model::entry::{Entry, Meta, Node, Time, Totals};
 use crate::model::id::Id;
 

@@ -20,5 +20,7 @@ pub mod names;
 pub mod pool;
 pub mod ranges;
 pub mod snapshot;
+pub mod space;
+pub mod state;
 pub mod store;
 pub mod view;

@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::data::{Base, Data, Space, State};
+use super::data::Data;
 use super::errno::Errno;
 use super::inode::{Attr, Inode, Kind, ROOT, What};
 use super::lower::{Dir, Lower};
+use super::space::Space;
+use super::state::{Base, State};
 use crate::codec::hash::checksum;
 use crate::model::entry::{Entry, HardLink, Node, Totals};
 use crate::model::id::Id;
@@ -60,6 +62,8 @@ pub struct Upper {
     pub inodes: HashMap<u64, Arc<Inode>>,
     /// Of directories, what differs.
     pub names: HashMap<u64, Arc<Overrides>>,
+    /// Numbers are made with it, so that nobody can make a version in which two are the same.
+    pub key: [u8; 16],
     /// Numbers of files that were open when another version was shown: the kernel keeps what it knows of them.
     pub retired: Arc<HashSet<u64>>,
 }
@@ -67,7 +71,7 @@ pub struct Upper {
 impl Upper {
     /// The number of a node of the version at a place; names of one file have the same.
     pub fn number_of(&self, parent: u64, name: &[u8], link: Option<&HardLink>) -> u64 {
-        let number = |salt| number_of(parent, name, link, salt);
+        let number = |salt| number_of(&self.key, parent, name, link, salt);
         (0..=u8::MAX).map(number).find(|n| !self.retired.contains(n)).unwrap_or_else(|| number(0))
     }
 }
@@ -116,6 +120,8 @@ pub struct Names {
     pending: Pending,
     /// Inodes that differ from the last commit.
     changed: HashSet<u64>,
+    /// Inodes of a version that is being made: until it is, they differ too.
+    committing: HashSet<u64>,
 }
 
 impl Names {
@@ -137,6 +143,7 @@ impl Names {
             next,
             pending: Pending::default(),
             changed,
+            committing: HashSet::new(),
         }
     }
 
@@ -171,18 +178,31 @@ impl Names {
         self.pending.inodes.is_empty() && self.pending.names.is_empty()
     }
 
-    /// Inodes that differ from the last commit.
-    pub fn changed(&self) -> &HashSet<u64> {
-        &self.changed
+    /// Whether an inode differs from the last commit.
+    pub fn is_changed(&self, ino: u64) -> bool {
+        self.changed.contains(&ino) || self.committing.contains(&ino)
     }
 
-    /// The same, and they are taken for committed from now on.
-    pub fn take_changed(&mut self) -> HashSet<u64> {
-        std::mem::take(&mut self.changed)
+    /// Whether any inode does.
+    pub fn any_changed(&self) -> bool {
+        !self.changed.is_empty() || !self.committing.is_empty()
+    }
+
+    /// Begins a version of what differs.
+    pub fn begin_commit(&mut self) -> HashSet<u64> {
+        self.committing = std::mem::take(&mut self.changed);
+        self.committing.clone()
+    }
+
+    /// Ends it. What is not in a version still differs.
+    pub fn end_commit(&mut self, left: impl IntoIterator<Item = u64>) {
+        let done = std::mem::take(&mut self.committing);
+        self.pending.inodes.extend(done);
+        self.still_changed(left);
     }
 
     /// Notes that inodes still differ.
-    pub fn still_changed(&mut self, inodes: impl IntoIterator<Item = u64>) {
+    fn still_changed(&mut self, inodes: impl IntoIterator<Item = u64>) {
         for ino in inodes {
             if self.upper.inodes.contains_key(&ino) {
                 self.changed.insert(ino);
@@ -196,13 +216,13 @@ impl Names {
         self.pending.inodes.extend(inodes);
     }
 
-    /// Notes that directories are stored as something.
-    pub fn stored(&mut self, dirs: &[(u64, (Id, Totals))]) {
+    /// Notes that directories are stored as something, or that nobody knows as what.
+    pub fn stored(&mut self, dirs: &[(u64, Option<(Id, Totals)>)]) {
         for (ino, as_what) in dirs {
             if let Some(inode) = self.upper.inodes.get_mut(ino)
                 && let What::Dir { stored, .. } = &mut Arc::make_mut(inode).what
             {
-                *stored = Some(*as_what);
+                *stored = *as_what;
                 self.pending.inodes.insert(*ino);
             }
         }
@@ -235,6 +255,25 @@ impl Names {
         Ok(Some(names.join(&b'/')))
     }
 
+    /// Inodes of which the store does not know all; `times`: also those of which only times changed.
+    pub fn to_be_told(&self, times: bool) -> impl Iterator<Item = &Arc<Inode>> {
+        let times = self.pending.times.iter().filter(move |_| times);
+        self.pending.inodes.iter().chain(times).filter_map(|ino| self.upper.inodes.get(ino))
+    }
+
+    /// Directories that the kernel knows, with the names in them as far as they are at hand.
+    pub fn known_dirs(&mut self) -> Vec<(u64, HashSet<Vec<u8>>)> {
+        let known: Vec<u64> = self.untouched.keys().chain(self.upper.inodes.keys()).copied().collect();
+        let mut out = Vec::new();
+        for ino in known {
+            if self.attr(ino).is_ok_and(|attr| attr.kind == Kind::Dir) {
+                let names = self.list(ino).unwrap_or_default();
+                out.push((ino, names.into_iter().map(|listed| listed.name).collect()));
+            }
+        }
+        out
+    }
+
     /// Shows another version, of which nothing is changed; `upper` holds its root. What the kernel knows is found there
     /// when it asks for it, but, to `retire` them, not open files. Returns that: inodes, each with the directory and the name by which it was known.
     pub fn replace(&mut self, upper: Upper, retire: bool) -> Vec<(u64, u64, Vec<u8>)> {
@@ -260,10 +299,11 @@ impl Names {
         // What is open stays what it is for whoever has it open: the kernel would keep its old length.
         let open = self.opened.keys().filter(|ino| retire && !is_dir(&self.upper, **ino));
         let retired: HashSet<u64> = self.upper.retired.iter().chain(open).copied().collect();
-        self.upper = Upper { retired: Arc::new(retired), ..upper };
+        self.upper = Upper { retired: Arc::new(retired), key: self.upper.key, ..upper };
         self.held.clear();
         self.pending = Pending::default();
         self.changed.clear();
+        self.committing.clear();
         self.trees.clear();
         self.tree_numbers.clear();
         known
@@ -352,8 +392,7 @@ impl Names {
             return ino;
         }
         let known = self.untouched.entry(ino).or_insert((place, 0));
-        // Two names of one file are the same number. That two files are is as likely as that two contents have one id
-        // of 62 bits; then the second is not shown.
+        // Two names of one file are the same number. Should two files be, then the second is not shown.
         if known.0 == place || entry.link.is_some() { ino } else { 0 }
     }
 
@@ -435,6 +474,12 @@ impl Names {
         Ok(Some((tree, self.dir(&tree)?)))
     }
 
+    /// The version's directory below a directory.
+    pub fn below(&mut self, ino: u64) -> Found<Option<Dir>> {
+        let tree = self.tree_of(ino)?;
+        tree.map(|tree| self.dir(&tree)).transpose()
+    }
+
     /// The inode of an entry of a directory that [`Self::plain_dir`] gave.
     pub fn listed(&mut self, parent: u64, tree: &Id, index: usize, entry: &Entry) -> u64 {
         self.number(parent, tree, index, entry)
@@ -446,10 +491,10 @@ impl Names {
         let dir = tree.as_ref().map(|tree| self.dir(tree)).transpose()?;
         let over = self.upper.names.get(&ino).cloned().unwrap_or_default();
         let mut out = Vec::new();
-        if let (Some(tree), Some(dir)) = (&tree, &dir) {
-            for (at, entry) in dir.iter().enumerate() {
+        if let Some(dir) = &dir {
+            for entry in dir.iter() {
                 if !over.contains_key(&entry.name) {
-                    let number = self.number(ino, tree, at, entry);
+                    let number = self.upper.number_of(ino, &entry.name, entry.link.as_ref());
                     out.push(Listed { name: entry.name.clone(), ino: number, kind: Kind::of(&entry.node) });
                 }
             }
@@ -487,12 +532,14 @@ impl Names {
 
     /// Counts that the kernel let go of an inode so many times. Returns a file that is gone for good.
     pub fn forget(&mut self, ino: u64, times: u64) -> Option<Arc<Data>> {
+        let mut times = times;
         if let Some(known) = self.before.get_mut(&ino) {
-            known.2 = known.2.saturating_sub(times);
+            let less = times.min(known.2);
+            known.2 -= less;
+            times -= less;
             if known.2 == 0 {
                 self.before.remove(&ino);
             }
-            return None;
         }
         if let Some(known) = self.untouched.get_mut(&ino) {
             known.1 = known.1.saturating_sub(times);
@@ -708,6 +755,12 @@ impl Names {
         }
         self.raise(ino)?;
         self.raise(parent)?;
+        // Its own name is written down, so that all of them are found.
+        let own = self.upper.inodes.get(&ino).map(|inode| (inode.parent, inode.name.clone())).ok_or(Errno::NOENT)?;
+        self.raise(own.0)?;
+        if self.find(own.0, &own.1)? == Some(ino) {
+            self.put_name(own.0, &own.1, Some(ino));
+        }
         let inode = self.change(ino)?;
         match inode.nlink {
             0 => return Err(Errno::NOENT.into()),
@@ -735,14 +788,23 @@ impl Names {
         self.put_name(parent, name, None);
         self.stamp(parent)?;
         self.count_dirs(parent, -i32::from(is_dir))?;
-        self.drop_name(ino, is_dir)
+        self.drop_name(ino, is_dir, (parent, name))
     }
 
     /// One name less.
-    fn drop_name(&mut self, ino: u64, is_dir: bool) -> Found<Option<Arc<Data>>> {
+    fn drop_name(&mut self, ino: u64, is_dir: bool, gone: (u64, &[u8])) -> Found<Option<Arc<Data>>> {
         let inode = self.change(ino)?;
         inode.nlink = if is_dir { 0 } else { inode.nlink.saturating_sub(1) };
         inode.ctime = now();
+        if inode.nlink > 0 && (inode.parent, inode.name.as_slice()) == gone {
+            // It is known by another of its names from now on.
+            let other = self.upper.names.iter().find_map(|(parent, names)| {
+                names.iter().find(|(_, n)| **n == Some(ino)).map(|(name, _)| (*parent, name.clone()))
+            });
+            if let (Some((parent, name)), Ok(inode)) = (other, self.change(ino)) {
+                (inode.parent, inode.name) = (parent, name);
+            }
+        }
         Ok(self.purge(ino))
     }
 
@@ -790,7 +852,7 @@ impl Names {
                 let other_is_dir = self.attr(other)?.kind == Kind::Dir;
                 self.put_name(from.0, from.1, None);
                 self.count_dirs(to.0, -i32::from(other_is_dir))?;
-                self.drop_name(other, other_is_dir)?
+                self.drop_name(other, other_is_dir, to)?
             }
             (_, None) => {
                 self.put_name(from.0, from.1, None);
@@ -813,10 +875,10 @@ fn is_dir(upper: &Upper, ino: u64) -> bool {
     upper.inodes.get(&ino).is_some_and(|inode| inode.kind() == Kind::Dir)
 }
 
-fn number_of(parent: u64, name: &[u8], link: Option<&HardLink>, salt: u8) -> u64 {
+fn number_of(key: &[u8; 16], parent: u64, name: &[u8], link: Option<&HardLink>, salt: u8) -> u64 {
     let hash = match link {
-        Some(link) => checksum(&[b"link", &[salt], &link.group]),
-        None => checksum(&[b"name", &[salt], &parent.to_be_bytes(), name]),
+        Some(link) => checksum(&[key, b"link", &[salt], &link.group]),
+        None => checksum(&[key, b"name", &[salt], &parent.to_be_bytes(), name]),
     };
     let mut low = [0; 8];
     low.copy_from_slice(&hash[..8]);

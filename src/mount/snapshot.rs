@@ -7,11 +7,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
-use super::data::{BLOCK, Base};
+use super::error::MountError;
 use super::frozen::Frozen;
 use super::inode::{Inode, ROOT, What};
 use super::lower::Lower;
 use super::names::Upper;
+use super::state::{BLOCK, Base};
 use super::view::View;
 use crate::error::Result;
 use crate::model::entry::{Entry, HardLink, Node, Totals};
@@ -42,16 +43,22 @@ pub struct Taken {
     pub totals: Totals,
     /// Files that were cut anew.
     files: Vec<(u64, Arc<Base>)>,
-    /// Directories that were made anew.
-    dirs: Vec<(u64, (Id, Totals))>,
+    /// Directories that were made anew; `None`: not all that is in one was taken.
+    dirs: Vec<(u64, Option<(Id, Totals)>)>,
+    /// Changed inodes that are not in it.
+    left: HashSet<u64>,
 }
 
 impl View {
-    /// The mount at this moment. Nobody writes meanwhile, and what is in it is preserved until [`Self::end`].
-    pub fn begin(&self) -> Snapshot {
+    /// The mount at this moment. Nobody writes meanwhile, and what is in it is preserved until [`Self::end`]. To `commit`
+    /// it, no file may be open that the kernel writes to by itself.
+    pub fn begin(&self, commit: bool) -> Result<Snapshot> {
         let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        if commit && self.is_written_alone() {
+            return Err(MountError::Handed.into());
+        }
         let mut names = self.names();
-        let changed = names.take_changed();
+        let changed = names.begin_commit();
         let upper = names.upper().clone();
         let mut files = HashMap::new();
         for (ino, inode) in &upper.inodes {
@@ -62,29 +69,29 @@ impl View {
                 files.insert(*ino, data.freeze());
             }
         }
-        Snapshot { upper, changed, files }
+        Ok(Snapshot { upper, changed, files })
     }
 
     /// Ends a snapshot: it was stored as `taken`, or not at all.
-    pub fn end(&self, snapshot: Snapshot, taken: Option<&Taken>) {
+    pub fn end(&self, snapshot: &Snapshot, taken: Option<&Taken>) {
         let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         let became: HashMap<u64, &Arc<Base>> =
             taken.iter().flat_map(|t| &t.files).map(|(ino, base)| (*ino, base)).collect();
         for ino in snapshot.files.keys() {
             if let Some(Inode { what: What::File(data), .. }) = snapshot.upper.inodes.get(ino).map(|i| &**i) {
                 data.thaw(became.get(ino).map(|base| Arc::clone(base)));
+                data.take_news();
+                self.note_unsynced(data);
             }
         }
         let mut names = self.names();
-        match taken {
-            None => {
-                names.still_changed(snapshot.changed.iter().copied().filter(|n| snapshot.upper.inodes.contains_key(n)))
-            }
-            Some(taken) => {
-                names.stored(&taken.dirs);
-                names.note(snapshot.changed.iter().chain(snapshot.files.keys()).copied());
-            }
+        if let Some(taken) = taken {
+            names.stored(&taken.dirs);
         }
+        // What an ignore file names was not taken.
+        let left = snapshot.changed.iter().filter(|ino| taken.is_none_or(|t| t.left.contains(ino)));
+        names.end_commit(left.copied());
+        names.note(snapshot.files.keys().copied());
     }
 }
 
@@ -105,25 +112,25 @@ pub fn take(
         rules,
         out,
         observer,
+        threads,
         everything: rules.leaves_out(),
         anew: HashSet::from([ROOT]),
         groups: HashMap::new(),
         files: HashMap::new(),
+        in_tree: HashSet::from([ROOT]),
         dirs: Vec::new(),
     };
     for ino in snapshot.changed.iter().chain(snapshot.files.keys()) {
         maker.above(*ino);
     }
     maker.find_groups(&lower.repo().links(&info)?);
-    for (ino, frozen) in &snapshot.files {
-        let base = Arc::new(cut(lower, frozen, out, threads)?);
-        observer.advance(1, base.size);
-        maker.files.insert(*ino, base);
-    }
     let (tree, totals) = maker.dir(ROOT, Some(*below), b"", 0, &Ignores::default())?;
     flush_small(out)?;
     out.flush()?;
-    Ok(Taken { tree, totals, files: maker.files.into_iter().collect(), dirs: maker.dirs })
+    let named = |ino: &&u64| snapshot.upper.inodes.get(ino).is_some_and(|inode| inode.nlink > 0);
+    let missing = |ino: &&u64| !maker.in_tree.contains(ino);
+    let left = snapshot.changed.iter().filter(named).filter(missing).copied().collect();
+    Ok(Taken { tree, totals, files: maker.files.into_iter().collect(), dirs: maker.dirs, left })
 }
 
 /// What a frozen file holds.
@@ -138,12 +145,16 @@ fn cut(lower: &Lower, frozen: &Frozen, out: &Output<'_>, threads: usize) -> Resu
     Ok(Base { content, size: state.size, chunker })
 }
 
+/// A path, and the directories that have to be made anew if it is another.
+type Named = (Vec<u8>, Vec<u64>);
+
 struct Maker<'m> {
     lower: &'m Lower,
     snapshot: &'m Snapshot,
     rules: &'m Rules,
     out: &'m Output<'m>,
     observer: &'m dyn Observer,
+    threads: usize,
     /// Whether names may be left out anywhere.
     everything: bool,
     /// Directories that are made anew.
@@ -151,7 +162,9 @@ struct Maker<'m> {
     /// Paths of inodes with several names.
     groups: HashMap<u64, (Option<HardLink>, Vec<Vec<u8>>)>,
     files: HashMap<u64, Arc<Base>>,
-    dirs: Vec<(u64, (Id, Totals))>,
+    /// Inodes that are in the tree.
+    in_tree: HashSet<u64>,
+    dirs: Vec<(u64, Option<(Id, Totals)>)>,
 }
 
 impl Maker<'_> {
@@ -185,7 +198,7 @@ impl Maker<'_> {
 
     /// Finds all names of files that have several.
     fn find_groups(&mut self, table: &LinkTable) {
-        let mut paths: HashMap<u64, Vec<(Vec<u8>, Vec<u64>)>> = HashMap::new();
+        let mut paths: HashMap<u64, Vec<Named>> = HashMap::new();
         let linked: HashSet<u64> = table.0.iter().map(|(group, _)| of_group(&self.snapshot.upper, *group)).collect();
         for (parent, names) in &self.snapshot.upper.names {
             for (name, ino) in names.iter() {
@@ -226,7 +239,7 @@ impl Maker<'_> {
     }
 
     /// Where a path of the version below is now, and the directories on the way to it, if its last name is untouched.
-    fn locate(&self, path: &[u8]) -> Option<(Vec<u8>, Vec<u64>)> {
+    fn locate(&self, path: &[u8]) -> Option<Named> {
         let names: Vec<&[u8]> = path.split(|b| *b == b'/').collect();
         let (last, above) = names.split_last()?;
         let (mut dir, mut at) = (ROOT, Vec::new());
@@ -265,7 +278,10 @@ impl Maker<'_> {
             }
         }
         nodes.extend(over.iter().filter_map(|(name, n)| Some((name.as_slice(), ((*n)?, None)))));
-        let (ignores, forced) = self.ignores(&nodes, depth, above)?;
+        let ignores = self.ignores(&nodes, depth, above)?;
+        // What was taken before was taken by other rules; by these all of it has to be looked at.
+        let had = below.as_ref().is_some_and(|dir| dir.iter().any(|e| e.name == IGNORE_FILE.as_bytes()));
+        let forced = !ignores.is_empty() || had;
         let before = self.everything;
         self.everything |= forced;
         let mut entries = Vec::with_capacity(nodes.len());
@@ -290,7 +306,9 @@ impl Maker<'_> {
             _ => None,
         };
         let id = store_tree(entries, root, self.out)?;
-        self.dirs.push((ino, (id, totals)));
+        // Another time other rules may be in force.
+        let remembered = (!self.everything && !forced).then_some((id, totals));
+        self.dirs.push((ino, remembered));
         Ok((id, totals))
     }
 
@@ -305,6 +323,7 @@ impl Maker<'_> {
         ignores: &Ignores,
     ) -> Result<Option<Entry>> {
         let link = self.groups.get(&number).and_then(|g| g.0);
+        self.in_tree.insert(number);
         let Some(inode) = self.inode(number).cloned() else {
             let Some(entry) = entry else { return Ok(None) };
             let mut entry = Entry { link, ..entry.clone() };
@@ -318,9 +337,16 @@ impl Maker<'_> {
         };
         let node = match &inode.what {
             What::File(data) => {
-                let base = match self.files.get(&number) {
-                    Some(base) => Some(Arc::clone(base)),
-                    None => data.facts().base,
+                let base = match (self.files.get(&number), self.snapshot.files.get(&number)) {
+                    (Some(base), _) => Some(Arc::clone(base)),
+                    (None, Some(frozen)) => {
+                        let base = Arc::new(cut(self.lower, frozen, self.out, self.threads)?);
+                        frozen.close();
+                        self.observer.advance(1, base.size);
+                        self.files.insert(number, Arc::clone(&base));
+                        Some(base)
+                    }
+                    (None, None) => data.facts().base,
                 };
                 match base {
                     Some(base) => Node::File { size: base.size, chunker: base.chunker, content: base.content.clone() },
@@ -348,38 +374,36 @@ impl Maker<'_> {
         Ok(Some(Entry { name: name.to_vec(), meta: inode.meta.clone(), link, node }))
     }
 
-    /// The ignore files down to a directory, and whether its own is another than before.
+    /// The ignore files down to a directory.
     fn ignores(
         &self,
         nodes: &BTreeMap<&[u8], (u64, Option<&Entry>)>,
         depth: usize,
         above: &Ignores,
-    ) -> Result<(Ignores, bool)> {
+    ) -> Result<Ignores> {
         const TEXT_MAX: u64 = 16 << 20;
         let mut ignores = above.clone();
-        let Some((number, entry)) = nodes.get(IGNORE_FILE.as_bytes()) else { return Ok((ignores, false)) };
-        let content = match (self.files.get(number), self.inode(*number), entry) {
-            (Some(base), ..) => Some((base.content.clone(), true)),
-            (None, Some(inode), _) => match &inode.what {
-                What::File(data) => data.facts().base.map(|base| (base.content.clone(), true)),
+        let Some((number, entry)) = nodes.get(IGNORE_FILE.as_bytes()) else { return Ok(ignores) };
+        let content = match (self.inode(*number), entry) {
+            (Some(inode), _) => match &inode.what {
+                What::File(data) => data.facts().base.map(|base| base.content.clone()),
                 _ => None,
             },
-            (None, None, Some(Entry { node: Node::File { content, .. }, .. })) => Some((content.clone(), false)),
+            (None, Some(Entry { node: Node::File { content, .. }, .. })) => Some(content.clone()),
             _ => None,
         };
-        let Some((content, changed)) = content else { return Ok((ignores, false)) };
-        let frozen = self.snapshot.files.get(number);
-        let text = match frozen {
+        let text = match (self.snapshot.files.get(number), content) {
             // What is not stored yet is read where it lies.
-            Some(frozen) => {
+            (Some(frozen), _) => {
                 let mut text = vec![0; usize::try_from(frozen.state.size.min(TEXT_MAX)).unwrap_or(0)];
                 frozen.read(self.lower, 0, &mut text)?;
                 text
             }
-            None => self.lower.repo().read_content(&content, TEXT_MAX)?,
+            (None, Some(content)) => self.lower.repo().read_content(&content, TEXT_MAX)?,
+            (None, None) => return Ok(ignores),
         };
         ignores.add(&text, depth);
-        Ok((ignores, changed))
+        Ok(ignores)
     }
 
     /// The table of hard links, stored.

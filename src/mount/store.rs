@@ -11,10 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
-use super::data::{BLOCK, Base, Data, Space, State};
+use super::data::Data;
 use super::inode::{Inode, What};
 use super::names::{Overrides, Upper};
 use super::ranges::Ranges;
+use super::space::Space;
+use super::state::{BLOCK, Base, State};
 use crate::error::{self, Failure, Result};
 use crate::format::object::{decode_tree, encode_tree};
 use crate::model::entry::{Chunker, Content, Entry, Node, Time, Totals};
@@ -90,6 +92,13 @@ pub struct Flush {
     pub meta: Vec<(&'static str, Vec<u8>)>,
 }
 
+impl Flush {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.inodes.is_empty() && self.names.is_empty() && self.blocks.is_empty() && self.meta.is_empty()
+    }
+}
+
 /// An overlay's tables, and the lock that keeps others away.
 pub struct Store {
     path: PathBuf,
@@ -103,6 +112,8 @@ pub struct Loaded {
     pub upper: Upper,
     /// Inodes that differ from the last commit.
     pub changed: HashSet<u64>,
+    /// What could not be read, for the log.
+    pub lost: Vec<String>,
 }
 
 impl Store {
@@ -193,6 +204,7 @@ impl Store {
                 )?;
                 let mut gone = t.prepare_cached("DELETE FROM inode WHERE ino = ?1")?;
                 let mut no_blocks = t.prepare_cached("DELETE FROM block WHERE ino = ?1")?;
+                let mut no_names = t.prepare_cached("DELETE FROM name WHERE parent = ?1")?;
                 for (ino, row) in &rows {
                     match row {
                         Some(r) => {
@@ -220,6 +232,7 @@ impl Store {
                         None => {
                             gone.execute([num(*ino)])?;
                             no_blocks.execute([num(*ino)])?;
+                            no_names.execute([num(*ino)])?;
                         }
                     }
                 }
@@ -260,7 +273,7 @@ impl Store {
             }
             Ok(())
         })?;
-        let (mut upper, mut changed) = (Upper::default(), HashSet::new());
+        let (mut upper, mut changed, mut lost) = (Upper::default(), HashSet::new(), Vec::new());
         let rows = self.with(|c| {
             let mut all = c.prepare("SELECT * FROM inode")?;
             let rows = all.query_map([], |row| {
@@ -305,15 +318,20 @@ impl Store {
         })?;
         for (parent, name, ino) in names {
             let known = |n: u64| upper.inodes.contains_key(&n);
-            if !known(parent) || ino.is_some_and(|n| !known(n)) {
-                return Err(self.damaged(format!("a name in {parent:x} leads nowhere")));
+            if !known(parent) {
+                // Of a directory that is gone.
+                continue;
+            }
+            if ino.is_some_and(|n| !known(n)) {
+                lost.push(format!("`{}` in {parent:x}", crate::model::path::display(&name)));
+                continue;
             }
             let names: &mut Arc<Overrides> = upper.names.entry(parent).or_default();
             Arc::make_mut(names).insert(name, ino);
         }
         // What was only open when the mount ended is gone.
         upper.inodes.retain(|_, inode| inode.nlink > 0);
-        Ok(Loaded { upper, changed })
+        Ok(Loaded { upper, changed, lost })
     }
 }
 
@@ -405,23 +423,22 @@ impl InodeRow {
         let what = match entry.node {
             Node::File { size, chunker, content } => {
                 let base = (self.kind != ALONE).then(|| Arc::new(Base { content, size, chunker }));
-                let state = match self.upper {
-                    true => {
-                        let found = std::fs::metadata(space.path(ino)).map(|m| m.len());
-                        // It was made, but a crash came before anything of it was on disk.
-                        let now = found.unwrap_or(if base.is_some() { self.size } else { 0 });
+                let untouched = |base: Option<Arc<Base>>| base.map_or_else(State::empty, State::of);
+                let state = match self.upper.then(|| std::fs::metadata(space.path(ino))) {
+                    None => untouched(base),
+                    // It was made, but a crash came before anything of it was on disk.
+                    Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound && dirty.is_empty() => untouched(base),
+                    Some(Err(_)) => return None,
+                    Some(Ok(meta)) => {
+                        let now = meta.len();
                         let kept = self.kept.min(now);
                         let mut dirty = dirty;
                         dirty.remove(kept.div_ceil(BLOCK)..u64::MAX);
-                        let changed = self.written || !dirty.is_empty() || base.is_none() || now != self.size;
-                        let state = State::with_upper(base, kept, now, dirty, changed);
+                        let written = self.written || now != self.size || !dirty.is_empty();
+                        let mut state = State::with_upper(base, kept, now, dirty, written);
+                        state.counted = std::os::unix::fs::MetadataExt::blocks(&meta) * 512;
                         if self.complete { state.with_all() } else { state }
                     }
-                    false => match base {
-                        Some(base) => State::of(base),
-                        // An empty one is in no version before it is committed either.
-                        None => State::empty(),
-                    },
                 };
                 What::File(Arc::new(Data::new(ino, Arc::clone(space), state)))
             }

@@ -9,12 +9,14 @@ use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use super::data::{Data, Space, State};
+use super::data::Data;
 use super::errno::{Answer, Errno};
 use super::inode::{Attr, Kind, What};
 use super::lower::Lower;
 use super::names::{Names, Rename, Stop};
 use super::pool::Pool;
+use super::space::Space;
+use super::state::State;
 use super::store::Store;
 use crate::model::entry::Meta;
 use crate::write::commit::now;
@@ -107,6 +109,8 @@ pub struct View {
     flushing: Mutex<()>,
     /// Files that were written and are not known to be on disk.
     unsynced: Mutex<HashMap<u64, Arc<Data>>>,
+    /// Files that are gone, but that the store knows still.
+    doomed: Mutex<Vec<Arc<Data>>>,
     handles: RwLock<HashMap<u64, Arc<Handle>>>,
     next_handle: AtomicU64,
     options: ViewOptions,
@@ -143,6 +147,7 @@ impl View {
             gate: RwLock::default(),
             flushing: Mutex::default(),
             unsynced: Mutex::default(),
+            doomed: Mutex::default(),
             handles: RwLock::default(),
             next_handle: AtomicU64::new(1),
             options,
@@ -172,6 +177,11 @@ impl View {
     /// Whether reading may take a network.
     pub fn is_far(&self) -> bool {
         self.lower.is_far()
+    }
+
+    /// Whether the kernel keeps lengths and times of files by itself.
+    fn keeps_lengths(&self) -> bool {
+        !self.options.read_only && !self.options.passthrough
     }
 
     /// Whether nothing can be changed.
@@ -265,9 +275,13 @@ impl View {
     }
 
     fn discard(&self, gone: Option<Arc<Data>>) {
-        if let Some(data) = gone {
-            self.unsynced().remove(&data.ino());
-            data.discard();
+        let Some(data) = gone else { return };
+        self.unsynced().remove(&data.ino());
+        if self.store.is_some() {
+            // A crash may bring its names back: its bytes go after these.
+            self.doomed.lock().unwrap_or_else(PoisonError::into_inner).push(data);
+        } else {
+            data.remove_upper();
         }
     }
 
@@ -385,7 +399,9 @@ impl View {
             match self.hand_over(ino, &data, write) {
                 Ok(file) => backing = Some(file),
                 Err(e) => {
-                    (self.complain)(&format!("cannot hand a file over to the kernel: {e:?}"));
+                    if !data.is_frozen() {
+                        (self.complain)(&format!("cannot hand a file over to the kernel: {e:?}"));
+                    }
                     self.names().open_through(ino);
                 }
             }
@@ -396,14 +412,23 @@ impl View {
 
     /// The upper file of an inode for the kernel. One that it may write to is taken for changed, durably, before that.
     fn hand_over(&self, ino: u64, data: &Arc<Data>, write: bool) -> Answer<Arc<File>> {
-        let mtime = self.ask(|n| {
-            let attr = n.attr(ino)?;
-            if write {
-                n.change(ino)?;
+        let file = {
+            let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+            if data.is_frozen() {
+                // A version that is being made has to see what is written.
+                return Err(Errno::of(crate::error::Kind::Busy));
             }
-            Ok(attr.mtime)
-        })?;
-        let file = data.hand_over(write, mtime)?;
+            let mtime = self.ask(|n| {
+                let attr = n.attr(ino)?;
+                if write {
+                    n.change(ino)?;
+                }
+                Ok(attr.mtime)
+            })?;
+            let file = data.hand_over(write, mtime)?;
+            self.note_news(data)?;
+            file
+        };
         if write {
             self.note_unsynced(data);
             // A file that no version has is taken whole in any case.
@@ -452,8 +477,16 @@ impl View {
     }
 
     /// Brings a piece of a file of the version into its upper file. Returns where to go on.
-    pub(super) fn hydrate(&self, data: &Data, offset: u64, len: u64) -> Answer<Option<u64>> {
-        data.hydrate(&self.lower, offset, len).map_err(|e| self.failed("cannot bring a file", &e))
+    pub(super) fn hydrate(&self, data: &Arc<Data>, offset: u64, len: u64) -> Answer<Option<u64>> {
+        let Some((base, range)) = data.lacking(offset, len) else { return Ok(None) };
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
+        let read = self.lower.read(&base.content, range.start, &mut bytes);
+        read.map_err(|e| self.failed("cannot bring a file", &e))?;
+        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        data.bring(&base, range.start, &bytes)?;
+        self.note_news(data)?;
+        self.note_unsynced(data);
+        Ok(Some(range.end))
     }
 
     /// Makes a file durable, and notes that all of it is here.
@@ -498,9 +531,12 @@ impl View {
     /// Writes to a file. `cached`: the kernel gathered it, and tells the times itself.
     pub fn write(&self, caller: Caller, handle: u64, offset: u64, bytes: &[u8], cached: bool) -> Answer<()> {
         let data = self.file(handle)?;
+        self.warm(&data, offset, bytes.len())?;
         let _gate = self.changing()?;
         self.about_to_write(caller, &data, cached)?;
-        data.write(&self.lower, offset, bytes).inspect_err(|_| {
+        let done = data.write(&self.lower, offset, bytes);
+        self.note_news(&data)?;
+        done.inspect_err(|_| {
             self.counters.failed.fetch_add(1, Ordering::Relaxed);
         })?;
         self.counters.writes.fetch_add(1, Ordering::Relaxed);
@@ -509,7 +545,27 @@ impl View {
         Ok(())
     }
 
-    fn note_unsynced(&self, data: &Arc<Data>) {
+    /// Fetches what a write needs of the version, before anybody has to wait for the write.
+    fn warm(&self, data: &Data, offset: u64, len: usize) -> Answer<()> {
+        if self.is_far() && data.lacks_edges(offset, len) {
+            let mut edge = [0; 1];
+            let end = offset.saturating_add(len as u64);
+            for at in [offset, end.saturating_sub(1)] {
+                data.read(&self.lower, at, &mut edge).map_err(|e| self.failed("cannot read a file", &e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the store know what is another than it knows.
+    pub(super) fn note_news(&self, data: &Data) -> Answer<()> {
+        if data.take_news() {
+            self.ask(|n| n.touch(data.ino()).map(drop))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn note_unsynced(&self, data: &Arc<Data>) {
         self.unsynced().entry(data.ino()).or_insert_with(|| Arc::clone(data));
     }
 
@@ -542,9 +598,10 @@ impl View {
         let _gate = self.changing()?;
         self.about_to_write(caller, data, false)?;
         self.ask(|n| n.change(ino).map(drop))?;
-        data.set_size(&self.lower, size)?;
+        let done = data.set_size(&self.lower, size);
+        self.note_news(data)?;
         self.note_unsynced(data);
-        Ok(())
+        done
     }
 
     /// Reserves or empties a range; see `fallocate(2)`.
@@ -558,19 +615,18 @@ impl View {
         self.about_to_write(caller, &data, false)?;
         self.ask(|n| n.change(data.ino()).map(drop))?;
         let keep = mode & KEEP_SIZE != 0;
-        match mode & !KEEP_SIZE {
-            0 => data.reserve(&(offset..end), !keep)?,
-            PUNCH_HOLE if keep => data.punch(&self.lower, offset..end)?,
-            ZERO_RANGE => {
-                data.punch(&self.lower, offset..end)?;
-                if !keep && end > data.size() {
-                    data.set_size(&self.lower, end)?;
-                }
-            }
-            _ => return Err(Errno::OPNOTSUPP),
-        }
+        let done = match mode & !KEEP_SIZE {
+            0 => data.reserve(&(offset..end), !keep),
+            PUNCH_HOLE if keep => data.punch(&self.lower, offset..end),
+            ZERO_RANGE => data.punch(&self.lower, offset..end).and_then(|()| match !keep && end > data.size() {
+                true => data.set_size(&self.lower, end),
+                false => Ok(()),
+            }),
+            _ => Err(Errno::OPNOTSUPP),
+        };
+        self.note_news(&data)?;
         self.note_unsynced(&data);
-        Ok(())
+        done
     }
 
     /// The next data or hole of a file.
@@ -600,7 +656,7 @@ impl View {
                 What::File(data) if inode.nlink > 0 => data.dirty_bytes(),
                 _ => 0,
             };
-            changed += u64::from(written > 0 || names.changed().contains(ino));
+            changed += u64::from(written > 0 || names.is_changed(*ino));
             bytes += written;
         }
         let (untouched, kept, open) = names.counts();

@@ -290,6 +290,11 @@ impl Ignores {
         }
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// Whether a path below the root (`names` from the root down) is left out.
     pub fn excludes(&self, rules: &Rules, path: &[u8], is_dir: bool) -> bool {
         fn matched<'r>(rules: &'r Gitignore, path: &[u8], is_dir: bool) -> Match<&'r ignore::gitignore::Glob> {

@@ -9,6 +9,7 @@ use crate::mount::errno::{Answer, Errno};
 use crate::mount::error::MountError;
 use crate::mount::inode::{Inode, ROOT, What};
 use crate::mount::names::{Names, Pending, Upper};
+use crate::mount::state::Blocks;
 use crate::mount::store::Flush;
 
 /// What the kernel knew of a version that is not shown any more.
@@ -52,15 +53,15 @@ impl View {
 
     /// Shows another version, of which nothing is changed; what was changed is given up, which only `force` allows.
     pub fn replace(&self, upper: Upper, facts: Vec<(&'static str, Vec<u8>)>, force: bool) -> Result<Forgotten> {
-        let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         let _one = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         let mut names = self.names();
         let files = |inode: &Arc<Inode>| match &inode.what {
             What::File(data) => Some(Arc::clone(data)),
             _ => None,
         };
         let written: Vec<Arc<Data>> = names.upper().inodes.values().filter_map(files).collect();
-        if !force && (!names.changed().is_empty() || written.iter().any(|data| data.is_changed())) {
+        if !force && (names.any_changed() || written.iter().any(|data| data.is_changed())) {
             return Err(MountError::Dirty.into());
         }
         if let Some(store) = &self.store {
@@ -68,12 +69,15 @@ impl View {
             store.replace(&Flush { inodes: vec![(ROOT, root, false)], meta: facts, ..Flush::default() })?;
         }
         let open = names.open_files();
-        // Where it keeps lengths by itself it would keep the old ones.
-        let known = names.replace(upper, !self.options.read_only && !self.options.passthrough);
+        let known_dirs = names.known_dirs();
+        let known = names.replace(upper, self.keeps_lengths());
         drop(names);
         self.unsynced().clear();
+        for data in std::mem::take(&mut *self.doomed.lock().unwrap_or_else(PoisonError::into_inner)) {
+            data.remove_upper();
+        }
         for data in written {
-            data.discard();
+            data.give_up();
         }
         for data in open {
             // One that the version does not have stays what it was until it is closed.
@@ -81,71 +85,96 @@ impl View {
                 data.reset(base);
             }
         }
-        Ok(Forgotten {
-            inodes: known.iter().map(|k| k.0).chain([ROOT]).collect(),
-            names: known.into_iter().map(|k| (k.1, k.2)).collect(),
-        })
+        let mut gone: Vec<(u64, Vec<u8>)> = known.iter().map(|k| (k.1, k.2.clone())).collect();
+        // The kernel remembers also what was not there.
+        for (dir, before) in known_dirs {
+            let now = self.ask(|n| n.list(dir)).unwrap_or_default();
+            let new = now.into_iter().filter(|listed| !before.contains(&listed.name));
+            gone.extend(new.map(|listed| (dir, listed.name)));
+        }
+        Ok(Forgotten { inodes: known.iter().map(|k| k.0).chain([ROOT]).collect(), names: gone })
     }
 
     /// Makes files durable and then what is known of them; `times`: also changes that can wait.
+    ///
+    /// What the store is told is one state of the mount: nobody changes anything while it is put together. Files whose
+    /// lengths a crash may take back are synced before they are told.
     fn flush(&self, files: &[Arc<Data>], times: bool, facts: Vec<(&'static str, Vec<u8>)>) -> Answer<()> {
+        /// So often what was written meanwhile is synced while others go on.
+        const ROUNDS: usize = 3;
         let Some(store) = &self.store else { return Ok(()) };
         let _one = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut blocks = Vec::new();
-        for data in files {
-            match data.sync() {
-                Ok(fresh) if fresh.ranges.is_empty() && !fresh.anew => {}
-                Ok(fresh) => blocks.push((Arc::clone(data), fresh)),
-                Err(e) => {
-                    (self.complain)(&format!("cannot write to the overlay: {e}"));
-                    return Err(e.into());
-                }
+        let mut blocks: Vec<(Arc<Data>, Blocks)> = Vec::new();
+        let mut failed = None;
+        let mut sync = |data: &Arc<Data>| match data.sync() {
+            Ok(fresh) if fresh.ranges.is_empty() && !fresh.anew => {}
+            Ok(fresh) => blocks.push((Arc::clone(data), fresh)),
+            Err(e) => {
+                (self.complain)(&format!("cannot write to the overlay: {e}"));
+                failed.get_or_insert(Errno::from(e));
             }
-        }
-        let (mut pending, inodes) = {
+        };
+        files.iter().for_each(&mut sync);
+        let mut round = 0;
+        let (pending, doomed, mut flush) = loop {
+            round += 1;
+            self.unstable(times).iter().for_each(&mut sync);
+            let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+            let left = self.unstable(times);
+            if !left.is_empty() && round < ROUNDS {
+                continue;
+            }
+            left.iter().for_each(&mut sync);
             let mut names = self.names();
-            // It was perhaps told of the file when nothing was written yet, and would not look for the bytes.
-            names.note(files.iter().filter(|data| data.take_untold()).map(|data| data.ino()));
             let mut pending = names.take_pending();
             if times {
                 pending.inodes.extend(pending.times.drain());
             } else {
                 names.put_back(Pending { times: std::mem::take(&mut pending.times), ..Pending::default() });
             }
-            let inodes = pending.inodes.clone();
-            (pending, inodes)
+            let doomed = std::mem::take(&mut *self.doomed.lock().unwrap_or_else(PoisonError::into_inner));
+            let flush = rows(&names, &pending);
+            break (pending, doomed, flush);
         };
-        if inodes.is_empty() && pending.names.is_empty() && blocks.is_empty() && facts.is_empty() {
-            return Ok(());
+        flush.blocks = blocks.iter().map(|(data, fresh)| (data.ino(), fresh.ranges.clone())).collect();
+        flush.anew = blocks.iter().filter(|(_, fresh)| fresh.anew).map(|(data, _)| data.ino()).collect();
+        flush.meta = facts;
+        let told = match failed {
+            Some(e) => Err(e),
+            None if flush.is_empty() => Ok(()),
+            None => self
+                .space
+                .sync_names()
+                .map_err(Errno::from)
+                .and_then(|()| store.flush(&flush).map_err(|e| self.failed("cannot write to the overlay", &e))),
+        };
+        if told.is_err() {
+            self.names().put_back(pending);
+            self.doomed.lock().unwrap_or_else(PoisonError::into_inner).extend(doomed);
+            for (data, fresh) in blocks {
+                data.put_back(fresh);
+                self.note_unsynced(&data);
+            }
+            return told;
         }
-        // A length that a crash may take back must not be relied on.
-        for ino in &inodes {
-            let Some(data) = self.data_of(*ino).filter(|data| data.is_unsettled()) else { continue };
-            match data.sync() {
-                Ok(fresh) => blocks.push((data, fresh)),
-                Err(e) => {
-                    self.names().put_back(pending);
-                    blocks.into_iter().for_each(|(data, fresh)| data.put_back(fresh));
-                    return Err(e.into());
-                }
+        for data in doomed {
+            // A version that is being made may need it still.
+            match data.is_frozen() {
+                true => self.doomed.lock().unwrap_or_else(PoisonError::into_inner).push(data),
+                false => data.remove_upper(),
             }
         }
-        let flush = {
-            let names = self.names();
-            let mut flush = rows(&names, &pending);
-            flush.blocks = blocks.iter().map(|(data, fresh)| (data.ino(), fresh.ranges.clone())).collect();
-            flush.meta = facts;
-            flush.anew = blocks.iter().filter(|(_, fresh)| fresh.anew).map(|(data, _)| data.ino()).collect();
-            flush
-        };
-        if let Err(e) = store.flush(&flush) {
-            self.failed("cannot write to the overlay", &e);
-            pending.inodes.extend(inodes);
-            self.names().put_back(pending);
-            blocks.into_iter().for_each(|(data, fresh)| data.put_back(fresh));
-            return Err(Errno::from(&e));
-        }
         Ok(())
+    }
+
+    /// Files of which the store is to be told, and cannot be yet.
+    fn unstable(&self, times: bool) -> Vec<Arc<Data>> {
+        let names = self.names();
+        let files = names.to_be_told(times).filter_map(|inode| match &inode.what {
+            What::File(data) if data.is_unsettled() || data.has_fresh() => Some(Arc::clone(data)),
+            _ => None,
+        });
+        files.collect()
     }
 }
 
@@ -154,7 +183,7 @@ pub(in crate::mount) fn rows(names: &Names, pending: &Pending) -> Flush {
     let upper = names.upper();
     let inodes = pending.inodes.iter().map(|ino| {
         let inode = upper.inodes.get(ino).filter(|inode| !matches!(&inode.what, What::File(_)) || inode.nlink > 0);
-        (*ino, inode.cloned(), names.changed().contains(ino))
+        (*ino, inode.cloned(), names.is_changed(*ino))
     });
     let told = pending.names.iter().map(|(parent, name)| {
         let now = upper.names.get(parent).and_then(|names| names.get(name)).copied();

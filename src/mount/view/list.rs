@@ -7,21 +7,21 @@ use crate::model::id::Id;
 use crate::mount::errno::{Answer, Errno};
 use crate::mount::inode::{Attr, Kind};
 use crate::mount::lower::Dir;
-use crate::mount::names::Listed;
+use crate::mount::names::{Listed, Stop};
 
 /// What a handle shows.
 pub(super) enum Listing {
     /// A directory of the version, as it is.
     Plain(Id, Dir),
-    /// One in which something differs.
-    Merged(Vec<Listed>),
+    /// One in which something differs, with what of the version's it needs.
+    Merged(Vec<Listed>, #[expect(dead_code, reason = "held, so that it stays known")] Option<Dir>),
 }
 
 impl Listing {
     fn len(&self) -> usize {
         match self {
             Self::Plain(_, dir) => dir.len(),
-            Self::Merged(all) => all.len(),
+            Self::Merged(all, _) => all.len(),
         }
     }
 }
@@ -62,7 +62,7 @@ impl View {
         if from == 0 || listing.is_none() {
             *listing = Some(self.ask(|n| match n.plain_dir(ino)? {
                 Some((tree, dir)) => Ok(Listing::Plain(tree, dir)),
-                None => Ok(Listing::Merged(n.list(ino)?)),
+                None => Ok(Listing::Merged(n.list(ino)?, n.below(ino)?)),
             })?);
         }
         let Some(listing) = &*listing else { return Ok(()) };
@@ -80,16 +80,35 @@ impl View {
             let (name, number, mut kind) = match listing {
                 Listing::Plain(tree, dir) => {
                     let entry = &dir[index];
-                    (&entry.name, names.listed(ino, tree, index, entry), Kind::of(&entry.node))
+                    let number = match attrs {
+                        true => names.listed(ino, tree, index, entry),
+                        false => names.upper().number_of(ino, &entry.name, entry.link.as_ref()),
+                    };
+                    (&entry.name, number, Kind::of(&entry.node))
                 }
-                Listing::Merged(all) => (&all[index].name, all[index].ino, all[index].kind),
+                Listing::Merged(all, _) => (&all[index].name, all[index].ino, all[index].kind),
             };
             let mut attr = None;
             if attrs {
-                // A name that is gone meanwhile is not told.
-                let Ok(known) = names.attr(number) else { continue };
-                kind = known.kind;
-                attr = Some(self.shown(&names, known));
+                let known = match listing {
+                    Listing::Plain(..) => names.attr(number),
+                    // It becomes known by that.
+                    Listing::Merged(..) => match names.find(ino, name) {
+                        Ok(Some(found)) if found == number => names.attr(number),
+                        Ok(_) => continue,
+                        Err(e) => Err(e),
+                    },
+                };
+                match known {
+                    Ok(known) => {
+                        kind = known.kind;
+                        attr = Some(self.shown(&names, known));
+                    }
+                    // A name that is gone meanwhile is not told.
+                    Err(Stop::Errno(Errno::NOENT | Errno::STALE)) => continue,
+                    Err(Stop::Errno(e)) => return Err(e),
+                    Err(Stop::Dir(_)) => return Err(Errno::IO),
+                }
             }
             if !take(Item { name, ino: number, kind, attr, next: index as u64 + 3 }) {
                 return Ok(());

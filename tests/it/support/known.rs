@@ -97,7 +97,6 @@ pub fn files_of(root: &Path) -> Files {
 /// The context of a repository and a worktree.
 pub fn context(repository: PathBuf, worktree: PathBuf) -> Context {
     Context {
-        mount: None,
         repository,
         worktree,
         author: "Known <k@example.org>".into(),
@@ -109,6 +108,7 @@ pub fn context(repository: PathBuf, worktree: PathBuf) -> Context {
         far: None,
         remotes: Vec::new(),
         cache: dvc::ops::reach::CacheOptions::default(),
+        mount: None,
     }
 }
 

@@ -1,0 +1,140 @@
+//! Files that the kernel uses by itself, bytes that are brought before somebody asks for them, and how a file is read.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use rustix::fs::{Timespec, Timestamps};
+
+use super::Data;
+use crate::model::entry::Time;
+use crate::mount::state::{BLOCK, Base, State};
+
+/// How a file is read: in order or not.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Where the next read in order would begin.
+    next: u64,
+    /// Up to where was asked for ahead.
+    until: u64,
+    /// How much is asked for ahead.
+    window: u64,
+}
+
+impl Data {
+    /// The upper file for the kernel to use by itself, which needs all bytes in it. With `write` all of it is taken for
+    /// changed from now on.
+    pub fn hand_over(&self, write: bool, mtime: Time) -> io::Result<Arc<File>> {
+        let _alone = self.alone();
+        let upper = self.open_upper()?;
+        if self.direct_writers.load(Ordering::Acquire) == 0 {
+            // A later time says that something was written.
+            let at = Timespec { tv_sec: mtime.secs, tv_nsec: i64::from(mtime.nanos) };
+            rustix::fs::futimens(&*upper, &Timestamps { last_access: at, last_modification: at })?;
+        }
+        if write {
+            self.direct_writers.fetch_add(1, Ordering::AcqRel);
+            self.unsynced.store(true, Ordering::Release);
+            let mut state = self.set();
+            self.changes(&mut state);
+            let all = 0..state.kept;
+            state.mark(&all);
+        }
+        Ok(upper)
+    }
+
+    /// Ends what [`Self::hand_over`] began for writing.
+    pub fn take_back(&self) {
+        self.catch_up();
+        self.direct_writers.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether the kernel writes to the upper file by itself.
+    pub fn is_handed_over(&self) -> bool {
+        self.direct_writers.load(Ordering::Acquire) > 0
+    }
+
+    /// Learns the length of an upper file that the kernel writes to; its last change, where that is known.
+    pub fn catch_up(&self) -> Option<Time> {
+        if !self.is_handed_over() {
+            return None;
+        }
+        let upper = self.open_upper().ok()?;
+        let meta = upper.metadata().ok()?;
+        self.unsynced.store(true, Ordering::Release);
+        let mut state = self.set();
+        state.size = meta.len();
+        self.account(&upper, &mut state);
+        Some(Time { secs: meta.mtime(), nanos: u32::try_from(meta.mtime_nsec()).unwrap_or(0) })
+    }
+
+    /// The next piece of at most so many bytes from `offset` on that the upper file lacks; `None` if there is none.
+    pub fn lacking(&self, offset: u64, len: u64) -> Option<(Arc<Base>, Range<u64>)> {
+        let state = self.get();
+        let base = state.base.clone()?;
+        let (local, until) = state.local.run(&(offset / BLOCK..state.kept.div_ceil(BLOCK).max(offset / BLOCK)));
+        let start = if local { until * BLOCK } else { offset - offset % BLOCK };
+        let (_, end) = state.local.run(&(start / BLOCK..state.kept.div_ceil(BLOCK).max(start / BLOCK)));
+        let range = start..(end * BLOCK).min(start.saturating_add(len)).min(state.kept);
+        (range.start < range.end).then_some((base, range))
+    }
+
+    /// Puts bytes of the version into the upper file, where that lacks them still.
+    pub fn bring(&self, base: &Arc<Base>, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let _alone = self.alone();
+        let same = |state: &State| state.base.as_ref().is_some_and(|now| Arc::ptr_eq(now, base));
+        let (still, kept) = {
+            let state = self.get();
+            let wanted = offset / BLOCK..(offset + bytes.len() as u64).div_ceil(BLOCK);
+            if !same(&state) { (Vec::new(), 0) } else { (state.local.absent(&wanted), state.kept) }
+        };
+        for part in still {
+            let (from, to) = (part.start * BLOCK, (part.end * BLOCK).min(kept).min(offset + bytes.len() as u64));
+            // A block of which only a part is at hand is left out.
+            if from < to && (to.is_multiple_of(BLOCK) || to == kept) {
+                let index = |n: u64| usize::try_from(n - offset).unwrap_or(usize::MAX);
+                self.open_upper()?.write_all_at(&bytes[index(from)..index(to)], from)?;
+                self.unsynced.store(true, Ordering::Release);
+                self.set().local.insert(part.start..to.div_ceil(BLOCK));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be brought ahead, now that a range is read: more each time as long as the file is read in order.
+    pub fn ahead(&self, offset: u64, len: u64) -> Option<(Arc<Base>, Range<u64>)> {
+        /// The kernel asks for pieces in any order, but not far from each other.
+        const SLACK: u64 = 8 << 20;
+        const WINDOW_MIN: u64 = 2 << 20;
+        const WINDOW_MAX: u64 = 32 << 20;
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = offset.saturating_add(len);
+        if offset > reading.next || offset + SLACK < reading.next {
+            *reading = Reading { next: end, until: end, window: 0 };
+            return None;
+        }
+        reading.next = reading.next.max(end);
+        if reading.until > reading.next + reading.window / 2 {
+            return None;
+        }
+        reading.window = (reading.window * 2).clamp(WINDOW_MIN, WINDOW_MAX);
+        let state = self.get();
+        let base = state.base.clone()?;
+        let range = reading.until.max(reading.next)..(reading.next + reading.window).min(state.kept);
+        if range.is_empty() {
+            return None;
+        }
+        reading.until = range.end;
+        Some((base, range))
+    }
+
+    /// Bytes of the version that only the repository has.
+    pub fn absent_bytes(&self) -> u64 {
+        let state = self.get();
+        let blocks = state.kept.div_ceil(BLOCK);
+        (blocks - state.local.total().min(blocks)) * BLOCK
+    }
+}

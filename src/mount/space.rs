@@ -1,0 +1,114 @@
+//! The folder of upper files, and how much they may take.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::errno::{Answer, Errno};
+
+/// Where upper files lie, and how much they may take.
+#[derive(Debug)]
+pub struct Space {
+    dir: PathBuf,
+    /// Folders in which files were made that may not be on disk yet.
+    made_in: Mutex<HashSet<PathBuf>>,
+    used_bytes: AtomicU64,
+    limit_bytes: Option<u64>,
+}
+
+impl Space {
+    /// Upper files in `dir`.
+    pub fn new(dir: PathBuf, limit_bytes: Option<u64>) -> Self {
+        Self { dir, made_in: Mutex::default(), used_bytes: AtomicU64::new(0), limit_bytes }
+    }
+
+    /// Where the upper file of an inode is.
+    pub fn path(&self, ino: u64) -> PathBuf {
+        self.dir.join(format!("{:02x}", ino & 0xff)).join(format!("{ino:x}"))
+    }
+
+    /// The directory of all.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Bytes that upper files take, as far as they were counted.
+    pub fn used_bytes(&self) -> u64 {
+        self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The most that they may take.
+    pub fn limit_bytes(&self) -> Option<u64> {
+        self.limit_bytes
+    }
+
+    /// Counts what an upper file takes.
+    pub fn count(&self, before: u64, now: u64) {
+        if now >= before {
+            self.used_bytes.fetch_add(now - before, Ordering::Relaxed);
+        } else {
+            let less = before - now;
+            let _ =
+                self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(less)));
+        }
+    }
+
+    /// Whether one more byte fits.
+    pub fn check(&self) -> Answer<()> {
+        match self.limit_bytes {
+            Some(limit) if self.used_bytes() >= limit => Err(Errno::NOSPC),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the upper file of an inode.
+    pub fn open(&self, ino: u64) -> io::Result<File> {
+        File::options().read(true).write(true).open(self.path(ino))
+    }
+
+    /// Makes an empty upper file.
+    pub fn create(&self, ino: u64) -> io::Result<File> {
+        self.make(&self.path(ino))
+    }
+
+    /// Makes an empty upper file in place of the one that is there, which whoever has it open keeps.
+    pub fn replace(&self, ino: u64) -> io::Result<File> {
+        let path = self.path(ino);
+        let fresh = path.with_extension("new");
+        let file = self.make(&fresh)?;
+        fs::rename(&fresh, &path)?;
+        Ok(file)
+    }
+
+    fn make(&self, path: &Path) -> io::Result<File> {
+        let open = || File::options().read(true).write(true).create(true).truncate(true).open(path);
+        let fold = path.parent().unwrap_or(&self.dir);
+        let file = match open() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(fold)?;
+                self.made_in().extend([self.dir.clone(), self.dir.parent().unwrap_or(&self.dir).to_path_buf()]);
+                open()?
+            }
+            file => file?,
+        };
+        self.made_in().insert(fold.to_path_buf());
+        Ok(file)
+    }
+
+    fn made_in(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.made_in.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the names of new upper files durable.
+    pub fn sync_names(&self) -> io::Result<()> {
+        let folds = std::mem::take(&mut *self.made_in());
+        let synced = folds.iter().try_for_each(|fold| File::open(fold)?.sync_all());
+        if synced.is_err() {
+            self.made_in().extend(folds);
+        }
+        synced
+    }
+}
