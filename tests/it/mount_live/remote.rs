@@ -180,7 +180,8 @@ fn the_store_stalls() {
         fs::write(mount.join("new"), "new").unwrap();
         fs::rename(mount.join("new"), mount.join("newer")).unwrap();
         let read = waiting.join().unwrap();
-        assert!(read.is_err_and(|e| e.raw_os_error() == Some(Errno::IO.raw_os_error())));
+        let said = read.as_ref().map_or_else(ToString::to_string, |bytes| format!("{} bytes", bytes.len()));
+        assert!(read.is_err_and(|e| e.raw_os_error() == Some(Errno::IO.raw_os_error())), "{said}");
     });
     eprintln!("a read fails after {:?} when nobody answers", begun.elapsed());
     scene.proxy().change(|link| link.delay = Duration::ZERO);

@@ -42,6 +42,10 @@ impl Engine {
             Self::Sqlite => std::fs::create_dir(data).unwrap(),
         }
         let running = self.start(data, socket);
+        if self == Self::Sqlite {
+            // Nobody waits for that while others are at work.
+            running.sql("pragma journal_mode = wal");
+        }
         for w in 0..WRITERS {
             running.sql(&format!("create table t{w} (n int primary key, x text)"));
         }
