@@ -172,6 +172,8 @@ fn the_store_stalls() {
     let mount = scene.mount(&[]);
     assert!(all_right(&mount, 0));
     scene.proxy().change(|link| link.delay = Duration::from_secs(3600));
+    // Connections are what they were when they began.
+    scene.proxy().cut_all();
     let begun = Instant::now();
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| fs::read(mount.join("f20")));
