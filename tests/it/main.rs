@@ -3,6 +3,8 @@
 //! `cli/` has a file per verb, `compat/` every kind of content and other programs, `damage/` broken repositories,
 //! `model/` random sequences of operations, `mount/` mounted versions, `remotes/` stores elsewhere, `support/` what
 //! they share.
+//! `model/` random sequences of operations, `mount_live/` mounts in use, `remotes/` stores elsewhere, `support/` what they
+//! share.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
@@ -12,5 +14,6 @@ mod damage;
 mod docs;
 mod model;
 mod mount;
+mod mount_live;
 mod remotes;
 mod support;
