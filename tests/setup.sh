@@ -53,6 +53,8 @@ while read -r program package; do
 	[ -n "$program" ] || continue
 	command -v "$program" >/dev/null || missing+=("$package")
 done <<<"$needed"
+# Its programs are not on PATH.
+compgen -G '/usr/lib/postgresql/*/bin/pg_amcheck' >/dev/null || missing+=(postgresql)
 pip=() npm=()
 if ! has_moto; then
 	pip=("moto[server]==$MOTO")
@@ -96,6 +98,12 @@ install_packages() {
 		printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
 		"${as_root[@]}" chmod 755 "$policy"
 		trap '"${as_root[@]}" rm -f "$policy"' EXIT
+	fi
+	# Nor does PostgreSQL's make a database.
+	clusters=/etc/postgresql-common/createcluster.conf
+	if [[ " ${missing[*]} " == *" postgresql "* && ! -e $clusters ]]; then
+		"${as_root[@]}" mkdir -p "${clusters%/*}"
+		echo 'create_main_cluster = false' | "${as_root[@]}" tee "$clusters" >/dev/null
 	fi
 	install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}")
 	if ! "${install[@]}"; then

@@ -3,6 +3,7 @@
 //! Each mount has a socket and a note of what it is, in the run directory under its device number, so that both are
 //! found from any path inside the mount, also through a bind mount.
 
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -203,6 +204,7 @@ pub struct Desk {
     listener: UnixListener,
     socket: PathBuf,
     note: PathBuf,
+    run: PathBuf,
 }
 
 impl Desk {
@@ -210,6 +212,7 @@ impl Desk {
     pub fn open(run: &Path, device: (u32, u32), note: &Note) -> io::Result<Self> {
         let base = base(run, device);
         std::fs::create_dir_all(base.parent().unwrap_or(run))?;
+        let _others = lock(run)?;
         let (socket, path) = (base.with_extension("sock"), base.with_extension("json"));
         // Whoever had this number before is gone: the kernel gives it to one at a time.
         let _ = std::fs::remove_file(&socket);
@@ -217,7 +220,7 @@ impl Desk {
         rustix::fs::chmod(&socket, rustix::fs::Mode::from_raw_mode(0o600))?;
         let text = serde_json::to_vec(note).map_err(io::Error::other)?;
         std::fs::write(&path, text)?;
-        Ok(Self { listener, socket, note: path })
+        Ok(Self { listener, socket, note: path, run: run.to_path_buf() })
     }
 
     /// The next one who asks something.
@@ -239,8 +242,12 @@ impl Desk {
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.socket);
-        let _ = std::fs::remove_file(&self.note);
+        let _others = lock(&self.run);
+        // The kernel may have given the number to the next mount already.
+        if read_note(&self.note).is_some_and(|note| note.pid == std::process::id()) {
+            let _ = std::fs::remove_file(&self.socket);
+            let _ = std::fs::remove_file(&self.note);
+        }
     }
 }
 
@@ -372,8 +379,18 @@ impl Client {
 
 /// What the process of a mount noted.
 pub fn note(run: &Path, mounted: &Mounted) -> Option<Note> {
-    let text = std::fs::read(base(run, mounted.device).with_extension("json")).ok()?;
-    serde_json::from_slice(&text).ok()
+    read_note(&base(run, mounted.device).with_extension("json"))
+}
+
+fn read_note(path: &Path) -> Option<Note> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// Keeps others from making and removing sockets and notes.
+fn lock(run: &Path) -> io::Result<File> {
+    let file = File::options().write(true).create(true).truncate(false).open(run.join("mounts").join("lock"))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
+    Ok(file)
 }
 
 /// The mount that a path lies in, and what its process noted.

@@ -75,6 +75,11 @@ pub fn containing(path: &Path) -> io::Result<Option<Mounted>> {
     Ok(top_at(&table, &path).cloned())
 }
 
+/// The absolute path without symbolic links; one that leads to or into a mount that nobody serves any more is known too.
+pub fn located(path: &Path) -> io::Result<PathBuf> {
+    resolved(&mounts()?, path)
+}
+
 /// The path without symbolic links, as far as no file system has to be asked that a process serves.
 pub(super) fn resolved(table: &[Mounted], path: &Path) -> io::Result<PathBuf> {
     let mut todo = names(&std::path::absolute(path)?);

@@ -96,6 +96,8 @@ pub struct Listed {
     pub ino: u64,
     /// Its type.
     pub kind: Kind,
+    /// Its position in the directory, the same as long as it is there, whatever else comes and goes.
+    pub at: u64,
 }
 
 /// The names of a mount.
@@ -466,12 +468,12 @@ impl Names {
     }
 
     /// The version's directory where nothing differs from it, for a listing without copies.
-    pub fn plain_dir(&mut self, ino: u64) -> Found<Option<(Id, Dir)>> {
+    pub fn plain_dir(&mut self, ino: u64) -> Found<Option<Dir>> {
         if self.upper.names.get(&ino).is_some_and(|names| !names.is_empty()) {
             return Ok(None);
         }
         let Some(tree) = self.tree_of(ino)? else { return Ok(None) };
-        Ok(Some((tree, self.dir(&tree)?)))
+        self.dir(&tree).map(Some)
     }
 
     /// The version's directory below a directory.
@@ -480,22 +482,18 @@ impl Names {
         tree.map(|tree| self.dir(&tree)).transpose()
     }
 
-    /// The inode of an entry of a directory that [`Self::plain_dir`] gave.
-    pub fn listed(&mut self, parent: u64, tree: &Id, index: usize, entry: &Entry) -> u64 {
-        self.number(parent, tree, index, entry)
-    }
-
-    /// All names of a directory, sorted.
+    /// All names of a directory, by position: those of the version in its order, then others.
     pub fn list(&mut self, ino: u64) -> Found<Vec<Listed>> {
         let tree = self.tree_of(ino)?;
         let dir = tree.as_ref().map(|tree| self.dir(tree)).transpose()?;
         let over = self.upper.names.get(&ino).cloned().unwrap_or_default();
         let mut out = Vec::new();
         if let Some(dir) = &dir {
-            for entry in dir.iter() {
+            for (index, entry) in dir.iter().enumerate() {
                 if !over.contains_key(&entry.name) {
                     let number = self.upper.number_of(ino, &entry.name, entry.link.as_ref());
-                    out.push(Listed { name: entry.name.clone(), ino: number, kind: Kind::of(&entry.node) });
+                    let (kind, at) = (Kind::of(&entry.node), position(index));
+                    out.push(Listed { name: entry.name.clone(), ino: number, kind, at });
                 }
             }
         }
@@ -503,10 +501,12 @@ impl Names {
             if let Some(number) = number
                 && let Some(inode) = self.upper.inodes.get(number)
             {
-                out.push(Listed { name: name.clone(), ino: *number, kind: inode.kind() });
+                let of_version = dir.as_ref().and_then(|dir| dir.binary_search_by(|e| e.name.cmp(name)).ok());
+                let at = of_version.map_or_else(|| self.upper.number_of(ino, name, None), position);
+                out.push(Listed { name: name.clone(), ino: *number, kind: inode.kind(), at });
             }
         }
-        out.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        out.sort_unstable_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
         Ok(out)
     }
 
@@ -883,6 +883,11 @@ fn number_of(key: &[u8; 16], parent: u64, name: &[u8], link: Option<&HardLink>, 
     let mut low = [0; 8];
     low.copy_from_slice(&hash[..8]);
     u64::from_be_bytes(low) & (OF_VERSION - 1) | OF_VERSION
+}
+
+/// The position of an entry of the version's directory: behind `.` and `..`, of which reading goes on at 1 and 2.
+pub fn position(index: usize) -> u64 {
+    index as u64 + 3
 }
 
 /// What a rename does with a name that is there.

@@ -12,7 +12,7 @@ use crate::store::Store;
 /// So long nobody asks again what did not answer; twice as long each time, up to [`SILENT_MAX`].
 const SILENT: Duration = Duration::from_secs(30);
 /// At least so often it is asked.
-const SILENT_MAX: Duration = Duration::from_secs(600);
+const SILENT_MAX: Duration = Duration::from_secs(60);
 
 /// Opens the repository that a lazy one takes from.
 pub type OpenBehind = dyn Fn() -> Result<Repo> + Send + Sync;

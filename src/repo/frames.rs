@@ -129,13 +129,20 @@ pub struct Frames {
     store: Arc<dyn Store>,
     ids: IdHasher,
     cache: Mutex<Cache>,
+    /// Reads are many and small rather than few and large.
+    near: bool,
 }
 
 impl Frames {
     /// Keeps at most `budget` bytes of plain frames.
     pub(super) fn new(store: Arc<dyn Store>, ids: IdHasher, budget: usize) -> Self {
         let cache = Cache { frames: HashMap::new(), order: VecDeque::new(), bytes: 0, budget };
-        Self { store, ids, cache: Mutex::new(cache) }
+        Self { store, ids, cache: Mutex::new(cache), near: false }
+    }
+
+    /// For packs on this machine, where a second read costs little.
+    pub(super) fn near(self) -> Self {
+        Self { near: true, ..self }
     }
 
     /// The plain bytes of an object, verified; `None` if the index does not know it.
@@ -158,6 +165,9 @@ impl Frames {
 
     /// The object at one place, verified.
     pub fn at(&self, index: &Index, kind: ObjectKind, row: &Row) -> Result<Plain> {
+        if let Some(plain) = self.alone(kind, row)? {
+            return Ok(plain);
+        }
         let frame = self.frame(index, kind, &row.id, &row.place, row.base.as_ref())?;
         let (from, len) = (row.place.within as usize, row.place.len as usize);
         let range = from..from.saturating_add(len);
@@ -170,6 +180,33 @@ impl Frames {
             return Err(damaged(kind, &row.id, &row.place, "its bytes do not match its id"));
         }
         Ok(Plain { frame, range })
+    }
+
+    /// An object that is stored as it is, without its neighbours, where reading these would cost more; `None` where it
+    /// is to be read with them.
+    fn alone(&self, kind: ObjectKind, row: &Row) -> Result<Option<Plain>> {
+        const HEAD: usize = 1024;
+        let Place { pack, offset, stored, codec, within, len } = row.place;
+        if !self.near || codec != CODEC_RAW || len as usize + 2 * HEAD > stored as usize {
+            return Ok(None);
+        }
+        let known = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(&(pack, offset));
+        if known.is_some() {
+            return Ok(None);
+        }
+        let key = layout::pack(&pack);
+        let head = self.store.read_at(&key, u64::from(offset), HEAD.min(stored as usize))?;
+        let mut rest = head.as_slice();
+        // A longer head, or one that is damaged, is looked at with the whole frame.
+        let Ok(decoded) = FrameHead::decode(&mut rest) else { return Ok(None) };
+        let begin = u64::from(offset) + (head.len() - rest.len()) as u64 + u64::from(within);
+        let fits = u64::from(decoded.payload) >= u64::from(within) + u64::from(len);
+        if decoded.kind != kind || decoded.codec != CODEC_RAW || !fits {
+            return Ok(None);
+        }
+        let bytes = self.store.read_at(&key, begin, len as usize)?;
+        // Other bytes than the id's are told by the way that looks at everything.
+        Ok((self.ids.id(kind, &bytes) == row.id).then(|| Plain::alone(bytes)))
     }
 
     fn frame(

@@ -206,11 +206,8 @@ impl Repo {
         let marker = Marker::decode(&bytes)?;
         let cutting = cutting_of(&marker)?;
         let store = Arc::new(store);
-        Ok(Self {
-            local: Some(Arc::clone(&store)),
-            root: root.to_path_buf(),
-            ..Self::of_store(store, marker, cutting, options)
-        })
+        let repo = Self::of_store(Arc::<LocalStore>::clone(&store), marker, cutting, options);
+        Ok(Self { local: Some(store), root: root.to_path_buf(), frames: repo.frames.near(), ..repo })
     }
 
     /// Opens a repository elsewhere; what is known of it is kept below `state`.

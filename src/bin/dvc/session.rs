@@ -59,6 +59,21 @@ impl Session {
         })
     }
 
+    /// The same run with the settings of another repository, as they are in its files now.
+    pub(crate) fn in_repository(&self, repository: &Path) -> Self {
+        Self {
+            globals: Globals { repo: Some(repository.to_path_buf()), ..self.globals.clone() },
+            signals: self.signals.clone(),
+            now: self.now.clone(),
+            argv: self.argv.clone(),
+            begun: self.begun.clone(),
+            current: self.current.clone(),
+            dry_run: self.dry_run,
+            settings: OnceCell::new(),
+            told: OnceCell::new(),
+        }
+    }
+
     /// Whether nothing may be changed; `own` is the verb's own `-n`.
     pub(crate) fn dry_run(&self, own: crate::args::DryRun) -> bool {
         self.dry_run || own.dry_run

@@ -1,18 +1,19 @@
-//! Listing directories: a handle shows what was there when it began to be read.
+//! Listing directories: a handle shows what was there when it began to be read, as far as it still is.
+//!
+//! The kernel may ask for what is behind a position of another handle's listing: positions do not depend on the handle.
 
 use std::sync::{Mutex, PoisonError};
 
 use super::{Handle, View};
-use crate::model::id::Id;
 use crate::mount::errno::{Answer, Errno};
 use crate::mount::inode::{Attr, Kind};
 use crate::mount::lower::Dir;
-use crate::mount::names::{Listed, Stop};
+use crate::mount::names::{Listed, Stop, position};
 
 /// What a handle shows.
 pub(super) enum Listing {
     /// A directory of the version, as it is.
-    Plain(Id, Dir),
+    Plain(Dir),
     /// One in which something differs, with what of the version's it needs.
     Merged(Vec<Listed>, #[expect(dead_code, reason = "held, so that it stays known")] Option<Dir>),
 }
@@ -20,8 +21,16 @@ pub(super) enum Listing {
 impl Listing {
     fn len(&self) -> usize {
         match self {
-            Self::Plain(_, dir) => dir.len(),
+            Self::Plain(dir) => dir.len(),
             Self::Merged(all, _) => all.len(),
+        }
+    }
+
+    /// The first name behind a position.
+    fn behind(&self, at: u64) -> usize {
+        match self {
+            Self::Plain(..) => usize::try_from(at.saturating_sub(2)).unwrap_or(usize::MAX),
+            Self::Merged(all, _) => all.partition_point(|l| l.at <= at),
         }
     }
 }
@@ -61,7 +70,7 @@ impl View {
         let mut listing = listing.lock().unwrap_or_else(PoisonError::into_inner);
         if from == 0 || listing.is_none() {
             *listing = Some(self.ask(|n| match n.plain_dir(ino)? {
-                Some((tree, dir)) => Ok(Listing::Plain(tree, dir)),
+                Some(dir) => Ok(Listing::Plain(dir)),
                 None => Ok(Listing::Merged(n.list(ino)?, n.below(ino)?)),
             })?);
         }
@@ -76,28 +85,22 @@ impl View {
             at = n as u64 + 1;
         }
         let mut names = self.names();
-        for index in usize::try_from(at - 2).unwrap_or(usize::MAX)..listing.len() {
-            let (name, number, mut kind) = match listing {
-                Listing::Plain(tree, dir) => {
+        for index in listing.behind(at)..listing.len() {
+            let (name, number, mut kind, next) = match listing {
+                Listing::Plain(dir) => {
                     let entry = &dir[index];
-                    let number = match attrs {
-                        true => names.listed(ino, tree, index, entry),
-                        false => names.upper().number_of(ino, &entry.name, entry.link.as_ref()),
-                    };
-                    (&entry.name, number, Kind::of(&entry.node))
+                    let number = names.upper().number_of(ino, &entry.name, entry.link.as_ref());
+                    (&entry.name, number, Kind::of(&entry.node), position(index))
                 }
-                Listing::Merged(all, _) => (&all[index].name, all[index].ino, all[index].kind),
+                Listing::Merged(all, _) => (&all[index].name, all[index].ino, all[index].kind, all[index].at),
             };
             let mut attr = None;
             if attrs {
-                let known = match listing {
-                    Listing::Plain(..) => names.attr(number),
-                    // It becomes known by that.
-                    Listing::Merged(..) => match names.find(ino, name) {
-                        Ok(Some(found)) if found == number => names.attr(number),
-                        Ok(_) => continue,
-                        Err(e) => Err(e),
-                    },
+                // The kernel takes for there what it is told with attributes; it becomes known to us by that.
+                let known = match names.find(ino, name) {
+                    Ok(Some(found)) if found == number => names.attr(number),
+                    Ok(_) => continue,
+                    Err(e) => Err(e),
                 };
                 match known {
                     Ok(known) => {
@@ -110,7 +113,7 @@ impl View {
                     Err(Stop::Dir(_)) => return Err(Errno::IO),
                 }
             }
-            if !take(Item { name, ino: number, kind, attr, next: index as u64 + 3 }) {
+            if !take(Item { name, ino: number, kind, attr, next }) {
                 return Ok(());
             }
             if attrs {

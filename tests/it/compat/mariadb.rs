@@ -1,80 +1,12 @@
 //! A real MariaDB: stopped, committed, changed, committed again; it runs on each version that comes back.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
+use crate::support::databases::mariadb::{MariaDb, install};
 use crate::support::facts::assert_rsync_agrees;
-use crate::support::needs::{is_root, need};
 use crate::support::sandbox::Sandbox;
-
-/// A server on a data directory, stopped when dropped.
-struct Server {
-    child: Child,
-    socket: PathBuf,
-}
-
-fn user(command: &mut Command) -> &mut Command {
-    if is_root() { command.arg("--user=root") } else { command }
-}
-
-fn install(data: &Path) {
-    let mut c = Command::new(need("mariadb-install-db"));
-    c.arg("--no-defaults");
-    user(&mut c).arg(format!("--datadir={}", data.display())).arg("--auth-root-authentication-method=normal");
-    let out = c.arg("--skip-test-db").output().unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-}
-
-impl Server {
-    fn start(data: &Path, socket: PathBuf) -> Self {
-        let log = fs::File::create(socket.with_extension("log")).unwrap();
-        let mut c = Command::new(need("mariadbd"));
-        c.args(["--no-defaults", "--skip-networking", "--innodb-buffer-pool-size=64M"]);
-        user(&mut c).arg(format!("--datadir={}", data.display())).arg(format!("--socket={}", socket.display()));
-        c.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let mut server = Self { child: c.spawn().unwrap(), socket };
-        let until = Instant::now() + Duration::from_secs(120);
-        while server.run("select 1").is_err() {
-            let log = || fs::read_to_string(server.socket.with_extension("log")).unwrap_or_default();
-            assert!(server.child.try_wait().unwrap().is_none(), "the server ended: {}", log());
-            assert!(Instant::now() < until, "the server does not answer: {}", log());
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        server
-    }
-
-    fn run(&self, sql: &str) -> Result<String, String> {
-        let mut c = Command::new(need("mariadb"));
-        c.args(["--no-defaults", "-uroot", "-N", "-e", sql]).arg(format!("--socket={}", self.socket.display()));
-        let out = c.stdin(Stdio::null()).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        if out.status.success() { Ok(text(&out.stdout)) } else { Err(text(&out.stderr)) }
-    }
-
-    fn sql(&self, sql: &str) -> String {
-        self.run(sql).unwrap_or_else(|e| panic!("{sql}: {e}"))
-    }
-
-    /// Shuts it down cleanly.
-    fn stop(mut self) {
-        self.sql("shutdown");
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Already gone if it was stopped.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 const TABLES: [&str; 2] = ["shop.orders", "shop.notes"];
 
-fn checksums(server: &Server) -> Vec<String> {
+fn checksums(server: &MariaDb) -> Vec<String> {
     TABLES.map(|t| server.sql(&format!("checksum table {t} extended"))).to_vec()
 }
 
@@ -100,7 +32,7 @@ fn it_runs_on_every_version() {
     ];
     let mut sums = Vec::new();
     for (version, change) in changes.iter().enumerate() {
-        let server = Server::start(&data, socket.clone());
+        let server = MariaDb::start(&data, socket.clone());
         server.sql(change);
         sums.push(checksums(&server));
         server.stop();
@@ -114,10 +46,9 @@ fn it_runs_on_every_version() {
         if version == 2 {
             assert_rsync_agrees(&data, &s.w(&copy));
         }
-        let server = Server::start(&s.w(&copy), socket.clone());
+        let server = MariaDb::start(&s.w(&copy), socket.clone());
         for table in TABLES {
-            let found = server.sql(&format!("check table {table} extended"));
-            assert!(found.ends_with("status\tOK"), "{name}: {found}");
+            server.check(table);
         }
         assert_eq!(&checksums(&server), sums, "{name}");
         server.stop();

@@ -49,7 +49,9 @@ fn change(m: &Path, round: usize) {
             fs::rename(m.join("a/deep"), m.join("b/moved")).unwrap();
             fs::rename(m.join("a"), m.join("c")).unwrap();
             for n in 0..60 {
-                edit(&m.join("big")).write_all_at(&noise(n, 10 + 100 * usize::try_from(n).unwrap()), n * 83_000 + 5).unwrap();
+                edit(&m.join("big"))
+                    .write_all_at(&noise(n, 10 + 100 * usize::try_from(n).unwrap()), n * 83_000 + 5)
+                    .unwrap();
                 edit(&m.join("pages")).write_all_at(&noise(n, 4096), n * 40_960 + 4096).unwrap();
             }
             edit(&m.join("text")).set_len(123_457).unwrap();

@@ -2,17 +2,16 @@
 //! collected; caches that differ, a full disk, and a push or a clone that is stopped halfway.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::super::support::known::{copy_dir, noise};
-use super::super::support::needs;
 use super::super::support::sandbox::{Run, Sandbox};
 use super::super::support::servers::registry::Registry;
 use super::super::support::servers::s3::{S3, Switches};
+use super::super::support::small::Small;
 use super::place;
 
 fn sandbox() -> Sandbox {
@@ -227,34 +226,6 @@ fn a_lazy_clone_whose_remote_is_gone() {
     lazy(&["ls", "main"]).ok().says("file 2");
     lazy(&["diff", "--stat", "main~1", "main"]).ok().says("counter");
     lazy(&["branch", "new"]).ok();
-}
-
-/// A file system of some MiB, unmounted at the end.
-struct Small<'a>(&'a Path);
-
-impl<'a> Small<'a> {
-    #[allow(clippy::print_stderr)]
-    fn mount(place: &'a Path, size: &str) -> Option<Self> {
-        fs::create_dir(place).unwrap();
-        let option = format!("size={size}");
-        let mut mount = Command::new(needs::need("mount"));
-        let done = mount.args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(place).stderr(Stdio::null()).status();
-        if !needs::is_root() || !done.unwrap().success() {
-            eprintln!("left out: only root can mount a small file system");
-            return None;
-        }
-        Some(Self(place))
-    }
-
-    fn resize(&self, size: &str) {
-        needs::run("mount", &["-o", &format!("remount,size={size}"), self.0.to_str().unwrap()]);
-    }
-}
-
-impl Drop for Small<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new(needs::need("umount")).arg(self.0).status();
-    }
 }
 
 #[test]

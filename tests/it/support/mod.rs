@@ -3,9 +3,11 @@
 
 #![allow(dead_code)]
 
+pub mod databases;
 pub mod facts;
 pub mod known;
 pub mod needs;
 pub mod sandbox;
 pub mod servers;
+pub mod small;
 pub mod zoo;

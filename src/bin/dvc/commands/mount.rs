@@ -13,6 +13,7 @@ use dvc::error::{Error, Kind};
 use dvc::model::revision::{Revision, Spec};
 use dvc::mount::attach::is_dead;
 use dvc::mount::control::Note;
+use dvc::mount::mountinfo;
 use dvc::ops::clone::{CloneOptions, clone};
 use dvc::ops::fetch::{FetchOptions, fetch};
 use dvc::ops::mount::{Hydrate, MountOptions, MountState, Show, mount, mounts};
@@ -141,8 +142,8 @@ fn json_of_note(note: &Note) -> serde_json::Value {
 }
 
 fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome {
-    let (place, revision) = place_of(session, rev)?;
-    let context = session.context(&place)?;
+    let (place, revision, own) = place_of(session, rev)?;
+    let context = own.as_ref().unwrap_or(session).context(&place)?;
     let at = absolute(session, dir)?;
     let options = MountOptions {
         revision,
@@ -235,30 +236,31 @@ fn size_of(option: &'static str, text: &str) -> Result<u64, CliError> {
     value::size(text).map_err(|problem| CliError::option(option, problem))
 }
 
-fn absolute(session: &Session, dir: &Path) -> Result<PathBuf, CliError> {
+pub(super) fn absolute(session: &Session, dir: &Path) -> Result<PathBuf, CliError> {
     let dir = session.current.join(dir);
     // One whose process is gone cannot be looked at.
-    if is_dead(&dir) {
-        return Ok(dir);
-    }
-    dir.canonicalize().map_err(|source| CliError::File { doing: "find", path: dir, source })
+    let found = if is_dead(&dir) { mountinfo::located(&dir) } else { dir.canonicalize() };
+    found.map_err(|source| CliError::File { doing: "find", path: dir, source })
 }
 
-/// The repository and the version of `REV` or `URL#REV`.
-fn place_of(session: &Session, text: &str) -> Result<(Place, Revision), Failed> {
+/// The repository and the version of `REV` or `URL#REV`, and what has the settings of a clone.
+fn place_of(session: &Session, text: &str) -> Result<(Place, Revision, Option<Session>), Failed> {
     let spec = Spec::parse_located(text.as_bytes()).map_err(Error::from)?;
     if spec.path.is_some() {
         return Err(CliError::option("REV", "a whole version is mounted, not a path of it").into());
     }
     let named = session.named_repository().and_then(|p| p.to_str().map(str::to_owned)).filter(|t| Location::is_url(t));
     match spec.url.or(named) {
-        Some(url) => Ok((cloned(session, &url)?, spec.revision)),
-        None => Ok((session.place()?, spec.revision)),
+        Some(url) => {
+            let (place, own) = cloned(session, &url)?;
+            Ok((place, spec.revision, Some(own)))
+        }
+        None => Ok((session.place()?, spec.revision, None)),
     }
 }
 
 /// A lazy clone of a repository elsewhere, made or brought up to date.
-fn cloned(session: &Session, url: &str) -> Result<Place, Failed> {
+fn cloned(session: &Session, url: &str) -> Result<(Place, Session), Failed> {
     let location = session.location(url)?;
     let key: String = location.to_string().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let repository = match location.as_directory() {
@@ -272,21 +274,23 @@ fn cloned(session: &Session, url: &str) -> Result<Place, Failed> {
         far: None,
         mount: None,
     };
+    // Where it takes from is in the settings of the clone, not in those of where the command runs.
+    let own = session.in_repository(&repository);
     if location.as_directory().is_some() {
-        return Ok(place);
+        return Ok((place, own));
     }
     let progress = session.progress()?;
     let mut origin = session.unnamed(location.clone())?;
     "origin".clone_into(&mut origin.name);
     origin.lazy = true;
     if Repo::is_at(&repository) {
-        let context = session.context(&place)?;
-        if !context.remotes.is_empty() && !session.settings()?.on("network.offline") {
-            let remote = session.remote(&context, "origin")?;
+        let context = own.context(&place)?;
+        if !context.remotes.is_empty() && !own.settings()?.on("network.offline") {
+            let remote = own.remote(&context, "origin")?;
             fetch(&context, &remote, &FetchOptions::default(), &progress)?;
             follow(&context)?;
         }
-        return Ok(place);
+        return Ok((place, own));
     }
     let failed = |source| CliError::File { doing: "create", path: repository.clone(), source };
     std::fs::create_dir_all(&repository).map_err(failed)?;
@@ -303,8 +307,8 @@ fn cloned(session: &Session, url: &str) -> Result<Place, Failed> {
         Err(e) if e.kind() == Kind::NotFound => {}
         done => drop(done?),
     }
-    follow(&session.context(&place)?)?;
-    Ok(place)
+    follow(&own.context(&place)?)?;
+    Ok((place, own))
 }
 
 /// Makes the branches of a clone that nobody works in the same as its remote's.

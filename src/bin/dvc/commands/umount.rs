@@ -1,11 +1,11 @@
 //! `dvc umount`: ends a mount, when all of it is on disk.
 
 use crate::commands::commit;
+use crate::commands::mount::absolute;
 use crate::dirs;
-use crate::failure::{CliError, Exit, Outcome};
+use crate::failure::{Exit, Outcome};
 use crate::session::Session;
 use clap::Args;
-use dvc::mount::attach::is_dead;
 use dvc::ops::mount::umount;
 use std::path::PathBuf;
 
@@ -30,11 +30,7 @@ pub(crate) struct UmountArgs {
 /// Runs `umount`.
 pub(crate) fn run(session: &Session, args: &UmountArgs) -> Outcome {
     for dir in &args.dirs {
-        let dir = session.current.join(dir);
-        let at = match is_dead(&dir) {
-            true => dir,
-            false => dir.canonicalize().map_err(|source| CliError::File { doing: "find", path: dir, source })?,
-        };
+        let at = absolute(session, dir)?;
         if let Some(message) = args.message.as_deref().filter(|_| args.commit) {
             let exit = commit::of_mount(session, &at, message)?;
             if exit != Exit::DONE {

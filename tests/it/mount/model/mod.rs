@@ -99,11 +99,23 @@ impl Model<'_> {
         let how = Compare { sockets: false, ..loosely() };
         assert_like_by(&self.plain, &out, &how, &format!("seed {}, commit {n}", self.seed));
         // The same tree as of a plain directory.
-        let plain = self.v.dvc(&["-C", self.plain.to_str().unwrap(), "--json", "commit", "--allow-empty", "-b", "plain", "-m", "p"]);
+        let plain = self.v.dvc(&[
+            "-C",
+            self.plain.to_str().unwrap(),
+            "--json",
+            "commit",
+            "--allow-empty",
+            "-b",
+            "plain",
+            "-m",
+            "p",
+        ]);
         assert!(matches!(plain.code, 0 | 3), "seed {}: {}", self.seed, plain.err);
         assert_eq!(tree_of(&plain), tree_of(&run), "seed {}: commit {n} has another tree\n{}", self.seed, {
             let (a, b) = (self.v.dvc(&["--json", "ls", "-r", "plain"]), self.v.dvc(&["--json", "ls", "-r", &id]));
-            let differ = |x: &str, y: &str| x.lines().filter(|l| !y.lines().any(|m| m == *l)).map(str::to_owned).collect::<Vec<_>>().join("\n");
+            let differ = |x: &str, y: &str| {
+                x.lines().filter(|l| !y.lines().any(|m| m == *l)).map(str::to_owned).collect::<Vec<_>>().join("\n")
+            };
             format!("plain: {}\nmount: {}", differ(&a.out, &b.out), differ(&b.out, &a.out))
         });
         self.check("after a commit", true);
@@ -234,7 +246,12 @@ fn crash(seed: u64) {
         seen.check(m.root(), seed);
         m.status();
         m.commit(&format!("after crash {n}"));
-        assert_like_by(m.root(), &v.checkout("main", &format!("out-{n}")), &Compare { sockets: false, ..loosely() }, &format!("seed {seed}, crash {n}"));
+        assert_like_by(
+            m.root(),
+            &v.checkout("main", &format!("out-{n}")),
+            &Compare { sockets: false, ..loosely() },
+            &format!("seed {seed}, crash {n}"),
+        );
         copy(m.root(), &plain);
     }
 }

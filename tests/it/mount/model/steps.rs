@@ -67,7 +67,12 @@ impl Steps<'_> {
         let files: Vec<PathBuf> = self
             .dirs()
             .iter()
-            .flat_map(|dir| fs::read_dir(self.plain.join(dir)).unwrap().map(|e| dir.join(e.unwrap().file_name())).collect::<Vec<_>>())
+            .flat_map(|dir| {
+                fs::read_dir(self.plain.join(dir))
+                    .unwrap()
+                    .map(|e| dir.join(e.unwrap().file_name()))
+                    .collect::<Vec<_>>()
+            })
             .collect();
         let mut files = files;
         files.sort();
@@ -140,7 +145,8 @@ impl Steps<'_> {
                 self.both(&format!("chown {path:?}"), |r| lchown(r.join(&path), Some(id), Some(id + 1)));
             }
             22 => {
-                let (path, secs) = (self.any(), i64::try_from(self.random.next(4_000_000_000)).unwrap() - 2_000_000_000);
+                let (path, secs) =
+                    (self.any(), i64::try_from(self.random.next(4_000_000_000)).unwrap() - 2_000_000_000);
                 if fs::symlink_metadata(self.plain.join(&path)).is_ok() {
                     self.both("utimens", |r| {
                         set_mtime(&r.join(&path), secs, 123_456_789);
@@ -304,7 +310,13 @@ impl Steps<'_> {
             let (source, target) = (File::open(r.join(&from))?, OpenOptions::new().write(true).open(r.join(&to))?);
             let (mut read, mut write, mut left) = (at, to_at, len);
             while left > 0 {
-                let n = copy_file_range(&source, Some(&mut read), &target, Some(&mut write), usize::try_from(left).unwrap())?;
+                let n = copy_file_range(
+                    &source,
+                    Some(&mut read),
+                    &target,
+                    Some(&mut write),
+                    usize::try_from(left).unwrap(),
+                )?;
                 if n == 0 {
                     break;
                 }

@@ -121,7 +121,8 @@ fn what_is_made_in_a_setgid_directory_has_its_group() {
 
 #[test]
 fn times_may_be_before_1970_and_far_ahead() {
-    let times = [(-1, 1), (-86_400 * 365, 999_999_999), (-2_145_916_800, 5), (0, 0), (0, 1), (4_102_444_800, 123_456_789)];
+    let times =
+        [(-1, 1), (-86_400 * 365, 999_999_999), (-2_145_916_800, 5), (0, 0), (0, 1), (4_102_444_800, 123_456_789)];
     let make = |dir: &Path, at: usize| {
         let (secs, nanos) = times[at];
         fs::write(dir.join(format!("f{at}")), b"x").unwrap();
@@ -143,7 +144,9 @@ fn times_may_be_before_1970_and_far_ahead() {
     let check = |root: &Path| {
         for (at, (secs, nanos)) in times.iter().enumerate() {
             let back = times.len() - 1 - at;
-            for name in [format!("new/f{at}"), format!("new/d{at}"), format!("new/l{at}"), format!("d{at}"), format!("f{back}")] {
+            for name in
+                [format!("new/f{at}"), format!("new/d{at}"), format!("new/l{at}"), format!("d{at}"), format!("f{back}")]
+            {
                 let meta = fs::symlink_metadata(root.join(&name)).unwrap();
                 assert_eq!((meta.mtime(), meta.mtime_nsec()), (*secs, *nanos), "{name}");
             }
@@ -254,7 +257,8 @@ fn an_access_list_and_the_mode_agree() {
     for dir in [m.root(), &v.s.at("w")] {
         for name in ["old", "new"] {
             let path = dir.join(name);
-            let acl = |what: &[&str]| crate::support::needs::run("setfacl", &[what, &[path.to_str().unwrap()]].concat());
+            let acl =
+                |what: &[&str]| crate::support::needs::run("setfacl", &[what, &[path.to_str().unwrap()]].concat());
             fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
             acl(&["-m", "u:12345:rw,m::rwx"]);
             assert_eq!(mode(&path), 0o670, "{}", path.display());

@@ -14,8 +14,7 @@ use crate::support::facts::{Compare, assert_same, differences};
 use crate::support::zoo;
 
 fn names(dir: &Path) -> BTreeSet<Vec<u8>> {
-    let all: Vec<Vec<u8>> =
-        fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().as_bytes().to_vec()).collect();
+    let all: Vec<Vec<u8>> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().as_bytes().to_vec()).collect();
     let set: BTreeSet<Vec<u8>> = all.iter().cloned().collect();
     assert_eq!(set.len(), all.len(), "a name is told twice");
     set
@@ -247,7 +246,9 @@ fn one_of_many_gets_a_name() {
         let path = m.at(format!("lock {round}"));
         let got: usize = std::thread::scope(|scope| {
             let all: Vec<_> = (0..4)
-                .map(|_| scope.spawn(|| usize::from(OpenOptions::new().write(true).create_new(true).open(&path).is_ok())))
+                .map(|_| {
+                    scope.spawn(|| usize::from(OpenOptions::new().write(true).create_new(true).open(&path).is_ok()))
+                })
                 .collect();
             all.into_iter().map(|t| t.join().unwrap()).sum()
         });

@@ -185,7 +185,8 @@ pub fn is_alive(pid: Pid) -> bool {
     state(pid.as_raw_nonzero().get()).is_ok_and(|(letter, _)| !matches!(letter, 'Z' | 'X'))
 }
 
-fn with_descendants(pid: Pid) -> Vec<Pid> {
+/// A process and all that it started, as far as they are its descendants still.
+pub fn with_descendants(pid: Pid) -> Vec<Pid> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(id) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else { continue };

@@ -1,0 +1,440 @@
+//! What can fail on this machine: damage, a full disk, a process that is killed or asked to end, somebody who still
+//! uses the mount. What was fsynced is never lost, and what is read is never wrong.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{Signal, kill_process};
+
+use super::{Mount, possible, possible_as_root, r, try_mount};
+use crate::support::facts::assert_same;
+use crate::support::needs::run;
+use crate::support::sandbox::{Run, Sandbox};
+use crate::support::small::Small;
+use crate::support::zoo::noise;
+
+const PAGE: u64 = 4096;
+const PAGES: u64 = 256;
+
+fn is(e: &io::Error, errno: Errno) -> bool {
+    e.raw_os_error() == Some(errno.raw_os_error())
+}
+
+/// A repository `r` with one version of `w`.
+fn with_version(repo: &str) -> Sandbox {
+    let s = Sandbox::new();
+    s.dvc(["init", "--repo", &s.at(repo).display().to_string(), "-b", "main"]).ok();
+    s.write("base", noise(1, usize::try_from(PAGE * PAGES).unwrap()));
+    s.write("other", noise(2, 300_000));
+    s.dvc(["--repo", &s.at(repo).display().to_string(), "commit", "-b", "main", "-m", "one"]).ok();
+    s
+}
+
+/// Bytes of a pack are flipped: reading what they held fails and is noted, everything else is as it was.
+#[test]
+fn damage_is_told_and_never_read() {
+    if !possible() {
+        return;
+    }
+    let s = with_version("r");
+    let found = run("find", &[s.at("r/packs").to_str().unwrap(), "-type", "f", "-size", "+300k"]);
+    let pack = found.trim();
+    let mut bytes = fs::read(pack).unwrap();
+    let middle = bytes.len() / 3;
+    bytes[middle..middle + 40].iter_mut().for_each(|b| *b ^= 0x55);
+    fs::write(pack, bytes).unwrap();
+    let mount = Mount::new(&s, &["--repo", &r(&s)], &["--name", "n", "main"], "mnt");
+    let (mut right, mut failed) = (0, 0);
+    for name in ["base", "other"] {
+        let expected = s.read(name);
+        let file = File::open(mount.join(name)).unwrap();
+        for (n, piece) in expected.chunks(4096).enumerate() {
+            let mut got = vec![0; piece.len()];
+            match file.read_exact_at(&mut got, n as u64 * PAGE) {
+                Ok(()) => assert!(got == piece, "{name}, page {n}"),
+                Err(e) => assert!(is(&e, Errno::IO), "{e}"),
+            }
+            right += usize::from(got == piece);
+            failed += usize::from(got != piece);
+        }
+    }
+    assert!(failed > 0 && right > failed, "{right} right, {failed} failed");
+    assert!(mount.counted("failed") > 0);
+    let log = fs::read_to_string(s.at("r/overlays/n/log")).unwrap();
+    assert!(log.lines().count() > 1, "{log}");
+    // What cannot be read cannot be changed in part, but it can be replaced.
+    fs::write(mount.join("base"), noise(3, 100_000)).unwrap();
+    fs::write(mount.join("other"), noise(4, 100_000)).unwrap();
+    mount.dvc(&["commit", "-m", "two"]).ok();
+    mount.umount();
+    let copy = Mount::new(&s, &["--repo", &r(&s)], &["--ro", "main"], "copy");
+    assert!(fs::read(copy.join("base")).unwrap() == noise(3, 100_000));
+    copy.umount();
+}
+
+/// The overlay lies on a disk that is full: writing fails as such, what was there stays, and with room it goes on.
+#[test]
+fn a_full_disk() {
+    if !possible_as_root() {
+        return;
+    }
+    let s = with_version("r");
+    let place = s.at("small");
+    let Some(_small) = Small::mount(&place, "16m") else { return };
+    let repo = place.join("r").display().to_string();
+    s.dvc(["--repo", &repo, "init", "--repo", &repo, "-b", "main"]).ok();
+    s.dvc(["--repo", &repo, "commit", "-b", "main", "-m", "one"]).ok();
+    let filler = place.join("filler");
+    fs::write(&filler, noise(9, 8 << 20)).unwrap();
+    let mount = Mount::new(&s, &["--repo", &repo], &["--name", "n", "main"], "mnt");
+
+    // A new file, fsynced piece by piece.
+    let all = noise(5, 32 << 20);
+    let piece = 64 << 10;
+    let mut durable = 0;
+    let file = File::create(mount.join("new")).unwrap();
+    let failed = all.chunks(piece).find_map(|part| {
+        let done = file.write_all_at(part, durable as u64).and_then(|()| file.sync_all());
+        durable += if done.is_ok() { part.len() } else { 0 };
+        done.err()
+    });
+    assert!(failed.as_ref().is_some_and(|e| is(e, Errno::NOSPC)), "{failed:?} after {durable} bytes");
+    assert!(durable > 0);
+    let is_prefix = |what: &str, bytes: &[u8]| {
+        assert!(bytes.len() >= durable && bytes[..durable] == all[..durable], "{what}: {} of {durable}", bytes.len());
+        let rest = &bytes[durable..];
+        let same = rest.iter().zip(&all[durable..]).take_while(|(a, b)| a == b).count();
+        assert!(rest[same..].iter().all(|b| *b == 0), "{what}: something else than what was written");
+    };
+    is_prefix("while it is full", &fs::read(mount.join("new")).unwrap());
+    // One of the version, in place.
+    let base = OpenOptions::new().write(true).read(true).open(mount.join("base")).unwrap();
+    let mut pages = BTreeMap::new();
+    for page in 0..PAGES {
+        let done = base.write_all_at(&all[..4096], page * PAGE).and_then(|()| base.sync_all());
+        pages.insert(page, done.is_ok());
+        let Err(e) = done else { continue };
+        assert!(is(&e, Errno::NOSPC), "{e}");
+    }
+    let pages_are = |what: &str, bytes: &[u8]| {
+        let before = s.read("base");
+        assert_eq!(bytes.len(), before.len(), "{what}");
+        for ((page, written), (now, before)) in pages.iter().zip(bytes.chunks(4096).zip(before.chunks(4096))) {
+            let new = now == &all[..4096];
+            assert!(new || (!*written && now == before), "{what}: page {page}, fsynced: {written}");
+        }
+    };
+    pages_are("while it is full", &fs::read(mount.join("base")).unwrap());
+    assert!(fs::read(mount.join("other")).unwrap() == s.read("other"));
+    drop((file, base));
+
+    // As after a power cut while it is full.
+    mount.kill();
+    drop(mount);
+    fs::remove_file(&filler).unwrap();
+    let mount = Mount::new(&s, &["--repo", &repo], &["--name", "n", "main"], "mnt");
+    is_prefix("mounted again", &fs::read(mount.join("new")).unwrap());
+    pages_are("mounted again", &fs::read(mount.join("base")).unwrap());
+
+    // Full again, and then not.
+    fs::write(&filler, noise(9, 7 << 20)).unwrap();
+    let mut file = File::create(mount.join("more")).unwrap();
+    let failed = all.chunks(piece).find_map(|part| file.write_all(part).and_then(|()| file.sync_all()).err());
+    assert!(failed.as_ref().is_some_and(|e| is(e, Errno::NOSPC)), "{failed:?}");
+    drop(file);
+    fs::remove_file(&filler).unwrap();
+    fs::remove_file(mount.join("new")).unwrap();
+    fs::write(mount.join("more"), &all[..1 << 20]).unwrap();
+    File::open(mount.join("more")).and_then(|f| f.sync_all()).unwrap();
+    mount.umount();
+    let mount = Mount::new(&s, &["--repo", &repo], &["--name", "n", "main"], "mnt");
+    assert!(fs::read(mount.join("more")).unwrap() == all[..1 << 20]);
+    assert!(!mount.join("new").exists());
+    mount.umount();
+}
+
+/// What three threads know to be durable of what they wrote.
+#[derive(Default)]
+struct Durable {
+    /// Bytes of the log.
+    log: usize,
+    /// For each page the first and last value that it may have.
+    pages: BTreeMap<u64, (u64, u64)>,
+    /// Files that were renamed into place, and removed.
+    made: Vec<u64>,
+    removed: Vec<u64>,
+}
+
+fn value(page: u64, n: u64) -> Vec<u8> {
+    noise(1_000_000 + page * 1000 + n, 600)
+}
+
+fn record(n: u64) -> Vec<u8> {
+    noise(n, usize::try_from(100 + n * 7919 % 5000).unwrap())
+}
+
+/// Where in its page a value lies: not at an edge, so that the rest of the page has to be kept.
+const INSIDE: u64 = 1700;
+
+fn append(dir: &Path, round: u64) -> usize {
+    let (mut durable, mut n) = (0, 0);
+    let mut write = || -> io::Result<()> {
+        let mut file = OpenOptions::new().append(true).create(true).open(dir.join(format!("log-{round}")))?;
+        let top = File::open(dir)?;
+        top.sync_all()?;
+        loop {
+            let bytes = record(n);
+            file.write_all(&bytes)?;
+            if n % 2 == 0 {
+                file.sync_all()?
+            } else {
+                file.sync_data()?
+            }
+            durable += bytes.len();
+            n += 1;
+        }
+    };
+    let _ = write();
+    durable
+}
+
+fn write_pages(dir: &Path, pages: &mut BTreeMap<u64, (u64, u64)>, round: u64) {
+    let mut write = || -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(dir.join("base"))?;
+        for n in 0u64.. {
+            let page = (n * 7919 + round * 31) % PAGES;
+            let known = pages.entry(page).or_default();
+            known.1 += 1;
+            file.write_all_at(&value(page, known.1), page * PAGE + INSIDE)?;
+            if n % 3 == 0 {
+                file.sync_data()?;
+                // All that was written before is durable by that.
+                pages.values_mut().for_each(|known| known.0 = known.1);
+            }
+        }
+        Ok(())
+    };
+    let _ = write();
+}
+
+fn rename(dir: &Path, round: u64) -> (Vec<u64>, Vec<u64>) {
+    let (mut made, mut removed) = (Vec::new(), Vec::new());
+    let mut write = || -> io::Result<()> {
+        let top = File::open(dir)?;
+        for n in 0u64.. {
+            let temporary = dir.join(format!("temporary-{round}"));
+            let mut file = File::create(&temporary)?;
+            file.write_all(&record(n))?;
+            file.sync_all()?;
+            fs::rename(&temporary, dir.join(format!("made-{round}-{n}")))?;
+            if n % 5 == 4 {
+                fs::remove_file(dir.join(format!("made-{round}-{}", n - 3)))?;
+            }
+            top.sync_all()?;
+            made.push(n);
+            if n % 5 == 4 {
+                removed.push(n - 3);
+            }
+        }
+        Ok(())
+    };
+    let _ = write();
+    (made, removed)
+}
+
+#[track_caller]
+fn assert_there(dir: &Path, round: u64, known: &mut Durable) {
+    let log = fs::read(dir.join(format!("log-{round}"))).unwrap_or_else(|e| panic!("round {round}: the log: {e}"));
+    let all: Vec<u8> = (0..).flat_map(record).take(log.len().max(known.log)).collect();
+    assert!(
+        log.len() >= known.log && log[..known.log] == all[..known.log],
+        "round {round}: {} bytes of {}",
+        log.len(),
+        known.log
+    );
+    let base = fs::read(dir.join("base")).unwrap();
+    let before = noise(1, base.len());
+    for (page, (first, last)) in &mut known.pages {
+        let at = usize::try_from(page * PAGE).unwrap();
+        let found = (*first..=*last).find(|n| {
+            let mut expected = before[at..at + 4096].to_vec();
+            if *n > 0 {
+                let inside = usize::try_from(INSIDE).unwrap();
+                expected[inside..inside + 600].copy_from_slice(&value(*page, *n));
+            }
+            expected == base[at..at + 4096]
+        });
+        let found = found.unwrap_or_else(|| panic!("round {round}: page {page} is none of {first} to {last}"));
+        (*first, *last) = (found, found);
+    }
+    for n in &known.made {
+        let there = fs::read(dir.join(format!("made-{round}-{n}")));
+        match known.removed.contains(n) {
+            true => assert!(there.is_err(), "round {round}: {n} was removed"),
+            // It may be the next one to be removed.
+            false if there.is_err() => assert_eq!(n % 5, 1, "round {round}: {n} is lost"),
+            false => assert!(there.unwrap() == record(*n), "round {round}: {n}"),
+        }
+    }
+}
+
+/// The process of the mount is killed at some moment of heavy writing, again and again, also while a version is made.
+#[test]
+fn killed_under_load() {
+    if !possible() {
+        return;
+    }
+    let s = with_version("r");
+    let mut known = Durable::default();
+    let rounds = std::env::var("DVC_TEST_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(8);
+    for round in 0..rounds {
+        let mount = Mount::new(&s, &["--repo", &r(&s)], &["--name", "n", "main"], "mnt");
+        let at = mount.at.as_path();
+        std::thread::scope(|scope| {
+            let log = scope.spawn(move || append(at, round));
+            let pages = &mut known.pages;
+            let written = scope.spawn(move || write_pages(at, pages, round));
+            let names = scope.spawn(move || rename(at, round));
+            std::thread::sleep(Duration::from_millis(200 + round * 7919 % 300));
+            let commit = (round % 3 == 2).then(|| {
+                let mut c = s.command(["-C", at.to_str().unwrap(), "commit", "-m", "perhaps"]);
+                let child = c.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+                std::thread::sleep(Duration::from_millis(20 + round * 31 % 120));
+                child
+            });
+            mount.kill();
+            known.log = log.join().unwrap();
+            written.join().unwrap();
+            (known.made, known.removed) = names.join().unwrap();
+            if let Some(mut commit) = commit {
+                commit.wait().unwrap();
+            }
+        });
+        // A corpse is no obstacle.
+        std::mem::forget(mount);
+        let mount = Mount::new(&s, &["--repo", &r(&s)], &["--name", "n", "main"], "mnt");
+        assert_there(&mount.at, round, &mut known);
+        mount.umount();
+    }
+    assert!(known.log > 0 && !known.made.is_empty() && known.pages.len() > 3, "nothing was written");
+    let mount = Mount::new(&s, &["--repo", &r(&s)], &["--name", "n", "main"], "mnt");
+    mount.dvc(&["commit", "-m", "at last"]).ok();
+    let copy = Mount::new(&s, &["--repo", &r(&s)], &["--ro", "main"], "copy");
+    assert_same(&mount.at, &copy.at);
+    copy.umount();
+    mount.umount();
+    s.dvc(["--repo", &r(&s), "fsck", "--data"]).ok().says("no damage");
+}
+
+/// The store of the overlay knows of a file before anything is written to it: what is fsynced then is kept all the same.
+#[test]
+fn a_file_is_noted_before_it_is_written() {
+    if !possible() {
+        return;
+    }
+    let s = with_version("r");
+    let mount = Mount::new(&s, &["--repo", &r(&s)], &["--name", "n", "main"], "mnt");
+    File::create(mount.join("empty")).unwrap();
+    let mut file = File::create(mount.join("new")).unwrap();
+    File::open(&mount.at).and_then(|dir| dir.sync_all()).unwrap();
+    file.write_all(&noise(5, 10_000)).unwrap();
+    file.sync_data().unwrap();
+    mount.kill();
+    drop(mount);
+    let mount = Mount::new(&s, &["--repo", &r(&s)], &["--name", "n", "main"], "mnt");
+    assert!(fs::read(mount.join("new")).unwrap() == noise(5, 10_000));
+    mount.dvc(&["commit", "-m", "two"]).ok();
+    let copy = Mount::new(&s, &["--repo", &r(&s)], &["--ro", "main"], "copy");
+    assert_same(&mount.at, &copy.at);
+    copy.umount();
+    mount.umount();
+}
+
+/// What is left of a mount whose process was killed is listed, and taken away by `umount` and by the next `mount`.
+#[test]
+fn a_corpse_is_cleared_away() {
+    if !possible() {
+        return;
+    }
+    let s = with_version("r");
+    let globals: &[&str] = &["--repo", &r(&s)];
+    let mount = Mount::new(&s, globals, &["main"], "mnt");
+    mount.kill();
+    assert!(fs::read(mount.join("base")).is_err_and(|e| is(&e, Errno::NOTCONN) || is(&e, Errno::CONNABORTED)));
+    let at = mount.at.to_str().unwrap().to_owned();
+    let listed = s.dvc(["mount", "--json"]).ok().json_lines();
+    assert!(listed.iter().any(|l| l["at"] == at.as_str() && l["alive"] == false), "{listed:?}");
+    mount.try_umount(&[]).ok();
+    assert!(fs::read_dir(&mount.at).unwrap().next().is_none());
+    mount.try_umount(&[]).code(13);
+    drop(mount);
+
+    let corpse = Mount::new(&s, globals, &["main"], "mnt");
+    fs::write(corpse.join("new"), "new").unwrap();
+    File::open(corpse.join("new")).and_then(|f| f.sync_all()).unwrap();
+    corpse.kill();
+    let mount = Mount::new(&s, globals, &["main"], "mnt");
+    assert_eq!(fs::read(mount.join("new")).unwrap(), b"new");
+    mount.kill();
+    // Also by a path that is not the shortest.
+    let again = Run::of(s.command(globals).args(["mount", "--json", "main", "../w/../mnt"])).ok();
+    let again = Mount::of(&s, "mnt", &again);
+    assert_eq!(fs::read(again.join("new")).unwrap(), b"new");
+    again.kill();
+    s.dvc(["umount", "../mnt"]).ok();
+    // Nothing is left below it either.
+    assert!(fs::read_dir(s.at("mnt")).unwrap().next().is_none());
+    // One that lives is not taken for a corpse.
+    let living = Mount::new(&s, globals, &["main"], "mnt");
+    try_mount(&s, globals, &["--name", "x", "main"], "mnt").code(11);
+    assert!(fs::read(living.join("base")).unwrap() == s.read("base"));
+    living.umount();
+}
+
+/// Somebody who uses a mount keeps it; the process may still be asked to end, and ends when he is done.
+#[test]
+fn the_end_waits_for_whoever_uses_it() {
+    if !possible() {
+        return;
+    }
+    let s = with_version("r");
+    let globals: &[&str] = &["--repo", &r(&s)];
+    let mount = Mount::new(&s, globals, &["main"], "mnt");
+    let mut file = File::create(mount.join("new")).unwrap();
+    file.write_all(b"one").unwrap();
+    for more in [&[][..], &["--discard"]] {
+        mount.try_umount(more).code(11).complains("is in use");
+    }
+    file.write_all(b", two").unwrap();
+    assert_eq!(fs::read(mount.join("new")).unwrap(), b"one, two");
+
+    // Nothing is fsynced, and nothing is lost.
+    kill_process(mount.pid, Signal::TERM).unwrap();
+    super::until("nobody new comes", || !mount.join("new").exists());
+    file.write_all(b", three").unwrap();
+    drop(file);
+    mount.has_ended();
+    drop(mount);
+    let mount = Mount::new(&s, globals, &["main"], "mnt");
+    assert_eq!(fs::read(mount.join("new")).unwrap(), b"one, two, three");
+    fs::write(mount.join("other"), noise(7, 500_000)).unwrap();
+    fs::rename(mount.join("base"), mount.join("moved")).unwrap();
+    kill_process(mount.pid, Signal::TERM).unwrap();
+    mount.has_ended();
+    assert!(fs::read_dir(&mount.at).unwrap().next().is_none());
+    drop(mount);
+    let mount = Mount::new(&s, globals, &["main"], "mnt");
+    assert!(fs::read(mount.join("other")).unwrap() == noise(7, 500_000));
+    assert!(fs::read(mount.join("moved")).unwrap() == s.read("base") && !mount.join("base").exists());
+    mount.try_umount(&["--discard"]).ok();
+    mount.has_ended();
+    let mount = Mount::new(&s, globals, &["main"], "mnt");
+    assert_same(&s.w(""), &mount.at);
+    mount.umount();
+}

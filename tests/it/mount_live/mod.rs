@@ -1,0 +1,191 @@
+//! Mounts in use: databases that run on them and are committed while they do, everything that can fail below them, and
+//! the walk from one machine to another.
+//!
+//! A [`Mount`] is unmounted, and its process ended by its id, when it is dropped, whatever the test came to.
+
+mod databases;
+mod failures;
+mod live;
+mod remote;
+mod walk;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::databases::engine::{Engine, Running};
+use crate::support::needs;
+use crate::support::sandbox::{Run, Sandbox};
+use crate::support::servers::program::is_alive;
+
+/// A test waits no longer for what has to happen; nothing is said about how fast it is.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether this machine can mount. Where it cannot, tests are left out after saying so; with `DVC_TEST_ALL=1` that is a
+/// failure.
+#[allow(clippy::print_stderr)]
+fn possible() -> bool {
+    let opened = std::fs::File::options().read(true).write(true).open("/dev/fuse");
+    let why = match opened {
+        Err(e) => format!("`/dev/fuse` cannot be used: {e}"),
+        Ok(_) if needs::is_root() || needs::find("fusermount3").is_some() => return true,
+        Ok(_) => "`fusermount3` is not installed".to_owned(),
+    };
+    assert!(std::env::var_os("DVC_TEST_ALL").is_none(), "{why}");
+    eprintln!("left out: {why}");
+    false
+}
+
+/// The same, and as root: the small file systems and users of some tests need it.
+#[allow(clippy::print_stderr)]
+fn possible_as_root() -> bool {
+    if !needs::is_root() {
+        eprintln!("left out: only root can do that");
+        return false;
+    }
+    possible()
+}
+
+/// Waits until something is so.
+#[track_caller]
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A mount.
+struct Mount<'s> {
+    s: &'s Sandbox,
+    at: PathBuf,
+    pid: Pid,
+}
+
+/// Runs `dvc [globals] mount --json ARGS... DIR` for the directory `name` of the sandbox.
+fn try_mount(s: &Sandbox, globals: &[&str], args: &[&str], name: &str) -> Run {
+    let at = s.at(name);
+    if std::fs::symlink_metadata(&at).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+        std::fs::create_dir(&at).unwrap();
+    }
+    Run::of(s.command(globals).args(["mount", "--json"]).args(args).arg(&at))
+}
+
+impl<'s> Mount<'s> {
+    /// Mounts on the directory `name` of the sandbox.
+    #[track_caller]
+    fn new(s: &'s Sandbox, globals: &[&str], args: &[&str], name: &str) -> Self {
+        Self::of(s, name, &try_mount(s, globals, args, name).ok())
+    }
+
+    /// What a run of `mount` has mounted.
+    #[track_caller]
+    fn of(s: &'s Sandbox, name: &str, run: &Run) -> Self {
+        let pid = run.json()["pid"].as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).unwrap();
+        Self { s, at: s.at(name), pid }
+    }
+
+    /// A place in it.
+    fn join(&self, name: &str) -> PathBuf {
+        self.at.join(name)
+    }
+
+    /// Runs `dvc` in it.
+    fn dvc(&self, args: &[&str]) -> Run {
+        Run::of(self.s.command(["-C"]).arg(&self.at).args(args))
+    }
+
+    /// `umount` with some more arguments.
+    fn try_umount(&self, more: &[&str]) -> Run {
+        Run::of(self.s.command(["umount"]).args(more).arg(&self.at))
+    }
+
+    /// Unmounts it.
+    #[track_caller]
+    fn umount(self) {
+        self.try_umount(&[]).ok();
+        self.has_ended();
+    }
+
+    /// Ends its process at once; the mount stays as a corpse.
+    fn kill(&self) {
+        kill_process(self.pid, Signal::KILL).unwrap();
+        self.has_ended();
+    }
+
+    #[track_caller]
+    fn has_ended(&self) {
+        until("the process of the mount ends", || !threads_live(self.pid));
+    }
+
+    /// A number that its process counts, such as `fetched_bytes`.
+    #[track_caller]
+    fn counted(&self, what: &str) -> u64 {
+        let told = Run::of(self.s.command(["mount", "--json", "--stats"]).arg(&self.at)).ok().json();
+        told["state"][what].as_u64().unwrap_or_else(|| panic!("no `{what}` in {told}"))
+    }
+}
+
+/// Whether a process has a thread that runs: its first may end before the others, which still serve.
+fn threads_live(pid: Pid) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).into_iter().flatten().flatten();
+    tasks.filter_map(|task| Pid::from_raw(task.file_name().to_str()?.parse().ok()?)).any(is_alive)
+}
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        detach(&self.at);
+        let _ = kill_process(self.pid, Signal::KILL);
+    }
+}
+
+/// Takes away what is mounted, without asking its process.
+fn detach(at: &Path) {
+    while std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&format!(" {} ", at.display())) {
+        let done = match needs::is_root() {
+            true => rustix::mount::unmount(at, rustix::mount::UnmountFlags::DETACH).is_ok(),
+            false => Command::new("fusermount3").arg("-uz").arg(at).status().is_ok_and(|s| s.success()),
+        };
+        if !done {
+            return;
+        }
+    }
+}
+
+/// A sandbox whose repository `r` has a database at rest as version 1 of branch `db`, its data directory being `w/data`.
+fn with_database(engine: Engine) -> Sandbox {
+    let s = Sandbox::new();
+    open_way(&s);
+    engine.install(&s.w("data"), &s.at("s0"));
+    s.dvc(["init", "--repo", &r(&s), "-b", "db"]).ok();
+    s.dvc(["--repo", &r(&s), "-C", "data", "commit", "-b", "db", "-m", "at rest"]).ok();
+    s
+}
+
+/// Lets the users of servers through to what is theirs.
+fn open_way(s: &Sandbox) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(s.root(), std::fs::Permissions::from_mode(0o711)).unwrap();
+}
+
+/// The repository of a sandbox.
+fn r(s: &Sandbox) -> String {
+    s.at("r").display().to_string()
+}
+
+/// Mounts a version of a database on `name`.
+#[track_caller]
+fn mount_database<'s>(s: &'s Sandbox, engine: Engine, args: &[&str], name: &str) -> Mount<'s> {
+    let other = engine.is_other_user().then_some("--allow-other");
+    let args: Vec<&str> = args.iter().copied().chain(other).collect();
+    Mount::new(s, &["--repo", &r(s)], &args, name)
+}
+
+/// Starts the database of a mount.
+fn run_on(engine: Engine, mount: &Mount<'_>) -> Running {
+    let name = format!("s-{}", mount.at.file_name().unwrap().to_str().unwrap());
+    engine.start(&mount.at, &mount.s.at(name))
+}

@@ -1,0 +1,238 @@
+//! A lazy clone is mounted and its store fails: what is read is right or an I/O error, the mount lives on, and when the
+//! store is back so are the files.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use super::{Mount, possible, until};
+use crate::support::sandbox::Sandbox;
+use crate::support::servers::proxy::{Chance, Fails, Link, Proxy};
+use crate::support::servers::s3::{S3, Switches};
+use crate::support::zoo::noise;
+
+/// More than is fetched ahead.
+const FILES: u64 = 24;
+const LEN: usize = 400_000;
+const PIECE: usize = 40_000;
+
+/// A store behind a link, and a lazy clone of what is there in `lazy`.
+struct Scene {
+    s: Sandbox,
+    s3: S3,
+    proxy: Option<Proxy>,
+    port: u16,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let s3 = S3::start(Switches::default());
+        let proxy = Proxy::start(([127, 0, 0, 1], s3.port()).into(), Link::default()).unwrap();
+        let port = proxy.port();
+        let mut s = Sandbox::new();
+        for (name, value) in s3.env() {
+            s.set(name, &value);
+        }
+        s.dvc(["init"]).ok();
+        (0..FILES).for_each(|n| s.write(&format!("f{n}"), noise(n, LEN)));
+        s.dvc(["commit", "-m", "one"]).ok();
+        s.dvc(["remote", "add", "origin", &s3.url("p")]).ok();
+        s.dvc(["push"]).ok();
+        let url = s3.url("p").replace(&s3.port().to_string(), &port.to_string());
+        s.dvc(["clone", "--lazy", &url, "../lazy"]).ok();
+        Self { s, s3, proxy: Some(proxy), port }
+    }
+
+    fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().unwrap()
+    }
+
+    fn mount(&self, more: &[&str]) -> Mount<'_> {
+        let globals = [more, &["-C", "../lazy"]].concat();
+        Mount::new(&self.s, &globals, &["main"], "mnt")
+    }
+}
+
+/// Reads a file piece by piece: how many were right. The others must be I/O errors.
+#[track_caller]
+fn right(mount: &Mount<'_>, n: u64) -> usize {
+    let Ok(file) = File::open(mount.join(&format!("f{n}"))) else { return 0 };
+    let pieces = noise(n, LEN);
+    let read = |(at, piece): (usize, &[u8])| {
+        let mut got = vec![0; piece.len()];
+        match file.read_exact_at(&mut got, (at * PIECE) as u64) {
+            Ok(()) => assert!(got == piece, "f{n}, piece {at}: wrong bytes"),
+            Err(e) => assert_eq!(e.raw_os_error(), Some(Errno::IO.raw_os_error()), "{e}"),
+        }
+        got == piece
+    };
+    pieces.chunks(PIECE).enumerate().filter(|piece| read(*piece)).count()
+}
+
+#[track_caller]
+fn all_right(mount: &Mount<'_>, n: u64) -> bool {
+    right(mount, n) == LEN / PIECE
+}
+
+/// Whether a file gives nothing but I/O errors, or cannot be opened.
+fn all_fail(mount: &Mount<'_>, n: u64) -> bool {
+    fs::read(mount.join(&format!("f{n}"))).is_err_and(|e| e.raw_os_error() == Some(Errno::IO.raw_os_error()))
+}
+
+#[test]
+fn a_fifth_of_all_requests_fails() {
+    if !possible() {
+        return;
+    }
+    for (what, percent) in [(Fails::Request, 20), (Fails::Reply, 20), (Fails::Connection, 20), (Fails::Reply, 70)] {
+        let scene = Scene::new();
+        scene.proxy().change(|link| link.chance = Some(Chance { percent, what, seed: 0x5eed }));
+        let mount = scene.mount(&[]);
+        std::thread::scope(|scope| {
+            for n in 0..FILES {
+                let mount = &mount;
+                scope.spawn(move || until("all of a file is read", || all_right(mount, n)));
+            }
+        });
+        mount.umount();
+    }
+}
+
+/// Nobody is there any more, and then he is again: on the same mount.
+#[test]
+#[allow(clippy::print_stderr)]
+fn the_store_is_gone_and_comes_back() {
+    if !possible() {
+        return;
+    }
+    let mut scene = Scene::new();
+    let (s3_port, port) = (scene.s3.port(), scene.port);
+    let proxy = scene.proxy.take();
+    let mount = scene.mount(&[]);
+    assert!(all_right(&mount, 0));
+    let gone = |proxy: Option<Proxy>| {
+        proxy.as_ref().unwrap().cut_all();
+        drop(proxy);
+    };
+    let back =
+        || Proxy::start_at(([127, 0, 0, 1], port).into(), ([127, 0, 0, 1], s3_port).into(), Link::default()).ok();
+    gone(proxy);
+    let begun = Instant::now();
+    assert!(all_fail(&mount, 20));
+    eprintln!("a read fails after {:?} when nobody listens", begun.elapsed());
+    // What was read before, and what is written, does not need it.
+    assert!(all_right(&mount, 0));
+    fs::write(mount.join("new"), "new").unwrap();
+    fs::write(mount.join("f2"), "replaced").unwrap();
+    let proxy = back();
+    let begun = Instant::now();
+    until("it is read again", || all_right(&mount, 20));
+    eprintln!("it is read again after {:?}", begun.elapsed());
+    (3..FILES).for_each(|n| assert!(all_right(&mount, n), "f{n}"));
+    assert_eq!(fs::read(mount.join("f2")).unwrap(), b"replaced");
+    assert!(mount.counted("failed") > 0);
+    mount.dvc(&["commit", "-m", "two"]).ok();
+    mount.umount();
+    drop(proxy);
+}
+
+/// The same, before anything was read by the mount.
+#[test]
+#[allow(clippy::print_stderr)]
+fn the_store_comes_late() {
+    if !possible() {
+        return;
+    }
+    let mut scene = Scene::new();
+    drop(scene.proxy.take());
+    let mount = scene.mount(&[]);
+    let begun = Instant::now();
+    assert!(all_fail(&mount, 1));
+    eprintln!("the first read fails after {:?}", begun.elapsed());
+    assert!(all_fail(&mount, 2) && all_fail(&mount, 3));
+    let there = ([127, 0, 0, 1], scene.s3.port()).into();
+    let proxy = Proxy::start_at(([127, 0, 0, 1], scene.port).into(), there, Link::default()).unwrap();
+    let begun = Instant::now();
+    until("it is read", || all_right(&mount, 1));
+    eprintln!("it is read after {:?}", begun.elapsed());
+    mount.umount();
+    drop(proxy);
+}
+
+/// Nobody answers, but nobody hangs up either.
+#[test]
+#[allow(clippy::print_stderr)]
+fn the_store_stalls() {
+    if !possible() {
+        return;
+    }
+    let scene = Scene::new();
+    let mount = scene.mount(&[]);
+    assert!(all_right(&mount, 0));
+    scene.proxy().change(|link| link.delay = Duration::from_secs(3600));
+    // Connections are what they were when they began.
+    scene.proxy().cut_all();
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| fs::read(mount.join("f20")));
+        // Others are served meanwhile.
+        assert!(all_right(&mount, 0));
+        fs::write(mount.join("new"), "new").unwrap();
+        fs::rename(mount.join("new"), mount.join("newer")).unwrap();
+        let read = waiting.join().unwrap();
+        let said = read.as_ref().map_or_else(ToString::to_string, |bytes| format!("{} bytes", bytes.len()));
+        assert!(read.is_err_and(|e| e.raw_os_error() == Some(Errno::IO.raw_os_error())), "{said}");
+    });
+    eprintln!("a read fails after {:?} when nobody answers", begun.elapsed());
+    scene.proxy().change(|link| link.delay = Duration::ZERO);
+    scene.proxy().cut_all();
+    until("it is read again", || all_right(&mount, 20));
+    mount.umount();
+}
+
+/// Without a network nobody waits.
+#[test]
+fn without_a_network() {
+    if !possible() {
+        return;
+    }
+    let scene = Scene::new();
+    let mount = scene.mount(&[]);
+    assert!(all_right(&mount, 0));
+    mount.umount();
+    let before = scene.proxy().passed().connections;
+    let mount = scene.mount(&["--offline"]);
+    assert!(all_fail(&mount, 1) && all_fail(&mount, 1));
+    assert_eq!(fs::read_dir(&mount.at).unwrap().count() as u64, FILES);
+    fs::write(mount.join("f1"), "replaced").unwrap();
+    assert_eq!(fs::read(mount.join("f1")).unwrap(), b"replaced");
+    mount.umount();
+    assert_eq!(scene.proxy().passed().connections, before);
+}
+
+/// The store gives other bytes than it was given.
+#[test]
+fn the_store_is_damaged() {
+    if !possible() {
+        return;
+    }
+    let scene = Scene::new();
+    let packs: Vec<String> = scene.s3.keys().into_iter().filter(|k| k.contains("packs/")).collect();
+    let before: Vec<_> = packs.iter().map(|k| scene.s3.object(k).unwrap()).collect();
+    for (key, bytes) in packs.iter().zip(&before) {
+        if bytes.len() > LEN {
+            scene.s3.damage(key, |bytes| bytes.iter_mut().step_by(5000).for_each(|b| *b ^= 1));
+        }
+    }
+    let mount = scene.mount(&[]);
+    let found: usize = (0..FILES).map(|n| right(&mount, n)).sum();
+    assert!(found < usize::try_from(FILES).unwrap() * (LEN / PIECE) / 2, "{found} pieces are right");
+    assert!(mount.counted("failed") > 0);
+    for (key, bytes) in packs.iter().zip(before) {
+        scene.s3.damage(key, |damaged| *damaged = bytes);
+    }
+    until("it is read when it is whole again", || (0..FILES).all(|n| all_right(&mount, n)));
+    mount.umount();
+}

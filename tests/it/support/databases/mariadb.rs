@@ -1,0 +1,97 @@
+//! MariaDB on a data directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::super::needs::{is_root, need};
+
+/// A server on a data directory; killed when dropped.
+pub struct MariaDb {
+    child: Child,
+    socket: PathBuf,
+}
+
+fn user(command: &mut Command) -> &mut Command {
+    if is_root() { command.arg("--user=root") } else { command }
+}
+
+/// Makes an empty data directory.
+pub fn install(data: &Path) {
+    let mut c = Command::new(need("mariadb-install-db"));
+    c.arg("--no-defaults");
+    user(&mut c).arg(format!("--datadir={}", data.display())).arg("--auth-root-authentication-method=normal");
+    let out = c.arg("--skip-test-db").output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+impl MariaDb {
+    /// Starts it and waits until it answers.
+    pub fn start(data: &Path, socket: PathBuf) -> Self {
+        let log = fs::File::create(socket.with_extension("log")).unwrap();
+        let mut c = Command::new(need("mariadbd"));
+        c.args(["--no-defaults", "--skip-networking", "--innodb-buffer-pool-size=64M"]);
+        user(&mut c).arg(format!("--datadir={}", data.display())).arg(format!("--socket={}", socket.display()));
+        c.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let mut server = Self { child: c.spawn().unwrap(), socket };
+        let until = Instant::now() + Duration::from_secs(120);
+        while server.run("select 1").is_err() {
+            assert!(server.child.try_wait().unwrap().is_none(), "the server ended: {}", server.log());
+            assert!(Instant::now() < until, "the server does not answer: {}", server.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        server
+    }
+
+    /// What it said.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.socket.with_extension("log")).unwrap_or_default()
+    }
+
+    /// A client, not yet started, that takes statements from its input and shows each result at once.
+    pub fn client(&self) -> Command {
+        let mut c = Command::new(need("mariadb"));
+        c.args(["--no-defaults", "-uroot", "-N", "-B", "-n"]).arg(format!("--socket={}", self.socket.display()));
+        c
+    }
+
+    /// Runs statements: what they print, or what is wrong.
+    pub fn run(&self, sql: &str) -> Result<String, String> {
+        let out = self.client().args(["-e", sql]).stdin(Stdio::null()).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if out.status.success() { Ok(text(&out.stdout)) } else { Err(text(&out.stderr)) }
+    }
+
+    /// Runs statements that must succeed.
+    #[track_caller]
+    pub fn sql(&self, sql: &str) -> String {
+        self.run(sql).unwrap_or_else(|e| panic!("{sql}: {e}\n{}", self.log()))
+    }
+
+    /// Its own check of a table must find nothing.
+    #[track_caller]
+    pub fn check(&self, table: &str) {
+        let found = self.sql(&format!("check table {table} extended"));
+        assert!(found.ends_with("status\tOK"), "{found}\n{}", self.log());
+    }
+
+    /// Shuts it down cleanly.
+    pub fn stop(mut self) {
+        self.sql("shutdown");
+        assert!(self.child.wait().unwrap().success());
+    }
+
+    /// Ends it at once.
+    pub fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for MariaDb {
+    fn drop(&mut self) {
+        // Already gone if it was stopped.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
