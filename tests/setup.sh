@@ -3,7 +3,7 @@
 # What Debian does not have goes to ${XDG_CACHE_HOME:-~/.cache}/dvc-tests, where the tests look first.
 set -euo pipefail
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
-MOTO=5.2.1 AZURITE=3.35.0
+MOTO=5.2.1 AZURITE=3.35.0 PJDFSTEST=0.2.2 FSX=0.3.2
 
 # program package
 needed='
@@ -28,6 +28,8 @@ sftp          openssh-client
 rclone        rclone
 docker-registry docker-registry
 htpasswd      apache2-utils
+python3       python3
+fusermount3   fuse3
 '
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/dvc-tests
@@ -48,6 +50,11 @@ has_azurite() {
 	fi
 }
 
+# Test suites of file systems, as cargo installs them.
+has_crate() {
+	[ -x "$cache/cargo/bin/$1" ] && grep -q "^\"$1 $2 " "$cache/cargo/.crates.toml" 2>/dev/null
+}
+
 missing=()
 while read -r program package; do
 	[ -n "$program" ] || continue
@@ -55,7 +62,12 @@ while read -r program package; do
 done <<<"$needed"
 # Its programs are not on PATH.
 compgen -G '/usr/lib/postgresql/*/bin/pg_amcheck' >/dev/null || missing+=(postgresql)
-pip=() npm=()
+pip=() npm=() crates=()
+has_crate pjdfstest $PJDFSTEST || crates+=("pjdfstest $PJDFSTEST")
+has_crate fsx $FSX || crates+=("fsx $FSX")
+if [ ${#crates[@]} -gt 0 ] && ! [ -e /usr/include/sys/acl.h ]; then
+	missing+=(libacl1-dev)
+fi
 if ! has_moto; then
 	pip=("moto[server]==$MOTO")
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv python3-pip)
@@ -76,7 +88,7 @@ if ! command -v cargo >/dev/null; then
 	echo "setup: cargo is missing; install Rust 1.90 or newer from https://rustup.rs" >&2
 	exit 1
 fi
-if [ $((${#missing[@]} + ${#pip[@]} + ${#npm[@]})) -eq 0 ]; then
+if [ $((${#missing[@]} + ${#pip[@]} + ${#npm[@]} + ${#crates[@]})) -eq 0 ]; then
 	echo "setup: everything is installed"
 	exit 0
 fi
@@ -125,8 +137,15 @@ install_azurite() {
 	mkdir -p "$cache/npm"
 	npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$cache/npm" "${npm[@]}"
 }
+install_crates() {
+	for crate in "${crates[@]}"; do
+		echo "setup: installing $crate"
+		cargo install -q --locked --version "${crate#* }" --root "$cache/cargo" "${crate% *}"
+	done
+}
 
 [ ${#missing[@]} -eq 0 ] || install_packages
 [ ${#pip[@]} -eq 0 ] || install_moto
 [ ${#npm[@]} -eq 0 ] || install_azurite
+[ ${#crates[@]} -eq 0 ] || install_crates
 echo "setup: done"

@@ -120,11 +120,6 @@ impl Mount<'_> {
         &self.at
     }
 
-    /// The process that serves it.
-    pub fn pid(&self) -> u32 {
-        self.pid.unwrap()
-    }
-
     /// Tries to mount; for what must fail.
     pub fn try_up(&mut self) -> Run {
         let mut args = vec!["--json", "mount", &self.revision, self.at.to_str().unwrap()];

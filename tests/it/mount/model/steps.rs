@@ -104,6 +104,9 @@ impl Steps<'_> {
 
     /// Does the same to both.
     fn both(&self, what: &str, op: impl Fn(&Path) -> io::Result<()>) {
+        if std::env::var_os("DVC_TEST_STEPS").is_some() {
+            eprintln!("{what}");
+        }
         let (there, here) = (op(self.plain), op(self.mount));
         let code = |r: &io::Result<()>| r.as_ref().err().map(|e| e.raw_os_error().unwrap_or(-1));
         assert_eq!(code(&here), code(&there), "seed {}: {what}: {here:?}, natively {there:?}", self.seed);
