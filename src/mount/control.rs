@@ -41,6 +41,8 @@ pub struct Facts {
     pub version: Option<String>,
     /// The branch that it is on.
     pub branch: Option<String>,
+    /// The tree that a commit took last, of which nobody said what became of it.
+    pub shot: Option<String>,
     /// Inodes that differ from that version.
     pub changed: u64,
     /// Bytes that were written since, as far as they are not in a version.
@@ -101,8 +103,9 @@ pub enum Ask {
         /// Give up changes.
         force: bool,
     },
-    /// Make everything durable.
-    Sync,
+    /// Which files are open for writing: whoever asks for a snapshot makes the kernel hand over what it holds back of
+    /// them first. The process of the mount must not wait for the kernel, which waits for it.
+    Writers,
     /// End. `discard`: and remove the overlay.
     Stop {
         /// Remove what was changed.
@@ -169,6 +172,14 @@ pub enum ControlError {
         /// What can be done.
         hint: Option<String>,
     },
+    /// What was written cannot be had.
+    #[error("cannot flush `{}`", path.display())]
+    Sync {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// There is none.
     #[error("there is no mount at `{}`", at.display())]
     None {
@@ -181,6 +192,7 @@ impl Failure for ControlError {
     fn kind(&self) -> Kind {
         match self {
             Self::Silent { .. } => Kind::Internal,
+            Self::Sync { source, .. } => Kind::of_io(source),
             Self::Refused { kind, .. } => *kind,
             Self::None { .. } => Kind::NotFound,
         }
@@ -191,6 +203,7 @@ impl Failure for ControlError {
             Self::Refused { hint, .. } => hint.clone(),
             Self::Silent { .. } => Some("`dvc umount` removes what is left of it".to_owned()),
             Self::None { .. } => Some("`dvc mount` lists what is mounted".to_owned()),
+            Self::Sync { .. } => None,
         }
     }
 }
@@ -367,6 +380,18 @@ impl Client {
             Ok(out)
         };
         receive().map_err(|source| ControlError::Silent { at: self.at.clone(), source }.into())
+    }
+
+    /// Makes the kernel hand over what it holds back of files that are open for writing.
+    pub fn settle_kernel(&mut self) -> Result<()> {
+        use std::os::unix::ffi::OsStrExt;
+        for path in self.ask::<Vec<Vec<u8>>>(&Ask::Writers)? {
+            let path = self.at.join(std::ffi::OsStr::from_bytes(&path));
+            // One that is gone meanwhile needs nothing.
+            let Ok(file) = File::open(&path) else { continue };
+            file.sync_all().map_err(|source| ControlError::Sync { path, source })?;
+        }
+        Ok(())
     }
 
     /// Waits until the process has ended the connection, at most so long. True if it has.

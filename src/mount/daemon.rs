@@ -3,7 +3,6 @@
 //! The overlay is locked while it lives. Whatever ends it, what was fsynced is on disk; a clean end flushes all.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -84,6 +83,8 @@ struct Standing {
     /// The tree that names are relative to.
     below: Id,
     branch: Option<String>,
+    /// The tree that a commit took last.
+    shot: Option<Id>,
 }
 
 /// A mount that is attached.
@@ -117,13 +118,14 @@ impl Daemon {
     pub fn start(setup: Setup) -> Result<Self> {
         bury(&setup.at)?;
         let lower = Arc::new(Lower::new(setup.repo));
-        let mut standing = Standing { version: setup.version.0, below: setup.version.1, branch: setup.branch };
+        let mut standing =
+            Standing { version: setup.version.0, below: setup.version.1, branch: setup.branch, shot: None };
         let (mut upper, mut changed, mut store) = (Upper::default(), HashSet::new(), None);
         let dir = setup.overlay.as_ref().map_or_else(|| PathBuf::from("/"), |o| o.0.join("data"));
         let space = Arc::new(Space::new(dir.clone(), setup.quota));
         if let Some((overlay, name)) = &setup.overlay {
             let kept = Store::open(overlay, name)?;
-            if let Some(was) = resume(&kept, &standing, name)? {
+            if let Some(was) = resume(lower.repo(), &kept, &standing, name)? {
                 standing = was;
                 let loaded = kept.load(&space)?;
                 for lost in &loaded.lost {
@@ -250,7 +252,6 @@ impl Daemon {
         while !inner.has_ended(Duration::from_millis(200)) {
             if asked() && !told {
                 told = true;
-                inner.sync_kernel();
                 if attach::detach(&at, false).is_err() {
                     // Whoever uses it goes on until he is done; nobody new comes.
                     let _ = attach::detach(&at, true);
@@ -314,14 +315,21 @@ fn bury(at: &Path) -> Result<()> {
 }
 
 /// What an overlay stands on, if it is to be gone on with.
-fn resume(store: &Store, asked: &Standing, name: &str) -> Result<Option<Standing>> {
+fn resume(repo: &Repo, store: &Store, asked: &Standing, name: &str) -> Result<Option<Standing>> {
     let id = |key: &str| -> Result<Option<Id>> {
         Ok(store.meta(key)?.and_then(|v| Id::parse(&String::from_utf8_lossy(&v))))
     };
     let (Some(version), Some(below)) = (id("version")?, id("below")?) else { return Ok(None) };
     let branch = store.meta("branch")?.filter(|b| !b.is_empty()).map(|b| String::from_utf8_lossy(&b).into_owned());
-    if version == asked.version {
-        return Ok(Some(Standing { version, below, branch: branch.or_else(|| asked.branch.clone()) }));
+    let shot = id("shot")?;
+    let branch = branch.or_else(|| asked.branch.clone());
+    // A commit that ended before it could tell: the version was made of this overlay.
+    let own = || -> Result<bool> {
+        let commit = repo.commit_cached(&asked.version)?;
+        Ok(Some(commit.tree) == shot && commit.parents.contains(&version))
+    };
+    if version == asked.version || own()? {
+        return Ok(Some(Standing { version: asked.version, below, branch, shot }));
     }
     if store.is_changed()? {
         return Err(MountError::OtherVersion { name: name.to_owned(), version: version.short() }.into());
@@ -367,6 +375,7 @@ fn facts_of(standing: &Standing, revision: &str) -> Vec<(&'static str, Vec<u8>)>
     vec![
         ("version", standing.version.to_string().into_bytes()),
         ("below", standing.below.to_string().into_bytes()),
+        ("shot", standing.shot.map(|id| id.to_string()).unwrap_or_default().into_bytes()),
         ("branch", standing.branch.clone().unwrap_or_default().into_bytes()),
         ("revision", revision.as_bytes().to_vec()),
     ]
@@ -476,10 +485,7 @@ impl Inner {
         while let Ok(Some(ask)) = visit.ask() {
             let answered = match ask {
                 Ask::Facts => visit.reply(&Ok(self.facts())),
-                Ask::Sync => {
-                    self.sync_kernel();
-                    visit.reply(&self.view.sync_all().map_err(|e| self.io("flush", e.0)))
-                }
+                Ask::Writers => visit.reply(&Ok(self.view.writers())),
                 Ask::Snapshot { store, exclude } => {
                     // Whoever takes another one has no use for the last.
                     drop(pending.take());
@@ -527,6 +533,7 @@ impl Inner {
         Facts {
             version: Some(standing.version).filter(|id| *id != Id([0; 32])).map(|id| id.to_string()),
             branch: standing.branch,
+            shot: standing.shot.map(|id| id.to_string()),
             changed,
             dirty_bytes,
             overlay_bytes: self.view.space_used(),
@@ -540,16 +547,6 @@ impl Inner {
             requests: self.meter.requests(),
             failed: read(&counters.failed),
             hydrated_bytes: self.hydrator.done_bytes(),
-        }
-    }
-
-    /// Makes the kernel hand over what it holds back of files that are open for writing.
-    fn sync_kernel(&self) {
-        for path in self.view.writers() {
-            use std::os::unix::ffi::OsStrExt;
-            let path = self.note.at.join(std::ffi::OsStr::from_bytes(&path));
-            // One that is gone meanwhile needs nothing.
-            let _ = File::open(path).and_then(|file| file.sync_all());
         }
     }
 
@@ -579,7 +576,6 @@ impl Inner {
         let repo = self.lower.repo();
         let witness = Witness::default();
         let out = if store { Output::storing(repo, &witness)? } else { Output::dry(repo) };
-        self.sync_kernel();
         let shooting = Shooting { turn, snapshot: Some(self.view.begin(store)?) };
         let below = self.standing().below;
         let Some(snapshot) = &shooting.snapshot else { return Err(MountError::NoSnapshot.into()) };
@@ -600,6 +596,10 @@ impl Inner {
             objects: objects.len() as u64,
         };
         if store {
+            // Should nobody say what became of it, then it is known by this.
+            let shot = vec![("shot", taken.tree.to_string().into_bytes())];
+            self.view.sync_with(shot).map_err(|e| self.io("flush", e.0))?;
+            self.standing().shot = Some(taken.tree);
             *pending = Some((shooting, taken));
         }
         Ok(shot)
@@ -628,7 +628,6 @@ impl Inner {
             drop(standing);
             return self.view.sync_with(facts).map_err(|e| self.io("flush", e.0));
         }
-        self.sync_kernel();
         self.show(id, commit.tree, branch, force)
     }
 
@@ -636,7 +635,8 @@ impl Inner {
     fn show(&self, version: Id, tree: Id, branch: Option<String>, force: bool) -> Result<()> {
         let upper = rooted(&self.lower, &tree)?;
         let mut standing = self.standing();
-        let next = Standing { version, below: tree, branch: branch.or_else(|| standing.branch.clone()) };
+        let branch = branch.or_else(|| standing.branch.clone());
+        let next = Standing { version, below: tree, branch, shot: None };
         let facts = facts_of(&next, &self.note.revision);
         let forgotten = self.view.replace(upper, facts, force)?;
         *standing = next;
@@ -652,7 +652,6 @@ impl Inner {
 
     fn stop(&self, discard: bool) -> Result<()> {
         if !discard {
-            self.sync_kernel();
             self.view.sync_all().map_err(|e| self.io("flush", e.0))?;
         }
         let before = self.discard.fetch_or(discard, Ordering::AcqRel);

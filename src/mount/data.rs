@@ -420,6 +420,7 @@ impl Data {
         let upper = self.open_to_write()?;
         let (size, kept) = (self.get().size, self.get().kept);
         let own = range.start.max(kept.div_ceil(BLOCK) * BLOCK)..range.end;
+        self.space.check_for(own.end.saturating_sub(own.start.max(size)))?;
         if !own.is_empty() {
             self.unsynced.store(true, Ordering::Release);
             let flags = if grow { FallocateFlags::empty() } else { FallocateFlags::KEEP_SIZE };

@@ -64,6 +64,14 @@ impl Space {
         }
     }
 
+    /// Whether so many more bytes fit.
+    pub fn check_for(&self, bytes: u64) -> Answer<()> {
+        match self.limit_bytes {
+            Some(limit) if self.used_bytes().saturating_add(bytes) > limit => Err(Errno::NOSPC),
+            _ => Ok(()),
+        }
+    }
+
     /// Opens the upper file of an inode.
     pub fn open(&self, ino: u64) -> io::Result<File> {
         File::options().read(true).write(true).open(self.path(ino))

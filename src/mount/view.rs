@@ -21,6 +21,7 @@ use super::store::Store;
 use crate::model::entry::Meta;
 use crate::write::commit::now;
 
+mod acl;
 mod attrs;
 mod keep;
 mod list;
@@ -585,7 +586,8 @@ impl View {
             if drops {
                 attrs::lose_trust(&mut n.change(ino)?.meta, keeps_mode);
             }
-            if !cached {
+            // A kernel that keeps times tells them in its own time.
+            if !cached && !self.keeps_lengths() {
                 let inode = n.times(ino)?;
                 inode.meta.mtime = now();
                 inode.ctime = inode.meta.mtime;

@@ -29,6 +29,8 @@ use crate::write::walk::Rules;
 
 /// Overlays lie here in a repository.
 pub const OVERLAYS: &str = "overlays";
+/// A program that reads cannot be told to come back later: what a store has not given after this time it has not got.
+const READ_PATIENCE: Duration = Duration::from_secs(30);
 /// So long a list waits for each mount.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// So long a process may take to flush at its end.
@@ -159,6 +161,11 @@ impl Failure for MountRefusal {
 
 /// Mounts a version. The mount is served by [`Daemon::run`], which is to be called then. Also returns the overlay.
 pub fn mount(context: &Context, options: &MountOptions, complain: Arc<Complain>) -> Result<(Daemon, Option<PathBuf>)> {
+    let mut context = context.clone();
+    for remote in context.remotes.iter_mut().chain(&mut context.far) {
+        remote.access.patience = Some(READ_PATIENCE);
+    }
+    let context = &context;
     let repo = context.repo()?;
     let (version, tree, branch) = shown(&repo, context, options)?;
     let meter = context.far.as_ref().or_else(|| context.behind()).map(|r| r.access.meter.clone());
@@ -275,6 +282,9 @@ pub fn umount(run: &std::path::Path, at: &std::path::Path, discard: bool) -> Res
         Err(_) if attach::is_dead(at) => return Ok(attach::detach(at, true)?),
         Err(e) => return Err(e),
     };
+    if !discard {
+        client.settle_kernel()?;
+    }
     client.ask::<()>(&Ask::Stop { discard })?;
     if !client.wait_end(END) {
         return Err(AttachError::StillEnding { at: at.to_path_buf() }.into());
@@ -325,6 +335,7 @@ impl InMount {
     /// The tree of the mount as it is now; the repository then answers for it from memory.
     pub(super) fn look(&self, repo: &Repo, exclude: &[String]) -> Result<(Id, Totals, Shot)> {
         let mut client = self.client()?;
+        client.settle_kernel()?;
         let shot: Shot = client.ask(&Ask::Snapshot { store: false, exclude: exclude.to_vec() })?;
         for (id, bytes) in client.receive(shot.objects)? {
             repo.volatile().put(id, bytes);

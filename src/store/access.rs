@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Store;
 use super::meter::Meter;
@@ -45,6 +46,8 @@ pub struct Access {
     pub meter: Arc<Meter>,
     /// Told of every new attempt.
     pub observer: Arc<dyn Observer>,
+    /// A read that has taken so long is not tried again; `None`: as often as any request.
+    pub patience: Option<Duration>,
     /// Whether a probe found that the store does not keep what it says about exclusive creation.
     pub guarded: bool,
     /// Put around the store itself, below all that repeats and guards; for tests.
@@ -58,6 +61,7 @@ impl Default for Access {
             offline: false,
             meter: Arc::default(),
             observer: Arc::new(Silent),
+            patience: None,
             guarded: false,
             wrap: None,
         }

@@ -30,7 +30,8 @@ pub fn open(location: &Location, access: &Access) -> Result<Arc<dyn Store>, Stor
     };
     let base = access.wrap.as_ref().map_or_else(|| Arc::clone(&base), |wrap| wrap(Arc::clone(&base)));
     let exclusive = base.abilities().exclusive && !access.guarded;
-    let retried: Arc<dyn Store> = Arc::new(RetryStore::new(Arc::clone(&base), Arc::clone(&access.observer)));
+    let retried: Arc<dyn Store> =
+        Arc::new(RetryStore::new(Arc::clone(&base), Arc::clone(&access.observer)).patient(access.patience));
     if exclusive {
         return Ok(retried);
     }

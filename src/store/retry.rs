@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Abilities, Listed, Store, StoreError, Take};
 use crate::observe::{Level, Notice, Observer};
@@ -18,12 +18,18 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct RetryStore {
     inner: Arc<dyn Store>,
     observer: Arc<dyn Observer>,
+    patience: Option<Duration>,
 }
 
 impl RetryStore {
     /// Around another store.
     pub fn new(inner: Arc<dyn Store>, observer: Arc<dyn Observer>) -> Self {
-        Self { inner, observer }
+        Self { inner, observer, patience: None }
+    }
+
+    /// Does not try a read again that has taken so long.
+    pub fn patient(self, patience: Option<Duration>) -> Self {
+        Self { patience, ..self }
     }
 
     /// Waits before the next attempt; gives the error back where there is none.
@@ -45,6 +51,23 @@ impl RetryStore {
             left -= step;
         }
         Ok(())
+    }
+
+    /// Somebody may wait for a read who cannot go away.
+    fn read<T>(&self, mut request: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let begun = Instant::now();
+        let mut attempt = 0;
+        loop {
+            if self.observer.cancelled() {
+                return Err(StoreError::Cancelled);
+            }
+            match request() {
+                Err(e) if self.patience.is_some_and(|limit| begun.elapsed() >= limit) => return Err(e),
+                Err(e) => self.pause(attempt, e)?,
+                done => return done,
+            }
+            attempt += 1;
+        }
     }
 
     fn again<T>(&self, mut request: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -72,11 +95,11 @@ impl Store for RetryStore {
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.again(|| self.inner.get(key))
+        self.read(|| self.inner.get(key))
     }
 
     fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
-        self.again(|| self.inner.read_at(key, offset, len))
+        self.read(|| self.inner.read_at(key, offset, len))
     }
 
     fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
@@ -104,7 +127,7 @@ impl Store for RetryStore {
     }
 
     fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        self.again(|| self.inner.len(key))
+        self.read(|| self.inner.len(key))
     }
 
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {

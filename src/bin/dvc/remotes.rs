@@ -167,6 +167,7 @@ impl Session {
             offline: settings.on("network.offline"),
             meter: Arc::new(Meter::new(rate("network.limit-up"), rate("network.limit-down"))),
             observer,
+            patience: None,
             guarded: false,
             wrap: None,
         })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Caller, View};
+use super::{Caller, View, acl};
 use crate::model::entry::{Meta, Time, Xattr};
 use crate::mount::errno::{Answer, Errno};
 use crate::mount::inode::{Attr, Kind, What};
@@ -86,6 +86,7 @@ impl View {
                 let inode = if only_times { n.times(ino)? } else { n.change(ino)? };
                 if let Some(mode) = changes.mode {
                     inode.meta.mode = mode & 0o7777;
+                    acl::follow_mode(&mut inode.meta);
                 } else if (changes.uid.is_some() || changes.gid.is_some()) && inode.kind() == Kind::File {
                     lose_trust(&mut inode.meta, false);
                 }
@@ -141,6 +142,7 @@ impl View {
             xattrs.retain(|x| x.name != name);
             xattrs.push(Xattr { name: name.to_vec(), value: value.to_vec() });
             xattrs.sort_unstable();
+            acl::mode_follows(&mut inode.meta, name, value);
             Ok(())
         })
     }

@@ -29,7 +29,9 @@ pub(super) fn checkout(
     }
     let branch = report.branch.as_ref().map(ToString::to_string);
     let ask = Ask::Move { version: report.version.to_string(), branch, force: options.force };
-    mount.client()?.ask::<()>(&ask)?;
+    let mut client = mount.client()?;
+    client.settle_kernel()?;
+    client.ask::<()>(&ask)?;
     if let Some(name) = &options.new_branch {
         let how = Move { who: &context.author, why: "branch: made by checkout", time: context.moved_at() };
         let made = repo.refs().update(RefKind::Branch, name, None, Some(report.version), &how)?;

@@ -27,15 +27,24 @@ pub(super) fn commit(
     options: &CommitOptions,
     observer: &dyn Observer,
 ) -> Result<CommitReport> {
+    let facts = mount.facts()?;
     let head = mount.head()?;
-    let Some(version) = head.base else { return Err(CommitError::Detached.into()) };
+    let Some(mut version) = head.base else { return Err(CommitError::Detached.into()) };
     let branch = match options.branch.clone().or_else(|| head.branch.clone()) {
         Some(branch) => branch,
         None => return Err(MountRefusal::NoBranch { version: version.short() }.into()),
     };
-    let stands = repo.commit_cached(&version)?;
     let tip = repo.refs().value(RefKind::Branch, &branch)?;
+    if let Some(tip) = tip.filter(|tip| *tip != version) {
+        // A commit that ended before it could tell the mount.
+        let commit = repo.commit_cached(&tip)?;
+        if facts.shot == Some(commit.tree.to_string()) && commit.parents.contains(&version) {
+            version = tip;
+        }
+    }
+    let stands = repo.commit_cached(&version)?;
     let mut client = mount.client()?;
+    client.settle_kernel()?;
     observer.phase("commit", Some(stands.counts.files), None);
     let shot: Shot = client.ask(&Ask::Snapshot { store: !options.dry_run, exclude: options.walk.exclude.clone() })?;
     for (id, bytes) in client.receive(shot.objects)? {
@@ -49,8 +58,6 @@ pub(super) fn commit(
     let (tree, totals) = only(context, &out, options, &stands, tree_of(&shot))?;
     out.count_elsewhere(shot.new_bytes, shot.stored_bytes);
     let parent = match tip {
-        // What was made before, but of which the mount was not told.
-        Some(tip) if tip != version && repo.commit_cached(&tip)?.tree == tree => tip,
         Some(tip) if tip != version => {
             return Err(MountRefusal::NotTip { branch, version: version.short() }.into());
         }

@@ -248,7 +248,6 @@ fn access_lists_are_kept() {
 
 /// As natively, the mask of a list is the mode of the group, whichever of both is set.
 #[test]
-#[ignore = "known: a mount stores an access list as it is and leaves the mode alone"]
 fn an_access_list_and_the_mode_agree() {
     let Some(v) = Volume::of(|w| fs::write(w.join("old"), b"x").unwrap()) else { return };
     let m = v.mount(&[]);
