@@ -191,6 +191,8 @@ impl Daemon {
         };
         let desk = Desk::open(&setup.run, device, &note).map_err(io("open the socket of"))?;
         let forgetter = served.forgetter();
+        let stale = served.forgetter();
+        view.tell_stale(Box::new(move |ino| stale.attributes(ino)));
         undo.forget();
         let inner = Inner {
             view,
@@ -577,9 +579,10 @@ impl Inner {
         let witness = Witness::default();
         let out = if store { Output::storing(repo, &witness)? } else { Output::dry(repo) };
         let shooting = Shooting { turn, snapshot: Some(self.view.begin(store)?) };
-        let below = self.standing().below;
+        let standing = self.standing().clone();
+        let committed = repo.commit_cached(&standing.version)?.tree != standing.below;
         let Some(snapshot) = &shooting.snapshot else { return Err(MountError::NoSnapshot.into()) };
-        let taken = take(&self.lower, snapshot, &below, &rules, &out, &witness, self.jobs)?;
+        let taken = take(&self.lower, snapshot, &standing.below, committed, &rules, &out, &witness, self.jobs)?;
         if let Some(sink) = out.sink() {
             sink.finish()?;
         } else {

@@ -134,6 +134,11 @@ impl Forgetter {
         let _ = self.0.inval_inode(INodeNo(ino), 0, 0);
     }
 
+    /// Of an inode: attributes only.
+    pub fn attributes(&self, ino: u64) {
+        let _ = self.0.inval_inode(INodeNo(ino), -1, 0);
+    }
+
     /// Of a name.
     pub fn name(&self, parent: u64, name: &[u8]) {
         let _ = self.0.inval_entry(INodeNo(parent), OsStr::from_bytes(name));

@@ -95,11 +95,13 @@ impl View {
     }
 }
 
-/// Makes the tree of a snapshot. `below`: the tree that the mount was made over.
+/// Makes the tree of a snapshot. `below`: the tree that the mount was made over; `committed`: there is another since.
+#[expect(clippy::too_many_arguments, reason = "all that a tree is made of, once")]
 pub fn take(
     lower: &Lower,
     snapshot: &Snapshot,
     below: &Id,
+    committed: bool,
     rules: &Rules,
     out: &Output<'_>,
     observer: &dyn Observer,
@@ -123,7 +125,7 @@ pub fn take(
     for ino in snapshot.changed.iter().chain(snapshot.files.keys()) {
         maker.above(*ino);
     }
-    maker.find_groups(&lower.repo().links(&info)?);
+    maker.find_groups(&lower.repo().links(&info)?, committed);
     let (tree, totals) = maker.dir(ROOT, Some(*below), b"", 0, &Ignores::default())?;
     flush_small(out)?;
     out.flush()?;
@@ -196,8 +198,9 @@ impl Maker<'_> {
         Some(names.join(&b'/'))
     }
 
-    /// Finds all names of files that have several.
-    fn find_groups(&mut self, table: &LinkTable) {
+    /// Finds all names of files that have several. What directories were stored with at the last commit nobody has
+    /// written down: once there was one they are all made anew.
+    fn find_groups(&mut self, table: &LinkTable, committed: bool) {
         let mut paths: HashMap<u64, Vec<Named>> = HashMap::new();
         let linked: HashSet<u64> = table.0.iter().map(|(group, _)| of_group(&self.snapshot.upper, *group)).collect();
         for (parent, names) in &self.snapshot.upper.names {
@@ -225,7 +228,7 @@ impl Maker<'_> {
             found.sort_unstable();
             let all: Vec<Vec<u8>> = found.iter().map(|f| f.0.clone()).collect();
             let link = link_of(&all);
-            let changed = before.get(&ino).copied().flatten() != link || self.anew.contains(&ino);
+            let changed = committed || before.get(&ino).copied().flatten() != link || self.anew.contains(&ino);
             if changed {
                 for (_, dirs) in &found {
                     for dir in dirs {

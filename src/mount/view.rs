@@ -120,11 +120,13 @@ pub struct View {
     pub counters: Counters,
     /// Threads that bring what will be read next; none where that is here.
     ahead: Option<Pool>,
+    /// Told of inodes of which the kernel knows old attributes.
+    stale: Mutex<Option<Box<Wanted>>>,
     /// Told of inodes that are opened for writing.
     wanted: Mutex<Option<Box<Wanted>>>,
 }
 
-/// Told of an inode that would be better off with all its bytes in the upper file.
+/// Told of an inode.
 pub type Wanted = dyn Fn(u64) + Send;
 
 impl View {
@@ -154,6 +156,7 @@ impl View {
             options,
             complain,
             counters: Counters::default(),
+            stale: Mutex::default(),
             wanted: Mutex::default(),
         }
     }
@@ -161,6 +164,17 @@ impl View {
     /// Tells `told` of every inode that is opened for writing.
     pub fn tell_wanted(&self, told: Box<Wanted>) {
         *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+    }
+
+    /// Tells `told` of every inode of which the kernel knows old attributes.
+    pub fn tell_stale(&self, told: Box<Wanted>) {
+        *self.stale.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+    }
+
+    fn is_stale(&self, ino: u64) {
+        if let Some(told) = &*self.stale.lock().unwrap_or_else(PoisonError::into_inner) {
+            told(ino);
+        }
     }
 
     fn wants(&self, ino: u64) {

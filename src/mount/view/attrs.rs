@@ -87,7 +87,7 @@ impl View {
                 if let Some(mode) = changes.mode {
                     inode.meta.mode = mode & 0o7777;
                     acl::follow_mode(&mut inode.meta);
-                } else if (changes.uid.is_some() || changes.gid.is_some()) && inode.kind() == Kind::File {
+                } else if (changes.uid.is_some() || changes.gid.is_some()) && inode.kind() != Kind::Dir {
                     lose_trust(&mut inode.meta, false);
                 }
                 if changes.uid.is_some() || changes.gid.is_some() {
@@ -142,8 +142,14 @@ impl View {
             xattrs.retain(|x| x.name != name);
             xattrs.push(Xattr { name: name.to_vec(), value: value.to_vec() });
             xattrs.sort_unstable();
+            let mode = inode.meta.mode;
             acl::mode_follows(&mut inode.meta, name, value);
-            Ok(())
+            Ok(inode.meta.mode != mode)
+        })
+        .map(|changed| {
+            if changed {
+                self.is_stale(ino)
+            }
         })
     }
 
