@@ -86,7 +86,7 @@ impl View {
                 let inode = if only_times { n.times(ino)? } else { n.change(ino)? };
                 if let Some(mode) = changes.mode {
                     inode.meta.mode = mode & 0o7777;
-                } else if (changes.uid.is_some() || changes.gid.is_some()) && inode.kind() == Kind::File {
+                } else if (changes.uid.is_some() || changes.gid.is_some()) && inode.kind() != Kind::Dir {
                     lose_trust(&mut inode.meta, false);
                 }
                 if changes.uid.is_some() || changes.gid.is_some() {
