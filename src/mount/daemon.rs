@@ -19,7 +19,7 @@ use super::mountinfo;
 use super::names::{Names, Upper};
 use super::snapshot::{Snapshot, Taken, take};
 use super::space::Space;
-use super::store::{Flush, Store};
+use super::store::{CLEAN, Flush, Store, YES};
 use super::view::{Complain, View, ViewOptions};
 use crate::error::Result;
 use crate::model::id::{Id, parse_hex, to_hex};
@@ -264,7 +264,7 @@ impl Daemon {
         Desk::wake(desk.path());
         inner.hydrator.end();
         let _ = (flusher.join(), clerk.join(), bringer.join());
-        let flushed = inner.view.sync_all();
+        let flushed = inner.view.sync_with(vec![(CLEAN, YES.to_vec())]);
         drop(inner.leaving.lock());
         let discard = inner.discard.load(Ordering::Acquire);
         drop((inner, desk));

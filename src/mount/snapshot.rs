@@ -228,7 +228,9 @@ impl Maker<'_> {
             found.sort_unstable();
             let all: Vec<Vec<u8>> = found.iter().map(|f| f.0.clone()).collect();
             let link = link_of(&all);
-            let changed = committed || before.get(&ino).copied().flatten() != link || self.anew.contains(&ino);
+            // The directories of a file that was changed may be the version's, in which it is as it was: that an
+            // earlier commit has made them anew is noted nowhere.
+            let changed = committed || before.get(&ino).copied().flatten() != link || self.inode(ino).is_some();
             if changed {
                 for (_, dirs) in &found {
                     for dir in dirs {

@@ -25,6 +25,10 @@ use crate::model::tree::{TreeBody, TreeNode};
 
 /// The file.
 const FILE: &str = "overlay.db";
+/// The fact that the last mount ended with everything noted.
+pub const CLEAN: &str = "clean";
+/// That a fact is so.
+pub const YES: &[u8] = b"yes";
 /// The version of its tables.
 const VERSION: i64 = 1;
 
@@ -103,6 +107,8 @@ impl Flush {
 pub struct Store {
     path: PathBuf,
     connection: Mutex<Connection>,
+    /// Whether the last mount ended with everything noted.
+    clean: bool,
     _lock: File,
 }
 
@@ -147,7 +153,7 @@ impl Store {
             Ok(connection)
         };
         let connection = open().map_err(|source| StateError::Sqlite { path: path.clone(), source })?;
-        let store = Self { path, connection: Mutex::new(connection), _lock: lock };
+        let mut store = Self { path, connection: Mutex::new(connection), clean: false, _lock: lock };
         match store.meta("format")? {
             None => {
                 store.flush(&Flush { meta: vec![("format", VERSION.to_string().into_bytes())], ..Flush::default() })?
@@ -155,6 +161,8 @@ impl Store {
             Some(v) if v == VERSION.to_string().as_bytes() => {}
             Some(v) => return Err(store.damaged(format!("it is of version {}", String::from_utf8_lossy(&v)))),
         }
+        store.clean = store.meta(CLEAN)?.is_some_and(|value| value == YES);
+        store.flush(&Flush { meta: vec![(CLEAN, Vec::new())], ..Flush::default() })?;
         Ok(store)
     }
 
@@ -305,7 +313,8 @@ impl Store {
                 changed.insert(ino);
             }
             let dirty = blocks.remove(&ino).unwrap_or_default();
-            let inode = row.inode(ino, space, dirty).ok_or_else(|| self.damaged(format!("inode {ino:x}")))?;
+            let inode =
+                row.inode(ino, space, dirty, self.clean).ok_or_else(|| self.damaged(format!("inode {ino:x}")))?;
             upper.inodes.insert(ino, Arc::new(inode));
         }
         let names = self.with(|c| {
@@ -417,7 +426,7 @@ fn row_of(inode: &Inode, changed: bool) -> InodeRow {
 }
 
 impl InodeRow {
-    fn inode(self, ino: u64, space: &Arc<Space>, dirty: Ranges) -> Option<Inode> {
+    fn inode(self, ino: u64, space: &Arc<Space>, dirty: Ranges, clean: bool) -> Option<Inode> {
         let TreeBody::Leaf(mut entries) = decode_tree(&self.node).ok()?.body else { return None };
         let entry = entries.pop()?;
         let what = match entry.node {
@@ -437,7 +446,8 @@ impl InodeRow {
                         let written = self.written || now != self.size || !dirty.is_empty();
                         let mut state = State::with_upper(base, kept, now, dirty, written);
                         state.counted = std::os::unix::fs::MetadataExt::blocks(&meta) * 512;
-                        if self.complete { state.with_all() } else { state }
+                        // After a crash it may hold more than was noted of it.
+                        if self.complete && clean { state.with_all() } else { state }
                     }
                 };
                 What::File(Arc::new(Data::new(ino, Arc::clone(space), state)))

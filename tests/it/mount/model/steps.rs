@@ -29,6 +29,14 @@ impl Random {
     }
 }
 
+/// Tells what is done, if somebody looks for the cause of a failure: `DVC_TEST_STEPS=1`.
+#[allow(clippy::print_stderr)]
+pub fn tell(what: &str) {
+    if std::env::var_os("DVC_TEST_STEPS").is_some() {
+        eprintln!("{what}");
+    }
+}
+
 /// The two directories and what decides.
 pub struct Steps<'s> {
     pub mount: &'s Path,
@@ -104,9 +112,7 @@ impl Steps<'_> {
 
     /// Does the same to both.
     fn both(&self, what: &str, op: impl Fn(&Path) -> io::Result<()>) {
-        if std::env::var_os("DVC_TEST_STEPS").is_some() {
-            eprintln!("{what}");
-        }
+        tell(what);
         let (there, here) = (op(self.plain), op(self.mount));
         let code = |r: &io::Result<()>| r.as_ref().err().map(|e| e.raw_os_error().unwrap_or(-1));
         assert_eq!(code(&here), code(&there), "seed {}: {what}: {here:?}, natively {there:?}", self.seed);
