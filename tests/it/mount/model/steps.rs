@@ -186,7 +186,7 @@ impl Steps<'_> {
         (0..6).find_map(|_| {
             let path = self.any();
             let meta = fs::symlink_metadata(self.plain.join(&path)).ok()?;
-            meta.is_file().then(|| (path, meta.len()))
+            meta.is_file().then_some((path, meta.len()))
         })
     }
 
