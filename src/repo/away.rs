@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
 
@@ -17,10 +18,12 @@ use crate::format::pack::PackKind;
 use crate::format::segment::PackName;
 use crate::index::segment_reader::Bytes;
 use crate::model::id::{Id, ObjectKind};
-use crate::store::{Abilities, Listed, Store, StoreError, Take};
+use crate::store::{Abilities, Listed, Said, Store, StoreError, Take, Trouble};
 
 /// Holes of this size between two ranges are fetched along: a request costs more.
 const GAP: u64 = 256 << 10;
+/// So long after a read has failed for good nobody else tries.
+const FAILED: Duration = Duration::from_secs(2);
 /// One request carries at most this many bytes of what is fetched ahead.
 const PIECE: u64 = 4 << 20;
 
@@ -35,13 +38,16 @@ pub struct CachedStore {
     lens: Mutex<HashMap<String, u64>>,
     /// What `near` has, but damaged.
     not_near: Mutex<HashSet<String>>,
+    /// When a read failed at last, and why: those who wait for the same need not find it out one after the other.
+    failed: Mutex<Option<(Instant, String)>>,
 }
 
 impl CachedStore {
     /// Around a store; without a cache where it is a directory of this machine. What the repository `near` has is
     /// read there: a key names its content.
     pub fn new(inner: Arc<dyn Store>, cache: Option<Arc<BlockCache>>, near: Option<PathBuf>) -> Self {
-        Self { inner, cache, near, lens: Mutex::default(), not_near: Mutex::default() }
+        let (lens, not_near, failed) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { inner, cache, near, lens, not_near, failed }
     }
 
     /// The store itself, for what must be read as it is now.
@@ -122,7 +128,17 @@ impl CachedStore {
         }
         let fetch = |r: Range<u64>| {
             let size = usize::try_from(r.end - r.start).unwrap_or(usize::MAX);
-            self.inner.read_at(key, r.start, size)
+            let failed = || self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, said)) = failed().as_ref().filter(|(at, _)| at.elapsed() < FAILED) {
+                let (place, said) = (self.inner.place(), Said(said.clone()));
+                let key = key.to_owned();
+                return Err(StoreError::Away { what: "read", key, place, trouble: Trouble::TimedOut, said });
+            }
+            self.inner.read_at(key, r.start, size).inspect_err(|e| {
+                if e.passes() {
+                    *failed() = Some((Instant::now(), format!("a moment ago: {e}")));
+                }
+            })
         };
         match &self.cache {
             Some(cache) => cache.read(key, len, range, &fetch),
