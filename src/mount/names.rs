@@ -111,6 +111,8 @@ pub struct Names {
     before: HashMap<u64, (u64, Vec<u8>, u64)>,
     /// Files of a version that is not shown any more, which somebody has open still.
     lingering: HashMap<u64, Attr>,
+    /// Names of files of the version that have several, as far as they were asked for.
+    aliases: HashSet<(u64, u64, Vec<u8>)>,
     /// Open files of untouched nodes.
     reading: HashMap<u64, Arc<Data>>,
     upper: Upper,
@@ -137,6 +139,7 @@ impl Names {
             tree_numbers: HashMap::new(),
             untouched: HashMap::new(),
             before: HashMap::new(),
+            aliases: HashSet::new(),
             lingering: HashMap::new(),
             reading: HashMap::new(),
             upper,
@@ -297,6 +300,11 @@ impl Names {
             }
         }
         known.extend(before.iter().map(|(ino, (parent, name, _))| (*ino, *parent, name.clone())));
+        // A file with several names is noted with one of them, and the kernel may know all.
+        for (parent, names) in &self.upper.names {
+            known.extend(names.iter().filter_map(|(name, ino)| Some(((*ino)?, *parent, name.clone()))));
+        }
+        known.extend(std::mem::take(&mut self.aliases));
         self.before = before;
         // What is open stays what it is for whoever has it open: the kernel would keep its old length.
         let open = self.opened.keys().filter(|ino| retire && !is_dir(&self.upper, **ino));
@@ -390,6 +398,9 @@ impl Names {
     fn number(&mut self, parent: u64, tree: &Id, index: usize, entry: &Entry) -> u64 {
         let place = Place { parent, tree: self.tree_number(tree), index: u32::try_from(index).unwrap_or(u32::MAX) };
         let ino = self.upper.number_of(parent, &entry.name, entry.link.as_ref());
+        if entry.link.is_some() {
+            self.aliases.insert((ino, parent, entry.name.clone()));
+        }
         if self.upper.inodes.contains_key(&ino) {
             return ino;
         }
