@@ -15,6 +15,11 @@ mod schema;
 pub mod segments;
 mod stat;
 
+/// So often a catalogue that somebody else is making is opened again.
+const BUSY_TRIES: u32 = 100;
+/// So long after each attempt.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
 /// Why the catalogue cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -73,7 +78,17 @@ impl Catalogue {
     /// Opens the catalogue, making it where it is missing, damaged or of another schema. The directory must be writable.
     pub fn open(path: &Path) -> Result<Self> {
         let mut was_damaged = false;
-        let connection = match schema::open(path) {
+        let mut opened = schema::open(path);
+        // SQLite does not wait for those who make the same file at the same moment where that could be a deadlock.
+        for _ in 0..BUSY_TRIES {
+            match &opened {
+                Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
+                _ => break,
+            }
+            std::thread::sleep(BUSY_PAUSE);
+            opened = schema::open(path);
+        }
+        let connection = match opened {
             Ok(connection) => connection,
             Err(e) if is_damage(&e) => {
                 was_damaged = true;
