@@ -1,0 +1,131 @@
+//! What the kernel holds and what is open, counted; an inode without a name goes when nobody does any more.
+
+use std::sync::Arc;
+
+use super::{Found, Names};
+use crate::model::entry::Node;
+use crate::mount::data::Data;
+use crate::mount::errno::Errno;
+use crate::mount::inode::What;
+use crate::mount::state::State;
+
+impl Names {
+    /// Counts that the kernel was told of an inode.
+    pub fn hold(&mut self, ino: u64) {
+        match self.untouched.get_mut(&ino) {
+            Some(known) => known.1 += 1,
+            None => *self.held.entry(ino).or_default() += 1,
+        }
+    }
+
+    /// Counts that the kernel let go of an inode so many times. Returns a file that is gone for good.
+    pub fn forget(&mut self, ino: u64, times: u64) -> Option<Arc<Data>> {
+        let mut times = times;
+        if let Some(known) = self.before.get_mut(&ino) {
+            let less = times.min(known.2);
+            known.2 -= less;
+            times -= less;
+            if known.2 == 0 {
+                self.before.remove(&ino);
+            }
+        }
+        if let Some(known) = self.untouched.get_mut(&ino) {
+            known.1 = known.1.saturating_sub(times);
+            if known.1 == 0 && !self.reading.contains_key(&ino) {
+                self.untouched.remove(&ino);
+            }
+            return None;
+        }
+        if let Some(held) = self.held.get_mut(&ino) {
+            *held = held.saturating_sub(times);
+            if *held == 0 {
+                self.held.remove(&ino);
+            }
+        }
+        self.purge(ino)
+    }
+
+    /// Removes an inode that has no name and that nobody holds.
+    pub(super) fn purge(&mut self, ino: u64) -> Option<Arc<Data>> {
+        let inode = self.upper.inodes.get(&ino)?;
+        if inode.nlink > 0 || self.held.contains_key(&ino) || self.opened.contains_key(&ino) {
+            return None;
+        }
+        let inode = self.upper.inodes.remove(&ino)?;
+        self.upper.names.remove(&ino);
+        self.pending.inodes.insert(ino);
+        self.changed.remove(&ino);
+        match &inode.what {
+            What::File(data) => Some(Arc::clone(data)),
+            _ => None,
+        }
+    }
+
+    /// The bytes of a file that is opened. Each is to be closed.
+    pub fn open(&mut self, ino: u64) -> Found<Arc<Data>> {
+        let data = match self.upper.inodes.get(&ino) {
+            Some(inode) => match &inode.what {
+                What::File(data) => Arc::clone(data),
+                What::Dir { .. } => return Err(Errno::ISDIR.into()),
+                _ => return Err(Errno::INVAL.into()),
+            },
+            None => match self.reading.get(&ino) {
+                Some(data) => Arc::clone(data),
+                None => {
+                    let place = self.place(ino)?;
+                    let (dir, at) = self.entry(&place)?;
+                    if !matches!(dir[at].node, Node::File { .. }) {
+                        return Err(Errno::INVAL.into());
+                    }
+                    let data = Arc::new(Data::new(ino, Arc::clone(&self.space), State::of(self.base_of(ino)?)));
+                    self.reading.insert(ino, Arc::clone(&data));
+                    data
+                }
+            },
+        };
+        self.opened.entry(ino).or_default().0 += 1;
+        Ok(data)
+    }
+
+    /// Makes the last opening of an inode one by the kernel alone, if it may be: all of its openings have to be alike.
+    pub fn open_alone(&mut self, ino: u64, complete: bool) -> bool {
+        let Some(opened) = self.opened.get_mut(&ino) else { return false };
+        let may = opened.1 > 0 || complete && opened.0 == 1;
+        if may {
+            opened.0 -= 1;
+            opened.1 += 1;
+        }
+        may
+    }
+
+    /// Makes the last opening of an inode one through us again.
+    pub fn open_through(&mut self, ino: u64) {
+        if let Some(opened) = self.opened.get_mut(&ino) {
+            opened.0 += 1;
+            opened.1 = opened.1.saturating_sub(1);
+        }
+    }
+
+    /// Closes a file once. True if nobody has it open now, with the file where it is gone for good.
+    pub fn close(&mut self, ino: u64, alone: bool) -> (bool, Option<Arc<Data>>) {
+        if let Some(opened) = self.opened.get_mut(&ino) {
+            let n = if alone { &mut opened.1 } else { &mut opened.0 };
+            *n = n.saturating_sub(1);
+            if *opened != (0, 0) {
+                return (false, None);
+            }
+        }
+        self.opened.remove(&ino);
+        self.lingering.remove(&ino);
+        self.reading.remove(&ino);
+        if self.untouched.get(&ino).is_some_and(|known| known.1 == 0) {
+            self.untouched.remove(&ino);
+        }
+        (true, self.purge(ino))
+    }
+
+    /// Open files of untouched nodes.
+    pub fn open_files(&self) -> Vec<Arc<Data>> {
+        self.reading.values().cloned().collect()
+    }
+}
