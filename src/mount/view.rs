@@ -4,7 +4,7 @@
 //! file's own. No lock is held while a directory of the version is fetched.
 
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -23,8 +23,12 @@ use crate::write::commit::now;
 
 mod acl;
 mod attrs;
+mod bytes;
+mod handles;
 mod keep;
 mod list;
+
+use handles::Handle;
 
 pub use attrs::{Changes, When};
 pub use keep::Forgotten;
@@ -85,19 +89,6 @@ pub fn may_not_wait<T>(hurried: bool, work: impl FnOnce() -> T) -> T {
     let done = work();
     HURRIED.set(before);
     done
-}
-
-enum Handle {
-    File(Opened),
-    Dir(Mutex<Option<list::Listing>>),
-}
-
-/// An open file.
-struct Opened {
-    data: Arc<Data>,
-    write: bool,
-    /// The kernel uses the upper file by itself.
-    alone: bool,
 }
 
 /// A mounted version and what was changed of it.
@@ -181,12 +172,6 @@ impl View {
         if let Some(told) = &*self.wanted.lock().unwrap_or_else(PoisonError::into_inner) {
             told(ino);
         }
-    }
-
-    /// Whether the kernel writes to a file by itself.
-    pub fn is_written_alone(&self) -> bool {
-        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
-        handles.values().any(|handle| matches!(&**handle, Handle::File(opened) if opened.alone && opened.write))
     }
 
     /// Whether reading may take a network.
@@ -374,204 +359,6 @@ impl View {
         Ok(())
     }
 
-    fn put_handle(&self, handle: Handle) -> u64 {
-        let n = self.next_handle.fetch_add(1, Ordering::Relaxed);
-        self.handles.write().unwrap_or_else(PoisonError::into_inner).insert(n, Arc::new(handle));
-        n
-    }
-
-    fn handle(&self, n: u64) -> Answer<Arc<Handle>> {
-        self.handles.read().unwrap_or_else(PoisonError::into_inner).get(&n).cloned().ok_or(Errno::BADF)
-    }
-
-    fn file(&self, n: u64) -> Answer<Arc<Data>> {
-        match &*self.handle(n)? {
-            Handle::File(opened) => Ok(Arc::clone(&opened.data)),
-            Handle::Dir(_) => Err(Errno::ISDIR),
-        }
-    }
-
-    /// Opens a file, for the kernel alone where that is done; `truncate` empties it.
-    pub fn open(&self, caller: Caller, ino: u64, write: bool, truncate: bool) -> Answer<(u64, Backing)> {
-        if write && self.options.read_only {
-            return Err(Errno::ROFS);
-        }
-        let data = self.ask(|n| n.open(ino))?;
-        if truncate && let Err(e) = self.resize(caller, ino, &data, 0) {
-            self.closed(&data, false);
-            return Err(e);
-        }
-        if write {
-            self.wants(ino);
-        }
-        Ok(self.opened(ino, data, write))
-    }
-
-    /// The handle of a file that was opened, and the file for the kernel to use by itself, where it does.
-    fn opened(&self, ino: u64, data: Arc<Data>, write: bool) -> (u64, Backing) {
-        let mut backing = None;
-        if self.options.passthrough && self.names().open_alone(ino, data.is_complete()) {
-            match self.hand_over(ino, &data, write) {
-                Ok(file) => backing = Some(file),
-                Err(e) => {
-                    if !data.is_frozen() {
-                        (self.complain)(&format!("cannot hand a file over to the kernel: {e:?}"));
-                    }
-                    self.names().open_through(ino);
-                }
-            }
-        }
-        let alone = backing.is_some();
-        (self.put_handle(Handle::File(Opened { data, write, alone })), backing)
-    }
-
-    /// The upper file of an inode for the kernel. One that it may write to is taken for changed, durably, before that.
-    fn hand_over(&self, ino: u64, data: &Arc<Data>, write: bool) -> Answer<Arc<File>> {
-        let file = {
-            let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-            if data.is_frozen() {
-                // A version that is being made has to see what is written.
-                return Err(Errno::of(crate::error::Kind::Busy));
-            }
-            let mtime = self.ask(|n| {
-                let attr = n.attr(ino)?;
-                if write {
-                    n.change(ino)?;
-                }
-                Ok(attr.mtime)
-            })?;
-            let file = data.hand_over(write, mtime)?;
-            self.note_news(data)?;
-            file
-        };
-        if write {
-            self.note_unsynced(data);
-            // A file that no version has is taken whole in any case.
-            if data.facts().base.is_some()
-                && let Err(e) = self.sync_data(data)
-            {
-                data.take_back();
-                return Err(e);
-            }
-        }
-        Ok(file)
-    }
-
-    /// Takes over what the kernel did to a file by itself.
-    pub(super) fn catch_up(&self, data: &Data) {
-        if let Some(mtime) = data.catch_up() {
-            let _ = self.ask(|n| {
-                let inode = n.times(data.ino())?;
-                if inode.meta.mtime != mtime {
-                    inode.meta.mtime = mtime;
-                    inode.ctime = inode.ctime.max(mtime);
-                }
-                Ok(())
-            });
-        }
-    }
-
-    pub(super) fn closed(&self, data: &Arc<Data>, alone: bool) {
-        let (last, gone) = self.names().close(data.ino(), alone);
-        self.discard(gone);
-        if last {
-            data.close_upper();
-        }
-    }
-
-    /// Closes what was opened.
-    pub fn release(&self, handle: u64) {
-        let Some(handle) = self.handles.write().unwrap_or_else(PoisonError::into_inner).remove(&handle) else { return };
-        if let Handle::File(opened) = &*handle {
-            if opened.alone && opened.write {
-                self.catch_up(&opened.data);
-                opened.data.take_back();
-            }
-            self.closed(&opened.data, opened.alone);
-        }
-    }
-
-    /// Brings a piece of a file of the version into its upper file. Returns where to go on.
-    pub(super) fn hydrate(&self, data: &Arc<Data>, offset: u64, len: u64) -> Answer<Option<u64>> {
-        let Some((base, range)) = data.lacking(offset, len) else { return Ok(None) };
-        let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
-        let read = self.lower.read(&base.content, range.start, &mut bytes);
-        read.map_err(|e| self.failed("cannot bring a file", &e))?;
-        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        data.bring(&base, range.start, &bytes)?;
-        self.note_news(data)?;
-        self.note_unsynced(data);
-        Ok(Some(range.end))
-    }
-
-    /// Makes a file durable, and notes that all of it is here.
-    pub(super) fn settle(&self, data: &Arc<Data>) -> Answer<()> {
-        self.sync_data(data)?;
-        self.names().note([data.ino()]);
-        self.sync_names()
-    }
-
-    /// Whether a read may have to wait for a network.
-    pub fn may_wait(&self, handle: u64, offset: u64, len: usize) -> bool {
-        self.is_far() && self.file(handle).is_ok_and(|data| data.needs_base(offset, len))
-    }
-
-    /// Whether a write may have to wait for a network: it needs the rest of a block.
-    pub fn may_wait_to_write(&self, handle: u64, offset: u64, len: usize) -> bool {
-        self.is_far() && self.file(handle).is_ok_and(|data| data.lacks_edges(offset, len))
-    }
-
-    /// Fills `out` from a file; fewer bytes only at its end.
-    pub fn read(&self, handle: u64, offset: u64, out: &mut [u8]) -> Answer<usize> {
-        let data = self.file(handle)?;
-        self.read_ahead(&data, offset, out.len() as u64);
-        let n = data.read(&self.lower, offset, out).map_err(|e| self.failed("cannot read a file", &e))?;
-        self.counters.reads.fetch_add(1, Ordering::Relaxed);
-        self.counters.read_bytes.fetch_add(n as u64, Ordering::Relaxed);
-        Ok(n)
-    }
-
-    /// Brings what will be read next, where that takes a network.
-    fn read_ahead(&self, data: &Data, offset: u64, len: u64) {
-        let Some(pool) = &self.ahead else { return };
-        if let Some((base, range)) = data.ahead(offset, len) {
-            let lower = Arc::clone(&self.lower);
-            pool.run(move || {
-                // Whoever reads it asks again, and is told what is wrong.
-                let _ = lower.fetch_ahead(&base.content, range);
-            });
-        }
-    }
-
-    /// Writes to a file. `cached`: the kernel gathered it, and tells the times itself.
-    pub fn write(&self, caller: Caller, handle: u64, offset: u64, bytes: &[u8], cached: bool) -> Answer<()> {
-        let data = self.file(handle)?;
-        self.warm(&data, offset, bytes.len())?;
-        let _gate = self.changing()?;
-        self.about_to_write(caller, &data, cached)?;
-        let done = data.write(&self.lower, offset, bytes);
-        self.note_news(&data)?;
-        done.inspect_err(|_| {
-            self.counters.failed.fetch_add(1, Ordering::Relaxed);
-        })?;
-        self.counters.writes.fetch_add(1, Ordering::Relaxed);
-        self.counters.written_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        self.note_unsynced(&data);
-        Ok(())
-    }
-
-    /// Fetches what a write needs of the version, before anybody has to wait for the write.
-    fn warm(&self, data: &Data, offset: u64, len: usize) -> Answer<()> {
-        if self.is_far() && data.lacks_edges(offset, len) {
-            let mut edge = [0; 1];
-            let end = offset.saturating_add(len as u64);
-            for at in [offset, end.saturating_sub(1)] {
-                data.read(&self.lower, at, &mut edge).map_err(|e| self.failed("cannot read a file", &e))?;
-            }
-        }
-        Ok(())
-    }
-
     /// Lets the store know what is another than it knows.
     pub(super) fn note_news(&self, data: &Data) -> Answer<()> {
         if data.take_news() {
@@ -586,81 +373,6 @@ impl View {
 
     fn unsynced(&self) -> MutexGuard<'_, HashMap<u64, Arc<Data>>> {
         self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes that a file changes: its times, and that it loses what only its old content was trusted with.
-    fn about_to_write(&self, caller: Caller, data: &Arc<Data>, cached: bool) -> Answer<()> {
-        let ino = data.ino();
-        self.ask(|n| {
-            if !data.is_changed() {
-                n.change(ino)?;
-            }
-            let keeps_mode = cached || caller.uid == 0;
-            let drops = n.look(ino, |meta, _| attrs::loses_trust(meta, keeps_mode))?;
-            if drops {
-                attrs::lose_trust(&mut n.change(ino)?.meta, keeps_mode);
-            }
-            // A kernel that keeps times tells them in its own time.
-            if !cached && !self.keeps_lengths() {
-                let inode = n.times(ino)?;
-                inode.meta.mtime = now();
-                inode.ctime = inode.meta.mtime;
-            }
-            Ok(())
-        })
-    }
-
-    fn resize(&self, caller: Caller, ino: u64, data: &Arc<Data>, size: u64) -> Answer<()> {
-        let _gate = self.changing()?;
-        self.about_to_write(caller, data, false)?;
-        self.ask(|n| n.change(ino).map(drop))?;
-        let done = data.set_size(&self.lower, size);
-        self.note_news(data)?;
-        self.note_unsynced(data);
-        done
-    }
-
-    /// Reserves or empties a range; see `fallocate(2)`.
-    pub fn fallocate(&self, caller: Caller, handle: u64, offset: u64, len: u64, mode: i32) -> Answer<()> {
-        const KEEP_SIZE: i32 = 1;
-        const PUNCH_HOLE: i32 = 2;
-        const ZERO_RANGE: i32 = 16;
-        let data = self.file(handle)?;
-        let end = offset.checked_add(len).filter(|_| len > 0).ok_or(Errno::INVAL)?;
-        let _gate = self.changing()?;
-        self.about_to_write(caller, &data, false)?;
-        self.ask(|n| n.change(data.ino()).map(drop))?;
-        let keep = mode & KEEP_SIZE != 0;
-        let done = match mode & !KEEP_SIZE {
-            0 => data.reserve(&(offset..end), !keep),
-            PUNCH_HOLE if keep => data.punch(&self.lower, offset..end),
-            ZERO_RANGE => data.punch(&self.lower, offset..end).and_then(|()| match !keep && end > data.size() {
-                true => data.set_size(&self.lower, end),
-                false => Ok(()),
-            }),
-            _ => Err(Errno::OPNOTSUPP),
-        };
-        self.note_news(&data)?;
-        self.note_unsynced(&data);
-        done
-    }
-
-    /// The next data or hole of a file.
-    pub fn seek(&self, handle: u64, offset: u64, data: bool) -> Answer<u64> {
-        self.file(handle)?.seek(&self.lower, offset, data)
-    }
-
-    /// Paths of all files that are open for writing.
-    pub fn writers(&self) -> Vec<Vec<u8>> {
-        let inodes: HashSet<u64> = {
-            let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
-            let writing = |handle: &Arc<Handle>| match &**handle {
-                Handle::File(opened) if opened.write && !opened.alone => Some(opened.data.ino()),
-                _ => None,
-            };
-            handles.values().filter_map(writing).collect()
-        };
-        inodes.into_iter().filter_map(|ino| self.ask(|n| n.path(ino)).ok().flatten()).collect()
     }
 
     /// Inodes that differ from the last commit, bytes that were written since, inodes that the kernel knows, open files.

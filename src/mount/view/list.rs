@@ -4,7 +4,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{Handle, View};
+use super::View;
+use super::handles::Handle;
 use crate::mount::errno::{Answer, Errno};
 use crate::mount::inode::{Attr, Kind};
 use crate::mount::lower::Dir;

@@ -1,0 +1,154 @@
+//! The bytes of files: reading, writing, lengths, holes, and bringing what the version has.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use super::{Caller, View, attrs};
+use crate::mount::data::Data;
+use crate::mount::errno::{Answer, Errno};
+use crate::write::commit::now;
+
+impl View {
+    /// Whether a read may have to wait for a network.
+    pub fn may_wait(&self, handle: u64, offset: u64, len: usize) -> bool {
+        self.is_far() && self.file(handle).is_ok_and(|data| data.needs_base(offset, len))
+    }
+
+    /// Whether a write may have to wait for a network: it needs the rest of a block.
+    pub fn may_wait_to_write(&self, handle: u64, offset: u64, len: usize) -> bool {
+        self.is_far() && self.file(handle).is_ok_and(|data| data.lacks_edges(offset, len))
+    }
+
+    /// Fills `out` from a file; fewer bytes only at its end.
+    pub fn read(&self, handle: u64, offset: u64, out: &mut [u8]) -> Answer<usize> {
+        let data = self.file(handle)?;
+        self.read_ahead(&data, offset, out.len() as u64);
+        let n = data.read(&self.lower, offset, out).map_err(|e| self.failed("cannot read a file", &e))?;
+        self.counters.reads.fetch_add(1, Ordering::Relaxed);
+        self.counters.read_bytes.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+
+    /// Brings what will be read next, where that takes a network.
+    fn read_ahead(&self, data: &Data, offset: u64, len: u64) {
+        let Some(pool) = &self.ahead else { return };
+        if let Some((base, range)) = data.ahead(offset, len) {
+            let lower = Arc::clone(&self.lower);
+            pool.run(move || {
+                // Whoever reads it asks again, and is told what is wrong.
+                let _ = lower.fetch_ahead(&base.content, range);
+            });
+        }
+    }
+
+    /// Writes to a file. `cached`: the kernel gathered it, and tells the times itself.
+    pub fn write(&self, caller: Caller, handle: u64, offset: u64, bytes: &[u8], cached: bool) -> Answer<()> {
+        let data = self.file(handle)?;
+        self.warm(&data, offset, bytes.len())?;
+        let _gate = self.changing()?;
+        self.about_to_write(caller, &data, cached)?;
+        let done = data.write(&self.lower, offset, bytes);
+        self.note_news(&data)?;
+        done.inspect_err(|_| {
+            self.counters.failed.fetch_add(1, Ordering::Relaxed);
+        })?;
+        self.counters.writes.fetch_add(1, Ordering::Relaxed);
+        self.counters.written_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.note_unsynced(&data);
+        Ok(())
+    }
+
+    /// Fetches what a write needs of the version, before anybody has to wait for the write.
+    fn warm(&self, data: &Data, offset: u64, len: usize) -> Answer<()> {
+        if self.is_far() && data.lacks_edges(offset, len) {
+            let mut edge = [0; 1];
+            let end = offset.saturating_add(len as u64);
+            for at in [offset, end.saturating_sub(1)] {
+                data.read(&self.lower, at, &mut edge).map_err(|e| self.failed("cannot read a file", &e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that a file changes: its times, and that it loses what only its old content was trusted with.
+    fn about_to_write(&self, caller: Caller, data: &Arc<Data>, cached: bool) -> Answer<()> {
+        let ino = data.ino();
+        self.ask(|n| {
+            if !data.is_changed() {
+                n.change(ino)?;
+            }
+            let keeps_mode = cached || caller.uid == 0;
+            let drops = n.look(ino, |meta, _| attrs::loses_trust(meta, keeps_mode))?;
+            if drops {
+                attrs::lose_trust(&mut n.change(ino)?.meta, keeps_mode);
+            }
+            // A kernel that keeps times tells them in its own time.
+            if !cached && !self.keeps_lengths() {
+                let inode = n.times(ino)?;
+                inode.meta.mtime = now();
+                inode.ctime = inode.meta.mtime;
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn resize(&self, caller: Caller, ino: u64, data: &Arc<Data>, size: u64) -> Answer<()> {
+        let _gate = self.changing()?;
+        self.about_to_write(caller, data, false)?;
+        self.ask(|n| n.change(ino).map(drop))?;
+        let done = data.set_size(&self.lower, size);
+        self.note_news(data)?;
+        self.note_unsynced(data);
+        done
+    }
+
+    /// Reserves or empties a range; see `fallocate(2)`.
+    pub fn fallocate(&self, caller: Caller, handle: u64, offset: u64, len: u64, mode: i32) -> Answer<()> {
+        const KEEP_SIZE: i32 = 1;
+        const PUNCH_HOLE: i32 = 2;
+        const ZERO_RANGE: i32 = 16;
+        let data = self.file(handle)?;
+        let end = offset.checked_add(len).filter(|_| len > 0).ok_or(Errno::INVAL)?;
+        let _gate = self.changing()?;
+        self.about_to_write(caller, &data, false)?;
+        self.ask(|n| n.change(data.ino()).map(drop))?;
+        let keep = mode & KEEP_SIZE != 0;
+        let done = match mode & !KEEP_SIZE {
+            0 => data.reserve(&(offset..end), !keep),
+            PUNCH_HOLE if keep => data.punch(&self.lower, offset..end),
+            ZERO_RANGE => data.punch(&self.lower, offset..end).and_then(|()| match !keep && end > data.size() {
+                true => data.set_size(&self.lower, end),
+                false => Ok(()),
+            }),
+            _ => Err(Errno::OPNOTSUPP),
+        };
+        self.note_news(&data)?;
+        self.note_unsynced(&data);
+        done
+    }
+
+    /// The next data or hole of a file.
+    pub fn seek(&self, handle: u64, offset: u64, data: bool) -> Answer<u64> {
+        self.file(handle)?.seek(&self.lower, offset, data)
+    }
+
+    /// Brings a piece of a file of the version into its upper file. Returns where to go on.
+    pub(in crate::mount) fn hydrate(&self, data: &Arc<Data>, offset: u64, len: u64) -> Answer<Option<u64>> {
+        let Some((base, range)) = data.lacking(offset, len) else { return Ok(None) };
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
+        let read = self.lower.read(&base.content, range.start, &mut bytes);
+        read.map_err(|e| self.failed("cannot bring a file", &e))?;
+        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        data.bring(&base, range.start, &bytes)?;
+        self.note_news(data)?;
+        self.note_unsynced(data);
+        Ok(Some(range.end))
+    }
+
+    /// Makes a file durable, and notes that all of it is here.
+    pub(in crate::mount) fn settle(&self, data: &Arc<Data>) -> Answer<()> {
+        self.sync_data(data)?;
+        self.names().note([data.ino()]);
+        self.sync_names()
+    }
+}

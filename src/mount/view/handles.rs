@@ -1,0 +1,164 @@
+//! Handles: opening files and directories, for the kernel alone where that is done, and closing them.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::list::Listing;
+use super::{Backing, Caller, View};
+use crate::error::Kind;
+use crate::mount::data::Data;
+use crate::mount::errno::{Answer, Errno};
+
+/// What the kernel has open.
+pub(super) enum Handle {
+    File(Opened),
+    Dir(Mutex<Option<Listing>>),
+}
+
+/// An open file.
+pub(super) struct Opened {
+    data: Arc<Data>,
+    write: bool,
+    /// The kernel uses the upper file by itself.
+    alone: bool,
+}
+
+impl View {
+    pub(super) fn put_handle(&self, handle: Handle) -> u64 {
+        let n = self.next_handle.fetch_add(1, Ordering::Relaxed);
+        self.handles.write().unwrap_or_else(PoisonError::into_inner).insert(n, Arc::new(handle));
+        n
+    }
+
+    pub(super) fn handle(&self, n: u64) -> Answer<Arc<Handle>> {
+        self.handles.read().unwrap_or_else(PoisonError::into_inner).get(&n).cloned().ok_or(Errno::BADF)
+    }
+
+    pub(super) fn file(&self, n: u64) -> Answer<Arc<Data>> {
+        match &*self.handle(n)? {
+            Handle::File(opened) => Ok(Arc::clone(&opened.data)),
+            Handle::Dir(_) => Err(Errno::ISDIR),
+        }
+    }
+
+    /// Opens a file, for the kernel alone where that is done; `truncate` empties it.
+    pub fn open(&self, caller: Caller, ino: u64, write: bool, truncate: bool) -> Answer<(u64, Backing)> {
+        if write && self.options.read_only {
+            return Err(Errno::ROFS);
+        }
+        let data = self.ask(|n| n.open(ino))?;
+        if truncate && let Err(e) = self.resize(caller, ino, &data, 0) {
+            self.closed(&data, false);
+            return Err(e);
+        }
+        if write {
+            self.wants(ino);
+        }
+        Ok(self.opened(ino, data, write))
+    }
+
+    /// The handle of a file that was opened, and the file for the kernel to use by itself, where it does.
+    pub(super) fn opened(&self, ino: u64, data: Arc<Data>, write: bool) -> (u64, Backing) {
+        let mut backing = None;
+        if self.options.passthrough && self.names().open_alone(ino, data.is_complete()) {
+            match self.hand_over(ino, &data, write) {
+                Ok(file) => backing = Some(file),
+                Err(e) => {
+                    if !data.is_frozen() {
+                        (self.complain)(&format!("cannot hand a file over to the kernel: {e:?}"));
+                    }
+                    self.names().open_through(ino);
+                }
+            }
+        }
+        let alone = backing.is_some();
+        (self.put_handle(Handle::File(Opened { data, write, alone })), backing)
+    }
+
+    /// The upper file of an inode for the kernel. One that it may write to is taken for changed, durably, before that.
+    fn hand_over(&self, ino: u64, data: &Arc<Data>, write: bool) -> Answer<Arc<File>> {
+        let file = {
+            let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+            if data.is_frozen() {
+                // A version that is being made has to see what is written.
+                return Err(Errno::of(Kind::Busy));
+            }
+            let mtime = self.ask(|n| {
+                let attr = n.attr(ino)?;
+                if write {
+                    n.change(ino)?;
+                }
+                Ok(attr.mtime)
+            })?;
+            let file = data.hand_over(write, mtime)?;
+            self.note_news(data)?;
+            file
+        };
+        if write {
+            self.note_unsynced(data);
+            // A file that no version has is taken whole in any case.
+            if data.facts().base.is_some()
+                && let Err(e) = self.sync_data(data)
+            {
+                data.take_back();
+                return Err(e);
+            }
+        }
+        Ok(file)
+    }
+
+    /// Takes over what the kernel did to a file by itself.
+    pub(in crate::mount) fn catch_up(&self, data: &Data) {
+        if let Some(mtime) = data.catch_up() {
+            let _ = self.ask(|n| {
+                let inode = n.times(data.ino())?;
+                if inode.meta.mtime != mtime {
+                    inode.meta.mtime = mtime;
+                    inode.ctime = inode.ctime.max(mtime);
+                }
+                Ok(())
+            });
+        }
+    }
+
+    pub(in crate::mount) fn closed(&self, data: &Arc<Data>, alone: bool) {
+        let (last, gone) = self.names().close(data.ino(), alone);
+        self.discard(gone);
+        if last {
+            data.close_upper();
+        }
+    }
+
+    /// Closes what was opened.
+    pub fn release(&self, handle: u64) {
+        let Some(handle) = self.handles.write().unwrap_or_else(PoisonError::into_inner).remove(&handle) else { return };
+        if let Handle::File(opened) = &*handle {
+            if opened.alone && opened.write {
+                self.catch_up(&opened.data);
+                opened.data.take_back();
+            }
+            self.closed(&opened.data, opened.alone);
+        }
+    }
+
+    /// Whether the kernel writes to a file by itself.
+    pub fn is_written_alone(&self) -> bool {
+        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        handles.values().any(|handle| matches!(&**handle, Handle::File(opened) if opened.alone && opened.write))
+    }
+
+    /// Paths of all files that are open for writing.
+    pub fn writers(&self) -> Vec<Vec<u8>> {
+        let inodes: HashSet<u64> = {
+            let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+            let writing = |handle: &Arc<Handle>| match &**handle {
+                Handle::File(opened) if opened.write && !opened.alone => Some(opened.data.ino()),
+                _ => None,
+            };
+            handles.values().filter_map(writing).collect()
+        };
+        inodes.into_iter().filter_map(|ino| self.ask(|n| n.path(ino)).ok().flatten()).collect()
+    }
+}
