@@ -1,0 +1,220 @@
+//! Starting a mount: its overlay gone on with or begun, the view over it, attached and served.
+//!
+//! Whatever fails on the way leaves no mount behind.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use super::{Daemon, Inner, Setup, Standing, facts_of};
+use crate::error::Result;
+use crate::model::id::{Id, parse_hex, to_hex};
+use crate::mount::attach::{self, AttachOptions};
+use crate::mount::control::{Desk, Note};
+use crate::mount::error::MountError;
+use crate::mount::fuse::{self, Mode};
+use crate::mount::hydrate::Hydrator;
+use crate::mount::inode::{Inode, ROOT, What};
+use crate::mount::lower::Lower;
+use crate::mount::mountinfo;
+use crate::mount::names::{Names, Upper};
+use crate::mount::space::Space;
+use crate::mount::store::{Flush, Store};
+use crate::mount::view::{View, ViewOptions};
+use crate::repo::Repo;
+use crate::store::{StoreError, random_hex};
+
+impl Daemon {
+    /// Attaches a version and begins to serve it.
+    pub fn start(setup: Setup) -> Result<Self> {
+        bury(&setup.at)?;
+        let lower = Arc::new(Lower::new(setup.repo));
+        let mut standing =
+            Standing { version: setup.version.0, below: setup.version.1, branch: setup.branch, shot: None };
+        let (mut upper, mut changed, mut store) = (Upper::default(), HashSet::new(), None);
+        let dir = setup.overlay.as_ref().map_or_else(|| PathBuf::from("/"), |o| o.0.join("data"));
+        let space = Arc::new(Space::new(dir.clone(), setup.quota));
+        if let Some((overlay, name)) = &setup.overlay {
+            let kept = Store::open(overlay, name)?;
+            if let Some(was) = resume(lower.repo(), &kept, &standing, name)? {
+                standing = was;
+                let loaded = kept.load(&space)?;
+                for lost in &loaded.lost {
+                    (setup.complain)(&format!("lost: {lost}"));
+                }
+                (upper, changed) = (loaded.upper, loaded.changed);
+            }
+            store = Some(kept);
+        }
+        let key = store.as_ref().map_or(Ok(None), |store| store.meta("key"))?;
+        let key = key.as_deref().and_then(|key| parse_key(&String::from_utf8_lossy(key)));
+        let key = key.map_or_else(new_key, Ok)?;
+        if !upper.inodes.contains_key(&ROOT) {
+            upper = rooted(&lower, &standing.below)?;
+            if let Some(store) = &store {
+                let root = upper.inodes.get(&ROOT).cloned();
+                let mut meta = facts_of(&standing, &setup.revision);
+                meta.push(("key", to_hex(&key).into_bytes()));
+                store.replace(&Flush { inodes: vec![(ROOT, root, false)], meta, ..Flush::default() })?;
+            }
+        }
+        upper.key = key;
+        if store.is_some() {
+            sweep(&dir, &upper, &space);
+        }
+        let names = Names::new(Arc::clone(&lower), Arc::clone(&space), upper, changed);
+        let hydrator = Arc::new(Hydrator::new(setup.hydrate.0, setup.hydrate.1));
+        // Only files that are wholly here can be handed over, and then nobody sees what is written to them.
+        let passthrough = hydrator.is_on() && !setup.live && attach::passthrough_possible().is_ok();
+        let mode = if passthrough { Mode::Passthrough } else { Mode::Writeback };
+        let options = ViewOptions { read_only: setup.read_only, map_owner: setup.map_owner, passthrough };
+        let told = Arc::clone(&setup.complain);
+        let view = View::new(Arc::clone(&lower), space, names, store, options, Box::new(move |text| told(text)));
+        let view = Arc::new(view);
+        let source = format!("dvc:{}", setup.revision);
+        let attached = attach::attach(&AttachOptions {
+            at: setup.at.clone(),
+            source,
+            read_only: setup.read_only,
+            allow_other: setup.allow_other,
+        })?;
+        let at = attached.at.clone();
+        let undo = Undo(Some(at.clone()));
+        // A reader of a local repository waits for the disk; as many may do so at a time.
+        let threads = (setup.jobs * 2).clamp(4, 16);
+        let io = |what| {
+            let key = at.display().to_string();
+            move |source| StoreError::Io { what, key: key.clone(), source }
+        };
+        let served =
+            fuse::serve(Arc::clone(&view), attached.device, threads, mode, setup.allow_other).map_err(io("serve"))?;
+        attach::tune(&at);
+        let mounted = mountinfo::ours().map_err(io("find"))?;
+        let device = mounted.iter().rev().find(|m| m.at == at).map_or((0, 0), |m| m.device);
+        let note = Note {
+            pid: std::process::id(),
+            at: at.clone(),
+            repository: lower.repo().path().to_path_buf(),
+            overlay: setup.overlay.as_ref().map(|o| o.1.clone()),
+            revision: setup.revision,
+            read_only: setup.read_only,
+            mode: if passthrough { "passthrough" } else { "writeback" }.to_owned(),
+        };
+        let desk = Desk::open(&setup.run, device, &note).map_err(io("open the socket of"))?;
+        let forgetter = served.forgetter();
+        let stale = served.forgetter();
+        view.tell_stale(Box::new(move |ino| stale.attributes(ino)));
+        undo.forget();
+        let inner = Inner {
+            view,
+            lower,
+            hydrator,
+            standing: Mutex::new(standing),
+            note,
+            meter: setup.meter,
+            jobs: setup.jobs,
+            forgetter,
+            follow: setup.follow,
+            complain: Arc::clone(&setup.complain),
+            turn: <_>::default(),
+            ended: <_>::default(),
+            discard: AtomicBool::new(setup.ephemeral),
+            leaving: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner), served, desk: Arc::new(desk) })
+    }
+}
+
+/// Detaches what was attached, should nothing come of it.
+struct Undo(Option<PathBuf>);
+
+impl Undo {
+    fn forget(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some(at) = &self.0 {
+            let _ = attach::detach(at, true);
+        }
+    }
+}
+
+fn parse_key(hex: &str) -> Option<[u8; 16]> {
+    let mut key = [0; 16];
+    parse_hex(hex, &mut key).map(|()| key)
+}
+
+fn new_key() -> Result<[u8; 16]> {
+    parse_key(&random_hex()?).ok_or_else(|| MountError::NoSnapshot.into())
+}
+
+/// Removes the mount of a process that is gone.
+fn bury(at: &Path) -> Result<()> {
+    for mounted in mountinfo::ours().unwrap_or_default().iter().rev() {
+        if mounted.at == *at && attach::is_dead(at) {
+            attach::detach(at, true)?;
+        }
+    }
+    Ok(())
+}
+
+/// What an overlay stands on, if it is to be gone on with.
+fn resume(repo: &Repo, store: &Store, asked: &Standing, name: &str) -> Result<Option<Standing>> {
+    let id = |key: &str| -> Result<Option<Id>> {
+        Ok(store.meta(key)?.and_then(|v| Id::parse(&String::from_utf8_lossy(&v))))
+    };
+    let (Some(version), Some(below)) = (id("version")?, id("below")?) else { return Ok(None) };
+    let branch = store.meta("branch")?.filter(|b| !b.is_empty()).map(|b| String::from_utf8_lossy(&b).into_owned());
+    let shot = id("shot")?;
+    let branch = branch.or_else(|| asked.branch.clone());
+    // A commit that ended before it could tell: the version was made of this overlay.
+    let own = || -> Result<bool> {
+        let commit = repo.commit_cached(&asked.version)?;
+        Ok(Some(commit.tree) == shot && commit.parents.contains(&version))
+    };
+    if version == asked.version || own()? {
+        return Ok(Some(Standing { version: asked.version, below, branch, shot }));
+    }
+    if store.is_changed()? {
+        return Err(MountError::OtherVersion { name: name.to_owned(), version: version.short() }.into());
+    }
+    Ok(None)
+}
+
+/// Removes upper files that belong to nothing, and counts the others.
+fn sweep(dir: &Path, upper: &Upper, space: &Space) {
+    use std::os::unix::fs::MetadataExt;
+    for fold in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        for file in std::fs::read_dir(fold.path()).into_iter().flatten().flatten() {
+            let ino = file.file_name().to_str().and_then(|name| u64::from_str_radix(name, 16).ok());
+            match ino.filter(|ino| upper.inodes.contains_key(ino)) {
+                Some(_) => space.count(0, file.metadata().map_or(0, |m| m.blocks() * 512)),
+                None => drop(std::fs::remove_file(file.path())),
+            }
+        }
+    }
+}
+
+/// The names of an untouched version.
+pub(super) fn rooted(lower: &Lower, tree: &Id) -> Result<Upper> {
+    let info = lower.repo().root_info(tree)?;
+    let mtime = info.meta.mtime;
+    let what = What::Dir { tree: Some(*tree), stored: Some((*tree, info.totals)) };
+    let root = Inode {
+        meta: info.meta,
+        atime: mtime,
+        ctime: mtime,
+        nlink: 2 + lower.dir(tree)?.subdirs,
+        parent: ROOT,
+        name: Vec::new(),
+        foreign: true,
+        what,
+    };
+    let mut upper = Upper::default();
+    upper.inodes.insert(ROOT, Arc::new(root));
+    Ok(upper)
+}
