@@ -143,6 +143,25 @@ pub trait Failure: std::error::Error + Send + Sync + 'static {
     }
 }
 
+/// Every cause of an error, leaving out what was said before.
+pub fn causes(e: &dyn std::error::Error) -> Vec<String> {
+    let mut said = vec![e.to_string()];
+    let mut next = e.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !said.iter().any(|before| before.contains(&text)) {
+            said.push(text);
+        }
+        next = cause.source();
+    }
+    said.split_off(1)
+}
+
+/// An error with its causes, on one line.
+pub fn with_causes(e: &dyn std::error::Error) -> String {
+    std::iter::once(e.to_string()).chain(causes(e)).collect::<Vec<_>>().join(": ")
+}
+
 /// A failure of any module, boxed: the error type of everything above tier 3.
 pub struct Error(Box<dyn Failure>);
 
@@ -187,5 +206,25 @@ impl std::fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Link(&'static str, #[source] Option<Box<Link>>);
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let end = Link("no space", None);
+        let middle = Link("cannot write `a`", Some(Box::new(end)));
+        let again = Link("cannot write `a`", Some(Box::new(middle)));
+        let top = Link("cannot flush", Some(Box::new(again)));
+        assert_eq!(causes(&top), ["cannot write `a`", "no space"]);
+        assert_eq!(with_causes(&top), "cannot flush: cannot write `a`: no space");
+        assert_eq!(with_causes(&Link("alone", None)), "alone");
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::mountinfo::{self, Mounted};
-use crate::error::{Failure, Kind, Result};
+use crate::error::{Failure, Kind, Result, with_causes};
 use crate::model::id::Id;
 
 /// What a mount is, as its process notes it.
@@ -288,7 +288,7 @@ impl Visit {
     pub fn reply<T: Serialize>(&mut self, answer: &Result<T>) -> io::Result<()> {
         let reply = match answer {
             Ok(done) => Reply::Done(done),
-            Err(e) => Reply::Failed { kind: e.kind().name().to_owned(), message: told(e), hint: e.hint() },
+            Err(e) => Reply::Failed { kind: e.kind().name().to_owned(), message: with_causes(e), hint: e.hint() },
         };
         let mut text = serde_json::to_vec(&reply).map_err(io::Error::other)?;
         text.push(b'\n');
@@ -305,16 +305,6 @@ impl Visit {
         }
         out.flush()
     }
-}
-
-fn told(e: &crate::error::Error) -> String {
-    let mut text = e.to_string();
-    let mut cause = std::error::Error::source(e);
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    text
 }
 
 /// A connection to a mount.

@@ -14,7 +14,7 @@ use super::hydrate::{Hydrator, Which};
 use super::lower::Lower;
 use super::store::{CLEAN, YES};
 use super::view::{Complain, View};
-use crate::error::Result;
+use crate::error::{Result, with_causes};
 use crate::model::id::Id;
 use crate::repo::Repo;
 use crate::store::StoreError;
@@ -219,7 +219,7 @@ impl Inner {
             if below == tree { Ok(()) } else { self.show(version, tree, None, false) }
         });
         if let Err(e) = moved {
-            (self.complain)(&format!("cannot follow: {e}"));
+            (self.complain)(&format!("cannot follow: {}", with_causes(&e)));
         }
     }
 

@@ -18,6 +18,7 @@ use super::pool::Pool;
 use super::space::Space;
 use super::state::State;
 use super::store::Store;
+use crate::error::{Error, with_causes};
 use crate::model::entry::Meta;
 use crate::write::commit::now;
 
@@ -201,15 +202,9 @@ impl View {
     }
 
     /// The error of data that cannot be had, told to whoever keeps the log.
-    fn failed(&self, what: &str, e: &crate::error::Error) -> Errno {
+    fn failed(&self, what: &str, e: &Error) -> Errno {
         self.counters.failed.fetch_add(1, Ordering::Relaxed);
-        let mut text = format!("{what}: {e}");
-        let mut cause = std::error::Error::source(e);
-        while let Some(e) = cause {
-            text.push_str(&format!(": {e}"));
-            cause = e.source();
-        }
-        (self.complain)(&text);
+        (self.complain)(&format!("{what}: {}", with_causes(e)));
         Errno::from(e)
     }
 

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::findings::{Findings, is_damage, told};
+use super::findings::{Findings, is_damage};
 use super::pack_reader::{BadWhy, PackOutcome, PackReader};
 use super::places::PackInfo;
 use super::report::{DataChecked, What};
 use super::rows::Rows;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, with_causes};
 use crate::format::pack::PackKind;
 use crate::format::segment::{PackName, Row};
 use crate::index::catalogue::segments::PackCheck;
@@ -263,7 +263,7 @@ impl DataCheck<'_> {
 /// What reading a pack has shown, in words.
 fn said(outcome: &PackOutcome) -> Option<String> {
     if let Some(e) = &outcome.failed {
-        return Some(format!("it cannot be read: {}", told(e)));
+        return Some(format!("it cannot be read: {}", with_causes(e)));
     }
     let mut bad = outcome.bad.iter().filter_map(|b| match &b.why {
         BadWhy::Frame(why) => Some((b.offset, why)),

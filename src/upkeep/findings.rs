@@ -149,18 +149,3 @@ impl<'a> Findings<'a> {
 pub(super) fn is_damage(e: &Error) -> bool {
     matches!(e.kind(), Kind::Integrity | Kind::Internal | Kind::NotFound)
 }
-
-/// An error with its causes on one line.
-pub(super) fn told(e: &dyn std::error::Error) -> String {
-    let mut text = e.to_string();
-    let mut next = e.source();
-    while let Some(cause) = next {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        next = cause.source();
-    }
-    text
-}

@@ -4,13 +4,13 @@
 use std::time::{Duration, Instant};
 
 use super::data::{DataCheck, DataOrder};
-use super::findings::{Findings, Found, is_damage, told};
+use super::findings::{Findings, Found, is_damage};
 use super::logs;
 use super::places;
 use super::reach;
 use super::report::{CheckReport, Checked, What};
 use super::walk::Walk;
-use crate::error::{Error, Failure, Kind, Result};
+use crate::error::{Error, Failure, Kind, Result, with_causes};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::refname::RefName;
 use crate::observe::Observer;
@@ -105,7 +105,7 @@ fn stop_if_asked(observer: &dyn Observer) -> Result<()> {
 fn catalogue(repo: &Repo, findings: &Findings<'_>) {
     let catalogue = match repo.catalogue() {
         Ok(catalogue) => catalogue,
-        Err(e) => return findings.note(format!("there is no catalogue: {}", told(e.as_error()))),
+        Err(e) => return findings.note(format!("there is no catalogue: {}", with_causes(e.as_error()))),
     };
     let key = crate::repo::layout::CATALOGUE;
     if catalogue.was_damaged() {
@@ -123,8 +123,8 @@ fn catalogue(repo: &Repo, findings: &Findings<'_>) {
                 findings.damage(What::Catalogue, key, lines.join("; "));
             }
         }
-        Err(e) if is_damage(&e) => findings.damage(What::Catalogue, key, told(e.as_error())),
-        Err(e) => findings.note(format!("the catalogue cannot be checked: {}", told(e.as_error()))),
+        Err(e) if is_damage(&e) => findings.damage(What::Catalogue, key, with_causes(e.as_error())),
+        Err(e) => findings.note(format!("the catalogue cannot be checked: {}", with_causes(e.as_error()))),
     }
 }
 
@@ -133,7 +133,7 @@ fn worktrees(repo: &Repo, findings: &Findings<'_>) -> Result<()> {
         let state = match state {
             Ok(state) => state,
             Err(e) if is_damage(&e) => {
-                findings.damage(What::Worktree, key, told(e.as_error()));
+                findings.damage(What::Worktree, key, with_causes(e.as_error()));
                 continue;
             }
             Err(e) => return Err(e),

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use rayon::prelude::{IntoParallelRefIterator, ParallelIterator};
 
-use super::findings::{Findings, is_damage, told};
+use super::findings::{Findings, is_damage};
 use super::report::{Checked, What};
 use super::rows::Rows;
 use crate::codec::hash::checksum;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, with_causes};
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::PackKind;
 use crate::format::segment::{PackName, Row, SegmentName};
@@ -98,7 +98,7 @@ pub(super) fn check(
                     }
                     None
                 }
-                Err(e) if is_damage(&e) => Some(told(e.as_error())),
+                Err(e) if is_damage(&e) => Some(with_causes(e.as_error())),
                 Err(e) => return Err(e),
             },
         };
@@ -167,7 +167,7 @@ fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut C
 fn segment_why(e: &crate::index::Error) -> String {
     match e {
         crate::index::Error::Segment { source, .. } => source.to_string(),
-        crate::index::Error::Io { .. } => told(e),
+        crate::index::Error::Io { .. } => with_causes(e),
     }
 }
 

@@ -8,12 +8,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::findings::{Findings, is_damage, told};
+use super::findings::{Findings, is_damage};
 use super::pack_reader::{BadWhy, PackReader};
 use super::rows::Rows;
 use super::salvage;
 use super::{logs, places};
-use crate::error::Result;
+use crate::error::{Result, with_causes};
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::{PackKind, TableFrame};
 use crate::format::segment::tables::PackEntry;
@@ -230,7 +230,7 @@ impl Rebuilder<'_> {
                 Ok(table) => table.frames,
                 Err(e) if is_damage(&e) => {
                     bad.push(name);
-                    self.salvage(&name, told(e.as_error()))?
+                    self.salvage(&name, with_causes(e.as_error()))?
                 }
                 Err(e) => return Err(e),
             };

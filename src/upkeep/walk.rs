@@ -9,10 +9,10 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::Scope;
 
-use super::findings::{Findings, is_damage, told};
+use super::findings::{Findings, is_damage};
 use super::logs::Root;
 use super::report::What;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, with_causes};
 use crate::format::object::ListNode;
 use crate::format::pack::PackKind;
 use crate::model::entry::{Content, Extent, Node};
@@ -168,7 +168,7 @@ impl<'a> Walk<'a> {
             }
             (n, Elsewhere::Silent(e)) => self.findings.note(format!(
                 "objects that are not here: {n}; whether the remote has them cannot be told: {}",
-                told(e.as_error())
+                with_causes(e.as_error())
             )),
         }
     }
@@ -245,7 +245,7 @@ impl<'a> Walk<'a> {
         match e.as_error().downcast_ref::<ObjectError>() {
             // The pack is looked at as a whole, and named.
             Some(ObjectError::Damaged { pack, .. }) => self.findings.suspect(pack, None),
-            _ => self.findings.damage(What::Object, format!("{} {id}", kind.name()), told(e.as_error())),
+            _ => self.findings.damage(What::Object, format!("{} {id}", kind.name()), with_causes(e.as_error())),
         }
     }
 

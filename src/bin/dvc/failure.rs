@@ -2,7 +2,7 @@
 
 use crate::settings::BadConfiguration;
 use crate::signals::Signals;
-use dvc::error::{Error, Failure, Kind};
+use dvc::error::{Error, Failure, Kind, causes};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -251,22 +251,6 @@ pub(crate) fn report_usage(e: &clap::Error, voice: &Voice) -> ExitCode {
         let _ = io::stderr().write_all(shown(voice.colours(&io::stderr())).as_bytes());
     }
     ExitCode::from(kind.exit_code())
-}
-
-/// Every cause below the first message, leaving out what a message already says.
-fn causes(e: &dyn std::error::Error) -> Vec<String> {
-    let mut said = e.to_string();
-    let mut causes = Vec::new();
-    let mut next = e.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if !said.contains(&text) {
-            said.clone_from(&text);
-            causes.push(text);
-        }
-        next = cause.source();
-    }
-    causes
 }
 
 /// A panic is a bug in dvc: one short message, then exit code 70.

@@ -1,7 +1,7 @@
 //! Checks of mounting: the device, a trial, passthrough, letting others in, mounts that a dead daemon left behind.
 
 use super::Check;
-use dvc::error::Failure;
+use dvc::error::{Failure, with_causes};
 use dvc::model::path::display;
 use dvc::mount::attach::{self, AttachError, How};
 use dvc::mount::mountinfo;
@@ -61,7 +61,7 @@ fn mounting(tried: &Result<How, AttachError>) -> Check {
             let program = program.display();
             Check::ok(name, format!("works by `{program}`; set-user-id bits and devices have no effect"))
         }
-        Err(e) => Check::no(name, words(e), e.hint()),
+        Err(e) => Check::no(name, with_causes(e), e.hint()),
     }
 }
 
@@ -86,7 +86,7 @@ fn allow_other(tried: &Result<How, AttachError>) -> Check {
         Ok(_) => Check::ok(name, "other users can be let into a mount"),
         Err(e) => Check::note(
             name,
-            format!("other users, and containers, cannot be let into a mount: {}", words(e)),
+            format!("other users, and containers, cannot be let into a mount: {}", with_causes(e)),
             e.hint(),
         ),
     }
@@ -121,12 +121,4 @@ fn stale() -> Vec<Check> {
 
 fn shown(path: &Path) -> String {
     display(path.as_os_str().as_bytes())
-}
-
-/// The failure with its cause.
-fn words(e: &AttachError) -> String {
-    match std::error::Error::source(e) {
-        Some(cause) => format!("{e}: {cause}"),
-        None => e.to_string(),
-    }
 }
