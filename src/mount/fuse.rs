@@ -103,10 +103,27 @@ impl Fuse {
         R: Send + 'static,
         T: 'static,
     {
-        match caught(|| may_not_wait(self.view.is_far(), || work(&self.view))) {
+        self.answer_into(reply, move |view, _| work(view), done);
+    }
+
+    /// The same where `work` puts the answer together in the reply. It must not begin to before it knows that it need not
+    /// wait.
+    fn answer_into<R, T>(
+        &self,
+        mut reply: R,
+        work: impl Fn(&View, &mut R) -> Answer<T> + Send + 'static,
+        done: impl FnOnce(R, Answer<T>) + Send + 'static,
+    ) where
+        R: Send + 'static,
+        T: 'static,
+    {
+        match caught(|| may_not_wait(self.view.is_far(), || work(&self.view, &mut reply))) {
             Err(Errno::LATER) => {
                 let view = Arc::clone(&self.view);
-                self.pool.run(move || done(reply, caught(|| work(&view))));
+                self.pool.run(move || {
+                    let answer = caught(|| work(&view, &mut reply));
+                    done(reply, answer);
+                });
             }
             answer => done(reply, answer),
         }

@@ -21,7 +21,7 @@ use super::{Fuse, Mode, caught};
 use crate::mount::errno::{Answer, Errno};
 use crate::mount::inode::{Attr, Kind};
 use crate::mount::names::Rename;
-use crate::mount::view::{Changes, Item, New, View, When, may_not_wait};
+use crate::mount::view::{Changes, Item, New, View, When};
 
 /// Bytes of one request to write.
 const MAX_WRITE: u32 = 1 << 20;
@@ -285,7 +285,7 @@ impl Filesystem for Fuse {
         reply.opened(FileHandle(handle), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR);
     }
 
-    fn readdir(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
         let list = move |view: &View, reply: &mut ReplyDirectory| {
             view.list(fh.0, ino.0, offset, false, &mut |item: Item<'_>| {
                 !reply.add(INodeNo(item.ino), item.next, file_type(item.kind), OsStr::from_bytes(item.name))
@@ -295,19 +295,10 @@ impl Filesystem for Fuse {
             Ok(()) => reply.ok(),
             Err(e) => reply.error(raw(e)),
         };
-        match caught(|| may_not_wait(self.view.is_far(), || list(&self.view, &mut reply))) {
-            Err(Errno::LATER) => {
-                let view = Arc::clone(&self.view);
-                self.pool.run(move || {
-                    let answer = caught(|| list(&view, &mut reply));
-                    done(reply, answer);
-                });
-            }
-            answer => done(reply, answer),
-        }
+        self.answer_into(reply, list, done);
     }
 
-    fn readdirplus(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+    fn readdirplus(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
         let list = move |view: &View, reply: &mut ReplyDirectoryPlus| {
             view.list(fh.0, ino.0, offset, true, &mut |item: Item<'_>| {
                 let told = item.attr.unwrap_or(Attr { ino: item.ino, kind: item.kind, ..NOBODY });
@@ -319,16 +310,7 @@ impl Filesystem for Fuse {
             Ok(()) => reply.ok(),
             Err(e) => reply.error(raw(e)),
         };
-        match caught(|| may_not_wait(self.view.is_far(), || list(&self.view, &mut reply))) {
-            Err(Errno::LATER) => {
-                let view = Arc::clone(&self.view);
-                self.pool.run(move || {
-                    let answer = caught(|| list(&view, &mut reply));
-                    done(reply, answer);
-                });
-            }
-            answer => done(reply, answer),
-        }
+        self.answer_into(reply, list, done);
     }
 
     fn releasedir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
