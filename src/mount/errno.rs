@@ -25,8 +25,6 @@ impl Errno {
     pub const NOTEMPTY: Self = Self(Raw::NOTEMPTY.raw_os_error());
     /// It cannot be.
     pub const INVAL: Self = Self(Raw::INVAL.raw_os_error());
-    /// It may not be.
-    pub const PERM: Self = Self(Raw::PERM.raw_os_error());
     /// Its data cannot be had.
     pub const IO: Self = Self(Raw::IO.raw_os_error());
     /// The file system is only read.

@@ -19,22 +19,15 @@ pub enum MountError {
     /// Nobody took a snapshot.
     #[error("there is no snapshot to settle")]
     NoSnapshot,
-    /// Another version is being made.
-    #[error("another commit of this mount is under way")]
-    Committing,
     /// The kernel writes by itself.
     #[error("a file is open for writing that the kernel writes to by itself, so there is no moment to commit")]
     Handed,
-    /// It is only read.
-    #[error("the mount is only read")]
-    ReadOnly,
 }
 
 impl Failure for MountError {
     fn kind(&self) -> Kind {
         match self {
-            Self::OtherVersion { .. } | Self::Dirty | Self::Handed | Self::ReadOnly => Kind::Rejected,
-            Self::Committing => Kind::Busy,
+            Self::OtherVersion { .. } | Self::Dirty | Self::Handed => Kind::Rejected,
             Self::NoSnapshot => Kind::Internal,
         }
     }
@@ -46,8 +39,7 @@ impl Failure for MountError {
             }
             Self::Dirty => Some("commit them first, or give them up with `-f`".to_owned()),
             Self::Handed => Some("stop what writes, or mount with `--live`".to_owned()),
-            Self::ReadOnly => Some("mount it without `--ro`".to_owned()),
-            _ => None,
+            Self::NoSnapshot => None,
         }
     }
 }

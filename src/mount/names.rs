@@ -158,11 +158,6 @@ impl Names {
         self.pending.times.extend(pending.times);
     }
 
-    /// Whether the store knows everything.
-    pub fn is_stored(&self) -> bool {
-        self.pending.inodes.is_empty() && self.pending.names.is_empty()
-    }
-
     /// Whether an inode differs from the last commit.
     pub fn is_changed(&self, ino: u64) -> bool {
         self.changed.contains(&ino) || self.committing.contains(&ino)

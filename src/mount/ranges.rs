@@ -16,11 +16,6 @@ impl Ranges {
         self.map.is_empty()
     }
 
-    /// How many ranges it takes.
-    pub fn len(&self) -> usize {
-        self.map.len()
-    }
-
     /// How many numbers are in it.
     pub fn total(&self) -> u64 {
         self.map.iter().map(|(start, end)| end - start).sum()
@@ -72,11 +67,6 @@ impl Ranges {
     /// Whether all of a range is in it.
     pub fn covers(&self, range: &Range<u64>) -> bool {
         range.is_empty() || self.map.range(..=range.start).next_back().is_some_and(|(_, end)| *end >= range.end)
-    }
-
-    /// Whether anything of a range is in it.
-    pub fn touches(&self, range: &Range<u64>) -> bool {
-        self.within(range).next().is_some()
     }
 
     /// The part of a range from its start that is either all in the set or all outside: which, and its end.
@@ -140,7 +130,6 @@ mod tests {
                 for from in 0..80u64 {
                     let probe = from..from + 3;
                     prop_assert_eq!(ranges.covers(&probe), probe.clone().all(|n| model.contains(&n)));
-                    prop_assert_eq!(ranges.touches(&probe), probe.clone().any(|n| model.contains(&n)));
                     let (inside, end) = ranges.run(&probe);
                     prop_assert!(end > from && (from..end).all(|n| model.contains(&n) == inside));
                     prop_assert!(end == probe.end || model.contains(&end) != inside);

@@ -70,8 +70,6 @@ pub struct Counters {
     pub reads: AtomicU64,
     /// Bytes that were read.
     pub read_bytes: AtomicU64,
-    /// Reads that needed the version's data.
-    pub lower_reads: AtomicU64,
     /// Writes.
     pub writes: AtomicU64,
     /// Bytes that were written.
