@@ -20,7 +20,7 @@ use super::state::{BLOCK, Base, State};
 use crate::error::{self, Failure, Result};
 use crate::format::object::{decode_tree, encode_tree};
 use crate::model::entry::{Chunker, Content, Entry, Node, Time, Totals};
-use crate::model::id::Id;
+use crate::model::id::{Id, parse_hex};
 use crate::model::tree::{TreeBody, TreeNode};
 
 /// The file.
@@ -178,6 +178,14 @@ impl Store {
     /// A fact about the overlay.
     pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>> {
         self.with(|c| c.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional())
+    }
+
+    /// The key that inode numbers are made with; `None` in an overlay that was not used yet.
+    pub fn key(&self) -> Result<Option<[u8; 16]>> {
+        let Some(hex) = self.meta("key")? else { return Ok(None) };
+        let mut key = [0; 16];
+        let parsed = std::str::from_utf8(&hex).ok().and_then(|hex| parse_hex(hex, &mut key));
+        parsed.map(|()| Some(key)).ok_or_else(|| self.damaged("key"))
     }
 
     /// Whether anything differs from the last commit.
@@ -340,6 +348,8 @@ impl Store {
         }
         // What was only open when the mount ended is gone.
         upper.inodes.retain(|_, inode| inode.nlink > 0);
+        // With another one nothing that is kept would be found.
+        upper.key = self.key()?.ok_or_else(|| self.damaged("it has no key"))?;
         Ok(Loaded { upper, changed, lost })
     }
 }

@@ -109,11 +109,16 @@ const READ_PIECE: u64 = 1 << 20;
 
 /// 32 hex digits that nobody has had before.
 pub fn random_hex() -> Result<String, StoreError> {
+    Ok(crate::model::id::to_hex(&random_bytes()?))
+}
+
+/// 16 random bytes.
+pub fn random_bytes() -> Result<[u8; 16], StoreError> {
     use std::io::Read;
     let mut bytes = [0u8; 16];
     let read = std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));
     read.map_err(|source| StoreError::Io { what: "read", key: "/dev/urandom".to_owned(), source })?;
-    Ok(crate::model::id::to_hex(&bytes))
+    Ok(bytes)
 }
 
 /// What is wrong with a store that is not on this machine.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use super::{Daemon, Inner, Setup, Standing, facts_of};
 use crate::error::Result;
-use crate::model::id::{Id, parse_hex, to_hex};
+use crate::model::id::{Id, to_hex};
 use crate::mount::attach::{self, AttachOptions};
 use crate::mount::control::{Desk, Note};
 use crate::mount::error::MountError;
@@ -23,7 +23,7 @@ use crate::mount::space::Space;
 use crate::mount::store::{Flush, Store};
 use crate::mount::view::{View, ViewOptions};
 use crate::repo::Repo;
-use crate::store::{StoreError, random_hex};
+use crate::store::{StoreError, random_bytes};
 
 impl Daemon {
     /// Attaches a version and begins to serve it.
@@ -47,19 +47,19 @@ impl Daemon {
             }
             store = Some(kept);
         }
-        let key = store.as_ref().map_or(Ok(None), |store| store.meta("key"))?;
-        let key = key.as_deref().and_then(|key| parse_key(&String::from_utf8_lossy(key)));
-        let key = key.map_or_else(new_key, Ok)?;
         if !upper.inodes.contains_key(&ROOT) {
             upper = rooted(&lower, &standing.below)?;
+            upper.key = match store.as_ref().map(Store::key).transpose()?.flatten() {
+                Some(key) => key,
+                None => random_bytes()?,
+            };
             if let Some(store) = &store {
                 let root = upper.inodes.get(&ROOT).cloned();
                 let mut meta = facts_of(&standing, &setup.revision);
-                meta.push(("key", to_hex(&key).into_bytes()));
+                meta.push(("key", to_hex(&upper.key).into_bytes()));
                 store.replace(&Flush { inodes: vec![(ROOT, root, false)], meta, ..Flush::default() })?;
             }
         }
-        upper.key = key;
         if store.is_some() {
             sweep(&dir, &upper, &space);
         }
@@ -141,15 +141,6 @@ impl Drop for Undo {
             let _ = attach::detach(at, true);
         }
     }
-}
-
-fn parse_key(hex: &str) -> Option<[u8; 16]> {
-    let mut key = [0; 16];
-    parse_hex(hex, &mut key).map(|()| key)
-}
-
-fn new_key() -> Result<[u8; 16]> {
-    parse_key(&random_hex()?).ok_or_else(|| MountError::NoSnapshot.into())
 }
 
 /// Removes the mount of a process that is gone.

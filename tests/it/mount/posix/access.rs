@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FallocateFlags, FileType, Mode, RenameFlags, XattrFlags, fallocate, mknodat, setxattr};
 
-use crate::mount::harness::{Volume, as_user, assert_like, errno};
+use crate::mount::harness::{Volume, as_user, assert_like, errno, python};
 use crate::mount::posix::bytes::libc;
 use crate::support::zoo::set_mtime;
 
@@ -180,4 +180,17 @@ fn a_changed_overlay_is_not_given_to_another_version() {
     m.set("main@v2", &[]);
     m.up();
     assert_like(&v.s.at("w"), m.root());
+}
+
+/// With a key of its own making it would find none of what was changed in files of the version.
+#[test]
+fn an_overlay_with_a_damaged_key_is_refused() {
+    let Some(v) = Volume::of(fill) else { return };
+    let mut m = v.mount(&["--name", "kept"]);
+    fs::write(m.at("new"), b"x").unwrap();
+    m.down();
+    let damage = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\n\
+                  c.execute(\"UPDATE meta SET value = 'abc' WHERE key = 'key'\")\nc.commit()";
+    python(damage, &[&v.s.at("r/overlays/kept/overlay.db")]);
+    assert!(m.try_up().code(5).err.contains("is damaged: key"));
 }
