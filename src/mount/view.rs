@@ -1,7 +1,7 @@
 //! A mount's answers to what the kernel asks; it knows nothing of FUSE.
 //!
-//! Lock order: `gate` (shared by all that change anything, alone for a freeze), then `flushing`, then `names`, then a
-//! file's own. No lock is held while a directory of the version is fetched.
+//! Lock order: `flushing`, then `gate` (shared by all that change anything, alone for a snapshot and for putting a flush
+//! together), then `names`, then a file's own. `names` is never held while something is fetched.
 
 use std::cell::Cell;
 use std::collections::HashMap;
