@@ -74,7 +74,7 @@ impl View {
     pub fn set_attr(&self, caller: Caller, ino: u64, changes: &Changes) -> Answer<Attr> {
         if let Some(size) = changes.size {
             let data = self.ask(|n| n.open(ino))?;
-            let done = self.resize(caller, ino, &data, size);
+            let done = self.resize(caller, &data, size);
             self.closed(&data, false);
             done?;
         }

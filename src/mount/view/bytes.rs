@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use super::{Caller, View, attrs};
 use crate::mount::data::Data;
 use crate::mount::errno::{Answer, Errno};
+use crate::mount::names::{Names, Stop};
 use crate::write::commit::now;
 
 impl View {
@@ -46,7 +47,7 @@ impl View {
         let data = self.file(handle)?;
         self.warm(&data, offset, bytes.len())?;
         let _gate = self.changing()?;
-        self.about_to_write(caller, &data, cached)?;
+        self.ask(|n| self.about_to_write(n, caller, &data, cached))?;
         let done = data.write(&self.lower, offset, bytes);
         self.note_news(&data)?;
         done.inspect_err(|_| {
@@ -71,35 +72,40 @@ impl View {
     }
 
     /// Notes that a file changes: its times, and that it loses what only its old content was trusted with.
-    fn about_to_write(&self, caller: Caller, data: &Arc<Data>, cached: bool) -> Answer<()> {
+    fn about_to_write(&self, n: &mut Names, caller: Caller, data: &Data, cached: bool) -> Result<(), Stop> {
         let ino = data.ino();
-        self.ask(|n| {
-            if !data.is_changed() {
-                n.change(ino)?;
-            }
-            let keeps_mode = cached || caller.uid == 0;
-            let drops = n.look(ino, |meta, _| attrs::loses_trust(meta, keeps_mode))?;
-            if drops {
-                attrs::lose_trust(&mut n.change(ino)?.meta, keeps_mode);
-            }
-            // A kernel that keeps times tells them in its own time.
-            if !cached && !self.keeps_lengths() {
-                let inode = n.times(ino)?;
-                inode.meta.mtime = now();
-                inode.ctime = inode.meta.mtime;
-            }
-            Ok(())
-        })
+        if !data.is_changed() {
+            n.change(ino)?;
+        }
+        let keeps_mode = cached || caller.uid == 0;
+        let drops = n.look(ino, |meta, _| attrs::loses_trust(meta, keeps_mode))?;
+        if drops {
+            attrs::lose_trust(&mut n.change(ino)?.meta, keeps_mode);
+        }
+        // A kernel that keeps times tells them in its own time.
+        if !cached && !self.keeps_lengths() {
+            let inode = n.times(ino)?;
+            inode.meta.mtime = now();
+            inode.ctime = inode.meta.mtime;
+        }
+        Ok(())
     }
 
-    pub(super) fn resize(&self, caller: Caller, ino: u64, data: &Arc<Data>, size: u64) -> Answer<()> {
+    /// Changes what the store keeps of a file besides its blocks: it is noted once, since no flush comes between.
+    fn reshape(&self, caller: Caller, data: &Arc<Data>, change: impl FnOnce() -> Answer<()>) -> Answer<()> {
         let _gate = self.changing()?;
-        self.about_to_write(caller, data, false)?;
-        self.ask(|n| n.change(ino).map(drop))?;
-        let done = data.set_size(&self.lower, size);
-        self.note_news(data)?;
+        self.ask(|n| {
+            self.about_to_write(n, caller, data, false)?;
+            n.change(data.ino()).map(drop)
+        })?;
+        let done = change();
+        data.take_news();
         self.note_unsynced(data);
         done
+    }
+
+    pub(super) fn resize(&self, caller: Caller, data: &Arc<Data>, size: u64) -> Answer<()> {
+        self.reshape(caller, data, || data.set_size(&self.lower, size))
     }
 
     /// Reserves or empties a range; see `fallocate(2)`.
@@ -109,11 +115,8 @@ impl View {
         const ZERO_RANGE: i32 = 16;
         let data = self.file(handle)?;
         let end = offset.checked_add(len).filter(|_| len > 0).ok_or(Errno::INVAL)?;
-        let _gate = self.changing()?;
-        self.about_to_write(caller, &data, false)?;
-        self.ask(|n| n.change(data.ino()).map(drop))?;
         let keep = mode & KEEP_SIZE != 0;
-        let done = match mode & !KEEP_SIZE {
+        self.reshape(caller, &data, || match mode & !KEEP_SIZE {
             0 => data.reserve(&(offset..end), !keep),
             PUNCH_HOLE if keep => data.punch(&self.lower, offset..end),
             ZERO_RANGE => data.punch(&self.lower, offset..end).and_then(|()| match !keep && end > data.size() {
@@ -121,10 +124,7 @@ impl View {
                 false => Ok(()),
             }),
             _ => Err(Errno::OPNOTSUPP),
-        };
-        self.note_news(&data)?;
-        self.note_unsynced(&data);
-        done
+        })
     }
 
     /// The next data or hole of a file.

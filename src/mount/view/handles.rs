@@ -49,7 +49,7 @@ impl View {
             return Err(Errno::ROFS);
         }
         let data = self.ask(|n| n.open(ino))?;
-        if truncate && let Err(e) = self.resize(caller, ino, &data, 0) {
+        if truncate && let Err(e) = self.resize(caller, &data, 0) {
             self.closed(&data, false);
             return Err(e);
         }
