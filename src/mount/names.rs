@@ -100,8 +100,8 @@ pub struct Names {
     before: HashMap<u64, (u64, Vec<u8>, u64)>,
     /// Files of a version that is not shown any more, which somebody has open still.
     lingering: HashMap<u64, Attr>,
-    /// Names of files of the version that have several, as far as they were asked for.
-    aliases: HashSet<(u64, u64, Vec<u8>)>,
+    /// Names by which the kernel may know a file of the version that has several: by inode, directories and names.
+    aliases: HashMap<u64, HashSet<(u64, Vec<u8>)>>,
     /// Open files of untouched nodes.
     reading: HashMap<u64, Arc<Data>>,
     upper: Upper,
@@ -128,7 +128,7 @@ impl Names {
             tree_numbers: HashMap::new(),
             untouched: HashMap::new(),
             before: HashMap::new(),
-            aliases: HashSet::new(),
+            aliases: HashMap::new(),
             lingering: HashMap::new(),
             reading: HashMap::new(),
             upper,

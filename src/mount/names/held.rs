@@ -29,20 +29,36 @@ impl Names {
                 self.before.remove(&ino);
             }
         }
-        if let Some(known) = self.untouched.get_mut(&ino) {
-            known.1 = known.1.saturating_sub(times);
-            if known.1 == 0 && !self.reading.contains_key(&ino) {
-                self.untouched.remove(&ino);
+        let untouched = match self.untouched.get_mut(&ino) {
+            Some(known) => {
+                known.1 = known.1.saturating_sub(times);
+                if known.1 == 0 && !self.reading.contains_key(&ino) {
+                    self.untouched.remove(&ino);
+                }
+                true
             }
-            return None;
-        }
-        if let Some(held) = self.held.get_mut(&ino) {
-            *held = held.saturating_sub(times);
-            if *held == 0 {
-                self.held.remove(&ino);
+            None => {
+                if let Some(held) = self.held.get_mut(&ino) {
+                    *held = held.saturating_sub(times);
+                    if *held == 0 {
+                        self.held.remove(&ino);
+                    }
+                }
+                false
             }
+        };
+        if !self.is_held(ino) {
+            // A name that the kernel knows holds its inode: it knows none of this one, and need not be told of any when
+            // another version is shown.
+            self.aliases.remove(&ino);
         }
-        self.purge(ino)
+        if untouched { None } else { self.purge(ino) }
+    }
+
+    /// Whether the kernel knows an inode.
+    fn is_held(&self, ino: u64) -> bool {
+        let untouched = self.untouched.get(&ino).is_some_and(|known| known.1 > 0);
+        untouched || self.before.contains_key(&ino) || self.held.contains_key(&ino)
     }
 
     /// Removes an inode that has no name and that nobody holds.

@@ -123,7 +123,7 @@ impl Names {
         let place = Place { parent, tree: self.tree_number(tree), index: u32::try_from(index).unwrap_or(u32::MAX) };
         let ino = self.upper.number_of(parent, &entry.name, entry.link.as_ref());
         if entry.link.is_some() {
-            self.aliases.insert((ino, parent, entry.name.clone()));
+            self.aliases.entry(ino).or_default().insert((parent, entry.name.clone()));
         }
         if self.upper.inodes.contains_key(&ino) {
             return ino;

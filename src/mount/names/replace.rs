@@ -45,7 +45,8 @@ impl Names {
         for (parent, names) in &self.upper.names {
             known.extend(names.iter().filter_map(|(name, ino)| Some(((*ino)?, *parent, name.clone()))));
         }
-        known.extend(std::mem::take(&mut self.aliases));
+        let aliases = std::mem::take(&mut self.aliases).into_iter();
+        known.extend(aliases.flat_map(|(ino, all)| all.into_iter().map(move |(parent, name)| (ino, parent, name))));
         self.before = before;
         // What is open stays what it is for whoever has it open: the kernel would keep its old length.
         let open = self.opened.keys().filter(|ino| retire && !is_dir(&self.upper, **ino));
