@@ -242,14 +242,10 @@ impl Desk {
         Visit::new(stream)
     }
 
-    /// Makes [`Self::next`] return once more.
-    pub fn wake(path: &Path) {
-        let _ = UnixStream::connect(path);
-    }
-
-    /// Where the socket is.
-    pub fn path(&self) -> &Path {
-        &self.socket
+    /// Lets nobody in any more: [`Self::next`] fails from now on. By its path the socket could not be reached for that:
+    /// the device number is free as soon as the mount is gone, and the next mount that gets it takes the path.
+    pub fn close(&self) {
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
     }
 }
 

@@ -157,7 +157,7 @@ impl Daemon {
             }
         }
         let ended = session.join();
-        Desk::wake(desk.path());
+        desk.close();
         inner.hydrator.end();
         let _ = (flusher.join(), clerk.join(), bringer.join());
         let flushed = inner.view.sync_with(vec![(CLEAN, YES.to_vec())]);

@@ -35,6 +35,8 @@ pub struct Data {
     writing: Mutex<()>,
     /// Something was written that is not known to be on disk.
     unsynced: AtomicBool,
+    /// Held by whoever brings it there, so that nobody takes it for there before.
+    syncing: Mutex<()>,
     /// The length of the upper file is not known to be on disk, so nothing may rely on it.
     unsettled: AtomicBool,
     /// The store knows something else of it.
@@ -87,6 +89,7 @@ impl Data {
             state: RwLock::new(state),
             writing: Mutex::default(),
             unsynced,
+            syncing: Mutex::default(),
             unsettled,
             news: AtomicBool::new(false),
             dead: AtomicBool::new(false),
@@ -187,6 +190,9 @@ impl Data {
 
     /// The upper file, opened or made.
     fn open_upper(&self) -> io::Result<Arc<File>> {
+        if let Some(upper) = &self.get().upper {
+            return Ok(Arc::clone(upper));
+        }
         let mut state = self.set();
         if let Some(upper) = &state.upper {
             return Ok(Arc::clone(upper));
@@ -195,7 +201,9 @@ impl Data {
             true => self.space.open(self.ino)?,
             false => {
                 let file = self.space.create(self.ino)?;
-                file.set_len(state.size)?;
+                if state.size > 0 {
+                    file.set_len(state.size)?;
+                }
                 file
             }
         });
@@ -383,6 +391,7 @@ impl Data {
             let gone = size.div_ceil(BLOCK)..u64::MAX;
             state.local.remove(gone.clone());
             state.dirty.remove(gone.clone());
+            state.noted.remove(gone.clone());
             state.fresh.retain(|r| r.start < gone.start);
             state.fresh.iter_mut().for_each(|r| r.end = r.end.min(gone.start));
         }

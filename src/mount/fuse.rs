@@ -8,8 +8,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fuser::{Config, INodeNo, Notifier, Session, SessionACL};
+use fuser::{Config, INodeNo, Notifier, ReplyEmpty, Session, SessionACL};
 
 use super::errno::{Answer, Errno};
 use super::pool::Pool;
@@ -19,8 +20,10 @@ mod backings;
 mod convert;
 mod reply;
 mod requests;
+mod steer;
 
 use backings::Backings;
+use steer::Steer;
 
 /// Answers that may wait for a network at the same time.
 const WAITING: usize = 64;
@@ -31,6 +34,15 @@ struct Fuse {
     pool: Pool,
     mode: Mode,
     backings: Arc<Backings>,
+    steer: Steer,
+    syncs: Syncs,
+}
+
+/// Threads that take requests and wait for the disk.
+#[derive(Default)]
+struct Syncs {
+    now: AtomicUsize,
+    limit: usize,
 }
 
 /// How the kernel treats data; it cannot do both.
@@ -49,7 +61,14 @@ pub struct Served {
 
 /// Serves a view on an attached device with so many threads.
 pub fn serve(view: Arc<View>, device: OwnedFd, threads: usize, mode: Mode, allow_other: bool) -> io::Result<Served> {
-    let fuse = Fuse { view, pool: Pool::new(WAITING), mode, backings: Arc::default() };
+    let fuse = Fuse {
+        view,
+        pool: Pool::new(WAITING),
+        mode,
+        backings: Arc::default(),
+        steer: Steer::new(),
+        syncs: Syncs { limit: threads / 2, ..Syncs::default() },
+    };
     let acl = if allow_other { SessionACL::All } else { SessionACL::Owner };
     let mut config = Config::default();
     config.acl = acl;
@@ -93,6 +112,19 @@ impl Forgetter {
 }
 
 impl Fuse {
+    /// Makes something durable: here, which saves waking another thread, unless half of those that take requests wait for
+    /// the disk already.
+    fn sync(&self, reply: ReplyEmpty, work: impl FnOnce(&View) -> Answer<()> + Send + 'static) {
+        if self.syncs.now.fetch_add(1, Ordering::AcqRel) < self.syncs.limit {
+            let done = caught(|| work(&self.view));
+            self.syncs.now.fetch_sub(1, Ordering::AcqRel);
+            return reply::empty(reply, done);
+        }
+        self.syncs.now.fetch_sub(1, Ordering::AcqRel);
+        let view = Arc::clone(&self.view);
+        self.pool.run(move || reply::empty(reply, caught(|| work(&view))));
+    }
+
     /// Does `work` here, or, if it has to wait, on another thread, and hands the answer over.
     fn answer<R, T>(
         &self,

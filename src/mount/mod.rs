@@ -5,6 +5,7 @@
 //! directories, `mountinfo` finds it there.
 
 pub mod attach;
+mod bits;
 pub mod control;
 pub mod daemon;
 pub mod data;

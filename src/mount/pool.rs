@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
 type Job = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
@@ -18,12 +20,14 @@ struct Queue {
 pub struct Pool {
     shared: Arc<(Mutex<Queue>, Condvar)>,
     limit: usize,
+    /// Where they may run: whoever starts one may be kept on one processor (`fuse::steer`).
+    places: Option<CpuSet>,
 }
 
 impl Pool {
     /// At most `limit` threads.
     pub fn new(limit: usize) -> Self {
-        Self { shared: Arc::default(), limit }
+        Self { shared: Arc::default(), limit, places: sched_getaffinity(None).ok() }
     }
 
     /// Runs a job on one of the threads.
@@ -35,8 +39,13 @@ impl Pool {
             self.shared.1.notify_one();
             return;
         }
-        let shared = Arc::clone(&self.shared);
-        let thread = std::thread::Builder::new().name("dvc-wait".to_owned()).spawn(move || work(&shared));
+        let (shared, places) = (Arc::clone(&self.shared), self.places);
+        let thread = std::thread::Builder::new().name("dvc-wait".to_owned()).spawn(move || {
+            if let Some(places) = places {
+                let _ = sched_setaffinity(None, &places);
+            }
+            work(&shared);
+        });
         queue.threads.extend(thread);
     }
 }

@@ -59,7 +59,9 @@ pub struct State {
     pub local: Ranges,
     /// Those of them that were written.
     pub dirty: Ranges,
-    /// Written blocks that the store does not know yet.
+    /// Written blocks that the store knows, or that are in `fresh`.
+    pub(super) noted: Ranges,
+    /// Those that it does not know yet.
     pub(super) fresh: Vec<Range<u64>>,
     /// What it knows of others is old.
     pub(super) anew: bool,
@@ -83,7 +85,17 @@ impl State {
 
     /// A file as it was put down: with what was written of it.
     pub fn with_upper(base: Option<Arc<Base>>, kept: u64, size: u64, dirty: Ranges, changed: bool) -> Self {
-        Self { base, kept, size, local: dirty.clone(), dirty, changed, has_upper: true, ..Self::default() }
+        Self {
+            base,
+            kept,
+            size,
+            local: dirty.clone(),
+            noted: dirty.clone(),
+            dirty,
+            changed,
+            has_upper: true,
+            ..Self::default()
+        }
     }
 
     /// A file as it was put down, with all of it in the upper file.
@@ -104,9 +116,18 @@ impl State {
         let below = below.start..below.end.min(self.kept.div_ceil(BLOCK));
         if !below.is_empty() {
             self.local.insert(below.clone());
-            let fresh = self.dirty.insert(below);
-            self.fresh.extend(fresh);
+            for new in self.dirty.insert(below) {
+                // Where all is local, the store may take clean blocks for written ones, and needs not be told of each.
+                let told = if self.is_complete() { self.around(&new) } else { new };
+                self.fresh.extend(self.noted.insert(told));
+            }
         }
+    }
+
+    /// The groups of blocks that a range of blocks touches.
+    fn around(&self, range: &Range<u64>) -> Range<u64> {
+        const GROUP: u64 = (1 << 20) / BLOCK;
+        range.start - range.start % GROUP..(range.end.div_ceil(GROUP) * GROUP).min(self.kept.div_ceil(BLOCK))
     }
 
     /// The rest of the first and of the last block of a range, where the upper file does not hold it.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
+use super::bits::{joined, of_part, to_parts};
 use super::data::Data;
 use super::inode::{Inode, What};
 use super::names::{Overrides, Upper};
@@ -147,8 +148,8 @@ impl Store {
                     changed INTEGER NOT NULL, stored BLOB);
                  CREATE TABLE IF NOT EXISTS name (
                     parent INTEGER NOT NULL, name BLOB NOT NULL, ino INTEGER, PRIMARY KEY (parent, name)) WITHOUT ROWID;
-                 CREATE TABLE IF NOT EXISTS block (ino INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL);
-                 CREATE INDEX IF NOT EXISTS block_ino ON block (ino);",
+                 CREATE TABLE IF NOT EXISTS block (
+                    ino INTEGER NOT NULL, part INTEGER NOT NULL, bits BLOB NOT NULL, PRIMARY KEY (ino, part)) WITHOUT ROWID;",
             )?;
             Ok(connection)
         };
@@ -263,10 +264,12 @@ impl Store {
                 for ino in &flush.anew {
                     no_blocks.execute([num(*ino)])?;
                 }
-                let mut block = t.prepare_cached("INSERT INTO block VALUES (?1, ?2, ?3)")?;
+                let mut bits = t.prepare_cached("SELECT bits FROM block WHERE ino = ?1 AND part = ?2")?;
+                let mut put_bits = t.prepare_cached("INSERT OR REPLACE INTO block VALUES (?1, ?2, ?3)")?;
                 for (ino, ranges) in &flush.blocks {
-                    for range in ranges {
-                        block.execute([num(*ino), num(range.start), num(range.end)])?;
+                    for (part, new) in to_parts(ranges) {
+                        let known = bits.query_row([num(*ino), num(part)], |row| row.get::<_, Vec<u8>>(0)).optional()?;
+                        put_bits.execute(params![num(*ino), num(part), joined(new, known.unwrap_or_default())])?;
                     }
                 }
                 let mut meta = t.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?;
@@ -282,10 +285,11 @@ impl Store {
     pub fn load(&self, space: &Arc<Space>) -> Result<Loaded> {
         let mut blocks: HashMap<u64, Ranges> = HashMap::new();
         self.with(|c| {
-            let mut all = c.prepare("SELECT ino, first, last FROM block")?;
+            let mut all = c.prepare("SELECT ino, part, bits FROM block")?;
             let mut rows = all.query([])?;
             while let Some(row) = rows.next()? {
-                blocks.entry(nat(row, 0)?).or_default().insert(nat(row, 1)?..nat(row, 2)?);
+                let known = blocks.entry(nat(row, 0)?).or_default();
+                of_part(nat(row, 1)?, row.get_ref(2)?.as_blob()?, known);
             }
             Ok(())
         })?;

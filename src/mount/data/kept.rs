@@ -3,8 +3,8 @@
 use std::fs;
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use super::Data;
 use crate::mount::frozen::Frozen;
@@ -13,26 +13,32 @@ use crate::mount::state::{BLOCK, Base, Blocks, State};
 impl Data {
     /// Makes what was written durable. Returns the blocks that the store has to note then.
     pub fn sync(&self) -> io::Result<Blocks> {
-        let (fresh, upper) = {
+        let fresh = {
             let mut state = self.set();
-            let blocks = Blocks { ranges: std::mem::take(&mut state.fresh), anew: std::mem::take(&mut state.anew) };
-            (blocks, state.upper.clone())
+            Blocks { ranges: std::mem::take(&mut state.fresh), anew: std::mem::take(&mut state.anew) }
         };
         let unsettled = self.unsettled.swap(false, Ordering::AcqRel);
-        if self.unsynced.swap(false, Ordering::AcqRel) || self.is_handed_over() {
-            // Whoever has nothing open needs no descriptor for long.
-            let synced = match &upper {
-                Some(upper) => upper.sync_data(),
-                None => self.space.open(self.ino).and_then(|upper| upper.sync_data()),
-            };
-            if let Err(e) = synced {
-                self.unsynced.store(true, Ordering::Release);
-                self.unsettled.fetch_or(unsettled, Ordering::AcqRel);
-                self.put_back(fresh);
-                return Err(e);
-            }
+        if let Err(e) = self.sync_bytes() {
+            self.unsettled.fetch_or(unsettled, Ordering::AcqRel);
+            self.put_back(fresh);
+            return Err(e);
         }
         Ok(fresh)
+    }
+
+    /// Brings to disk what was written; the store knows nothing of it.
+    pub fn sync_bytes(&self) -> io::Result<()> {
+        let _one = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.unsynced.swap(false, Ordering::AcqRel) && !self.is_handed_over() {
+            return Ok(());
+        }
+        let upper = self.get().upper.clone();
+        // Whoever has nothing open needs no descriptor for long.
+        let synced = match &upper {
+            Some(upper) => upper.sync_data(),
+            None => self.space.open(self.ino).and_then(|upper| upper.sync_data()),
+        };
+        synced.inspect_err(|_| self.unsynced.store(true, Ordering::Release))
     }
 
     /// Gives back blocks of [`Self::sync`] that could not be noted.
@@ -133,6 +139,7 @@ impl Data {
         state.local.remove(end..u64::MAX);
         state.dirty = written;
         state.dirty.remove(end..u64::MAX);
+        state.noted = state.dirty.clone();
         state.fresh = state.dirty.iter().collect();
         state.anew = true;
         state.kept = kept;

@@ -25,6 +25,8 @@ use crate::mount::view::{Changes, Item, New, View, When};
 
 /// Bytes of one request to write.
 const MAX_WRITE: u32 = 1 << 20;
+/// Bytes from which on moving them takes longer than being asked.
+const MUCH: u32 = 32 << 10;
 /// Requests that the kernel sends ahead.
 const BACKGROUND: u16 = 64;
 
@@ -58,7 +60,8 @@ impl Filesystem for Fuse {
         Ok(())
     }
 
-    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.steer.saw(req.pid(), false);
         let name = name.as_bytes().to_vec();
         self.answer(
             reply,
@@ -75,7 +78,8 @@ impl Filesystem for Fuse {
         self.view.forget(ino.0, nlookup);
     }
 
-    fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(&self, req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        self.steer.saw(req.pid(), false);
         self.answer(reply, move |view| view.attr(ino.0), attributes);
     }
 
@@ -97,6 +101,7 @@ impl Filesystem for Fuse {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
+        self.steer.saw(req.pid(), false);
         let when = |time: TimeOrNow| match time {
             TimeOrNow::Now => When::Now,
             TimeOrNow::SpecificTime(time) => When::At(ours(time)),
@@ -107,7 +112,8 @@ impl Filesystem for Fuse {
         self.answer(reply, move |view| view.set_attr(caller, ino.0, &changes), attributes);
     }
 
-    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+    fn readlink(&self, req: &Request, ino: INodeNo, reply: ReplyData) {
+        self.steer.saw(req.pid(), false);
         self.answer(
             reply,
             move |view| view.readlink(ino.0),
@@ -128,6 +134,7 @@ impl Filesystem for Fuse {
         rdev: u32,
         reply: ReplyEntry,
     ) {
+        self.steer.saw(req.pid(), false);
         let (name, caller, (major, minor)) = (name.as_bytes().to_vec(), caller(req), unpacked(rdev));
         let what = match mode & 0o170_000 {
             0o010_000 => New::Special(Kind::Fifo, 0, 0),
@@ -140,21 +147,25 @@ impl Filesystem for Fuse {
     }
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+        self.steer.saw(req.pid(), false);
         let (name, caller) = (name.as_bytes().to_vec(), caller(req));
         self.answer(reply, move |view| view.make(caller, parent.0, &name, mode, New::Dir), entry);
     }
 
-    fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.steer.saw(req.pid(), false);
         let name = name.as_bytes().to_vec();
         self.answer(reply, move |view| view.remove(parent.0, &name, false), empty);
     }
 
-    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.steer.saw(req.pid(), false);
         let name = name.as_bytes().to_vec();
         self.answer(reply, move |view| view.remove(parent.0, &name, true), empty);
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {
+        self.steer.saw(req.pid(), false);
         let (name, caller) = (link_name.as_bytes().to_vec(), caller(req));
         let target = target.as_os_str().as_bytes().to_vec();
         self.answer(reply, move |view| view.make(caller, parent.0, &name, 0o777, New::Symlink(&target)), entry);
@@ -162,7 +173,7 @@ impl Filesystem for Fuse {
 
     fn rename(
         &self,
-        _req: &Request,
+        req: &Request,
         parent: INodeNo,
         name: &OsStr,
         newparent: INodeNo,
@@ -170,6 +181,7 @@ impl Filesystem for Fuse {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        self.steer.saw(req.pid(), false);
         let how = match flags {
             f if f.is_empty() => Rename::Replace,
             RenameFlags::RENAME_NOREPLACE => Rename::Fresh,
@@ -180,12 +192,14 @@ impl Filesystem for Fuse {
         self.answer(reply, move |view| view.rename((parent.0, &from), (newparent.0, &to), how), empty);
     }
 
-    fn link(&self, _req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+    fn link(&self, req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+        self.steer.saw(req.pid(), false);
         let name = newname.as_bytes().to_vec();
         self.answer(reply, move |view| view.link(ino.0, newparent.0, &name), entry);
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        self.steer.saw(req.pid(), false);
         const O_TRUNC: i32 = 0o1000;
         let (write, truncate) = (flags.acc_mode() != fuser::OpenAccMode::O_RDONLY, flags.0 & O_TRUNC != 0);
         let caller = caller(req);
@@ -211,7 +225,7 @@ impl Filesystem for Fuse {
 
     fn read(
         &self,
-        _req: &Request,
+        req: &Request,
         _ino: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -220,6 +234,7 @@ impl Filesystem for Fuse {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        self.steer.saw(req.pid(), size > MUCH);
         if self.view.may_wait(fh.0, offset, size as usize) {
             let view = Arc::clone(&self.view);
             return self.pool.run(move || read(&view, fh.0, offset, size, reply));
@@ -239,6 +254,7 @@ impl Filesystem for Fuse {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        self.steer.saw(req.pid(), data.len() > MUCH as usize);
         let cached = write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
         let caller = caller(req);
         let len = u32::try_from(data.len()).unwrap_or(0);
@@ -274,18 +290,19 @@ impl Filesystem for Fuse {
         reply.ok();
     }
 
-    fn fsync(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        // Others go on meanwhile.
-        let view = Arc::clone(&self.view);
-        self.pool.run(move || empty(reply, caught(|| view.sync(fh.0))));
+    fn fsync(&self, req: &Request, _ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.steer.saw(req.pid(), false);
+        self.sync(reply, move |view| view.sync(fh.0));
     }
 
-    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        self.steer.saw(req.pid(), false);
         let handle = self.view.open_dir(ino.0);
         reply.opened(FileHandle(handle), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR);
     }
 
-    fn readdir(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
+    fn readdir(&self, req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
+        self.steer.saw(req.pid(), false);
         let list = move |view: &View, reply: &mut ReplyDirectory| {
             view.list(fh.0, ino.0, offset, false, &mut |item: Item<'_>| {
                 !reply.add(INodeNo(item.ino), item.next, file_type(item.kind), OsStr::from_bytes(item.name))
@@ -298,7 +315,8 @@ impl Filesystem for Fuse {
         self.answer_into(reply, list, done);
     }
 
-    fn readdirplus(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
+    fn readdirplus(&self, req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
+        self.steer.saw(req.pid(), false);
         let list = move |view: &View, reply: &mut ReplyDirectoryPlus| {
             view.list(fh.0, ino.0, offset, true, &mut |item: Item<'_>| {
                 let told = item.attr.unwrap_or(Attr { ino: item.ino, kind: item.kind, ..NOBODY });
@@ -313,14 +331,15 @@ impl Filesystem for Fuse {
         self.answer_into(reply, list, done);
     }
 
-    fn releasedir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+    fn releasedir(&self, req: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+        self.steer.saw(req.pid(), false);
         self.view.release(fh.0);
         reply.ok();
     }
 
-    fn fsyncdir(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        let view = Arc::clone(&self.view);
-        self.pool.run(move || empty(reply, caught(|| view.sync_names())));
+    fn fsyncdir(&self, req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.steer.saw(req.pid(), false);
+        self.sync(reply, View::sync_names);
     }
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
@@ -331,7 +350,7 @@ impl Filesystem for Fuse {
 
     fn setxattr(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         name: &OsStr,
         value: &[u8],
@@ -339,6 +358,7 @@ impl Filesystem for Fuse {
         _position: u32,
         reply: ReplyEmpty,
     ) {
+        self.steer.saw(req.pid(), false);
         let (name, value) = (name.as_bytes().to_vec(), value.to_vec());
         let must = match flags {
             1 => Some(false),
@@ -348,16 +368,19 @@ impl Filesystem for Fuse {
         self.answer(reply, move |view| view.set_xattr(ino.0, &name, &value, must), empty);
     }
 
-    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+    fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        self.steer.saw(req.pid(), false);
         let name = name.as_bytes().to_vec();
         self.answer(reply, move |view| view.get_xattr(ino.0, &name), move |reply, value| xattr(reply, size, value));
     }
 
-    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+    fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        self.steer.saw(req.pid(), false);
         self.answer(reply, move |view| view.list_xattrs(ino.0), move |reply, names| xattr(reply, size, names));
     }
 
-    fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn removexattr(&self, req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.steer.saw(req.pid(), false);
         let name = name.as_bytes().to_vec();
         self.answer(reply, move |view| view.remove_xattr(ino.0, &name), empty);
     }
@@ -372,6 +395,7 @@ impl Filesystem for Fuse {
         _flags: i32,
         reply: ReplyCreate,
     ) {
+        self.steer.saw(req.pid(), false);
         let (name, caller) = (name.as_bytes().to_vec(), caller(req));
         let backings = Arc::clone(&self.backings);
         self.answer(
@@ -404,6 +428,7 @@ impl Filesystem for Fuse {
         mode: i32,
         reply: ReplyEmpty,
     ) {
+        self.steer.saw(req.pid(), false);
         let (view, caller) = (Arc::clone(&self.view), caller(req));
         self.pool.run(move || empty(reply, caught(|| view.fallocate(caller, fh.0, offset, length, mode))));
     }

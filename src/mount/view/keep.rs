@@ -24,6 +24,10 @@ impl View {
     /// Makes a file durable, and all names.
     pub fn sync(&self, handle: u64) -> Answer<()> {
         let data = self.file(handle)?;
+        // The disk is waited for before others have to wait for this. What the kernel writes to is never known to be there.
+        if !data.is_handed_over() {
+            data.sync_bytes().map_err(|e| self.cannot_write(&e))?;
+        }
         self.sync_data(&data)
     }
 
@@ -109,10 +113,7 @@ impl View {
         let mut sync = |data: &Arc<Data>| match data.sync() {
             Ok(fresh) if fresh.ranges.is_empty() && !fresh.anew => {}
             Ok(fresh) => blocks.push((Arc::clone(data), fresh)),
-            Err(e) => {
-                (self.complain)(&format!("cannot write to the overlay: {e}"));
-                failed.get_or_insert(Errno::from(e));
-            }
+            Err(e) => drop(failed.get_or_insert(self.cannot_write(&e))),
         };
         files.iter().for_each(&mut sync);
         let mut round = 0;
@@ -165,6 +166,11 @@ impl View {
             }
         }
         Ok(())
+    }
+
+    fn cannot_write(&self, e: &std::io::Error) -> Errno {
+        (self.complain)(&format!("cannot write to the overlay: {e}"));
+        Errno::from(e)
     }
 
     /// Files of which the store is to be told, and cannot be yet.

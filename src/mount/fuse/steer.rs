@@ -1,0 +1,107 @@
+//! Keeps the threads that answer on the processor of whoever asks, as long as only one does.
+//!
+//! A question goes to a sleeping thread, and the kernel wakes it on another, idle processor: waking that takes several
+//! times as long as the answer (decision 0006). One who asks, waits and asks again gains nothing from a second processor;
+//! many do, and whoever moves much data does, so for these the threads run where the kernel wants them to.
+
+use std::cell::Cell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_setaffinity};
+
+/// Questions after which it is decided where the threads run.
+const WINDOW: u32 = 64;
+/// So many of them may be of others, or about much data.
+const TOLERATED: u32 = 6;
+/// Whoever asks is looked for on another processor after so many windows.
+const LOOK_AGAIN: u32 = 8;
+
+thread_local! {
+    static KNOWN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Where the threads of a mount run.
+pub(super) struct Steer {
+    /// Where they may run; `None` if that cannot be found out: they are left alone then.
+    allowed: Option<CpuSet>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    threads: Vec<Pid>,
+    /// The processor that they are kept on.
+    at: Option<usize>,
+    /// Who asked first in this window.
+    asker: u32,
+    asked: u32,
+    others: u32,
+    windows: u32,
+}
+
+impl Steer {
+    /// For the processors that this thread may use.
+    pub(super) fn new() -> Self {
+        Self { allowed: sched_getaffinity(None).ok(), state: Mutex::default() }
+    }
+
+    /// A question of a thread was taken by the thread that calls this; `much`: it moves much data. `asker` is zero where
+    /// the kernel asks by itself.
+    pub(super) fn saw(&self, asker: u32, much: bool) {
+        let Some(allowed) = &self.allowed else { return };
+        let mut state = self.state();
+        if !KNOWN.replace(true) {
+            let thread = gettid();
+            state.threads.push(thread);
+            place(&[thread], allowed, state.at);
+        }
+        if asker == 0 && !much {
+            return;
+        }
+        if state.asked == 0 {
+            state.asker = asker;
+        }
+        state.asked += 1;
+        state.others += u32::from(much || asker != state.asker);
+        if state.asked < WINDOW {
+            return;
+        }
+        let alone = state.others <= TOLERATED;
+        (state.asked, state.others) = (0, 0);
+        state.windows = (state.windows + 1) % LOOK_AGAIN;
+        let wanted = match (alone, state.at) {
+            (false, _) => None,
+            (true, Some(at)) if state.windows != 0 => Some(at),
+            (true, _) => processor_of(state.asker).filter(|at| allowed.is_set(*at)),
+        };
+        if wanted != state.at {
+            state.at = wanted;
+            place(&state.threads, allowed, wanted);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps threads on a processor, or lets them run anywhere.
+fn place(threads: &[Pid], allowed: &CpuSet, at: Option<usize>) {
+    let set = at.map_or(*allowed, |at| {
+        let mut one = CpuSet::new();
+        one.set(at);
+        one
+    });
+    for thread in threads {
+        // One that cannot be moved is as good as before.
+        let _ = sched_setaffinity(Some(*thread), &set);
+    }
+}
+
+/// The processor that a thread ran on last.
+fn processor_of(thread: u32) -> Option<usize> {
+    /// Its position behind the name, which may hold anything.
+    const FIELD: usize = 36;
+    let stat = std::fs::read_to_string(format!("/proc/{thread}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(FIELD)?.parse().ok()
+}
