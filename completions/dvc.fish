@@ -277,6 +277,8 @@ complete -c dvc -n "__fish_dvc_using_subcommand mount" -l name -d 'The overlay t
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l map-owner -d 'Show the version\'s files as of this user and group' -r
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l quota -d 'What the overlay may take on disk, such as 40G' -r
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l hydrate -d 'Bring whole files into the overlay: `open` (for writing), `all`, or a pattern as in `.dvcsignore`' -r
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l record -d 'Note in FILE what is read of the version' -r -F
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l prefetch -d 'Bring at once what was read according to FILE, which `--record` made' -r -F
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l stats -d 'Show what was counted of a mount' -r -F
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"

@@ -12,6 +12,7 @@ use super::control::{Ask, ControlError, Desk, Facts, Note, Visit};
 use super::fuse::{self, Forgetter};
 use super::hydrate::{Hydrator, Which};
 use super::lower::Lower;
+use super::profile::{Profile, Recorder};
 use super::store::{CLEAN, YES};
 use super::view::{Complain, View};
 use crate::error::{Result, with_causes};
@@ -56,6 +57,10 @@ pub struct Setup {
     pub live: bool,
     /// Which files are brought whole, and how many bytes of them at most.
     pub hydrate: (Which, u64),
+    /// Notes what is read of the version.
+    pub recorder: Option<Arc<Recorder>>,
+    /// What is brought to this machine before it is asked for, and how many bytes at most.
+    pub prefetch: Option<(Profile, u64)>,
     /// Threads that compute.
     pub jobs: usize,
     /// Where sockets and notes are.
@@ -96,6 +101,8 @@ struct Inner {
     standing: Mutex<Standing>,
     note: Note,
     meter: Arc<Meter>,
+    recorder: Option<Arc<Recorder>>,
+    prefetch: Option<(Profile, u64)>,
     jobs: usize,
     forgetter: Forgetter,
     follow: Option<Box<Follow>>,
@@ -113,6 +120,12 @@ impl Daemon {
     pub fn waiter(&self) -> impl FnOnce() + Send + 'static {
         let hydrator = Arc::clone(&self.inner.hydrator);
         move || hydrator.wait()
+    }
+
+    /// Tells how the mount stands, as long as it does.
+    pub fn teller(&self) -> impl Fn() -> Option<Facts> + Send + 'static {
+        let inner = Arc::downgrade(&self.inner);
+        move || inner.upgrade().map(|inner| inner.facts())
     }
 
     /// What the mount is.
@@ -133,6 +146,10 @@ impl Daemon {
             let told = Arc::clone(&inner.hydrator);
             inner.view.tell_wanted(Box::new(move |ino| told.opened(ino)));
             std::thread::spawn(move || inner.hydrator.run(&inner.view, &*inner.complain))
+        };
+        let prefetcher = {
+            let inner = Arc::clone(&inner);
+            std::thread::spawn(move || inner.prefetch())
         };
         let clerk = {
             let (inner, desk) = (Arc::clone(&inner), Arc::clone(&desk));
@@ -159,7 +176,8 @@ impl Daemon {
         let ended = session.join();
         desk.close();
         inner.hydrator.end();
-        let _ = (flusher.join(), clerk.join(), bringer.join());
+        let _ = (flusher.join(), clerk.join(), bringer.join(), prefetcher.join());
+        inner.note_reads();
         let flushed = inner.view.sync_with(vec![(CLEAN, YES.to_vec())]);
         drop(inner.leaving.lock());
         let discard = inner.discard.load(Ordering::Acquire);
@@ -206,7 +224,25 @@ impl Inner {
         while !self.has_ended(FLUSH_EVERY) {
             // It is told in the log, and tried again.
             let _ = self.view.sync_all();
+            self.note_reads();
             self.look_again();
+        }
+    }
+
+    /// Writes what was noted of reads.
+    fn note_reads(&self) {
+        if let Some(Err(e)) = self.recorder.as_ref().map(|recorder| recorder.flush()) {
+            (self.complain)(&with_causes(&e));
+        }
+    }
+
+    /// Brings what the profile says of the version.
+    fn prefetch(&self) {
+        let Some((profile, budget_bytes)) = &self.prefetch else { return };
+        let tree = self.standing().below;
+        match profile.bring(&self.lower, &tree, *budget_bytes, &|| self.has_ended(Duration::ZERO)) {
+            Ok(bytes) => (self.complain)(&format!("prefetched {bytes} bytes")),
+            Err(e) => (self.complain)(&format!("cannot prefetch: {}", with_causes(&e))),
         }
     }
 

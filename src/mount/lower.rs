@@ -162,17 +162,19 @@ impl Lower {
     }
 
     /// Brings what a range of a content needs to this machine.
-    pub fn fetch_ahead(&self, content: &Content, range: Range<u64>) -> Result<u64> {
-        if matches!(content, Content::Inline(_)) {
-            return Ok(0);
-        }
+    pub fn fetch_ahead(&self, content: &Content, range: &Range<u64>) -> Result<u64> {
+        self.repo.fetch_ahead(&self.chunks(content, range)?)
+    }
+
+    /// The chunks that hold a range of a content.
+    pub fn chunks(&self, content: &Content, range: &Range<u64>) -> Result<Vec<Id>> {
         let (mut at, mut chunks) = (range.start, Vec::new());
-        while at < range.end {
+        while at < range.end && !matches!(content, Content::Inline(_)) {
             let (start, extent) = self.extent(content, at)?;
             chunks.extend(extent.chunk);
             at = start + extent.len;
         }
-        self.repo.fetch_ahead(&chunks)
+        Ok(chunks)
     }
 
     /// The extent that holds a byte, and where it begins.

@@ -19,6 +19,7 @@ pub mod lower;
 pub mod mountinfo;
 pub mod names;
 pub mod pool;
+pub mod profile;
 pub mod ranges;
 pub mod snapshot;
 pub mod space;

@@ -15,6 +15,7 @@ use super::inode::{Attr, Kind, What};
 use super::lower::Lower;
 use super::names::{Names, Rename, Stop};
 use super::pool::Pool;
+use super::profile::Recorder;
 use super::space::Space;
 use super::state::State;
 use super::store::Store;
@@ -55,6 +56,8 @@ pub struct ViewOptions {
     pub map_owner: Option<(u32, u32)>,
     /// The kernel uses upper files that hold all of a file by itself.
     pub passthrough: bool,
+    /// Notes what is read of the version.
+    pub recorder: Option<Arc<Recorder>>,
 }
 
 /// A file that the kernel is to use by itself.

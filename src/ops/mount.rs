@@ -21,6 +21,7 @@ use crate::mount::control::{Ask, Client, Facts, Note, Shot, note};
 use crate::mount::daemon::{Daemon, Follow, Setup, nothing_at};
 use crate::mount::hydrate::Which;
 use crate::mount::mountinfo::{self, Mounted};
+use crate::mount::profile::{Profile, Recorder};
 use crate::mount::view::Complain;
 use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
@@ -61,6 +62,10 @@ pub struct MountOptions {
     pub live: bool,
     /// Which files are brought whole.
     pub hydrate: Hydrate,
+    /// Where what is read of the version is noted.
+    pub record: Option<PathBuf>,
+    /// The notes of another mount: what was read there is brought at once.
+    pub prefetch: Option<PathBuf>,
     /// Where sockets and notes of mounts are.
     pub run: PathBuf,
 }
@@ -174,6 +179,8 @@ pub fn mount(context: &Context, options: &MountOptions, complain: Arc<Complain>)
         (false, Err(_)) => return Err(MountRefusal::Far.into()),
         (false, Ok(_)) => Some(overlay(&repo, options)?),
     };
+    let prefetch = options.prefetch.as_deref().map(Profile::read).transpose()?;
+    let recorder = options.record.as_deref().map(Recorder::create).transpose()?.map(Arc::new);
     let setup = Setup {
         repo,
         version: (version, tree),
@@ -188,6 +195,8 @@ pub fn mount(context: &Context, options: &MountOptions, complain: Arc<Complain>)
         quota: options.quota,
         live: options.live,
         hydrate: (options.hydrate.which()?, context.cache.limit_bytes),
+        recorder,
+        prefetch: prefetch.map(|profile| (profile, context.cache.limit_bytes / 2)),
         jobs: context.jobs,
         run: options.run.clone(),
         meter: meter.unwrap_or_default(),

@@ -68,7 +68,12 @@ impl Daemon {
         // Only files that are wholly here can be handed over, and then nobody sees what is written to them.
         let passthrough = hydrator.is_on() && !setup.live && attach::passthrough_possible().is_ok();
         let mode = if passthrough { Mode::Passthrough } else { Mode::Writeback };
-        let options = ViewOptions { read_only: setup.read_only, map_owner: setup.map_owner, passthrough };
+        let options = ViewOptions {
+            read_only: setup.read_only,
+            map_owner: setup.map_owner,
+            passthrough,
+            recorder: setup.recorder.clone(),
+        };
         let told = Arc::clone(&setup.complain);
         let view = View::new(Arc::clone(&lower), space, names, store, options, Box::new(move |text| told(text)));
         let view = Arc::new(view);
@@ -113,6 +118,8 @@ impl Daemon {
             standing: Mutex::new(standing),
             note,
             meter: setup.meter,
+            recorder: setup.recorder,
+            prefetch: setup.prefetch,
             jobs: setup.jobs,
             forgetter,
             follow: setup.follow,

@@ -24,6 +24,11 @@ impl View {
     pub fn read(&self, handle: u64, offset: u64, out: &mut [u8]) -> Answer<usize> {
         let data = self.file(handle)?;
         self.read_ahead(&data, offset, out.len() as u64);
+        if let Some(recorder) = &self.options.recorder
+            && data.needs_base(offset, out.len())
+        {
+            recorder.saw(data.ino(), offset, out.len(), || self.ask(|n| n.path(data.ino())).ok().flatten());
+        }
         let n = data.read(&self.lower, offset, out).map_err(|e| self.failed("cannot read a file", &e))?;
         self.counters.reads.fetch_add(1, Ordering::Relaxed);
         self.counters.read_bytes.fetch_add(n as u64, Ordering::Relaxed);
@@ -37,7 +42,7 @@ impl View {
             let lower = Arc::clone(&self.lower);
             pool.run(move || {
                 // Whoever reads it asks again, and is told what is wrong.
-                let _ = lower.fetch_ahead(&base.content, range);
+                let _ = lower.fetch_ahead(&base.content, &range);
             });
         }
     }

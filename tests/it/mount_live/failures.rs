@@ -438,3 +438,17 @@ fn the_end_waits_for_whoever_uses_it() {
     assert_same(&s.w(""), &mount.at);
     mount.umount();
 }
+
+/// Somebody asks by signal why it is slow.
+#[test]
+fn a_signal_writes_the_state_to_the_log() {
+    if !possible() {
+        return;
+    }
+    let s = with_version("r");
+    let mount = Mount::new(&s, &["--repo", &r(&s)], &["main"], "mnt");
+    fs::read(mount.join("base")).unwrap();
+    kill_process(mount.pid, Signal::USR1).unwrap();
+    super::until("it is told", || s.sh("cat ../r/overlays/*/log").ok().out.contains("\"read_bytes\":"));
+    mount.umount();
+}

@@ -236,3 +236,51 @@ fn the_store_is_damaged() {
     until("it is read when it is whole again", || (0..FILES).all(|n| all_right(&mount, n)));
     mount.umount();
 }
+
+/// What one mount has read the next brings at once: then its store may go.
+#[test]
+fn what_was_recorded_is_brought_before_anybody_reads() {
+    if !possible() {
+        return;
+    }
+    let mut scene = Scene::new();
+    let profile = scene.s.at("profile");
+    let profile = profile.to_str().unwrap();
+    let mount = Mount::new(&scene.s, &["-C", "../lazy"], &["--record", profile, "main"], "mnt");
+    let mut piece = vec![0; PIECE];
+    File::open(mount.join("f3")).unwrap().read_exact_at(&mut piece, 300_000).unwrap();
+    assert!(all_right(&mount, 1));
+    mount.umount();
+    let lines = fs::read_to_string(profile).unwrap();
+    assert!(lines.lines().next().unwrap().contains("\"f3\""), "{lines}");
+    let f1: u64 = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|line| line["path"] == "f1")
+        .map(|line| line["len"].as_u64().unwrap())
+        .sum();
+    assert_eq!(f1, LEN.next_multiple_of(65536) as u64, "{lines}");
+
+    scene.s.dvc(["gc", "--cache"]).ok();
+    let mount = Mount::new(&scene.s, &["-C", "../lazy"], &["--prefetch", profile, "main"], "mnt");
+    until("it is brought", || {
+        let log = scene.s.sh("cat ../lazy/.dvcs/overlays/*/log").ok().out;
+        log.lines().any(|line| line.contains("prefetched") && !line.contains("prefetched 0"))
+    });
+    let before = mount.counted("fetched_bytes");
+    assert!(before > LEN as u64, "{before} bytes of noise");
+    drop(scene.proxy.take());
+    assert!(all_right(&mount, 1));
+    File::open(mount.join("f3")).unwrap().read_exact_at(&mut piece, 300_000).unwrap();
+    assert!(piece == noise(3, LEN)[300_000..300_000 + PIECE]);
+    assert_eq!(mount.counted("fetched_bytes"), before);
+    mount.umount();
+
+    // What is no profile is refused before anything is mounted.
+    scene.s.write("../wrong", "hello\n");
+    for (file, code, word) in [("wrong", 2, "line 1"), ("none", 13, "cannot use the profile")] {
+        let file = scene.s.at(file);
+        let run = super::try_mount(&scene.s, &["-C", "../lazy"], &["--prefetch", file.to_str().unwrap(), "main"], "mnt");
+        run.code(code).complains(word);
+    }
+}

@@ -74,6 +74,12 @@ pub(crate) struct MountArgs {
     /// Wait until they are there
     #[arg(long, requires = "hydrate")]
     pub(crate) wait_hydrated: bool,
+    /// Note in FILE what is read of the version
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) record: Option<PathBuf>,
+    /// Bring at once what was read according to FILE, which `--record` made
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) prefetch: Option<PathBuf>,
     /// Serve the mount in this process
     #[arg(long)]
     pub(crate) foreground: bool,
@@ -166,6 +172,8 @@ fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome 
             Some("all") => Hydrate::All,
             Some(pattern) => Hydrate::Matching(pattern.to_owned()),
         },
+        record: args.record.as_ref().map(|file| session.current.join(file)),
+        prefetch: args.prefetch.as_ref().map(|file| session.current.join(file)),
         run: dirs::run(),
     };
     let log = Arc::new(Log::default());
@@ -188,6 +196,16 @@ fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome 
         }
         Ok(())
     };
+    let state = daemon.teller();
+    // Whoever asks by signal finds the answer in the log.
+    if let Ok(mut signals) = signal_hook::iterator::Signals::new([signal_hook::consts::SIGUSR1]) {
+        std::thread::spawn(move || {
+            for _ in signals.forever() {
+                let Some(facts) = state() else { return };
+                log.say(&serde_json::to_string(&facts).unwrap_or_default());
+            }
+        });
+    }
     // The mount is served meanwhile.
     std::thread::spawn(stands);
     let signals = session.signals.clone();
