@@ -190,7 +190,7 @@ fn an_overlay_with_a_damaged_key_is_refused() {
     fs::write(m.at("new"), b"x").unwrap();
     m.down();
     let damage = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\n\
-                  c.execute(\"UPDATE meta SET value = 'abc' WHERE key = 'key'\")\nc.commit()";
+                  c.execute(\"UPDATE meta SET value = x'616263' WHERE key = 'key'\")\nc.commit()";
     python(damage, &[&v.s.at("r/overlays/kept/overlay.db")]);
     assert!(m.try_up().code(5).err.contains("is damaged: key"));
 }
