@@ -36,6 +36,8 @@ struct Fuse {
     backings: Arc<Backings>,
     steer: Steer,
     syncs: Syncs,
+    /// The kernel can do without opening directories.
+    opens_no_directory: bool,
 }
 
 /// Threads that take requests and wait for the disk.
@@ -68,6 +70,7 @@ pub fn serve(view: Arc<View>, device: OwnedFd, threads: usize, mode: Mode, allow
         backings: Arc::default(),
         steer: Steer::new(),
         syncs: Syncs { limit: threads / 2, ..Syncs::default() },
+        opens_no_directory: false,
     };
     let acl = if allow_other { SessionACL::All } else { SessionACL::Owner };
     let mut config = Config::default();

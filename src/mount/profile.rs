@@ -227,7 +227,9 @@ impl Lower {
             let Ok(at) = dir.binary_search_by(|entry| entry.name.as_slice().cmp(name)) else { return Ok(None) };
             match &dir[at].node {
                 Node::Dir { tree: below, .. } => tree = *below,
-                Node::File { content, size, .. } if parts.peek().is_none() => return Ok(Some((content.clone(), *size))),
+                Node::File { content, size, .. } if parts.peek().is_none() => {
+                    return Ok(Some((content.clone(), *size)));
+                }
                 _ => return Ok(None),
             }
         }
@@ -254,7 +256,8 @@ mod tests {
         recorder.saw(9, 0, 1, || None);
         recorder.saw(7, 0, 65536, || panic!("nothing of it is new"));
         recorder.flush().expect("a profile");
-        std::fs::write(&path, [std::fs::read(&path).expect("bytes"), b"{\"schema\":1,".to_vec()].concat()).expect("torn");
+        std::fs::write(&path, [std::fs::read(&path).expect("bytes"), b"{\"schema\":1,".to_vec()].concat())
+            .expect("torn");
         let profile = Profile::read(&path).expect("a profile");
         assert_eq!(profile.steps, [(b"a/b".to_vec(), 0..2 * UNIT), (b"\xff".to_vec(), 3 * UNIT..5 * UNIT)]);
     }

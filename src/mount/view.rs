@@ -4,7 +4,7 @@
 //! together), then `names`, then a file's own. `names` is never held while something is fetched.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -30,7 +30,8 @@ mod handles;
 mod keep;
 mod list;
 
-use handles::Handle;
+use handles::Opened;
+use list::Listing;
 
 pub use attrs::{Changes, When};
 pub use keep::Forgotten;
@@ -105,7 +106,9 @@ pub struct View {
     unsynced: Mutex<HashMap<u64, Arc<Data>>>,
     /// Files that are gone, but that the store knows still.
     doomed: Mutex<Vec<Arc<Data>>>,
-    handles: RwLock<HashMap<u64, Arc<Handle>>>,
+    handles: RwLock<HashMap<u64, Opened>>,
+    /// Merged directories that somebody may be in the middle of, by inode, the latest last.
+    listings: Mutex<VecDeque<(u64, Arc<Listing>)>>,
     next_handle: AtomicU64,
     options: ViewOptions,
     complain: Box<Complain>,
@@ -145,6 +148,7 @@ impl View {
             unsynced: Mutex::default(),
             doomed: Mutex::default(),
             handles: RwLock::default(),
+            listings: Mutex::default(),
             next_handle: AtomicU64::new(1),
             options,
             complain,

@@ -54,6 +54,7 @@ impl Filesystem for Fuse {
             // An older kernel does without.
             let _ = config.add_capabilities(flag);
         }
+        self.opens_no_directory = config.capabilities().contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
         let _ = config.set_max_write(MAX_WRITE);
         let _ = config.set_max_background(BACKGROUND);
         let _ = config.set_congestion_threshold(BACKGROUND / 4 * 3);
@@ -295,16 +296,19 @@ impl Filesystem for Fuse {
         self.sync(reply, move |view| view.sync(fh.0));
     }
 
-    fn opendir(&self, req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, req: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         self.steer.saw(req.pid(), false);
-        let handle = self.view.open_dir(ino.0);
-        reply.opened(FileHandle(handle), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR);
+        if self.opens_no_directory {
+            // It is not asked again, for no directory.
+            return reply.error(Raw::ENOSYS);
+        }
+        reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR);
     }
 
-    fn readdir(&self, req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
+    fn readdir(&self, req: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, reply: ReplyDirectory) {
         self.steer.saw(req.pid(), false);
         let list = move |view: &View, reply: &mut ReplyDirectory| {
-            view.list(fh.0, ino.0, offset, false, &mut |item: Item<'_>| {
+            view.list(ino.0, offset, false, &mut |item: Item<'_>| {
                 !reply.add(INodeNo(item.ino), item.next, file_type(item.kind), OsStr::from_bytes(item.name))
             })
         };
@@ -315,10 +319,10 @@ impl Filesystem for Fuse {
         self.answer_into(reply, list, done);
     }
 
-    fn readdirplus(&self, req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
+    fn readdirplus(&self, req: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
         self.steer.saw(req.pid(), false);
         let list = move |view: &View, reply: &mut ReplyDirectoryPlus| {
-            view.list(fh.0, ino.0, offset, true, &mut |item: Item<'_>| {
+            view.list(ino.0, offset, true, &mut |item: Item<'_>| {
                 let told = item.attr.unwrap_or(Attr { ino: item.ino, kind: item.kind, ..NOBODY });
                 let name = OsStr::from_bytes(item.name);
                 !reply.add(INodeNo(item.ino), item.next, name, &TTL, &attr(&told), Generation(0))
@@ -331,9 +335,7 @@ impl Filesystem for Fuse {
         self.answer_into(reply, list, done);
     }
 
-    fn releasedir(&self, req: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
-        self.steer.saw(req.pid(), false);
-        self.view.release(fh.0);
+    fn releasedir(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
         reply.ok();
     }
 

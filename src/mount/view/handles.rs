@@ -1,21 +1,14 @@
-//! Handles: opening files and directories, for the kernel alone where that is done, and closing them.
+//! Handles: opening files, for the kernel alone where that is done, and closing them. Directories are read without one.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use super::list::Listing;
 use super::{Backing, Caller, View};
 use crate::error::Kind;
 use crate::mount::data::Data;
 use crate::mount::errno::{Answer, Errno};
-
-/// What the kernel has open.
-pub(super) enum Handle {
-    File(Opened),
-    Dir(Mutex<Option<Listing>>),
-}
 
 /// An open file.
 pub(super) struct Opened {
@@ -26,21 +19,9 @@ pub(super) struct Opened {
 }
 
 impl View {
-    pub(super) fn put_handle(&self, handle: Handle) -> u64 {
-        let n = self.next_handle.fetch_add(1, Ordering::Relaxed);
-        self.handles.write().unwrap_or_else(PoisonError::into_inner).insert(n, Arc::new(handle));
-        n
-    }
-
-    pub(super) fn handle(&self, n: u64) -> Answer<Arc<Handle>> {
-        self.handles.read().unwrap_or_else(PoisonError::into_inner).get(&n).cloned().ok_or(Errno::BADF)
-    }
-
     pub(super) fn file(&self, n: u64) -> Answer<Arc<Data>> {
-        match &*self.handle(n)? {
-            Handle::File(opened) => Ok(Arc::clone(&opened.data)),
-            Handle::Dir(_) => Err(Errno::ISDIR),
-        }
+        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        handles.get(&n).map(|opened| Arc::clone(&opened.data)).ok_or(Errno::BADF)
     }
 
     /// Opens a file, for the kernel alone where that is done; `truncate` empties it.
@@ -74,7 +55,9 @@ impl View {
             }
         }
         let alone = backing.is_some();
-        (self.put_handle(Handle::File(Opened { data, write, alone })), backing)
+        let n = self.next_handle.fetch_add(1, Ordering::Relaxed);
+        self.handles.write().unwrap_or_else(PoisonError::into_inner).insert(n, Opened { data, write, alone });
+        (n, backing)
     }
 
     /// The upper file of an inode for the kernel. One that it may write to is taken for changed, durably, before that.
@@ -133,31 +116,25 @@ impl View {
 
     /// Closes what was opened.
     pub fn release(&self, handle: u64) {
-        let Some(handle) = self.handles.write().unwrap_or_else(PoisonError::into_inner).remove(&handle) else { return };
-        if let Handle::File(opened) = &*handle {
-            if opened.alone && opened.write {
-                self.catch_up(&opened.data);
-                opened.data.take_back();
-            }
-            self.closed(&opened.data, opened.alone);
+        let Some(opened) = self.handles.write().unwrap_or_else(PoisonError::into_inner).remove(&handle) else { return };
+        if opened.alone && opened.write {
+            self.catch_up(&opened.data);
+            opened.data.take_back();
         }
+        self.closed(&opened.data, opened.alone);
     }
 
     /// Whether the kernel writes to a file by itself.
     pub fn is_written_alone(&self) -> bool {
         let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
-        handles.values().any(|handle| matches!(&**handle, Handle::File(opened) if opened.alone && opened.write))
+        handles.values().any(|opened| opened.alone && opened.write)
     }
 
     /// Paths of all files that are open for writing.
     pub fn writers(&self) -> Vec<Vec<u8>> {
         let inodes: HashSet<u64> = {
             let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
-            let writing = |handle: &Arc<Handle>| match &**handle {
-                Handle::File(opened) if opened.write && !opened.alone => Some(opened.data.ino()),
-                _ => None,
-            };
-            handles.values().filter_map(writing).collect()
+            handles.values().filter(|opened| opened.write && !opened.alone).map(|opened| opened.data.ino()).collect()
         };
         inodes.into_iter().filter_map(|ino| self.ask(|n| n.path(ino)).ok().flatten()).collect()
     }

@@ -77,6 +77,7 @@ impl View {
         let known = names.replace(upper, self.keeps_lengths());
         drop(names);
         self.unsynced().clear();
+        self.forget_listings();
         for data in std::mem::take(&mut *self.doomed.lock().unwrap_or_else(PoisonError::into_inner)) {
             data.remove_upper();
         }

@@ -1,11 +1,10 @@
-//! Listing directories: a handle shows what was there when it began to be read, as far as it still is.
+//! Listing directories: whoever reads one from its start sees what is there then, as far as it still is when he goes on.
 //!
-//! The kernel may ask for what is behind a position of another handle's listing: positions do not depend on the handle.
+//! The kernel opens no directory and has no handle of one (a question less for each): positions mean the same to all.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::View;
-use super::handles::Handle;
 use crate::mount::errno::{Answer, Errno};
 use crate::mount::inode::{Attr, Kind};
 use crate::mount::lower::Dir;
@@ -50,32 +49,42 @@ pub struct Item<'i> {
     pub next: u64,
 }
 
+/// Merged directories of which the list is kept.
+const KEPT: usize = 8;
+
 impl View {
-    /// Opens a directory.
-    pub fn open_dir(&self, _ino: u64) -> u64 {
-        self.put_handle(Handle::Dir(Mutex::default()))
+    /// A directory, for reading it from a position on.
+    fn listing(&self, ino: u64, from: u64) -> Answer<Arc<Listing>> {
+        let kept = || self.listings.lock().unwrap_or_else(PoisonError::into_inner);
+        if from > 0
+            && let Some((_, listing)) = kept().iter().find(|(of, _)| *of == ino)
+        {
+            return Ok(Arc::clone(listing));
+        }
+        let listing = self.ask(|n| match n.plain_dir(ino)? {
+            Some(dir) => Ok(Arc::new(Listing::Plain(dir))),
+            None => Ok(Arc::new(Listing::Merged(n.list(ino)?, n.below(ino)?))),
+        })?;
+        let mut kept = kept();
+        kept.retain(|(of, _)| *of != ino);
+        if matches!(*listing, Listing::Merged(..)) {
+            if kept.len() == KEPT {
+                kept.pop_front();
+            }
+            kept.push_back((ino, Arc::clone(&listing)));
+        }
+        Ok(listing)
+    }
+
+    /// Forgets what was listed.
+    pub(super) fn forget_listings(&self) {
+        self.listings.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Hands names to `take` from a position on, until it has enough (false). With `attrs` the kernel holds each inode
     /// that was taken.
-    pub fn list(
-        &self,
-        handle: u64,
-        ino: u64,
-        from: u64,
-        attrs: bool,
-        take: &mut dyn FnMut(Item<'_>) -> bool,
-    ) -> Answer<()> {
-        let handle = self.handle(handle)?;
-        let Handle::Dir(listing) = &*handle else { return Err(Errno::NOTDIR) };
-        let mut listing = listing.lock().unwrap_or_else(PoisonError::into_inner);
-        if from == 0 || listing.is_none() {
-            *listing = Some(self.ask(|n| match n.plain_dir(ino)? {
-                Some(dir) => Ok(Listing::Plain(dir)),
-                None => Ok(Listing::Merged(n.list(ino)?, n.below(ino)?)),
-            })?);
-        }
-        let Some(listing) = &*listing else { return Ok(()) };
+    pub fn list(&self, ino: u64, from: u64, attrs: bool, take: &mut dyn FnMut(Item<'_>) -> bool) -> Answer<()> {
+        let listing = self.listing(ino, from)?;
         let mut at = from;
         for (n, name) in [b".".as_slice(), b".."].into_iter().enumerate().skip(usize::try_from(at.min(2)).unwrap_or(2))
         {
@@ -87,7 +96,7 @@ impl View {
         }
         let mut names = self.names();
         for index in listing.behind(at)..listing.len() {
-            let (name, number, mut kind, next) = match listing {
+            let (name, number, mut kind, next) = match &*listing {
                 Listing::Plain(dir) => {
                     let entry = &dir[index];
                     let number = names.upper().number_of(ino, &entry.name, entry.link.as_ref());

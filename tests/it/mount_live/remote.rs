@@ -280,7 +280,8 @@ fn what_was_recorded_is_brought_before_anybody_reads() {
     scene.s.write("../wrong", "hello\n");
     for (file, code, word) in [("wrong", 2, "line 1"), ("none", 13, "cannot use the profile")] {
         let file = scene.s.at(file);
-        let run = super::try_mount(&scene.s, &["-C", "../lazy"], &["--prefetch", file.to_str().unwrap(), "main"], "mnt");
+        let run =
+            super::try_mount(&scene.s, &["-C", "../lazy"], &["--prefetch", file.to_str().unwrap(), "main"], "mnt");
         run.code(code).complains(word);
     }
 }
