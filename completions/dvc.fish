@@ -299,6 +299,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand mount" -l allow-other -d 'Let ot
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l wait-hydrated -d 'Wait until they are there'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l foreground -d 'Serve the mount in this process'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l serving -d 'Told to the process that serves the mount: somebody waits for a word that it stands'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -s n -l dry-run -d 'Show what would be done, and do nothing'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l json -d 'Write JSON: one object, or one per line'
@@ -318,6 +319,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand umount" -l limit-up -d 'Send at 
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -l discard -d 'Remove the overlay and all that was changed'
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -l commit -d 'Commit first'
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -s n -l dry-run -d 'Show what would be done, and do nothing'
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -l json -d 'Write JSON: one object, or one per line'

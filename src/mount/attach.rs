@@ -200,6 +200,19 @@ pub fn attach(options: &AttachOptions) -> Result<Attached, AttachError> {
     Ok(Attached { device, how: How::Fusermount, at })
 }
 
+/// Whether [`attach`] would be tried: the mount point is a free directory, and this user can mount at all.
+pub fn check(at: &Path) -> Result<(), AttachError> {
+    let at = mount_point(at)?;
+    match rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(_) if is_admin() => Ok(()),
+        Err(e) if e != Errno::ACCESS || getuid().is_root() => {
+            Err(AttachError::NoDevice(io::Error::from(e).to_string()))
+        }
+        _ if find_fusermount().is_some() => Ok(()),
+        _ => Err(AttachError::NotPermitted { at, why: "only root may, and there is no `fusermount3`".to_owned() }),
+    }
+}
+
 /// Takes a mount of ours away; `lazy` takes it out of the tree at once and ends it when nobody uses it any more.
 pub fn detach(at: &Path, lazy: bool) -> Result<(), AttachError> {
     let (at, mounted) = find(at)?;

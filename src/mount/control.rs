@@ -30,6 +30,9 @@ pub struct Note {
     pub revision: String,
     /// Whether nothing can be changed.
     pub read_only: bool,
+    /// Whether what is changed is forgotten at the end.
+    #[serde(default)]
+    pub ephemeral: bool,
     /// `writeback` or `passthrough`.
     pub mode: String,
 }

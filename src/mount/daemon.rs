@@ -26,6 +26,8 @@ mod turn;
 
 use turn::Pending;
 
+pub use start::{Kept, look};
+
 /// Names and times that nobody asked to be durable are flushed that often.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
 

@@ -24,6 +24,8 @@ use crate::model::entry::{Chunker, Content, Entry, Node, Time, Totals};
 use crate::model::id::{Id, parse_hex};
 use crate::model::tree::{TreeBody, TreeNode};
 
+mod look;
+
 /// The file.
 const FILE: &str = "overlay.db";
 /// The fact that the last mount ended with everything noted.

@@ -1,8 +1,9 @@
 //! `mount`: from a revision to a mount that is served, and asking one that is.
 
 mod all;
+mod plan;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
 use crate::store::StoreError;
 use crate::write::walk::Rules;
+
+pub use plan::{MountPlan, plan, umount_plan};
 
 /// Overlays lie here in a repository.
 pub const OVERLAYS: &str = "overlays";
@@ -177,7 +180,7 @@ pub fn mount(context: &Context, options: &MountOptions, complain: Arc<Complain>)
     let overlay = match (options.read_only, repo.local()) {
         (true, _) => None,
         (false, Err(_)) => return Err(MountRefusal::Far.into()),
-        (false, Ok(_)) => Some(overlay(&repo, options)?),
+        (false, Ok(_)) => Some(overlay(repo.path(), options)?),
     };
     let prefetch = options.prefetch.as_deref().map(Profile::read).transpose()?;
     let recorder = options.record.as_deref().map(Recorder::create).transpose()?.map(Arc::new);
@@ -236,8 +239,8 @@ pub(super) fn branch_of(repo: &Repo, resolver: &Resolver<'_>, revision: &Revisio
     }
 }
 
-/// Where an overlay is, and its name.
-fn overlay(repo: &Repo, options: &MountOptions) -> Result<(PathBuf, String)> {
+/// Where an overlay of a repository is, and its name.
+fn overlay(repository: &Path, options: &MountOptions) -> Result<(PathBuf, String)> {
     let name = match &options.name {
         Some(name) => name.clone(),
         None if options.ephemeral => format!("ephemeral-{}", std::process::id()),
@@ -252,7 +255,7 @@ fn overlay(repo: &Repo, options: &MountOptions) -> Result<(PathBuf, String)> {
     if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain) {
         return Err(MountRefusal::BadName(name).into());
     }
-    Ok((repo.path().join(OVERLAYS).join(&name), name))
+    Ok((repository.join(OVERLAYS).join(&name), name))
 }
 
 /// A mount of this machine.
@@ -267,7 +270,7 @@ pub struct MountState {
 }
 
 /// All mounts, with how they stand.
-pub fn mounts(run: &std::path::Path) -> Result<Vec<MountState>> {
+pub fn mounts(run: &Path) -> Result<Vec<MountState>> {
     let ours = mountinfo::ours().map_err(|source| StoreError::Io { what: "read", key: "mounts".to_owned(), source })?;
     Ok(ours
         .into_iter()
@@ -283,9 +286,8 @@ pub fn mounts(run: &std::path::Path) -> Result<Vec<MountState>> {
 }
 
 /// Ends a mount and waits until all of it is on disk.
-pub fn umount(run: &std::path::Path, at: &std::path::Path, discard: bool) -> Result<()> {
-    let all = mountinfo::ours().map_err(|source| StoreError::Io { what: "read", key: "mounts".to_owned(), source })?;
-    let Some(mounted) = all.into_iter().rev().find(|m| m.at == *at) else { return Err(nothing_at(at)) };
+pub fn umount(run: &Path, at: &Path, discard: bool) -> Result<()> {
+    let mounted = mounted_at(at)?;
     let mut client = match Client::connect(run, &mounted) {
         Ok(client) => client,
         Err(_) if attach::is_dead(at) => return Ok(attach::detach(at, true)?),
@@ -299,6 +301,12 @@ pub fn umount(run: &std::path::Path, at: &std::path::Path, discard: bool) -> Res
         return Err(AttachError::StillEnding { at: at.to_path_buf() }.into());
     }
     Ok(())
+}
+
+/// The mount of ours at a path.
+fn mounted_at(at: &Path) -> Result<Mounted> {
+    let all = mountinfo::ours().map_err(|source| StoreError::Io { what: "read", key: "mounts".to_owned(), source })?;
+    all.into_iter().rev().find(|m| m.at == *at).ok_or_else(|| nothing_at(at))
 }
 
 /// Makes the branches of a clone in which nobody works follow those of `origin`; one that has versions of its own stays.

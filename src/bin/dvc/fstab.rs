@@ -23,8 +23,9 @@ pub(crate) fn translated(argv: Vec<OsString>) -> Vec<OsString> {
         match word.to_str() {
             Some("-o") => out.extend(words.next().iter().flat_map(|options| flags(&options.to_string_lossy()))),
             Some("-v") => out.push(word),
-            // Sloppy, fake, no mtab: what `mount(8)` passes on.
+            // Sloppy, no mtab: what `mount(8)` passes on.
             Some("-s" | "-n") => {}
+            // Fake.
             Some("-f") => out.push("--dry-run".into()),
             _ => out.push(word),
         }
@@ -53,6 +54,8 @@ mod tests {
         let line =
             "/sbin/mount.dvc s3://b/r#AMCC@v3 /mnt/db -n -o rw,noauto,x-systemd.automount,ro,allow_other,quota=4G";
         assert_eq!(translated(words(line)), words("dvc mount s3://b/r#AMCC@v3 /mnt/db --ro --allow-other --quota 4G"));
+        let fake = "mount.dvc /r#main /mnt -f -n";
+        assert_eq!(translated(words(fake)), words("dvc mount /r#main /mnt --dry-run"));
         assert_eq!(translated(words("dvc mount -o x")), words("dvc mount -o x"));
     }
 }

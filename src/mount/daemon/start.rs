@@ -104,6 +104,7 @@ impl Daemon {
             overlay: setup.overlay.as_ref().map(|o| o.1.clone()),
             revision: setup.revision,
             read_only: setup.read_only,
+            ephemeral: setup.ephemeral,
             mode: if passthrough { "passthrough" } else { "writeback" }.to_owned(),
         };
         let desk = Desk::open(&setup.run, device, &note).map_err(io("open the socket of"))?;
@@ -181,6 +182,28 @@ fn resume(repo: &Repo, store: &Store, asked: &Standing, name: &str) -> Result<Op
         return Err(MountError::OtherVersion { name: name.to_owned(), version: version.short() }.into());
     }
     Ok(None)
+}
+
+/// What an overlay holds for a mount of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Nothing: it is begun.
+    Nothing,
+    /// It is gone on with, and nothing differs from the version.
+    Unchanged,
+    /// It is gone on with, and something does.
+    Changed,
+}
+
+/// What a mount of a version, with its tree, would find in an overlay, or why it would be refused.
+pub fn look(repo: &Repo, (version, tree): (Id, Id), overlay: &Path, name: &str) -> Result<Kept> {
+    let Some(store) = Store::look(overlay, name)? else { return Ok(Kept::Nothing) };
+    let asked = Standing { version, below: tree, branch: None, shot: None };
+    Ok(match resume(repo, &store, &asked, name)? {
+        None => Kept::Nothing,
+        Some(_) if store.is_changed()? => Kept::Changed,
+        Some(_) => Kept::Unchanged,
+    })
 }
 
 /// Removes upper files that belong to nothing, and counts the others.

@@ -6,6 +6,7 @@
 
 mod commit;
 mod conformance;
+mod dry_run;
 mod harness;
 mod mapping;
 mod model;

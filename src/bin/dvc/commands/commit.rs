@@ -129,15 +129,16 @@ pub(crate) fn run(session: &Session, args: &CommitArgs) -> Outcome {
 }
 
 /// Commits all of a mount.
-pub(crate) fn of_mount(session: &Session, at: &std::path::Path, message: &str) -> Outcome {
+pub(crate) fn of_mount(session: &Session, at: &std::path::Path, message: &str, dry_run: bool) -> Outcome {
     let begun = Instant::now();
     let place = crate::place::of_mount(at)?;
     let context = session.context(&place)?;
-    let options = CommitOptions { message: message.to_owned(), walk: session.walk()?, ..CommitOptions::default() };
+    let (message, walk) = (message.to_owned(), session.walk()?);
+    let options = CommitOptions { message, walk, dry_run, ..CommitOptions::default() };
     let progress = session.progress()?;
     let report = commit(&context, &options, &progress)?;
     drop(progress);
-    print(session, &report, false, begun.elapsed())?;
+    print(session, &report, dry_run, begun.elapsed())?;
     Ok(Exit::DONE)
 }
 

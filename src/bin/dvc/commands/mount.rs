@@ -2,6 +2,7 @@
 //!
 //! The command starts itself once more to serve the mount, waits until it stands, and ends.
 
+use crate::args::DryRun;
 use crate::dirs;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::place::Place;
@@ -13,10 +14,11 @@ use dvc::error::{Error, Kind};
 use dvc::model::revision::{Revision, Spec};
 use dvc::mount::attach::is_dead;
 use dvc::mount::control::Note;
+use dvc::mount::daemon::Kept;
 use dvc::mount::mountinfo;
 use dvc::ops::clone::{CloneOptions, clone};
 use dvc::ops::fetch::{FetchOptions, fetch};
-use dvc::ops::mount::{Hydrate, MountOptions, MountState, Show, mount, mounts};
+use dvc::ops::mount::{Hydrate, MountOptions, MountState, Show, mount, mounts, plan};
 use dvc::repo::Repo;
 use dvc::store::location::Location;
 use std::io::{BufRead, BufReader, Write};
@@ -30,7 +32,8 @@ const LOG_MAX: u64 = 4 << 20;
 /// Options of `mount`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  dvc mount AMCC@v3 /mnt/db\n  dvc mount --live AMCC /var/lib/mysql\n  \
-                        dvc mount 's3://backups/amcc#AMCC@v3' /mnt/db\n  dvc mount")]
+                        dvc mount 's3://backups/amcc#AMCC@v3' /mnt/db\n  \
+                        dvc mount -n AMCC /mnt/db      what would be mounted\n  dvc mount")]
 pub(crate) struct MountArgs {
     /// The version, or URL#REV; without one, what is mounted is listed
     #[arg(value_name = "REV")]
@@ -89,6 +92,8 @@ pub(crate) struct MountArgs {
     /// Told to the process that serves the mount: somebody waits for a word that it stands.
     #[arg(long, hide = true)]
     pub(crate) serving: bool,
+    #[command(flatten)]
+    pub(crate) dry: DryRun,
 }
 
 /// Runs `mount`.
@@ -99,6 +104,7 @@ pub(crate) fn run(session: &Session, args: &MountArgs) -> Outcome {
         (_, rev, dir) => (rev.as_deref(), dir.as_deref()),
     };
     match (rev, dir) {
+        (Some(rev), Some(dir)) if session.dry_run(args.dry) => rehearse(session, args, rev, dir),
         (Some(rev), Some(dir)) if args.foreground || args.serving => serve(session, args, rev, dir),
         (Some(_), Some(dir)) => start(session, dir),
         (None, None) => list(session, args.stats.as_deref()),
@@ -147,20 +153,59 @@ fn json_of_note(note: &Note) -> serde_json::Value {
     })
 }
 
-fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome {
-    let (place, revision, own) = place_of(session, rev)?;
+/// Shows what would be mounted.
+fn rehearse(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome {
+    let (place, revision, own) = place_of(session, rev, true)?;
     let context = own.as_ref().unwrap_or(session).context(&place)?;
-    let at = absolute(session, dir)?;
-    let options = MountOptions {
+    let options = options(session, args, revision, dir, false)?;
+    let plan = plan(&context, &options)?;
+    let mut out = session.plain_out();
+    if session.globals.json {
+        let overlay = plan.overlay.as_ref();
+        out.json(&serde_json::json!({
+            "at": options.at.to_string_lossy(), "revision": options.revision.to_string(),
+            "version": plan.version.map(|id| id.to_string()), "branch": plan.branch.as_ref().map(ToString::to_string),
+            "repository": plan.repository.to_string_lossy(), "read_only": options.read_only,
+            "overlay": overlay.map(|(name, _)| name), "ephemeral": options.ephemeral, "clears": plan.clears,
+            "kept": overlay.is_some_and(|(_, kept)| *kept != Kept::Nothing),
+            "changed": overlay.is_some_and(|(_, kept)| *kept == Kept::Changed), "dry_run": true,
+        }))?;
+    } else if session.globals.quiet == 0 {
+        if plan.clears {
+            writeln!(out, "would clear away a mount that nobody serves any more")?;
+        }
+        let overlay = match &plan.overlay {
+            None => "read-only".to_owned(),
+            Some(_) if options.ephemeral => "changes are forgotten at the end".to_owned(),
+            Some((name, Kept::Nothing)) => format!("new overlay {name}"),
+            Some((name, Kept::Unchanged)) => format!("overlay {name}, in which nothing is changed"),
+            Some((name, Kept::Changed)) => format!("overlay {name} with what is changed in it"),
+        };
+        let id = plan.version.map(|id| format!(" ({})", out.paint(Paint::Id, id.short()))).unwrap_or_default();
+        let revision = out.paint(Paint::Branch, &options.revision);
+        writeln!(out, "would mount {revision}{id} on {}, {overlay}", dir.display())?;
+    }
+    out.finish()?;
+    Ok(Exit::DONE)
+}
+
+fn options(
+    session: &Session,
+    args: &MountArgs,
+    revision: Revision,
+    dir: &Path,
+    far: bool,
+) -> Result<MountOptions, Failed> {
+    Ok(MountOptions {
         revision,
         show: match (args.all, args.follow) {
             (true, _) => Show::All,
             (_, true) => Show::Follow,
             _ => Show::Version,
         },
-        at,
+        at: absolute(session, dir)?,
         name: args.name.clone(),
-        read_only: args.ro || args.all || args.follow || place.far.is_some(),
+        read_only: args.ro || args.all || args.follow || far,
         ephemeral: args.ephemeral,
         allow_other: args.allow_other,
         map_owner: args.map_owner.as_deref().map(owner).transpose()?,
@@ -175,7 +220,13 @@ fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome 
         record: args.record.as_ref().map(|file| session.current.join(file)),
         prefetch: args.prefetch.as_ref().map(|file| session.current.join(file)),
         run: dirs::run(),
-    };
+    })
+}
+
+fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome {
+    let (place, revision, own) = place_of(session, rev, false)?;
+    let context = own.as_ref().unwrap_or(session).context(&place)?;
+    let options = options(session, args, revision, dir, place.far.is_some())?;
     let log = Arc::new(Log::default());
     let told = Arc::clone(&log);
     let (daemon, overlay) = mount(&context, &options, Arc::new(move |text: &str| told.say(text)))?;
@@ -262,7 +313,7 @@ pub(super) fn absolute(session: &Session, dir: &Path) -> Result<PathBuf, CliErro
 }
 
 /// The repository and the version of `REV` or `URL#REV`, and what has the settings of a clone.
-fn place_of(session: &Session, text: &str) -> Result<(Place, Revision, Option<Session>), Failed> {
+fn place_of(session: &Session, text: &str, dry: bool) -> Result<(Place, Revision, Option<Session>), Failed> {
     let spec = Spec::parse_located(text.as_bytes()).map_err(Error::from)?;
     if spec.path.is_some() {
         return Err(CliError::option("REV", "a whole version is mounted, not a path of it").into());
@@ -270,15 +321,16 @@ fn place_of(session: &Session, text: &str) -> Result<(Place, Revision, Option<Se
     let named = session.named_repository().and_then(|p| p.to_str().map(str::to_owned)).filter(|t| Location::is_url(t));
     match spec.url.or(named) {
         Some(url) => {
-            let (place, own) = cloned(session, &url)?;
+            let (place, own) = cloned(session, &url, dry)?;
             Ok((place, spec.revision, Some(own)))
         }
         None => Ok((session.place()?, spec.revision, None)),
     }
 }
 
-/// A lazy clone of a repository elsewhere, made or brought up to date.
-fn cloned(session: &Session, url: &str) -> Result<(Place, Session), Failed> {
+/// A lazy clone of a repository elsewhere, made or brought up to date. In a dry run it stays as it is, and where there is none
+/// the repository is looked at where it is.
+fn cloned(session: &Session, url: &str, dry: bool) -> Result<(Place, Session), Failed> {
     let location = session.location(url)?;
     let key: String = location.to_string().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let repository = match location.as_directory() {
@@ -296,6 +348,10 @@ fn cloned(session: &Session, url: &str) -> Result<(Place, Session), Failed> {
     let own = session.in_repository(&repository);
     if location.as_directory().is_some() {
         return Ok((place, own));
+    }
+    if dry {
+        let far = (!Repo::is_at(&repository)).then(|| url.to_owned());
+        return Ok((Place { far, ..place }, own));
     }
     let progress = session.progress()?;
     let mut origin = session.unnamed(location.clone())?;

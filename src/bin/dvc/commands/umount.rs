@@ -1,17 +1,21 @@
 //! `dvc umount`: ends a mount, when all of it is on disk.
 
+use crate::args::DryRun;
 use crate::commands::commit;
 use crate::commands::mount::absolute;
 use crate::dirs;
-use crate::failure::{Exit, Outcome};
+use crate::failure::{Exit, Failed, Outcome};
+use crate::print::size;
 use crate::session::Session;
 use clap::Args;
-use dvc::ops::mount::umount;
+use dvc::ops::mount::{MountState, umount, umount_plan};
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Options of `umount`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  dvc umount /mnt/db\n  dvc umount --commit -m 'new prices' /mnt/db")]
+#[command(after_help = "Examples:\n  dvc umount /mnt/db\n  dvc umount --commit -m 'new prices' /mnt/db\n  \
+                        dvc umount -n --discard /mnt/db    what would be lost")]
 pub(crate) struct UmountArgs {
     /// Mount points
     #[arg(value_name = "DIR", required = true, value_hint = clap::ValueHint::DirPath)]
@@ -25,19 +29,52 @@ pub(crate) struct UmountArgs {
     /// The message of that commit
     #[arg(short, long, value_name = "TEXT", requires = "commit")]
     pub(crate) message: Option<String>,
+    #[command(flatten)]
+    pub(crate) dry: DryRun,
 }
 
 /// Runs `umount`.
 pub(crate) fn run(session: &Session, args: &UmountArgs) -> Outcome {
+    let dry_run = session.dry_run(args.dry);
     for dir in &args.dirs {
         let at = absolute(session, dir)?;
         if let Some(message) = args.message.as_deref().filter(|_| args.commit) {
-            let exit = commit::of_mount(session, &at, message)?;
+            let exit = commit::of_mount(session, &at, message, dry_run)?;
             if exit != Exit::DONE {
                 return Ok(exit);
             }
         }
-        umount(&dirs::run(), &at, args.discard)?;
+        match dry_run {
+            true => show(session, &umount_plan(&dirs::run(), &at)?, args)?,
+            false => umount(&dirs::run(), &at, args.discard)?,
+        }
     }
     Ok(Exit::DONE)
+}
+
+/// Shows what would be ended, and what would become of what is changed.
+fn show(session: &Session, state: &MountState, args: &UmountArgs) -> Result<(), Failed> {
+    let at = state.mounted.at.display();
+    let overlay = state.note.as_ref().and_then(|note| note.overlay.as_deref());
+    let discard = args.discard || state.note.as_ref().is_some_and(|note| note.ephemeral);
+    let (changed, bytes) = state.facts.as_ref().map_or((0, 0), |facts| (facts.changed, facts.dirty_bytes));
+    let mut out = session.plain_out();
+    if session.globals.json {
+        out.json(&serde_json::json!({
+            "at": state.mounted.at.to_string_lossy(), "overlay": overlay, "alive": state.facts.is_some(),
+            "discard": discard, "changed": changed, "dirty_bytes": bytes, "dry_run": true,
+        }))?;
+    } else if session.globals.quiet == 0 {
+        let what = format!("{changed} changed, {} not in a version", size(bytes));
+        let then = match (overlay, &state.facts) {
+            (_, None) => "which nobody serves any more".to_owned(),
+            (None, _) => "read-only".to_owned(),
+            (Some(name), _) if discard => format!("and lose overlay {name}: {what}"),
+            (Some(name), _) if args.commit => format!("overlay {name} stays"),
+            (Some(name), _) => format!("overlay {name} keeps {what}"),
+        };
+        writeln!(out, "would end {at}, {then}")?;
+    }
+    out.finish()?;
+    Ok(())
 }
