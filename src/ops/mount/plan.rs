@@ -10,6 +10,7 @@ use crate::mount::attach;
 use crate::mount::control::{Ask, Client, note};
 use crate::mount::daemon::{self, Kept};
 use crate::mount::mountinfo;
+use crate::mount::profile::Profile;
 
 /// What would be mounted.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub struct MountPlan {
 pub fn plan(context: &Context, options: &MountOptions) -> Result<MountPlan> {
     let repo = context.repo()?;
     options.hydrate.which()?;
+    options.prefetch.as_deref().map(Profile::read).transpose()?;
     let (version, tree, branch) = shown(&repo, context, options)?;
     let kept = || -> Result<_> {
         let (dir, name) = overlay(&context.repository, options)?;
