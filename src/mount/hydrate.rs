@@ -140,14 +140,15 @@ impl Hydrator {
                 return Ok(());
             }
             let path = join(path, &listed.name);
+            // It is known from now on, so that its number means something.
+            let Some(ino) = view.ask(|n| n.find(dir, &listed.name))? else { continue };
             match listed.kind {
-                Kind::Dir => self.walk(view, listed.ino, &path)?,
+                Kind::Dir => self.walk(view, ino, &path)?,
                 Kind::File => match &self.which {
                     Which::Matching(rules) if !Ignores::default().excludes(rules, &path, false) => {}
                     _ => {
-                        // It is known from now on, so that its number means something.
-                        view.ask(|n| n.raise(listed.ino))?;
-                        self.add(listed.ino);
+                        view.ask(|n| n.raise(ino))?;
+                        self.add(ino);
                     }
                 },
                 _ => {}

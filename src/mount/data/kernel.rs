@@ -30,10 +30,9 @@ impl Data {
     pub fn hand_over(&self, write: bool, mtime: Time) -> io::Result<Arc<File>> {
         let _alone = self.alone();
         let upper = self.open_upper()?;
-        if self.direct_writers.load(Ordering::Acquire) == 0 {
+        if !self.is_handed_over() {
             // A later time says that something was written.
-            let at = Timespec { tv_sec: mtime.secs, tv_nsec: i64::from(mtime.nanos) };
-            rustix::fs::futimens(&*upper, &Timestamps { last_access: at, last_modification: at })?;
+            set_times(&upper, mtime)?;
         }
         if write {
             self.direct_writers.fetch_add(1, Ordering::AcqRel);
@@ -44,6 +43,11 @@ impl Data {
             state.mark(&all);
         }
         Ok(upper)
+    }
+
+    /// Notes a time of its last change that was set, where the kernel keeps that.
+    pub fn stamp(&self, mtime: Time) -> io::Result<()> {
+        if self.is_handed_over() { set_times(&*self.open_upper()?, mtime) } else { Ok(()) }
     }
 
     /// Ends what [`Self::hand_over`] began for writing.
@@ -137,4 +141,9 @@ impl Data {
         let blocks = state.kept.div_ceil(BLOCK);
         (blocks - state.local.total().min(blocks)) * BLOCK
     }
+}
+
+fn set_times(upper: &File, mtime: Time) -> io::Result<()> {
+    let at = Timespec { tv_sec: mtime.secs, tv_nsec: i64::from(mtime.nanos) };
+    Ok(rustix::fs::futimens(upper, &Timestamps { last_access: at, last_modification: at })?)
 }

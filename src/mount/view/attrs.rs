@@ -79,6 +79,10 @@ impl View {
             done?;
         }
         let _gate = self.changing()?;
+        let mtime = changes.mtime.map(When::time);
+        if let (Some(mtime), Some(data)) = (mtime, self.data_of(ino)) {
+            data.stamp(mtime)?;
+        }
         self.ask(|n| {
             let only_times = changes.mode.is_none() && changes.uid.is_none() && changes.gid.is_none();
             let sets = !only_times || changes.atime.is_some() || changes.mtime.is_some() || changes.ctime.is_some();
@@ -101,7 +105,7 @@ impl View {
                 inode.meta.uid = changes.uid.unwrap_or(inode.meta.uid);
                 inode.meta.gid = changes.gid.unwrap_or(inode.meta.gid);
                 inode.atime = changes.atime.map_or(inode.atime, When::time);
-                inode.meta.mtime = changes.mtime.map_or(inode.meta.mtime, When::time);
+                inode.meta.mtime = mtime.unwrap_or(inode.meta.mtime);
                 inode.ctime = changes.ctime.unwrap_or_else(now);
             }
             n.attr(ino).map(|attr| self.shown(n, attr))

@@ -8,6 +8,7 @@ mod commit;
 mod conformance;
 mod dry_run;
 mod harness;
+mod hydrate;
 mod mapping;
 mod model;
 mod moved;

@@ -1,0 +1,136 @@
+//! Whole files brought into the overlay: all of them are there when it says so, the kernel then uses them by itself, and
+//! versions made of what it wrote are those of plain directories.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use crate::mount::harness::{Mount, Volume, assert_like};
+use crate::support::zoo::noise;
+
+const LEN: usize = 3 << 20;
+
+fn volume() -> Option<Volume> {
+    Volume::of(|w| {
+        fs::create_dir_all(w.join("deep/er")).unwrap();
+        fs::write(w.join("big.ibd"), noise(1, LEN)).unwrap();
+        fs::write(w.join("deep/er/other.ibd"), noise(2, LEN + 17)).unwrap();
+        fs::write(w.join("deep/small"), b"small").unwrap();
+    })
+}
+
+fn facts(m: &Mount<'_>, v: &Volume) -> serde_json::Value {
+    v.s.dvc(["mount", "--json", "--stats", m.root().to_str().unwrap()]).ok().json()
+}
+
+/// Takes the version's bytes away from the repository while `work` runs.
+fn without_packs(v: &Volume, work: impl FnOnce()) {
+    fs::rename(v.s.at("r/packs"), v.s.at("away")).unwrap();
+    work();
+    fs::rename(v.s.at("away"), v.s.at("r/packs")).unwrap();
+}
+
+/// Gives files one time, so that versions of them can be the same.
+fn same_times(root: &Path, names: &[&str]) {
+    for name in names {
+        let at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        File::options().write(true).open(root.join(name)).unwrap().set_modified(at).unwrap();
+    }
+}
+
+#[test]
+fn all_of_every_file_is_there() {
+    let Some(v) = volume() else { return };
+    for live in [&[][..], &["--live"]] {
+        let mut m = v.mount(&[&["--name", "kept", "--hydrate", "all", "--wait-hydrated"], live].concat());
+        let told = facts(&m, &v);
+        assert!(told["state"]["hydrated_bytes"].as_u64().unwrap() >= 2 * LEN as u64, "{told}");
+        without_packs(&v, || {
+            assert!(fs::read(m.at("big.ibd")).unwrap() == noise(1, LEN));
+            assert!(fs::read(m.at("deep/er/other.ibd")).unwrap() == noise(2, LEN + 17));
+        });
+        assert_eq!(m.status(), "");
+        // It is still there for the next mount.
+        m.again();
+        assert!(facts(&m, &v)["state"]["hydrated_bytes"].as_u64().unwrap() < LEN as u64);
+        without_packs(&v, || assert!(fs::read(m.at("big.ibd")).unwrap() == noise(1, LEN)));
+        assert!(m.down_with(&["--discard"]).code == 0);
+    }
+}
+
+#[test]
+fn only_what_matches_or_is_opened_for_writing() {
+    let Some(v) = volume() else { return };
+    let mut m = v.mount(&["--ephemeral", "--hydrate", "**/er/*.ibd", "--wait-hydrated"]);
+    let brought = facts(&m, &v)["state"]["hydrated_bytes"].as_u64().unwrap();
+    assert!((LEN as u64..2 * LEN as u64).contains(&brought), "{brought}");
+    m.down();
+    let mut m = v.mount(&["--ephemeral", "--hydrate", "open"]);
+    assert_eq!(facts(&m, &v)["state"]["hydrated_bytes"], 0);
+    File::options().write(true).open(m.at("big.ibd")).unwrap().write_all_at(b"x", 1 << 20).unwrap();
+    let since = Instant::now();
+    while facts(&m, &v)["state"]["hydrated_bytes"].as_u64().unwrap() < (LEN - 4096) as u64 {
+        assert!(since.elapsed().as_secs() < 60, "it is not brought");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    m.down();
+}
+
+#[test]
+fn what_the_kernel_wrote_by_itself_is_in_the_version() {
+    let Some(v) = volume() else { return };
+    let mut m = v.mount(&["--hydrate", "all", "--wait-hydrated"]);
+    let mode = facts(&m, &v)["mode"].as_str().unwrap().to_owned();
+    for (round, at) in [0, 5000, LEN as u64 - 3, LEN as u64 + 100].into_iter().enumerate() {
+        for root in [v.s.at("w"), m.root().to_owned()] {
+            let file = File::options().write(true).open(root.join("big.ibd")).unwrap();
+            file.write_all_at(&noise(at, 9000), at).unwrap();
+            if mode == "passthrough" && root == m.root() {
+                m.dvc(&["commit", "-m", "too early"]).code(4).complains("open");
+            }
+            drop(file);
+            fs::write(root.join("deep/small"), format!("round {round}")).unwrap();
+            same_times(&root, &["big.ibd", "deep/small"]);
+        }
+        m.dvc(&["status", "--porcelain"]).ok().says("M big.ibd");
+        let made = m.commit("in the mount");
+        assert_eq!(made, v.commit_dir("w", "plain", "a plain directory"));
+        if round == 1 {
+            m.again();
+        }
+    }
+    assert_like(&v.s.at("w"), m.root());
+    // fsync alone keeps it.
+    let file = File::options().write(true).open(m.at("deep/er/other.ibd")).unwrap();
+    file.write_all_at(b"kept", 70_000).unwrap();
+    file.sync_data().unwrap();
+    m.kill();
+    drop(file);
+    m.up();
+    let mut got = [0; 4];
+    File::open(m.at("deep/er/other.ibd")).unwrap().read_exact_at(&mut got, 70_000).unwrap();
+    assert_eq!(&got, b"kept");
+    m.dvc(&["diff", "--stat"]).ok().says("deep/er/other.ibd");
+}
+
+/// Blocks around a written one are told to the store with it where all is local: after a crash they hold what they held.
+#[test]
+fn after_a_crash_a_whole_file_holds_what_was_synced() {
+    let Some(v) = volume() else { return };
+    let mut m = v.mount(&["--live", "--hydrate", "all", "--wait-hydrated"]);
+    let mut expected = noise(1, LEN);
+    let file = File::options().write(true).open(m.at("big.ibd")).unwrap();
+    for at in [4096 * 3, 4096 * 300 + 5, LEN - 4096] {
+        file.write_all_at(b"written", at as u64).unwrap();
+        expected[at..at + 7].copy_from_slice(b"written");
+    }
+    file.sync_data().unwrap();
+    drop(file);
+    m.kill();
+    m.up();
+    assert!(fs::read(m.at("big.ibd")).unwrap() == expected);
+    fs::write(v.s.at("w/big.ibd"), &expected).unwrap();
+    [&v.s.at("w"), m.root()].into_iter().for_each(|root| same_times(root, &["big.ibd"]));
+    assert_eq!(m.commit("in the mount"), v.commit_dir("w", "plain", "a plain directory"));
+}
