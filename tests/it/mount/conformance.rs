@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::mount::harness::{Mount, Volume};
+use crate::mount::harness::{Mount, Volume, is_passthrough};
 use crate::support::needs;
 use crate::support::zoo::noise;
 
@@ -51,16 +51,6 @@ copy_file_range = 3.0
 
 /// What makes the kernel use files by itself.
 const PASSTHROUGH: &[&str] = &["--hydrate", "all", "--wait-hydrated"];
-
-/// Whether the kernel uses files of a mount by itself; where it cannot, tests of that are left out after saying so.
-#[allow(clippy::print_stderr)]
-fn is_passthrough(m: &Mount<'_>) -> bool {
-    let is = m.stats()["mode"] == "passthrough";
-    if !is {
-        eprintln!("left out: no passthrough here");
-    }
-    is
-}
 
 fn pjdfstest(options: &[&str], is_as_wanted: impl Fn(&Mount<'_>) -> bool) {
     let Some(program) = needs::server("pjdfstest") else { return };

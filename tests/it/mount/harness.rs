@@ -277,6 +277,16 @@ pub fn assert_like_by(plain: &Path, mount: &Path, how: &Compare, what: &str) {
     assert!(found.is_empty(), "{what}: {} difference(s) of {}:\n{shown}", found.len(), mount.display());
 }
 
+/// Whether the kernel uses files of a mount by itself; where it cannot, tests of that are left out after saying so.
+#[allow(clippy::print_stderr)]
+pub fn is_passthrough(m: &Mount<'_>) -> bool {
+    let is = m.stats()["mode"] == "passthrough";
+    if !is {
+        eprintln!("left out: no passthrough here");
+    }
+    is
+}
+
 /// Runs a Python script with arguments; returns what it prints.
 #[track_caller]
 pub fn python(script: &str, args: &[&Path]) -> String {
