@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use super::{Mount, mount_database, possible, r, run_on, try_mount, with_database};
-use crate::support::databases::engine::{Engine, WRITERS};
+use crate::support::databases::engine::{Engine, Running, WRITERS};
+use crate::support::databases::mariadb::MariaDb;
 use crate::support::needs::run;
 use crate::support::sandbox::Sandbox;
 
@@ -167,29 +168,46 @@ fn ten_versions_give_ten_answers() {
     assert_eq!(run("sqlite3", &[s.w("db").to_str().unwrap(), "select n from t"]).trim(), "10");
 }
 
+/// Ten versions of one database, each made while its server ran, and a server on each of them at the same time.
 #[test]
-fn three_servers_run_on_three_versions() {
+fn ten_servers_run_on_ten_versions() {
+    const VERSIONS: u64 = 10;
     if !possible() {
         return;
     }
     let engine = Engine::MariaDb;
     let s = with_database(engine);
-    for n in 1..=2 {
-        let mount = mount_database(&s, engine, &["--name", "making", "db"], "making");
-        let running = run_on(engine, &mount);
+    let mount = mount_database(&s, engine, &["--live", "db"], "making");
+    let running = run_on(engine, &mount);
+    for n in 1..VERSIONS {
         running.sql(&format!("insert into t0 values ({n}, 'of version')"));
-        running.stop();
         mount.dvc(&["commit", "-m", "next"]).ok();
-        mount.try_umount(&["--discard"]).ok();
     }
-    let mounts: Vec<_> =
-        (1..=3).map(|n| mount_database(&s, engine, &["--ephemeral", &format!("db@v{n}")], &format!("m{n}"))).collect();
-    let servers: Vec<_> = mounts.iter().map(|m| run_on(engine, m)).collect();
+    running.stop();
+    mount.try_umount(&["--discard"]).ok();
+    let mounts: Vec<_> = (1..=VERSIONS)
+        .map(|n| mount_database(&s, engine, &["--ephemeral", &format!("db@v{n}")], &format!("m{n}")))
+        .collect();
+    let at_once = |work: &(dyn Fn(u64, &Mount<'_>) -> Running + Sync)| -> Vec<Running> {
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..).zip(&mounts).map(|(n, m)| scope.spawn(move || work(n, m))).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        })
+    };
+    let servers = at_once(&|n, mount| Running::MariaDb(MariaDb::start_small(&mount.at, s.at(format!("s{n}")))));
+    // Each has an answer of its own, and goes on from there.
     for (n, server) in (0..).zip(&servers) {
         assert_eq!(server.count(0), (n, n));
+        server.sql(&format!("insert into t0 values ({}, 'of this one')", 1000 + n));
     }
-    for (server, mount) in servers.into_iter().zip(mounts) {
-        server.check_and_stop(&mount.at);
-        mount.umount();
+    for (n, server) in (0..).zip(&servers) {
+        assert_eq!(server.count(0), (1000 + n, n + 1));
     }
+    std::thread::scope(|scope| {
+        for (server, mount) in servers.into_iter().zip(&mounts) {
+            scope.spawn(|| server.check_and_stop(&mount.at));
+        }
+    });
+    mounts.into_iter().for_each(Mount::umount);
+    s.dvc(["--repo", &r(&s), "fsck", "--data"]).ok().says("no damage");
 }

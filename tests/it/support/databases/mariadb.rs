@@ -29,9 +29,19 @@ pub fn install(data: &Path) {
 impl MariaDb {
     /// Starts it and waits until it answers.
     pub fn start(data: &Path, socket: PathBuf) -> Self {
+        Self::start_with(data, socket, &["--innodb-buffer-pool-size=64M"])
+    }
+
+    /// One of many: it takes little memory.
+    pub fn start_small(data: &Path, socket: PathBuf) -> Self {
+        let little = ["--innodb-buffer-pool-size=8M", "--aria-pagecache-buffer-size=8M", "--key-buffer-size=1M"];
+        Self::start_with(data, socket, &little)
+    }
+
+    fn start_with(data: &Path, socket: PathBuf, options: &[&str]) -> Self {
         let log = fs::File::create(socket.with_extension("log")).unwrap();
         let mut c = Command::new(need("mariadbd"));
-        c.args(["--no-defaults", "--skip-networking", "--innodb-buffer-pool-size=64M"]);
+        c.args(["--no-defaults", "--skip-networking"]).args(options);
         user(&mut c).arg(format!("--datadir={}", data.display())).arg(format!("--socket={}", socket.display()));
         c.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let mut server = Self { child: c.spawn().unwrap(), socket };
