@@ -65,8 +65,8 @@ impl Daemon {
         }
         let names = Names::new(Arc::clone(&lower), Arc::clone(&space), upper, changed);
         let hydrator = Arc::new(Hydrator::new(setup.hydrate.0, setup.hydrate.1));
-        // Only files that are wholly here can be handed over, and then nobody sees what is written to them.
-        let mut passthrough = hydrator.is_on() && !setup.live;
+        // Only files that are wholly here can be handed over, and then nobody sees what is written to them, nor how much.
+        let mut passthrough = hydrator.is_on() && !setup.live && setup.quota.is_none();
         if passthrough && let Err(why) = attach::passthrough_possible(lower.repo().path()) {
             (setup.complain)(&format!("the kernel cannot use whole files by itself: {why}"));
             passthrough = false;

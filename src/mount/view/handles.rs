@@ -5,7 +5,7 @@ use std::fs::File;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use super::{Backing, Caller, View};
+use super::{Backing, Caller, View, attrs};
 use crate::error::Kind;
 use crate::mount::data::Data;
 use crate::mount::errno::{Answer, Errno};
@@ -43,7 +43,18 @@ impl View {
     /// The handle of a file that was opened, and the file for the kernel to use by itself, where it does.
     pub(super) fn opened(&self, ino: u64, data: Arc<Data>, write: bool) -> (u64, Backing) {
         let mut backing = None;
-        if self.options.passthrough && self.names().open_alone(ino, data.is_complete()) {
+        // The kernel leaves it to whoever serves a write to take set-user-id and the like away.
+        let trusted = self.options.passthrough
+            && write
+            && self.ask(|n| n.look(ino, |meta, _| attrs::loses_trust(meta, false))).unwrap_or(true);
+        if self.options.passthrough && self.names().open_alone(ino, data.is_complete() && !trusted) {
+            if trusted {
+                // Others have it open that way already: it goes before anything is written.
+                let gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+                let _ = self.ask(|n| n.change(ino).map(|inode| attrs::lose_trust(&mut inode.meta, false)));
+                drop(gate);
+                self.is_stale(ino);
+            }
             match self.hand_over(ino, &data, write) {
                 Ok(file) => backing = Some(file),
                 Err(e) => {

@@ -1,5 +1,7 @@
 //! A repository with a version of a directory, and mounts of it that do not outlive their test.
 //!
+//! `DVC_TEST_MOUNT` are options for all of them, such as `--hydrate all --wait-hydrated`, to try out what tests say then.
+//!
 //! In: what the directory holds. Out: mounts by the real binary. Each is ended when it is dropped: by `dvc umount`, or
 //! else by force, and its process with it.
 
@@ -113,7 +115,8 @@ impl Volume {
     pub fn mount_at(&self, dir: &str, revision: &str, args: &[&str]) -> Mount<'_> {
         let at = self.s.at(dir);
         fs::create_dir_all(&at).unwrap();
-        let args = args.iter().map(|a| (*a).to_owned()).collect();
+        let more = std::env::var("DVC_TEST_MOUNT").unwrap_or_default();
+        let args = args.iter().copied().chain(more.split_whitespace()).map(str::to_owned).collect();
         let mut mount = Mount { volume: self, at, revision: revision.to_owned(), args, pid: None };
         mount.up();
         mount

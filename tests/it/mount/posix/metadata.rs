@@ -36,6 +36,15 @@ const WAYS: [(&str, &str); 5] = [
 /// Whoever writes to a file takes from it what only its old content was trusted with.
 #[test]
 fn trust_ends_when_the_content_changes() {
+    trust_ends(&["--allow-other"]);
+}
+
+#[test]
+fn trust_ends_when_the_kernel_writes_by_itself() {
+    trust_ends(&["--allow-other", "--hydrate", "all", "--wait-hydrated"]);
+}
+
+fn trust_ends(options: &[&str]) {
     let Some(v) = Volume::of(|w| {
         for (way, _) in WAYS {
             fs::create_dir(w.join(way)).unwrap();
@@ -45,7 +54,7 @@ fn trust_ends_when_the_content_changes() {
     }) else {
         return;
     };
-    let mut m = v.mount(&["--allow-other"]);
+    let mut m = v.mount(options);
     fs::create_dir(m.at("new")).unwrap();
     for (way, script) in WAYS.into_iter().filter(|w| w.0 != "map") {
         for dir in [m.at(way), m.at("new")] {
@@ -55,6 +64,8 @@ fn trust_ends_when_the_content_changes() {
                 trusted(&file);
             }
             assert_eq!(mode(&file), 0o6777);
+            // Whoever has it open already does not change that.
+            let _reader = File::open(&file).unwrap();
             let (done, said) = as_user(4321, &dir, &format!("cd \"$DIR\" && {script}"));
             assert!(done, "{said}");
             assert_eq!(mode(&file), 0o777, "{way} in {}", dir.display());

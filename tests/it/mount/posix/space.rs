@@ -56,6 +56,15 @@ fn what_does_not_fit_is_told_and_tears_nothing() {
     assert_eq!(&seen, b"changed");
 }
 
+/// The kernel would write as much as it likes to files that it uses by itself.
+#[test]
+fn a_limit_holds_for_whole_files_too() {
+    let Some(v) = volume() else { return };
+    let m = v.mount(&["--quota", QUOTA, "--hydrate", "open"]);
+    assert!(fill_up(&mut File::create(m.at("new")).unwrap(), &noise(3, 9_000_000)), "it fits");
+    assert!(fs::metadata(m.at("new")).unwrap().len() <= 9_000_000);
+}
+
 /// The kernel lets go of a removed file when it likes.
 fn wait_for_space(m: &Mount<'_>) {
     for _ in 0..1000 {
