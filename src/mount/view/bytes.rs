@@ -99,11 +99,12 @@ impl View {
     /// Changes what the store keeps of a file besides its blocks: it is noted once, since no flush comes between.
     fn reshape(&self, caller: Caller, data: &Arc<Data>, change: impl FnOnce() -> Answer<()>) -> Answer<()> {
         let _gate = self.changing()?;
-        self.ask(|n| {
+        let mtime = self.ask(|n| {
             self.about_to_write(n, caller, data, false)?;
-            n.change(data.ino()).map(drop)
+            n.change(data.ino()).map(|inode| inode.meta.mtime)
         })?;
-        let done = change();
+        // The file system below has a clock of its own, which is behind ours.
+        let done = change().and_then(|()| Ok(data.stamp(mtime)?));
         data.take_news();
         self.note_unsynced(data);
         done

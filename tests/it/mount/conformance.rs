@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::mount::harness::{Mount, Volume, is_passthrough};
+use crate::mount::harness::{Mount, PASSTHROUGH, Volume, is_passthrough};
 use crate::support::needs;
 use crate::support::zoo::noise;
 
@@ -48,9 +48,6 @@ sendfile = 2.0
 posix_fadvise = 1.0
 copy_file_range = 3.0
 "#;
-
-/// What makes the kernel use files by itself.
-const PASSTHROUGH: &[&str] = &["--hydrate", "all", "--wait-hydrated"];
 
 fn pjdfstest(options: &[&str], is_as_wanted: impl Fn(&Mount<'_>) -> bool) {
     let Some(program) = needs::server("pjdfstest") else { return };

@@ -23,6 +23,9 @@ use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::s3::{S3, Switches};
 
+/// What makes the kernel use files by itself.
+pub const PASSTHROUGH: &[&str] = &["--hydrate", "all", "--wait-hydrated"];
+
 /// So long a process may take to be gone.
 const GONE: Duration = Duration::from_secs(60);
 

@@ -134,3 +134,21 @@ fn after_a_crash_a_whole_file_holds_what_was_synced() {
     [&v.s.at("w"), m.root()].into_iter().for_each(|root| same_times(root, &["big.ibd"]));
     assert_eq!(m.commit("in the mount"), v.commit_dir("w", "plain", "a plain directory"));
 }
+
+/// A length that is set while the kernel has the file gives it our time, which the clock of the file system below is
+/// behind: that must not come back when it is closed.
+#[test]
+fn the_time_of_a_truncation_does_not_go_back() {
+    let Some(v) = volume() else { return };
+    let mut m = v.mount(&["--hydrate", "all", "--wait-hydrated"]);
+    let mtime = |m: &Mount<'_>| fs::metadata(m.at("big.ibd")).unwrap().modified().unwrap();
+    for len in [LEN as u64 - 5, 100_000, 4096] {
+        let file = File::options().write(true).open(m.at("big.ibd")).unwrap();
+        file.write_all_at(b"x", 7).unwrap();
+        file.set_len(len).unwrap();
+        let told = mtime(&m);
+        drop(file);
+        m.again();
+        assert_eq!(mtime(&m), told, "{len}");
+    }
+}

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::mount::harness::{Mount, Volume, assert_like_by, loosely, tree_of};
+use crate::mount::harness::{Mount, PASSTHROUGH, Volume, assert_like_by, loosely, tree_of};
 use crate::support::facts::{Compare, facts};
 use crate::support::needs;
 use crate::support::zoo::{self, set_mtime};
@@ -160,11 +160,11 @@ impl Model<'_> {
     }
 }
 
-fn run(seed: u64) {
+fn run(seed: u64, options: &[&str]) {
     let Some(v) = Volume::of(fill) else { return };
     let plain = v.s.at("plain");
     copy(&v.s.at("w"), &plain);
-    let m = v.mount(&[]);
+    let m = v.mount(options);
     let mut model = Model { v: &v, m, plain, random: Random::new(seed), versions: Vec::new(), seed };
     for n in 0..PHASES {
         for _ in 0..STEPS {
@@ -179,14 +179,25 @@ fn run(seed: u64) {
     model.check("at the end", true);
 }
 
-#[test]
-fn random_sequences_leave_a_mount_like_a_plain_directory() {
-    let (first, count) = (number("DVC_TEST_SEED", 1), number("DVC_TEST_MODEL", 6));
+fn random_sequences(options: &[&str], count: u64) {
+    let (first, count) = (number("DVC_TEST_SEED", 1), number("DVC_TEST_MODEL", count));
     std::thread::scope(|scope| {
         for part in 0..2 {
-            scope.spawn(move || (first..first + count).filter(|seed| seed % 2 == part).for_each(run));
+            let seeds = (first..first + count).filter(move |seed| seed % 2 == part);
+            scope.spawn(move || seeds.for_each(|seed| run(seed, options)));
         }
     });
+}
+
+#[test]
+fn random_sequences_leave_a_mount_like_a_plain_directory() {
+    random_sequences(&[], 6);
+}
+
+/// The same where the kernel uses whole files by itself.
+#[test]
+fn random_sequences_in_passthrough_leave_a_mount_like_a_plain_directory() {
+    random_sequences(PASSTHROUGH, 4);
 }
 
 /// States of files since they were last durable, by inode of the plain directory, and who was where.
