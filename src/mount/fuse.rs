@@ -36,6 +36,8 @@ struct Fuse {
     backings: Arc<Backings>,
     steer: Steer,
     syncs: Syncs,
+    /// The kernel is to go by access lists: it asks for that of each node that somebody else than its owner uses.
+    enforces_lists: bool,
     /// The kernel can do without opening directories.
     opens_no_directory: bool,
 }
@@ -70,6 +72,7 @@ pub fn serve(view: Arc<View>, device: OwnedFd, threads: usize, mode: Mode, allow
         backings: Arc::default(),
         steer: Steer::new(),
         syncs: Syncs { limit: threads / 2, ..Syncs::default() },
+        enforces_lists: allow_other,
         opens_no_directory: false,
     };
     let acl = if allow_other { SessionACL::All } else { SessionACL::Owner };

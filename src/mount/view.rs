@@ -46,6 +46,8 @@ pub struct Caller {
     pub uid: u32,
     /// Group.
     pub gid: u32,
+    /// What the mode of what it makes loses; zero where the kernel took it away already.
+    pub umask: u32,
 }
 
 /// How a mount is shown.
@@ -290,14 +292,21 @@ impl View {
         self.ask(|n| Ok(n.look(ino, |_, target| target.map(<[u8]>::to_vec))?.ok_or(Errno::INVAL)?))
     }
 
-    /// The metadata of a new node: group and set-group-id come from a directory that says so.
-    fn fresh(&self, names: &mut Names, parent: u64, caller: Caller, mode: u32, dir: bool) -> Result<Meta, Stop> {
+    /// The metadata of a new node: group, set-group-id and access list come from a directory that says so.
+    fn fresh(&self, names: &mut Names, parent: u64, caller: Caller, mode: u32, what: New<'_>) -> Result<Meta, Stop> {
+        let dir = matches!(what, New::Dir);
         let above = names.attr(parent)?;
         let mut meta = Meta { mode: mode & 0o7777, uid: caller.uid, gid: caller.gid, mtime: now(), xattrs: Vec::new() };
         if above.mode & SETGID != 0 {
             meta.gid = self.shown(names, above).gid;
             if dir {
                 meta.mode |= SETGID;
+            }
+        }
+        if !matches!(what, New::Symlink(_)) {
+            match names.look(parent, |above, _| acl::default_of(above))? {
+                Some(list) => acl::inherit(&mut meta, list, dir),
+                None => meta.mode &= !caller.umask,
             }
         }
         Ok(meta)
@@ -307,7 +316,7 @@ impl View {
     pub fn make(&self, caller: Caller, parent: u64, name: &[u8], mode: u32, what: New<'_>) -> Answer<Attr> {
         let _gate = self.changing()?;
         self.ask(|n| {
-            let meta = self.fresh(n, parent, caller, mode, matches!(what, New::Dir))?;
+            let meta = self.fresh(n, parent, caller, mode, what)?;
             let ino = n.make(parent, name, meta, |ino, space| what.node(ino, space))?;
             n.hold(ino);
             n.attr(ino)

@@ -92,7 +92,12 @@ pub(super) fn nothing() -> FileAttr {
 }
 
 pub(super) fn caller(req: &Request) -> Caller {
-    Caller { uid: req.uid(), gid: req.gid() }
+    Caller { uid: req.uid(), gid: req.gid(), umask: 0 }
+}
+
+/// Who makes something.
+pub(super) fn maker(req: &Request, umask: u32) -> Caller {
+    Caller { umask, ..caller(req) }
 }
 
 pub(super) const NOBODY: Attr = Attr {

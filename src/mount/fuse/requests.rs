@@ -15,7 +15,7 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use super::convert::{NOBODY, attr, caller, file_type, nothing, ours, raw, unpacked};
+use super::convert::{NOBODY, attr, caller, file_type, maker, nothing, ours, raw, unpacked};
 use super::reply::{KEEP, TTL, attributes, empty, entry, read, xattr};
 use super::{Fuse, Mode, caught};
 use crate::mount::errno::{Answer, Errno};
@@ -41,7 +41,12 @@ impl Filesystem for Fuse {
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_READDIRPLUS_AUTO,
             InitFlags::FUSE_EXPORT_SUPPORT,
+            // A directory may have an access list for what is made in it, in place of the umask.
+            InitFlags::FUSE_DONT_MASK,
         ];
+        if self.enforces_lists {
+            wanted.push(InitFlags::FUSE_POSIX_ACL);
+        }
         match self.mode {
             Mode::Writeback if self.view.is_read_only() => {}
             Mode::Writeback => wanted.push(InitFlags::FUSE_WRITEBACK_CACHE),
@@ -125,18 +130,9 @@ impl Filesystem for Fuse {
         );
     }
 
-    fn mknod(
-        &self,
-        req: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        _umask: u32,
-        rdev: u32,
-        reply: ReplyEntry,
-    ) {
+    fn mknod(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, rdev: u32, reply: ReplyEntry) {
         self.steer.saw(req.pid(), false);
-        let (name, caller, (major, minor)) = (name.as_bytes().to_vec(), caller(req), unpacked(rdev));
+        let (name, caller, (major, minor)) = (name.as_bytes().to_vec(), maker(req, umask), unpacked(rdev));
         let what = match mode & 0o170_000 {
             0o010_000 => New::Special(Kind::Fifo, 0, 0),
             0o020_000 => New::Special(Kind::CharDevice, major, minor),
@@ -147,9 +143,9 @@ impl Filesystem for Fuse {
         self.answer(reply, move |view| view.make(caller, parent.0, &name, mode, what), entry);
     }
 
-    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
         self.steer.saw(req.pid(), false);
-        let (name, caller) = (name.as_bytes().to_vec(), caller(req));
+        let (name, caller) = (name.as_bytes().to_vec(), maker(req, umask));
         self.answer(reply, move |view| view.make(caller, parent.0, &name, mode, New::Dir), entry);
     }
 
@@ -367,7 +363,8 @@ impl Filesystem for Fuse {
             2 => Some(true),
             _ => None,
         };
-        self.answer(reply, move |view| view.set_xattr(ino.0, &name, &value, must), empty);
+        let caller = caller(req);
+        self.answer(reply, move |view| view.set_xattr(caller, ino.0, &name, &value, must), empty);
     }
 
     fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
@@ -393,12 +390,12 @@ impl Filesystem for Fuse {
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
-        _umask: u32,
+        umask: u32,
         _flags: i32,
         reply: ReplyCreate,
     ) {
         self.steer.saw(req.pid(), false);
-        let (name, caller) = (name.as_bytes().to_vec(), caller(req));
+        let (name, caller) = (name.as_bytes().to_vec(), maker(req, umask));
         let backings = Arc::clone(&self.backings);
         self.answer(
             reply,

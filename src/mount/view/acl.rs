@@ -1,15 +1,20 @@
-//! Access lists and permission bits say the same: whoever changes one changes the other, as file systems do.
+//! Access lists and permission bits say the same: whoever changes one changes the other, as file systems do. What is made
+//! in a directory gets the list that it has for that.
 //!
 //! The form is the kernel's: a version of four bytes, then entries of a tag, a permission and an id (2, 2 and 4 bytes).
 
-use crate::model::entry::Meta;
+use crate::model::entry::{Meta, Xattr};
 
-/// The attribute that holds the list.
+/// The attribute that holds the list of a node.
 const ACCESS: &[u8] = b"system.posix_acl_access";
+/// The one that holds what is made in a directory gets.
+const DEFAULT: &[u8] = b"system.posix_acl_default";
 const OWNER: u16 = 0x01;
 const GROUP: u16 = 0x04;
 const MASK: u16 = 0x10;
 const OTHER: u16 = 0x20;
+/// Entries of a list that says nothing that the bits do not.
+const PLAIN: usize = 3;
 
 /// Tag and position of the permission of each entry.
 fn entries(list: &[u8]) -> impl Iterator<Item = (u16, usize)> + '_ {
@@ -17,66 +22,143 @@ fn entries(list: &[u8]) -> impl Iterator<Item = (u16, usize)> + '_ {
     all.map(|(n, entry)| (u16::from_le_bytes([entry[0], entry[1]]), 4 + n * 8 + 2))
 }
 
+/// Positions of the permissions that the bits hold too, and by how much these are shifted there: the mask, where there is
+/// one, stands for the group.
+fn shared(list: &[u8]) -> Vec<(usize, u32)> {
+    let masked = entries(list).any(|(tag, _)| tag == MASK);
+    let shift = |tag| match tag {
+        OWNER => Some(6),
+        MASK => Some(3),
+        GROUP if !masked => Some(3),
+        OTHER => Some(0),
+        _ => None,
+    };
+    entries(list).filter_map(|(tag, at)| shift(tag).map(|by| (at, by))).collect()
+}
+
 /// Sets the permission bits to what a list says that was just set.
 pub(super) fn mode_follows(meta: &mut Meta, name: &[u8], list: &[u8]) {
     if name != ACCESS {
         return;
     }
-    let mut masked = false;
-    for (tag, at) in entries(list) {
-        let allowed = u32::from(list[at]) & 7;
-        let shift = match tag {
-            OWNER => 6,
-            MASK => 3,
-            GROUP if !masked => 3,
-            OTHER => 0,
-            _ => continue,
-        };
-        masked |= tag == MASK;
-        meta.mode = meta.mode & !(7 << shift) | allowed << shift;
+    for (at, by) in shared(list) {
+        meta.mode = meta.mode & !(7 << by) | (u32::from(list[at]) & 7) << by;
     }
-    if entries(list).count() == 3 {
-        // It says nothing that the bits do not.
+    if entries(list).count() == PLAIN {
         meta.xattrs.retain(|x| x.name != ACCESS);
     }
+}
+
+/// Whether setting that attribute sets permissions.
+pub(super) fn is_access(name: &[u8]) -> bool {
+    name == ACCESS
 }
 
 /// Sets a list to what the permission bits say that were just set.
 pub(super) fn follow_mode(meta: &mut Meta) {
     let mode = meta.mode;
     let Some(list) = meta.xattrs.iter_mut().find(|x| x.name == ACCESS) else { return };
-    let masked = entries(&list.value).any(|(tag, _)| tag == MASK);
-    let all: Vec<(u16, usize)> = entries(&list.value).collect();
-    for (tag, at) in all {
-        let bits = match tag {
-            OWNER => mode >> 6,
-            MASK => mode >> 3,
-            GROUP if !masked => mode >> 3,
-            OTHER => mode,
-            _ => continue,
-        };
-        list.value[at] = u8::try_from(bits & 7).unwrap_or(0);
+    for (at, by) in shared(&list.value) {
+        list.value[at] = u8::try_from(mode >> by & 7).unwrap_or(0);
+    }
+}
+
+/// What is made in a directory gets, if it says so.
+pub(super) fn default_of(dir: &Meta) -> Option<Vec<u8>> {
+    let list = dir.xattrs.iter().find(|x| x.name == DEFAULT)?;
+    entries(&list.value).next()?;
+    Some(list.value.clone())
+}
+
+/// Gives a new node what its directory has for it: no more than was asked for, and nothing to the umask. A directory hands
+/// it on.
+pub(super) fn inherit(meta: &mut Meta, default: Vec<u8>, dir: bool) {
+    let mut list = default.clone();
+    for (at, by) in shared(&default) {
+        let allowed = list[at] & u8::try_from(meta.mode >> by & 7).unwrap_or(0);
+        list[at] = allowed;
+        meta.mode = meta.mode & !(7 << by) | u32::from(allowed) << by;
+    }
+    if entries(&list).count() != PLAIN {
+        meta.xattrs.push(Xattr { name: ACCESS.to_vec(), value: list });
+    }
+    if dir {
+        meta.xattrs.push(Xattr { name: DEFAULT.to_vec(), value: default });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::entry::Xattr;
+
+    fn list(entries: &[(u16, u8)]) -> Vec<u8> {
+        let entry = |(tag, allowed): &(u16, u8)| [tag.to_le_bytes()[0], 0, *allowed, 0, 255, 255, 255, 255];
+        [vec![2, 0, 0, 0], entries.iter().flat_map(entry).collect()].concat()
+    }
+
+    /// What the list of a node says.
+    fn said(meta: &Meta, name: &[u8]) -> Option<Vec<u8>> {
+        let list = &meta.xattrs.iter().find(|x| x.name == name)?.value;
+        Some(entries(list).map(|(_, at)| list[at]).collect())
+    }
+
+    const USER: u16 = 2;
 
     #[test]
     fn both_say_the_same() {
-        let entry = |tag: u16, allowed: u8| [tag.to_le_bytes()[0], 0, allowed, 0, 255, 255, 255, 255];
-        let list =
-            [&[2, 0, 0, 0][..], &entry(OWNER, 6), &entry(2, 7), &entry(GROUP, 4), &entry(MASK, 5), &entry(OTHER, 0)];
-        let list = list.concat();
+        let list = list(&[(OWNER, 6), (USER, 7), (GROUP, 4), (MASK, 5), (OTHER, 0)]);
         let mut meta = Meta { mode: 0o4777, ..Meta::default() };
         mode_follows(&mut meta, ACCESS, &list);
         assert_eq!(meta.mode, 0o4650);
         meta.xattrs = vec![Xattr { name: ACCESS.to_vec(), value: list }];
         meta.mode = 0o710;
         follow_mode(&mut meta);
-        let said: Vec<u8> = entries(&meta.xattrs[0].value).map(|(_, at)| meta.xattrs[0].value[at]).collect();
-        assert_eq!(said, [7, 7, 4, 1, 0]);
+        assert_eq!(said(&meta, ACCESS).unwrap(), [7, 7, 4, 1, 0]);
+    }
+
+    #[test]
+    fn a_list_that_says_no_more_than_the_bits_is_none() {
+        let list = list(&[(OWNER, 6), (GROUP, 5), (OTHER, 1)]);
+        let mut meta = Meta { mode: 0o2000, ..Meta::default() };
+        meta.xattrs = vec![Xattr { name: ACCESS.to_vec(), value: list.clone() }];
+        mode_follows(&mut meta, ACCESS, &list);
+        assert_eq!((meta.mode, said(&meta, ACCESS)), (0o2651, None));
+        // That of what will be made says nothing of this node.
+        mode_follows(&mut meta, DEFAULT, &[]);
+        assert_eq!(meta.mode, 0o2651);
+    }
+
+    #[test]
+    fn what_is_made_gets_what_the_directory_says_and_was_asked_for() {
+        let default = list(&[(OWNER, 7), (USER, 6), (GROUP, 5), (MASK, 7), (OTHER, 4)]);
+        let mut file = Meta { mode: 0o4646, ..Meta::default() };
+        inherit(&mut file, default.clone(), false);
+        // The group keeps what it has: the mask bounds it.
+        assert_eq!(said(&file, ACCESS).unwrap(), [6, 6, 5, 4, 4]);
+        assert_eq!((file.mode, said(&file, DEFAULT)), (0o4644, None));
+        let mut dir = Meta { mode: 0o2777, ..Meta::default() };
+        inherit(&mut dir, default.clone(), true);
+        assert_eq!((dir.mode, said(&dir, ACCESS).unwrap()), (0o2774, vec![7, 6, 5, 7, 4]));
+        assert_eq!(default_of(&dir), Some(default));
+    }
+
+    #[test]
+    fn a_default_that_says_no_more_than_bits_leaves_no_list() {
+        let default = list(&[(OWNER, 7), (GROUP, 5), (OTHER, 0)]);
+        let mut dir = Meta { mode: 0o777, ..Meta::default() };
+        inherit(&mut dir, default.clone(), true);
+        assert_eq!((dir.mode, said(&dir, ACCESS)), (0o750, None));
+        let mut file = Meta { mode: 0o666, ..Meta::default() };
+        inherit(&mut file, default_of(&dir).unwrap(), false);
+        assert_eq!((file.mode, file.xattrs), (0o640, Vec::new()));
+    }
+
+    #[test]
+    fn a_torn_list_is_none() {
+        for value in [&b""[..], b"\x02", b"\x02\0\0\0", b"\x02\0\0\0\x01\0\x07"] {
+            let meta =
+                Meta { xattrs: vec![Xattr { name: DEFAULT.to_vec(), value: value.to_vec() }], ..Meta::default() };
+            assert_eq!(default_of(&meta), None);
+        }
     }
 }

@@ -128,7 +128,7 @@ impl View {
     }
 
     /// Sets an extended attribute; `must`: whether it has to be there, or must not.
-    pub fn set_xattr(&self, ino: u64, name: &[u8], value: &[u8], must: Option<bool>) -> Answer<()> {
+    pub fn set_xattr(&self, caller: Caller, ino: u64, name: &[u8], value: &[u8], must: Option<bool>) -> Answer<()> {
         let _gate = self.changing()?;
         if value.len() > VALUE_MAX {
             return Err(Errno::TOOBIG);
@@ -148,6 +148,10 @@ impl View {
             xattrs.sort_unstable();
             let mode = inode.meta.mode;
             acl::mode_follows(&mut inode.meta, name, value);
+            if acl::is_access(name) && caller.uid != 0 && caller.gid != inode.meta.gid {
+                // As `chmod` does for who is not of the group. Which others the caller is of the kernel does not tell.
+                inode.meta.mode &= !SETGID;
+            }
             Ok(inode.meta.mode != mode)
         })
         .map(|changed| {

@@ -3,6 +3,7 @@
 mod access;
 mod bytes;
 mod links;
+mod lists;
 mod locks;
 mod metadata;
 mod names;
