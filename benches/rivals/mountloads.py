@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import measure
+from remotes import Program, free_port
 
 GROUPS = ("first", "terabyte", "plain", "far", "tree", "small", "data", "postgres", "mariadb", "commit", "memory")
 PG = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), Path("/usr/bin"))
@@ -65,25 +66,37 @@ def everywhere(b, native, repo, work, peers):
 
 
 class Store:
-    """An S3 server with what was pushed to it, seen through a slow link, and fresh lazy clones of it."""
+    """A server with what was pushed to it, seen through a slow link, and fresh lazy clones of it. moto (S3) reads a whole
+    object for each range of it, which is part of every figure; rclone's WebDAV server does not."""
 
-    def __init__(self, b, delay, rate=None):
-        self.b, self.direct = b, b.servers.s3("direct")
-        self.far = f"http://127.0.0.1:{b.servers.slow(int(self.direct.rsplit(':', 1)[1]), delay, rate)}"
+    def __init__(self, b, kind, delay, rate=None):
+        self.b, self.kind = b, kind
+        if kind == "s3":
+            self.port = int(b.servers.s3("direct").rsplit(":", 1)[1])
+        else:
+            self.port, place = free_port(), b.work / "scratch-store"
+            place.mkdir()
+            b.servers.running.append(Program(["rclone", "serve", "webdav", "--config", "/dev/null", "--addr", f"127.0.0.1:{self.port}", str(place)], self.port))
+        self.far = b.servers.slow(self.port, delay, rate)
+
+    def url(self, port, name):
+        return f"s3://bucket/{name}?endpoint=http://127.0.0.1:{port}" if self.kind == "s3" else f"webdav://127.0.0.1:{port}/{name}"
 
     def push(self, repo, name):
-        self.b.run(self.b.dvc, "--repo", repo, "push", f"s3://bucket/{name}?endpoint={self.direct}", "-q")
+        self.b.run(self.b.dvc, "--repo", repo, "push", self.url(self.port, name), "-q")
 
     def clone(self, name):
         """Nothing of it is in any cache."""
         clone = self.b.work / f"scratch-lazy-{name}"
         for path in (clone, self.b.work / "home"):
             shutil.rmtree(path, ignore_errors=True)
-        self.b.run(self.b.dvc, "clone", "-q", "--lazy", f"s3://bucket/{name}?endpoint={self.far}", clone)
+        self.b.run(self.b.dvc, "clone", "-q", "--lazy", self.url(self.far, name), clone)
         return clone
 
-    def rclone(self, endpoint, path):
-        return f":s3,provider=Other,access_key_id=key,secret_access_key=secret,endpoint='{endpoint}':bucket/{path}"
+    def rclone(self, port, path):
+        if self.kind == "s3":
+            return f":s3,provider=Other,access_key_id=key,secret_access_key=secret,endpoint='http://127.0.0.1:{port}':bucket/{path}"
+        return f":webdav,vendor=other,url='http://127.0.0.1:{port}':{path}"
 
 
 def rclone(*words):
@@ -97,8 +110,7 @@ def first(b):
     key = int(data.with_name("db1.params").read_text().split("rows=")[1]) * 3 // 5
     native = b.work / "native-db"
     b.run("cp", "-a", data, native)
-    store = Store(b, "10")
-    store.push(b.repo("db", data), "db")
+    repo = b.repo("db", data)
 
     def row(root, start):
         with mariadbd(b, root, "--innodb-log-file-size=96M") as sock:
@@ -106,7 +118,7 @@ def first(b):
             until(lambda: subprocess.run(ask, capture_output=True).stdout)
             return time.perf_counter() - start
 
-    def lazy():
+    def lazy(store):
         clone = store.clone("db")
         measure.drop_caches()
         start = time.perf_counter()
@@ -120,7 +132,11 @@ def first(b):
         measure.drop_caches()
         return row(native, time.perf_counter())
 
-    b.compare("first", "first row of MariaDB", {"native": direct, "mount": lazy}, before=None)
+    for kind in ("s3", "webdav"):
+        store = Store(b, kind, "10")
+        store.push(repo, "db")
+        b.compare("first", f"first row of MariaDB, {kind}", {"native": direct, "mount": lambda: lazy(store)}, before=None)
+        b.servers.end()
 
 
 def terabyte(b):
@@ -141,10 +157,10 @@ def terabyte(b):
             return {"value": took, "listed_s": time.perf_counter() - start}
 
     b.compare("terabyte", "mount, local repository", {"mount": lambda: mount(repo)})
-    store = Store(b, "10")
+    store = Store(b, "s3", "10")
     # its packs do not exist, so that it cannot be pushed; a store holds the same files as a repository
     for part in ("packs", "index", "refs", "format"):
-        b.run(*rclone("copyto"), repo / part, store.rclone(store.direct, f"terabyte/{part}"))
+        b.run(*rclone("copyto"), repo / part, store.rclone(store.port, f"terabyte/{part}"))
 
     def lazy():
         clone = store.clone("terabyte")
@@ -159,7 +175,7 @@ def far(b):
     one = ones(b)
     src = b.source("noise", lambda path: os.link(one / "noise", path / "noise"))
     repo = b.repo("noise", src)
-    store, scratch, at = Store(b, "15", "40"), b.work / "scratch-down", b.work / "mnt-rclone"
+    store, scratch, at = Store(b, "webdav", "15", "40"), b.work / "scratch-down", b.work / "mnt-rclone"
     store.push(repo, "far")
 
     def lazy():
@@ -180,7 +196,7 @@ def far(b):
 
     sides = {"mount": lazy}
     if "rclone" in b.options.tools:
-        b.run(*rclone("copyto"), src / "noise", store.rclone(store.direct, "raw/noise"))
+        b.run(*rclone("copyto"), src / "noise", store.rclone(store.port, "raw/noise"))
         sides |= {"rclone copy": copy, "rclone": mount}
     b.compare("far", "cat of 1 GiB, lazy", sides, before=None, once=("rclone",))
 

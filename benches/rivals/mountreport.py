@@ -93,9 +93,11 @@ class Bars:
 
     def all(self):
         get = self.f.get
-        self.most("first row of MariaDB on a lazy clone, store 20 ms away", get("first", "first row of MariaDB"), 3, "s", "under")
-        self.most("bytes fetched for it", get("first", "first row of MariaDB", key="fetched_mb"), 60, "MB", "under")
-        self.most("the mount itself", get("first", "first row of MariaDB", key="mount_s"), 0.3, "s", "under")
+        for kind in ("s3", "webdav"):
+            name = f"first row of MariaDB, {kind}"
+            self.most(f"first row of MariaDB on a lazy clone, store 20 ms away ({kind})", get("first", name), 3, "s", "under")
+            self.most("bytes fetched for it", get("first", name, key="fetched_mb"), 60, "MB", "under")
+            self.most("the mount itself", get("first", name, key="mount_s"), 0.3, "s", "under")
         for name in ("local repository", "lazy clone"):
             self.most(f"the mount of 1 TiB, {name}", get("terabyte", f"mount, {name}"), 0.3, "s", "under")
         for name in ("sequential read, cold", "sequential read, warm", "random 4k, cold", "random 4k, O_DIRECT", "pgbench select, warm",
@@ -157,7 +159,7 @@ def lines(figures, small):
            f"Versions: {'; '.join(f'{tool} {version}' for tool, version in about['versions'].items())}.", "",
            f"Medians of {'-'.join(str(r) for r in dict.fromkeys((runs[0], runs[-1])))} runs (smallest and largest in brackets); the native directory of the same disk and the mount "
            "take turns. The ratio is the mount's speed to the native one's. Peers were run once. Cold: an empty page cache and, where nothing is brought, a process that was just "
-           "started. `~`: others used more than a quarter of a core before one of the runs.", ""]
+           "started. Servers: `s3` is moto, which reads a whole object for each range of it; `webdav` is rclone's. `~`: others used more than a quarter of a core before one of the runs.", ""]
     if small:
         out += ["**Small data (CI size): the bars do not apply, the figures only show that everything runs.**", ""]
     bars = Bars(figures)
