@@ -343,9 +343,12 @@ def both(b, name, src, mode, *how):
     b.run("cp", "-a", src, native)
     try:
         with b.mounted(repo, *HYDRATED[mode], *how) as at:
-            found, expected = b.stats(at)["mode"], {"P": "passthrough", "W": "writeback"}[mode]
-            if found != expected:
-                raise RuntimeError(f"the mount is {found}, not {expected}")
+            said, expected = b.stats(at), {"P": "passthrough", "W": "writeback"}[mode]
+            if said["mode"] != expected:
+                raise RuntimeError(f"the mount is {said['mode']}, not {expected}")
+            brought, whole = said["state"]["hydrated_bytes"], measure.tree_bytes(src)
+            if brought < 0.9 * whole:
+                raise RuntimeError(f"only {brought} of {whole} bytes were brought")
             yield native, at
     finally:
         shutil.rmtree(native)
