@@ -1,6 +1,7 @@
 //! Where things lie on this machine: the XDG directories, and for root the system's own.
 
 use std::env::var_os;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// The configuration of the machine.
@@ -31,7 +32,7 @@ pub(crate) fn run() -> PathBuf {
     match xdg("XDG_RUNTIME_DIR") {
         _ if is_root() => PathBuf::from("/run/dvc"),
         Some(dir) => dir.join("dvc"),
-        None => PathBuf::from(format!("/tmp/dvc-{}", rustix::process::geteuid().as_raw())),
+        None => PathBuf::from(format!("/tmp/dvc-{}", user())),
     }
 }
 
@@ -53,6 +54,20 @@ fn home() -> Option<PathBuf> {
     var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute())
 }
 
+/// Whether the system's directories are ours. To root of a user namespace they are mostly somebody else's.
 fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+    rustix::process::geteuid().is_root() && std::fs::metadata("/").is_ok_and(|root| root.uid() == 0)
+}
+
+/// The user, by the number that he has outside of a user namespace: in those all are root.
+fn user() -> u32 {
+    let inside = rustix::process::geteuid().as_raw();
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let outside = |line: &str| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+        let (first, outside, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
+        let nth = inside.checked_sub(first).filter(|nth| *nth < count)?;
+        outside.checked_add(nth)
+    };
+    map.lines().find_map(outside).unwrap_or(inside)
 }

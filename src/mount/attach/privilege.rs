@@ -1,6 +1,7 @@
 //! What this process may ask of the kernel: mounting at all, and passthrough, which needs the machine's own root.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use rustix::thread::CapabilitySet;
 
@@ -8,6 +9,9 @@ use rustix::thread::CapabilitySet;
 const PASSTHROUGH_SINCE: (u32, u32) = (6, 9);
 /// The whole range of user ids, mapped to itself: the user namespace in which a machine starts.
 const IDENTITY: [&str; 3] = ["0", "0", "4294967295"];
+
+/// File systems that lie on others: overlayfs and eCryptfs. The kernel does not put another layer on them.
+const STACKED: [u64; 2] = [0x794c_7630, 0xf15f];
 
 /// Why the kernel will not pass reads and writes through to local files.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +28,9 @@ pub enum NoPassthrough {
     /// This process may not.
     #[error("this process lacks CAP_SYS_ADMIN")]
     Capability,
+    /// Files there cannot be passed through.
+    #[error("`{}` is on a file system that lies on another one, as a container's own does", .0.display())]
+    Stacked(PathBuf),
 }
 
 impl NoPassthrough {
@@ -33,12 +40,14 @@ impl NoPassthrough {
             Self::Kernel { .. } => "run a newer kernel",
             Self::UserNamespace => "mount as root outside of the user namespace",
             Self::Capability => "mount as root; a container needs `--cap-add SYS_ADMIN`",
+            Self::Stacked(_) => "keep the repository on a volume",
         }
     }
 }
 
-/// Whether passthrough can be used, as far as that is known without a mount: a kernel may still be built without it.
-pub fn passthrough_possible() -> Result<(), NoPassthrough> {
+/// Whether passthrough can be used for overlays in a directory, as far as that is known without a mount: a kernel may
+/// still be built without it.
+pub fn passthrough_possible(overlays: &Path) -> Result<(), NoPassthrough> {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy();
     if kernel(&release).is_none_or(|version| version < PASSTHROUGH_SINCE) {
@@ -47,8 +56,13 @@ pub fn passthrough_possible() -> Result<(), NoPassthrough> {
     match (is_admin(), in_user_namespace()) {
         (false, _) => Err(NoPassthrough::Capability),
         (true, true) => Err(NoPassthrough::UserNamespace),
+        (true, false) if is_stacked(overlays) => Err(NoPassthrough::Stacked(overlays.to_owned())),
         (true, false) => Ok(()),
     }
+}
+
+fn is_stacked(dir: &Path) -> bool {
+    rustix::fs::statfs(dir).is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| STACKED.contains(&kind)))
 }
 
 /// Whether this process may administrate its user namespace, and so mount there.

@@ -198,7 +198,7 @@ fn as_nobody(at: &Path) {
     let not_ours = attach(&options(&at.with_file_name("not ours")));
     assert!(matches!(not_ours, Err(AttachError::NotOurs(_))), "{not_ours:?}");
     assert_eq!(rehearse(at, false).unwrap(), How::Fusermount);
-    assert_eq!(passthrough_possible(), Err(NoPassthrough::Capability));
+    assert_eq!(passthrough_possible(Path::new("/")), Err(NoPassthrough::Capability));
     let allowed = fs::read_to_string("/etc/fuse.conf").is_ok_and(|conf| conf.lines().any(|l| l == "user_allow_other"));
     match rehearse(at, true) {
         Ok(how) => assert!(allowed && how == How::Fusermount),
@@ -227,5 +227,5 @@ fn as_root_of_a_user_namespace(at: &Path) {
     drop(attached);
     assert!(is_dead(at));
     detach(at, false).unwrap();
-    assert_eq!(passthrough_possible(), Err(NoPassthrough::UserNamespace));
+    assert_eq!(passthrough_possible(Path::new("/")), Err(NoPassthrough::UserNamespace));
 }

@@ -66,7 +66,11 @@ impl Daemon {
         let names = Names::new(Arc::clone(&lower), Arc::clone(&space), upper, changed);
         let hydrator = Arc::new(Hydrator::new(setup.hydrate.0, setup.hydrate.1));
         // Only files that are wholly here can be handed over, and then nobody sees what is written to them.
-        let passthrough = hydrator.is_on() && !setup.live && attach::passthrough_possible().is_ok();
+        let mut passthrough = hydrator.is_on() && !setup.live;
+        if passthrough && let Err(why) = attach::passthrough_possible(lower.repo().path()) {
+            (setup.complain)(&format!("the kernel cannot use whole files by itself: {why}"));
+            passthrough = false;
+        }
         let mode = if passthrough { Mode::Passthrough } else { Mode::Writeback };
         let options = ViewOptions {
             read_only: setup.read_only,

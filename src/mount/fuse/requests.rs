@@ -200,7 +200,7 @@ impl Filesystem for Fuse {
         const O_TRUNC: i32 = 0o1000;
         let (write, truncate) = (flags.acc_mode() != fuser::OpenAccMode::O_RDONLY, flags.0 & O_TRUNC != 0);
         let caller = caller(req);
-        let backings = Arc::clone(&self.backings);
+        let (backings, kept) = (Arc::clone(&self.backings), Arc::clone(&self.view));
         self.answer(
             reply,
             move |view| view.open(caller, ino.0, write, truncate),
@@ -212,7 +212,10 @@ impl Filesystem for Fuse {
                         Ok(backing) => {
                             reply.opened_passthrough(FileHandle(handle), FopenFlags::FOPEN_NOFLUSH, &backing);
                         }
-                        Err(e) => reply.error(raw(Errno::from(e))),
+                        Err(e) => {
+                            kept.serve_instead(handle, &e);
+                            reply.opened(FileHandle(handle), KEEP);
+                        }
                     }
                 }
                 Err(e) => reply.error(raw(e)),
@@ -396,7 +399,7 @@ impl Filesystem for Fuse {
     ) {
         self.steer.saw(req.pid(), false);
         let (name, caller) = (name.as_bytes().to_vec(), maker(req, umask));
-        let backings = Arc::clone(&self.backings);
+        let (backings, kept) = (Arc::clone(&self.backings), Arc::clone(&self.view));
         self.answer(
             reply,
             move |view| view.create(caller, parent.0, &name, mode),
@@ -409,7 +412,10 @@ impl Filesystem for Fuse {
                             let (made, flags) = (attr(&a), FopenFlags::FOPEN_NOFLUSH);
                             reply.created_passthrough(&TTL, &made, Generation(0), FileHandle(handle), flags, &backing);
                         }
-                        Err(e) => reply.error(raw(Errno::from(e))),
+                        Err(e) => {
+                            kept.serve_instead(handle, &e);
+                            reply.created(&TTL, &attr(&a), Generation(0), FileHandle(handle), KEEP);
+                        }
                     }
                 }
                 Err(e) => reply.error(raw(e)),

@@ -92,6 +92,21 @@ impl View {
         Ok(file)
     }
 
+    /// The kernel could not use a file by itself that it was given: it asks for its bytes, as for those of others.
+    pub fn serve_instead(&self, handle: u64, why: &std::io::Error) {
+        let opened = {
+            let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
+            let Some(opened) = handles.get_mut(&handle).filter(|opened| opened.alone) else { return };
+            opened.alone = false;
+            (Arc::clone(&opened.data), opened.write)
+        };
+        (self.complain)(&format!("the kernel cannot use a file by itself: {why}"));
+        if opened.1 {
+            opened.0.take_back();
+        }
+        self.names().open_through(opened.0.ino());
+    }
+
     /// Takes over what the kernel did to a file by itself.
     pub(in crate::mount) fn catch_up(&self, data: &Data) {
         if let Some(mtime) = data.catch_up() {

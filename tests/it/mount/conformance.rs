@@ -1,15 +1,21 @@
 //! Others' suites on mounts: pjdfstest asks for what POSIX says, fsx reads back what it wrote, by every kind of call.
 //!
-//! `tests/setup.sh` installs them. `DVC_TEST_FSX` is the number of operations of each run of fsx.
+//! `tests/setup.sh` installs them. `DVC_TEST_FSX` is the number of operations of each run of fsx. Both run where the kernel
+//! gathers writes and where it uses whole files by itself.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::mount::harness::{Mount, Volume};
+use crate::mount::harness::{Mount, Volume, is_passthrough};
 use crate::support::needs;
 use crate::support::zoo::noise;
+
+/// Operations of each run of fsx, unless somebody asks for others.
+const OPERATIONS: &str = "10000";
+/// Bytes of a file of which fsx changes little.
+const LARGE: usize = 24 << 20;
 
 /// Users that every Debian has: pjdfstest acts as them.
 const PJDFSTEST: &str = r#"
@@ -43,8 +49,10 @@ posix_fadvise = 1.0
 copy_file_range = 3.0
 "#;
 
-#[test]
-fn pjdfstest_passes() {
+/// What makes the kernel use files by itself.
+const PASSTHROUGH: &[&str] = &["--hydrate", "all", "--wait-hydrated"];
+
+fn pjdfstest(options: &[&str], is_as_wanted: impl Fn(&Mount<'_>) -> bool) {
     let Some(program) = needs::server("pjdfstest") else { return };
     let Some(v) = Volume::of(|w| {
         fs::create_dir(w.join("d")).unwrap();
@@ -54,7 +62,10 @@ fn pjdfstest_passes() {
     };
     let config = v.s.at("pjdfstest.toml");
     fs::write(&config, PJDFSTEST).unwrap();
-    let m = v.mount(&["--allow-other"]);
+    let m = v.mount(&[&["--allow-other"], options].concat());
+    if !is_as_wanted(&m) {
+        return;
+    }
     let out = Command::new(program)
         .arg("-c")
         .arg(&config)
@@ -71,10 +82,21 @@ fn pjdfstest_passes() {
     assert!(passed.is_some_and(|n| n > 300), "{}", &said[said.len().saturating_sub(500)..]);
 }
 
-/// Runs fsx on a file of a mount while versions are made.
-fn fsx(m: &Mount<'_>, config: &Path, name: &str, seed: u32) {
+#[test]
+fn pjdfstest_passes() {
+    pjdfstest(&[], |_| true);
+}
+
+#[test]
+fn pjdfstest_passes_in_passthrough() {
+    pjdfstest(PASSTHROUGH, is_passthrough);
+}
+
+/// Runs fsx on a file of a mount; `meanwhile` is done again and again until it ends.
+#[allow(clippy::print_stderr)]
+fn fsx(m: &Mount<'_>, config: &Path, name: &str, seed: u32, mut meanwhile: impl FnMut()) {
     let Some(program) = needs::server("fsx") else { return };
-    let operations = std::env::var("DVC_TEST_FSX").unwrap_or_else(|_| "25000".to_owned());
+    let operations = std::env::var("DVC_TEST_FSX").unwrap_or_else(|_| OPERATIONS.to_owned());
     let artifacts = config.parent().unwrap();
     let mut child = Command::new(program)
         .args(["-N", &operations, "-S", &seed.to_string(), "-q", "-f"])
@@ -87,33 +109,31 @@ fn fsx(m: &Mount<'_>, config: &Path, name: &str, seed: u32) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut commits = 0;
+    let mut rounds = 0;
     while child.try_wait().unwrap().is_none() {
-        m.commit("meanwhile");
-        commits += 1;
+        meanwhile();
+        rounds += 1;
     }
     let out = child.wait_with_output().unwrap();
+    eprintln!("{operations} operations on `{name}`, {rounds} rounds of what is done meanwhile");
     assert!(
-        out.status.success() && commits > 0,
-        "seed {seed}, {commits} commits\n{}{}",
+        out.status.success() && rounds > 0,
+        "seed {seed}, {rounds} rounds\n{}{}",
         String::from_utf8_lossy(&out.stdout),
         String::from_utf8_lossy(&out.stderr)
     );
 }
 
-fn run_fsx(config: &str, name: &str, seed: u32) {
-    let Some(v) = Volume::of(|w| {
-        fs::write(w.join("of the version"), noise(1, 1 << 20)).unwrap();
-        let mut pages = b"SQLite format 3\0".to_vec();
-        pages.extend(noise(2, (1 << 20) - 16));
-        fs::write(w.join("pages"), pages).unwrap();
-    }) else {
-        return;
-    };
-    let path = v.s.at("fsx.toml");
-    fs::write(&path, config).unwrap();
-    let mut m = v.mount(&[]);
-    fsx(&m, &path, name, seed);
+fn fill(w: &Path) {
+    fs::write(w.join("of the version"), noise(1, 1 << 20)).unwrap();
+    let mut pages = b"SQLite format 3\0".to_vec();
+    pages.extend(noise(2, (1 << 20) - 16));
+    fs::write(w.join("pages"), pages).unwrap();
+    fs::write(w.join("large"), noise(3, LARGE)).unwrap();
+}
+
+/// What is in the file at the end is what is committed, and what a mount of another day shows.
+fn assert_kept(v: &Volume, m: &mut Mount<'_>, name: &str) {
     let now = fs::read(m.at(name)).unwrap();
     m.commit("at the end");
     assert!(fs::read(v.checkout("main", "out").join(name)).unwrap() == now);
@@ -121,24 +141,114 @@ fn run_fsx(config: &str, name: &str, seed: u32) {
     assert!(fs::read(m.at(name)).unwrap() == now);
 }
 
+/// While versions are made. `alone`: the kernel writes by itself, and none can be made while the file is open.
+fn run_fsx(options: &[&str], config: &str, name: &str, seed: u32, alone: bool) {
+    let Some(v) = Volume::of(fill) else { return };
+    let path = v.s.at("fsx.toml");
+    fs::write(&path, config).unwrap();
+    let mut m = v.mount(options);
+    if alone && !is_passthrough(&m) {
+        return;
+    }
+    let (mut is_open, mut refused) = (!alone, 0);
+    fsx(&m, &path, name, seed, || {
+        if !is_open {
+            // One that is opened while a version is made is not the kernel's.
+            is_open = m.stats()["state"]["open"].as_u64().unwrap() > 0;
+            return;
+        }
+        let run = m.dvc(&["commit", "-m", "meanwhile"]);
+        assert!(run.code == 0 || alone && run.code == 4, "{} {}\n{}", run.code, run.out, run.err);
+        refused += u32::from(run.code == 4);
+    });
+    assert_eq!(refused > 0, alone, "{refused} refused");
+    assert_kept(&v, &mut m, name);
+}
+
 /// With all that changes the length.
 fn lengths() -> String {
     format!("{FSX}truncate = 3.0\nposix_fallocate = 2.0\nclose_open = 1.0\n")
 }
 
+/// Of a fixed length, so that it is not emptied first and the version stays below.
+fn in_place() -> String {
+    format!("blockmode = true\n{FSX}truncate = 0.0\nposix_fallocate = 0.0\nclose_open = 0.0\n")
+}
+
+/// The same in so small pieces that much of the version is still there at the end.
+fn here_and_there() -> String {
+    let all = in_place().replace("flen = 1048576", &format!("flen = {LARGE}"));
+    all.replace("max = 65536", "max = 4096")
+}
+
 #[test]
 fn fsx_on_a_new_file() {
-    run_fsx(&lengths(), "new", 1);
+    run_fsx(&[], &lengths(), "new", 1, false);
 }
 
 #[test]
 fn fsx_on_a_file_of_the_version() {
-    run_fsx(&lengths(), "of the version", 2);
+    run_fsx(&[], &lengths(), "of the version", 2, false);
 }
 
-/// Of a fixed length, so that it is not emptied first and the version stays below.
 #[test]
 fn fsx_in_place() {
-    let config = format!("blockmode = true\n{FSX}truncate = 0.0\nposix_fallocate = 0.0\nclose_open = 0.0\n");
-    run_fsx(&config, "pages", 3);
+    run_fsx(&[], &in_place(), "pages", 3, false);
+}
+
+#[test]
+fn fsx_here_and_there() {
+    run_fsx(&[], &here_and_there(), "large", 4, false);
+}
+
+#[test]
+fn fsx_on_a_file_that_was_brought_whole() {
+    run_fsx(&[PASSTHROUGH, &["--live"]].concat(), &lengths(), "of the version", 5, false);
+}
+
+#[test]
+fn fsx_in_passthrough_on_a_new_file() {
+    run_fsx(PASSTHROUGH, &lengths(), "new", 6, true);
+}
+
+#[test]
+fn fsx_in_passthrough_on_a_file_that_was_brought_whole() {
+    run_fsx(PASSTHROUGH, &lengths(), "of the version", 7, true);
+}
+
+#[test]
+fn fsx_in_passthrough_in_place() {
+    run_fsx(PASSTHROUGH, &in_place(), "pages", 8, true);
+}
+
+/// Of which nothing is here at first: the kernel cannot use it by itself.
+#[test]
+fn fsx_in_passthrough_on_a_file_that_stays_away() {
+    run_fsx(&["--hydrate", "new"], &here_and_there(), "large", 9, false);
+}
+
+/// On a file that is in a store elsewhere, while everything that came is thrown away again and again.
+fn run_fsx_far(options: &[&str], seed: u32) {
+    let Some((s3, v)) = Volume::far(fill) else { return };
+    let path = v.s.at("fsx.toml");
+    fs::write(&path, here_and_there()).unwrap();
+    let mut m = v.mount(options);
+    if !options.is_empty() && !is_passthrough(&m) {
+        return;
+    }
+    fsx(&m, &path, "large", seed, || drop(v.s.dvc(["gc", "--cache"]).ok()));
+    let fetched = m.stats()["state"]["fetched_bytes"].as_u64().unwrap();
+    assert!(fetched > 2 * LARGE as u64, "{fetched} bytes were fetched");
+    assert_kept(&v, &mut m, "large");
+    drop((m, s3));
+}
+
+#[test]
+fn fsx_on_a_file_elsewhere_that_no_cache_keeps() {
+    run_fsx_far(&[], 10);
+}
+
+#[test]
+fn fsx_in_passthrough_on_a_file_elsewhere_that_no_cache_keeps() {
+    run_fsx_far(&["--hydrate", "new"], 11);
 }

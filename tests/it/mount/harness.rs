@@ -19,6 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::facts::{Compare, differences};
 use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
+use crate::support::servers::s3::{S3, Switches};
 
 /// So long a process may take to be gone.
 const GONE: Duration = Duration::from_secs(60);
@@ -57,6 +58,21 @@ impl Volume {
         fill(&volume.s.at("w"));
         volume.commit("first");
         Some(volume)
+    }
+
+    /// The same whose data is all in a store elsewhere: the repository is a lazy clone.
+    pub fn far(fill: impl FnOnce(&Path)) -> Option<(S3, Self)> {
+        let mut volume = Self::of(fill)?;
+        let s3 = S3::start(Switches::default());
+        for (name, value) in s3.env() {
+            volume.s.set(name, &value);
+        }
+        volume.dvc(&["remote", "add", "origin", &s3.url("p")]).ok();
+        volume.dvc(&["push"]).ok();
+        fs::remove_dir_all(volume.s.at("r")).unwrap();
+        volume.s.dvc(["clone", "--lazy", &s3.url("p"), "../lazy"]).ok();
+        fs::rename(volume.s.at("lazy/.dvcs"), volume.s.at("r")).unwrap();
+        Some((s3, volume))
     }
 
     /// Runs `dvc` with the repository.
@@ -190,6 +206,12 @@ impl Mount<'_> {
         Run::of(command.args(args))
     }
 
+    /// What its process tells of itself.
+    #[track_caller]
+    pub fn stats(&self) -> serde_json::Value {
+        Run::of(self.volume.s.command(["mount", "--json", "--stats"]).arg(&self.at)).ok().json()
+    }
+
     /// Commits it; returns the tree.
     #[track_caller]
     pub fn commit(&self, message: &str) -> String {
@@ -253,6 +275,16 @@ pub fn assert_like_by(plain: &Path, mount: &Path, how: &Compare, what: &str) {
     let found = differences(plain, mount, how);
     let shown = found.iter().take(30).cloned().collect::<Vec<_>>().join("\n");
     assert!(found.is_empty(), "{what}: {} difference(s) of {}:\n{shown}", found.len(), mount.display());
+}
+
+/// Whether the kernel uses files of a mount by itself; where it cannot, tests of that are left out after saying so.
+#[allow(clippy::print_stderr)]
+pub fn is_passthrough(m: &Mount<'_>) -> bool {
+    let is = m.stats()["mode"] == "passthrough";
+    if !is {
+        eprintln!("left out: no passthrough here");
+    }
+    is
 }
 
 /// Runs a Python script with arguments; returns what it prints.

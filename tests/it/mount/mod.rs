@@ -13,3 +13,4 @@ mod mapping;
 mod model;
 mod moved;
 mod posix;
+mod privileges;

@@ -71,7 +71,7 @@ impl Check {
 
 /// Runs `doctor`.
 pub(crate) fn run(session: &Session, _args: &DoctorArgs) -> Outcome {
-    let mut checks = mounting::checks();
+    let mut checks = mounting::checks(session);
     checks.extend(surroundings::checks(session));
     let mut out = session.plain_out();
     for check in &checks {

@@ -1,23 +1,24 @@
 //! Checks of mounting: the device, a trial, passthrough, letting others in, mounts that a dead daemon left behind.
 
 use super::Check;
+use crate::session::Session;
 use dvc::error::{Failure, with_causes};
 use dvc::model::path::display;
 use dvc::mount::attach::{self, AttachError, How};
 use dvc::mount::mountinfo;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The device of FUSE.
 const DEVICE: &str = "/dev/fuse";
 
 /// All of them.
-pub(super) fn checks() -> Vec<Check> {
+pub(super) fn checks(session: &Session) -> Vec<Check> {
     let tried = rehearse(false);
     let mut checks = vec![device(tried.is_ok())];
     if tried.is_ok() {
-        checks.extend([mounting(&tried), passthrough(), allow_other(&rehearse(true))]);
+        checks.extend([mounting(&tried), passthrough(session), allow_other(&rehearse(true))]);
     } else {
         checks.push(mounting(&tried));
     }
@@ -65,9 +66,11 @@ fn mounting(tried: &Result<How, AttachError>) -> Check {
     }
 }
 
-fn passthrough() -> Check {
+fn passthrough(session: &Session) -> Check {
     let name = "passthrough";
-    match attach::passthrough_possible() {
+    // Overlays are kept in the repository; one that is to be made may come to lie here.
+    let overlays = session.place().map_or_else(|_| PathBuf::from("."), |place| place.repository);
+    match attach::passthrough_possible(&overlays) {
         Ok(()) => Check::ok(name, "the kernel can read and write files that are wholly local by itself (mode P)"),
         Err(e) => {
             let what =
