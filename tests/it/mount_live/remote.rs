@@ -28,6 +28,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::of(LEN)
+    }
+
+    /// With files of so many bytes.
+    fn of(len: usize) -> Self {
         let s3 = S3::start(Switches::default());
         let proxy = Proxy::start(([127, 0, 0, 1], s3.port()).into(), Link::default()).unwrap();
         let port = proxy.port();
@@ -36,7 +41,7 @@ impl Scene {
             s.set(name, &value);
         }
         s.dvc(["init"]).ok();
-        (0..FILES).for_each(|n| s.write(&format!("f{n}"), noise(n, LEN)));
+        (0..FILES).for_each(|n| s.write(&format!("f{n}"), noise(n, len)));
         s.dvc(["commit", "-m", "one"]).ok();
         s.dvc(["remote", "add", "origin", &s3.url("p")]).ok();
         s.dvc(["push"]).ok();
@@ -284,4 +289,39 @@ fn what_was_recorded_is_brought_before_anybody_reads() {
             super::try_mount(&scene.s, &["-C", "../lazy"], &["--prefetch", file.to_str().unwrap(), "main"], "mnt");
         run.code(code).complains(word);
     }
+}
+
+/// Much more is read than the cache may hold, by several at once, and read again.
+#[test]
+fn a_small_cache_stays_small_and_everything_is_right() {
+    /// The least that is allowed, and files that are more than twice of it together.
+    const LIMIT: u64 = 64 << 20;
+    const LONG: usize = 6 << 20;
+    if !possible() {
+        return;
+    }
+    let mut scene = Scene::of(LONG);
+    scene.s.set("DVC_CACHE_SIZE", &LIMIT.to_string());
+    let mount = scene.mount(&[]);
+    for _ in 0..2 {
+        std::thread::scope(|scope| {
+            for first in 0..3 {
+                let mount = &mount;
+                scope.spawn(move || {
+                    (first..FILES).step_by(3).for_each(|n| {
+                        assert!(fs::read(mount.join(&format!("f{n}"))).unwrap() == noise(n, LONG), "f{n}");
+                    })
+                });
+            }
+        });
+        let used = scene.s.dvc(["du", "--cache", "--json"]).ok().json()["block_bytes"].as_u64().unwrap();
+        assert!(used <= LIMIT + LIMIT / 4, "{used} bytes");
+        // The kernel keeps nothing either.
+        (0..FILES).for_each(|n| {
+            let file = File::open(mount.join(&format!("f{n}"))).unwrap();
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        });
+    }
+    assert!(mount.counted("fetched_bytes") > FILES * LONG as u64 + LIMIT);
+    mount.umount();
 }
