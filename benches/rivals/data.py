@@ -29,9 +29,9 @@ class Data:
         first = "" if number == 1 else str(number)
         return f"{self.root}/" + {"tree": f"tree{first}", "db": f"db{number}", "image": f"image{number}.img"}[name]
 
-    def ensure(self, name):
-        """Makes both versions where one is missing. A version is made under another name, so a half one is never used."""
-        for number in (1, 2):
+    def ensure(self, name, versions=(1, 2)):
+        """Makes the versions that are missing. A version is made under another name, so a half one is never used."""
+        for number in versions:
             path = self.version(name, number)
             if os.path.exists(path):
                 continue

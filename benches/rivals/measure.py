@@ -26,16 +26,18 @@ def busy_seconds():
     return (user + nice + system + irq + softirq) / TICK
 
 
-def wait_for_quiet(limit_seconds):
-    """Waits until others use less than a tenth of a core for three seconds; gives up silently after the limit
-    (`other_cpu` in the result tells)."""
-    end = time.time() + limit_seconds
-    while time.time() < end:
+def wait_for_quiet(limit_seconds, window=3):
+    """Waits until others use less than a tenth of a core for the window; gives up silently after the limit
+    (`other_cpu` in the result tells). Returns how many cores were busy when it ended."""
+    end, busy = time.time() + limit_seconds, None
+    while busy is None or time.time() < end:
         before = busy_seconds()
-        time.sleep(3)
-        if busy_seconds() - before < 0.3:
-            return
-        time.sleep(2)
+        time.sleep(window)
+        busy = (busy_seconds() - before) / window
+        if busy < 0.1:
+            break
+        time.sleep(window / 1.5)
+    return busy
 
 
 def own_io():

@@ -41,7 +41,8 @@ class Program:
                 return
             except OSError:
                 time.sleep(0.1)
-        raise SystemExit(f"{argv[0]} does not answer")
+        self.end()
+        raise RuntimeError(f"{argv[0]} does not answer")
 
     def end(self):
         os.killpg(self.child.pid, signal.SIGTERM)
@@ -53,11 +54,12 @@ class Servers:
         self.options, self.work, self.running = options, options.work, []
 
     def link(self, port, link):
-        if LINKS[link] is None:
-            return port
-        delay, rate = LINKS[link]
+        return port if LINKS[link] is None else self.slow(port, *LINKS[link])
+
+    def slow(self, port, delay, rate=None):
+        """A port that leads to the other one with a delay each way (ms) and a rate (MB/s a connection)."""
         listen = free_port()
-        argv = [self.options.proxy, f"127.0.0.1:{listen}", f"127.0.0.1:{port}", "--delay-ms", delay, "--rate", rate]
+        argv = [self.options.proxy, f"127.0.0.1:{listen}", f"127.0.0.1:{port}", "--delay-ms", delay, *(["--rate", rate] if rate else [])]
         self.running.append(Program(argv, listen, stdin=subprocess.PIPE))
         return listen
 

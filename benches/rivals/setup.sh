@@ -1,14 +1,15 @@
 #!/bin/bash
-# Installs the peers that run.py measures: bupstash and rustic from the crates registry, restic (and the tools
-# of the data generators) from Debian, borg from PyPI. Idempotent; as root for the Debian packages.
+# Installs the peers that run.py and mount.py measure: bupstash and rustic from the crates registry, restic, rclone (and
+# the tools of the data generators) from Debian, borg with its mount from PyPI. Idempotent; as root for the Debian packages.
+# The servers of mount.py and remotes.py (moto, PostgreSQL, ...) are those of the tests: tests/setup.sh.
 # setup.sh [PREFIX=/var/tmp/dvcbench/peers]    binaries end up in PREFIX/bin; run.py looks there first, then in PATH
 set -euo pipefail
 prefix=$(realpath -m "${1:-/var/tmp/dvcbench/peers}")
 BUPSTASH=0.12.0 RUSTIC=0.11.4 BORG=1.4.5
 mkdir -p "$prefix/bin"
 
-debian=(restic mariadb-server sysbench e2fsprogs mount time zstd rsync acl attr python3-venv
-        pkg-config libsodium-dev libacl1-dev libssl-dev liblz4-dev libzstd-dev libxxhash-dev)
+debian=(restic rclone fio fuse3 mariadb-server sysbench e2fsprogs mount time zstd rsync acl attr python3-venv
+        pkg-config libfuse3-dev libsodium-dev libacl1-dev libssl-dev liblz4-dev libzstd-dev libxxhash-dev)
 missing=(); for p in "${debian[@]}"; do dpkg -s "$p" >/dev/null 2>&1 || missing+=("$p"); done
 if [ ${#missing[@]} -gt 0 ]; then
   # a throw-away server is started by the data generator: the package's own service must not run beside it
@@ -18,12 +19,12 @@ fi
 export CARGO_TARGET_DIR=$prefix/target
 [ -x "$prefix/bin/bupstash" ] || cargo install bupstash --version $BUPSTASH --locked --root "$prefix"
 [ -x "$prefix/bin/rustic" ]   || cargo install rustic-rs --version $RUSTIC --locked --root "$prefix"
-if [ ! -x "$prefix/bin/borg" ]; then
+if ! "$prefix/venv/bin/python" -c 'import pyfuse3' 2>/dev/null || [ ! -x "$prefix/bin/borg" ]; then
   python3 -m venv "$prefix/venv"
-  "$prefix/venv/bin/pip" install -q "borgbackup==$BORG"
+  "$prefix/venv/bin/pip" install -q "borgbackup[pyfuse3]==$BORG"
   ln -sf ../venv/bin/borg "$prefix/bin/borg"
 fi
 rm -rf "$CARGO_TARGET_DIR"
 
 export PATH=$prefix/bin:$PATH
-for t in bupstash rustic restic borg; do echo "$t: $(command -v $t)"; done
+for t in bupstash rustic restic borg rclone; do echo "$t: $(command -v $t)"; done

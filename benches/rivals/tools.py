@@ -115,6 +115,10 @@ class Restic(Tool):
 
     inplace = restore
 
+    def mount(self, at):
+        """The process that serves a mount at `at`, and the directory in it where the newest version is."""
+        return Command([self.exe, "mount", "-q", at]), f"{at}/snapshots/latest"
+
     def check(self):
         return Command([self.exe, "check", "-q", "--read-data"])
 
@@ -164,12 +168,18 @@ class Borg(Tool):
         # names of archives are unique, so an unchanged commit (the same label again) gets the time
         return Command([self.exe, "create", "-C", "zstd,3", f"{self.repo}::v{label}-{{now}}", "."], source, (0, 1))
 
-    def restore(self, label, into, source):
+    def _archive(self, label):
         done = subprocess.run([self.exe, "list", "--short", "-a", f"v{label}-*", self.repo], capture_output=True,
                               text=True, env=self.environment())
-        return Command([self.exe, "extract", f"{self.repo}::{done.stdout.split()[0]}"], into, (0, 1))
+        return f"{self.repo}::{done.stdout.split()[0]}"
+
+    def restore(self, label, into, source):
+        return Command([self.exe, "extract", self._archive(label)], into, (0, 1))
 
     inplace = restore
+
+    def mount(self, at):
+        return Command([self.exe, "mount", "--foreground", self._archive(1), at]), at
 
     def check(self):
         return Command([self.exe, "check", "--verify-data", self.repo])

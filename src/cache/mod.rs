@@ -164,7 +164,7 @@ impl BlockCache {
         if (range.end - 1) / REGION != region {
             return None;
         }
-        let wanted = (u64::MAX >> (BLOCKS - 1 - (last - first))) << first;
+        let wanted = bits(first, last - first + 1);
         let file = {
             let mut open = self.opened();
             let region = open.get_mut(object)?.get_mut(&region)?;
@@ -179,11 +179,11 @@ impl BlockCache {
         Some(bytes)
     }
 
-    /// Remembers that a block of an open file is as it should be.
-    fn verified(&self, object: &str, block: u64, file: File) {
+    /// Remembers that blocks of an open file are as they should be; they are all of one region.
+    fn verified(&self, object: &str, blocks: &Range<u64>, file: File) {
         let mut open = self.opened();
         // Whoever forgets it removes it while nobody else is here.
-        let still = fs::metadata(self.path(object, block / BLOCKS)).map(|m| m.ino());
+        let still = fs::metadata(self.path(object, blocks.start / BLOCKS)).map(|m| m.ino());
         let Some(inode) = file.metadata().map(|m| m.ino()).ok().filter(|i| still.is_ok_and(|s| s == *i)) else {
             return;
         };
@@ -195,7 +195,7 @@ impl BlockCache {
         }
         let Some(regions) = open.get_mut(object) else { return };
         let fresh = Region { file: Arc::new(file), inode, marked: Instant::now(), verified: 0 };
-        let region = match regions.entry(block / BLOCKS) {
+        let region = match regions.entry(blocks.start / BLOCKS) {
             // Another process has removed the file, and made it anew.
             Entry::Occupied(mut old) if old.get().inode != inode => {
                 old.insert(fresh);
@@ -203,7 +203,7 @@ impl BlockCache {
             }
             entry => entry.or_insert(fresh),
         };
-        region.verified |= 1 << (block % BLOCKS);
+        region.verified |= bits(blocks.start % BLOCKS, blocks.end - blocks.start);
     }
 
     fn opened(&self) -> MutexGuard<'_, HashMap<String, HashMap<u64, Region>>> {
@@ -266,25 +266,40 @@ impl BlockCache {
             && checksum(&[slot]) == sum;
         if read {
             mark_used(&file);
-            self.verified(object, block, file);
+            self.verified(object, &(block..block + 1), file);
         }
         read
     }
 
+    /// Keeps blocks that are all of one region. They are as they should be: nobody reads them back for that.
+    fn keep_run(&self, object: &str, first: u64, bytes: &[u8]) -> io::Result<()> {
+        let path = self.path(object, first / BLOCKS);
+        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = match open() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(path.parent().unwrap_or(&self.dir))?;
+                open()?
+            }
+            file => file?,
+        };
+        let within = first % BLOCKS;
+        let sums: Vec<[u8; 16]> =
+            bytes.chunks(usize::try_from(BLOCK).unwrap_or(1)).map(|block| checksum(&[block])).collect();
+        file.write_all_at(bytes, HEAD + within * BLOCK)?;
+        file.write_all_at(sums.as_flattened(), SUMS + within * SUM)?;
+        file.write_all_at(&vec![1; sums.len()], within)?;
+        self.verified(object, &(first..first + sums.len() as u64), file);
+        Ok(())
+    }
+
     fn keep(&self, object: &str, first: u64, bytes: &[u8]) -> io::Result<()> {
-        for (n, piece) in (first..).zip(bytes.chunks(usize::try_from(BLOCK).unwrap_or(1))) {
-            let path = self.path(object, n / BLOCKS);
-            let open = || OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-            let file = match open() {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    fs::create_dir_all(path.parent().unwrap_or(&self.dir))?;
-                    open()?
-                }
-                file => file?,
-            };
-            file.write_all_at(piece, HEAD + n % BLOCKS * BLOCK)?;
-            file.write_all_at(&checksum(&[piece]), SUMS + n % BLOCKS * SUM)?;
-            file.write_all_at(&[1], n % BLOCKS)?;
+        let (mut block, mut rest) = (first, bytes);
+        while !rest.is_empty() {
+            let most = usize::try_from((BLOCKS - block % BLOCKS) * BLOCK).unwrap_or(usize::MAX);
+            let (run, more) = rest.split_at(rest.len().min(most));
+            self.keep_run(object, block, run)?;
+            block += (run.len() as u64).div_ceil(BLOCK);
+            rest = more;
         }
         let new = self.new_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed) + bytes.len() as u64;
         if new > LOOK_EVERY.min(self.limit_bytes / 8) {
@@ -324,6 +339,11 @@ impl BlockCache {
     pub fn used_bytes(&self) -> io::Result<u64> {
         Ok(regions(&self.dir)?.iter().map(|r| r.1).sum())
     }
+}
+
+/// A bit for each of so many blocks, at least one, from one on.
+fn bits(first: u64, count: u64) -> u64 {
+    (u64::MAX >> (BLOCKS - count)) << first
 }
 
 /// Last use, bytes on disk and path of each region.

@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use super::bits::{joined, of_part, to_parts};
 use super::data::Data;
-use super::inode::{Inode, What};
+use super::inode::{Inode, ROOT, What};
 use super::names::{Overrides, Upper};
 use super::ranges::Ranges;
 use super::space::Space;
@@ -69,6 +69,7 @@ impl Failure for StateError {
                 Some(ErrorCode::DiskFull) => error::Kind::NoSpace,
                 Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => error::Kind::Denied,
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => error::Kind::Integrity,
+                None if is_of_content(source) => error::Kind::Integrity,
                 _ => error::Kind::Internal,
             },
             Self::Damaged { .. } => error::Kind::Integrity,
@@ -355,6 +356,9 @@ impl Store {
         // What was only open when the mount ended is gone.
         upper.inodes.retain(|_, inode| inode.nlink > 0);
         // With another one nothing that is kept would be found.
+        if !upper.inodes.contains_key(&ROOT) {
+            return Err(self.damaged("it has no root"));
+        }
         upper.key = self.key()?.ok_or_else(|| self.damaged("it has no key"))?;
         Ok(Loaded { upper, changed, lost })
     }
@@ -379,6 +383,12 @@ struct InodeRow {
     complete: bool,
     changed: bool,
     stored: Option<Vec<u8>>,
+}
+
+/// Whether what was read is not what is ever written.
+fn is_of_content(e: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+    matches!(e, InvalidColumnType(..) | FromSqlConversionFailure(..) | IntegralValueOutOfRange(..))
 }
 
 fn num(n: u64) -> i64 {

@@ -116,8 +116,8 @@ pub struct View {
     complain: Box<Complain>,
     /// What was counted.
     pub counters: Counters,
-    /// Threads that bring what will be read next; none where that is here.
-    ahead: Option<Pool>,
+    /// Threads that bring what will be read next.
+    ahead: Pool,
     /// Told of inodes of which the kernel knows old attributes.
     stale: Mutex<Option<Box<Wanted>>>,
     /// Told of inodes that are opened for writing.
@@ -137,10 +137,10 @@ impl View {
         options: ViewOptions,
         complain: Box<Complain>,
     ) -> Self {
-        /// Fetches ahead at the same time; each of them sends many requests.
+        /// Fetches ahead at the same time; each of them sends many requests. On this machine one is all that is needed.
         const AHEAD: usize = 4;
         Self {
-            ahead: lower.is_far().then(|| Pool::new(AHEAD)),
+            ahead: Pool::new(if lower.is_far() { AHEAD } else { 1 }),
             lower,
             space,
             names: Mutex::new(names),

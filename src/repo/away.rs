@@ -25,7 +25,9 @@ const GAP: u64 = 256 << 10;
 /// So long after a read has failed for good nobody else tries.
 const FAILED: Duration = Duration::from_secs(2);
 /// One request carries at most this many bytes of what is fetched ahead.
-const PIECE: u64 = 4 << 20;
+const PIECE: u64 = 2 << 20;
+/// So many of these requests are under way: what a store can take of reads is more than what it can take of packs.
+const READERS: usize = 16;
 
 /// A far store whose packs and segments are read through the cache.
 pub struct CachedStore {
@@ -96,7 +98,7 @@ impl CachedStore {
         }
         pieces.retain(|(key, ..)| self.near_file(key).is_none());
         let bytes = pieces.iter().map(|(.., r)| r.end - r.start).sum();
-        let threads = self.inner.abilities().in_flight.min(pieces.len());
+        let threads = READERS.min(pieces.len());
         let queue = Mutex::new(pieces.into_iter());
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let work = || -> Result<(), StoreError> {

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::ops::{Deref, Range};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::layout;
 use crate::codec::compress::Decompressor;
@@ -18,6 +18,8 @@ use crate::format::segment::{PackName, Place, Row};
 use crate::index::Index;
 use crate::model::id::{Id, ObjectKind, to_hex};
 use crate::store::Store;
+
+mod ahead;
 
 /// An object cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -131,13 +133,14 @@ pub struct Frames {
     cache: Mutex<Cache>,
     /// Reads are many and small rather than few and large.
     near: bool,
+    trail: (Mutex<ahead::Trail>, Condvar),
 }
 
 impl Frames {
     /// Keeps at most `budget` bytes of plain frames.
     pub(super) fn new(store: Arc<dyn Store>, ids: IdHasher, budget: usize) -> Self {
         let cache = Cache { frames: HashMap::new(), order: VecDeque::new(), bytes: 0, budget };
-        Self { store, ids, cache: Mutex::new(cache), near: false }
+        Self { store, ids, cache: Mutex::new(cache), near: false, trail: <_>::default() }
     }
 
     /// For packs on this machine, where a second read costs little.
@@ -190,8 +193,7 @@ impl Frames {
         if !self.near || codec != CODEC_RAW || len as usize + 2 * HEAD > stored as usize {
             return Ok(None);
         }
-        let known = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(&(pack, offset));
-        if known.is_some() {
+        if self.cached(&(pack, offset)).is_some() {
             return Ok(None);
         }
         let key = layout::pack(&pack);
@@ -218,7 +220,10 @@ impl Frames {
         base: Option<&Place>,
     ) -> Result<Arc<Vec<u8>>> {
         let key = (place.pack, place.offset);
-        if let Some(hit) = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if self.near && kind == ObjectKind::Chunk {
+            self.follow(place);
+        }
+        if let Some(hit) = self.cached(&key) {
             return Ok(hit);
         }
         let stored = self.store.read_at(&layout::pack(&place.pack), u64::from(place.offset), place.stored as usize)?;
@@ -232,8 +237,16 @@ impl Frames {
             Some(base_id) => Some(self.base(index, kind, base_id, base)?),
         };
         let plain = Arc::new(decode_payload(&head, rest, base.as_deref()).map_err(|e| damaged(kind, id, place, &e))?);
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).put(key, Arc::clone(&plain));
+        self.keep(key, &plain);
         Ok(plain)
+    }
+
+    fn cached(&self, key: &FrameKey) -> Option<Arc<Vec<u8>>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(key)
+    }
+
+    fn keep(&self, key: FrameKey, plain: &Arc<Vec<u8>>) {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).put(key, Arc::clone(plain));
     }
 
     /// The base that a delta frame names.

@@ -104,6 +104,16 @@ impl Repo {
         self.object(ObjectKind::Chunk, id)
     }
 
+    /// Whether chunks were read in the order in which they were stored, so that [`Self::bring_ahead`] has something to do.
+    pub fn has_ahead(&self) -> bool {
+        self.frames.has_ahead()
+    }
+
+    /// Decompresses what is stored behind the chunks that were read last.
+    pub fn bring_ahead(&self) {
+        self.frames.bring();
+    }
+
     /// Where a chunk is stored whole: itself, or, if it is stored as a delta only, its base. What new deltas go against.
     pub fn whole_base(&self, id: &Id) -> Result<Option<Row>> {
         let index = self.index()?;

@@ -113,7 +113,7 @@ impl Data {
         /// The kernel asks for pieces in any order, but not far from each other.
         const SLACK: u64 = 8 << 20;
         const WINDOW_MIN: u64 = 2 << 20;
-        const WINDOW_MAX: u64 = 32 << 20;
+        const WINDOW_MAX: u64 = 64 << 20;
         let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let end = offset.saturating_add(len);
         if offset > reading.next || offset + SLACK < reading.next {

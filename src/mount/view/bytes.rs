@@ -35,12 +35,18 @@ impl View {
         Ok(n)
     }
 
-    /// Brings what will be read next, where that takes a network.
+    /// Brings what will be read next, where that takes a network, or time that whoever reads small files has to wait.
     fn read_ahead(&self, data: &Data, offset: u64, len: u64) {
-        let Some(pool) = &self.ahead else { return };
-        if let Some((base, range)) = data.ahead(offset, len) {
-            let lower = Arc::clone(&self.lower);
-            pool.run(move || {
+        const SMALL: u64 = 1 << 20;
+        let lower = || Arc::clone(&self.lower);
+        if !self.is_far() {
+            if data.size() <= SMALL && self.lower.repo().has_ahead() {
+                let lower = lower();
+                self.ahead.run(move || lower.repo().bring_ahead());
+            }
+        } else if let Some((base, range)) = data.ahead(offset, len) {
+            let lower = lower();
+            self.ahead.run(move || {
                 // Whoever reads it asks again, and is told what is wrong.
                 let _ = lower.fetch_ahead(&base.content, &range);
             });

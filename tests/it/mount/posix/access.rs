@@ -182,15 +182,24 @@ fn a_changed_overlay_is_not_given_to_another_version() {
     assert_like(&v.s.at("w"), m.root());
 }
 
-/// With a key of its own making it would find none of what was changed in files of the version.
+/// Going on with what is left would show a version without what was changed: with a key of its own making it would find
+/// nothing of that.
 #[test]
-fn an_overlay_with_a_damaged_key_is_refused() {
-    let Some(v) = Volume::of(fill) else { return };
-    let mut m = v.mount(&["--name", "kept"]);
-    fs::write(m.at("new"), b"x").unwrap();
-    m.down();
-    let damage = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\n\
-                  c.execute(\"UPDATE meta SET value = x'616263' WHERE key = 'key'\")\nc.commit()";
-    python(damage, &[&v.s.at("r/overlays/kept/overlay.db")]);
-    assert!(m.try_up().code(5).err.contains("is damaged: key"));
+fn a_damaged_overlay_is_refused() {
+    for (damage, said) in [
+        ("UPDATE meta SET value = x'616263' WHERE key = 'key'", "is damaged: key"),
+        ("DELETE FROM inode WHERE ino = 1", "it has no root"),
+        ("UPDATE inode SET node = x'00'", "is damaged: inode"),
+        ("UPDATE inode SET own_name = 'text'", "cannot use"),
+    ] {
+        let Some(v) = Volume::of(fill) else { return };
+        let mut m = v.mount(&["--name", "kept"]);
+        fs::write(m.at("new"), b"x").unwrap();
+        m.down();
+        let script =
+            format!("import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.execute(\"{damage}\")\nc.commit()");
+        python(&script, &[&v.s.at("r/overlays/kept/overlay.db")]);
+        let run = m.try_up().code(5);
+        assert!(run.err.contains(said), "{damage}: {}", run.err);
+    }
 }

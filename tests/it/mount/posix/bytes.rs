@@ -473,3 +473,29 @@ fn read_back(m: &Mount<'_>) {
     file.read_exact_at(&mut head, 0).unwrap();
     assert!(head == noise(2, 60_001));
 }
+
+/// Many small files in the order in which they were stored, and in others: what lies behind them is decompressed ahead.
+#[test]
+fn many_small_files_are_right_in_any_order() {
+    let content = |n: usize| format!("file {n} ").repeat(n % 700 + 40);
+    let count = 3000;
+    let Some(v) = Volume::of(|w| {
+        for n in 0..count {
+            let dir = w.join(format!("d{:02}", n / 100));
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join(format!("f{n:04}")), content(n)).unwrap();
+        }
+    }) else {
+        return;
+    };
+    let m = v.mount(&["--ro"]);
+    let right = |n: usize| {
+        let got = fs::read_to_string(m.at(format!("d{:02}/f{n:04}", n / 100))).unwrap();
+        assert!(got == content(n), "{n}");
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..count).for_each(right));
+        scope.spawn(|| (0..count).rev().for_each(right));
+        scope.spawn(|| (0..count).step_by(7).for_each(right));
+    });
+}
