@@ -9,7 +9,9 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::mount::harness::{Mount, PASSTHROUGH, Volume, assert_like_by, loosely, tree_of};
 use crate::support::facts::{Compare, facts};
@@ -162,10 +164,35 @@ impl Model<'_> {
 
 fn run(seed: u64, options: &[&str]) {
     let Some(v) = Volume::of(fill) else { return };
+    sequence(&v, seed, options);
+}
+
+/// All data is in a store elsewhere, and what came of it is thrown away again and again.
+fn run_far(seed: u64) {
+    let Some((s3, v)) = Volume::far(fill) else { return };
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let emptied = scope.spawn(|| {
+            let mut times = 0;
+            while !ended.load(Ordering::Relaxed) {
+                v.s.dvc(["gc", "--cache"]).ok();
+                times += 1;
+            }
+            times
+        });
+        let done = catch_unwind(AssertUnwindSafe(|| sequence(&v, seed, &[])));
+        ended.store(true, Ordering::Relaxed);
+        assert!(emptied.join().unwrap() > 0);
+        done.unwrap_or_else(|e| resume_unwind(e));
+    });
+    drop((v, s3));
+}
+
+fn sequence(v: &Volume, seed: u64, options: &[&str]) {
     let plain = v.s.at("plain");
     copy(&v.s.at("w"), &plain);
     let m = v.mount(options);
-    let mut model = Model { v: &v, m, plain, random: Random::new(seed), versions: Vec::new(), seed };
+    let mut model = Model { v, m, plain, random: Random::new(seed), versions: Vec::new(), seed };
     for n in 0..PHASES {
         for _ in 0..STEPS {
             let root = model.m.root().to_owned();
@@ -192,6 +219,12 @@ fn random_sequences(options: &[&str], count: u64) {
 #[test]
 fn random_sequences_leave_a_mount_like_a_plain_directory() {
     random_sequences(&[], 6);
+}
+
+#[test]
+fn random_sequences_on_a_version_elsewhere_that_no_cache_keeps() {
+    let (first, count) = (number("DVC_TEST_SEED", 1), number("DVC_TEST_MODEL", 3));
+    (first..first + count).for_each(run_far);
 }
 
 /// The same where the kernel uses whole files by itself.
