@@ -13,8 +13,11 @@ use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_setaffinity};
 const WINDOW: u32 = 64;
 /// So many of them may be of others, or about much data.
 const TOLERATED: u32 = 6;
-/// Whoever asks is looked for on another processor after so many windows.
-const LOOK_AGAIN: u32 = 8;
+/// What it says of whoever asks that he is on another processor than before, against one time that he is not: threads that
+/// are kept where he is not are the slowest of all.
+const MOVED: u32 = 4;
+/// He is not followed from here on.
+const RESTLESS: u32 = 8;
 
 thread_local! {
     static KNOWN: Cell<bool> = const { Cell::new(false) };
@@ -36,7 +39,10 @@ struct State {
     asker: u32,
     asked: u32,
     others: u32,
-    windows: u32,
+    /// Where he was last.
+    last: Option<usize>,
+    /// How much he moves about.
+    moves: u32,
 }
 
 impl Steer {
@@ -68,12 +74,14 @@ impl Steer {
         }
         let alone = state.others <= TOLERATED;
         (state.asked, state.others) = (0, 0);
-        state.windows = (state.windows + 1) % LOOK_AGAIN;
-        let wanted = match (alone, state.at) {
-            (false, _) => None,
-            (true, Some(at)) if state.windows != 0 => Some(at),
-            (true, _) => processor_of(state.asker).filter(|at| allowed.is_set(*at)),
-        };
+        let now = if alone { processor_of(state.asker).filter(|at| allowed.is_set(*at)) } else { None };
+        if now == state.last {
+            state.moves = state.moves.saturating_sub(1);
+        } else {
+            state.moves = (state.moves + MOVED).min(2 * RESTLESS);
+        }
+        state.last = now;
+        let wanted = now.filter(|_| state.moves < RESTLESS);
         if wanted != state.at {
             state.at = wanted;
             place(&state.threads, allowed, wanted);
