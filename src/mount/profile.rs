@@ -16,7 +16,7 @@ use super::lower::Lower;
 use super::ranges::Ranges;
 use crate::error::{Failure, Kind, Result};
 use crate::model::entry::Node;
-use crate::model::id::{Id, to_hex};
+use crate::model::id::{Id, parse_hex, to_hex};
 use crate::model::path::display;
 
 /// Reads are noted in units of so many bytes.
@@ -78,8 +78,8 @@ struct Line {
 impl Line {
     fn bytes(&self) -> Option<Vec<u8>> {
         let Some(hex) = &self.path_hex else { return Some(self.path.clone().into_bytes()) };
-        let digits = hex.as_bytes().chunks(2);
-        digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect()
+        let mut bytes = vec![0; hex.len() / 2];
+        parse_hex(hex, &mut bytes).map(|()| bytes)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Frames that will be wanted next. Whoever reads small files in the order in which they were stored wants the frame
 //! behind the one that he has just got; another thread can decompress it while he is busy with the files of that.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::{FrameKey, Frames, decode_payload};
@@ -69,8 +70,8 @@ impl Frames {
                 trail.busy = Some(key);
                 key
             };
-            // What cannot be had is told to whoever wants it.
-            let end = self.bring_one(pack, offset);
+            // What cannot be had is told to whoever wants it; he must not wait for ever, also not after a bug here.
+            let end = catch_unwind(AssertUnwindSafe(|| self.bring_one(pack, offset))).unwrap_or(None);
             let mut trail = self.trail();
             trail.busy = None;
             if trail.pack == pack {
