@@ -77,26 +77,25 @@ pub struct Catalogue {
 impl Catalogue {
     /// Opens the catalogue, making it where it is missing, damaged or of another schema. The directory must be writable.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut was_damaged = false;
+        let mut lock = None;
         let mut opened = schema::open(path);
         // SQLite does not wait for those who make the same file at the same moment where that could be a deadlock.
         for _ in 0..BUSY_TRIES {
             match &opened {
-                Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
+                Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => std::thread::sleep(BUSY_PAUSE),
+                Err(e) if is_damage(e) && lock.is_none() => {
+                    let held = schema::lock(path).map_err(|source| Error::Replace { path: path.to_owned(), source })?;
+                    lock = Some(held);
+                }
                 _ => break,
             }
-            std::thread::sleep(BUSY_PAUSE);
-            opened = schema::open(path);
+            opened = if lock.is_some() { schema::replace(path) } else { schema::open(path) };
         }
-        let connection = match opened {
-            Ok(connection) => connection,
-            Err(e) if is_damage(&e) => {
-                was_damaged = true;
-                schema::replace(path).map_err(|source| Error::Replace { path: path.to_owned(), source })?;
-                schema::open(path).map_err(|source| Error::Sqlite { path: path.to_owned(), source })?
-            }
-            Err(source) => return Err(Error::Sqlite { path: path.to_owned(), source }),
-        };
+        let was_damaged = lock.is_some();
+        if let Some(lock) = lock {
+            schema::unlock(path, lock);
+        }
+        let connection = opened.map_err(|source| Error::Sqlite { path: path.to_owned(), source })?;
         Ok(Self { path: path.to_owned(), connection: Mutex::new(connection), was_damaged })
     }
 

@@ -2,7 +2,6 @@
 
 use super::{Catalogue, Result, commits::CommitRow, schema, stat};
 use crate::error::{Failure, Kind};
-use rusqlite::config::DbConfig;
 use std::error::Error;
 
 /// No more lines than these about one file.
@@ -53,15 +52,6 @@ impl Catalogue {
             return Ok(());
         }
         let lock = self.lock();
-        let reset = || {
-            // Reads the schema, so that the new file keeps its write-ahead log.
-            let _ = schema::version(&lock);
-            lock.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
-            let done = lock.execute_batch("VACUUM");
-            lock.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, false)?;
-            done?;
-            schema::prepare(&lock)
-        };
-        reset().map_err(|e| self.wrap(e))
+        schema::reset(&lock).map_err(|e| self.wrap(e))
     }
 }

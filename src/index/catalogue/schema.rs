@@ -2,12 +2,16 @@
 
 use super::{BUSY, is_damage};
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Any other number means: not ours to read, start empty.
 const VERSION: i64 = 1;
+
+/// After the name of the file in the name of its lock.
+const LOCK: &str = ".lock";
 
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -23,10 +27,15 @@ CREATE TABLE loose_packs (name BLOB PRIMARY KEY, kind INTEGER NOT NULL) WITHOUT 
 
 /// Opens the file and brings it to the schema.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(path)?;
+    prepare(&connection)?;
+    Ok(connection)
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(32);
-    prepare(&connection)?;
     Ok(connection)
 }
 
@@ -65,23 +74,38 @@ fn drop_all(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Removes a damaged file. Two processes that find it damaged do this one after the other, and the second finds the first one's good file.
-pub(super) fn replace(path: &Path) -> io::Result<()> {
-    let lock = File::create(beside(path, ".lock"))?;
-    lock.lock()?;
-    if matches!(open(path), Err(e) if is_damage(&e)) {
-        for suffix in ["-wal", "-shm", ""] {
-            match fs::remove_file(beside(path, suffix)) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
-        }
-        // Made while the lock is held, so that whoever waits for it finds it whole.
-        open(path).map(drop).map_err(io::Error::other)?;
+/// Opens a file that was found damaged, and makes it anew in its place if it still is: whoever has it open keeps the same file and SQLite's
+/// locks on it, which removing it would not give. The caller holds the lock of [`lock`].
+pub(super) fn replace(path: &Path) -> rusqlite::Result<Connection> {
+    match open(path) {
+        Err(e) if is_damage(&e) => reset(&connect(path)?)?,
+        other => return other,
     }
-    // Best effort: the lock file is empty and of no meaning.
-    drop(fs::remove_file(beside(path, ".lock")));
-    Ok(())
+    open(path)
+}
+
+/// The lock of those who replace the file: the second finds the first one's good file.
+pub(super) fn lock(path: &Path) -> io::Result<File> {
+    let lock = File::create(beside(path, LOCK))?;
+    lock.lock()?;
+    Ok(lock)
+}
+
+/// Takes the empty lock file away, as far as that goes.
+pub(super) fn unlock(path: &Path, lock: File) {
+    drop(fs::remove_file(beside(path, LOCK)));
+    drop(lock);
+}
+
+/// Empties a file that may be damaged in any way, and brings it to the schema.
+pub(super) fn reset(connection: &Connection) -> rusqlite::Result<()> {
+    // Reads the schema, so that the new file keeps its write-ahead log.
+    let _ = version(connection);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
+    let done = connection.execute_batch("VACUUM");
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, false)?;
+    done?;
+    prepare(connection)
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
