@@ -14,7 +14,7 @@ use crate::model::id::Id;
 use crate::repo::Repo;
 
 /// Directory entries that are kept decoded; one takes some 300 bytes.
-const ENTRIES_MAX: usize = 100_000;
+const ENTRIES_MAX: usize = 50_000;
 /// Extents of chunk lists that are kept decoded; one takes 48 bytes.
 const EXTENTS_MAX: usize = 400_000;
 /// No chunk list is deeper.

@@ -1,12 +1,13 @@
 //! A repository that is not on this machine: its immutable objects are read by ranges through the block cache.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
@@ -20,12 +21,14 @@ use crate::index::segment_reader::Bytes;
 use crate::model::id::{Id, ObjectKind};
 use crate::store::{Abilities, Listed, Said, Store, StoreError, Take, Trouble};
 
-/// Holes of this size between two ranges are fetched along: a request costs more.
+/// Holes of this size between two ranges are fetched along: a request costs more. Where much is wanted they are up to a
+/// sixteenth of it and [`GAP_MAX`]: what lies in them is as a rule wanted next.
 const GAP: u64 = 256 << 10;
+const GAP_MAX: u64 = 1 << 20;
 /// So long after a read has failed for good nobody else tries.
 const FAILED: Duration = Duration::from_secs(2);
-/// One request carries at most this many bytes of what is fetched ahead.
-const PIECE: u64 = 2 << 20;
+/// One request carries at most this many bytes of what is fetched ahead: a region of the cache.
+const PIECE: u64 = 4 << 20;
 /// So many of these requests are under way: what a store can take of reads is more than what it can take of packs.
 const READERS: usize = 16;
 
@@ -42,6 +45,18 @@ pub struct CachedStore {
     not_near: Mutex<HashSet<String>>,
     /// When a read failed at last, and why: those who wait for the same need not find it out one after the other.
     failed: Mutex<Option<(Instant, String)>>,
+    /// What is to be fetched ahead, in order. Whoever reads some of a piece before its turn fetches the piece.
+    pieces: Mutex<VecDeque<Piece>>,
+    calls: AtomicU64,
+}
+
+/// A part of an object that nobody has begun to fetch.
+struct Piece {
+    /// The call of [`CachedStore::fetch_ahead`] that wants it.
+    call: u64,
+    key: String,
+    len: u64,
+    range: Range<u64>,
 }
 
 impl CachedStore {
@@ -49,7 +64,7 @@ impl CachedStore {
     /// read there: a key names its content.
     pub fn new(inner: Arc<dyn Store>, cache: Option<Arc<BlockCache>>, near: Option<PathBuf>) -> Self {
         let (lens, not_near, failed) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { inner, cache, near, lens, not_near, failed }
+        Self { inner, cache, near, lens, not_near, failed, pieces: Mutex::default(), calls: AtomicU64::new(0) }
     }
 
     /// The store itself, for what must be read as it is now.
@@ -84,34 +99,51 @@ impl CachedStore {
     /// Brings ranges of objects into the cache: near ones in one request, many requests at a time.
     pub fn fetch_ahead(&self, wanted: &[(String, Vec<Range<u64>>)]) -> Result<u64, StoreError> {
         let Some(cache) = &self.cache else { return Ok(0) };
-        let mut pieces: Vec<(&str, u64, Range<u64>)> = Vec::new();
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        let mut pieces = Vec::new();
+        let much: u64 = wanted.iter().flat_map(|(_, ranges)| ranges).map(|r| r.end - r.start).sum();
+        let gap = (much / 16).clamp(GAP, GAP_MAX);
         for (key, ranges) in wanted {
+            if self.near_file(key).is_some() {
+                continue;
+            }
             let len = self.length(key)?;
-            for span in joined(cache.missing(key, len, ranges)) {
+            for span in joined(cache.missing(key, len, ranges), gap) {
                 let mut at = span.start;
                 while at < span.end {
-                    let end = (at + PIECE).min(span.end);
-                    pieces.push((key, len, at..end));
+                    let end = ((at / PIECE + 1) * PIECE).min(span.end);
+                    pieces.push(Piece { call, key: key.clone(), len, range: at..end });
                     at = end;
                 }
             }
         }
-        pieces.retain(|(key, ..)| self.near_file(key).is_none());
-        let bytes = pieces.iter().map(|(.., r)| r.end - r.start).sum();
+        let bytes = pieces.iter().map(|p| p.range.end - p.range.start).sum();
         let threads = READERS.min(pieces.len());
-        let queue = Mutex::new(pieces.into_iter());
-        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        self.pieces().extend(pieces);
         let work = || -> Result<(), StoreError> {
-            while let Some((key, len, range)) = next() {
-                self.cached(key, len, range)?;
+            while let Some(piece) = self.take_piece(|p| p.call == call) {
+                self.through(cache, &piece.key, piece.len, piece.range)?;
             }
             Ok(())
         };
-        std::thread::scope(|scope| {
+        let done = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().try_for_each(|w| w.join().unwrap_or(Err(StoreError::Cancelled)))
-        })?;
-        Ok(bytes)
+            let ends = workers.into_iter().map(|w| w.join().unwrap_or(Err(StoreError::Cancelled)));
+            ends.fold(Ok(()), Result::and)
+        });
+        // After an error some are left.
+        self.pieces().retain(|p| p.call != call);
+        done.map(|()| bytes)
+    }
+
+    fn pieces(&self) -> MutexGuard<'_, VecDeque<Piece>> {
+        self.pieces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_piece(&self, is_it: impl Fn(&Piece) -> bool) -> Option<Piece> {
+        let mut pieces = self.pieces();
+        let at = pieces.iter().position(is_it)?;
+        pieces.remove(at)
     }
 
     /// The same object on this machine.
@@ -128,33 +160,42 @@ impl CachedStore {
                 return Ok(bytes);
             }
         }
-        let fetch = |r: Range<u64>| {
-            let size = usize::try_from(r.end - r.start).unwrap_or(usize::MAX);
-            let failed = || self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((_, said)) = failed().as_ref().filter(|(at, _)| at.elapsed() < FAILED) {
-                let (place, said) = (self.inner.place(), Said(said.clone()));
-                let key = key.to_owned();
-                return Err(StoreError::Away { what: "read", key, place, trouble: Trouble::TimedOut, said });
-            }
-            self.inner.read_at(key, r.start, size).inspect_err(|e| {
-                if e.passes() {
-                    *failed() = Some((Instant::now(), format!("a moment ago: {e}")));
-                }
-            })
-        };
-        match &self.cache {
-            Some(cache) => cache.read(key, len, range, &fetch),
-            None => fetch(range),
+        let Some(cache) = &self.cache else { return self.fetch(key, range) };
+        while let Some(piece) =
+            self.take_piece(|p| p.key == key && p.range.start < range.end && range.start < p.range.end)
+        {
+            // What cannot be had of it is found out once more below.
+            let _ = self.through(cache, key, len, piece.range);
         }
+        self.through(cache, key, len, range)
+    }
+
+    fn through(&self, cache: &BlockCache, key: &str, len: u64, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        cache.read(key, len, range, &|r| self.fetch(key, r))
+    }
+
+    fn fetch(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        let size = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let failed = || self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, said)) = failed().as_ref().filter(|(at, _)| at.elapsed() < FAILED) {
+            let (place, said) = (self.inner.place(), Said(said.clone()));
+            let key = key.to_owned();
+            return Err(StoreError::Away { what: "read", key, place, trouble: Trouble::TimedOut, said });
+        }
+        self.inner.read_at(key, range.start, size).inspect_err(|e| {
+            if e.passes() {
+                *failed() = Some((Instant::now(), format!("a moment ago: {e}")));
+            }
+        })
     }
 }
 
 /// Ranges with small holes between them as one.
-fn joined(ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+fn joined(ranges: Vec<Range<u64>>, gap: u64) -> Vec<Range<u64>> {
     let mut out: Vec<Range<u64>> = Vec::new();
     for range in ranges {
         match out.last_mut() {
-            Some(last) if range.start <= last.end + GAP => last.end = last.end.max(range.end),
+            Some(last) if range.start <= last.end + gap => last.end = last.end.max(range.end),
             _ => out.push(range),
         }
     }
@@ -321,8 +362,8 @@ mod tests {
 
     #[test]
     fn near_ranges_are_one_request() {
-        assert_eq!(joined(vec![0..10, 20..30, 200_000..200_010]), [0..200_010]);
-        assert_eq!(joined(vec![0..10, 1_000_000..1_000_010]).len(), 2);
+        assert_eq!(joined(vec![0..10, 20..30, 200_000..200_010], GAP), [0..200_010]);
+        assert_eq!(joined(vec![0..10, 1_000_000..1_000_010], GAP).len(), 2);
     }
 
     #[test]

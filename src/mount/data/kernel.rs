@@ -22,6 +22,8 @@ pub(super) struct Reading {
     until: u64,
     /// How much is asked for ahead.
     window: u64,
+    /// Requests for other places since the last in order.
+    strays: u8,
 }
 
 impl Data {
@@ -111,15 +113,22 @@ impl Data {
     /// What is to be brought ahead, now that a range is read: more each time as long as the file is read in order.
     pub fn ahead(&self, offset: u64, len: u64) -> Option<(Arc<Base>, Range<u64>)> {
         /// The kernel asks for pieces in any order, but not far from each other.
-        const SLACK: u64 = 8 << 20;
+        const SLACK: u64 = 16 << 20;
+        /// So many requests from elsewhere, one after the other, are another place that is read.
+        const STRAYS: u8 = 4;
         const WINDOW_MIN: u64 = 2 << 20;
         const WINDOW_MAX: u64 = 64 << 20;
         let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let end = offset.saturating_add(len);
-        if offset > reading.next || offset + SLACK < reading.next {
-            *reading = Reading { next: end, until: end, window: 0 };
+        let skipped = if reading.window == 0 { 0 } else { SLACK };
+        if offset > reading.next + skipped || offset + SLACK < reading.next {
+            reading.strays += 1;
+            if reading.window == 0 || reading.strays == STRAYS {
+                *reading = Reading { next: end, until: end, window: 0, strays: 0 };
+            }
             return None;
         }
+        reading.strays = 0;
         reading.next = reading.next.max(end);
         if reading.until > reading.next + reading.window / 2 {
             return None;
