@@ -59,6 +59,8 @@ complete -c dvc -n "__fish_dvc_needs_command" -f -a "remote" -d 'List, add, chan
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "push" -d 'Bring branches and tags to a remote'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "fetch" -d 'Bring what a remote has'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "pull" -d 'Fetch, and move the current branch forward'
+complete -c dvc -n "__fish_dvc_needs_command" -f -a "volume" -d 'Make, list and remove volumes for containers'
+complete -c dvc -n "__fish_dvc_needs_command" -f -a "serve" -d 'Be Docker\'s volume driver'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "fsck" -d 'Check the repository'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "gc" -d 'Give back what can be made again'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "du" -d 'Show what versions and branches take'
@@ -117,6 +119,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand commit" -l trailer -d 'Add a `Ke
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l exclude -d 'Leave out what matches, as in `.dvcsignore`' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l stdin -d 'Commit standard input as a file of that name' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l exec -d 'Commit the output of a command, given after `--`, as a file of that name' -r
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -l volume -d 'Commit a volume, which need not be in use; may be repeated' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l push -d 'Push the branch afterwards, to `origin` or the named remote' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
@@ -131,6 +134,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand commit" -l exclude-caches -d 'Le
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s x -l one-file-system -d 'Do not descend into other file systems'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l allow-empty -d 'Commit even where nothing changed or the source is empty'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l add -d 'With --stdin and --exec: keep the other files of the version before'
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -l all-volumes -d 'Commit every volume, a version of each'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s n -l dry-run -d 'Show what would be done, and do nothing'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s q -l quiet -d 'Say less; may be repeated'
@@ -298,6 +302,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand mount" -l live -d 'For databases
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l allow-other -d 'Let other users in; each is asked for the permissions that the files say'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l wait-hydrated -d 'Wait until they are there'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l foreground -d 'Serve the mount in this process'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l volume -d 'The mount of a volume: it goes on with what its overlay stands on, and with what is here of a repository that cannot be reached'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l serving -d 'Told to the process that serves the mount: somebody waits for a word that it stands'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -s n -l dry-run -d 'Show what would be done, and do nothing'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -s v -l verbose -d 'Say more; may be repeated'
@@ -541,6 +546,181 @@ complete -c dvc -n "__fish_dvc_using_subcommand pull" -l no-pager -d 'Never show
 complete -c dvc -n "__fish_dvc_using_subcommand pull" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand pull" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand pull" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -f -a "create" -d 'Make a volume; the same again does nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -f -a "ls" -d 'List volumes'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -f -a "inspect" -d 'Show all of a volume'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -f -a "path" -d 'Print where a volume is, and mount it'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -f -a "has" -d 'Whether there is such a volume: exit code 0 or 1, no word'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -f -a "rm" -d 'Remove volumes; changes that no version has are put aside'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -f -a "mv" -d 'Give a volume another name'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l from -d 'The version, or URL#REV; without one an empty volume is made' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s b -l branch -d 'The branch that commits go to' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l quota -d 'What its changes may take on disk, such as 40G' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s o -d 'An option as `docker volume create` takes it: repo, rev, mode, branch, cache, quota, live' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l parked -d 'Make it of a removed one that was put aside' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l ro -d 'Nothing can be changed'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l parked -d 'List what was removed with changes that no version has'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -l scope -d 'Whose path' -r -f -a "host\t'Outside of the container that this runs in'
+container\t'Where this runs'"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l discard -d 'Give up changes that no version has'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l parked -d 'Remove what was put aside, by what `ls --parked` calls it'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from help" -f -a "create" -d 'Make a volume; the same again does nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from help" -f -a "ls" -d 'List volumes'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from help" -f -a "inspect" -d 'Show all of a volume'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from help" -f -a "path" -d 'Print where a volume is, and mount it'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from help" -f -a "has" -d 'Whether there is such a volume: exit code 0 or 1, no word'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from help" -f -a "rm" -d 'Remove volumes; changes that no version has are put aside'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from help" -f -a "mv" -d 'Give a volume another name'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -l plugin -d 'Be Docker\'s volume driver; the name of the socket is the driver\'s' -r -F
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l data -d 'Read and verify the data as well, or that part of it' -r
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l max-time -d 'Stop after that time, such as 2h; the next run goes on there' -r
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
@@ -763,37 +943,46 @@ complete -c dvc -n "__fish_dvc_using_subcommand version" -l no-pager -d 'Never s
 complete -c dvc -n "__fish_dvc_using_subcommand version" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand version" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand version" -s h -l help -d 'Print help'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "init" -d 'Create a repository'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "clone" -d 'Copy a repository, and check a version out'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "commit" -d 'Make a version of the worktree'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "status" -d 'Show what differs between the worktree and its version'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "log" -d 'List versions'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "show" -d 'Show a version, or write a file of it to standard output'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "ls" -d 'List what a version holds'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "diff" -d 'Show what differs between two versions, or a version and the worktree'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "checkout" -d 'Bring a version, or paths of it, into the worktree'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "mount" -d 'Show a version as a directory that can be written, or list what is mounted'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "umount" -d 'End a mount'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "branch" -d 'List, create, rename or delete branches'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "tag" -d 'List, create or delete tags'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "remote" -d 'List, add, change, remove and check remotes'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "push" -d 'Bring branches and tags to a remote'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "fetch" -d 'Bring what a remote has'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "pull" -d 'Fetch, and move the current branch forward'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "fsck" -d 'Check the repository'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "gc" -d 'Give back what can be made again'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "du" -d 'Show what versions and branches take'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "doctor" -d 'Show what works here, what does not, and how to mend it'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "undo" -d 'Take back the last change of a branch or tag'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "config" -d 'Show and change settings'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "completions" -d 'Print completions for a shell, or write the manual pages'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "version" -d 'Print the version'
-complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo config completions version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "init" -d 'Create a repository'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "clone" -d 'Copy a repository, and check a version out'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "commit" -d 'Make a version of the worktree'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "status" -d 'Show what differs between the worktree and its version'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "log" -d 'List versions'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "show" -d 'Show a version, or write a file of it to standard output'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "ls" -d 'List what a version holds'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "diff" -d 'Show what differs between two versions, or a version and the worktree'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "checkout" -d 'Bring a version, or paths of it, into the worktree'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "mount" -d 'Show a version as a directory that can be written, or list what is mounted'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "umount" -d 'End a mount'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "branch" -d 'List, create, rename or delete branches'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "tag" -d 'List, create or delete tags'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "remote" -d 'List, add, change, remove and check remotes'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "push" -d 'Bring branches and tags to a remote'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "fetch" -d 'Bring what a remote has'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "pull" -d 'Fetch, and move the current branch forward'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "volume" -d 'Make, list and remove volumes for containers'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "serve" -d 'Be Docker\'s volume driver'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "fsck" -d 'Check the repository'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "gc" -d 'Give back what can be made again'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "du" -d 'Show what versions and branches take'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "doctor" -d 'Show what works here, what does not, and how to mend it'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "undo" -d 'Take back the last change of a branch or tag'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "config" -d 'Show and change settings'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "completions" -d 'Print completions for a shell, or write the manual pages'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "version" -d 'Print the version'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from remote" -f -a "list" -d 'List remotes with their URLs'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from remote" -f -a "add" -d 'Add a remote; the first push makes the repository there'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from remote" -f -a "set" -d 'Give a remote another URL'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from remote" -f -a "rm" -d 'Forget a remote'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from remote" -f -a "check" -d 'Reach a remote, write to it, and find out whether it decides races'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from volume" -f -a "create" -d 'Make a volume; the same again does nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from volume" -f -a "ls" -d 'List volumes'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from volume" -f -a "inspect" -d 'Show all of a volume'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from volume" -f -a "path" -d 'Print where a volume is, and mount it'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from volume" -f -a "has" -d 'Whether there is such a volume: exit code 0 or 1, no word'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from volume" -f -a "rm" -d 'Remove volumes; changes that no version has are put aside'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from volume" -f -a "mv" -d 'Give a volume another name'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "list" -d 'List every setting in force'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "get" -d 'Print one setting'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "set" -d 'Write a setting to a file'

@@ -11,6 +11,7 @@
 //! 5 write   read   sync   upkeep
 //! 6 mount
 //! 7 ops
+//! 8 serve
 //! ```
 
 pub mod cache;
@@ -24,6 +25,7 @@ pub mod observe;
 pub mod ops;
 pub mod read;
 pub mod repo;
+pub mod serve;
 pub mod store;
 pub mod sync;
 pub mod upkeep;

@@ -6,6 +6,7 @@ pub mod id;
 pub mod path;
 pub mod refname;
 pub mod revision;
+pub mod size;
 pub mod suggest;
 pub mod tree;
 pub mod when;

@@ -109,6 +109,14 @@ pub enum AttachError {
         /// Where it was.
         at: PathBuf,
     },
+    /// Another mount namespace has it, so its process goes on.
+    #[error("`{}` is unmounted here, but process {pid} sees it in another mount namespace", at.display())]
+    StillSeen {
+        /// Where it was.
+        at: PathBuf,
+        /// A process there.
+        pid: u32,
+    },
     /// There is no dvc mount there.
     #[error("`{}` is not a dvc mount", .0.display())]
     NotMounted(PathBuf),
@@ -146,7 +154,11 @@ impl Failure for AttachError {
             Self::NoDevice(_) | Self::NotPermitted { .. } | Self::NotOurs(_) | Self::AllowOther => Kind::Denied,
             Self::Missing(_) | Self::NotMounted(_) => Kind::NotFound,
             Self::NotADirectory(_) => Kind::Usage,
-            Self::AlreadyMounted(_) | Self::Dead(_) | Self::InUse(_) | Self::StillEnding { .. } => Kind::Busy,
+            Self::AlreadyMounted(_)
+            | Self::Dead(_)
+            | Self::InUse(_)
+            | Self::StillEnding { .. }
+            | Self::StillSeen { .. } => Kind::Busy,
             Self::Refused { .. } => Kind::Internal,
             Self::System { source, .. } => Kind::of_io(source),
         }
@@ -167,6 +179,7 @@ impl Failure for AttachError {
                 "add a line `user_allow_other` to `/etc/fuse.conf` (root can), or mount as root".to_owned()
             }
             Self::AlreadyMounted(_) | Self::Dead(_) => "`dvc umount DIR` takes a mount away".to_owned(),
+            Self::StillSeen { .. } => "its process ends when that one does, or when it unmounts it there".to_owned(),
             Self::StillEnding { .. } => "wait, and look into the log beside its overlay".to_owned(),
             Self::InUse(at) => format!("something still uses it; `fuser -vm {}` names it", at.display()),
             Self::NotADirectory(_) | Self::NotMounted(_) | Self::Refused { .. } | Self::System { .. } => return None,

@@ -387,7 +387,10 @@ impl Client {
     pub fn wait_end(&mut self, limit: Duration) -> bool {
         let _ = self.visit.output.set_read_timeout(Some(limit));
         let mut rest = [0; 64];
-        matches!(self.visit.input.read(&mut rest), Ok(0) | Err(_))
+        match self.visit.input.read(&mut rest) {
+            Ok(read) => read == 0,
+            Err(e) => !matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+        }
     }
 }
 

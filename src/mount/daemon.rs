@@ -21,12 +21,14 @@ use crate::repo::Repo;
 use crate::store::StoreError;
 use crate::store::meter::Meter;
 
+mod fetched;
 mod start;
 mod turn;
 
 use turn::Pending;
 
-pub use start::{Kept, look};
+pub use fetched::fetched;
+pub use start::{Kept, Left, left, look};
 
 /// Names and times that nobody asked to be durable are flushed that often.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
@@ -183,6 +185,9 @@ impl Daemon {
         let flushed = inner.view.sync_with(vec![(CLEAN, YES.to_vec())]);
         drop(inner.leaving.lock());
         let discard = inner.discard.load(Ordering::Acquire);
+        if let (false, Some(overlay)) = (discard, &overlay) {
+            let _ = fetched::note(overlay, inner.lower.repo().fetched());
+        }
         drop((inner, desk));
         if let (true, Some(overlay)) = (discard, overlay) {
             let _ = std::fs::remove_dir_all(overlay);

@@ -13,6 +13,7 @@ pub mod errno;
 pub mod error;
 pub mod frozen;
 pub mod fuse;
+pub mod holders;
 pub mod hydrate;
 pub mod inode;
 pub mod lower;

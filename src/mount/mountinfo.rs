@@ -139,7 +139,7 @@ pub(super) fn top_at<'t>(table: &'t [Mounted], path: &Path) -> Option<&'t Mounte
     here
 }
 
-fn parse(table: &[u8]) -> Vec<Mounted> {
+pub(super) fn parse(table: &[u8]) -> Vec<Mounted> {
     table.split(|b| *b == b'\n').filter_map(parse_line).collect()
 }
 

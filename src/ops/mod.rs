@@ -32,6 +32,7 @@ pub mod show;
 pub mod status;
 pub mod tag;
 pub mod undo;
+pub mod volume;
 pub mod worktree;
 
 use crate::error::{Kind, Result};

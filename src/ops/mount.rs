@@ -5,7 +5,7 @@ mod plan;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Context;
 use super::head::Head;
@@ -19,7 +19,8 @@ use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Base, Revision};
 use crate::mount::attach::{self, AttachError};
 use crate::mount::control::{Ask, Client, Facts, Note, Shot, note};
-use crate::mount::daemon::{Daemon, Follow, Setup, nothing_at};
+use crate::mount::daemon::{self, Daemon, Follow, Setup, nothing_at};
+use crate::mount::holders;
 use crate::mount::hydrate::Which;
 use crate::mount::mountinfo::{self, Mounted};
 use crate::mount::profile::{Profile, Recorder};
@@ -37,6 +38,8 @@ pub const OVERLAYS: &str = "overlays";
 const READ_PATIENCE: Duration = Duration::from_secs(30);
 /// So long a list waits for each mount.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// So often it is asked what keeps a process from its end.
+const LOOK: Duration = Duration::from_secs(2);
 /// So long a process may take to flush at its end.
 const END: Duration = Duration::from_secs(300);
 
@@ -53,6 +56,8 @@ pub struct MountOptions {
     pub name: Option<String>,
     /// Nothing can be changed.
     pub read_only: bool,
+    /// Go on with the version that the overlay stands on, where there is one, whatever the revision stands for now.
+    pub resume: bool,
     /// Changes are forgotten at the end.
     pub ephemeral: bool,
     /// Other users may use it.
@@ -175,7 +180,10 @@ pub fn mount(context: &Context, options: &MountOptions, complain: Arc<Complain>)
     }
     let context = &context;
     let repo = context.repo()?;
-    let (version, tree, branch) = shown(&repo, context, options)?;
+    let (version, tree, branch) = match standing(&repo, options)? {
+        Some(standing) => standing,
+        None => shown(&repo, context, options)?,
+    };
     let meter = context.far.as_ref().or_else(|| context.behind()).map(|r| r.access.meter.clone());
     let overlay = match (options.read_only, repo.local()) {
         (true, _) => None,
@@ -211,6 +219,17 @@ pub fn mount(context: &Context, options: &MountOptions, complain: Arc<Complain>)
         complain,
     };
     Ok((Daemon::start(setup)?, overlay.map(|o| o.0)))
+}
+
+/// The version that the overlay stands on, where that is to be gone on with; as in [`shown`].
+fn standing(repo: &Repo, options: &MountOptions) -> Result<Option<(Id, Id, Option<RefName>)>> {
+    if !options.resume || options.read_only {
+        return Ok(None);
+    }
+    let (dir, name) = overlay(repo.path(), options)?;
+    let Some(left) = daemon::left(&dir, &name)? else { return Ok(None) };
+    let branch = left.branch.as_deref().map(RefName::new).transpose()?;
+    Ok(Some((left.version, repo.commit_cached(&left.version)?.tree, branch)))
 }
 
 /// The version that a mount shows now, its tree, and the branch that it is on.
@@ -297,8 +316,15 @@ pub fn umount(run: &Path, at: &Path, discard: bool) -> Result<()> {
         client.settle_kernel()?;
     }
     client.ask::<()>(&Ask::Stop { discard })?;
-    if !client.wait_end(END) {
-        return Err(AttachError::StillEnding { at: at.to_path_buf() }.into());
+    let begun = Instant::now();
+    while !client.wait_end(LOOK) {
+        let at = at.to_path_buf();
+        if let Some(pid) = holders::elsewhere(mounted.device, None).unwrap_or_default().into_iter().next() {
+            return Err(AttachError::StillSeen { at, pid }.into());
+        }
+        if begun.elapsed() > END {
+            return Err(AttachError::StillEnding { at }.into());
+        }
     }
     Ok(())
 }

@@ -48,6 +48,8 @@ pub struct CachedStore {
     /// What is to be fetched ahead, in order. Whoever reads some of a piece before its turn fetches the piece.
     pieces: Mutex<VecDeque<Piece>>,
     calls: AtomicU64,
+    /// What was fetched into the cache, with the length of each object.
+    fetched: Mutex<HashMap<String, u64>>,
 }
 
 /// A part of an object that nobody has begun to fetch.
@@ -64,7 +66,17 @@ impl CachedStore {
     /// read there: a key names its content.
     pub fn new(inner: Arc<dyn Store>, cache: Option<Arc<BlockCache>>, near: Option<PathBuf>) -> Self {
         let (lens, not_near, failed) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { inner, cache, near, lens, not_near, failed, pieces: Mutex::default(), calls: AtomicU64::new(0) }
+        Self {
+            inner,
+            cache,
+            near,
+            lens,
+            not_near,
+            failed,
+            pieces: Mutex::default(),
+            calls: AtomicU64::new(0),
+            fetched: Mutex::default(),
+        }
     }
 
     /// The store itself, for what must be read as it is now.
@@ -86,6 +98,12 @@ impl CachedStore {
         let len = len.ok_or_else(|| StoreError::Missing { key: key.to_owned() })?;
         self.learn(key, len);
         Ok(len)
+    }
+
+    /// What this process fetched into the cache: objects and their lengths.
+    pub fn fetched(&self) -> Vec<(String, u64)> {
+        let fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        fetched.iter().map(|(key, len)| (key.clone(), *len)).collect()
     }
 
     /// Drops what is here of an object: it is damaged here or there.
@@ -171,7 +189,10 @@ impl CachedStore {
     }
 
     fn through(&self, cache: &BlockCache, key: &str, len: u64, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
-        cache.read(key, len, range, &|r| self.fetch(key, r))
+        cache.read(key, len, range, &|r| {
+            self.fetched.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), len);
+            self.fetch(key, r)
+        })
     }
 
     fn fetch(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>, StoreError> {

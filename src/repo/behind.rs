@@ -78,6 +78,12 @@ impl Repo {
         Ok(self.local()?.delete(layout::PARTIAL)?)
     }
 
+    /// What this process fetched into the cache for the repository: objects and their lengths.
+    pub fn fetched(&self) -> Vec<(String, u64)> {
+        let behind = self.behind.repo.get().and_then(|behind| behind.far());
+        self.far().or(behind).map_or_else(Vec::new, |far| far.fetched())
+    }
+
     /// The repository that has what is missing here, in a lazy clone; opened on first use.
     pub fn behind(&self) -> Result<Option<&Self>> {
         let Some(open) = &self.options.behind else { return Ok(None) };

@@ -14,6 +14,7 @@ const LONG_HEADER: usize = 12;
 /// Where a crate, or a part of `std`, may be used: path prefixes below `src/`. `""` is everywhere.
 const HOMES: &[(&str, &[&str])] = &[
     ("anyhow", &["bin/"]),
+    ("axum", &["serve/"]),
     ("base64", &["store/"]),
     ("blake3", &["codec/", "format/", "store/"]),
     ("bytes", &["store/"]),
@@ -27,7 +28,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("http_body", &["store/"]),
     ("ignore", &["write/walk"]),
     ("indicatif", &["bin/"]),
-    ("jiff", &["model/", "ops/", "bin/"]),
+    ("jiff", &["model/", "ops/", "serve/", "bin/"]),
     ("minicbor", &["format/"]),
     ("opendal", &["store/"]),
     ("opendal_http_transport_reqwest", &["store/"]),
@@ -59,7 +60,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ),
     ("tempfile", &[""]),
     ("thiserror", &[""]),
-    ("tokio", &["store/"]),
+    ("tokio", &["store/", "serve/"]),
     ("toml", &["ops/", "bin/"]),
     ("url", &["store/"]),
     ("zstd", &["codec/"]),

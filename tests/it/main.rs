@@ -2,7 +2,7 @@
 //!
 //! `cli/` has a file per verb, `compat/` every kind of content and other programs, `damage/` broken repositories,
 //! `model/` random sequences of operations, `mount/` mounted versions, `mount_live/` mounts in use, `remotes/` stores
-//! elsewhere, `support/` what they share.
+//! elsewhere, `volumes/` volumes and Docker's plugin, `support/` what they share.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
@@ -15,3 +15,4 @@ mod mount;
 mod mount_live;
 mod remotes;
 mod support;
+mod volumes;

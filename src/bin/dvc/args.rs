@@ -136,6 +136,10 @@ pub(crate) enum Verb {
     Fetch(With<commands::fetch::FetchArgs>),
     /// Fetch, and move the current branch forward
     Pull(With<commands::pull::PullArgs>),
+    /// Make, list and remove volumes for containers
+    Volume(With<commands::volume::VolumeArgs>),
+    /// Be Docker's volume driver
+    Serve(With<commands::serve::ServeArgs>),
     /// Check the repository
     Fsck(With<commands::fsck::FsckArgs>),
     /// Give back what can be made again

@@ -38,11 +38,19 @@ pub(crate) fn run() -> PathBuf {
 
 /// What is kept from run to run.
 pub(crate) fn state() -> PathBuf {
+    if let Some(dir) = xdg("DVC_DATA_DIR") {
+        return dir;
+    }
     match (xdg("XDG_STATE_HOME"), home()) {
         (Some(dir), _) => dir.join("dvc"),
         (None, Some(home)) if !is_root() => home.join(".local/state/dvc"),
         _ => PathBuf::from("/var/lib/dvc"),
     }
+}
+
+/// Where [`state`] is outside of the container that this runs in, if somebody says so.
+pub(crate) fn host_state() -> Option<PathBuf> {
+    xdg("DVC_HOST_DATA_DIR")
 }
 
 /// Relative values are ignored, as the XDG specification demands.

@@ -35,6 +35,14 @@ impl Exit {
         Self(code.and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0).unwrap_or(BUG))
     }
 
+    /// What a failure stands for.
+    pub(crate) fn of(failed: &Failed) -> Self {
+        Self::with(match failed {
+            Failed::Operation(e) => e.kind(),
+            Failed::Output(e) => Kind::of_io(e),
+        })
+    }
+
     /// Done, with what a kind of failure stands for.
     pub(crate) const fn with(kind: Kind) -> Self {
         Self(kind.exit_code())

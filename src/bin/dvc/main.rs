@@ -64,6 +64,7 @@ fn merged(cli: &Cli) -> Globals {
     match &cli.verb {
         Verb::Config(with) => with.own.action.iter().fold(globals, |g, action| g.merge(action.globals())),
         Verb::Remote(with) => with.own.action.iter().fold(globals, |g, action| g.merge(action.globals())),
+        Verb::Volume(with) => globals.merge(with.own.action.globals()),
         _ => globals,
     }
 }
@@ -88,6 +89,8 @@ fn behind(verb: &Verb) -> &Globals {
         Verb::Umount(with) => &with.globals,
         Verb::Branch(with) => &with.globals,
         Verb::Tag(with) => &with.globals,
+        Verb::Volume(with) => &with.globals,
+        Verb::Serve(with) => &with.globals,
         Verb::Fsck(with) => &with.globals,
         Verb::Gc(with) => &with.globals,
         Verb::Du(with) => &with.globals,
@@ -118,6 +121,8 @@ fn dispatch(session: &Session, verb: &Verb) -> Result<failure::Exit, Failed> {
         Verb::Umount(with) => c::umount::run(session, &with.own),
         Verb::Branch(with) => c::branch::run(session, &with.own),
         Verb::Tag(with) => c::tag::run(session, &with.own),
+        Verb::Volume(with) => c::volume::run(session, &with.own),
+        Verb::Serve(with) => c::serve::run(session, &with.own),
         Verb::Fsck(with) => c::fsck::run(session, &with.own),
         Verb::Gc(with) => c::gc::run(session, &with.own),
         Verb::Du(with) => c::du::run(session, &with.own),

@@ -199,6 +199,27 @@ pub enum Kept {
     Changed,
 }
 
+/// On what an overlay stands that nobody serves now.
+#[derive(Clone, Debug)]
+pub struct Left {
+    /// The version.
+    pub version: Id,
+    /// The branch.
+    pub branch: Option<String>,
+    /// Whether something differs from the version.
+    pub changed: bool,
+}
+
+/// Looks on what an overlay stands; `None` if nothing was ever mounted with it.
+pub fn left(overlay: &Path, name: &str) -> Result<Option<Left>> {
+    let Some(store) = Store::look(overlay, name)? else { return Ok(None) };
+    let text = |key: &str| -> Result<Option<String>> {
+        Ok(store.meta(key)?.filter(|v| !v.is_empty()).map(|v| String::from_utf8_lossy(&v).into_owned()))
+    };
+    let Some(version) = text("version")?.as_deref().and_then(Id::parse) else { return Ok(None) };
+    Ok(Some(Left { version, branch: text("branch")?, changed: store.is_changed()? }))
+}
+
 /// What a mount of a version, with its tree, would find in an overlay, or why it would be refused.
 pub fn look(repo: &Repo, (version, tree): (Id, Id), overlay: &Path, name: &str) -> Result<Kept> {
     let Some(store) = Store::look(overlay, name)? else { return Ok(Kept::Nothing) };

@@ -7,7 +7,7 @@
 mod commit;
 mod conformance;
 mod dry_run;
-mod harness;
+pub mod harness;
 mod hydrate;
 mod mapping;
 mod model;

@@ -252,3 +252,31 @@ fn what_the_kernel_cannot_use_by_itself_is_served() {
     assert!(log.contains("the kernel cannot use a file by itself"), "{log}");
     assert_eq!(dvc(&["show", "inner:g"]).ok().out, "made here");
 }
+
+#[test]
+fn a_mount_that_another_namespace_has_is_said_to_go_on() {
+    let Some(v) = Volume::of(|w| fs::write(w.join("a"), "1").unwrap()) else { return };
+    if !needs::is_root() {
+        eprintln!("skipped: only root makes mount namespaces without a user namespace");
+        return;
+    }
+    let mut mount = v.mount(&[]);
+    // As a container has it: at another place, in a namespace that hears of unmounting here.
+    let inside = v.s.at("inside");
+    fs::create_dir(&inside).unwrap();
+    let script =
+        format!("mount --bind {} {} && echo ready && exec sleep 1000", mount.root().display(), inside.display());
+    let mut other = Command::new("unshare")
+        .args(["--mount", "--propagation", "slave", "sh", "-c", &script])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(other.stdout.take().unwrap()), &mut ready).unwrap();
+    let run = mount.down_with(&[]);
+    other.kill().unwrap();
+    other.wait().unwrap();
+    run.code(11).complains(&format!("process {} sees it", other.id()));
+    // It ends with the last who has it, and the overlay is free again.
+    crate::mount_live::until("its process ends", || mount.try_up().code == 0);
+}

@@ -50,7 +50,7 @@ fn possible_as_root() -> bool {
 
 /// Waits until something is so.
 #[track_caller]
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < end, "in vain: {what}");

@@ -1,6 +1,7 @@
 //! `dvc commit`: makes a version of the worktree, of standard input, or of a command's output.
 
 mod exec;
+mod volumes;
 
 use crate::args::DryRun;
 use crate::commands::push;
@@ -29,6 +30,7 @@ use std::time::Instant;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     dvc -C /var/lib/mysql commit -m nightly\n  \
+    dvc commit --volume db --push -m nightly\n  \
     dvc commit -b dump --exec all.sql -m nightly -- mysqldump --all-databases")]
 pub(crate) struct CommitArgs {
     /// The message; a second one begins a paragraph
@@ -73,6 +75,12 @@ pub(crate) struct CommitArgs {
     /// With --stdin and --exec: keep the other files of the version before
     #[arg(long, requires = "stream")]
     pub(crate) add: bool,
+    /// Commit a volume, which need not be in use; may be repeated
+    #[arg(long, value_name = "VOLUME", conflicts_with_all = ["stream", "args", "all_volumes"])]
+    pub(crate) volume: Vec<String>,
+    /// Commit every volume, a version of each
+    #[arg(long, conflicts_with_all = ["stream", "args", "branch"])]
+    pub(crate) all_volumes: bool,
     /// Push the branch afterwards, to `origin` or the named remote
     #[arg(long, value_name = "REMOTE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub(crate) push: Option<String>,
@@ -85,13 +93,21 @@ pub(crate) struct CommitArgs {
 
 /// Runs `commit`.
 pub(crate) fn run(session: &Session, args: &CommitArgs) -> Outcome {
+    if args.all_volumes || !args.volume.is_empty() {
+        return volumes::run(session, args);
+    }
+    make(session, &session.place()?, args, None)
+}
+
+/// Makes a version of a place; `branch` is where it goes if the command line does not say.
+fn make(session: &Session, place: &Place, args: &CommitArgs, branch: Option<RefName>) -> Outcome {
     let begun = Instant::now();
-    let place = session.place()?;
-    let mut context = session.context(&place)?;
+    let mut context = session.context(place)?;
     if let Some(author) = &args.author {
         context.author = value::author(author).map_err(|problem| CliError::option("--author", problem))?;
     }
-    let options = options(session, args, &context, &place)?;
+    let mut options = options(session, args, &context, place)?;
+    options.branch = options.branch.or(branch);
     let progress = session.progress()?;
     let report = match (&args.stdin, &args.exec) {
         (None, None) => commit(&context, &options, &progress)?,

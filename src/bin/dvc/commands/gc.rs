@@ -4,7 +4,6 @@ use crate::args::DryRun;
 use crate::failure::{CliError, Exit, Outcome};
 use crate::print::size;
 use crate::session::Session;
-use crate::settings::value;
 use clap::Args;
 use dvc::ops::cache::shrink;
 use std::io::Write;
@@ -25,7 +24,7 @@ pub(crate) struct GcArgs {
 
 /// Runs `gc`.
 pub(crate) fn run(session: &Session, args: &GcArgs) -> Outcome {
-    let max = value::size(&args.max).map_err(|problem| CliError::option("--max", problem))?;
+    let max = dvc::model::size::parse(&args.max).map_err(|problem| CliError::option("--max", problem))?;
     let dry_run = session.dry_run(args.dry);
     let (before, after) = shrink(&session.nowhere()?, max, dry_run)?;
     let mut out = session.plain_out();

@@ -4,7 +4,6 @@ use crate::args::DryRun;
 use crate::failure::{Exit, Outcome};
 use crate::place::{self, Place};
 use crate::session::Session;
-use crate::settings::value;
 use clap::Args;
 use dvc::codec::cut::{BadCutting, Cutting};
 use dvc::error::Error;
@@ -68,7 +67,7 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> Outcome {
 
 /// `auto`, `cdc:SIZE` or `fixed:SIZE`.
 fn cutting(spec: &str) -> Result<Cutting, Error> {
-    let sized = spec.split_once(':').and_then(|(kind, size)| Some((kind, value::size(size).ok()?)));
+    let sized = spec.split_once(':').and_then(|(kind, size)| Some((kind, dvc::model::size::parse(size).ok()?)));
     let cutting = match sized {
         None if spec == "auto" => Some(Cutting::default()),
         Some(("cdc", average)) => Cutting::by_content(average),

@@ -8,7 +8,6 @@ use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::place::Place;
 use crate::print::{Out, Paint, size};
 use crate::session::Session;
-use crate::settings::value;
 use clap::Args;
 use dvc::error::{Error, Kind};
 use dvc::model::revision::{Revision, Spec};
@@ -16,9 +15,10 @@ use dvc::mount::attach::is_dead;
 use dvc::mount::control::Note;
 use dvc::mount::daemon::Kept;
 use dvc::mount::mountinfo;
+use dvc::observe::{Level, Notice, Observer};
 use dvc::ops::clone::{CloneOptions, clone};
 use dvc::ops::fetch::{FetchOptions, fetch};
-use dvc::ops::mount::{Hydrate, MountOptions, MountState, Show, mount, mounts, plan};
+use dvc::ops::mount::{Hydrate, MountOptions, MountState, OVERLAYS, Show, mount, mounts, plan};
 use dvc::repo::Repo;
 use dvc::store::location::Location;
 use std::io::{BufRead, BufReader, Write};
@@ -26,6 +26,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// So long the remote of a volume is asked again.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
 /// A log that is larger is begun anew.
 const LOG_MAX: u64 = 4 << 20;
 
@@ -89,6 +91,10 @@ pub(crate) struct MountArgs {
     /// Show what was counted of a mount
     #[arg(long, value_name = "DIR", exclusive = false, conflicts_with_all = ["rev", "dir"])]
     pub(crate) stats: Option<PathBuf>,
+    /// The mount of a volume: it goes on with what its overlay stands on, and with what is here of a repository that cannot
+    /// be reached.
+    #[arg(long, hide = true)]
+    pub(crate) volume: bool,
     /// Told to the process that serves the mount: somebody waits for a word that it stands.
     #[arg(long, hide = true)]
     pub(crate) serving: bool,
@@ -116,9 +122,13 @@ pub(crate) fn run(session: &Session, args: &MountArgs) -> Outcome {
 fn start(session: &Session, dir: &Path) -> Outcome {
     let failed = |doing: &'static str| move |source| CliError::File { doing, path: PathBuf::from("dvc"), source };
     let program = std::env::current_exe().map_err(failed("find"))?;
+    // After `--` it would be taken for a directory.
+    let words = &session.argv[1..];
+    let (options, rest) = words.split_at(words.iter().position(|word| word == "--").unwrap_or(words.len()));
     let mut child = Command::new(program)
-        .args(session.argv.iter().skip(1))
+        .args(options)
         .arg("--serving")
+        .args(rest)
         .current_dir(&session.begun)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -155,7 +165,7 @@ fn json_of_note(note: &Note) -> serde_json::Value {
 
 /// Shows what would be mounted.
 fn rehearse(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome {
-    let (place, revision, own) = place_of(session, rev, true)?;
+    let (place, revision, own) = place_of(session, args, rev, true)?;
     let context = own.as_ref().unwrap_or(session).context(&place)?;
     let options = options(session, args, revision, dir, false)?;
     let plan = plan(&context, &options)?;
@@ -206,6 +216,7 @@ fn options(
         at: absolute(session, dir)?,
         name: args.name.clone(),
         read_only: args.ro || args.all || args.follow || far,
+        resume: args.volume,
         ephemeral: args.ephemeral,
         allow_other: args.allow_other,
         map_owner: args.map_owner.as_deref().map(owner).transpose()?,
@@ -224,7 +235,7 @@ fn options(
 }
 
 fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome {
-    let (place, revision, own) = place_of(session, rev, false)?;
+    let (place, revision, own) = place_of(session, args, rev, false)?;
     let context = own.as_ref().unwrap_or(session).context(&place)?;
     let options = options(session, args, revision, dir, place.far.is_some())?;
     let log = Arc::new(Log::default());
@@ -302,7 +313,7 @@ fn owner(text: &str) -> Result<(u32, u32), CliError> {
 }
 
 fn size_of(option: &'static str, text: &str) -> Result<u64, CliError> {
-    value::size(text).map_err(|problem| CliError::option(option, problem))
+    dvc::model::size::parse(text).map_err(|problem| CliError::option(option, problem))
 }
 
 pub(super) fn absolute(session: &Session, dir: &Path) -> Result<PathBuf, CliError> {
@@ -313,7 +324,12 @@ pub(super) fn absolute(session: &Session, dir: &Path) -> Result<PathBuf, CliErro
 }
 
 /// The repository and the version of `REV` or `URL#REV`, and what has the settings of a clone.
-fn place_of(session: &Session, text: &str, dry: bool) -> Result<(Place, Revision, Option<Session>), Failed> {
+fn place_of(
+    session: &Session,
+    args: &MountArgs,
+    text: &str,
+    dry: bool,
+) -> Result<(Place, Revision, Option<Session>), Failed> {
     let spec = Spec::parse_located(text.as_bytes()).map_err(Error::from)?;
     if spec.path.is_some() {
         return Err(CliError::option("REV", "a whole version is mounted, not a path of it").into());
@@ -321,7 +337,7 @@ fn place_of(session: &Session, text: &str, dry: bool) -> Result<(Place, Revision
     let named = session.named_repository().and_then(|p| p.to_str().map(str::to_owned)).filter(|t| Location::is_url(t));
     match spec.url.or(named) {
         Some(url) => {
-            let (place, own) = cloned(session, &url, dry)?;
+            let (place, own) = cloned(session, args, &url, dry)?;
             Ok((place, spec.revision, Some(own)))
         }
         None => Ok((session.place()?, spec.revision, None)),
@@ -330,7 +346,7 @@ fn place_of(session: &Session, text: &str, dry: bool) -> Result<(Place, Revision
 
 /// A lazy clone of a repository elsewhere, made or brought up to date. In a dry run it stays as it is, and where there is none
 /// the repository is looked at where it is.
-fn cloned(session: &Session, url: &str, dry: bool) -> Result<(Place, Session), Failed> {
+fn cloned(session: &Session, args: &MountArgs, url: &str, dry: bool) -> Result<(Place, Session), Failed> {
     let location = session.location(url)?;
     let key: String = location.to_string().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let repository = match location.as_directory() {
@@ -353,21 +369,41 @@ fn cloned(session: &Session, url: &str, dry: bool) -> Result<(Place, Session), F
         let far = (!Repo::is_at(&repository)).then(|| url.to_owned());
         return Ok((Place { far, ..place }, own));
     }
+    let failed = |source| CliError::File { doing: "create", path: repository.clone(), source };
+    std::fs::create_dir_all(&repository).map_err(failed)?;
+    // Two who mount of one repository at once make one clone.
+    let _lock = std::fs::File::create(repository.with_extension("lock"))
+        .and_then(|lock| lock.lock().map(|()| lock))
+        .map_err(failed)?;
     let progress = session.progress()?;
     let mut origin = session.unnamed(location.clone())?;
     "origin".clone_into(&mut origin.name);
     origin.lazy = true;
+    // Docker gives up on a volume after a while, and says less of why.
+    origin.access.patience = args.volume.then_some(PATIENCE);
     if Repo::is_at(&repository) {
         let context = own.context(&place)?;
-        if !context.remotes.is_empty() && !own.settings()?.on("network.offline") {
-            let remote = own.remote(&context, "origin")?;
-            fetch(&context, &remote, &FetchOptions::default(), &progress)?;
-            follow(&context)?;
+        let goes_on = args.name.as_ref().filter(|_| args.volume).map(|name| repository.join(OVERLAYS).join(name));
+        if context.remotes.is_empty()
+            || own.settings()?.on("network.offline")
+            || goes_on.is_some_and(|overlay| overlay.exists())
+        {
+            return Ok((place, own));
+        }
+        let mut remote = own.remote(&context, "origin")?;
+        remote.access.patience = origin.access.patience;
+        match fetch(&context, &remote, &FetchOptions::default(), &progress) {
+            Err(e) if args.volume && e.kind() == Kind::Unreachable => {
+                let message = format!("{e}; what is here already is shown");
+                progress.notice(Notice { level: Level::Info, path: Vec::new(), message });
+            }
+            fetched => {
+                fetched?;
+                follow(&context)?;
+            }
         }
         return Ok((place, own));
     }
-    let failed = |source| CliError::File { doing: "create", path: repository.clone(), source };
-    std::fs::create_dir_all(&repository).map_err(failed)?;
     let context = session.context(&place)?;
     let settle = || {
         super::remote::write(&place, "origin", Some(&location), Some("true")).map_err(|e| match e {

@@ -1,4 +1,4 @@
-//! Values of settings: text or TOML in, one checked value out. Sizes, booleans and durations are parsed only here.
+//! Values of settings: text or TOML in, one checked value out. Booleans and durations are parsed only here, sizes in the library.
 
 use std::fmt;
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl Type {
     pub(crate) fn parse(self, text: &str) -> Result<Value, String> {
         match self {
             Self::Bool => bool(text).map(Value::Bool),
-            Self::Size { min } => at_least(min, size(text)?),
+            Self::Size { min } => at_least(min, dvc::model::size::parse(text)?),
             Self::Count => match text.parse() {
                 Ok(n) if n > 0 => Ok(Value::Number(n)),
                 _ => Err(format!("`{text}` is not a whole number from 1 on")),
@@ -143,33 +143,6 @@ pub(crate) fn bool(text: &str) -> Result<bool, String> {
     }
 }
 
-/// Bytes: `4096`, `64K`, `1.5G`, `256MiB` (powers of 1024), `256MB` (powers of 1000).
-pub(crate) fn size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is not a size such as `256M`");
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.trim().to_ascii_lowercase();
-    let (letter, base) = match unit.strip_suffix("ib") {
-        Some(letter) => (letter, 1024u64),
-        None => match unit.strip_suffix('b') {
-            Some(letter) => (letter, 1000),
-            None => (unit.as_str(), 1024),
-        },
-    };
-    let power = ["", "k", "m", "g", "t", "p"].iter().position(|l| *l == letter).ok_or_else(wrong)?;
-    let scale = base.pow(u32::try_from(power).map_err(|_| wrong())?);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let whole: u64 = whole.parse().map_err(|_| wrong())?;
-    if fraction.len() > 6 || (number.contains('.') && fraction.is_empty()) {
-        return Err(wrong());
-    }
-    let part: u64 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| wrong())? };
-    let part = u128::from(part) * u128::from(scale) / 10u128.pow(u32::try_from(fraction.len()).map_err(|_| wrong())?);
-    let total = u128::from(whole) * u128::from(scale) + part;
-    u64::try_from(total).map_err(|_| format!("`{text}` is too large"))
-}
-
 /// A length of time: `90` (seconds), `30s`, `10m`, `2h`, `1d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a length of time such as `30s` or `2h`");
@@ -201,18 +174,6 @@ pub(crate) fn author(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes() {
-        assert_eq!(size("4096"), Ok(4096));
-        assert_eq!(size("64K"), Ok(65_536));
-        assert_eq!(size("1.5G"), Ok(1_610_612_736));
-        assert_eq!(size("256MiB"), Ok(268_435_456));
-        assert_eq!(size("256MB"), Ok(256_000_000));
-        for bad in ["", "x", "-1", "1.K", "12Q", ".5G", "999999999999P", "1 2"] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn durations() {

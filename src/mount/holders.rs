@@ -1,0 +1,35 @@
+//! Who sees a mount from other mount namespaces, such as the containers that it is shown in.
+//!
+//! In: a device number. Out: one process of each namespace. Only processes count that this one may look at.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::mountinfo::parse;
+
+/// One process of each mount namespace in which the file system of a device is mounted, apart from this one's and that of
+/// the machine. Mounts at `but` do not count: services with a namespace of their own see the mount itself there.
+pub fn elsewhere(device: (u32, u32), but: Option<&Path>) -> io::Result<Vec<u32>> {
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let mut seen: HashSet<_> = ["self", "1"].iter().filter_map(|pid| namespace(pid)).collect();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name: OsString = entry?.file_name();
+        let Some((text, pid)) = name.to_str().and_then(|text| Some((text, text.parse::<u32>().ok()?))) else {
+            continue;
+        };
+        // Whoever ends meanwhile has nothing any more.
+        let Some(space) = namespace(text) else { continue };
+        if !seen.insert(space) {
+            continue;
+        }
+        let table = fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+        if parse(&table).iter().any(|m| m.is_ours() && m.device == device && Some(m.at.as_path()) != but) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}

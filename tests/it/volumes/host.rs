@@ -1,0 +1,171 @@
+//! A machine with a repository and volumes of it, and a plugin that is asked as Docker asks.
+//!
+//! All state is below a sandbox. What is mounted is ended when it is dropped, and the plugin by its pid.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::mount::harness::Volume;
+use crate::mount_live::until;
+use crate::support::sandbox::Run;
+
+/// The machine.
+pub struct Host {
+    pub v: Volume,
+    plugin: Option<Child>,
+}
+
+impl Host {
+    /// With a first version on `main` of a directory: `a` says `one`, `big` has 1 MiB. `None` where nothing can be mounted.
+    pub fn new() -> Option<Self> {
+        Some(Self { v: Volume::of(fill)?, plugin: None })
+    }
+
+    /// Another volume fixture as such a machine.
+    pub fn of(v: Volume) -> Self {
+        Self { v, plugin: None }
+    }
+
+    /// Runs `dvc` without a repository.
+    pub fn dvc(&self, args: &[&str]) -> Run {
+        self.v.s.dvc(args)
+    }
+
+    /// Makes a volume of a version of the repository.
+    #[track_caller]
+    pub fn create(&self, name: &str, rev: &str, more: &[&str]) {
+        let mut args = vec!["volume", "create", name, "--from", rev];
+        args.extend(more);
+        self.v.dvc(&args).ok();
+    }
+
+    /// Where a volume is; it is mounted then.
+    #[track_caller]
+    pub fn path(&self, name: &str) -> PathBuf {
+        PathBuf::from(self.dvc(&["volume", "path", name]).ok().out.trim_end())
+    }
+
+    /// What is known of a volume.
+    #[track_caller]
+    pub fn inspect(&self, name: &str) -> Value {
+        self.dvc(&["--json", "volume", "inspect", name]).ok().json()
+    }
+
+    /// The directory of all volumes.
+    pub fn shelf(&self) -> PathBuf {
+        self.v.s.at("home/state/dvc/volumes")
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.v.s.at("p.sock")
+    }
+
+    /// Starts the plugin, and waits until it answers.
+    pub fn serve(&mut self) {
+        let mut command =
+            self.v.s.command([format!("serve --plugin={}", self.socket().display()).split(' ')].into_iter().flatten());
+        let log = std::fs::File::options().append(true).create(true).open(self.v.s.at("plugin.log")).unwrap();
+        self.plugin = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        until("the plugin answers", || UnixStream::connect(self.socket()).is_ok());
+        assert_eq!(self.ask("Plugin.Activate", &json!(null))["Implements"], json!(["VolumeDriver"]));
+    }
+
+    /// Ends the plugin; by `kill -9`, or as a service is stopped.
+    pub fn stop(&mut self, signal: rustix::process::Signal) {
+        let mut child = self.plugin.take().unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, signal).unwrap();
+        child.wait().unwrap();
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.v.s.at("plugin.log")).unwrap_or_default()
+    }
+
+    /// Asks the plugin; whatever it answers.
+    pub fn ask(&self, what: &str, question: &Value) -> Value {
+        let body = if question.is_null() { String::new() } else { question.to_string() };
+        let mut stream = UnixStream::connect(self.socket()).unwrap();
+        let head = format!(
+            "POST /{what} HTTP/1.1\r\nHost: plugin\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+        serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {answer}"))
+    }
+
+    /// Asks the volume driver something that must work.
+    #[track_caller]
+    pub fn driver(&self, verb: &str, question: &Value) -> Value {
+        let answer = self.ask(&format!("VolumeDriver.{verb}"), question);
+        assert_eq!(answer["Err"], "", "{verb} {question}: {answer}");
+        answer
+    }
+
+    /// Asks the volume driver something that it must refuse; returns why.
+    #[track_caller]
+    pub fn refused(&self, verb: &str, question: &Value) -> String {
+        let answer = self.ask(&format!("VolumeDriver.{verb}"), question);
+        let said = answer["Err"].as_str().unwrap_or_default().to_owned();
+        assert!(!said.is_empty(), "{verb} {question}: {answer}");
+        said
+    }
+
+    /// Makes a volume through the plugin.
+    #[track_caller]
+    pub fn made(&self, name: &str, options: &[(&str, &str)]) {
+        let options: serde_json::Map<_, _> = options.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
+        self.driver("Create", &json!({ "Name": name, "Opts": options }));
+    }
+
+    #[track_caller]
+    pub fn mounted(&self, name: &str, id: &str) -> PathBuf {
+        let answer = self.driver("Mount", &json!({ "Name": name, "ID": id }));
+        PathBuf::from(answer["Mountpoint"].as_str().unwrap())
+    }
+
+    /// Whether something of a volume is in the table of mounts.
+    pub fn is_mounted(&self, name: &str) -> bool {
+        let at = self.shelf().join(name).join("data");
+        table().contains(&format!(" {} ", at.display()))
+    }
+
+    pub fn repository(&self) -> String {
+        self.v.s.at("r").display().to_string()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if self.plugin.is_some() {
+            self.stop(rustix::process::Signal::KILL);
+        }
+        let shelf = self.shelf();
+        for line in table().lines().filter(|line| line.contains(&format!(" {}/", shelf.display()))) {
+            let at = line.split(' ').nth(4).unwrap();
+            let ended = self.dvc(&["umount", at]);
+            if ended.code != 0 {
+                let _ = rustix::mount::unmount(at, rustix::mount::UnmountFlags::DETACH);
+            }
+        }
+    }
+}
+
+/// The first version.
+pub fn fill(dir: &Path) {
+    std::fs::write(dir.join("a"), "one").unwrap();
+    std::fs::write(dir.join("big"), crate::support::zoo::noise(5, 1 << 20)).unwrap();
+}
+
+fn table() -> String {
+    std::fs::read_to_string("/proc/self/mountinfo").unwrap()
+}

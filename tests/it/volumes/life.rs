@@ -1,0 +1,207 @@
+//! Volumes by the command line, from their making to their end.
+
+use std::fs;
+
+use super::host::Host;
+use crate::mount::harness::Volume;
+
+#[test]
+fn a_volume_is_made_changed_committed_and_removed() {
+    let Some(h) = Host::new() else { return };
+    h.create("db", "main@v1", &[]);
+    h.dvc(&["volume", "has", "db"]).ok();
+    assert!(h.dvc(&["volume", "has", "other"]).code(1).out.is_empty());
+    // The same again is no other volume, and another one has another name.
+    h.create("db", "main@v1", &[]);
+    h.v.dvc(&["volume", "create", "db", "--from", "main@v1", "--ro"]).code(2).complains("already, with other options");
+    let at = h.path("db");
+    assert_eq!(fs::read_to_string(at.join("a")).unwrap(), "one");
+    fs::write(at.join("b"), "two").unwrap();
+    let seen = h.inspect("db");
+    assert!(seen["changed"] == true && seen["mounted"] == true && seen["revision"] == "main@v1", "{seen}");
+    assert_eq!(h.dvc(&["volume", "ls", "-q"]).ok().out, "db\n");
+    h.dvc(&["commit", "--volume", "db", "-m", "second"]).ok().says("[main v2");
+    assert_eq!(h.inspect("db")["changed"], false);
+    assert_eq!(h.v.dvc(&["show", "main@v2:b"]).ok().out, "two");
+    // Everything of it is in a version.
+    let gone = h.dvc(&["--json", "volume", "rm", "db"]).ok().json();
+    assert!(gone["parked"].is_null(), "{gone}");
+    h.dvc(&["volume", "has", "db"]).code(1);
+    assert!(!h.is_mounted("db") && !h.shelf().join("db").exists());
+    assert_eq!(fs::read_dir(h.v.s.at("r/overlays")).unwrap().count(), 0);
+    h.dvc(&["volume", "rm", "db"]).code(13).complains("no such volume");
+}
+
+#[test]
+fn changes_that_no_version_has_outlive_their_volume() {
+    let Some(h) = Host::new() else { return };
+    h.create("db", "main", &[]);
+    fs::write(h.path("db").join("b"), "only here").unwrap();
+    assert!(h.dvc(&["volume", "rm", "-n", "db"]).ok().out.contains("put its changes aside"));
+    h.dvc(&["volume", "has", "db"]).ok();
+    let parked = h.dvc(&["--json", "volume", "rm", "db"]).ok().json()["parked"].as_str().unwrap().to_owned();
+    assert!(h.dvc(&["volume", "ls"]).ok().out.is_empty());
+    assert_eq!(h.dvc(&["volume", "ls", "--parked"]).ok().out.trim_end(), parked);
+    // Its name is free for another one, which knows nothing of it.
+    h.create("db", "main", &[]);
+    assert!(!h.path("db").join("b").exists());
+    h.dvc(&["volume", "create", "back", "--parked", &parked]).ok();
+    assert_eq!(fs::read_to_string(h.path("back").join("b")).unwrap(), "only here");
+    h.dvc(&["volume", "create", "more", "--parked", &parked]).code(13).complains("put aside");
+    // Given up when somebody says so, at once or later.
+    let parked = h.dvc(&["--json", "volume", "rm", "back"]).ok().json()["parked"].as_str().unwrap().to_owned();
+    h.dvc(&["volume", "rm", "--parked", &parked]).ok();
+    assert!(h.dvc(&["volume", "ls", "--parked"]).ok().out.is_empty());
+    fs::write(h.path("db").join("c"), "x").unwrap();
+    assert!(h.dvc(&["--json", "volume", "rm", "--discard", "db"]).ok().json()["parked"].is_null());
+    assert_eq!(fs::read_dir(h.v.s.at("r/overlays")).unwrap().count(), 0);
+}
+
+#[test]
+fn an_older_version_goes_on_on_a_branch_of_its_own() {
+    let Some(h) = Host::new() else { return };
+    fs::write(h.v.s.at("w/a"), "two").unwrap();
+    h.v.commit("second");
+    h.create("old", "main@v1", &[]);
+    h.create("dev", "main@v1", &["--branch", "dev/me"]);
+    for (volume, branch) in [("old", "old"), ("dev", "dev/me")] {
+        let at = h.path(volume);
+        for n in 1..=2 {
+            fs::write(at.join("n"), format!("{volume} {n}")).unwrap();
+            h.dvc(&["commit", "--volume", volume, "-m", "x"]).ok().says(&format!("[{branch} v{}", n + 1));
+        }
+        assert_eq!(h.v.dvc(&["show", &format!("{branch}:n")]).ok().out, format!("{volume} 2"));
+        assert_eq!(h.v.dvc(&["show", &format!("{branch}:a")]).ok().out, "one");
+    }
+    assert_eq!(h.v.dvc(&["show", "main:a"]).ok().out, "two");
+    assert!(h.v.dvc(&["ls", "main"]).ok().out.lines().all(|line| !line.ends_with('n')));
+}
+
+#[test]
+fn one_that_nobody_uses_is_committed_and_rests_again() {
+    let Some(mut h) = Host::new() else { return };
+    h.serve();
+    h.made("a", &[("repo", &h.repository()), ("rev", "main")]);
+    h.made("b", &[("repo", &h.repository()), ("rev", "main@v1"), ("branch", "b")]);
+    h.made("r", &[("repo", &h.repository()), ("rev", "main"), ("mode", "ro")]);
+    for name in ["a", "b"] {
+        let at = h.mounted(name, "1");
+        fs::write(at.join("new"), name).unwrap();
+        h.driver("Unmount", &serde_json::json!({ "Name": name, "ID": "1" }));
+    }
+    h.stop(rustix::process::Signal::TERM);
+    assert!(!h.is_mounted("a") && !h.is_mounted("b"));
+    // What is only read is no version's source.
+    let made = h.dvc(&["--json", "commit", "--all-volumes", "-m", "nightly"]).ok();
+    let branches: Vec<_> = made
+        .out
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["branch"].clone())
+        .collect();
+    assert_eq!(branches, ["main", "b"]);
+    assert!(!h.is_mounted("a") && !h.is_mounted("b"));
+    assert_eq!(h.v.dvc(&["show", "main@v2:new"]).ok().out, "a");
+    assert_eq!(h.v.dvc(&["show", "b:new"]).ok().out, "b");
+    // One that fails does not keep the others from it.
+    fs::write(h.path("b").join("new"), "again").unwrap();
+    h.dvc(&["commit", "--volume", "none", "--volume", "b", "-m", "x"])
+        .code(13)
+        .says("[b v3")
+        .complains("no such volume");
+}
+
+#[test]
+fn a_volume_without_a_repository_begins_with_nothing() {
+    let Some(h) = Host::new() else { return };
+    h.dvc(&["volume", "create", "scratch"]).ok();
+    let at = h.path("scratch");
+    assert_eq!(fs::read_dir(&at).unwrap().count(), 0);
+    fs::write(at.join("x"), "1").unwrap();
+    h.dvc(&["commit", "--volume", "scratch", "-m", "x"]).ok().says("[scratch v2");
+    h.dvc(&["volume", "rm", "scratch"]).ok();
+    // The next one of that name does not see what the last one had, and loses nothing of it.
+    h.dvc(&["volume", "create", "scratch"]).ok();
+    assert_eq!(fs::read_dir(h.path("scratch")).unwrap().count(), 0);
+    let own = h.v.s.at("home/state/dvc/repository").display().to_string();
+    assert_eq!(h.dvc(&["--repo", &own, "show", "scratch@v2:x"]).ok().out, "1");
+}
+
+#[test]
+fn what_is_no_name_or_option_reaches_nothing() {
+    let Some(h) = Host::new() else { return };
+    let before = h.v.s.sh("find .. -path ../home/cache -prune -o -print | sort").ok().out;
+    let long = "x".repeat(91);
+    for name in ["", ".", "..", "../x", "a/b", "/etc", ".hidden", "-n1", "a b", "a\nb", "ä", "$(id)", &long] {
+        let run = h.v.s.dvc(["volume", "create", "--from", "main", "--", name]);
+        assert_eq!(run.code, 2, "{name:?}: {}", run.err);
+        assert_eq!(h.v.s.dvc(["volume", "has", "--", name]).code, 1, "{name:?}");
+    }
+    for option in ["device=/dev/sda", "repo=x", "rev=--help", "quota=much", "mode=rx", "branch=../x", "live"] {
+        h.v.dvc(&["volume", "create", "db", "-o", option]).code(2);
+    }
+    for rev in ["main@v9", "a;id", "$(id)"] {
+        h.v.dvc(&["volume", "create", "db", "--from", rev]).code(13);
+    }
+    h.dvc(&["volume", "create", "db", "-o", "repo=/etc"]).code(10).complains("no repository");
+    let after =
+        h.v.s.sh("find .. -path ../home/cache -prune -o -print | grep -v /volumes | grep -v ' ' | sort").ok().out;
+    assert_eq!(before, after.replace("../home/state\n../home/state/dvc\n", ""));
+    assert!(h.dvc(&["volume", "ls"]).ok().out.is_empty());
+}
+
+#[test]
+fn a_quota_and_a_volume_that_is_only_read() {
+    let Some(h) = Host::new() else { return };
+    h.create("small", "main", &["--quota", "4M"]);
+    let at = h.path("small");
+    let full = fs::write(at.join("much"), vec![1; 16 << 20])
+        .or_else(|e| if e.raw_os_error() == Some(28) { Err(e) } else { Ok(()) });
+    let file = fs::File::open(at.join("much")).map(|f| f.sync_all());
+    assert!(full.is_err() || file.is_ok_and(|synced| synced.is_err()), "16 MiB went into 4");
+    fs::write(at.join("big"), "less").unwrap();
+    h.create("ro", "main", &["--ro"]);
+    assert_eq!(fs::write(h.path("ro").join("x"), "").unwrap_err().raw_os_error(), Some(30));
+    h.dvc(&["commit", "--volume", "ro", "-m", "x"]).ok().says("nothing to commit");
+}
+
+#[test]
+fn a_volume_gets_another_name() {
+    let Some(h) = Host::new() else { return };
+    h.create("old", "main", &[]);
+    h.create("there", "main", &[]);
+    fs::write(h.path("old").join("b"), "kept").unwrap();
+    h.dvc(&["volume", "mv", "old", "there"]).code(2).complains("already");
+    h.dvc(&["volume", "mv", "old", "../new"]).code(2);
+    h.dvc(&["volume", "mv", "old", "new"]).ok();
+    h.dvc(&["volume", "has", "old"]).code(1);
+    assert_eq!(fs::read_to_string(h.path("new").join("b")).unwrap(), "kept");
+    let mut told = h.v.s.command(["volume", "path", "new"]);
+    told.env("DVC_DATA_DIR", h.v.s.at("home/state/dvc")).env("DVC_HOST_DATA_DIR", "/srv/dvc");
+    let run = crate::support::sandbox::Run::of(&mut told).ok();
+    assert_eq!(run.out, "/srv/dvc/volumes/new/data\n");
+}
+
+#[test]
+fn a_volume_from_elsewhere_goes_on_without_its_remote_and_gives_its_cache_back() {
+    let Some((s3, v)) = Volume::far(super::host::fill) else { return };
+    let url = s3.url("p");
+    let h = Host::of(v);
+    let blocks = || h.dvc(&["--json", "du", "--cache", "--repo", "../r"]).ok().json()["block_bytes"].as_u64().unwrap();
+    h.dvc(&["volume", "create", "db", "--from", &format!("{url}#main@v1")]).ok();
+    let at = h.path("db");
+    assert_eq!(fs::metadata(at.join("big")).unwrap().len(), 1 << 20);
+    fs::write(at.join("b"), "here").unwrap();
+    fs::read(at.join("big")).unwrap();
+    assert!(blocks() > 1 << 20);
+    h.dvc(&["umount", at.to_str().unwrap()]).ok();
+    drop(s3);
+    // What is here is shown; what cannot be had is an error that says why, soon.
+    let at = h.path("db");
+    assert_eq!(fs::read_to_string(at.join("b")).unwrap(), "here");
+    let no =
+        h.dvc(&["volume", "create", "other", "--from", "s3://bucket/none?endpoint=http://127.0.0.1:9#main"]).code(6);
+    assert!(no.err.contains("127.0.0.1:9"), "{}", no.err);
+    let gone = h.dvc(&["--json", "volume", "rm", "--discard", "db"]).ok().json();
+    assert!(gone["cache_bytes"].as_u64().unwrap() > 1 << 20, "{gone}");
+    assert!(blocks() < 1 << 20);
+}

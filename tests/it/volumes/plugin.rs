@@ -1,0 +1,183 @@
+//! The volume plugin, asked as Docker asks it.
+
+use std::fs;
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::host::Host;
+use crate::mount_live::until;
+use crate::support::needs;
+
+#[test]
+fn a_volume_is_mounted_once_for_all_who_have_it() {
+    let Some(mut h) = Host::new() else { return };
+    h.serve();
+    let repo = h.repository();
+    h.made("db", &[("repo", &repo), ("rev", "main@v1")]);
+    h.made("db", &[("repo", &repo), ("rev", "main@v1")]);
+    assert!(
+        h.refused("Create", &json!({ "Name": "db", "Opts": { "repo": repo, "rev": "main", "mode": "ro" } }))
+            .contains("other options")
+    );
+    let at = h.mounted("db", "one");
+    assert_eq!(h.mounted("db", "two"), at);
+    assert_eq!(fs::read_to_string(at.join("a")).unwrap(), "one");
+    fs::write(at.join("b"), "x").unwrap();
+    assert!(h.refused("Remove", &json!({ "Name": "db" })).contains("in use by 2 containers"));
+    h.driver("Unmount", &json!({ "Name": "db", "ID": "one" }));
+    assert!(h.refused("Remove", &json!({ "Name": "db" })).contains("in use by 1"));
+    let seen = h.driver("Get", &json!({ "Name": "db" }));
+    let status = &seen["Volume"]["Status"];
+    assert!(status["changed"] == true && status["users"] == 1 && status["dirty_bytes"] == 1, "{seen}");
+    assert_eq!(seen["Volume"]["Mountpoint"], at.to_str().unwrap());
+    assert_eq!(h.driver("Path", &json!({ "Name": "db" }))["Mountpoint"], at.to_str().unwrap());
+    assert_eq!(h.driver("List", &json!({}))["Volumes"][0]["Name"], "db");
+    assert_eq!(h.driver("Capabilities", &json!({}))["Capabilities"]["Scope"], "local");
+    // Docker mounts, unmounts and mounts again to start one container; it is not unmounted each time.
+    h.driver("Unmount", &json!({ "Name": "db", "ID": "two" }));
+    assert!(h.is_mounted("db"));
+    assert_eq!(h.mounted("db", "three"), at);
+    h.driver("Unmount", &json!({ "Name": "db", "ID": "three" }));
+    until("a mount that nobody uses ends", || !h.is_mounted("db"));
+    // Its changes are still there, and when it is removed.
+    assert_eq!(fs::read_to_string(h.mounted("db", "four").join("b")).unwrap(), "x");
+    h.driver("Unmount", &json!({ "Name": "db", "ID": "four" }));
+    h.driver("Remove", &json!({ "Name": "db" }));
+    assert!(h.log().contains("its changes are put aside"), "{}", h.log());
+    for verb in ["Get", "Path", "Mount", "Unmount", "Remove"] {
+        assert!(h.refused(verb, &json!({ "Name": "db", "ID": "x" })).contains("no such volume"), "{verb}");
+    }
+}
+
+#[test]
+fn nothing_that_is_asked_reaches_another_place() {
+    let Some(mut h) = Host::new() else { return };
+    h.serve();
+    for name in ["../x", "..", "/etc", "a/b", ".locks", "", "-x", "a\u{0}b"] {
+        for verb in ["Create", "Mount", "Remove", "Path", "Get", "Unmount"] {
+            assert!(h.refused(verb, &json!({ "Name": name, "ID": "1" })).contains("is no name"), "{verb} {name:?}");
+        }
+    }
+    for (key, value) in
+        [("repo", "--help"), ("rev", "-h"), ("device", "/"), ("o", "x"), ("quota", "$(id)"), ("repo", "/proc")]
+    {
+        h.refused("Create", &json!({ "Name": "x", "Opts": { key: value } }));
+    }
+    assert!(h.ask("VolumeDriver.Create", &json!("nonsense"))["Err"].as_str().unwrap().contains("not understood"));
+    assert_eq!(h.driver("List", &json!({}))["Volumes"], json!([]));
+    // A password is left out, and is nowhere.
+    let url = "scp://me:hunter2secret@127.0.0.1:9/x";
+    h.refused("Create", &json!({ "Name": "x", "Opts": { "--access": url, "--name": "A" } }));
+    h.v.s.sh("! grep -rsl hunter2secret ../home ../plugin.log").ok();
+}
+
+#[test]
+fn volumes_outlive_the_plugin() {
+    let Some(mut h) = Host::new() else { return };
+    h.serve();
+    let repo = h.repository();
+    for name in ["used", "idle"] {
+        h.made(name, &[("repo", &repo), ("rev", "main")]);
+    }
+    let at = h.mounted("used", "1");
+    h.mounted("idle", "1");
+    fs::write(at.join("b"), "before").unwrap();
+    let open = fs::File::create(at.join("c")).unwrap();
+    h.driver("Unmount", &json!({ "Name": "idle", "ID": "1" }));
+    h.stop(Signal::KILL);
+    // Whoever has it goes on meanwhile.
+    std::io::Write::write_all(&mut &open, b"meanwhile").unwrap();
+    assert!(h.is_mounted("used") && h.is_mounted("idle"));
+    h.serve();
+    assert_eq!(fs::read_to_string(at.join("c")).unwrap(), "meanwhile");
+    assert_eq!(h.mounted("used", "2"), at);
+    until("what nobody uses ends", || !h.is_mounted("idle"));
+    assert!(h.refused("Remove", &json!({ "Name": "used" })).contains("in use by 2"));
+    let mut second = h.v.s.command(["serve".to_owned(), format!("--plugin={}", h.socket().display())]);
+    crate::support::sandbox::Run::of(&mut second).code(11).complains("already");
+    h.stop(Signal::TERM);
+    assert!(h.is_mounted("used") && !h.socket().exists());
+    assert_eq!(fs::read_to_string(at.join("b")).unwrap(), "before");
+    // A mount whose process died is mounted again.
+    h.serve();
+    drop(open);
+    let pid = h.v.s.dvc(["--json", "mount", "--stats", at.to_str().unwrap()]).ok().json()["pid"].as_i64().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL)
+        .unwrap();
+    until("its process is gone", || fs::read_dir(&at).is_err());
+    assert_eq!(fs::read_to_string(h.mounted("used", "3").join("c")).unwrap(), "meanwhile");
+}
+
+#[test]
+fn what_docker_never_took_back_is_found_by_who_sees_it() {
+    let Some(mut h) = Host::new() else { return };
+    if !needs::is_root() {
+        eprintln!("skipped: only root makes mount namespaces without a user namespace");
+        return;
+    }
+    h.serve();
+    let repo = h.repository();
+    for name in ["seen", "lost", "booted"] {
+        h.made(name, &[("repo", &repo), ("rev", "main")]);
+    }
+    let at = h.mounted("seen", "1");
+    h.mounted("lost", "1");
+    h.mounted("booted", "1");
+    // A container is a namespace in which the volume is mounted somewhere.
+    let inside = h.v.s.at("inside");
+    fs::create_dir(&inside).unwrap();
+    let script = format!(
+        "mount --bind {} {} && umount -l {} && echo ready && exec sleep 1000",
+        at.display(),
+        inside.display(),
+        at.display()
+    );
+    let mut container = Command::new("unshare")
+        .args(["--mount", "--propagation", "slave", "sh", "-c", &script])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(container.stdout.take().unwrap()), &mut ready).unwrap();
+    assert_eq!(ready, "ready\n");
+    h.stop(Signal::KILL);
+    // As if it had all been long ago, and in one case before the machine was started again.
+    for (name, from, to) in
+        [("seen", "\"1\",", "\"1\","), ("lost", "\"1\",", "\"1\","), ("booted", "\"boot\": \"", "\"boot\": \"0")]
+    {
+        let path = h.shelf().join(name).join("users.json");
+        let text = fs::read_to_string(&path).unwrap();
+        let since = text.lines().find_map(|line| line.trim().parse::<i64>().ok()).unwrap();
+        assert!(text.contains(from));
+        fs::write(&path, text.replacen(from, to, 1).replace(&since.to_string(), &(since - 3600).to_string())).unwrap();
+    }
+    h.serve();
+    until("nobody sees it", || !h.is_mounted("lost") && !h.is_mounted("booted"));
+    assert!(h.is_mounted("seen"));
+    assert!(h.refused("Remove", &json!({ "Name": "seen" })).contains("in use by process"));
+    container.kill().unwrap();
+    container.wait().unwrap();
+    h.driver("Remove", &json!({ "Name": "seen" }));
+    h.driver("Remove", &json!({ "Name": "lost" }));
+}
+
+#[test]
+fn one_volume_sees_nothing_of_another() {
+    let Some(mut h) = Host::new() else { return };
+    h.serve();
+    let repo = h.repository();
+    for name in ["a", "b"] {
+        h.made(name, &[("repo", &repo), ("rev", "main")]);
+    }
+    let (a, b) = (h.mounted("a", "1"), h.mounted("b", "1"));
+    fs::write(a.join("a"), "of a").unwrap();
+    fs::write(a.join("secret"), "of a").unwrap();
+    assert_eq!(fs::read_to_string(b.join("a")).unwrap(), "one");
+    assert!(!b.join("secret").exists());
+    assert_ne!(a.parent(), b.parent());
+    // Above what a container gets there is only what is said of that volume.
+    let names: Vec<_> = fs::read_dir(a.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(names.iter().all(|n| ["data", "volume.json", "users.json"].contains(&n.to_str().unwrap())), "{names:?}");
+}
