@@ -30,6 +30,7 @@ docker-registry docker-registry
 htpasswd      apache2-utils
 python3       python3
 fusermount3   fuse3
+dockerd       docker.io
 '
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/dvc-tests
@@ -62,6 +63,10 @@ while read -r program package; do
 done <<<"$needed"
 # Its programs are not on PATH.
 compgen -G '/usr/lib/postgresql/*/bin/pg_amcheck' >/dev/null || missing+=(postgresql)
+# The package without shared libraries: images are made of it alone.
+if ! command -v busybox >/dev/null || ldd "$(command -v busybox)" >/dev/null 2>&1; then
+	missing+=(busybox-static)
+fi
 pip=() npm=() crates=()
 has_crate pjdfstest $PJDFSTEST || crates+=("pjdfstest $PJDFSTEST")
 has_crate fsx $FSX || crates+=("fsx $FSX")
@@ -121,6 +126,10 @@ install_packages() {
 	if ! "${install[@]}"; then
 		"${as_root[@]}" apt-get update -q
 		"${install[@]}"
+	fi
+	# The tests start their own engine; one of the machine is not asked for.
+	if [[ " ${missing[*]} " == *" docker.io "* ]] && command -v systemctl >/dev/null; then
+		"${as_root[@]}" systemctl disable -q docker.service docker.socket containerd.service || true
 	fi
 }
 

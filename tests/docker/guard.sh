@@ -1,0 +1,65 @@
+#!/bin/bash
+# Ends an engine of the tests and takes away all that it made, once the other end of standard input is closed: that is so
+# however the tests ended. Usage: guard.sh DIR [keep]
+dir=$1 name=${1##*/}
+trap '' INT TERM HUP
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" DOCKER_HOST="unix://$dir/sock" DOCKER_CONFIG="$dir/client"
+cat >/dev/null
+
+# Ids of the engine's own processes: its directory stands in their arguments.
+engine() {
+	local process
+	for process in /proc/[0-9]*; do
+		case $(cat "$process/comm" 2>/dev/null) in
+		dockerd | containerd*)
+			tr '\0' '\n' <"$process/cmdline" 2>/dev/null | grep -qF -- "$dir/" && echo "${process##*/}"
+			;;
+		esac
+	done
+}
+groups() {
+	local group
+	for group in "/sys/fs/cgroup/$name" /sys/fs/cgroup/*/"$name"; do
+		[ -d "$group" ] && find "$group" -depth -type d
+	done
+}
+end() {
+	local pids
+	pids=$(engine)
+	# shellcheck disable=SC2086
+	[ -z "$pids" ] || kill "$1" $pids 2>/dev/null
+}
+
+if [ -n "$(engine)" ]; then
+	containers=$(timeout 10 docker ps -aq 2>/dev/null)
+	# shellcheck disable=SC2086
+	[ -z "$containers" ] || timeout 30 docker rm -f $containers >/dev/null 2>&1
+	end -TERM
+	for _ in $(seq 100); do
+		[ -n "$(engine)" ] || break
+		sleep 0.1
+	done
+	end -KILL
+fi
+# Containers that lost their engine.
+for _ in $(seq 50); do
+	left=
+	for group in $(groups); do
+		[ ! -e "$group/freezer.state" ] || echo THAWED >"$group/freezer.state"
+		[ ! -e "$group/cgroup.freeze" ] || echo 0 >"$group/cgroup.freeze"
+		pids=$(cat "$group/cgroup.procs" 2>/dev/null)
+		# shellcheck disable=SC2086
+		[ -z "$pids" ] || kill -KILL $pids
+		rmdir "$group" || left=1
+	done 2>/dev/null
+	[ -n "$left" ] || break
+	sleep 0.1
+done
+# The last mount first.
+awk '{ print $5 }' /proc/self/mountinfo | grep -F -- "$dir/" | tac | while read -r mount; do
+	umount -l -- "$(printf '%b' "$mount")"
+done 2>/dev/null
+while read -r plugin; do
+	rm -f -- "$plugin"
+done 2>/dev/null <"$dir/plugins"
+[ "${2-}" = keep ] || rm -rf -- "$dir"

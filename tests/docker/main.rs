@@ -1,0 +1,10 @@
+//! Tests with a real Docker engine, which they start for themselves: see `engine.rs`.
+//!
+//! Where it cannot run the tests are left out, after saying so; with `DVC_TEST_ALL=1` that is a failure.
+
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+mod engine;
+mod fixture;
+#[path = "../it/support/mod.rs"]
+mod support;
