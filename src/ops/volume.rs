@@ -30,6 +30,8 @@ pub use record::{Record, Users, check_name};
 
 /// Docker mounts a volume some time before the container sees it: so long a user counts though nobody does, in seconds.
 const FRESH: i64 = 60;
+/// The same where somebody says that nobody uses it any more: Docker knows that of its own containers.
+const FRESH_TO_REMOVE: i64 = 10;
 /// So long an answer of a mount's process is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -386,7 +388,7 @@ impl Volumes {
     fn is_free(&self, name: &str) -> Result<()> {
         let users = self.shelf.users(name)?;
         let seen = self.seen_by(name);
-        let lost = |since: i64| seen.is_empty() && jiff::Timestamp::now().as_second() - since >= FRESH;
+        let lost = |since: i64| seen.is_empty() && jiff::Timestamp::now().as_second() - since >= FRESH_TO_REMOVE;
         let ids = users.ids.iter().filter(|(_, since)| !lost(*since)).count();
         if ids == 0 && seen.is_empty() {
             return Ok(());

@@ -127,6 +127,10 @@ impl Engine {
             assert!(Instant::now() < until, "dockerd does not end:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
+        // A new dockerd takes the number of a process that is gone for a containerd that runs, if somebody else has it by then.
+        for file in ["containerd.pid", "containerd.sock", "containerd.sock.ttrpc"] {
+            let _ = fs::remove_file(self.dir.join("exec/containerd").join(file));
+        }
     }
 
     /// Its directory: place for sockets and files of a test, removed with it.

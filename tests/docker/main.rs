@@ -8,3 +8,4 @@ mod engine;
 mod fixture;
 #[path = "../it/support/mod.rs"]
 mod support;
+mod volumes;
