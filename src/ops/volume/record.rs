@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -112,10 +113,16 @@ impl Shelf {
         let dir = self.0.join(LOCKS);
         fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
         let path = dir.join(name);
-        let open = File::options().write(true).create(true).truncate(false).open(&path);
-        let lock = open.map_err(failed("open", &path))?;
-        lock.lock().map_err(failed("lock", &path))?;
-        Ok(lock)
+        loop {
+            let open = File::options().write(true).create(true).truncate(false).open(&path);
+            let lock = open.map_err(failed("open", &path))?;
+            lock.lock().map_err(failed("lock", &path))?;
+            // Whoever removed the volume meanwhile removed the file too, and the next one makes another.
+            let held = lock.metadata().map_err(failed("look at", &path))?;
+            if fs::metadata(&path).is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())) {
+                return Ok(lock);
+            }
+        }
     }
 
     /// A volume's record.
