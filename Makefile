@@ -1,17 +1,25 @@
-# make build | test | demo | fmt | lint | deny | bench | rivals | fuzz
+# make build | image | test | demo | fmt | lint | deny | bench | rivals | fuzz
 CARGO ?= cargo
 # Seconds per fuzz target.
 FUZZ_SECONDS ?= 60
-export DVC := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/dvc
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+export DVC := $(TARGET)/release/dvc
 
-.PHONY: build test quick setup demo fmt fmt-check lint deny bench rivals fuzz
+.PHONY: build image image-ssh test quick setup demo fmt fmt-check lint deny bench rivals fuzz
 
 build:
 	$(CARGO) build --release --locked
 
+# The container image for `docker load`. With image-ssh there is a second one, with the ssh client that sftp remotes need.
+image:
+	image/build.sh
+
+image-ssh:
+	image/build.sh --ssh
+
 # Everything that decides whether a change may land.
-test: setup fmt-check lint deny-if-installed
-	DVC_TEST_ALL=1 $(CARGO) test --locked
+test: setup fmt-check lint deny-if-installed image
+	DVC_TEST_ALL=1 DVC_TEST_IMAGE=$(TARGET)/image/dvc.tar $(CARGO) test --locked
 
 # While working: no setup, no lints.
 quick:

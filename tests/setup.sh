@@ -8,6 +8,7 @@ MOTO=5.2.1 AZURITE=3.35.0 PJDFSTEST=0.2.2 FSX=0.3.2
 # program package
 needed='
 cc            build-essential
+musl-gcc      musl-tools
 make          make
 git           git
 rsync         rsync
@@ -31,6 +32,7 @@ htpasswd      apache2-utils
 python3       python3
 fusermount3   fuse3
 dockerd       docker.io
+docker-compose docker-compose
 '
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/dvc-tests

@@ -48,14 +48,18 @@ pub struct CheckoutOptions {
     pub into: Option<PathBuf>,
     /// Make this branch at the version and move HEAD to it.
     pub new_branch: Option<RefName>,
-    /// Only these paths; nothing else is touched, nothing is removed.
+    /// Only these paths; nothing else is touched, and nothing is removed without `delete`.
     pub paths: Vec<Vec<u8>>,
     /// Keep files that the version does not have.
     pub keep_extra: bool,
+    /// With `paths`: remove what the version does not have there.
+    pub delete: bool,
     /// Read back what was written and compare.
     pub verify: bool,
     /// Even where changes would be lost or files are in use.
     pub force: bool,
+    /// Even where changes would be lost: the caller has seen to them. Files in use are refused still.
+    pub overwrite: bool,
     /// Only say what would be done.
     pub dry_run: bool,
     /// What the walk of the worktree leaves out; such files are never touched.
@@ -243,10 +247,10 @@ fn in_place(
     observer.phase("compare", None, None);
     let now = look(context, repo, &options.walk, observer)?;
     let target = report.commit.tree;
-    let removes = options.paths.is_empty() && !options.keep_extra;
+    let removes = options.paths.is_empty() && !options.keep_extra || options.delete;
     let mut changes = planned(repo, Some(&now.tree), &target, &options.paths)?;
     changes.retain(|c| removes || c.new.is_some());
-    if !options.force {
+    if !options.force && !options.overwrite {
         refuse_dirty(repo, options, head, &target, &changes, interrupted.as_ref(), &now.tree)?;
     }
     let Some(lock) = lock else {

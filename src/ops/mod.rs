@@ -21,6 +21,7 @@ pub mod ls;
 #[cfg(test)]
 mod made;
 pub mod mount;
+pub mod pack;
 pub mod pull;
 pub mod push;
 pub mod ranges;
@@ -32,6 +33,7 @@ pub mod show;
 pub mod status;
 pub mod tag;
 pub mod undo;
+pub mod unpack;
 pub mod volume;
 pub mod worktree;
 

@@ -1,5 +1,5 @@
 //! Dies at each step of a checkout in place: each path then holds the old version, the new one, or is named as
-//! half-written, and the same checkout finishes what was begun.
+//! half-written, and the same checkout finishes what was begun. So does the same unpack.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +13,7 @@ use dvc::ops::Context;
 use dvc::ops::checkout::{CheckoutOptions, checkout};
 use dvc::ops::commit::{CommitOptions, commit};
 use dvc::ops::status::{StatusOptions, status};
+use dvc::ops::unpack::{UnpackOptions, unpack};
 use dvc::repo::{OpenOptions, Repo};
 
 use super::child::{End, orders, run};
@@ -205,4 +206,58 @@ fn what_was_edited_after_a_death_is_not_lost() {
     assert_eq!(interrupted(), None);
     assert_eq!(fs::read(work.join("stays/15")).unwrap(), b"one 15");
     assert_eq!(fs::read(work.join("stays/11")).unwrap(), b"one 11");
+}
+
+/// Brings the newest version over the one before it; only to some paths, where there are any.
+fn newest(dir: &Path, paths: &[&str], observer: &dyn Observer) {
+    let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();
+    let options = UnpackOptions { paths, accept: true, ..UnpackOptions::default() };
+    let report = unpack(&context(dir), &options, observer).unwrap();
+    assert!(report.stopped.is_none(), "{:?}", report.stopped);
+}
+
+/// Not a test: the scenario of the one below.
+#[test]
+#[ignore = "runs as a child of another test"]
+fn unpacking() {
+    let Some((dir, dying)) = orders() else { return };
+    newest(&dir, &[], dying.as_ref());
+}
+
+/// Not a test: the scenario of the one below.
+#[test]
+#[ignore = "runs as a child of another test"]
+fn unpacking_some() {
+    let Some((dir, dying)) = orders() else { return };
+    newest(&dir, SOME, dying.as_ref());
+}
+
+/// What stands for volumes.
+const SOME: &[&str] = &["becomes", "first", "second", "stays"];
+
+#[test]
+fn an_unpack_that_died_is_finished_by_the_next() {
+    for (scenario, paths) in [("checkout::unpacking", &[][..]), ("checkout::unpacking_some", SOME)] {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path();
+        make(dir);
+        let chosen = || {
+            let all = tree(dir).into_iter();
+            all.filter(|(path, _)| paths.is_empty() || paths.iter().any(|p| path.starts_with(p))).collect::<Tree>()
+        };
+        let new = chosen();
+        let mut steps = Vec::new();
+        for step in 0.. {
+            to(dir, "main@v1", &Silent);
+            assert_ne!(chosen(), new);
+            match run(scenario, dir, step) {
+                End::Through => break,
+                End::At(name) => steps.push(name),
+            }
+            newest(dir, paths, &Silent);
+            assert_eq!(chosen(), new, "{scenario} {steps:?}");
+        }
+        assert_eq!(chosen(), new);
+        assert!(steps.len() > 15, "{steps:?}");
+    }
 }

@@ -150,6 +150,10 @@ pub(crate) enum Verb {
     Doctor(With<commands::doctor::DoctorArgs>),
     /// Take back the last change of a branch or tag
     Undo(With<commands::undo::UndoArgs>),
+    /// Make a version of the volumes below /source, and push it; the word of a container
+    Pack(With<commands::pack::PackArgs>),
+    /// Bring the newest version onto the volumes below /source; the word of a container
+    Unpack(With<commands::unpack::UnpackArgs>),
     /// Show and change settings
     Config(With<commands::config::ConfigArgs>),
     /// Print completions for a shell, or write the manual pages

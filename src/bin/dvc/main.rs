@@ -14,6 +14,7 @@ mod remotes;
 mod render;
 mod session;
 mod settings;
+mod sidecar;
 mod signals;
 
 use args::{Cli, Globals, Verb};
@@ -96,6 +97,8 @@ fn behind(verb: &Verb) -> &Globals {
         Verb::Du(with) => &with.globals,
         Verb::Doctor(with) => &with.globals,
         Verb::Undo(with) => &with.globals,
+        Verb::Pack(with) => &with.globals,
+        Verb::Unpack(with) => &with.globals,
         Verb::Config(with) => &with.globals,
         Verb::Completions(with) => &with.globals,
         Verb::Version(with) => &with.globals,
@@ -128,6 +131,8 @@ fn dispatch(session: &Session, verb: &Verb) -> Result<failure::Exit, Failed> {
         Verb::Du(with) => c::du::run(session, &with.own),
         Verb::Doctor(with) => c::doctor::run(session, &with.own),
         Verb::Undo(with) => c::undo::run(session, &with.own),
+        Verb::Pack(with) => c::pack::run(session, &with.own),
+        Verb::Unpack(with) => c::unpack::run(session, &with.own),
         Verb::Config(with) => c::config::run(session, &with.own),
         Verb::Completions(with) => c::completions::run(session, &with.own),
         Verb::Version(with) => c::version::run(session, &with.own),

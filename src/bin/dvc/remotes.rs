@@ -3,7 +3,9 @@
 use crate::failure::{CliError, Failed};
 use crate::place::INSIDE;
 use crate::session::Session;
+use crate::settings::keys::KEYS;
 use crate::settings::{BadConfiguration, Origin, Problem, Settings};
+use crate::sidecar;
 use dvc::error::Error;
 use dvc::observe::Observer;
 use dvc::ops::reach::Remote;
@@ -39,7 +41,7 @@ const CREDENTIALS: &[&str] = &[
 ];
 
 /// The remote that is meant where none is named.
-const ORIGIN: &str = "origin";
+pub(crate) const ORIGIN: &str = "origin";
 
 /// Where files with one secret each lie.
 const SECRETS: &str = "/run/secrets";
@@ -80,7 +82,7 @@ impl Session {
     }
 
     fn origin_of_environment(&self) -> Result<Option<Location>, Failed> {
-        let url = env(&prefixed(ORIGIN, "URL")).map_or_else(|| of_older_images(&credential), |url| Ok(Some(url)))?;
+        let url = env(&prefixed(ORIGIN, "URL")).map_or_else(|| sidecar::url(&credential), |url| Ok(Some(url)))?;
         let parsed = url.map(|url| Location::parse(&url, &self.current)).transpose().map_err(Error::from)?;
         Ok(parsed.map(|parsed| parsed.location))
     }
@@ -142,6 +144,14 @@ impl Session {
         (found, problems)
     }
 
+    /// Files of the directory of secrets that nobody asks for, each with the name that may have been meant.
+    pub(crate) fn strange_secrets(&self) -> Vec<(String, Option<String>)> {
+        let settings = KEYS.iter().filter_map(|key| key.env);
+        let names = sidecar::NAMES.iter().map(|name| name.name);
+        let known = CREDENTIALS.iter().copied().chain(settings).chain(names).map(str::to_owned);
+        sidecar::strangers(Path::new(SECRETS), &known.collect::<Vec<_>>())
+    }
+
     /// How stores are reached; a named remote may have credentials of its own. What cannot be read is an error only
     /// where it `must` be there.
     pub(crate) fn access(&self, settings: &Settings, remote: Option<&str>, must: bool) -> Result<Access, Failed> {
@@ -174,27 +184,6 @@ impl Session {
     }
 }
 
-/// The URL that the variables of older data images tell: an image's name in `DATA_TAG`, with or without its `REGISTRY`
-/// before it, or `DATA_S3_DST`. A tag is left out: versions have names of their own.
-fn of_older_images(get: &dyn Fn(&str) -> Result<Option<String>, BadConfiguration>) -> Result<Option<String>, Failed> {
-    if let Some(url) = get("DATA_S3_DST")? {
-        return Ok(Some(if url.contains("://") { url } else { format!("s3://{url}") }));
-    }
-    let (Some(image), registry) = (get("DATA_TAG")?, get("REGISTRY")?) else { return Ok(None) };
-    let (above, last) = image.rsplit_once('/').map_or((None, image.as_str()), |(above, last)| (Some(above), last));
-    let last = last.split([':', '@']).next().unwrap_or_default();
-    let name = above.map_or_else(|| last.to_owned(), |above| format!("{above}/{last}"));
-    // Docker's rule: what has a dot or a port is a host.
-    let has_host = name.split_once('/').is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost");
-    let bare = |r: String| r.rsplit("://").next().unwrap_or_default().trim_end_matches('/').to_owned();
-    let registry = registry.map(bare).filter(|r| !r.is_empty());
-    Ok(Some(match registry {
-        _ if has_host => format!("oci://{name}"),
-        Some(registry) => format!("oci://{registry}/{name}"),
-        None => format!("oci://docker.io/{name}"),
-    }))
-}
-
 /// `DVC_REMOTE_<NAME>_<OPTION>`.
 fn prefixed(remote: &str, option: &str) -> String {
     let name: String =
@@ -207,7 +196,7 @@ fn env(name: &str) -> Option<String> {
 }
 
 /// A credential from the environment, from the file that `NAME_FILE` names, or from `/run/secrets/NAME`.
-fn credential(name: &str) -> Result<Option<String>, BadConfiguration> {
+pub(crate) fn credential(name: &str) -> Result<Option<String>, BadConfiguration> {
     if let Some(value) = env(name) {
         return Ok(Some(value));
     }
@@ -233,27 +222,6 @@ fn credential(name: &str) -> Result<Option<String>, BadConfiguration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn variables_of_older_images() {
-        let url = |set: &[(&str, &str)]| {
-            let get = |name: &str| Ok(set.iter().find(|v| v.0 == name).map(|v| v.1.to_owned()));
-            of_older_images(&get).ok().flatten()
-        };
-        let same = Some("oci://registry.example:5000/team/data".to_owned());
-        assert_eq!(url(&[("DATA_TAG", "registry.example:5000/team/data:latest")]), same);
-        assert_eq!(url(&[("REGISTRY", "registry.example:5000"), ("DATA_TAG", "team/data:v1")]), same);
-        let both = [("REGISTRY", "registry.example:5000"), ("DATA_TAG", "registry.example:5000/team/data")];
-        assert_eq!(url(&both), same);
-        assert_eq!(url(&[("DATA_TAG", "data:latest")]).as_deref(), Some("oci://docker.io/data"));
-        assert_eq!(url(&[("DATA_TAG", "localhost/data")]).as_deref(), Some("oci://localhost/data"));
-        assert_eq!(url(&[("DATA_S3_DST", "bucket/data")]).as_deref(), Some("s3://bucket/data"));
-        assert_eq!(
-            url(&[("DATA_S3_DST", "s3://bucket@eu-west-1/data")]).as_deref(),
-            Some("s3://bucket@eu-west-1/data")
-        );
-        assert_eq!(url(&[("REGISTRY", "registry.example")]), None);
-    }
 
     #[test]
     fn a_remote_has_variables_of_its_own() {

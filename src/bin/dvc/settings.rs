@@ -65,7 +65,7 @@ pub(crate) struct Problem {
     pub(crate) origin: Origin,
     /// What is wrong.
     pub(crate) text: String,
-    /// Whether it is a file that may not be read.
+    /// Whether it is a file that may not be read, or half of a credential.
     denied: bool,
 }
 
@@ -73,6 +73,11 @@ impl Problem {
     /// With a value or a name.
     pub(crate) fn new(origin: Origin, text: impl Into<String>) -> Self {
         Self { origin, text: text.into(), denied: false }
+    }
+
+    /// With a credential: access is denied without it.
+    pub(crate) fn denied(origin: Origin, text: impl Into<String>) -> Self {
+        Self { denied: true, ..Self::new(origin, text) }
     }
 
     /// With reading a file.

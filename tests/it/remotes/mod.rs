@@ -13,5 +13,6 @@ mod place;
 mod ranges;
 mod secrets;
 mod servers;
+mod sidecar;
 mod troubles;
 mod writers;

@@ -70,8 +70,10 @@ pub(crate) fn run(session: &Session, args: &CheckoutArgs) -> Outcome {
         new_branch: args.branch.as_deref().map(RefName::new).transpose().map_err(Error::from)?,
         paths: place.paths(&args.paths)?,
         keep_extra: args.keep_extra,
+        delete: false,
         verify: args.verify,
         force: args.force,
+        overwrite: false,
         dry_run: session.dry_run(args.dry),
         walk: session.walk()?,
     };

@@ -238,7 +238,13 @@ fn message(args: &CommitArgs) -> Result<String, CliError> {
     Ok(text)
 }
 
-fn print(session: &Session, report: &CommitReport, dry_run: bool, took: std::time::Duration) -> Result<(), Failed> {
+/// Tells of a version.
+pub(crate) fn print(
+    session: &Session,
+    report: &CommitReport,
+    dry_run: bool,
+    took: std::time::Duration,
+) -> Result<(), Failed> {
     let mut out = session.plain_out();
     let CommitReport { branch, commit, .. } = report;
     if session.globals.json {

@@ -11,11 +11,11 @@ pub(crate) struct Key {
     pub(crate) kind: Type,
     /// The built-in value; `None` where it is worked out at start.
     pub(crate) default: Option<&'static str>,
-    /// The environment variable that sets it.
+    /// The environment variable that sets it; so do the file that `NAME_FILE` names and `/run/secrets/NAME`.
     pub(crate) env: Option<&'static str>,
     /// Whether a repository may set it: nothing that runs a command, since a repository may come from a stranger.
     pub(crate) in_repository: bool,
-    /// Whether its value is never shown, and may also come from `NAME_FILE` and `/run/secrets/NAME`.
+    /// Whether its value is never shown, and never given on the command line.
     pub(crate) secret: bool,
     /// One line for the manual.
     pub(crate) about: &'static str,

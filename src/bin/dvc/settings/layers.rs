@@ -127,9 +127,9 @@ impl Reading {
         Ok(())
     }
 
-    /// `NAME_FILE` names a file, else `/run/secrets/NAME` is one; only for settings that are secret.
+    /// `NAME_FILE` names a file, else `/run/secrets/NAME` is one; for every setting that has a variable.
     fn secrets(&mut self, table: &'static [Key], sources: &Sources<'_>) {
-        for key in table.iter().filter(|k| k.secret) {
+        for key in table {
             let Some(name) = key.env else { continue };
             let named = (sources.env)(&format!("{name}_FILE")).map(Into::into);
             let path = named.clone().unwrap_or_else(|| sources.secrets.join(name));

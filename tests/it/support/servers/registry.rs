@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::super::needs;
 use super::http::ask;
-use super::program::{Program, command, directory};
+use super::program::{Program, command, directory, listens};
 
 /// Name and password of [`Registry::with_password`].
 pub const USER: &str = "somebody";
@@ -20,33 +20,49 @@ pub struct Registry {
 impl Registry {
     /// Starts it open to everybody.
     pub fn start() -> Option<Self> {
-        Self::begin(false)
+        Self::begin(false, false)
     }
 
     /// Starts it for [`USER`] with [`PASSWORD`].
     pub fn with_password() -> Option<Self> {
-        Self::begin(true)
+        Self::begin(true, false)
     }
 
-    fn begin(locked: bool) -> Option<Self> {
+    /// Starts it as `registry.test` with a certificate of its own, `cert.pem` of its directory; open to everybody.
+    pub fn encrypted() -> Option<Self> {
+        Self::begin(false, true)
+    }
+
+    fn begin(locked: bool, encrypted: bool) -> Option<Self> {
         let binary = needs::server("docker-registry")?;
         if locked {
             needs::server("htpasswd")?;
         }
         let dir = directory("registry");
         let root = dir.path().to_owned();
+        if encrypted {
+            let (key, cert) = (root.join("key.pem"), root.join("cert.pem"));
+            let words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3 -subj /CN=registry.test \
+                         -addext subjectAltName=DNS:registry.test -keyout";
+            let mut words: Vec<&str> = words.split_whitespace().collect();
+            words.extend([key.to_str().unwrap(), "-out", cert.to_str().unwrap()]);
+            needs::run("openssl", &words);
+        }
         if locked {
             std::fs::write(root.join("htpasswd"), needs::run("htpasswd", &["-Bbn", USER, PASSWORD])).unwrap();
         }
         let program = binary.clone();
         let start = move |port: u16| {
             let config = root.join("config.yml");
-            std::fs::write(&config, configuration(&root.display().to_string(), port, locked)).unwrap();
+            std::fs::write(&config, configuration(&root.display().to_string(), port, locked, encrypted)).unwrap();
             let mut c = command(&program);
             c.arg("serve").arg(config);
             c
         };
-        let ready = |port| ask("GET", &format!("http://127.0.0.1:{port}/v2/"), &[], b"").is_ok();
+        let ready = move |port| match encrypted {
+            true => listens(port),
+            false => ask("GET", &format!("http://127.0.0.1:{port}/v2/"), &[], b"").is_ok(),
+        };
         Some(Self { program: Program::start("docker-registry", dir, start, ready), binary })
     }
 
@@ -75,7 +91,8 @@ impl Registry {
     }
 }
 
-fn configuration(root: &str, port: u16, locked: bool) -> String {
+fn configuration(root: &str, port: u16, locked: bool, encrypted: bool) -> String {
+    let tls = format!("  tls:\n    certificate: {root}/cert.pem\n    key: {root}/key.pem\n");
     let auth = format!("auth:\n  htpasswd:\n    realm: tests\n    path: {root}/htpasswd\n");
     format!(
         "version: 0.1
@@ -93,7 +110,8 @@ storage:
       enabled: false
 http:
   addr: 127.0.0.1:{port}
-{}",
+{}{}",
+        if encrypted { &tls } else { "" },
         if locked { &auth } else { "" }
     )
 }

@@ -2,8 +2,10 @@
 
 use super::Check;
 use crate::failure::{CliError, Failed};
+use crate::remotes::credential;
 use crate::session::Session;
 use crate::settings::{Settings, keys::KEYS};
+use crate::sidecar;
 use dvc::error::Failure;
 use dvc::model::path::display;
 use dvc::store::location::without_password;
@@ -22,6 +24,7 @@ pub(super) fn checks(session: &Session) -> Vec<Check> {
     match session.settings() {
         Ok(settings) => {
             checks.extend([repository(session), remotes(session, settings), credentials(session, settings)]);
+            checks.push(environment(session));
         }
         // What else depends on them cannot be said.
         Err(e) => checks.push(Check::no("settings", e.to_string().replace('\n', ";"), e.hint())),
@@ -99,6 +102,28 @@ fn credentials(session: &Session, settings: &Settings) -> Check {
     match problems.as_slice() {
         [] => Check::ok(name, list),
         some => Check::note(name, format!("{list}; {}", some.join("; ")), None),
+    }
+}
+
+/// What `pack` and `unpack` would take, by name, and secrets that nobody asks for.
+fn environment(session: &Session) -> Check {
+    let name = "environment";
+    let is_set = |name: &str| credential(name).is_ok_and(|value| value.is_some());
+    let ours = KEYS.iter().filter_map(|key| key.env).chain(["DVC_REPO"]);
+    let ours = ours.filter(|name| std::env::var_os(name).is_some()).map(str::to_owned);
+    let found: Vec<String> = sidecar::found(&is_set).into_iter().chain(ours).collect();
+    let list = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+    let strange: Vec<String> = session
+        .strange_secrets()
+        .into_iter()
+        .map(|(name, like)| {
+            let like = like.map(|like| format!(" (`{like}`?)")).unwrap_or_default();
+            format!("`{}`{like}", name.escape_debug())
+        })
+        .collect();
+    match strange.is_empty() {
+        true => Check::ok(name, list),
+        false => Check::note(name, format!("{list}; secrets that nothing here uses: {}", strange.join(", ")), None),
     }
 }
 

@@ -1,0 +1,160 @@
+#!/bin/bash
+# Makes the container image: target/image/dvc.tar, for `docker load` (20.10 and newer) and everything that reads OCI archives.
+# Needs no registry, no running engine and no root. The same sources and tools give the same bytes.
+#
+#   image/build.sh               dvc:latest: one static binary on an empty root
+#   image/build.sh --ssh         target/image/dvc-ssh.tar, dvc:ssh: the same with Debian's ssh and its libraries, for sftp remotes
+#   image/build.sh --binary FILE  FILE instead of a binary that is built here; if it is dynamic, with its libraries: for tests
+#   --out DIR                    instead of target/image
+set -euo pipefail
+cd "$(dirname "$0")/.."
+LIMIT=40000000
+BUNDLE=/etc/ssl/certs/ca-certificates.crt
+
+binary='' ssh='' out=${CARGO_TARGET_DIR:-target}/image
+while [ $# -gt 0 ]; do
+	case $1 in
+	--ssh) ssh=1 ;;
+	--binary) binary=$2; shift ;;
+	--out) out=$2; shift ;;
+	*) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+	esac
+	shift
+done
+say() { echo "image: $*" >&2; }
+[ -r $BUNDLE ] || { say "$BUNDLE is missing: install ca-certificates"; exit 1; }
+arch=$(uname -m)
+case $arch in
+x86_64) platform=amd64 ;;
+aarch64) platform=arm64 ;;
+*) say "no image for $arch"; exit 1 ;;
+esac
+
+# A static binary: with musl where the toolchain has it, else with glibc.
+build() {
+	local musl=$arch-unknown-linux-musl target host
+	if ! has_std "$musl" && command -v rustup >/dev/null; then
+		rustup target add "$musl" >&2 || true
+	fi
+	# No path of this machine is left in the binary.
+	local maps="--remap-path-prefix=$PWD=/dvc --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+	local cmaps="-ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+	if has_std "$musl" && command -v musl-gcc >/dev/null; then
+		target=$musl
+		export "CC_${musl//-/_}=musl-gcc" "CFLAGS_${musl//-/_}=$cmaps"
+		export RUSTFLAGS="$maps"
+	else
+		say "no musl here (rustup target add $musl; Debian: musl-tools), so glibc"
+		host=$(rustc -vV | sed -n 's/^host: //p')
+		target=$host
+		export "CFLAGS_${host//-/_}=$cmaps"
+		export RUSTFLAGS="$maps -C target-feature=+crt-static"
+	fi
+	${CARGO:-cargo} build --release --locked --bin dvc --target "$target" >&2
+	echo "${CARGO_TARGET_DIR:-target}/$target/release/dvc"
+}
+
+has_std() { compgen -G "$(rustc --print sysroot)/lib/rustlib/$1/lib/libstd-*.rlib" >/dev/null; }
+
+# The libraries of a dynamic program, the loader among them.
+libraries() { ldd "$1" 2>/dev/null | grep -oE '/[^ )]+' | sort -u || true; }
+
+# put FILE DIR: with the directory that it lies in, links followed.
+put() { install -D -m "$(stat -Lc %a "$1")" "$1" "$2$1"; }
+
+if [ -z "$binary" ]; then
+	binary=$(build)
+	if [ -n "$(libraries "$binary")" ]; then
+		say "$binary is not static"
+		exit 1
+	fi
+fi
+
+rm -rf "$out/work"
+mkdir -p "$out/work/root" "$out/work/image/blobs/sha256"
+work=$out/work root=$out/work/root image=$out/work/image
+install -m 755 "$binary" "$root/dvc"
+for library in $(libraries "$binary"); do put "$library" "$root"; done
+put $BUNDLE "$root"
+mkdir -p "$root"/{etc,root,source,tmp,run/dvc,var/lib/dvc,var/cache/dvc,usr/bin}
+printf 'root:x:0:0:root:/root:/dvc\nnobody:x:65534:65534:nobody:/:/dvc\n' >"$root/etc/passwd"
+printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
+printf 'hosts: files dns\n' >"$root/etc/nsswitch.conf"
+chmod 755 "$root"/{.,etc,source,run,run/dvc,var,var/lib,var/lib/dvc,var/cache,var/cache/dvc,usr,usr/bin}
+chmod 700 "$root/root"
+chmod 1777 "$root/tmp"
+
+epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
+sum() { sha256sum "$1" | cut -d' ' -f1; }
+# layer DIR: its archive as a blob; prints the digest.
+layer() {
+	local digest
+	tar --create --file "$work/layer" --directory "$1" --format=pax --pax-option=delete=atime,delete=ctime --sort=name \
+		--mtime="@$epoch" --owner=0 --group=0 --numeric-owner .
+	digest=$(sum "$work/layer")
+	mv "$work/layer" "$image/blobs/sha256/$digest"
+	echo "$digest"
+}
+# blob: standard input as a blob; prints the digest.
+blob() {
+	local digest
+	cat >"$work/blob"
+	digest=$(sum "$work/blob")
+	mv "$work/blob" "$image/blobs/sha256/$digest"
+	echo "$digest"
+}
+bytes() { stat -c %s "$image/blobs/sha256/$1"; }
+
+layers=("$(layer "$root")")
+tags=(latest "$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)")
+name=dvc
+if [ -n "$ssh" ]; then
+	name=dvc-ssh tags=(ssh)
+	client=$(command -v ssh) || { say "no ssh here: install openssh-client"; exit 1; }
+	mkdir "$work/ssh"
+	for file in "$client" $(libraries "$client"); do put "$file" "$work/ssh"; done
+	[ "$client" = /usr/bin/ssh ] || { mkdir -p "$work/ssh/usr/bin"; mv "$work/ssh$client" "$work/ssh/usr/bin/ssh"; }
+	find "$work/ssh" -type d -exec chmod 755 {} +
+	layers+=("$(layer "$work/ssh")")
+fi
+
+ids=$(printf ',"sha256:%s"' "${layers[@]}")
+config=$(
+	printf '{"architecture":"%s","os":"linux","created":"%s","config":{"Entrypoint":["/dvc"],"Cmd":["--help"],"WorkingDir":"/",' \
+		"$platform" "$(date -u -d "@$epoch" +%Y-%m-%dT%H:%M:%SZ)"
+	printf '"Env":["PATH=/usr/bin:/","SSL_CERT_FILE=%s"],"Labels":{"org.opencontainers.image.title":"dvc",' $BUNDLE
+	printf '"org.opencontainers.image.licenses":"MIT OR Apache-2.0"}},"rootfs":{"type":"layers","diff_ids":[%s]}}' "${ids:1}"
+)
+config=$(printf %s "$config" | blob)
+type=application/vnd.oci.image
+listed=$(for l in "${layers[@]}"; do
+	printf ',{"mediaType":"%s.layer.v1.tar","digest":"sha256:%s","size":%s}' $type "$l" "$(bytes "$l")"
+done)
+manifest=$(
+	printf '{"schemaVersion":2,"mediaType":"%s.manifest.v1+json",' $type
+	printf '"config":{"mediaType":"%s.config.v1+json","digest":"sha256:%s","size":%s},"layers":[%s]}' \
+		$type "$config" "$(bytes "$config")" "${listed:1}"
+)
+manifest=$(printf %s "$manifest" | blob)
+references=$(for tag in "${tags[@]}"; do
+	printf ',{"mediaType":"%s.manifest.v1+json","digest":"sha256:%s","size":%s,"annotations":{' $type "$manifest" "$(bytes "$manifest")"
+	printf '"io.containerd.image.name":"docker.io/library/dvc:%s","org.opencontainers.image.ref.name":"%s"}}' "$tag" "$tag"
+done)
+printf '{"schemaVersion":2,"manifests":[%s]}' "${references:1}" >"$image/index.json"
+printf '{"imageLayoutVersion":"1.0.0"}' >"$image/oci-layout"
+names=$(printf ',"dvc:%s"' "${tags[@]}")
+files=$(printf ',"blobs/sha256/%s"' "${layers[@]}")
+printf '[{"Config":"blobs/sha256/%s","RepoTags":[%s],"Layers":[%s]}]' "$config" "${names:1}" "${files:1}" >"$image/manifest.json"
+
+chmod -R u=rwX,go=rX "$image"
+tar --create --file "$work/tar" --directory "$image" --format=ustar --sort=name --mtime="@$epoch" --owner=0 --group=0 \
+	--numeric-owner blobs index.json manifest.json oci-layout
+mv "$work/tar" "$out/$name.tar"
+total=0
+for l in "${layers[@]}"; do total=$((total + $(bytes "$l"))); done
+rm -rf "$work"
+say "$out/$name.tar: $((total / 1000)) kB, sha256 $(sum "$out/$name.tar")"
+if [ $total -gt $LIMIT ]; then
+	say "it is larger than $((LIMIT / 1000)) kB"
+	exit 1
+fi

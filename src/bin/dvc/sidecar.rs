@@ -1,0 +1,358 @@
+//! The environment of data images, as one table: what `pack` and `unpack` take from it, and what that means.
+//!
+//! In: a look-up of names, each a variable, the file that `NAME_FILE` names, or `/run/secrets/NAME`. Out: a [`Plan`], or all
+//! that is wrong at once. Values stand in no message but those of names that are no secret.
+
+use crate::settings::{BadConfiguration, Origin, Problem};
+use dvc::model::refname::RefName;
+use dvc::model::suggest::nearest;
+use dvc::store::location::Location;
+use std::path::Path;
+
+/// Looks a name up.
+pub(crate) type Get<'g> = &'g dyn Fn(&str) -> Result<Option<String>, BadConfiguration>;
+
+/// A name of older data images.
+pub(crate) struct Name {
+    pub(crate) name: &'static str,
+    /// One line for the manual.
+    pub(crate) about: &'static str,
+}
+
+const fn name(name: &'static str, about: &'static str) -> Name {
+    Name { name, about }
+}
+
+/// Every name that is no credential, sorted.
+pub(crate) const NAMES: &[Name] = &[
+    name("DATA_S3_DST", "S3 bucket and prefix, the remote of `pack`, and of `unpack` where DATA_S3_SRC is not set"),
+    name("DATA_S3_SRC", "S3 bucket and prefix, the remote of `unpack`"),
+    name("DATA_TAG", "an image, [REGISTRY/]NAME[:TAG]: the remote where no S3 is set, and the branch as its tag"),
+    name("NO_PULL", "1: `unpack` uses no network"),
+    name("NO_PUSH", "1: `pack` uses no network"),
+    name("REGISTRY", "the registry, where DATA_TAG names none"),
+];
+
+/// The URL of `origin`, by the name that every remote has.
+const URL: &str = "DVC_REMOTE_ORIGIN_URL";
+/// The tag of an image that names none, or the newest.
+const LATEST: &str = "latest";
+/// Credentials of which one is of no use without the other: scheme, user, password.
+const PAIRS: &[(&str, &str, &str)] =
+    &[("oci://", "REGISTRY_USERNAME", "REGISTRY_PASSWORD"), ("s3://", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")];
+
+/// Which word it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Pack,
+    Unpack,
+}
+
+impl Way {
+    /// The name that keeps it from the network.
+    pub(crate) fn switch(self) -> &'static str {
+        match self {
+            Self::Pack => "NO_PUSH",
+            Self::Unpack => "NO_PULL",
+        }
+    }
+}
+
+/// What the environment means.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Plan {
+    /// The remote, where a name tells of one.
+    pub(crate) origin: Option<Location>,
+    /// The branch, where an image's tag names one.
+    pub(crate) branch: Option<RefName>,
+    /// Whether no network is used.
+    pub(crate) offline: bool,
+}
+
+/// The plan for a word; `current` is what relative paths are relative to.
+pub(crate) fn plan(way: Way, get: Get<'_>, current: &Path) -> Result<Plan, Vec<Problem>> {
+    let mut reading = Reading { get, problems: Vec::new() };
+    let offline = reading.switch(way.switch());
+    let image = reading.image();
+    let url = [URL, if way == Way::Pack { "DATA_S3_DST" } else { "DATA_S3_SRC" }, "DATA_S3_DST"]
+        .into_iter()
+        .find_map(|name| reading.text(name).map(|value| (name, if name == URL { value } else { s3(value) })))
+        .or_else(|| image.as_ref().map(|image| ("DATA_TAG", image.url.clone())));
+    let origin = url.and_then(|(name, url)| match Location::parse(&url, current) {
+        Ok(parsed) => Some(parsed.location),
+        Err(e) => {
+            reading.problem(name, e.to_string());
+            None
+        }
+    });
+    if !offline && let Some(origin) = &origin {
+        reading.pairs(&origin.to_string());
+    }
+    let branch = image.and_then(|image| image.tag).filter(|tag| tag != LATEST);
+    let branch = branch.and_then(|tag| match RefName::new(&tag) {
+        Ok(branch) => Some(branch),
+        Err(e) => {
+            reading.problem("DATA_TAG", format!("its tag cannot be a branch: {e}"));
+            None
+        }
+    });
+    if reading.problems.is_empty() { Ok(Plan { origin, branch, offline }) } else { Err(reading.problems) }
+}
+
+/// The URL of `origin` for all other verbs, which may be of no use.
+pub(crate) fn url(get: Get<'_>) -> Result<Option<String>, BadConfiguration> {
+    for name in ["DATA_S3_DST", "DATA_S3_SRC"] {
+        if let Some(value) = get(name)? {
+            return Ok(Some(s3(value)));
+        }
+    }
+    let (image, registry) = (get("DATA_TAG")?, get("REGISTRY")?);
+    Ok(image.map(|image| Image::of(&image, registry.as_deref()).url))
+}
+
+/// The names that are set, without values; `is_set` knows.
+pub(crate) fn found(is_set: &dyn Fn(&str) -> bool) -> Vec<String> {
+    NAMES.iter().filter(|n| is_set(n.name)).map(|n| n.name.to_owned()).collect()
+}
+
+/// Files in the directory of secrets whose names mean nothing to us, sorted, each with the name that is like it.
+pub(crate) fn strangers(dir: &Path, known: &[String]) -> Vec<(String, Option<String>)> {
+    let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let is_known = |name: &String| name.starts_with('.') || name.starts_with("DVC_REMOTE_") || known.contains(name);
+    let mut strangers: Vec<String> = names.filter(|name| !is_known(name)).collect();
+    strangers.sort();
+    let like = |name: &str| nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+    strangers.into_iter().map(|name| (name.clone(), like(&name))).collect()
+}
+
+struct Reading<'g> {
+    get: Get<'g>,
+    problems: Vec<Problem>,
+}
+
+impl Reading<'_> {
+    fn problem(&mut self, name: &'static str, text: impl Into<String>) {
+        self.problems.push(Problem::new(Origin::Environment(name), text));
+    }
+
+    fn text(&mut self, name: &str) -> Option<String> {
+        match (self.get)(name) {
+            Ok(value) => value,
+            Err(BadConfiguration(problems)) => {
+                // A name may be looked up twice.
+                let new = problems.into_iter().filter(|p| !self.problems.contains(p)).collect::<Vec<_>>();
+                self.problems.extend(new);
+                None
+            }
+        }
+    }
+
+    fn switch(&mut self, name: &'static str) -> bool {
+        let Some(value) = self.text(name) else { return false };
+        match value.to_ascii_lowercase().as_str() {
+            "1" | "true" | "yes" | "on" => true,
+            "" | "0" | "false" | "no" | "off" => false,
+            _ => {
+                self.problem(name, format!("`{}` is neither 1 nor 0", value.escape_debug()));
+                false
+            }
+        }
+    }
+
+    fn image(&mut self) -> Option<Image> {
+        let (image, registry) = (self.text("DATA_TAG"), self.text("REGISTRY"));
+        let Some(text) = image else {
+            if registry.is_some() {
+                self.problem("REGISTRY", "there is no DATA_TAG, so nothing in that registry is named");
+            }
+            return None;
+        };
+        if text.contains('@') {
+            self.problem("DATA_TAG", "it names a digest or a user; an image is [REGISTRY/]NAME[:TAG]");
+            return None;
+        }
+        let image = Image::of(&text, registry.as_deref());
+        let other = registry.as_deref().map(bare).filter(|r| !r.is_empty() && !image.is_in(r));
+        if let Some(other) = other {
+            let text = format!("`{}` is another registry than that of DATA_TAG", other.escape_debug());
+            self.problem("REGISTRY", text);
+        }
+        Some(image)
+    }
+
+    fn pairs(&mut self, url: &str) {
+        for (_, user, password) in PAIRS.iter().filter(|pair| url.starts_with(pair.0)) {
+            let mut has = |name: &str| {
+                let own = self.text(&format!("DVC_REMOTE_ORIGIN_{name}")).is_some();
+                own || self.text(name).is_some()
+            };
+            let lacks = match (has(user), has(password)) {
+                (true, false) => Some((*user, *password)),
+                (false, true) => Some((*password, *user)),
+                _ => None,
+            };
+            if let Some((name, other)) = lacks {
+                self.problems
+                    .push(Problem::denied(Origin::Environment(name), format!("it is set, but {other} is not")));
+            }
+        }
+    }
+}
+
+/// An image's name.
+struct Image {
+    url: String,
+    tag: Option<String>,
+}
+
+impl Image {
+    fn of(text: &str, registry: Option<&str>) -> Self {
+        let text = text.rsplit("://").next().unwrap_or_default();
+        let (above, last) = text.rsplit_once('/').map_or((None, text), |(above, last)| (Some(above), last));
+        let (last, tag) = match last.split_once(['@', ':']) {
+            Some((name, tag)) => (name, Some(tag.to_owned())),
+            None => (last, None),
+        };
+        let name = above.map_or_else(|| last.to_owned(), |above| format!("{above}/{last}"));
+        // Docker's rule: what has a dot or a port is a host.
+        let has_host =
+            name.split_once('/').is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost");
+        let url = match registry.map(bare).filter(|r| !r.is_empty()) {
+            _ if has_host => format!("oci://{name}"),
+            Some(registry) => format!("oci://{registry}/{name}"),
+            None => format!("oci://docker.io/{name}"),
+        };
+        Self { url, tag: tag.filter(|tag| !tag.is_empty()) }
+    }
+
+    fn is_in(&self, registry: &str) -> bool {
+        self.url.strip_prefix("oci://").and_then(|rest| rest.strip_prefix(registry)).is_some_and(|r| r.starts_with('/'))
+    }
+}
+
+/// A registry without scheme and slash.
+fn bare(registry: &str) -> &str {
+    registry.rsplit("://").next().unwrap_or_default().trim_end_matches('/')
+}
+
+fn s3(value: String) -> String {
+    if value.contains("://") { value } else { format!("s3://{value}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with<T>(set: &[(&str, &str)], run: impl FnOnce(Get<'_>) -> T) -> T {
+        run(&|name: &str| Ok(set.iter().find(|v| v.0 == name).map(|v| v.1.to_owned())))
+    }
+
+    #[test]
+    fn variables_of_older_images() {
+        let url = |set: &[(&str, &str)]| with(set, |get| url(get).ok().flatten());
+        let same = Some("oci://registry.example:5000/team/data".to_owned());
+        assert_eq!(url(&[("DATA_TAG", "registry.example:5000/team/data:latest")]), same);
+        assert_eq!(url(&[("REGISTRY", "registry.example:5000"), ("DATA_TAG", "team/data:v1")]), same);
+        let both = [("REGISTRY", "registry.example:5000"), ("DATA_TAG", "registry.example:5000/team/data")];
+        assert_eq!(url(&both), same);
+        assert_eq!(url(&[("DATA_TAG", "data:latest")]).as_deref(), Some("oci://docker.io/data"));
+        assert_eq!(url(&[("DATA_TAG", "localhost/data")]).as_deref(), Some("oci://localhost/data"));
+        assert_eq!(url(&[("DATA_S3_DST", "bucket/data")]).as_deref(), Some("s3://bucket/data"));
+        let region = "s3://bucket@eu-west-1/data";
+        assert_eq!(url(&[("DATA_S3_DST", region)]).as_deref(), Some(region));
+        assert_eq!(url(&[("DATA_S3_SRC", "bucket/data")]).as_deref(), Some("s3://bucket/data"));
+        assert_eq!(url(&[("REGISTRY", "registry.example")]), None);
+    }
+
+    #[test]
+    fn what_the_environment_means() {
+        let of = |way, set: &[(&str, &str)]| {
+            let plan = with(set, |get| plan(way, get, Path::new("/"))).unwrap();
+            let origin = plan.origin.map(|o| o.to_string()).unwrap_or_default();
+            (origin, plan.branch.map(|b| b.to_string()).unwrap_or_default(), plan.offline)
+        };
+        let expected = |origin: &str, branch: &str, offline| (origin.to_owned(), branch.to_owned(), offline);
+        let data = "oci://registry.example/team/data";
+        assert_eq!(of(Way::Pack, &[("DATA_TAG", "registry.example/team/data")]), expected(data, "", false));
+        assert_eq!(of(Way::Pack, &[("DATA_TAG", "registry.example/team/data:latest")]), expected(data, "", false));
+        let three = [("DATA_TAG", "team/data:v1"), ("REGISTRY", "https://registry.example/"), ("NO_PUSH", "1")];
+        assert_eq!(of(Way::Pack, &three), expected(data, "v1", true));
+        // Each switch is for its own word.
+        assert_eq!(of(Way::Unpack, &three), expected(data, "v1", false));
+        let s3 = [("DATA_S3_DST", "b/dst"), ("DATA_S3_SRC", "s3://b/src"), ("DATA_TAG", "x:v1"), ("NO_PULL", "yes")];
+        assert_eq!(of(Way::Pack, &s3), expected("s3://b/dst", "v1", false));
+        assert_eq!(of(Way::Unpack, &s3), expected("s3://b/src", "v1", true));
+        assert_eq!(of(Way::Unpack, &s3[..1]), expected("s3://b/dst", "", false));
+        assert_eq!(of(Way::Pack, &[("DATA_S3_DST", "b"), (URL, "/srv/x")]).0, "file:///srv/x");
+        assert_eq!(of(Way::Pack, &[("NO_PUSH", "off")]), expected("", "", false));
+    }
+
+    /// Row by row what cannot be meant, each with the names that the message must have.
+    #[test]
+    fn what_is_wrong_is_told_all_at_once() {
+        let table: &[(&[(&str, &str)], &[&str])] = &[
+            (&[("REGISTRY", "r.example")], &["REGISTRY: there is no DATA_TAG"]),
+            (&[("DATA_TAG", "r.example/Team/Data")], &["DATA_TAG: "]),
+            (&[("DATA_TAG", "r.example/data@sha256:00")], &["DATA_TAG: it names a digest"]),
+            (&[("DATA_TAG", "me:hush@r.example/data")], &["DATA_TAG: it names a digest or a user"]),
+            (&[("DATA_TAG", "r.example/data:a..b")], &["DATA_TAG: its tag cannot be a branch"]),
+            (
+                &[("DATA_TAG", "r.example/data"), ("REGISTRY", "other.example")],
+                &["REGISTRY: `other.example` is another registry"],
+            ),
+            (&[("NO_PUSH", "perhaps")], &["NO_PUSH: `perhaps` is neither 1 nor 0"]),
+            (&[("DATA_S3_DST", "s3://")], &["DATA_S3_DST: "]),
+            (
+                &[("DATA_TAG", "r.example/data"), ("REGISTRY_USERNAME", "me")],
+                &["REGISTRY_USERNAME: it is set, but REGISTRY_PASSWORD is not"],
+            ),
+            (
+                &[("DATA_TAG", "r.example/data"), ("DVC_REMOTE_ORIGIN_REGISTRY_PASSWORD", "hush")],
+                &["REGISTRY_PASSWORD: it is set, but REGISTRY_USERNAME is not"],
+            ),
+            (
+                &[("DATA_S3_DST", "b/x"), ("AWS_SECRET_ACCESS_KEY", "hush")],
+                &["AWS_SECRET_ACCESS_KEY: it is set, but AWS_ACCESS_KEY_ID is not"],
+            ),
+            (
+                &[("NO_PUSH", "2"), ("REGISTRY", "r"), ("DATA_S3_DST", "s3://")],
+                &["NO_PUSH: ", "REGISTRY: ", "DATA_S3_DST: "],
+            ),
+        ];
+        for (set, expected) in table {
+            let problems = with(set, |get| plan(Way::Pack, get, Path::new("/"))).unwrap_err();
+            let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            assert_eq!(told.len(), expected.len(), "{set:?}: {told:?}");
+            for part in *expected {
+                assert!(told.iter().any(|t| t.starts_with(part)), "{set:?}: {told:?}");
+            }
+            assert!(!told.concat().contains("hush"), "{told:?}");
+        }
+        // With a whole pair nothing is wrong, nor with half of one that nobody needs.
+        let whole = [("DATA_TAG", "r.example/data"), ("REGISTRY_USERNAME", "me"), ("REGISTRY_PASSWORD", "hush")];
+        assert!(with(&whole, |get| plan(Way::Pack, get, Path::new("/"))).is_ok());
+        let unused = [("DATA_TAG", "r.example/data"), ("REGISTRY_USERNAME", "me"), ("NO_PUSH", "1")];
+        assert!(with(&unused, |get| plan(Way::Pack, get, Path::new("/"))).is_ok());
+    }
+
+    #[test]
+    fn other_secrets_are_none_of_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let known = ["AWS_ACCESS_KEY_ID".to_owned(), "REGISTRY_PASSWORD".to_owned()];
+        assert_eq!(strangers(&dir.path().join("none"), &known), []);
+        assert_eq!(strangers(dir.path(), &known), []);
+        for name in ["my-key.pem", "REGISTRY_PASWORD", "AWS_ACCESS_KEY_ID", "DVC_REMOTE_NAS_WEBDAV_TOKEN", "..data"] {
+            std::fs::write(dir.path().join(name), "hush").unwrap();
+        }
+        let like = Some("REGISTRY_PASSWORD".to_owned());
+        let expected = [("REGISTRY_PASWORD".to_owned(), like), ("my-key.pem".to_owned(), None)];
+        assert_eq!(strangers(dir.path(), &known), expected);
+    }
+
+    #[test]
+    fn the_table_is_sorted() {
+        assert!(NAMES.windows(2).all(|w| w[0].name < w[1].name));
+        assert!(NAMES.iter().all(|n| !n.about.is_empty()));
+    }
+}

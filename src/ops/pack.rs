@@ -1,0 +1,164 @@
+//! `pack`: the volumes below a directory as the next version of a branch, in a repository that is made where there is none.
+//!
+//! A repository that is made is a lazy copy of what is at the remote, so that only what is new is stored and sent.
+//! Pushing is the caller's, by `push`.
+
+use super::Context;
+use super::commit::{CommitOptions, CommitReport, commit};
+use super::fetch::{FetchOptions, FetchReport, fetch};
+use super::push::tracking;
+use super::reach::{Reach, Remote};
+use super::refmove::RefMoveError;
+use crate::codec::cut::Cutting;
+use crate::error::{Failure, Kind, Result};
+use crate::model::entry::{Entry, Node};
+use crate::model::path::display;
+use crate::model::refname::{RefKind, RefName};
+use crate::mount::mountinfo::mounts;
+use crate::observe::Observer;
+use crate::repo::Repo;
+use crate::repo::refs::Move;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What to pack.
+#[derive(Clone)]
+pub struct PackOptions {
+    /// The branch; the repository's default branch if `None`.
+    pub branch: Option<RefName>,
+    /// The default branch of a repository that is made.
+    pub first_branch: RefName,
+    /// Where versions are kept; `None` uses no network.
+    pub remote: Option<Remote>,
+    /// Each directory of the worktree is a volume: one of which nothing is here was not mounted.
+    pub volumes: bool,
+    /// How to commit; its branch is replaced.
+    pub commit: CommitOptions,
+}
+
+/// What was packed.
+#[derive(Debug)]
+pub struct PackReport {
+    /// Where the repository comes from.
+    pub repository: Found,
+    /// What was fetched before.
+    pub fetched: Option<FetchReport>,
+    /// The version.
+    pub commit: CommitReport,
+}
+
+/// Where a repository comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It was there.
+    Here,
+    /// It is a copy of the remote's, made now.
+    Copied,
+    /// It is new.
+    Made,
+}
+
+/// A volume of the last version is not here.
+#[derive(Debug, thiserror::Error)]
+#[error("there is nothing in `{path}`, but the last version has files there")]
+pub struct NoVolume {
+    /// The volume.
+    pub path: String,
+}
+
+impl Failure for NoVolume {
+    fn kind(&self) -> Kind {
+        Kind::Rejected
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("is the volume mounted? `--allow-empty` packs what is here".to_owned())
+    }
+}
+
+/// Packs. A branch that is not here yet begins with what the remote has.
+pub fn pack(context: &Context, options: &PackOptions, observer: &dyn Observer) -> Result<PackReport> {
+    let remote = options.remote.as_ref();
+    let found = prepare(context, remote, &options.first_branch)?;
+    let repo = context.repo()?;
+    let branch = branch_of(&repo, options.branch.as_ref())?;
+    let mut fetched = None;
+    if let (Some(remote), None) = (remote, repo.refs().value(RefKind::Branch, &branch)?)
+        && is_there(context, remote)?
+    {
+        fetched = Some(fetch(context, remote, &FetchOptions::default(), observer)?);
+        begin_branch(context, &repo, remote, &branch)?;
+    }
+    drop(repo);
+    let repo = context.repo()?;
+    if options.volumes && !options.commit.allow_empty {
+        refuse_missing(context, &repo, &branch, &options.commit.paths)?;
+    }
+    let how = CommitOptions { branch: Some(branch), ..options.commit.clone() };
+    Ok(PackReport { repository: found, fetched, commit: commit(context, &how, observer)? })
+}
+
+/// Sees to it that there is a repository. What is copied has no refs and no data yet.
+pub(super) fn prepare(context: &Context, remote: Option<&Remote>, first_branch: &RefName) -> Result<Found> {
+    if Repo::is_at(&context.repository) {
+        return Ok(Found::Here);
+    }
+    let marker = match remote {
+        Some(remote) => Reach::new(context, remote)?.marker()?,
+        None => None,
+    };
+    let Some(marker) = marker else {
+        Repo::create(&context.repository, first_branch, &Cutting::default(), context.open.clone())?;
+        return Ok(Found::Made);
+    };
+    Repo::create_copy(&context.repository, &marker, context.open.clone())?;
+    Ok(Found::Copied)
+}
+
+/// The branch that is meant.
+pub(super) fn branch_of(repo: &Repo, named: Option<&RefName>) -> Result<RefName> {
+    named.map_or_else(|| Ok(RefName::new(&repo.marker().default_branch)?), |named| Ok(named.clone()))
+}
+
+/// Whether the remote holds a repository.
+fn is_there(context: &Context, remote: &Remote) -> Result<bool> {
+    Ok(Reach::new(context, remote)?.marker()?.is_some())
+}
+
+/// Makes a branch that is not here what it is at the remote, if it is there.
+fn begin_branch(context: &Context, repo: &Repo, remote: &Remote, branch: &RefName) -> Result<()> {
+    let Some(there) = repo.refs().value(RefKind::Remote, &tracking(&remote.name, branch)?)? else { return Ok(()) };
+    let how = Move { who: &context.author, why: "pack: begun with the remote's", time: context.moved_at() };
+    let tip = repo.refs().tip(RefKind::Branch, branch)?;
+    match repo.refs().update(RefKind::Branch, branch, tip.as_ref(), Some(there), &how)? {
+        Some(_) => Ok(()),
+        None => Err(RefMoveError::Raced { kind: RefKind::Branch, name: branch.clone() }.into()),
+    }
+}
+
+/// Refuses if a volume of the last version is not here or empty. Where the worktree itself is a volume, its directories
+/// are none.
+fn refuse_missing(context: &Context, repo: &Repo, branch: &RefName, asked: &[Vec<u8>]) -> Result<()> {
+    let table = mounts().unwrap_or_default();
+    let is_mounted = |dir: &Path| table.iter().any(|m| m.at == dir);
+    let Some(last) = repo.refs().value(RefKind::Branch, branch)?.filter(|_| !is_mounted(&context.worktree)) else {
+        return Ok(());
+    };
+    for entry in repo.root(&repo.commit_cached(&last)?.tree)?.1 {
+        let dir = context.worktree.join(OsStr::from_bytes(&entry.name));
+        let is_asked = asked.is_empty() || asked.contains(&entry.name);
+        let is_empty = || std::fs::read_dir(&dir).map_or(true, |mut names| names.next().is_none());
+        if is_asked && holds_something(repo, &entry)? && is_empty() {
+            return Err(NoVolume { path: display(dir.as_os_str().as_bytes()) }.into());
+        }
+    }
+    Ok(())
+}
+
+fn holds_something(repo: &Repo, entry: &Entry) -> Result<bool> {
+    match &entry.node {
+        Node::Dir { tree, .. } => Ok(!repo.entries(tree)?.is_empty()),
+        _ => Ok(false),
+    }
+}

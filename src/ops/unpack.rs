@@ -1,0 +1,374 @@
+//! `unpack`: the newest version of a branch onto the volumes below a directory, after a look at what it would change.
+//!
+//! Invariant: what is in no version of the branch is changed or removed only with `force`; a version that the volumes did
+//! not have is brought over others' files only once it was shown. The look is kept, so the second run goes on.
+
+use super::Context;
+use super::checkout::{CheckoutOptions, CheckoutReport, checkout};
+use super::compare::{Change, compare};
+use super::describe::{Changed, Detail, measured};
+use super::fetch::{FetchOptions, FetchReport, fetch};
+use super::head::Head;
+use super::history::{Walk, ancestors};
+use super::pack::{branch_of, prepare};
+use super::pull::Diverged;
+use super::push::tracking;
+use super::reach::Remote;
+use super::refmove::RefMoveError;
+use super::worktree::{WalkOptions, look};
+use crate::error::{Failure, Kind, Result};
+use crate::model::entry::Entry;
+use crate::model::id::Id;
+use crate::model::path::{display, is_within, join, split};
+use crate::model::refname::{RefKind, RefName};
+use crate::model::revision::{Base, Revision};
+use crate::mount::mountinfo::mounts;
+use crate::observe::{Level, Notice, Observer};
+use crate::read::journal::Journal;
+use crate::repo::refs::{Move, value_of};
+use crate::repo::{Repo, RepoError};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
+
+/// So many versions are searched for content that is about to be replaced.
+const SEARCHED: usize = 1000;
+/// The file of a worktree's state that says what was shown and unpacked.
+const NOTE: &str = "unpack";
+
+/// What to unpack.
+#[derive(Clone, Default)]
+pub struct UnpackOptions {
+    /// The branch; the repository's default branch if `None`.
+    pub branch: Option<RefName>,
+    /// Where its newest version is; `None` uses what is here.
+    pub remote: Option<Remote>,
+    /// Only these paths below the worktree. If empty, what is mounted below it, or all where nothing is.
+    pub paths: Vec<Vec<u8>>,
+    /// Directories of the worktree are volumes, see `paths`.
+    pub volumes: bool,
+    /// Go on although the version is another one than the volumes have.
+    pub accept: bool,
+    /// Even where what is in no version would be lost.
+    pub force: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// What the walk of the worktree leaves out; such files are never touched.
+    pub walk: WalkOptions,
+}
+
+/// What was unpacked, or would be.
+#[derive(Debug)]
+pub struct UnpackReport {
+    /// What was fetched.
+    pub fetched: Option<FetchReport>,
+    /// The branch.
+    pub branch: RefName,
+    /// Its version.
+    pub version: Id,
+    /// Why nothing was changed.
+    pub stopped: Option<Stopped>,
+    /// What differs from the version, directories left out; empty where there was nothing yet.
+    pub changes: Vec<Changed>,
+    /// What was done.
+    pub checkout: Option<CheckoutReport>,
+}
+
+/// Nothing was changed, on purpose.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stopped {
+    /// The branch has a version that the volumes do not have.
+    #[error("`{branch}` has another version than what is in `{target}`: look before you unpack it")]
+    Newer {
+        /// The branch.
+        branch: RefName,
+        /// The directory.
+        target: String,
+    },
+    /// Something would be lost.
+    #[error("`{target}` has changes that are in no version: {}", listed(paths))]
+    Uncommitted {
+        /// The directory.
+        target: String,
+        /// What.
+        paths: Vec<String>,
+    },
+}
+
+impl Failure for Stopped {
+    fn kind(&self) -> Kind {
+        Kind::Rejected
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Newer { .. } => {
+                "a second run goes on; so does `--yes`, also where the repository is not kept".to_owned()
+            }
+            Self::Uncommitted { .. } => "`dvc pack` keeps them, `--force` gives them up".to_owned(),
+        })
+    }
+}
+
+fn listed(paths: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = paths.iter().take(SHOWN).map(|p| format!("`{p}`")).collect::<Vec<_>>().join(", ");
+    match paths.len().checked_sub(SHOWN) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown} and {more} more"),
+    }
+}
+
+/// What is remembered of a worktree between runs.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Note {
+    /// The version that was shown last, hex.
+    shown: Option<String>,
+    /// Which version each path got, hex, where not all was unpacked at once.
+    unpacked: BTreeMap<String, String>,
+}
+
+/// Unpacks.
+pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observer) -> Result<UnpackReport> {
+    if !Repo::is_at(&context.repository) {
+        let Some(remote) = &options.remote else {
+            return Err(RepoError::None { path: context.repository.clone() }.into());
+        };
+        if super::reach::Reach::new(context, remote)?.marker()?.is_none() {
+            return Err(RepoError::None { path: remote.location.to_string().into() }.into());
+        }
+        prepare(context, Some(remote), &RefName::new("main")?)?;
+    }
+    let repo = context.repo()?;
+    let branch = branch_of(&repo, options.branch.as_ref())?;
+    let mut fetched = None;
+    if let Some(remote) = &options.remote {
+        fetched = Some(fetch(context, remote, &FetchOptions::default(), observer)?);
+        follow(context, &repo, remote, &branch)?;
+    }
+    drop(repo);
+    let repo = context.repo()?;
+    let missing = || RefMoveError::Missing { kind: RefKind::Branch, name: branch.clone() };
+    let version = repo.refs().value(RefKind::Branch, &branch)?.ok_or_else(missing)?;
+    let tree = repo.commit_cached(&version)?.tree;
+    let paths = paths(context, &repo, options, &tree, observer)?;
+    let mut report = UnpackReport { fetched, branch, version, stopped: None, changes: Vec::new(), checkout: None };
+    let worktree = repo.worktree(&context.worktree)?;
+    let mut overwrite = false;
+    // What an interrupted one has left only a checkout can tell from what somebody changed.
+    if Journal::read(worktree.state_dir()).is_ok_and(|left| left.is_none()) {
+        let seen = Seen::look(context, &repo, options, &paths, &tree, observer)?;
+        report.changes =
+            seen.changes.iter().map(|c| measured(&repo, c.clone(), Detail::Ranges)).collect::<Result<_>>()?;
+        report.stopped = stop(context, &repo, options, &report, &seen, &paths)?;
+        overwrite = seen.holds && !seen.changes.is_empty();
+    }
+    if options.dry_run {
+        return Ok(report);
+    }
+    if let Some(Stopped::Newer { .. }) = &report.stopped {
+        let note = Note { shown: Some(report.version.to_string()), ..read(context, &repo)? };
+        write(context, &repo, &note)?;
+    }
+    if report.stopped.is_some() {
+        return Ok(report);
+    }
+    let how = CheckoutOptions {
+        revision: Some(Revision { base: Base::Name(report.branch.clone()), suffixes: Vec::new() }),
+        delete: !paths.is_empty(),
+        paths: paths.clone(),
+        force: options.force,
+        overwrite,
+        walk: options.walk.clone(),
+        ..CheckoutOptions::default()
+    };
+    drop(repo);
+    report.checkout = Some(checkout(context, &how, observer)?);
+    let repo = context.repo()?;
+    let mut note = Note { shown: None, ..read(context, &repo)? };
+    if paths.is_empty() {
+        note.unpacked.clear();
+    }
+    note.unpacked.extend(paths.iter().map(|path| (display(path), report.version.to_string())));
+    write(context, &repo, &note)?;
+    Ok(report)
+}
+
+/// Moves the branch here forward to the remote's.
+fn follow(context: &Context, repo: &Repo, remote: &Remote, branch: &RefName) -> Result<()> {
+    let theirs = tracking(&remote.name, branch)?;
+    let tip = repo.refs().tip(RefKind::Branch, branch)?;
+    let old = tip.as_ref().and_then(value_of);
+    let Some(new) = repo.refs().value(RefKind::Remote, &theirs)? else {
+        return Err(RefMoveError::Missing { kind: RefKind::Remote, name: theirs }.into());
+    };
+    match old {
+        Some(old) if old == new || ancestors(repo, &old)?.contains(&new) => return Ok(()),
+        Some(old) if !ancestors(repo, &new)?.contains(&old) => {
+            return Err(Diverged { ours: branch.clone(), theirs }.into());
+        }
+        _ => {}
+    }
+    let how = Move { who: &context.author, why: "unpack", time: context.moved_at() };
+    match repo.refs().update(RefKind::Branch, branch, tip.as_ref(), Some(new), &how)? {
+        Some(_) => Ok(()),
+        None => Err(RefMoveError::Raced { kind: RefKind::Branch, name: branch.clone() }.into()),
+    }
+}
+
+/// What is unpacked; nothing is everything.
+fn paths(
+    context: &Context,
+    repo: &Repo,
+    options: &UnpackOptions,
+    tree: &Id,
+    observer: &dyn Observer,
+) -> Result<Vec<Vec<u8>>> {
+    if !options.paths.is_empty() || !options.volumes {
+        return Ok(options.paths.clone());
+    }
+    let table = mounts().unwrap_or_default();
+    let below = |at: &std::path::Path| at.strip_prefix(&context.worktree).map(|p| p.as_os_str().as_bytes().to_vec());
+    let mounted: BTreeSet<Vec<u8>> = table.iter().filter_map(|m| below(&m.at).ok()).collect();
+    if mounted.is_empty() || mounted.contains(&Vec::new()) {
+        return Ok(Vec::new());
+    }
+    let mut chosen = Vec::new();
+    for path in mounted {
+        match repo.find(tree, &split(&path).unwrap_or_default())? {
+            Some(_) => chosen.push(path),
+            None => say(observer, &path, "is mounted here, but is not in this version"),
+        }
+    }
+    for path in not_covered(repo, tree, b"", &chosen)? {
+        say(observer, &path, "is in this version, but is not mounted here: left out");
+    }
+    if chosen.is_empty() {
+        let path = display(context.worktree.as_os_str().as_bytes());
+        return Err(super::checkout::CheckoutError::NoPath(format!("volume of those below {path}")).into());
+    }
+    Ok(chosen)
+}
+
+fn say(observer: &dyn Observer, path: &[u8], message: &str) {
+    observer.notice(Notice { level: Level::Info, path: path.to_vec(), message: message.to_owned() });
+}
+
+/// The topmost paths of a tree that are in none of `chosen`, and hold none of them.
+fn not_covered(repo: &Repo, tree: &Id, dir: &[u8], chosen: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+    let entries = if dir.is_empty() { repo.root(tree)?.1 } else { repo.entries(tree)? };
+    let mut out = Vec::new();
+    for entry in entries {
+        let path = join(dir, &entry.name);
+        match &entry.node {
+            _ if chosen.iter().any(|c| is_within(&path, c)) => {}
+            crate::model::entry::Node::Dir { tree, .. } if chosen.iter().any(|c| is_within(c, &path)) => {
+                out.extend(not_covered(repo, tree, &path, chosen)?);
+            }
+            _ => out.push(path),
+        }
+    }
+    Ok(out)
+}
+
+/// What a look at the worktree has found.
+struct Seen {
+    /// Its tree.
+    now: Id,
+    /// Whether there is any file yet.
+    holds: bool,
+    /// What differs from the version, directories left out.
+    changes: Vec<Change>,
+}
+
+impl Seen {
+    fn look(
+        context: &Context,
+        repo: &Repo,
+        options: &UnpackOptions,
+        paths: &[Vec<u8>],
+        tree: &Id,
+        observer: &dyn Observer,
+    ) -> Result<Self> {
+        observer.phase("compare", None, None);
+        let now = look(context, repo, &options.walk, observer)?.tree;
+        let is_dir = |e: &Option<Entry>| e.as_ref().is_none_or(Entry::is_dir);
+        let (mut holds, mut changes) = (false, Vec::new());
+        compare(repo, None, Some(&now), paths, &mut |change| {
+            holds |= !is_dir(&change.new);
+            Ok(if holds { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        if holds {
+            compare(repo, Some(&now), Some(tree), paths, &mut |change| {
+                if !(is_dir(&change.old) && is_dir(&change.new)) {
+                    changes.push(change);
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        Ok(Self { now, holds, changes })
+    }
+}
+
+/// Whether something must be looked at first.
+fn stop(
+    context: &Context,
+    repo: &Repo,
+    options: &UnpackOptions,
+    report: &UnpackReport,
+    seen: &Seen,
+    paths: &[Vec<u8>],
+) -> Result<Option<Stopped>> {
+    if options.force || seen.changes.is_empty() {
+        return Ok(None);
+    }
+    let target = display(context.worktree.as_os_str().as_bytes());
+    let lost = in_no_version(repo, report.version, seen, paths)?;
+    if !lost.is_empty() {
+        return Ok(Some(Stopped::Uncommitted { target, paths: lost.iter().map(|p| display(p)).collect() }));
+    }
+    let (note, head) = (read(context, repo)?, Head::read(context, repo)?);
+    let is_it = |hex: &String| Id::parse(hex) == Some(report.version);
+    let same = |path: &Vec<u8>| note.unpacked.get(&display(path)).is_some_and(is_it);
+    let had = head.base == Some(report.version) || !paths.is_empty() && paths.iter().all(same);
+    if options.accept || had || note.shown.as_ref().is_some_and(is_it) {
+        return Ok(None);
+    }
+    Ok(Some(Stopped::Newer { branch: report.branch.clone(), target }))
+}
+
+/// Paths whose content would be replaced or removed and that no version has there.
+fn in_no_version(repo: &Repo, tip: Id, seen: &Seen, paths: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+    let was = |c: &Change| c.old.as_ref().filter(|e| !e.is_dir()).map(|_| c.from.as_ref().unwrap_or(&c.path).clone());
+    let mut open: BTreeSet<Vec<u8>> = seen.changes.iter().filter_map(was).collect();
+    for version in Walk::new(repo, &[tip], &[])?.take(SEARCHED) {
+        if open.is_empty() {
+            break;
+        }
+        let mut differs = BTreeSet::new();
+        let compared = compare(repo, Some(&version?.1.tree), Some(&seen.now), paths, &mut |change| {
+            if change.new.is_some() {
+                differs.insert(change.path);
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        match compared {
+            Ok(()) => open.retain(|path| differs.contains(path)),
+            // An old version that cannot be had now protects nothing.
+            Err(e) if e.kind() == Kind::Unreachable => break,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(open.into_iter().collect())
+}
+
+fn read(context: &Context, repo: &Repo) -> Result<Note> {
+    // What cannot be read was not shown to anybody.
+    let bytes = std::fs::read(repo.worktree(&context.worktree)?.state_dir().join(NOTE)).unwrap_or_default();
+    Ok(serde_json::from_slice(&bytes).unwrap_or_default())
+}
+
+fn write(context: &Context, repo: &Repo, note: &Note) -> Result<()> {
+    repo.worktree(&context.worktree)?.write_file(NOTE, serde_json::to_string(note).unwrap_or_default().as_bytes())
+}

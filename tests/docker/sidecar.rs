@@ -1,0 +1,435 @@
+//! The sidecar image in a real engine: `pack` and `unpack` between volumes and a registry, its root, its mounts.
+//!
+//! The image is the one that `DVC_TEST_IMAGE` names, as `make test` has it; else the program under test on the same root.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::engine::Engine;
+use crate::support::facts::{Compare, assert_same, facts};
+use crate::support::needs;
+use crate::support::sandbox::Run;
+use crate::support::servers::registry::{self, Registry};
+use crate::support::zoo::{self, noise};
+
+/// The largest image, in bytes.
+const LIMIT: u64 = 40_000_000;
+/// Memory of a process that waits, in KiB.
+const IDLE: u64 = 20 << 10;
+
+/// Where the sources are.
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The engine, with the image in it.
+fn engine() -> Option<&'static Engine> {
+    static LOADED: OnceLock<()> = OnceLock::new();
+    let engine = Engine::shared()?;
+    LOADED.get_or_init(|| {
+        let archive = named_image().unwrap_or_else(|| {
+            let out = engine.dir().join("image");
+            let mut build = Command::new(project().join("image/build.sh"));
+            build.args(["--binary", env!("CARGO_BIN_EXE_dvc"), "--out", out.to_str().unwrap()]);
+            let built = build.stdin(Stdio::null()).output().unwrap();
+            assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+            out.join("dvc.tar")
+        });
+        let said = engine.docker(["load", "-i", archive.to_str().unwrap()]);
+        assert!(said.contains("dvc:latest"), "{said}");
+    });
+    Some(engine)
+}
+
+fn named_image() -> Option<PathBuf> {
+    std::env::var_os("DVC_TEST_IMAGE").filter(|name| !name.is_empty()).map(PathBuf::from)
+}
+
+/// Volumes of one test, removed at its end.
+struct Volumes {
+    engine: &'static Engine,
+    prefix: String,
+}
+
+impl Volumes {
+    fn new(engine: &'static Engine) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Self { engine, prefix: format!("sidecar{}-", NEXT.fetch_add(1, Ordering::Relaxed)) }
+    }
+
+    /// The name of a volume.
+    fn name(&self, volume: &str) -> String {
+        format!("{}{volume}", self.prefix)
+    }
+
+    /// Where the engine keeps a volume, which is made at the first call.
+    fn at(&self, volume: &str) -> PathBuf {
+        let name = self.name(volume);
+        self.engine.docker(["volume", "create", &name]);
+        self.engine.docker(["volume", "inspect", "-f", "{{.Mountpoint}}", &name]).into()
+    }
+
+    /// Runs the image: options are `-v` for each `VOLUME:PATH` with a volume of ours, else as they are; then `--`, then the
+    /// words.
+    fn run(&self, args: &[&str]) -> Run {
+        Run::of(&mut self.command(args))
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let (options, words) = args.split_at(args.iter().position(|a| *a == "--").unwrap());
+        let mut c = self.engine.command(["run", "--network", "host"]);
+        if !options.contains(&"--name") {
+            c.arg("--rm");
+        }
+        let mut options = options.iter();
+        while let Some(option) = options.next() {
+            match *option {
+                "-v" => {
+                    let mount = options.next().unwrap();
+                    let own = if mount.starts_with('/') { (*mount).to_owned() } else { self.name(mount) };
+                    c.args(["-v", &own]);
+                }
+                other => {
+                    c.arg(other);
+                }
+            }
+        }
+        c.arg("dvc:latest").args(&words[1..]);
+        c
+    }
+}
+
+impl Drop for Volumes {
+    fn drop(&mut self) {
+        let listed = self.engine.try_docker(["volume", "ls", "-q", "-f", &format!("name=^{}", self.prefix)]);
+        for name in String::from_utf8_lossy(&listed.stdout).lines() {
+            let _ = self.engine.try_docker(["volume", "rm", "-f", name]);
+        }
+    }
+}
+
+/// Everything that a volume can hold, but what only the machine's root may see.
+fn fill(dir: &Path) {
+    zoo::build(dir);
+    for name in ["file", "link"] {
+        let path = dir.join("attributes").join(name);
+        for attribute in ["trusted.secret", "trusted.of a link"] {
+            // Not every one has each.
+            let _ = rustix::fs::lremovexattr(&path, attribute);
+        }
+    }
+}
+
+fn tag(registry: &Registry, name: &str) -> String {
+    format!("DATA_TAG=127.0.0.1:{}/{name}", registry.program.port())
+}
+
+/// What the registry's log says of a repository.
+fn asked(registry: &Registry, name: &str) -> usize {
+    let log = fs::read_to_string(registry.access_log()).unwrap();
+    log.lines().filter(|line| line.contains(&format!("/v2/{name}/"))).count()
+}
+
+/// Bytes of the blobs that were uploaded after the first `from` bytes of the log, and where it ends.
+fn uploaded(registry: &Registry, from: usize) -> (u64, usize) {
+    let log = fs::read_to_string(registry.access_log()).unwrap();
+    let blobs = registry.program.at("data/docker/registry/v2/blobs/sha256");
+    let put = log[from..].lines().filter(|line| line.contains("\"PUT ") && line.contains("/blobs/uploads/"));
+    let digests = put.filter_map(|line| {
+        let rest = line.split_once("digest=sha256")?.1;
+        rest.trim_start_matches("%3A").trim_start_matches(':').get(..64)
+    });
+    let bytes = digests.map(|d| fs::metadata(blobs.join(&d[..2]).join(d).join("data")).unwrap().len()).sum();
+    (bytes, log.len())
+}
+
+/// D1, D4, D5, D6, D7, D9, D10, D14: two volumes, read-only, to a registry and into new ones.
+#[test]
+fn volumes_are_packed_and_unpacked() {
+    let (Some(engine), Some(mut registry)) = (engine(), Registry::start()) else { return };
+    let volumes = Volumes::new(engine);
+    let (db, www) = (volumes.at("db"), volumes.at("www"));
+    fill(&db);
+    fill(&www);
+    let tag = tag(&registry, "data");
+    let source = ["-v", "db:/source/db:ro", "-v", "www:/source/www:ro", "-v", "repo:/var/lib/dvc", "-e", &tag];
+    let with = |more: &[&str], words: &[&str]| [&source[..], more, &["--"], words].concat();
+    let before = (facts(&db, &Compare::default()), facts(&www, &Compare::default()));
+    volumes.run(&with(&["-e", "NO_PUSH=1"], &["pack"])).ok().says("v1");
+    assert_eq!(asked(&registry, "data"), 0);
+    volumes.run(&with(&["-e", "DVC_REPO=/var/lib/dvc/data"], &["log", "--oneline"])).ok().says("v1 pack");
+    volumes.run(&with(&["--read-only", "--tmpfs", "/tmp", "--tmpfs", "/var/cache/dvc"], &["pack"])).ok();
+    assert!(asked(&registry, "data") > 0);
+    assert!(before == (facts(&db, &Compare::default()), facts(&www, &Compare::default())), "nothing was written");
+
+    let target = ["-v", "db2:/source/db", "-v", "www2:/source/www", "-e", &tag, "--", "unpack"];
+    let (db2, www2) = (volumes.at("db2"), volumes.at("www2"));
+    volumes.run(&target).ok();
+    assert_same(&db, &db2);
+    assert_same(&www, &www2);
+    // Only what is mounted, or named, is brought; what does not belong there goes.
+    fs::remove_dir_all(db2.join("plain")).unwrap();
+    fs::write(www2.join("mine"), "mine").unwrap();
+    let run = volumes.run(&["-v", "db2:/source/db", "-e", &tag, "--", "--yes", "unpack"]).ok();
+    assert!(run.err.contains("www") && run.err.contains("not mounted here"), "{}", run.err);
+    assert_same(&db, &db2);
+    volumes.run(&[&target[..], &["db"]].concat()).ok();
+    assert_eq!(fs::read(www2.join("mine")).unwrap(), b"mine");
+
+    // Without the remote, from the repository that was kept.
+    registry.program.stop();
+    let kept = ["-v", "db3:/source/db", "-v", "repo:/var/lib/dvc", "-e", &tag, "--", "unpack"];
+    let db3 = volumes.at("db3");
+    volumes.run(&kept).code(6);
+    volumes.run(&[&["-e", "NO_PULL=1"], &kept[..]].concat()).ok();
+    assert_same(&db, &db3);
+    volumes.run(&["-v", "db4:/source/db", "-e", &tag, "-e", "NO_PULL=1", "--", "unpack"]).code(10);
+
+    // A volume that was forgotten is no volume that was emptied.
+    let forgotten = ["-v", "db:/source/db:ro", "-v", "repo:/var/lib/dvc", "-e", "NO_PUSH=1", "--", "pack"];
+    volumes.run(&forgotten).code(4).complains("there is nothing in `/source/www`");
+    volumes.run(&["-e", "NO_PUSH=1", "--", "pack"]).code(2).complains("/source");
+}
+
+/// D8, D8w: in containers that keep nothing but the volume, and in one that keeps its repository.
+#[test]
+fn another_version_is_shown_before_it_is_unpacked() {
+    let (Some(engine), Some(registry)) = (engine(), Registry::start()) else { return };
+    let volumes = Volumes::new(engine);
+    let (one, two) = (volumes.at("one"), volumes.at("two"));
+    let tag = tag(&registry, "data");
+    // Not below /source: another directory does as well.
+    let pack = ["-v", "one:/data:ro", "-v", "r1:/var/lib/dvc", "-e", &tag, "--", "-C", "/data", "pack"];
+    let unpack = ["-v", "two:/data", "-v", "r2:/var/lib/dvc", "-e", &tag, "--", "-C", "/data", "unpack"];
+    fs::write(one.join("table"), "first").unwrap();
+    volumes.run(&pack).ok();
+    volumes.run(&unpack).ok();
+    fs::write(one.join("table"), "second, longer").unwrap();
+    volumes.run(&pack).ok();
+    volumes.run(&unpack).code(4).says("table").says("1 file changed").complains("look before you unpack it");
+    assert_eq!(fs::read(two.join("table")).unwrap(), b"first");
+    volumes.run(&unpack).ok();
+    assert_same(&one, &two);
+
+    fs::write(one.join("table"), "third").unwrap();
+    volumes.run(&pack).ok();
+    let lost = ["-v", "two:/data", "-e", &tag, "--", "-C", "/data", "unpack"];
+    volumes.run(&lost).code(4);
+    volumes.run(&[&lost[..], &["--yes"]].concat()).ok();
+    assert_same(&one, &two);
+    fs::write(two.join("table"), "my own").unwrap();
+    volumes.run(&[&lost[..], &["--yes"]].concat()).code(4).complains("in no version: `table`");
+    assert_eq!(fs::read(two.join("table")).unwrap(), b"my own");
+}
+
+/// D4: the second pack sends what changed, also from a container that keeps no repository. `DVC_TEST_MIB` is the size.
+#[test]
+fn the_second_pack_sends_only_what_changed() {
+    let (Some(engine), Some(registry)) = (engine(), Registry::start()) else { return };
+    let volumes = Volumes::new(engine);
+    let mib: usize = std::env::var("DVC_TEST_MIB").ok().and_then(|n| n.parse().ok()).unwrap_or(256);
+    let table = volumes.at("db").join("table");
+    {
+        use std::io::Write;
+        let mut file = fs::File::create(&table).unwrap();
+        (0..mib).for_each(|n| file.write_all(&noise(n as u64, 1 << 20)).unwrap());
+    }
+    let tag = tag(&registry, "data");
+    let (kept, lost) = (["-v", "repo:/var/lib/dvc"], ["-v", "cache:/var/cache/dvc"]);
+    let pack = |how: [&str; 2]| {
+        volumes.run(&[&["-v", "db:/source/db:ro", "-e", &tag], &how[..], &["--", "pack"]].concat()).ok()
+    };
+    pack(kept);
+    let (first, mut mark) = uploaded(&registry, 0);
+    assert!(first > (mib as u64) << 20, "{first} bytes");
+    for (n, how) in [kept, lost].into_iter().enumerate() {
+        use std::os::unix::fs::FileExt;
+        let file = fs::File::options().write(true).open(&table).unwrap();
+        file.write_all_at(&noise(9000 + n as u64, 1 << 20), ((mib / 4 + n) << 20) as u64 + 12_345).unwrap();
+        pack(how);
+        let (sent, end) = uploaded(&registry, mark);
+        mark = end;
+        assert!(sent > 1 << 20 && sent < 4 << 20, "pack {n}: {sent} bytes");
+    }
+}
+
+/// D3, D3w, D13, D13w: secrets that are mounted; others beside them; nothing is seen of them anywhere.
+#[test]
+fn secrets_are_found_and_not_shown() {
+    let (Some(engine), Some(registry)) = (engine(), Registry::with_password()) else { return };
+    let volumes = Volumes::new(engine);
+    fs::write(volumes.at("db").join("table"), noise(1, 8 << 20)).unwrap();
+    let dir = engine.dir().join(volumes.name("secrets"));
+    fs::create_dir(&dir).unwrap();
+    let tag = tag(&registry, "data");
+    let mount = format!("{}:/run/secrets:ro", dir.display());
+    let (name, log) = (volumes.name("packing"), "DVC_LOG=debug");
+    let base = ["-v", "db:/source/db:ro", "-v", &mount, "-e", &tag, "-e", log];
+    volumes.run(&[&base[..], &["-e", "NO_PUSH=1", "--", "pack"]].concat()).ok();
+    for (file, text) in [
+        ("REGISTRY_USERNAME", registry::USER),
+        ("REGISTRY_PASSWORD", &format!("{}\n", registry::PASSWORD)),
+        ("my-key.pem", "k3y"),
+        ("REGISTRY_PASWORD", "typ0"),
+    ] {
+        fs::write(dir.join(file), text).unwrap();
+    }
+    let mut c = volumes.command(&[&base[..], &["--name", &name, "--", "-v", "-v", "pack"]].concat());
+    let mut child = c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while child.try_wait().unwrap().is_none() {
+        for process in fs::read_dir("/proc").unwrap().flatten() {
+            let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            assert!(!String::from_utf8_lossy(&line).contains(registry::PASSWORD));
+        }
+    }
+    let run = Run::wait("pack".to_owned(), child).ok().complains("did you mean `REGISTRY_PASSWORD`");
+    let inspected = engine.docker(["inspect", &name]);
+    engine.docker(["rm", &name]);
+    for secret in [registry::PASSWORD, "k3y", "typ0"] {
+        for (what, text) in [("inspect", &inspected), ("stdout", &run.out), ("stderr", &run.err)] {
+            assert!(!text.contains(secret), "{what}: {text}");
+        }
+    }
+    let doctor = volumes.run(&[&base[..], &["--", "doctor"]].concat());
+    for part in ["/run/secrets/REGISTRY_PASSWORD", "DATA_TAG", "`my-key.pem`", "`REGISTRY_PASWORD`"] {
+        assert!(doctor.out.contains(part), "{part}: {}", doctor.out);
+    }
+    fs::remove_file(dir.join("REGISTRY_PASSWORD")).unwrap();
+    volumes.run(&[&base[..], &["--", "pack"]].concat()).code(12).complains("REGISTRY_PASSWORD is not");
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+/// D11: the compose file of the documents.
+#[test]
+fn the_compose_file_packs_and_unpacks() {
+    let (Some(engine), Some(registry)) = (engine(), Registry::with_password()) else { return };
+    let Some(compose) = needs::server("docker-compose") else { return };
+    let dir = engine.dir().join("compose-pack");
+    fs::create_dir_all(dir.join("secrets")).unwrap();
+    fs::copy(project().join("docs/compose/pack-unpack.yml"), dir.join("pack-unpack.yml")).unwrap();
+    fs::write(dir.join("secrets/registry-username"), registry::USER).unwrap();
+    fs::write(dir.join("secrets/registry-password"), registry::PASSWORD).unwrap();
+    let run = |project: &str, words: &[&str]| {
+        let mut c = Command::new(&compose);
+        c.current_dir(&dir).args(["-p", project, "-f", "pack-unpack.yml"]).args(words).stdin(Stdio::null());
+        c.env("DOCKER_HOST", engine.host()).env("DVC_NETWORK", "host").env_remove("COMPOSE_FILE");
+        c.env("DATA_TAG", format!("127.0.0.1:{}/composed:nightly", registry.program.port()));
+        Run::of(&mut c)
+    };
+    // Compose makes the volumes of a project; the first container that uses them is ours.
+    let at = |project: &str, volume: &str| {
+        let name = format!("{project}_{volume}");
+        let labels = [format!("com.docker.compose.project={project}"), format!("com.docker.compose.volume={volume}")];
+        engine.docker(["volume", "create", "--label", &labels[0], "--label", &labels[1], &name]);
+        PathBuf::from(engine.docker(["volume", "inspect", "-f", "{{.Mountpoint}}", &name]))
+    };
+    for volume in ["db", "www"] {
+        fs::write(at("packone", volume).join("file"), volume).unwrap();
+    }
+    run("packone", &["run", "--rm", "-T", "pack"]).ok().says("[nightly v1 ");
+    run("packtwo", &["run", "--rm", "-T", "unpack"]).ok().says("[nightly v1 ");
+    for volume in ["db", "www"] {
+        assert_same(&at("packone", volume), &at("packtwo", volume));
+    }
+    for project in ["packone", "packtwo"] {
+        run(project, &["down", "-v"]).ok();
+        for volume in ["db", "www", "repository"] {
+            engine.try_docker(["volume", "rm", "-f", &format!("{project}_{volume}")]);
+        }
+    }
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+/// Roots of trust and names are found on an empty root.
+#[test]
+fn certificates_and_names_are_found() {
+    let (Some(engine), Some(registry)) = (engine(), Registry::encrypted()) else { return };
+    let volumes = Volumes::new(engine);
+    fs::write(volumes.at("db").join("table"), "x").unwrap();
+    let tag = format!("DATA_TAG=registry.test:{}/data", registry.program.port());
+    let base = ["-v", "db:/source/db:ro", "-e", &tag, "--add-host", "registry.test:127.0.0.1"];
+    let run = volumes.run(&[&base[..], &["--", "pack"]].concat()).code(6);
+    assert!(run.err.to_lowercase().contains("certificate"), "{}", run.err);
+    let trusted = format!("{}:/etc/ssl/certs/ca-certificates.crt:ro", registry.program.at("cert.pem").display());
+    volumes.run(&[&base[..], &["-v", &trusted, "--", "pack"]].concat()).ok();
+    let none = ["-v", "db:/source/db:ro", "-e", "DATA_TAG=none.invalid/data", "--", "pack"];
+    volumes.run(&none).code(6).complains("none.invalid");
+}
+
+/// A mount in a container, without a program that mounts; and what a process takes that waits.
+#[test]
+fn a_version_is_mounted_in_a_container() {
+    let Some(engine) = engine() else { return };
+    let volumes = Volumes::new(engine);
+    let table = noise(1, 1 << 20);
+    fs::write(volumes.at("db").join("table"), &table).unwrap();
+    let repo = ["-v", "repo:/var/lib/dvc", "-e", "DVC_REPO=/var/lib/dvc/data"];
+    volumes.run(&[&repo[..], &["-v", "db:/source/db:ro", "-e", "NO_PUSH=1", "--", "pack"]].concat()).ok();
+    let name = volumes.name("mounting");
+    let mount = ["-d", "--name", &name, "--device", "/dev/fuse", "--cap-add", "SYS_ADMIN"];
+    let words = ["--", "mount", "--foreground", "main", "/source"];
+    volumes.run(&[&mount[..], &["--security-opt", "apparmor=unconfined"], &repo, &words].concat()).ok();
+    let pid = engine.docker(["inspect", "-f", "{{.State.Pid}}", &name]);
+    let seen = PathBuf::from(format!("/proc/{pid}/root/source/db/table"));
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !seen.exists() {
+        let logs = engine.try_docker(["logs", &name]);
+        assert!(std::time::Instant::now() < until, "{}", String::from_utf8_lossy(&logs.stderr));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(fs::read(&seen).unwrap(), table);
+    fs::write(seen.with_file_name("new"), "new").unwrap();
+    let status = engine.docker(["exec", &name, "/dvc", "-C", "/source", "status", "--porcelain"]);
+    assert!(status.contains("A db/new"), "{status}");
+    if named_image().is_some() {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let kib: u64 = rss.trim().trim_end_matches(" kB").parse().unwrap();
+        assert!(kib <= IDLE, "a mount that nobody uses takes {kib} KiB");
+    }
+    engine.docker(["exec", &name, "/dvc", "umount", "/source"]);
+    assert_eq!(engine.docker(["wait", &name]), "0");
+    engine.docker(["rm", &name]);
+}
+
+/// The image itself: its size, what is in it, and that it is the same when it is made again.
+#[test]
+fn the_image_is_small_and_whole() {
+    let Some(engine) = engine() else { return };
+    let size: u64 = engine.docker(["image", "inspect", "-f", "{{.Size}}", "dvc:latest"]).parse().unwrap();
+    let version = engine.docker(["run", "--rm", "--network", "none", "dvc:latest", "--version"]);
+    assert_eq!(version, format!("dvc (data-volume control) {}", env!("CARGO_PKG_VERSION")));
+    let name = "sidecar-root";
+    engine.docker(["create", "--name", name, "dvc:latest"]);
+    let mut listing = Command::new("tar");
+    let mut export = engine.command(["export", name]).stdout(Stdio::piped()).spawn().unwrap();
+    let listed = listing.arg("-tf").arg("-").stdin(export.stdout.take().unwrap()).output().unwrap();
+    export.wait().unwrap();
+    engine.docker(["rm", name]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    for file in ["dvc", "etc/passwd", "etc/ssl/certs/ca-certificates.crt", "tmp/", "source/"] {
+        assert!(listed.lines().any(|line| line == file), "no {file} in\n{listed}");
+    }
+    if named_image().is_some() {
+        assert!(size <= LIMIT, "{size} bytes");
+        assert!(!listed.lines().any(|line| line.contains(".so")), "{listed}");
+    }
+    // The same bytes from the same binary; the modes of whoever makes it do not matter.
+    let dir = tempfile::tempdir().unwrap();
+    let binary = dir.path().join("dvc");
+    fs::write(&binary, "#!/bin/true\n").unwrap();
+    fs::set_permissions(&binary, PermissionsExt::from_mode(0o700)).unwrap();
+    let made = ["022", "077"].map(|mask| {
+        let out = dir.path().join(mask);
+        let line = "umask $0; exec \"$1\" --binary \"$2\" --out \"$3\"";
+        let mut c = Command::new("bash");
+        c.args(["-c", line, mask]).arg(project().join("image/build.sh")).arg(&binary).arg(&out);
+        Run::of(c.stdin(Stdio::null())).ok();
+        fs::read(out.join("dvc.tar")).unwrap()
+    });
+    assert!(made[0] == made[1], "two archives of one binary differ");
+}

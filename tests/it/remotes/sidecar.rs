@@ -1,0 +1,318 @@
+//! `pack` and `unpack` as a container would use them, by their environment; the directories stand for volumes.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::support::facts::assert_same;
+use crate::support::needs;
+use crate::support::sandbox::{Run, Sandbox};
+use crate::support::servers::moto::Moto;
+use crate::support::servers::registry::{self, Registry};
+use crate::support::zoo::{self, noise};
+
+/// A machine with one directory of volumes, `w/`.
+fn machine(env: &[(&str, String)]) -> Sandbox {
+    let mut s = Sandbox::new();
+    for (name, value) in env {
+        s.set(name, value);
+    }
+    s
+}
+
+fn word(s: &Sandbox, args: &[&str]) -> Run {
+    let dir = s.w("");
+    let mut all = vec!["-C", dir.to_str().unwrap()];
+    all.extend(args);
+    s.dvc(all)
+}
+
+/// A container that ended took its repository along.
+fn forget(s: &Sandbox) {
+    fs::remove_dir_all(s.at("home")).unwrap();
+    fs::create_dir(s.at("home")).unwrap();
+}
+
+/// Lines of the registry's log from `from` on, and where it ends.
+fn log(registry: &Registry, from: usize) -> (Vec<String>, usize) {
+    let text = fs::read_to_string(registry.access_log()).unwrap();
+    (text[from..].lines().map(str::to_owned).collect(), text.len())
+}
+
+/// Bytes of the blobs that these lines say were uploaded.
+fn uploaded(registry: &Registry, lines: &[String]) -> u64 {
+    let blobs = registry.program.at("data/docker/registry/v2/blobs/sha256");
+    let put = lines.iter().filter(|line| line.contains("\"PUT ") && line.contains("/blobs/uploads/"));
+    let digests = put.filter_map(|line| {
+        line.split_once("digest=sha256")?.1.trim_start_matches("%3A").trim_start_matches(':').get(..64)
+    });
+    digests.map(|d| fs::metadata(blobs.join(&d[..2]).join(d).join("data")).unwrap().len()).sum()
+}
+
+fn stored(dir: &Path) -> u64 {
+    let mut sum = 0;
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let stat = entry.metadata().unwrap();
+        sum += if stat.is_dir() { stored(&entry.path()) } else { stat.size() };
+    }
+    sum
+}
+
+/// D1, D2, D4, D6, D9, D13: with a password, two volumes of every kind of content, by the three forms of the environment.
+#[test]
+fn volumes_go_to_a_registry_and_come_back() {
+    let Some(registry) = Registry::with_password() else { return };
+    let at = format!("127.0.0.1:{}", registry.program.port());
+    let user = || ("REGISTRY_USERNAME", registry::USER.to_owned());
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    fs::write(secret.path(), format!("{}\n", registry::PASSWORD)).unwrap();
+    let password = || ("REGISTRY_PASSWORD_FILE", secret.path().to_str().unwrap().to_owned());
+    let one = machine(&[("DATA_TAG", format!("{at}/team/data:latest")), user(), password()]);
+    for volume in ["db", "www"] {
+        fs::create_dir(one.w(volume)).unwrap();
+        zoo::build(&one.w(volume));
+    }
+    word(&one, &["pack"]).ok().says("made a repository").says("[main v1 ");
+    word(&one, &["pack"]).ok().says("nothing to commit");
+
+    let two = machine(&[("DATA_TAG", "team/data".to_owned()), ("REGISTRY", at.clone()), user(), password()]);
+    word(&two, &["unpack"]).ok().says("[main v1 ");
+    assert_same(&one.w(""), &two.w(""));
+    // One of two: what the other one has stays, and what the version does not have goes.
+    fs::write(two.w("www/mine"), "mine").unwrap();
+    fs::remove_dir_all(two.w("db")).unwrap();
+    word(&two, &["unpack", "db"]).ok();
+    assert_same(&one.w("db"), &two.w("db"));
+    assert_eq!(fs::read(two.w("www/mine")).unwrap(), b"mine");
+    word(&two, &["unpack", "www"]).code(4).complains("in no version: `www/mine`").complains("--force");
+    word(&two, &["unpack", "www", "--force"]).ok();
+    assert_same(&one.w(""), &two.w(""));
+    assert!(!two.w(".dvcs").exists() && !one.w(".dvcs").exists());
+
+    let half = machine(&[("DATA_TAG", format!("{at}/team/data")), user()]);
+    fs::write(half.w("a"), "a").unwrap();
+    word(&half, &["pack"]).code(12).complains("REGISTRY_USERNAME: it is set, but REGISTRY_PASSWORD is not");
+    let wrong = machine(&[("DATA_TAG", format!("{at}/team/data")), user(), ("REGISTRY_PASSWORD", "wr0ng".to_owned())]);
+    fs::write(wrong.w("a"), "a").unwrap();
+    let run = word(&wrong, &["pack", "-v", "-v"]).code(12);
+    assert!(!format!("{}{}", run.out, run.err).contains("wr0ng"));
+    let third = machine(&[("DVC_REMOTE_ORIGIN_URL", format!("oci://{at}/team/data")), user(), password()]);
+    word(&third, &["unpack", "--json"]).ok();
+    assert_same(&one.w(""), &third.w(""));
+}
+
+/// D4, D5, D15w: how much goes to the registry, with and without a repository that is kept.
+#[test]
+fn only_what_changed_is_sent() {
+    let Some(registry) = Registry::start() else { return };
+    let env = [("DATA_TAG", format!("127.0.0.1:{}/data:nightly", registry.program.port()))];
+    let mut s = machine(&env);
+    let mib = 64;
+    fs::create_dir(s.w("db")).unwrap();
+    fs::write(s.w("db/table"), noise(1, mib << 20)).unwrap();
+    s.set("NO_PUSH", "1");
+    word(&s, &["pack"]).ok().says("[nightly v1 ");
+    s.set("NO_PUSH", "0");
+    let (_, mark) = log(&registry, 0);
+    assert!(!fs::read_to_string(registry.access_log()).unwrap().contains("/v2/data/"), "nothing was asked");
+    word(&s, &["pack"]).ok().says("nothing to commit");
+    let (lines, mut mark) = log(&registry, mark);
+    assert!(uploaded(&registry, &lines) > (mib as u64) << 20, "{lines:?}");
+
+    for (night, kept) in [(2, true), (3, true), (4, false), (5, false)] {
+        let mut bytes = fs::read(s.w("db/table")).unwrap();
+        bytes[night * (8 << 20)..][..1 << 20].copy_from_slice(&noise(night as u64, 1 << 20));
+        fs::write(s.w("db/table"), bytes).unwrap();
+        if !kept {
+            forget(&s);
+        }
+        word(&s, &["pack"]).ok().says(&format!("[nightly v{night} "));
+        let (lines, end) = log(&registry, mark);
+        mark = end;
+        let sent = uploaded(&registry, &lines);
+        assert!(sent < 4 << 20 && sent > 1 << 20, "night {night}: {sent} bytes");
+    }
+    let all = stored(&registry.program.at("data"));
+    assert!(all < (mib as u64 + 4 * 4) << 20, "five versions take {all} bytes");
+    let copy = machine(&env);
+    word(&copy, &["unpack"]).ok();
+    assert_same(&s.w(""), &copy.w(""));
+}
+
+/// D7: what is here comes back without the remote, and what is not ends with 6.
+#[test]
+fn without_the_remote() {
+    let Some(mut registry) = Registry::start() else { return };
+    let tag = ("DATA_TAG", format!("127.0.0.1:{}/data", registry.program.port()));
+    let s = machine(std::slice::from_ref(&tag));
+    fs::write(s.w("a"), noise(1, 100_000)).unwrap();
+    word(&s, &["pack"]).ok();
+    // A repository that has seen this version, but never brought its data.
+    let lazy = machine(std::slice::from_ref(&tag));
+    fs::write(lazy.w("a"), "other").unwrap();
+    word(&lazy, &["unpack"]).code(4);
+    registry.program.stop();
+    fs::remove_file(s.w("a")).unwrap();
+    word(&s, &["unpack"]).code(6);
+    word(&s, &["unpack", "--no-pull"]).ok();
+    assert_eq!(fs::read(s.w("a")).unwrap(), noise(1, 100_000));
+    let mut lazy = lazy;
+    lazy.set("NO_PULL", "1");
+    word(&lazy, &["unpack", "--force"]).code(6);
+    assert_eq!(fs::read(lazy.w("a")).unwrap(), b"other");
+    let mut none = machine(&[tag]);
+    none.set("NO_PULL", "1");
+    word(&none, &["unpack"]).code(10);
+}
+
+fn two_machines() -> (Sandbox, Sandbox, PathBuf) {
+    let s = Sandbox::new();
+    let remote = s.at("remote");
+    let env = [("DVC_REMOTE_ORIGIN_URL", remote.to_str().unwrap().to_owned())];
+    let (mut one, two) = (s, machine(&env));
+    one.set(env[0].0, &env[0].1);
+    one.write("db/table", "first");
+    one.write("db/stale", "stale");
+    word(&one, &["pack"]).ok();
+    word(&two, &["unpack"]).ok();
+    (one, two, remote)
+}
+
+/// D8, D8w: another version than the volumes have is shown before it is brought.
+#[test]
+fn look_before_you_unpack() {
+    let (one, two, _) = two_machines();
+    word(&two, &["unpack"]).ok();
+    one.write("db/table", "second, longer");
+    one.write("db/new", "new");
+    fs::remove_file(one.w("db/stale")).unwrap();
+    word(&one, &["pack"]).ok().says("v2");
+
+    let run = word(&two, &["unpack"]).code(4).complains("look before you unpack it");
+    for part in ["db/table", "db/new", "db/stale", "3 files changed"] {
+        assert!(run.out.contains(part), "{part}\n{}", run.out);
+    }
+    assert_eq!(two.read("db/table"), b"first");
+    word(&two, &["unpack"]).ok().says("v2").says("1 removed");
+    assert_same(&one.w(""), &two.w(""));
+
+    // Where the repository is not kept nobody knows of the first run, but what the volumes hold is known by its content.
+    one.write("db/table", "third");
+    word(&one, &["pack"]).ok();
+    for _ in 0..2 {
+        forget(&two);
+        word(&two, &["unpack"]).code(4).complains("--yes");
+    }
+    forget(&two);
+    word(&two, &["unpack", "--yes"]).ok().says("v3");
+    assert_same(&one.w(""), &two.w(""));
+    let json = word(&two, &["unpack", "--json"]).ok().json();
+    assert_eq!((&json["schema"], &json["stopped"], &json["branch"]), (&1.into(), &false.into(), &"main".into()));
+}
+
+#[test]
+fn what_is_in_no_version_is_not_lost() {
+    let (one, two, _) = two_machines();
+    one.write("db/table", "second");
+    word(&one, &["pack"]).ok();
+    two.write("db/table", "my own");
+    two.write("db/extra", "mine too");
+    for args in [&["unpack"][..], &["unpack"], &["unpack", "--yes"]] {
+        word(&two, args).code(4).complains("in no version").complains("`db/table`").complains("`db/extra`");
+        assert_eq!(two.read("db/table"), b"my own");
+    }
+    word(&two, &["unpack", "-n"]).ok().says("db/table");
+    // Kept as a version it is in the way of nobody; both have moved on, which is told.
+    word(&two, &["pack", "--no-push"]).ok();
+    word(&two, &["unpack"]).code(4).complains("have both moved on");
+    word(&two, &["pack"]).code(4).complains("it has versions that are not in yours");
+    let none = machine(&[]);
+    word(&none, &["unpack"]).code(2).complains("no remote");
+    word(&two, &["unpack", "--force", "--no-pull"]).ok();
+}
+
+/// D16: a bucket, and a key that is wrong or half.
+#[test]
+fn volumes_go_to_a_bucket() {
+    let Some(moto) = Moto::start() else { return };
+    moto.make_bucket("backups");
+    let mut env: Vec<(&str, String)> = moto.env();
+    env.push(("DATA_S3_DST", "backups/volumes".to_owned()));
+    let one = machine(&env);
+    one.write("db/table", noise(1, 300_000));
+    word(&one, &["pack"]).ok();
+    let two = machine(&env);
+    word(&two, &["unpack"]).ok();
+    assert_same(&one.w(""), &two.w(""));
+    let src = ("DATA_S3_SRC", "s3://backups/volumes".to_owned());
+    let three = machine(&env.iter().filter(|e| e.0 != "DATA_S3_DST").cloned().chain([src]).collect::<Vec<_>>());
+    word(&three, &["unpack"]).ok();
+    assert_same(&one.w(""), &three.w(""));
+    let half = machine(&env.iter().filter(|e| e.0 != "AWS_SECRET_ACCESS_KEY").cloned().collect::<Vec<_>>());
+    half.write("a", "a");
+    word(&half, &["pack"]).code(12).complains("AWS_ACCESS_KEY_ID: it is set, but AWS_SECRET_ACCESS_KEY is not");
+}
+
+/// D17: environments that mean nothing end with 2 and tell all that is wrong at once.
+#[test]
+fn bad_environments() {
+    let table: &[(&[(&str, &str)], &[&str])] = &[
+        (&[], &["no remote: set DATA_TAG or DATA_S3_DST, or NO_PUSH=1"]),
+        (&[("DATA_TAG", "r.example/Data")], &["DATA_TAG: "]),
+        (&[("REGISTRY", "r.example")], &["REGISTRY: there is no DATA_TAG"]),
+        (&[("DATA_TAG_FILE", "/none")], &["/none: it cannot be read"]),
+        (&[("DVC_JOBS_FILE", "/none"), ("DATA_TAG", "r.example/x")], &["/none: it cannot be read"]),
+        (
+            &[("NO_PUSH", "x"), ("REGISTRY", "a"), ("DATA_TAG", "b.example/c@sha256:1"), ("DVC_JOBS", "many")],
+            &["3 problems", "NO_PUSH: ", "DATA_TAG: ", "DVC_JOBS: "],
+        ),
+    ];
+    for (set, parts) in table {
+        let env: Vec<(&str, String)> = set.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let s = machine(&env);
+        s.write("a", "a");
+        let run = word(&s, &["pack"]).code(2);
+        for part in *parts {
+            assert!(run.err.contains(part), "{set:?}: no `{part}` in {}", run.err);
+        }
+        assert!(!s.at("home/state/dvc/data").exists(), "{set:?}");
+    }
+    // Without volumes there is nothing to do.
+    let s = machine(&[("DATA_TAG", "r.example/x".to_owned())]);
+    if !Path::new("/source").exists() {
+        s.dvc(["pack"]).code(2).complains("cannot read `/source`").complains("mount volumes");
+    }
+    // With NO_PUSH no remote is needed, and what comes from a file counts as what comes from a variable.
+    let switch = s.at("switch");
+    fs::write(&switch, "yes\n").unwrap();
+    let s2 = machine(&[("NO_PUSH_FILE", switch.to_str().unwrap().to_owned())]);
+    s2.write("a", "a");
+    word(&s2, &["pack"]).ok();
+    let run = s2.dvc(["doctor", "--json"]);
+    let check = run.json_lines().into_iter().find(|c| c["check"] == "environment").unwrap();
+    assert_eq!(check["what"], "NO_PUSH");
+}
+
+/// D13w: nothing secret stands among the arguments of any process while it works.
+#[test]
+fn no_argument_is_secret() {
+    let Some(registry) = Registry::with_password() else { return };
+    let tag = format!("127.0.0.1:{}/data", registry.program.port());
+    let (user, password) = (registry::USER.to_owned(), registry::PASSWORD.to_owned());
+    let s = machine(&[("DATA_TAG", tag), ("REGISTRY_USERNAME", user), ("REGISTRY_PASSWORD", password)]);
+    s.write("a", noise(1, 8 << 20));
+    needs::need("setpriv");
+    let mut c = s.command(["-C", s.w("").to_str().unwrap(), "-v", "-v", "pack"]);
+    let mut child = c.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut looks = 0;
+    while child.try_wait().unwrap().is_none() {
+        for process in fs::read_dir("/proc").unwrap().flatten() {
+            let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let found = String::from_utf8_lossy(&line).contains(registry::PASSWORD);
+            assert!(!found, "{}", String::from_utf8_lossy(&line));
+        }
+        looks += 1;
+    }
+    let run = Run::wait("pack".to_owned(), child).ok();
+    assert!(looks > 0 && !run.err.contains(registry::PASSWORD) && !run.out.contains(registry::PASSWORD));
+}
