@@ -73,7 +73,9 @@ fi
 rm -rf "$out/work"
 mkdir -p "$out/work/root" "$out/work/image/blobs/sha256"
 work=$out/work root=$out/work/root image=$out/work/image
-install -m 755 "$binary" "$root/dvc"
+# Names of functions are a fifth of it; a report of a bug has the version instead.
+strip -s -o "$root/dvc" "$binary" 2>/dev/null || cp "$binary" "$root/dvc"
+chmod 755 "$root/dvc"
 for library in $(libraries "$binary"); do put "$library" "$root"; done
 put $BUNDLE "$root"
 mkdir -p "$root"/{etc,root,source,tmp,run/dvc,var/lib/dvc,var/cache/dvc,usr/bin}

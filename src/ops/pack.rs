@@ -12,12 +12,13 @@ use super::refmove::RefMoveError;
 use crate::codec::cut::Cutting;
 use crate::error::{Failure, Kind, Result};
 use crate::model::entry::{Entry, Node};
+use crate::model::id::Id;
 use crate::model::path::display;
 use crate::model::refname::{RefKind, RefName};
 use crate::mount::mountinfo::mounts;
 use crate::observe::Observer;
-use crate::repo::Repo;
 use crate::repo::refs::Move;
+use crate::repo::{Repo, RepoError};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -79,16 +80,18 @@ impl Failure for NoVolume {
 
 /// Packs. A branch that is not here yet begins with what the remote has.
 pub fn pack(context: &Context, options: &PackOptions, observer: &dyn Observer) -> Result<PackReport> {
-    let remote = options.remote.as_ref();
-    let found = prepare(context, remote, &options.first_branch)?;
+    let found = prepare(context, options.remote.as_ref(), Some(&options.first_branch))?;
+    let (context, remote) = &settled(context, options.remote.as_ref(), found);
     let repo = context.repo()?;
     let branch = branch_of(&repo, options.branch.as_ref())?;
     let mut fetched = None;
-    if let (Some(remote), None) = (remote, repo.refs().value(RefKind::Branch, &branch)?)
-        && is_there(context, remote)?
+    if let (Some(remote), None, true) = (remote, repo.refs().value(RefKind::Branch, &branch)?, found != Found::Made)
+        && Reach::new(context, remote)?.marker()?.is_some()
     {
         fetched = Some(fetch(context, remote, &FetchOptions::default(), observer)?);
-        begin_branch(context, &repo, remote, &branch)?;
+        if let Some(there) = repo.refs().value(RefKind::Remote, &tracking(&remote.name, &branch)?)? {
+            advance(context, &repo, &branch, there, "pack: begun with the remote's")?;
+        }
     }
     drop(repo);
     let repo = context.repo()?;
@@ -99,8 +102,9 @@ pub fn pack(context: &Context, options: &PackOptions, observer: &dyn Observer) -
     Ok(PackReport { repository: found, fetched, commit: commit(context, &how, observer)? })
 }
 
-/// Sees to it that there is a repository. What is copied has no refs and no data yet.
-pub(super) fn prepare(context: &Context, remote: Option<&Remote>, first_branch: &RefName) -> Result<Found> {
+/// Sees to it that there is a repository: a copy of the remote's, which has no refs and no data yet, or a new one, if it may
+/// be made.
+pub(super) fn prepare(context: &Context, remote: Option<&Remote>, first_branch: Option<&RefName>) -> Result<Found> {
     if Repo::is_at(&context.repository) {
         return Ok(Found::Here);
     }
@@ -108,33 +112,40 @@ pub(super) fn prepare(context: &Context, remote: Option<&Remote>, first_branch: 
         Some(remote) => Reach::new(context, remote)?.marker()?,
         None => None,
     };
-    let Some(marker) = marker else {
-        Repo::create(&context.repository, first_branch, &Cutting::default(), context.open.clone())?;
-        return Ok(Found::Made);
-    };
-    Repo::create_copy(&context.repository, &marker, context.open.clone())?;
-    Ok(Found::Copied)
+    if let Some(marker) = marker {
+        Repo::create_copy(&context.repository, &marker, context.open.clone())?;
+        return Ok(Found::Copied);
+    }
+    let place = || remote.map_or_else(|| context.repository.clone(), |remote| remote.location.to_string().into());
+    let first_branch = first_branch.ok_or_else(|| RepoError::None { path: place() })?;
+    Repo::create(&context.repository, first_branch, &Cutting::default(), context.open.clone())?;
+    Ok(Found::Made)
+}
+
+/// With the remote as the repository needs it: one that was copied now takes only what is asked for.
+pub(super) fn settled(context: &Context, remote: Option<&Remote>, found: Found) -> (Context, Option<Remote>) {
+    let (mut context, mut remote) = (context.clone(), remote.cloned());
+    if let (Found::Copied, Some(remote)) = (found, &mut remote) {
+        remote.lazy = true;
+        context.remotes.retain(|other| other.name != remote.name);
+        context.remotes.push(remote.clone());
+    }
+    (context, remote)
+}
+
+/// Moves a branch here to a version that follows.
+pub(super) fn advance(context: &Context, repo: &Repo, branch: &RefName, to: Id, why: &str) -> Result<()> {
+    let how = Move { who: &context.author, why, time: context.moved_at() };
+    let tip = repo.refs().tip(RefKind::Branch, branch)?;
+    match repo.refs().update(RefKind::Branch, branch, tip.as_ref(), Some(to), &how)? {
+        Some(_) => Ok(()),
+        None => Err(RefMoveError::Raced { kind: RefKind::Branch, name: branch.clone() }.into()),
+    }
 }
 
 /// The branch that is meant.
 pub(super) fn branch_of(repo: &Repo, named: Option<&RefName>) -> Result<RefName> {
     named.map_or_else(|| Ok(RefName::new(&repo.marker().default_branch)?), |named| Ok(named.clone()))
-}
-
-/// Whether the remote holds a repository.
-fn is_there(context: &Context, remote: &Remote) -> Result<bool> {
-    Ok(Reach::new(context, remote)?.marker()?.is_some())
-}
-
-/// Makes a branch that is not here what it is at the remote, if it is there.
-fn begin_branch(context: &Context, repo: &Repo, remote: &Remote, branch: &RefName) -> Result<()> {
-    let Some(there) = repo.refs().value(RefKind::Remote, &tracking(&remote.name, branch)?)? else { return Ok(()) };
-    let how = Move { who: &context.author, why: "pack: begun with the remote's", time: context.moved_at() };
-    let tip = repo.refs().tip(RefKind::Branch, branch)?;
-    match repo.refs().update(RefKind::Branch, branch, tip.as_ref(), Some(there), &how)? {
-        Some(_) => Ok(()),
-        None => Err(RefMoveError::Raced { kind: RefKind::Branch, name: branch.clone() }.into()),
-    }
 }
 
 /// Refuses if a volume of the last version is not here or empty. Where the worktree itself is a volume, its directories

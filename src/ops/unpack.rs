@@ -1,6 +1,6 @@
 //! `unpack`: the newest version of a branch onto the volumes below a directory, after a look at what it would change.
 //!
-//! Invariant: what is in no version of the branch is changed or removed only with `force`; a version that the volumes did
+//! Invariant: what is in no version of the repository is changed or removed only with `force`; a version that the volumes did
 //! not have is brought over others' files only once it was shown. The look is kept, so the second run goes on.
 
 use super::Context;
@@ -10,7 +10,7 @@ use super::describe::{Changed, Detail, measured};
 use super::fetch::{FetchOptions, FetchReport, fetch};
 use super::head::Head;
 use super::history::{Walk, ancestors};
-use super::pack::{branch_of, prepare};
+use super::pack::{advance, branch_of, prepare, settled};
 use super::pull::Diverged;
 use super::push::tracking;
 use super::reach::Remote;
@@ -25,8 +25,7 @@ use crate::model::revision::{Base, Revision};
 use crate::mount::mountinfo::mounts;
 use crate::observe::{Level, Notice, Observer};
 use crate::read::journal::Journal;
-use crate::repo::refs::{Move, value_of};
-use crate::repo::{Repo, RepoError};
+use crate::repo::Repo;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -79,7 +78,7 @@ pub struct UnpackReport {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stopped {
     /// The branch has a version that the volumes do not have.
-    #[error("`{branch}` has another version than what is in `{target}`: look before you unpack it")]
+    #[error("newer version found: `{branch}` is not what is in `{target}`; look before you import")]
     Newer {
         /// The branch.
         branch: RefName,
@@ -131,26 +130,17 @@ struct Note {
 
 /// Unpacks.
 pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observer) -> Result<UnpackReport> {
-    if !Repo::is_at(&context.repository) {
-        let Some(remote) = &options.remote else {
-            return Err(RepoError::None { path: context.repository.clone() }.into());
-        };
-        if super::reach::Reach::new(context, remote)?.marker()?.is_none() {
-            return Err(RepoError::None { path: remote.location.to_string().into() }.into());
-        }
-        prepare(context, Some(remote), &RefName::new("main")?)?;
-    }
+    let found = prepare(context, options.remote.as_ref(), None)?;
+    let (context, remote) = &settled(context, options.remote.as_ref(), found);
     let repo = context.repo()?;
     let branch = branch_of(&repo, options.branch.as_ref())?;
     let mut fetched = None;
-    if let Some(remote) = &options.remote {
+    if let Some(remote) = remote {
         fetched = Some(fetch(context, remote, &FetchOptions::default(), observer)?);
-        follow(context, &repo, remote, &branch)?;
     }
     drop(repo);
     let repo = context.repo()?;
-    let missing = || RefMoveError::Missing { kind: RefKind::Branch, name: branch.clone() };
-    let version = repo.refs().value(RefKind::Branch, &branch)?.ok_or_else(missing)?;
+    let (version, moves) = newest(&repo, remote.as_ref(), &branch)?;
     let tree = repo.commit_cached(&version)?.tree;
     let paths = paths(context, &repo, options, &tree, observer)?;
     let mut report = UnpackReport { fetched, branch, version, stopped: None, changes: Vec::new(), checkout: None };
@@ -183,6 +173,10 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
         walk: options.walk.clone(),
         ..CheckoutOptions::default()
     };
+    // Not before: what is packed instead must not follow what was refused.
+    if moves {
+        advance(context, &repo, &report.branch, report.version, "unpack")?;
+    }
     drop(repo);
     report.checkout = Some(checkout(context, &how, observer)?);
     let repo = context.repo()?;
@@ -195,25 +189,19 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
     Ok(report)
 }
 
-/// Moves the branch here forward to the remote's.
-fn follow(context: &Context, repo: &Repo, remote: &Remote, branch: &RefName) -> Result<()> {
-    let theirs = tracking(&remote.name, branch)?;
-    let tip = repo.refs().tip(RefKind::Branch, branch)?;
-    let old = tip.as_ref().and_then(value_of);
-    let Some(new) = repo.refs().value(RefKind::Remote, &theirs)? else {
-        return Err(RefMoveError::Missing { kind: RefKind::Remote, name: theirs }.into());
-    };
-    match old {
-        Some(old) if old == new || ancestors(repo, &old)?.contains(&new) => return Ok(()),
-        Some(old) if !ancestors(repo, &new)?.contains(&old) => {
-            return Err(Diverged { ours: branch.clone(), theirs }.into());
+/// The newest version of the branch here and at the remote, and whether the branch here has to be moved to it.
+fn newest(repo: &Repo, remote: Option<&Remote>, branch: &RefName) -> Result<(Id, bool)> {
+    let theirs = tracking(remote.map_or("origin", |remote| remote.name.as_str()), branch)?;
+    let (ours, there) = (repo.refs().value(RefKind::Branch, branch)?, repo.refs().value(RefKind::Remote, &theirs)?);
+    match (ours, there) {
+        (Some(ours), _) if remote.is_none() => Ok((ours, false)),
+        (_, None) if remote.is_some() => Err(RefMoveError::Missing { kind: RefKind::Remote, name: theirs }.into()),
+        (Some(ours), Some(there)) if ancestors(repo, &ours)?.contains(&there) => Ok((ours, false)),
+        (Some(ours), Some(there)) if !ancestors(repo, &there)?.contains(&ours) => {
+            Err(Diverged { ours: branch.clone(), theirs }.into())
         }
-        _ => {}
-    }
-    let how = Move { who: &context.author, why: "unpack", time: context.moved_at() };
-    match repo.refs().update(RefKind::Branch, branch, tip.as_ref(), Some(new), &how)? {
-        Some(_) => Ok(()),
-        None => Err(RefMoveError::Raced { kind: RefKind::Branch, name: branch.clone() }.into()),
+        (_, Some(there)) => Ok((there, true)),
+        (_, None) => Err(RefMoveError::Missing { kind: RefKind::Branch, name: branch.clone() }.into()),
     }
 }
 
@@ -342,7 +330,12 @@ fn stop(
 fn in_no_version(repo: &Repo, tip: Id, seen: &Seen, paths: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
     let was = |c: &Change| c.old.as_ref().filter(|e| !e.is_dir()).map(|_| c.from.as_ref().unwrap_or(&c.path).clone());
     let mut open: BTreeSet<Vec<u8>> = seen.changes.iter().filter_map(was).collect();
-    for version in Walk::new(repo, &[tip], &[])?.take(SEARCHED) {
+    let mut tips = BTreeSet::from([tip]);
+    for kind in RefKind::ALL {
+        tips.extend(repo.refs().list(kind)?.iter().map(|tip| tip.id));
+    }
+    let tips: Vec<Id> = tips.into_iter().collect();
+    for version in Walk::new(repo, &tips, &[])?.take(SEARCHED) {
         if open.is_empty() {
             break;
         }

@@ -210,7 +210,7 @@ fn another_version_is_shown_before_it_is_unpacked() {
     volumes.run(&unpack).ok();
     fs::write(one.join("table"), "second, longer").unwrap();
     volumes.run(&pack).ok();
-    volumes.run(&unpack).code(4).says("table").says("1 file changed").complains("look before you unpack it");
+    volumes.run(&unpack).code(4).says("table").says("1 file changed").complains("look before you import");
     assert_eq!(fs::read(two.join("table")).unwrap(), b"first");
     volumes.run(&unpack).ok();
     assert_same(&one, &two);

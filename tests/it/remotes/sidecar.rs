@@ -188,7 +188,7 @@ fn look_before_you_unpack() {
     fs::remove_file(one.w("db/stale")).unwrap();
     word(&one, &["pack"]).ok().says("v2");
 
-    let run = word(&two, &["unpack"]).code(4).complains("look before you unpack it");
+    let run = word(&two, &["unpack"]).code(4).complains("look before you import");
     for part in ["db/table", "db/new", "db/stale", "3 files changed"] {
         assert!(run.out.contains(part), "{part}\n{}", run.out);
     }

@@ -179,8 +179,8 @@ pub(crate) fn begin(
         let access = session.access(session.settings()?, Some(ORIGIN), false)?;
         context.remotes.push(Remote { name: ORIGIN.to_owned(), location, lazy: false, access });
     }
-    // A copy that is made here takes only what is needed; one that is whole stays so.
-    let lazy = !Repo::is_at(&context.repository) || Repo::partial(&context.repository).is_some();
+    // One that began as a lazy copy stays lazy, one that is whole stays whole.
+    let lazy = Repo::partial(&context.repository).is_some();
     for remote in context.remotes.iter_mut().filter(|remote| remote.name == ORIGIN) {
         remote.lazy |= lazy;
         remote.access.offline |= plan.offline;
