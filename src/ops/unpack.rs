@@ -340,11 +340,13 @@ fn in_no_version(repo: &Repo, tip: Id, seen: &Seen, paths: &[Vec<u8>]) -> Result
             break;
         }
         let mut differs = BTreeSet::new();
-        let compared = compare(repo, Some(&version?.1.tree), Some(&seen.now), paths, &mut |change| {
-            if change.new.is_some() {
-                differs.insert(change.path);
-            }
-            Ok(ControlFlow::Continue(()))
+        let compared = version.and_then(|(_, commit)| {
+            compare(repo, Some(&commit.tree), Some(&seen.now), paths, &mut |change| {
+                if change.new.is_some() {
+                    differs.insert(change.path);
+                }
+                Ok(ControlFlow::Continue(()))
+            })
         });
         match compared {
             Ok(()) => open.retain(|path| differs.contains(path)),
