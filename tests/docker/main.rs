@@ -6,6 +6,7 @@
 
 mod engine;
 mod fixture;
+mod sidecar;
 #[path = "../it/support/mod.rs"]
 mod support;
 mod volumes;
