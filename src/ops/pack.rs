@@ -19,6 +19,7 @@ use crate::mount::mountinfo::mounts;
 use crate::observe::Observer;
 use crate::repo::refs::Move;
 use crate::repo::{Repo, RepoError};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -98,7 +99,10 @@ pub fn pack(context: &Context, options: &PackOptions, observer: &dyn Observer) -
     if options.volumes && !options.commit.allow_empty {
         refuse_missing(context, &repo, &branch, &options.commit.paths)?;
     }
-    let how = CommitOptions { branch: Some(branch), ..options.commit.clone() };
+    let mut how = CommitOptions { branch: Some(branch), ..options.commit.clone() };
+    if options.volumes {
+        how.walk.places = places(&context.worktree);
+    }
     Ok(PackReport { repository: found, fetched, commit: commit(context, &how, observer)? })
 }
 
@@ -148,14 +152,28 @@ pub(super) fn branch_of(repo: &Repo, named: Option<&RefName>) -> Result<RefName>
     named.map_or_else(|| Ok(RefName::new(&repo.marker().default_branch)?), |named| Ok(named.clone()))
 }
 
+/// What is mounted below a directory, the directory itself as the empty path.
+pub(super) fn mounted(dir: &Path) -> BTreeSet<Vec<u8>> {
+    let below = |at: &Path| at.strip_prefix(dir).map(|path| path.as_os_str().as_bytes().to_vec());
+    mounts().unwrap_or_default().iter().filter_map(|mount| below(&mount.at).ok()).collect()
+}
+
+/// The directories that only lead to volumes. A container has them anew each time, with other times.
+pub(super) fn places(dir: &Path) -> Vec<Vec<u8>> {
+    let mounted = mounted(dir);
+    let mut places = BTreeSet::new();
+    for path in mounted.iter().filter(|path| !path.is_empty()) {
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        places.extend(std::iter::once(0).chain(ends).map(|end| path[..end].to_vec()));
+    }
+    places.into_iter().filter(|place| !mounted.contains(place)).collect()
+}
+
 /// Refuses if a volume of the last version is not here or empty. Where the worktree itself is a volume, its directories
 /// are none.
 fn refuse_missing(context: &Context, repo: &Repo, branch: &RefName, asked: &[Vec<u8>]) -> Result<()> {
-    let table = mounts().unwrap_or_default();
-    let is_mounted = |dir: &Path| table.iter().any(|m| m.at == dir);
-    let Some(last) = repo.refs().value(RefKind::Branch, branch)?.filter(|_| !is_mounted(&context.worktree)) else {
-        return Ok(());
-    };
+    let is_volume = mounted(&context.worktree).contains(&Vec::new());
+    let Some(last) = repo.refs().value(RefKind::Branch, branch)?.filter(|_| !is_volume) else { return Ok(()) };
     for entry in repo.root(&repo.commit_cached(&last)?.tree)?.1 {
         let dir = context.worktree.join(OsStr::from_bytes(&entry.name));
         let is_asked = asked.is_empty() || asked.contains(&entry.name);

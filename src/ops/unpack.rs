@@ -10,7 +10,7 @@ use super::describe::{Changed, Detail, measured};
 use super::fetch::{FetchOptions, FetchReport, fetch};
 use super::head::Head;
 use super::history::{Walk, ancestors};
-use super::pack::{advance, branch_of, prepare, settled};
+use super::pack::{advance, branch_of, mounted, places, prepare, settled};
 use super::pull::Diverged;
 use super::push::tracking;
 use super::reach::Remote;
@@ -22,7 +22,6 @@ use crate::model::id::Id;
 use crate::model::path::{display, is_within, join, split};
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Base, Revision};
-use crate::mount::mountinfo::mounts;
 use crate::observe::{Level, Notice, Observer};
 use crate::read::journal::Journal;
 use crate::repo::Repo;
@@ -130,6 +129,11 @@ struct Note {
 
 /// Unpacks.
 pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observer) -> Result<UnpackReport> {
+    let mut options = options.clone();
+    if options.volumes {
+        options.walk.places = places(&context.worktree);
+    }
+    let options = &options;
     let found = prepare(context, options.remote.as_ref(), None)?;
     let (context, remote) = &settled(context, options.remote.as_ref(), found);
     let repo = context.repo()?;
@@ -216,9 +220,7 @@ fn paths(
     if !options.paths.is_empty() || !options.volumes {
         return Ok(options.paths.clone());
     }
-    let table = mounts().unwrap_or_default();
-    let below = |at: &std::path::Path| at.strip_prefix(&context.worktree).map(|p| p.as_os_str().as_bytes().to_vec());
-    let mounted: BTreeSet<Vec<u8>> = table.iter().filter_map(|m| below(&m.at).ok()).collect();
+    let mounted = mounted(&context.worktree);
     if mounted.is_empty() || mounted.contains(&Vec::new()) {
         return Ok(Vec::new());
     }

@@ -23,6 +23,8 @@ pub struct WalkOptions {
     pub skip_cache_dirs: bool,
     /// Other file systems than that of the source.
     pub one_file_system: bool,
+    /// Directories that only hold others, by path: their own metadata is not taken. The empty path is the source itself.
+    pub places: Vec<Vec<u8>>,
 }
 
 impl WalkOptions {
@@ -31,6 +33,7 @@ impl WalkOptions {
         let repository = std::fs::metadata(&context.repository).ok().map(|m| (m.dev(), m.ino()));
         let mut rules = Rules::new(self.skip_cache_dirs, self.one_file_system, repository);
         rules.exclude(&self.exclude)?;
+        rules.set_places(&self.places);
         Ok(rules)
     }
 }

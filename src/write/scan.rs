@@ -493,7 +493,10 @@ impl<'a> Walk<'a> {
     fn finish(&self, dir: &Dir) -> Result<Finished> {
         let stat = *dir.stat.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = std::mem::take(&mut *dir.lock());
-        let meta = stat.meta(std::mem::take(&mut state.xattrs));
+        let meta = match self.rules.is_place(&dir.path) {
+            true => Meta { mode: 0o755, ..Meta::default() },
+            false => stat.meta(std::mem::take(&mut state.xattrs)),
+        };
         let own = fingerprint(b"", &stat, Some(&Id([0; 32])), self.before);
         if let Some(record) = state.record.as_ref().filter(|_| state.clean) {
             // A print of 0 is never the same, not even as another 0.

@@ -211,6 +211,7 @@ pub struct Rules {
     pub(super) skip_cache_dirs: bool,
     pub(super) one_file_system: bool,
     pub(super) repository: Option<(u64, u64)>,
+    places: Vec<Vec<u8>>,
 }
 
 /// A pattern that means nothing.
@@ -231,7 +232,17 @@ impl Rules {
     /// Rules without patterns: whether directories marked by CACHEDIR.TAG and other file systems are left out, and
     /// device and inode of the repository, which is never part of a tree.
     pub fn new(skip_cache_dirs: bool, one_file_system: bool, repository: Option<(u64, u64)>) -> Self {
-        Self { exclude: None, skip_cache_dirs, one_file_system, repository }
+        Self { exclude: None, skip_cache_dirs, one_file_system, repository, places: Vec::new() }
+    }
+
+    /// Directories, by path, that only hold others: their own metadata is not taken.
+    pub fn set_places(&mut self, places: &[Vec<u8>]) {
+        self.places = places.to_vec();
+    }
+
+    /// Whether a directory only holds others.
+    pub(super) fn is_place(&self, path: &[u8]) -> bool {
+        self.places.iter().any(|place| place == path)
     }
 
     /// Whether something is left out that no ignore file names.

@@ -258,6 +258,7 @@ impl Session {
             exclude: settings.list("commit.exclude").to_vec(),
             skip_cache_dirs: settings.on("commit.exclude-caches"),
             one_file_system: settings.on("commit.one-file-system"),
+            places: Vec::new(),
         })
     }
 

@@ -86,7 +86,8 @@ fn volumes_go_to_a_registry_and_come_back() {
     assert_eq!(fs::read(two.w("www/mine")).unwrap(), b"mine");
     word(&two, &["unpack", "www"]).code(4).complains("in no version: `www/mine`").complains("--force");
     word(&two, &["unpack", "www", "--force"]).ok();
-    assert_same(&one.w(""), &two.w(""));
+    assert_same(&one.w("db"), &two.w("db"));
+    assert_same(&one.w("www"), &two.w("www"));
     assert!(!two.w(".dvcs").exists() && !one.w(".dvcs").exists());
 
     let half = machine(&[("DATA_TAG", format!("{at}/team/data")), user()]);
@@ -237,6 +238,7 @@ fn volumes_go_to_a_bucket() {
     let Some(moto) = Moto::start() else { return };
     moto.make_bucket("backups");
     let mut env: Vec<(&str, String)> = moto.env();
+    env.push(("AWS_ENDPOINT_URL", moto.endpoint()));
     env.push(("DATA_S3_DST", "backups/volumes".to_owned()));
     let one = machine(&env);
     one.write("db/table", noise(1, 300_000));

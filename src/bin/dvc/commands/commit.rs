@@ -209,6 +209,7 @@ fn options(session: &Session, args: &CommitArgs, context: &Context, place: &Plac
             exclude: [walk.exclude.as_slice(), args.exclude.as_slice()].concat(),
             skip_cache_dirs: args.exclude_caches || walk.skip_cache_dirs,
             one_file_system: args.one_file_system || walk.one_file_system,
+            places: walk.places,
         },
         allow_empty: args.allow_empty,
         paths,
