@@ -66,6 +66,8 @@ complete -c dvc -n "__fish_dvc_needs_command" -f -a "gc" -d 'Give back what can 
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "du" -d 'Show what versions and branches take'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "doctor" -d 'Show what works here, what does not, and how to mend it'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "undo" -d 'Take back the last change of a branch or tag'
+complete -c dvc -n "__fish_dvc_needs_command" -f -a "pack" -d 'Make a version of the volumes below /source, and push it; the word of a container'
+complete -c dvc -n "__fish_dvc_needs_command" -f -a "unpack" -d 'Bring the newest version onto the volumes below /source; the word of a container'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "config" -d 'Show and change settings'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "completions" -d 'Print completions for a shell, or write the manual pages'
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "version" -d 'Print the version'
@@ -810,6 +812,47 @@ complete -c dvc -n "__fish_dvc_using_subcommand undo" -l no-pager -d 'Never show
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -s b -l branch -d 'Commit to that branch; else the tag of DATA_TAG, else the repository\'s default branch' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -s m -l message -d 'The message' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -l no-push -d 'Push nothing, as with NO_PUSH=1'
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -l allow-empty -d 'Even where a volume is empty or missing'
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -s b -l branch -d 'That branch; else the tag of DATA_TAG, else the repository\'s default branch' -r
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l color -d 'Colour: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l no-pull -d 'Fetch nothing, as with NO_PULL=1'
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -s f -l force -d 'Even where what is in no version would be lost'
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -s c -d 'Set a configuration value for this run' -r
@@ -971,6 +1014,34 @@ complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcom
 complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "completions" -d 'Print completions for a shell, or write the manual pages'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "version" -d 'Print the version'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "init" -d 'Create a repository'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "clone" -d 'Copy a repository, and check a version out'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "commit" -d 'Make a version of the worktree'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "status" -d 'Show what differs between the worktree and its version'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "log" -d 'List versions'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "show" -d 'Show a version, or write a file of it to standard output'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "ls" -d 'List what a version holds'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "diff" -d 'Show what differs between two versions, or a version and the worktree'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "checkout" -d 'Bring a version, or paths of it, into the worktree'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "mount" -d 'Show a version as a directory that can be written, or list what is mounted'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "umount" -d 'End a mount'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "branch" -d 'List, create, rename or delete branches'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "tag" -d 'List, create or delete tags'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "remote" -d 'List, add, change, remove and check remotes'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "push" -d 'Bring branches and tags to a remote'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "fetch" -d 'Bring what a remote has'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "pull" -d 'Fetch, and move the current branch forward'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "fsck" -d 'Check the repository'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "gc" -d 'Give back what can be made again'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "du" -d 'Show what versions and branches take'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "doctor" -d 'Show what works here, what does not, and how to mend it'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "undo" -d 'Take back the last change of a branch or tag'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "pack" -d 'Make a version of the volumes below /source, and push it; the word of a container'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "unpack" -d 'Bring the newest version onto the volumes below /source; the word of a container'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "config" -d 'Show and change settings'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "completions" -d 'Print completions for a shell, or write the manual pages'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "version" -d 'Print the version'
+complete -c dvc -n "__fish_dvc_using_subcommand help; and not __fish_seen_subcommand_from init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from remote" -f -a "list" -d 'List remotes with their URLs'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from remote" -f -a "add" -d 'Add a remote; the first push makes the repository there'
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from remote" -f -a "set" -d 'Give a remote another URL'
