@@ -75,11 +75,12 @@ impl Volumes {
 
     /// Runs the image: options are `-v` for each `VOLUME:PATH` with a volume of ours, else as they are; then `--`, then the
     /// words.
-    fn run(&self, args: &[&str]) -> Run {
+    fn run<S: AsRef<str>>(&self, args: &[S]) -> Run {
         Run::of(&mut self.command(args))
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    fn command<S: AsRef<str>>(&self, args: &[S]) -> Command {
+        let args: Vec<&str> = args.iter().map(AsRef::as_ref).collect();
         let (options, words) = args.split_at(args.iter().position(|a| *a == "--").unwrap());
         let mut c = self.engine.command(["run", "--network", "host"]);
         if !options.contains(&"--name") {
@@ -157,7 +158,10 @@ fn volumes_are_packed_and_unpacked() {
     fill(&www);
     let tag = tag(&registry, "data");
     let source = ["-v", "db:/source/db:ro", "-v", "www:/source/www:ro", "-v", "repo:/var/lib/dvc", "-e", &tag];
-    let with = |more: &[&str], words: &[&str]| [&source[..], more, &["--"], words].concat();
+    let with = |more: &[&'static str], words: &[&'static str]| {
+        let all = source.into_iter().chain(more.iter().copied()).chain(["--"]).chain(words.iter().copied());
+        all.map(str::to_owned).collect::<Vec<_>>()
+    };
     let before = (facts(&db, &Compare::default()), facts(&www, &Compare::default()));
     volumes.run(&with(&["-e", "NO_PUSH=1"], &["pack"])).ok().says("v1");
     assert_eq!(asked(&registry, "data"), 0);

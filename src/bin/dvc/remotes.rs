@@ -147,8 +147,7 @@ impl Session {
     /// Files of the directory of secrets that nobody asks for, each with the name that may have been meant.
     pub(crate) fn strange_secrets(&self) -> Vec<(String, Option<String>)> {
         let settings = KEYS.iter().filter_map(|key| key.env);
-        let names = sidecar::NAMES.iter().map(|name| name.name);
-        let known = CREDENTIALS.iter().copied().chain(settings).chain(names).map(str::to_owned);
+        let known = CREDENTIALS.iter().chain(sidecar::NAMES).copied().chain(settings).map(str::to_owned);
         sidecar::strangers(Path::new(SECRETS), &known.collect::<Vec<_>>())
     }
 

@@ -12,25 +12,20 @@ use std::path::Path;
 /// Looks a name up.
 pub(crate) type Get<'g> = &'g dyn Fn(&str) -> Result<Option<String>, BadConfiguration>;
 
-/// A name of older data images.
-pub(crate) struct Name {
-    pub(crate) name: &'static str,
-    /// One line for the manual.
-    pub(crate) about: &'static str,
-}
-
-const fn name(name: &'static str, about: &'static str) -> Name {
-    Name { name, about }
-}
-
 /// Every name that is no credential, sorted.
-pub(crate) const NAMES: &[Name] = &[
-    name("DATA_S3_DST", "S3 bucket and prefix, the remote of `pack`, and of `unpack` where DATA_S3_SRC is not set"),
-    name("DATA_S3_SRC", "S3 bucket and prefix, the remote of `unpack`"),
-    name("DATA_TAG", "an image, [REGISTRY/]NAME[:TAG]: the remote where no S3 is set, and the branch as its tag"),
-    name("NO_PULL", "1: `unpack` uses no network"),
-    name("NO_PUSH", "1: `pack` uses no network"),
-    name("REGISTRY", "the registry, where DATA_TAG names none"),
+pub(crate) const NAMES: &[&str] = &[
+    // S3 bucket and prefix: the remote of `pack`, and of `unpack` where DATA_S3_SRC is not set.
+    "DATA_S3_DST",
+    // The remote of `unpack`.
+    "DATA_S3_SRC",
+    // An image, [REGISTRY/]NAME[:TAG]: the remote where no S3 is set, and the branch as its tag.
+    "DATA_TAG",
+    // `unpack` uses no network.
+    "NO_PULL",
+    // `pack` uses no network.
+    "NO_PUSH",
+    // The registry, where DATA_TAG names none.
+    "REGISTRY",
 ];
 
 /// The URL of `origin`, by the name that every remote has.
@@ -112,7 +107,7 @@ pub(crate) fn url(get: Get<'_>) -> Result<Option<String>, BadConfiguration> {
 
 /// The names that are set, without values; `is_set` knows.
 pub(crate) fn found(is_set: &dyn Fn(&str) -> bool) -> Vec<String> {
-    NAMES.iter().filter(|n| is_set(n.name)).map(|n| n.name.to_owned()).collect()
+    NAMES.iter().filter(|name| is_set(name)).map(|name| (*name).to_owned()).collect()
 }
 
 /// Files in the directory of secrets whose names mean nothing to us, sorted, each with the name that is like it.
@@ -352,7 +347,6 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted() {
-        assert!(NAMES.windows(2).all(|w| w[0].name < w[1].name));
-        assert!(NAMES.iter().all(|n| !n.about.is_empty()));
+        assert!(NAMES.windows(2).all(|w| w[0] < w[1]));
     }
 }
