@@ -43,7 +43,7 @@ impl Registry {
         if encrypted {
             let (key, cert) = (root.join("key.pem"), root.join("cert.pem"));
             let words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3 -subj /CN=registry.test \
-                         -addext subjectAltName=DNS:registry.test -keyout";
+                         -addext subjectAltName=DNS:registry.test -addext basicConstraints=critical,CA:FALSE -keyout";
             let mut words: Vec<&str> = words.split_whitespace().collect();
             words.extend([key.to_str().unwrap(), "-out", cert.to_str().unwrap()]);
             needs::run("openssl", &words);
