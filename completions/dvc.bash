@@ -365,8 +365,7 @@ _dvc() {
 
     case "${cmd}" in
         dvc)
-            opts="-C -c -v -q -j -y -n -h -V --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --dry-run --help --version init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help"
-            opts="-C -c -v -q -j -y -n -h -V --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --dry-run --help --version init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help"
+            opts="-C -c -v -q -j -y -n -h -V --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --dry-run --help --version init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo pack unpack config completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1576,8 +1575,7 @@ _dvc() {
             return 0
             ;;
         dvc__subcmd__help)
-            opts="init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo config completions version help"
-            opts="init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull fsck gc du doctor undo pack unpack config completions version help"
+            opts="init clone commit status log show ls diff checkout mount umount branch tag remote push fetch pull volume serve fsck gc du doctor undo pack unpack config completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -7,6 +7,7 @@
 #   image/build.sh --binary FILE  FILE instead of a binary that is built here; if it is dynamic, with its libraries: for tests
 #   --out DIR                    instead of target/image
 set -euo pipefail
+umask 022
 cd "$(dirname "$0")/.."
 LIMIT=40000000
 BUNDLE=/etc/ssl/certs/ca-certificates.crt

@@ -286,7 +286,8 @@ mod tests {
     /// Row by row what cannot be meant, each with the names that the message must have.
     #[test]
     fn what_is_wrong_is_told_all_at_once() {
-        let table: &[(&[(&str, &str)], &[&str])] = &[
+        type Row<'t> = (&'t [(&'t str, &'t str)], &'t [&'t str]);
+        let table: &[Row] = &[
             (&[("REGISTRY", "r.example")], &["REGISTRY: there is no DATA_TAG"]),
             (&[("DATA_TAG", "r.example/Team/Data")], &["DATA_TAG: "]),
             (&[("DATA_TAG", "r.example/data@sha256:00")], &["DATA_TAG: it names a digest"]),
