@@ -261,6 +261,7 @@ fn the_second_pack_sends_only_what_changed() {
         pack(how);
         let (sent, end) = uploaded(&registry, mark);
         mark = end;
+        eprintln!("pack {n} of {mib} MiB: {sent} bytes were uploaded");
         assert!(sent > 1 << 20 && sent < 4 << 20, "pack {n}: {sent} bytes");
     }
 }
