@@ -400,7 +400,8 @@ fn a_version_is_mounted_in_a_container() {
         let kib: u64 = rss.trim().trim_end_matches(" kB").parse().unwrap();
         assert!(kib <= IDLE, "a mount that nobody uses takes {kib} KiB");
     }
-    engine.docker(["exec", &name, "/dvc", "umount", "/source"]);
+    // The container ends with the mount, and what was started in it may end before it says so.
+    engine.try_docker(["exec", &name, "/dvc", "umount", "/source"]);
     assert_eq!(engine.docker(["wait", &name]), "0");
     engine.docker(["rm", &name]);
 }

@@ -1,6 +1,7 @@
 //! What a test needs from the machine. A missing program is a failure, not a silent pass: `tests/setup.sh` installs it.
 //! Only the programs of servers may be missing, unless `DVC_TEST_ALL=1` says otherwise.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -43,7 +44,15 @@ pub fn need(name: &str) -> PathBuf {
 
 /// Runs a program that must succeed, and returns its standard output.
 pub fn run(program: &str, args: &[&str]) -> String {
-    let out = Command::new(need(program)).args(args).stdin(Stdio::null()).output().unwrap();
+    run_with(program, args, "")
+}
+
+/// Like [`run`], with standard input.
+pub fn run_with(program: &str, args: &[&str], input: &str) -> String {
+    let mut c = Command::new(need(program));
+    let mut child = c.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let out = child.wait_with_output().unwrap();
     assert!(out.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8_lossy(&out.stdout).into_owned()
 }

@@ -49,7 +49,7 @@ impl Registry {
             needs::run("openssl", &words);
         }
         if locked {
-            std::fs::write(root.join("htpasswd"), needs::run("htpasswd", &["-Bbn", USER, PASSWORD])).unwrap();
+            std::fs::write(root.join("htpasswd"), needs::run_with("htpasswd", &["-Bin", USER], PASSWORD)).unwrap();
         }
         let program = binary.clone();
         let start = move |port: u16| {
