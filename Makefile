@@ -1,11 +1,11 @@
-# make build | image | test | demo | fmt | lint | deny | bench | rivals | fuzz
+# make build | image | plugin | test | demo | fmt | lint | deny | bench | rivals | fuzz
 CARGO ?= cargo
 # Seconds per fuzz target.
 FUZZ_SECONDS ?= 60
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export DVC := $(TARGET)/release/dvc
 
-.PHONY: build image image-ssh test quick setup demo fmt fmt-check lint deny bench rivals fuzz
+.PHONY: build image image-ssh plugin test quick setup demo fmt fmt-check lint deny bench rivals fuzz
 
 build:
 	$(CARGO) build --release --locked
@@ -16,6 +16,10 @@ image:
 
 image-ssh:
 	image/build.sh --ssh
+
+# A directory for `docker plugin create dvc`.
+plugin:
+	image/build.sh --plugin
 
 # Everything that decides whether a change may land.
 test: setup fmt-check lint deny-if-installed image

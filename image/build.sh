@@ -4,6 +4,7 @@
 #
 #   image/build.sh               dvc:latest: one static binary on an empty root
 #   image/build.sh --ssh         target/image/dvc-ssh.tar, dvc:ssh: the same with Debian's ssh and its libraries, for sftp remotes
+#   image/build.sh --plugin      target/image/plugin, for `docker plugin create`; with --ssh too where volumes are of sftp remotes
 #   image/build.sh --binary FILE  FILE instead of a binary that is built here; if it is dynamic, with its libraries: for tests
 #   --out DIR                    instead of target/image
 set -euo pipefail
@@ -12,13 +13,14 @@ cd "$(dirname "$0")/.."
 LIMIT=40000000
 BUNDLE=/etc/ssl/certs/ca-certificates.crt
 
-binary='' built='' ssh='' out=${CARGO_TARGET_DIR:-target}/image
+binary='' built='' ssh='' plugin='' out=${CARGO_TARGET_DIR:-target}/image
 while [ $# -gt 0 ]; do
 	case $1 in
 	--ssh) ssh=1 ;;
+	--plugin) plugin=1 ;;
 	--binary) binary=$2; shift ;;
 	--out) out=$2; shift ;;
-	*) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+	*) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 	esac
 	shift
 done
@@ -119,6 +121,17 @@ if [ -n "$ssh" ]; then
 	[ "$client" = /usr/bin/ssh ] || { mkdir -p "$work/ssh/usr/bin"; mv "$work/ssh$client" "$work/ssh/usr/bin/ssh"; }
 	find "$work/ssh" -type d -exec chmod 755 {} +
 	layers+=("$(layer "$work/ssh")")
+fi
+
+if [ -n "$plugin" ]; then
+	rm -rf "$out/plugin"
+	mkdir -p "$out/plugin"
+	mv "$root" "$out/plugin/rootfs"
+	[ -z "$ssh" ] || cp -a "$work/ssh/." "$out/plugin/rootfs"
+	cp image/plugin.json "$out/plugin/config.json"
+	rm -rf "$work"
+	say "$out/plugin: $(du -sk "$out/plugin" | cut -f1) KiB"
+	exit 0
 fi
 
 ids=$(printf ',"sha256:%s"' "${layers[@]}")

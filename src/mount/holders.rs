@@ -15,6 +15,10 @@ use super::mountinfo::parse;
 pub fn elsewhere(device: (u32, u32), but: Option<&Path>) -> io::Result<Vec<u32>> {
     let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
     let mut seen: HashSet<_> = ["self", "1"].iter().filter_map(|pid| namespace(pid)).collect();
+    // The machine's first process may be closed to us. Kernel threads, which have no program, are in the same namespace.
+    if fs::read_link("/proc/2/exe").is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        seen.extend(namespace("2"));
+    }
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let name: OsString = entry?.file_name();

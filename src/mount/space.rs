@@ -9,6 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::errno::{Answer, Errno};
 
+/// The folder of an overlay.
+pub const FOLDER: &str = "data";
+
 /// Where upper files lie, and how much they may take.
 #[derive(Debug)]
 pub struct Space {

@@ -16,7 +16,7 @@ use super::data::Data;
 use super::inode::{Inode, ROOT, What};
 use super::names::{Overrides, Upper};
 use super::ranges::Ranges;
-use super::space::Space;
+use super::space::{FOLDER, Space};
 use super::state::{BLOCK, Base, State};
 use crate::error::{self, Failure, Result};
 use crate::format::object::{decode_tree, encode_tree};
@@ -122,6 +122,8 @@ pub struct Loaded {
     pub upper: Upper,
     /// Inodes that differ from the last commit.
     pub changed: HashSet<u64>,
+    /// Files that differ although the store does not say so: they were written just before a crash.
+    pub news: Vec<u64>,
     /// What could not be read, for the log.
     pub lost: Vec<String>,
 }
@@ -194,7 +196,26 @@ impl Store {
 
     /// Whether anything differs from the last commit.
     pub fn is_changed(&self) -> Result<bool> {
-        self.with(|c| c.query_row("SELECT EXISTS (SELECT 1 FROM inode WHERE changed OR written)", [], |r| r.get(0)))
+        const NOTED: &str = "SELECT EXISTS (SELECT 1 FROM inode WHERE changed OR written)";
+        if self.with(|c| c.query_row(NOTED, [], |r| r.get(0)))? {
+            return Ok(true);
+        }
+        if self.clean {
+            return Ok(false);
+        }
+        // After a crash a file may be longer or shorter than was noted.
+        let space = Space::new(self.path.with_file_name(FOLDER), None);
+        self.with(|c| {
+            let mut kept = c.prepare("SELECT ino, size FROM inode WHERE upper")?;
+            let mut rows = kept.query([])?;
+            while let Some(row) = rows.next()? {
+                let size = nat(row, 1)?;
+                if std::fs::metadata(space.path(nat(row, 0)?)).is_ok_and(|upper| upper.len() != size) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
     }
 
     /// Forgets all inodes and names, and writes a flush in their place.
@@ -296,7 +317,8 @@ impl Store {
             }
             Ok(())
         })?;
-        let (mut upper, mut changed, mut lost) = (Upper::default(), HashSet::new(), Vec::new());
+        let (mut upper, mut changed) = (Upper::default(), HashSet::new());
+        let (mut news, mut lost) = (Vec::new(), Vec::new());
         let rows = self.with(|c| {
             let mut all = c.prepare("SELECT * FROM inode")?;
             let rows = all.query_map([], |row| {
@@ -328,8 +350,12 @@ impl Store {
                 changed.insert(ino);
             }
             let dirty = blocks.remove(&ino).unwrap_or_default();
+            let was_written = row.written;
             let inode =
                 row.inode(ino, space, dirty, self.clean).ok_or_else(|| self.damaged(format!("inode {ino:x}")))?;
+            if matches!(&inode.what, What::File(data) if data.is_changed() != was_written) {
+                news.push(ino);
+            }
             upper.inodes.insert(ino, Arc::new(inode));
         }
         let names = self.with(|c| {
@@ -360,7 +386,7 @@ impl Store {
             return Err(self.damaged("it has no root"));
         }
         upper.key = self.key()?.ok_or_else(|| self.damaged("it has no key"))?;
-        Ok(Loaded { upper, changed, lost })
+        Ok(Loaded { upper, changed, news, lost })
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod engine;
 mod fixture;
+mod managed;
 mod sidecar;
 #[path = "../it/support/mod.rs"]
 mod support;

@@ -22,7 +22,7 @@ const LIMIT: u64 = 40_000_000;
 const IDLE: u64 = 20 << 10;
 
 /// Where the sources are.
-fn project() -> &'static Path {
+pub fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -30,19 +30,22 @@ fn project() -> &'static Path {
 fn engine() -> Option<&'static Engine> {
     static LOADED: OnceLock<()> = OnceLock::new();
     let engine = Engine::shared()?;
-    LOADED.get_or_init(|| {
-        let archive = named_image().unwrap_or_else(|| {
-            let out = engine.dir().join("image");
-            let mut build = Command::new(project().join("image/build.sh"));
-            build.args(["--binary", env!("CARGO_BIN_EXE_dvc"), "--out", out.to_str().unwrap()]);
-            let built = build.stdin(Stdio::null()).output().unwrap();
-            assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-            out.join("dvc.tar")
-        });
-        let said = engine.docker(["load", "-i", archive.to_str().unwrap()]);
-        assert!(said.contains("dvc:latest"), "{said}");
-    });
+    LOADED.get_or_init(|| load(engine));
     Some(engine)
+}
+
+/// Loads the image into an engine.
+pub fn load(engine: &Engine) {
+    let archive = named_image().unwrap_or_else(|| {
+        let out = engine.dir().join("image");
+        let mut build = Command::new(project().join("image/build.sh"));
+        build.args(["--binary", env!("CARGO_BIN_EXE_dvc"), "--out", out.to_str().unwrap()]);
+        let built = build.stdin(Stdio::null()).output().unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        out.join("dvc.tar")
+    });
+    let said = engine.docker(["load", "-i", archive.to_str().unwrap()]);
+    assert!(said.contains("dvc:latest"), "{said}");
 }
 
 fn named_image() -> Option<PathBuf> {

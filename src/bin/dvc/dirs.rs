@@ -27,8 +27,11 @@ pub(crate) fn cache() -> PathBuf {
     }
 }
 
-/// Sockets and notes of running processes.
+/// Sockets and notes of running processes. `DVC_RUN_DIR` is for containers that see each other's mounts.
 pub(crate) fn run() -> PathBuf {
+    if let Some(dir) = xdg("DVC_RUN_DIR") {
+        return dir;
+    }
     match xdg("XDG_RUNTIME_DIR") {
         _ if is_root() => PathBuf::from("/run/dvc"),
         Some(dir) => dir.join("dvc"),

@@ -19,7 +19,7 @@ use crate::mount::inode::{Inode, ROOT, What};
 use crate::mount::lower::Lower;
 use crate::mount::mountinfo;
 use crate::mount::names::{Names, Upper};
-use crate::mount::space::Space;
+use crate::mount::space::{FOLDER, Space};
 use crate::mount::store::{Flush, Store};
 use crate::mount::view::{View, ViewOptions};
 use crate::repo::Repo;
@@ -32,8 +32,8 @@ impl Daemon {
         let lower = Arc::new(Lower::new(setup.repo));
         let mut standing =
             Standing { version: setup.version.0, below: setup.version.1, branch: setup.branch, shot: None };
-        let (mut upper, mut changed, mut store) = (Upper::default(), HashSet::new(), None);
-        let dir = setup.overlay.as_ref().map_or_else(|| PathBuf::from("/"), |o| o.0.join("data"));
+        let (mut upper, mut changed, mut news, mut store) = (Upper::default(), HashSet::new(), Vec::new(), None);
+        let dir = setup.overlay.as_ref().map_or_else(|| PathBuf::from("/"), |o| o.0.join(FOLDER));
         let space = Arc::new(Space::new(dir.clone(), setup.quota));
         if let Some((overlay, name)) = &setup.overlay {
             let kept = Store::open(overlay, name)?;
@@ -43,7 +43,7 @@ impl Daemon {
                 for lost in &loaded.lost {
                     (setup.complain)(&format!("lost: {lost}"));
                 }
-                (upper, changed) = (loaded.upper, loaded.changed);
+                (upper, changed, news) = (loaded.upper, loaded.changed, loaded.news);
             }
             store = Some(kept);
         }
@@ -63,7 +63,8 @@ impl Daemon {
         if store.is_some() {
             sweep(&dir, &upper, &space);
         }
-        let names = Names::new(Arc::clone(&lower), Arc::clone(&space), upper, changed);
+        let mut names = Names::new(Arc::clone(&lower), Arc::clone(&space), upper, changed);
+        names.note(news);
         let hydrator = Arc::new(Hydrator::new(setup.hydrate.0, setup.hydrate.1));
         // Only files that are wholly here can be handed over, and then nobody sees what is written to them, nor how much.
         let mut passthrough = hydrator.is_on() && !setup.live && setup.quota.is_none();

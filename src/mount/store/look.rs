@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{FILE, StateError, Store, VERSION};
+use super::{CLEAN, FILE, StateError, Store, VERSION, YES};
 use crate::error::Result;
 use crate::store::StoreError;
 
@@ -39,14 +39,17 @@ impl Store {
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )
         .map_err(|source| StateError::Sqlite { path: path.clone(), source })?;
-        let store = Self { path, connection: Mutex::new(connection), clean: false, _lock: lock };
+        let mut store = Self { path, connection: Mutex::new(connection), clean: false, _lock: lock };
         let tables = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'meta')";
         if !store.with(|c| c.query_row(tables, [], |row| row.get(0)))? {
             return Ok(None);
         }
         match store.meta("format")? {
             None => Ok(None),
-            Some(v) if v == VERSION.to_string().as_bytes() => Ok(Some(store)),
+            Some(v) if v == VERSION.to_string().as_bytes() => {
+                store.clean = store.meta(CLEAN)?.is_some_and(|value| value == YES);
+                Ok(Some(store))
+            }
             Some(v) => Err(store.damaged(format!("it is of version {}", String::from_utf8_lossy(&v)))),
         }
     }

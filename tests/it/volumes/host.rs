@@ -82,6 +82,16 @@ impl Host {
         child.wait().unwrap();
     }
 
+    /// Ends the process of a volume's mount by `kill -9`.
+    pub fn kill_mount(&self, name: &str) {
+        let at = self.path(name);
+        let stats = self.dvc(&["--json", "mount", "--stats", at.to_str().unwrap()]).ok().json();
+        let pid = i32::try_from(stats["pid"].as_i64().unwrap()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        until("its process is gone", || std::fs::read_dir(&at).is_err());
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.v.s.at("plugin.log")).unwrap_or_default()
     }

@@ -57,6 +57,34 @@ fn changes_that_no_version_has_outlive_their_volume() {
     assert_eq!(fs::read_dir(h.v.s.at("r/overlays")).unwrap().count(), 0);
 }
 
+/// What was written just before is noted nowhere but in the length of the file.
+#[test]
+fn changes_outlive_a_mount_that_was_killed() {
+    let Some(h) = Host::new() else { return };
+    let append = |name: &str| {
+        let mut file = fs::File::options().append(true).open(h.path(name).join("a")).unwrap();
+        std::io::Write::write_all(&mut file, b" and more").unwrap();
+    };
+    for (name, again) in [("once", false), ("twice", true)] {
+        h.create(name, "main", &["--branch", name]);
+        append(name);
+        h.dvc(&["commit", "--volume", name, "-m", "x"]).ok();
+        append(name);
+        h.kill_mount(name);
+        if again {
+            // The next mount ends as it should.
+            assert_eq!(fs::read_to_string(h.path(name).join("a")).unwrap(), "one and more and more");
+        }
+        let parked = h.dvc(&["--json", "volume", "rm", name]).ok().json()["parked"].clone();
+        h.dvc(&["volume", "create", name, "--parked", parked.as_str().unwrap()]).ok();
+        assert_eq!(fs::read_to_string(h.path(name).join("a")).unwrap(), "one and more and more");
+        h.dvc(&["commit", "--volume", name, "-m", "y"]).ok();
+        // With all of it in a version there is nothing to keep, killed or not.
+        h.kill_mount(name);
+        assert!(h.dvc(&["--json", "volume", "rm", name]).ok().json()["parked"].is_null());
+    }
+}
+
 #[test]
 fn an_older_version_goes_on_on_a_branch_of_its_own() {
     let Some(h) = Host::new() else { return };

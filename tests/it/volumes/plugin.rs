@@ -103,10 +103,7 @@ fn volumes_outlive_the_plugin() {
     // A mount whose process died is mounted again.
     h.serve();
     drop(open);
-    let pid = h.v.s.dvc(["--json", "mount", "--stats", at.to_str().unwrap()]).ok().json()["pid"].as_i64().unwrap();
-    rustix::process::kill_process(rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL)
-        .unwrap();
-    until("its process is gone", || fs::read_dir(&at).is_err());
+    h.kill_mount("used");
     assert_eq!(fs::read_to_string(h.mounted("used", "3").join("c")).unwrap(), "meanwhile");
 }
 

@@ -1,0 +1,63 @@
+//! The plugin that the engine itself runs: made of the image's root, and what happens to its volumes.
+
+use std::process::{Command, Stdio};
+
+use crate::engine::Engine;
+use crate::sidecar::{load, project};
+use crate::support::needs;
+use crate::support::sandbox::Run;
+
+/// H17: `docker plugin create`, volumes, a commit from a container beside it, the engine killed, everything removed.
+#[test]
+fn the_engine_runs_the_plugin() {
+    if !needs::fuse() {
+        return;
+    }
+    let Some(engine) = Engine::start() else { return };
+    load(&engine);
+    let out = engine.dir().join("managed");
+    let mut build = Command::new(project().join("image/build.sh"));
+    build.args(["--plugin", "--binary", env!("CARGO_BIN_EXE_dvc"), "--out"]).arg(&out);
+    Run::of(build.stdin(Stdio::null())).ok();
+    let (plugin, volume) = ("managed", format!("{}-db", engine.name()));
+    engine.docker(["plugin", "create", plugin, out.join("plugin").to_str().unwrap()]);
+    engine.docker(["plugin", "enable", plugin]);
+    engine.docker(["volume", "create", "-d", plugin, &volume]);
+    let sh = |script: &str| {
+        engine.docker(["run", "--rm", "-v", &format!("{volume}:/v"), engine.image(), "sh", "-c", script])
+    };
+    sh("echo one > /v/table");
+    assert_eq!(sh("cat /v/table"), "one");
+
+    // From a container that sees its volumes, as the documents have it.
+    let id = engine.docker(["plugin", "inspect", "-f", "{{.Id}}", plugin]);
+    let bind = format!("{}/data/plugins/{id}/propagated-mount:/var/lib/dvc:rslave", engine.dir().display());
+    let dvc = |words: &[&str]| {
+        let options = ["run", "--rm", "--pid", "host", "--network", "none", "-e", "DVC_RUN_DIR=/var/lib/dvc/run", "-v"];
+        engine.docker([&options[..], &[&bind, "dvc"], words].concat())
+    };
+    engine.docker(["run", "-d", "--name", "db", "-v", &format!("{volume}:/v"), engine.image(), "sleep", "1000"]);
+    let listed = dvc(&["volume", "ls"]);
+    assert!(listed.contains("4 B changed") && listed.contains("in use by 1"), "{listed}");
+    let said = dvc(&["commit", "--volume", &volume, "-m", "while it runs"]);
+    assert!(said.contains(" v2 ") && said.contains("while it runs"), "{said}");
+    engine.docker(["exec", "db", "sh", "-c", "echo two >> /v/table"]);
+
+    // With the engine the plugin ends, and with it what it mounted; the next ones begin where it was.
+    engine.kill();
+    engine.start_again();
+    engine.docker(["rm", "-f", "db"]);
+    assert_eq!(sh("cat /v/table"), "one\ntwo");
+    let inspected = engine.docker(["volume", "inspect", &volume]);
+    assert!(inspected.contains(r#""changed": true"#), "{inspected}");
+
+    let removal = engine.try_docker(["plugin", "rm", plugin]);
+    assert!(!removal.status.success(), "a plugin with a volume was removed");
+    engine.docker(["volume", "rm", &volume]);
+    let parked = dvc(&["volume", "ls", "--parked"]);
+    assert!(parked.contains(&volume), "{parked}\n{}", engine.log());
+    engine.docker(["plugin", "disable", plugin]);
+    engine.docker(["plugin", "rm", plugin]);
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.lines().any(|line| line.contains(&volume)), "{mounts}");
+}
