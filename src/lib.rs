@@ -6,7 +6,7 @@
 //! 0 error
 //! 1 model
 //! 2 codec   format   observe
-//! 3 store   index   cache
+//! 3 store   index   cache   archive
 //! 4 repo
 //! 5 write   read   sync   upkeep
 //! 6 mount
@@ -14,6 +14,7 @@
 //! 8 serve
 //! ```
 
+pub mod archive;
 pub mod cache;
 pub mod codec;
 pub mod error;

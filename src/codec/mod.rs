@@ -4,3 +4,4 @@ pub mod compress;
 pub mod cut;
 pub mod hash;
 pub mod sniff;
+pub mod stream;

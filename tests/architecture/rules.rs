@@ -23,6 +23,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap_mangen", &["bin/"]),
     ("docker_credential", &["store/"]),
     ("fastcdc", &["codec/"]),
+    ("flate2", &["codec/"]),
     ("fuser", &["mount/fuse"]),
     ("futures_util", &["store/"]),
     ("http_body", &["store/"]),
@@ -48,6 +49,7 @@ const HOMES: &[(&str, &[&str])] = &[
         "std::thread",
         &[
             "store/",
+            "archive/ordered",
             "index/catalogue",
             "repo/away",
             "sync/",
@@ -59,6 +61,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "bin/",
         ],
     ),
+    ("tar", &["archive/"]),
     ("tempfile", &[""]),
     ("thiserror", &[""]),
     ("tokio", &["store/", "serve/"]),

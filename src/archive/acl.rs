@@ -1,0 +1,107 @@
+//! Access lists: the attribute that the kernel keeps, and the text that GNU tar writes for `--acls`.
+//!
+//! In: either. Out: the other, or `None` where it is not understood: a name that is no number is nobody here.
+
+/// Version of the attribute's form.
+const VERSION: u32 = 2;
+/// What stands where an entry is for no certain user or group.
+const NOBODY: u32 = u32::MAX;
+/// The attribute of a node's own list, and its record in archives.
+pub const ACCESS: (&[u8], &[u8]) = (b"system.posix_acl_access", b"SCHILY.acl.access");
+/// The same of the list that new nodes in a directory inherit.
+pub const DEFAULT: (&[u8], &[u8]) = (b"system.posix_acl_default", b"SCHILY.acl.default");
+
+const USER_OBJ: u16 = 0x01;
+const USER: u16 = 0x02;
+const GROUP_OBJ: u16 = 0x04;
+const GROUP: u16 = 0x08;
+const MASK: u16 = 0x10;
+const OTHER: u16 = 0x20;
+
+/// The text of an attribute.
+pub fn text_of(value: &[u8]) -> Option<String> {
+    let (version, rest) = value.split_first_chunk::<4>()?;
+    let (entries, left) = rest.as_chunks::<8>();
+    if u32::from_le_bytes(*version) != VERSION || !left.is_empty() {
+        return None;
+    }
+    let mut out = Vec::with_capacity(entries.len());
+    for e in entries {
+        let (tag, rights) = (u16::from_le_bytes([e[0], e[1]]), u16::from_le_bytes([e[2], e[3]]));
+        let id = u32::from_le_bytes([e[4], e[5], e[6], e[7]]);
+        let who = match tag {
+            USER_OBJ => "user:".to_owned(),
+            USER => format!("user:{id}"),
+            GROUP_OBJ => "group:".to_owned(),
+            GROUP => format!("group:{id}"),
+            MASK => "mask:".to_owned(),
+            OTHER => "other:".to_owned(),
+            _ => return None,
+        };
+        let right = |bit: u16, c: char| if rights & bit != 0 { c } else { '-' };
+        out.push(format!("{who}:{}{}{}", right(4, 'r'), right(2, 'w'), right(1, 'x')));
+    }
+    Some(out.join(","))
+}
+
+/// The attribute of a text: entries with commas or line ends between them, numbers for users and groups, perhaps with
+/// the number once more in a fourth field.
+pub fn of_text(text: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(text).ok()?;
+    let mut entries = Vec::new();
+    for entry in text.split([',', '\n']).map(str::trim).filter(|e| !e.is_empty() && !e.starts_with('#')) {
+        let fields: Vec<&str> = entry.split(':').collect();
+        let (who, rights) = (*fields.get(1)?, *fields.get(2)?);
+        let id = || who.parse().ok().or_else(|| fields.get(3)?.parse().ok());
+        let (tag, id) = match (fields[0], who) {
+            ("user" | "u", "") => (USER_OBJ, NOBODY),
+            ("user" | "u", _) => (USER, id()?),
+            ("group" | "g", "") => (GROUP_OBJ, NOBODY),
+            ("group" | "g", _) => (GROUP, id()?),
+            ("mask" | "m", _) => (MASK, NOBODY),
+            ("other" | "o", _) => (OTHER, NOBODY),
+            _ => return None,
+        };
+        let mut bits = 0u16;
+        for c in rights.chars() {
+            bits |= match c {
+                'r' => 4,
+                'w' => 2,
+                'x' => 1,
+                '-' => 0,
+                _ => return None,
+            };
+        }
+        entries.push((tag, id, bits));
+    }
+    // The kernel wants them so.
+    entries.sort_unstable();
+    let mut out = VERSION.to_le_bytes().to_vec();
+    for (tag, id, bits) in entries {
+        out.extend_from_slice(&tag.to_le_bytes());
+        out.extend_from_slice(&bits.to_le_bytes());
+        out.extend_from_slice(&id.to_le_bytes());
+    }
+    (out.len() > 4).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways() {
+        let text = "user::rw-,user:12345:rwx,group::r--,group:54321:r--,mask::rwx,other::---";
+        let value = of_text(text.as_bytes()).unwrap();
+        assert_eq!(value.len(), 4 + 6 * 8);
+        assert_eq!(text_of(&value).as_deref(), Some(text));
+        assert_eq!(
+            of_text(b"other::---\nmask::rwx\ngroup:x:r--:54321\ngroup::r--\nuser:games:rwx:12345\nuser::rw-"),
+            Some(value)
+        );
+        assert_eq!(of_text(b"user:games:rwx"), None);
+        assert_eq!(of_text(b""), None);
+        assert_eq!(text_of(b"\x02\0\0\0\x01"), None);
+        assert_eq!(text_of(b"\x01\0\0\0"), None);
+    }
+}

@@ -1,0 +1,378 @@
+//! Images of container engines: what their JSON says, as an OCI image layout, `docker save` and registries have it.
+//!
+//! In: JSON, or what an image is to say. Out: the other. Nothing is fetched or stored here.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::ArchiveError;
+use crate::codec::hash::NameHasher;
+use crate::model::id::to_hex;
+
+/// The type of an image's manifest.
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The type of a list of manifests.
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The same of docker.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// The same of docker.
+pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// The type of what is said about an image.
+pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// The type of a layer.
+pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+/// The type of a compressed layer.
+pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+/// No JSON of an image is longer, in bytes.
+pub const JSON_MAX: u64 = 16 << 20;
+/// The file that says that an archive is an image layout, and what it says.
+pub const LAYOUT: (&str, &[u8]) = ("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
+/// The label with the directory that a version stands in.
+pub const PREFIX_LABEL: &str = "dvc.prefix";
+
+/// A machine that an image is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Platform {
+    /// As Go names it.
+    pub architecture: String,
+    /// As Go names it.
+    pub os: String,
+}
+
+/// A blob, as JSON names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// What it is.
+    #[serde(default)]
+    pub media_type: String,
+    /// `sha256:` and a hash.
+    pub digest: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// For which machine it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// More about it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Descriptor {
+    /// Of a blob with this hash.
+    pub fn new(media_type: &str, name: &str, size: u64) -> Self {
+        let (media_type, digest) = (media_type.to_owned(), format!("sha256:{name}"));
+        Self { media_type, digest, size, platform: None, annotations: BTreeMap::new() }
+    }
+
+    /// The hash in its digest; other hashes than SHA-256 are not known.
+    pub fn name(&self) -> Result<&str, ArchiveError> {
+        sha256_of(&self.digest)
+    }
+}
+
+/// The hash in a digest.
+pub fn sha256_of(digest: &str) -> Result<&str, ArchiveError> {
+    let plain = |n: &&str| n.len() == 64 && n.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let bad = || ArchiveError::damaged(digest.escape_debug().to_string(), "it is no SHA-256 digest");
+    digest.strip_prefix("sha256:").filter(plain).ok_or_else(bad)
+}
+
+/// The manifest of an image, or a list of those for several machines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// 2.
+    pub schema_version: u32,
+    /// What it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// What is said about the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Descriptor>,
+    /// Its layers, the lowest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<Descriptor>,
+    /// In a list: manifests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<Descriptor>,
+    /// More about it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// Reads either.
+    pub fn parse(bytes: &[u8], what: &str) -> Result<Self, ArchiveError> {
+        let manifest: Self = parse(bytes, what)?;
+        match manifest.schema_version {
+            2 => Ok(manifest),
+            1 => Err(ArchiveError::refused(what, "its image is of a form that engines gave up in 2019")),
+            _ => Err(ArchiveError::damaged(what, "it is no manifest")),
+        }
+    }
+
+    /// Whether it is a list.
+    pub fn is_list(&self) -> bool {
+        self.config.is_none()
+    }
+
+    /// The manifest of a list that is for this machine, or the only one that is for any.
+    pub fn for_this_machine(&self, what: &str) -> Result<&Descriptor, ArchiveError> {
+        let known = |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| p.os != "unknown");
+        let images: Vec<&Descriptor> = self.manifests.iter().filter(|d| d.platform.is_none() || known(d)).collect();
+        if let [only] = images.as_slice() {
+            return Ok(only);
+        }
+        let mine =
+            |d: &&&Descriptor| d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == architecture());
+        images.iter().find(mine).copied().ok_or_else(|| {
+            let all = images.iter().filter_map(|d| d.platform.as_ref());
+            let all: Vec<String> = all.map(|p| format!("{}/{}", p.os, p.architecture)).collect();
+            let why = format!("it holds no image for linux/{}, only for {}", architecture(), all.join(", "));
+            ArchiveError::refused(what, why)
+        })
+    }
+
+    /// Refuses what is no image of files.
+    pub fn check_layers(&self, what: &str) -> Result<(), ArchiveError> {
+        let files = |l: &&Descriptor| {
+            l.media_type.is_empty() || l.media_type.contains(".layer.") || l.media_type.contains(".rootfs.")
+        };
+        match self.layers.iter().find(|l| !files(l)) {
+            None => Ok(()),
+            Some(other) => Err(ArchiveError::Refused {
+                entry: what.to_owned(),
+                why: format!("it is no image of a container, it holds `{}`", other.media_type.escape_debug()),
+                hint: other.media_type.contains(".dvc.").then_some("`dvc clone` takes a repository"),
+            }),
+        }
+    }
+}
+
+/// What is said about an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// When it was made, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// For which machine.
+    #[serde(default)]
+    pub architecture: String,
+    /// For which machine.
+    #[serde(default)]
+    pub os: String,
+    /// How it is run.
+    #[serde(default)]
+    pub config: Option<Run>,
+    /// Its layers.
+    #[serde(default)]
+    pub rootfs: RootFs,
+    /// How they came to be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<History>,
+}
+
+/// How an image is run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Run {
+    /// Said about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Directories that others may take over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volumes: Option<BTreeMap<String, Nothing>>,
+}
+
+/// `{}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nothing {}
+
+/// The layers of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootFs {
+    /// `layers`.
+    #[serde(default, rename = "type")]
+    pub kind: String,
+    /// Digests of the plain layers.
+    #[serde(default)]
+    pub diff_ids: Vec<String>,
+}
+
+/// How a layer came to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// When, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// By what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+}
+
+impl Config {
+    /// Reads it.
+    pub fn parse(bytes: &[u8], what: &str) -> Result<Self, ArchiveError> {
+        parse(bytes, what)
+    }
+
+    /// A label.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.config.as_ref()?.labels.as_ref()?.get(name).map(String::as_str)
+    }
+
+    /// Of an image of one layer, `diff_id`, whose data lies in `volume`.
+    pub fn of_data(created: &str, labels: BTreeMap<String, String>, volume: Option<String>, diff_id: &str) -> Self {
+        let created = Some(created.to_owned());
+        let volumes = volume.map(|v| BTreeMap::from([(v, Nothing {})]));
+        Self {
+            created: created.clone(),
+            architecture: architecture().to_owned(),
+            os: "linux".to_owned(),
+            config: Some(Run { labels: Some(labels), volumes }),
+            rootfs: RootFs { kind: "layers".to_owned(), diff_ids: vec![format!("sha256:{diff_id}")] },
+            history: vec![History { created, created_by: Some("dvc export".to_owned()) }],
+        }
+    }
+}
+
+/// One image of an archive as `docker save` writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Saved {
+    /// The file with what is said about it.
+    pub config: String,
+    /// Its names.
+    pub repo_tags: Option<Vec<String>>,
+    /// The files with its layers, the lowest first.
+    pub layers: Vec<String>,
+}
+
+impl Saved {
+    /// Reads the list of an archive.
+    pub fn parse(bytes: &[u8]) -> Result<Vec<Self>, ArchiveError> {
+        parse(bytes, "manifest.json")
+    }
+}
+
+fn parse<T: for<'d> Deserialize<'d>>(bytes: &[u8], what: &str) -> Result<T, ArchiveError> {
+    serde_json::from_slice(bytes).map_err(|e| ArchiveError::damaged(what, e.to_string()))
+}
+
+/// SHA-256 in hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    let mut hasher = NameHasher::default();
+    hasher.update(bytes);
+    to_hex(&hasher.finish())
+}
+
+/// This machine's architecture, as Go names it.
+pub const fn architecture() -> &'static str {
+    if cfg!(target_arch = "x86_64") {
+        "amd64"
+    } else if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else if cfg!(target_arch = "arm") {
+        "arm"
+    } else if cfg!(target_arch = "riscv64") {
+        "riscv64"
+    } else if cfg!(target_arch = "s390x") {
+        "s390x"
+    } else if cfg!(all(target_arch = "powerpc64", target_endian = "little")) {
+        "ppc64le"
+    } else {
+        "unknown"
+    }
+}
+
+/// A name with a tag that an engine gives an image, split; a reference without a tag is `latest`.
+pub fn split_reference(text: &str) -> Option<(&str, &str)> {
+    let at = text.rfind('/').map_or(0, |slash| slash + 1);
+    let (name, tag) = match text[at..].find(':') {
+        Some(colon) => (&text[..at + colon], &text[at + colon + 1..]),
+        None => (text, "latest"),
+    };
+    (is_name(name) && is_tag(tag)).then_some((name, tag))
+}
+
+/// The URL of a repository in a registry, and the tag or digest at the end of what was written; `latest` if none is.
+pub fn split_url(text: &str) -> (String, String) {
+    let (place, options) = text.split_once('?').map_or((text, String::new()), |(p, o)| (p, format!("?{o}")));
+    let at = place.rfind('/').map_or(0, |slash| slash + 1);
+    let (last, reference) = match place[at..].split_once('@') {
+        // The tag before a digest says nothing more.
+        Some((last, digest)) => (last.split(':').next().unwrap_or_default(), digest),
+        None => place[at..].split_once(':').unwrap_or((&place[at..], "latest")),
+    };
+    (format!("{}{last}{options}", &place[..at]), reference.to_owned())
+}
+
+/// Whether this is a tag.
+pub fn is_tag(tag: &str) -> bool {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    !tag.is_empty() && tag.len() <= 128 && tag.bytes().all(good) && !tag.starts_with(['.', '-'])
+}
+
+fn is_name(name: &str) -> bool {
+    let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-:".contains(&b);
+    let piece = |p: &str| p.bytes().all(good) && edge(p.bytes().next()) && edge(p.bytes().last());
+    name.len() <= 255 && name.split('/').all(piece)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manifest_for_this_machine() {
+        let of = |platforms: &[&str]| {
+            let manifests = platforms.iter().map(|p| {
+                let mut d = Descriptor::new(MANIFEST, &sha256(p.as_bytes()), 1);
+                d.platform =
+                    p.split_once('/').map(|(os, a)| Platform { architecture: a.to_owned(), os: os.to_owned() });
+                d
+            });
+            let list = Manifest { schema_version: 2, manifests: manifests.collect(), ..Manifest::default() };
+            let list = Manifest::parse(&serde_json::to_vec(&list).unwrap(), "index.json").unwrap();
+            list.for_this_machine("x").map(|d| d.digest.clone())
+        };
+        let here = format!("linux/{}", architecture());
+        let name = |p: &str| format!("sha256:{}", sha256(p.as_bytes()));
+        assert_eq!(of(&["linux/mips", &here]).unwrap(), name(&here));
+        assert_eq!(of(&["linux/mips", "unknown/unknown"]).unwrap(), name("linux/mips"));
+        assert_eq!(of(&["none"]).unwrap(), name("none"));
+        assert!(of(&["linux/mips", "linux/vax"]).unwrap_err().to_string().contains("linux/vax"));
+        assert!(of(&[]).is_err());
+    }
+
+    #[test]
+    fn references() {
+        assert_eq!(split_reference("a"), Some(("a", "latest")));
+        assert_eq!(split_reference("host:5000/a/b:v1"), Some(("host:5000/a/b", "v1")));
+        for bad in ["", "A", "a:", "a:-x", "a//b", "a:b:c", "../x", "a/"] {
+            assert_eq!(split_reference(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn urls() {
+        let split = |text| {
+            let (url, reference) = split_url(text);
+            format!("{url} {reference}")
+        };
+        assert_eq!(split("oci://host:5000/a/b:v1"), "oci://host:5000/a/b v1");
+        assert_eq!(split("oci://host:5000/a/b?insecure=1"), "oci://host:5000/a/b?insecure=1 latest");
+        assert_eq!(split("oci://host/b:x@sha256:00"), "oci://host/b sha256:00");
+    }
+
+    #[test]
+    fn digests() {
+        assert!(sha256_of(&format!("sha256:{}", sha256(b"x"))).is_ok());
+        for bad in ["", "sha256:", "sha256:../../etc/passwd", "sha512:00", "sha256:ABCD"] {
+            assert!(sha256_of(bad).is_err(), "{bad}");
+        }
+    }
+}

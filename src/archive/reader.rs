@@ -1,0 +1,527 @@
+//! Reads tar streams: plain, ustar, GNU and PAX, one member after the other, with the bytes of files as a stream.
+//!
+//! The `tar` crate reads header blocks and checks their sums. What describes the next member is put together here,
+//! since the crate splits PAX records at line ends and knows one of the four forms of sparse files. Memory is bounded by
+//! limits of its own, whatever an archive says.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Read};
+
+use tar::{Archive, EntryType, GnuExtSparseHeader, Header};
+
+use super::member::{Member, MemberKind};
+use super::sparse::{self, Run};
+use super::{ArchiveError, acl, records, writer};
+use crate::error::Kind;
+use crate::model::entry::{Meta, Time, Xattr};
+use crate::model::path::display;
+
+/// What describes one member may not take more, in bytes.
+const EXTENSION_MAX: u64 = 16 << 20;
+/// Nor stand in more pieces.
+const EXTENSIONS_MAX: usize = 16;
+const XATTR: &[u8] = b"SCHILY.xattr.";
+/// What Linux gives room to: the name of an attribute, its value, and, so that a directory's object stays small, all of
+/// one node's; the target of a symbolic link.
+const XATTR_NAME_MAX: usize = 255;
+const XATTR_VALUE_MAX: usize = 64 << 10;
+const XATTRS_MAX: usize = 1 << 20;
+const TARGET_MAX: usize = 4095;
+
+/// The name in the first block of an archive.
+pub fn first_name(head: &[u8]) -> Option<Vec<u8>> {
+    Some(Header::from_byte_slice(head.get(..512)?).path_bytes().into_owned())
+}
+
+/// Where the bytes of an archive come from.
+pub trait Input: Read {
+    /// Goes over so many bytes without looking at them; fails with `UnexpectedEof` where there are not so many.
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        let mut rest = self.take(bytes);
+        match io::copy(&mut rest, &mut io::sink())? == bytes {
+            true => Ok(()),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+impl Input for Box<dyn Read + Send + '_> {}
+
+/// Reads an archive.
+pub struct TarReader<R> {
+    input: R,
+    /// How many bytes were read or skipped.
+    position: u64,
+    globals: Records,
+    /// Of the member that was read last, for messages.
+    name: String,
+    data: Data,
+    ended: bool,
+}
+
+type Records = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// What is left of the bytes of a member.
+#[derive(Default)]
+struct Data {
+    /// Runs of data that are left.
+    runs: VecDeque<Run>,
+    /// Where in the file the reader is.
+    at: u64,
+    size: u64,
+    /// Bytes in the archive that are left, and what fills the last block.
+    stored: u64,
+    padding: u64,
+}
+
+/// What stands before the header of a member.
+#[derive(Default)]
+struct Described {
+    records: Records,
+    sparse: Vec<Run>,
+    long_name: Option<Vec<u8>>,
+    long_link: Option<Vec<u8>>,
+    bytes: u64,
+    pieces: usize,
+}
+
+impl<R: Input> TarReader<R> {
+    /// Reads from the start of an archive.
+    pub fn new(input: R) -> Self {
+        Self { input, position: 0, globals: Records::new(), name: String::new(), data: Data::default(), ended: false }
+    }
+
+    /// The next member, or `None` at the end. Whatever was not read of the one before is skipped.
+    pub fn next_member(&mut self) -> Result<Option<Member>, ArchiveError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let left = self.data.stored + self.data.padding;
+        self.input.skip(left).map_err(|e| ArchiveError::reading(&self.name, e))?;
+        self.position += left;
+        self.data = Data::default();
+        let mut described = Described::default();
+        loop {
+            let Some(header) = self.header()? else {
+                if described.pieces > 0 {
+                    return Err(self.damaged("it ends before what was announced"));
+                }
+                self.ended = true;
+                return Ok(None);
+            };
+            let size = header.entry_size().map_err(|e| self.damaged(e.to_string()))?;
+            let extended = header.as_ustar().is_some() || header.as_gnu().is_some();
+            match header.entry_type() {
+                EntryType::XGlobalHeader => {
+                    let bytes = self.extension(&mut described, size)?;
+                    described.pieces -= 1;
+                    let all = records::take(&bytes).ok_or_else(|| self.damaged("its global records are malformed"))?;
+                    self.globals.extend(all.into_iter().map(|(k, v)| (k.to_vec(), v.to_vec())));
+                    if self.globals.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>() as u64 > EXTENSION_MAX {
+                        return Err(self.damaged("its global records do not end"));
+                    }
+                }
+                EntryType::XHeader if extended => {
+                    let bytes = self.extension(&mut described, size)?;
+                    self.describe(&bytes, &mut described)?;
+                }
+                EntryType::GNULongName if extended => {
+                    described.long_name = Some(self.extension(&mut described, size)?);
+                }
+                EntryType::GNULongLink if extended => {
+                    described.long_link = Some(self.extension(&mut described, size)?);
+                }
+                // The label of a volume.
+                other if other.as_byte() == b'V' => self.go_over(size)?,
+                _ => return self.member(&header, size, described).map(Some),
+            }
+        }
+    }
+
+    /// How many bytes of the input stand before what is read next.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The next bytes of the member that was read last; 0 at its end.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ArchiveError> {
+        let hole = self.hole();
+        if hole > 0 {
+            let n = usize::try_from(hole).unwrap_or(usize::MAX).min(buffer.len());
+            buffer[..n].fill(0);
+            self.data.at += n as u64;
+            return Ok(n);
+        }
+        let Some((offset, len)) = self.data.runs.front().copied() else { return Ok(0) };
+        let left = offset + len - self.data.at;
+        let want = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        if want == 0 {
+            return Ok(0);
+        }
+        let n = loop {
+            match self.input.read(&mut buffer[..want]) {
+                Ok(0) => return Err(ArchiveError::reading(&self.name, io::ErrorKind::UnexpectedEof.into())),
+                Ok(n) => break n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(ArchiveError::reading(&self.name, e)),
+            }
+        };
+        self.position += n as u64;
+        self.data.at += n as u64;
+        self.data.stored -= n as u64;
+        if n as u64 == left {
+            self.data.runs.pop_front();
+        }
+        Ok(n)
+    }
+
+    /// How many zeros come next that the archive does not hold.
+    pub fn hole(&self) -> u64 {
+        let next = self.data.runs.front().map_or(self.data.size, |r| r.0);
+        next.saturating_sub(self.data.at)
+    }
+
+    /// Goes over some of the zeros that [`Self::hole`] told of.
+    pub fn skip_hole(&mut self, len: u64) {
+        self.data.at += len.min(self.hole());
+    }
+
+    /// The source, behind the end of the archive.
+    pub fn into_input(self) -> R {
+        self.input
+    }
+
+    fn damaged(&self, why: impl Into<String>) -> ArchiveError {
+        let entry = if self.name.is_empty() { String::new() } else { format!("{}, or what follows", self.name) };
+        ArchiveError::damaged(entry, why)
+    }
+
+    /// The next header block, `None` at the end mark.
+    fn header(&mut self) -> Result<Option<Header>, ArchiveError> {
+        let mut counted = Counted { input: &mut self.input, bytes: 0 };
+        let mut archive = Archive::new(&mut counted);
+        let next = archive.entries().and_then(|entries| entries.raw(true).next().transpose());
+        let header = next.map(|entry| entry.map(|entry| entry.header().clone()));
+        let bytes = counted.bytes;
+        self.position += bytes;
+        match header {
+            // The crate takes an end of the stream for the end of the archive.
+            Ok(None) if bytes < writer::BLOCK => Err(self.damaged("it ends too early")),
+            Ok(header) => Ok(header),
+            // An error of the source may carry a kind of its own.
+            Err(e) if e.kind() == io::ErrorKind::Other && Kind::of_io(&e) == Kind::Internal => {
+                Err(self.damaged(e.to_string()))
+            }
+            Err(e) => Err(ArchiveError::reading(&self.name, e)),
+        }
+    }
+
+    fn go_over(&mut self, size: u64) -> Result<(), ArchiveError> {
+        let len = size.checked_add(writer::padding(size)).ok_or_else(|| self.damaged("its size is impossible"))?;
+        self.input.skip(len).map_err(|e| ArchiveError::reading(&self.name, e))?;
+        self.position += len;
+        Ok(())
+    }
+
+    /// Exactly so many bytes, and what fills their last block.
+    fn take(&mut self, size: u64) -> Result<Vec<u8>, ArchiveError> {
+        let len = size + writer::padding(size);
+        let mut out = Vec::new();
+        let mut rest = (&mut self.input).take(len);
+        rest.read_to_end(&mut out).map_err(|e| ArchiveError::reading(&self.name, e))?;
+        if out.len() as u64 != len {
+            return Err(ArchiveError::reading(&self.name, io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.position += len;
+        out.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+        Ok(out)
+    }
+
+    fn extension(&mut self, described: &mut Described, size: u64) -> Result<Vec<u8>, ArchiveError> {
+        described.bytes = described.bytes.saturating_add(size);
+        described.pieces += 1;
+        if described.bytes > EXTENSION_MAX || described.pieces > EXTENSIONS_MAX {
+            return Err(self.damaged(format!("a member is described by more than {EXTENSION_MAX} bytes")));
+        }
+        self.take(size)
+    }
+
+    fn describe(&self, bytes: &[u8], described: &mut Described) -> Result<(), ArchiveError> {
+        let all = records::take(bytes).ok_or_else(|| self.damaged("its records are malformed"))?;
+        let mut offset = None;
+        for (key, value) in all {
+            match key {
+                // Format 0.0 of sparse files repeats these two.
+                b"GNU.sparse.offset" => offset = records::number(value),
+                b"GNU.sparse.numbytes" => {
+                    let run = offset.take().zip(records::number(value));
+                    described.sparse.push(run.ok_or_else(|| self.damaged("its map of a sparse file is malformed"))?);
+                }
+                _ => {
+                    described.records.insert(key.to_vec(), value.to_vec());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn member(&mut self, header: &Header, size: u64, described: Described) -> Result<Member, ArchiveError> {
+        let get = |key: &[u8]| described.records.get(key).or_else(|| self.globals.get(key)).filter(|v| !v.is_empty());
+        let without_nul = |bytes: Vec<u8>| bytes.split(|b| *b == 0).next().unwrap_or_default().to_vec();
+        let version = (get(b"GNU.sparse.major").map(Vec::as_slice), get(b"GNU.sparse.minor").map(Vec::as_slice));
+        let is_mapped = version == (Some(&b"1"[..]), Some(&b"0"[..]));
+        let name = get(b"GNU.sparse.name").or_else(|| get(b"path")).cloned();
+        let name = name.or_else(|| described.long_name.clone().map(without_nul));
+        let mut path = name.unwrap_or_else(|| header.path_bytes().into_owned());
+        self.name = display(&path);
+        let is_dir_name = path.ends_with(b"/");
+        while path.len() > 1 && path.ends_with(b"/") {
+            path.pop();
+        }
+        if path.contains(&0) {
+            return Err(ArchiveError::refused(&self.name, "its name holds a NUL"));
+        }
+        let number = |key: &'static str| {
+            let bad = || ArchiveError::damaged(&self.name, format!("its `{key}` is no number"));
+            get(key.as_bytes()).map(|v| records::number(v).ok_or_else(bad)).transpose()
+        };
+        let size = number("size")?.unwrap_or(size);
+        let link = get(b"linkpath").cloned().or_else(|| described.long_link.clone().map(without_nul));
+        let link = link.unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned());
+        let device = |field: io::Result<Option<u32>>| {
+            let bad = |e: io::Error| ArchiveError::damaged(&self.name, e.to_string());
+            field.map_err(bad).map(Option::unwrap_or_default)
+        };
+        let kind = match header.entry_type() {
+            EntryType::Regular | EntryType::Continuous if !is_dir_name => MemberKind::File { size },
+            EntryType::GNUSparse => MemberKind::File { size },
+            // Old archives have no type for directories, incremental ones list names as their bytes.
+            EntryType::Directory | EntryType::Regular | EntryType::Continuous => MemberKind::Dir,
+            other if other.as_byte() == b'D' => MemberKind::Dir,
+            EntryType::Link => MemberKind::HardLink { target: link },
+            EntryType::Symlink if link.is_empty() || link.len() > TARGET_MAX || link.contains(&0) => {
+                return Err(ArchiveError::refused(&self.name, "nothing could be where it points to"));
+            }
+            EntryType::Symlink => MemberKind::Symlink { target: link },
+            EntryType::Fifo => MemberKind::Fifo,
+            EntryType::Char => {
+                MemberKind::CharDevice { major: device(header.device_major())?, minor: device(header.device_minor())? }
+            }
+            EntryType::Block => {
+                MemberKind::BlockDevice { major: device(header.device_major())?, minor: device(header.device_minor())? }
+            }
+            other => {
+                let why = format!("a member of type `{}` is unknown", other.as_byte().escape_ascii());
+                return Err(ArchiveError::refused(&self.name, why));
+            }
+        };
+        let meta = meta_of(header, &kind, &get, &described.records, &self.name)?;
+        // Links and devices have no bytes, whatever their header says.
+        let has_bytes = matches!(kind, MemberKind::File { .. } | MemberKind::Dir);
+        let dumped = header.entry_type().as_byte() == b'D';
+        let stored = if has_bytes && (dumped || !matches!(kind, MemberKind::Dir)) { size } else { 0 };
+        let real = number("GNU.sparse.realsize")?.or(number("GNU.sparse.size")?);
+        let map = get(b"GNU.sparse.map").cloned();
+        if stored.checked_add(writer::BLOCK).is_none() {
+            return Err(ArchiveError::damaged(&self.name, "its size is impossible"));
+        }
+        self.data = Data { stored, padding: writer::padding(stored), ..Data::default() };
+        let MemberKind::File { .. } = kind else { return Ok(Member { path, meta, kind }) };
+        let runs = if header.entry_type() == EntryType::GNUSparse {
+            let (runs, real) = self.old_map(header)?;
+            Some((runs, Some(real)))
+        } else if is_mapped {
+            Some((self.map()?, real))
+        } else if let Some(map) = map {
+            let runs = sparse::with_commas(&map);
+            Some((runs.ok_or_else(|| ArchiveError::damaged(&self.name, "its map is malformed"))?, real))
+        } else if !described.sparse.is_empty() {
+            Some((described.sparse, real))
+        } else {
+            None
+        };
+        let (runs, size) = match runs {
+            None => (if size > 0 { vec![(0, size)] } else { Vec::new() }, size),
+            Some((runs, real)) => {
+                let bad = || ArchiveError::damaged(&self.name, "the parts of a sparse file do not add up to it");
+                let real = real.ok_or_else(bad)?;
+                (sparse::checked(runs, real, self.data.stored).ok_or_else(bad)?, real)
+            }
+        };
+        if i64::try_from(size).is_err() {
+            return Err(ArchiveError::damaged(&self.name, "its size is impossible"));
+        }
+        self.data.runs = runs.into();
+        self.data.size = size;
+        Ok(Member { path, meta, kind: MemberKind::File { size } })
+    }
+
+    /// The map of a sparse file in GNU's own form: in the header, and in blocks behind it.
+    fn old_map(&mut self, header: &Header) -> Result<(Vec<Run>, u64), ArchiveError> {
+        let name = self.name.clone();
+        let bad = |why: String| ArchiveError::damaged(&name, why);
+        let gnu = header.as_gnu().ok_or_else(|| bad("it is sparse, but not of GNU's form".to_owned()))?;
+        let mut runs = Vec::new();
+        let add = |part: &tar::GnuSparseHeader, runs: &mut Vec<Run>| -> io::Result<()> {
+            if !part.is_empty() {
+                runs.push((part.offset()?, part.length()?));
+            }
+            Ok(())
+        };
+        for part in &gnu.sparse {
+            add(part, &mut runs).map_err(|e| bad(e.to_string()))?;
+        }
+        let mut more = gnu.is_extended();
+        while more {
+            let block = self.take(writer::BLOCK)?;
+            let mut extended = GnuExtSparseHeader::new();
+            extended.as_mut_bytes().copy_from_slice(&block);
+            for part in extended.sparse() {
+                add(part, &mut runs).map_err(|e| bad(e.to_string()))?;
+            }
+            more = extended.is_extended();
+            if runs.len() as u64 > EXTENSION_MAX / 24 {
+                return Err(bad("its map does not end".to_owned()));
+            }
+        }
+        Ok((runs, gnu.real_size().map_err(|e| bad(e.to_string()))?))
+    }
+
+    /// The map of a sparse file of format 1.0, which stands before its data.
+    fn map(&mut self) -> Result<Vec<Run>, ArchiveError> {
+        let name = self.name.clone();
+        let bad = || ArchiveError::damaged(&name, "its map of a sparse file is malformed");
+        let (mut text, mut numbers, mut wanted) = (Vec::new(), Vec::new(), None);
+        let mut read = 0;
+        while wanted.is_none_or(|wanted| numbers.len() < wanted) {
+            if self.data.stored < writer::BLOCK || read > EXTENSION_MAX {
+                return Err(bad());
+            }
+            text.extend(self.take(writer::BLOCK)?);
+            read += writer::BLOCK;
+            self.data.stored -= writer::BLOCK;
+            let mut from = 0;
+            while let Some(len) = text[from..].iter().position(|b| *b == b'\n')
+                && wanted.is_none_or(|wanted| numbers.len() < wanted)
+            {
+                let number = records::number(&text[from..from + len]).ok_or_else(bad)?;
+                match wanted {
+                    None => wanted = Some(sparse::numbers_after(number).ok_or_else(bad)?),
+                    Some(_) => numbers.push(number),
+                }
+                from += len + 1;
+            }
+            text.drain(..from);
+        }
+        sparse::pairs(&numbers).ok_or_else(bad)
+    }
+}
+
+/// A source that counts.
+struct Counted<'r, R> {
+    input: &'r mut R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = loop {
+            match self.input.read(buffer) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        self.bytes += n as u64;
+        Ok(n)
+    }
+}
+
+fn meta_of<'g>(
+    header: &Header,
+    kind: &MemberKind,
+    get: &dyn Fn(&[u8]) -> Option<&'g Vec<u8>>,
+    own: &Records,
+    name: &str,
+) -> Result<Meta, ArchiveError> {
+    let bad = |what: &str| ArchiveError::damaged(name, format!("its {what} is no number"));
+    // Old programs leave fields empty.
+    let field = |read: io::Result<u64>, raw: &[u8], what: &str| match read {
+        Ok(value) => Ok(value),
+        Err(_) if raw.iter().all(|b| matches!(b, 0 | b' ')) => Ok(0),
+        Err(_) => Err(bad(what)),
+    };
+    let old = header.as_old();
+    let id = |key: &[u8], read: io::Result<u64>, raw: &[u8], what: &str| {
+        let value = match get(key) {
+            Some(text) => records::number(text).ok_or_else(|| bad(what))?,
+            None => field(read, raw, what)?,
+        };
+        u32::try_from(value).map_err(|_| bad(what))
+    };
+    let mtime = match get(b"mtime") {
+        Some(text) => records::time_of(text).ok_or_else(|| bad("time"))?,
+        // Two's complement where it is negative.
+        None => Time { secs: field(header.mtime(), &old.mtime, "time")?.cast_signed(), nanos: 0 },
+    };
+    let mode = field(header.mode().map(u64::from), &old.mode, "mode")?;
+    let mut xattrs: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    for (attribute, record) in [acl::ACCESS, acl::DEFAULT] {
+        if let Some(text) = own.get(record).filter(|t| !t.is_empty()) {
+            let value = acl::of_text(text).ok_or_else(|| ArchiveError::Refused {
+                entry: name.to_owned(),
+                why: "its access list names users or groups without their numbers".to_owned(),
+                hint: Some("`tar --numeric-owner` writes numbers"),
+            });
+            // The attribute itself says more than its text.
+            let raw = own.contains_key(&[XATTR, attribute].concat());
+            match value {
+                Ok(value) => {
+                    xattrs.insert(attribute.to_vec(), value);
+                }
+                Err(e) if !raw => return Err(e),
+                Err(_) => {}
+            }
+        }
+    }
+    for (key, value) in own {
+        if let Some(attribute) = key.strip_prefix(XATTR).filter(|a| !a.is_empty()) {
+            xattrs.insert(decoded(attribute), value.clone());
+        }
+    }
+    let fits = |(name, value): (&Vec<u8>, &Vec<u8>)| {
+        name.len() <= XATTR_NAME_MAX && !name.contains(&0) && value.len() <= XATTR_VALUE_MAX
+    };
+    let bytes: usize = xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > XATTRS_MAX || !xattrs.iter().all(fits) {
+        return Err(ArchiveError::refused(name, "its attributes are such as no file can have"));
+    }
+    Ok(Meta {
+        mode: match kind {
+            MemberKind::Symlink { .. } => 0o777,
+            _ => u32::try_from(mode & 0o7777).unwrap_or(0),
+        },
+        uid: id(b"uid", header.uid(), &old.uid, "owner")?,
+        gid: id(b"gid", header.gid(), &old.gid, "group")?,
+        mtime,
+        xattrs: xattrs.into_iter().map(|(name, value)| Xattr { name, value }).collect(),
+    })
+}
+
+/// The name of an attribute: `=` and `%` are written as `%3D` and `%25`.
+fn decoded(name: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((first, more)) = rest.split_first() {
+        let (byte, len) = match rest.get(..3) {
+            Some(b"%3D") => (b'=', 3),
+            Some(b"%25") => (b'%', 3),
+            _ => (*first, 1),
+        };
+        out.push(byte);
+        rest = more.get(len - 1..).unwrap_or_default();
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;
