@@ -226,14 +226,14 @@ pub fn commit_stream(
 }
 
 /// Where the version goes.
-struct Target {
-    branch: RefName,
+pub(super) struct Target {
+    pub(super) branch: RefName,
     head: Head,
-    parent: Option<(Id, Commit)>,
+    pub(super) parent: Option<(Id, Commit)>,
 }
 
 impl Target {
-    fn find(context: &Context, repo: &Repo, options: &CommitOptions) -> Result<Self> {
+    pub(super) fn find(context: &Context, repo: &Repo, options: &CommitOptions) -> Result<Self> {
         let head = Head::read(context, repo)?;
         let branch = match (&options.branch, &head.branch) {
             (Some(branch), _) | (None, Some(branch)) => branch.clone(),
@@ -251,16 +251,16 @@ impl Target {
         Ok(Self { branch, head, parent })
     }
 
-    fn holds_files(&self) -> bool {
+    pub(super) fn holds_files(&self) -> bool {
         self.parent.as_ref().is_some_and(|p| p.1.counts.files > 0)
     }
 }
 
-fn output<'a>(repo: &'a Repo, observer: &'a dyn Observer, dry_run: bool) -> Result<Output<'a>> {
+pub(super) fn output<'a>(repo: &'a Repo, observer: &'a dyn Observer, dry_run: bool) -> Result<Output<'a>> {
     if dry_run { Ok(Output::dry(repo)) } else { Output::storing(repo, observer) }
 }
 
-fn checked_path(raw: &[u8]) -> Result<Vec<Vec<u8>>> {
+pub(super) fn checked_path(raw: &[u8]) -> Result<Vec<Vec<u8>>> {
     match path::split(raw) {
         // No checkout would take a version that holds a repository.
         Some(names) if names.first().is_some_and(|n| n != INSIDE.as_bytes()) && !raw.starts_with(b"/") => Ok(names),
@@ -326,7 +326,7 @@ fn dir_meta(context: &Context, names: &[Vec<u8>]) -> Result<Meta> {
 }
 
 #[expect(clippy::too_many_arguments, reason = "the last step of every way to commit")]
-fn seal(
+pub(super) fn seal(
     context: &Context,
     repo: &Repo,
     out: &Output<'_>,

@@ -7,6 +7,7 @@
 mod auth;
 mod blobs;
 mod challenge;
+pub mod image;
 mod listing;
 mod login;
 mod manifest;
@@ -125,6 +126,34 @@ impl OciStore {
         })
     }
 
+    /// All bytes of a blob from `offset` on, as they come.
+    fn pour(
+        &self,
+        what: &'static str,
+        key: &str,
+        name: String,
+        offset: u64,
+        take: &mut Take<'_>,
+    ) -> Result<(), StoreError> {
+        let (registry, asked) = (Arc::clone(&self.registry), Asked { what, key: key.to_owned() });
+        let (to, mut from) = mpsc::channel(WAITING);
+        let pouring = runtime::start(async move {
+            if let Err(e) = blobs::pour(&registry, &asked, &name, offset, &to).await {
+                // An error is that nobody listens.
+                let _ = to.send(Err(e)).await;
+            }
+        });
+        pouring.map_err(io_error("read", key))?;
+        loop {
+            match from.blocking_recv() {
+                Some(Ok(Some(piece))) => take(&piece)?,
+                Some(Ok(None)) => return Ok(()),
+                Some(Err(e)) => return Err(e),
+                None => return Err(io_error("read", key)(io::ErrorKind::UnexpectedEof.into())),
+            }
+        }
+    }
+
     fn below(&self, dir: &str, deep: bool) -> Result<std::collections::BTreeMap<String, u64>, StoreError> {
         let known = Arc::clone(&self.known);
         self.run("list", dir, |registry, asked| async move {
@@ -185,23 +214,7 @@ impl Store for OciStore {
                 return if rest.is_empty() { Ok(()) } else { take(rest) };
             }
         };
-        let (registry, asked) = (Arc::clone(&self.registry), Asked { what: "read", key: key.to_owned() });
-        let (to, mut from) = mpsc::channel(WAITING);
-        let pouring = runtime::start(async move {
-            if let Err(e) = blobs::pour(&registry, &asked, &name, offset, &to).await {
-                // An error is that nobody listens.
-                let _ = to.send(Err(e)).await;
-            }
-        });
-        pouring.map_err(io_error("read", key))?;
-        loop {
-            match from.blocking_recv() {
-                Some(Ok(Some(piece))) => take(&piece)?,
-                Some(Ok(None)) => return Ok(()),
-                Some(Err(e)) => return Err(e),
-                None => return Err(io_error("read", key)(io::ErrorKind::UnexpectedEof.into())),
-            }
-        }
+        self.pour("read", key, name, offset, take)
     }
 
     fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {

@@ -7,10 +7,25 @@ use super::guard::GuardedStore;
 use super::local::LocalStore;
 use super::location::{Location, Scheme};
 use super::oci::OciStore;
+use super::oci::image::ImageStore;
 use super::remote::RemoteStore;
 use super::retry::RetryStore;
 use super::sftp::SftpStore;
 use super::{Said, Store, StoreError, Trouble};
+
+/// The images for container engines at a location of a registry, retried. No request is sent yet.
+pub fn images(location: &Location, access: &Access) -> Result<Arc<dyn Store>, StoreError> {
+    if access.offline {
+        return Err(offline(location));
+    }
+    let base: Arc<dyn Store> = Arc::new(ImageStore::open(location, access)?);
+    Ok(Arc::new(RetryStore::new(base, Arc::clone(&access.observer))))
+}
+
+fn offline(location: &Location) -> StoreError {
+    let (place, said) = (location.to_string(), Said("no request was sent".to_owned()));
+    StoreError::Away { what: "use", key: String::new(), place, trouble: Trouble::Offline, said }
+}
 
 /// The store of a location. No request is sent yet.
 pub fn open(location: &Location, access: &Access) -> Result<Arc<dyn Store>, StoreError> {
@@ -19,8 +34,7 @@ pub fn open(location: &Location, access: &Access) -> Result<Arc<dyn Store>, Stor
         return Ok(Arc::new(LocalStore::new(dir.clone())));
     }
     if dir.is_none() && access.offline {
-        let (place, said) = (location.to_string(), Said("no request was sent".to_owned()));
-        return Err(StoreError::Away { what: "use", key: String::new(), place, trouble: Trouble::Offline, said });
+        return Err(offline(location));
     }
     let base: Arc<dyn Store> = match (dir, location.scheme) {
         (Some(dir), _) => Arc::new(LocalStore::new(dir)),

@@ -23,7 +23,7 @@ use crate::model::id::{Id, ObjectKind};
 use crate::store::once::Once;
 
 /// Bytes that a reader takes at a time.
-const STEP: usize = 1 << 20;
+pub(super) const STEP: usize = 1 << 20;
 /// Batches of one file that are under way before its reader waits.
 const AHEAD: usize = 6;
 /// How often a file that changes is read before it is kept as it is and flagged.

@@ -6,6 +6,7 @@ pub mod cutter;
 pub mod dir;
 pub mod frame;
 pub mod graft;
+pub mod intake;
 pub mod large;
 pub mod late;
 pub mod links;

@@ -335,7 +335,7 @@ pub fn store_bytes(out: &Output<'_>, bytes: &[u8], chunker: Chunker, old: Option
     list.finish(out)
 }
 
-fn store_piece(
+pub(super) fn store_piece(
     out: &Output<'_>,
     buffer: &[u8],
     piece: Piece,

@@ -6,6 +6,7 @@
 
 mod engine;
 mod fixture;
+mod image;
 mod managed;
 mod sidecar;
 #[path = "../it/support/mod.rs"]

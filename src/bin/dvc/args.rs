@@ -124,6 +124,10 @@ pub(crate) enum Verb {
     Mount(With<commands::mount::MountArgs>),
     /// End a mount
     Umount(With<commands::umount::UmountArgs>),
+    /// Write a version as a tar archive or as an image for container engines
+    Export(With<commands::export::ExportArgs>),
+    /// Make a version of a tar archive or of an image of a container engine
+    Import(With<commands::import::ImportArgs>),
     /// List, create, rename or delete branches
     Branch(With<commands::branch::BranchArgs>),
     /// List, create or delete tags

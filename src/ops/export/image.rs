@@ -1,0 +1,194 @@
+//! A version as an image of one layer: an archive that engines load, or blobs and a manifest in a registry.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{Counted, Export, ExportError, ExportReport};
+use crate::archive::image::{
+    CONFIG, Config, Descriptor, INDEX, LAYER, LAYER_GZIP, LAYOUT, MANIFEST, Manifest, PREFIX_LABEL, Platform, Saved,
+    architecture, sha256,
+};
+use crate::archive::member::{Member, MemberKind};
+use crate::archive::writer::{END, head, padding};
+use crate::codec::hash::NameHasher;
+use crate::codec::stream::Gzip;
+use crate::error::Result;
+use crate::model::entry::{Meta, Time};
+use crate::model::id::to_hex;
+use crate::model::path::display;
+use crate::ops::reach::Remote;
+use crate::store::open;
+
+/// Writes an archive that is an image layout and what `docker load` takes at once.
+pub(super) fn archive(export: &Export<'_>, (name, tag): (&str, &str), out: &mut dyn Write) -> Result<ExportReport> {
+    let counts = export.commit.counts;
+    // Its blobs are named by their hashes, which stand before them: so it is read twice.
+    export.observer.phase("hash", Some(counts.files), Some(counts.bytes));
+    let mut hashing = Hashing::new(io::sink());
+    let members = export.layer(&mut hashing)?;
+    let (layer, layer_bytes, _) = hashing.finish();
+    let config = bytes_of(&export.config(&layer))?;
+    let descriptor = Descriptor::new(LAYER, &layer, layer_bytes);
+    let manifest = bytes_of(&export.manifest(&config, descriptor))?;
+    let reference = format!("{name}:{tag}");
+    let mut listed = Descriptor::new(MANIFEST, &sha256(&manifest), manifest.len() as u64);
+    listed.platform = Some(Platform { architecture: architecture().to_owned(), os: "linux".to_owned() });
+    listed.annotations = BTreeMap::from([
+        ("io.containerd.image.name".to_owned(), full_name(name, tag)),
+        ("org.opencontainers.image.ref.name".to_owned(), tag.to_owned()),
+    ]);
+    let index = Manifest {
+        schema_version: 2,
+        media_type: Some(INDEX.to_owned()),
+        manifests: vec![listed],
+        ..Manifest::default()
+    };
+    let blob = |name: &str| format!("blobs/sha256/{name}");
+    let saved =
+        Saved { config: blob(&sha256(&config)), repo_tags: Some(vec![reference.clone()]), layers: vec![blob(&layer)] };
+    let mut out = Counted { out, bytes: 0 };
+    let mut put = |name: &str, size: Option<u64>, bytes: &[u8]| -> Result<()> {
+        let kind = size.map_or(MemberKind::Dir, |size| MemberKind::File { size });
+        let mut all = head(&export.member(name, kind), None);
+        all.extend_from_slice(bytes);
+        all.resize(all.len().next_multiple_of(512), 0);
+        Ok(out.write_all(&all).map_err(ExportError::Output)?)
+    };
+    let file = |bytes: &[u8]| Some(bytes.len() as u64);
+    put(LAYOUT.0, file(LAYOUT.1), LAYOUT.1)?;
+    let (index, saved) = (bytes_of(&index)?, bytes_of(&[saved])?);
+    put("index.json", file(&index), &index)?;
+    put("manifest.json", file(&saved), &saved)?;
+    put("blobs", None, b"")?;
+    put("blobs/sha256", None, b"")?;
+    put(&blob(&sha256(&manifest)), file(&manifest), &manifest)?;
+    put(&blob(&sha256(&config)), file(&config), &config)?;
+    put(&blob(&layer), Some(layer_bytes), b"")?;
+    export.observer.phase("export", Some(counts.files), Some(counts.bytes));
+    export.layer(&mut out)?;
+    let rest = vec![0; usize::try_from(padding(layer_bytes)).unwrap_or(0)];
+    out.write_all(&rest).and_then(|()| out.write_all(&END)).map_err(ExportError::Output)?;
+    out.flush().map_err(ExportError::Output)?;
+    let digest = format!("sha256:{}", sha256(&manifest));
+    Ok(export.report(members, out.bytes, Some((reference, digest))))
+}
+
+/// Sends an image to a registry; no engine is asked.
+pub(super) fn push(export: &Export<'_>, remote: &Remote, tag: &str) -> Result<ExportReport> {
+    let store = open::images(&remote.location, &remote.access)?;
+    let counts = export.commit.counts;
+    export.observer.phase("export", Some(counts.files), Some(counts.bytes));
+    let dir = &export.context.cache.dir;
+    let failed = ExportError::Output;
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    let mut file = tempfile::Builder::new().prefix("export-").tempfile_in(dir).map_err(failed)?;
+    let packed = Hashing::new(io::BufWriter::with_capacity(1 << 20, file.as_file_mut()));
+    let mut plain = Hashing::new(Gzip::new(packed));
+    let members = export.layer(&mut plain)?;
+    let (diff_id, _, gzip) = plain.finish();
+    let (layer, layer_bytes, mut buffered) = gzip.finish().map_err(failed)?.finish();
+    buffered.flush().map_err(failed)?;
+    drop(buffered);
+    let config = bytes_of(&export.config(&diff_id))?;
+    let manifest = bytes_of(&export.manifest(&config, Descriptor::new(LAYER_GZIP, &layer, layer_bytes)))?;
+    export.observer.phase("push", None, Some(layer_bytes));
+    store.put(file.path(), &format!("blobs/{layer}"))?;
+    store.create(&format!("blobs/{}", sha256(&config)), &config)?;
+    export.observer.step("image");
+    store.create(&format!("manifests/{tag}"), &manifest)?;
+    export.observer.advance(0, layer_bytes);
+    let digest = format!("sha256:{}", sha256(&manifest));
+    let name = format!("{}/{}:{tag}", remote.location.host, remote.location.path);
+    Ok(export.report(members, layer_bytes + (config.len() + manifest.len()) as u64, Some((name, digest))))
+}
+
+impl Export<'_> {
+    fn member(&self, name: &str, kind: MemberKind) -> Member {
+        let mode = if kind == MemberKind::Dir { 0o755 } else { 0o644 };
+        let mtime = Time { secs: self.commit.time.secs, nanos: 0 };
+        Member { path: name.as_bytes().to_vec(), meta: Meta { mode, uid: 0, gid: 0, mtime, xattrs: Vec::new() }, kind }
+    }
+
+    fn config(&self, diff_id: &str) -> Config {
+        let at = jiff::Timestamp::new(self.commit.time.secs, 0).unwrap_or_default().to_string();
+        let mut labels = BTreeMap::new();
+        let mut label = |name: &str, value: String| labels.insert(name.to_owned(), value);
+        let top = format!("/{}", display(&self.prefix.join(&b'/')));
+        label("org.opencontainers.image.created", at.clone());
+        label("org.opencontainers.image.revision", self.version.to_string());
+        if let Some(address) = &self.address {
+            label("org.opencontainers.image.version", address.clone());
+        }
+        if let Some(branch) = self.branch() {
+            label("dvc.branch", branch.to_owned());
+        }
+        label("dvc.repository", self.repo.marker().id.clone());
+        label("dvc.version", self.version.to_string());
+        label("dvc.tree", self.commit.tree.to_string());
+        label("dvc.ordinal", self.commit.ordinal.to_string());
+        label(PREFIX_LABEL, top.clone());
+        if !self.paths.is_empty() {
+            let paths: Vec<String> = self.paths.iter().map(|p| display(&p.join(&b'/'))).collect();
+            label("dvc.paths", paths.join("\n"));
+        }
+        // What is declared so, `--volumes-from` hands on.
+        let volume = (!self.prefix.is_empty()).then_some(top);
+        Config::of_data(&at, labels, volume, diff_id)
+    }
+
+    fn manifest(&self, config: &[u8], layer: Descriptor) -> Manifest {
+        Manifest {
+            schema_version: 2,
+            media_type: Some(MANIFEST.to_owned()),
+            config: Some(Descriptor::new(CONFIG, &sha256(config), config.len() as u64)),
+            layers: vec![layer],
+            ..Manifest::default()
+        }
+    }
+}
+
+/// As containerd wants it: with the registry that is meant where none is named.
+fn full_name(name: &str, tag: &str) -> String {
+    match name.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => format!("{name}:{tag}"),
+        Some(_) => format!("docker.io/{name}:{tag}"),
+        None => format!("docker.io/library/{name}:{tag}"),
+    }
+}
+
+fn bytes_of(json: &(impl Serialize + ?Sized)) -> Result<Vec<u8>> {
+    Ok(serde_json::to_vec(json).map_err(|e| ExportError::Output(e.into()))?)
+}
+
+/// An output that is hashed on the way.
+struct Hashing<W> {
+    out: W,
+    hasher: NameHasher,
+    bytes: u64,
+}
+
+impl<W> Hashing<W> {
+    fn new(out: W) -> Self {
+        Self { out, hasher: NameHasher::default(), bytes: 0 }
+    }
+
+    /// The hash, the length in bytes, and the output.
+    fn finish(self) -> (String, u64, W) {
+        (to_hex(&self.hasher.finish()), self.bytes, self.out)
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.out.write(bytes)?;
+        self.hasher.update(bytes.get(..n).unwrap_or_default());
+        self.bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

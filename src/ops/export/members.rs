@@ -1,0 +1,263 @@
+//! A version's directories and files as members of an archive, in order; their bytes are read by several threads ahead
+//! of whoever writes.
+
+use std::collections::HashMap;
+use std::io::Write;
+
+use super::{Export, ExportError};
+use crate::archive::member::{Member, MemberKind};
+use crate::archive::ordered::{Give, in_order};
+use crate::archive::sparse::{Run, few};
+use crate::archive::writer::{head, padding};
+use crate::error::{Error, Result};
+use crate::model::entry::{Content, Entry, Extent, Meta, Node, Time};
+use crate::model::id::Id;
+use crate::model::path::{display, join};
+use crate::read::error::ReadError;
+use crate::repo::Repo;
+
+/// Bytes of the archive that a thread makes at once.
+const BATCH: u64 = 1 << 20;
+/// More pieces than this are not made at once.
+const PIECES: usize = 1000;
+
+/// A piece of the archive.
+enum Piece {
+    Bytes(Vec<u8>),
+    Chunk(Id, u64),
+    Zeros(u64),
+}
+
+/// Pieces that one thread makes.
+#[derive(Default)]
+struct Batch {
+    pieces: Vec<Piece>,
+    bytes: u64,
+    files: u64,
+}
+
+impl Batch {
+    fn made(self, repo: &Repo) -> Result<(Vec<u8>, u64)> {
+        let mut out = Vec::with_capacity(usize::try_from(self.bytes).unwrap_or(0));
+        for piece in self.pieces {
+            match piece {
+                Piece::Bytes(bytes) => out.extend_from_slice(&bytes),
+                Piece::Chunk(id, len) => out.extend_from_slice(&repo.chunk_of(&id, len)?),
+                Piece::Zeros(len) => out.resize(out.len() + usize::try_from(len).unwrap_or(0), 0),
+            }
+        }
+        Ok((out, self.files))
+    }
+}
+
+/// Writes all members; returns how many there are.
+pub(super) fn write(export: &Export<'_>, out: &mut dyn Write) -> Result<u64> {
+    let mut members = 0;
+    let threads = export.context.jobs;
+    in_order(
+        threads,
+        threads * 2,
+        |give| {
+            let mut walk = Walk { export, give, batch: Batch::default(), links: HashMap::new(), members: &mut members };
+            walk.all()?;
+            walk.hand_over()
+        },
+        |batch| batch.made(export.repo),
+        || Ok(()),
+        |(bytes, files)| {
+            if export.observer.cancelled() {
+                return Err(ExportError::Cancelled.into());
+            }
+            out.write_all(&bytes).map_err(ExportError::Output)?;
+            export.observer.advance(files, bytes.len() as u64);
+            Ok(())
+        },
+    )?;
+    Ok(members)
+}
+
+struct Walk<'w, 'a> {
+    export: &'w Export<'a>,
+    give: &'w Give<'w, Batch>,
+    batch: Batch,
+    /// The first name of each file that has several.
+    links: HashMap<[u8; 16], Vec<u8>>,
+    members: &'w mut u64,
+}
+
+impl Walk<'_, '_> {
+    fn all(&mut self) -> Result<()> {
+        let (repo, tree) = (self.export.repo, self.export.commit.tree);
+        let (info, entries) = repo.root(&tree)?;
+        let mut top: Vec<u8> = Vec::new();
+        let prefix = &self.export.prefix;
+        for (n, name) in prefix.iter().enumerate() {
+            top = join(&top, name);
+            // The last one is the version's own top; the others are made up.
+            let whole = n + 1 == prefix.len() && self.export.paths.is_empty();
+            let meta = if whole { info.meta.clone() } else { above(self.export.commit.time.secs) };
+            self.head(&top, meta, MemberKind::Dir, None)?;
+        }
+        if self.export.paths.is_empty() {
+            if prefix.is_empty() {
+                self.head(b".", info.meta, MemberKind::Dir, None)?;
+            }
+            return self.directory(&top, entries);
+        }
+        let mut paths = self.export.paths.clone();
+        paths.sort();
+        paths.dedup();
+        let mut made: Vec<Vec<Vec<u8>>> = Vec::new();
+        for names in &paths {
+            if paths.iter().any(|other| other.len() < names.len() && names.starts_with(other)) {
+                continue;
+            }
+            for len in 1..names.len() {
+                let above = &names[..len];
+                if made.iter().any(|m| m == above) {
+                    continue;
+                }
+                made.push(above.to_vec());
+                if let Some(entry) = repo.find(&tree, above)? {
+                    self.head(&join(&top, &above.join(&b'/')), entry.meta, MemberKind::Dir, None)?;
+                }
+            }
+            if let Some(entry) = repo.find(&tree, names)? {
+                let dir = &names[..names.len() - 1];
+                let dir = if dir.is_empty() { top.clone() } else { join(&top, &dir.join(&b'/')) };
+                self.entry(&dir, entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, dir: &[u8], entries: Vec<Entry>) -> Result<()> {
+        entries.into_iter().try_for_each(|entry| self.entry(dir, entry))
+    }
+
+    fn entry(&mut self, dir: &[u8], entry: Entry) -> Result<()> {
+        let path = join(dir, &entry.name);
+        let Entry { meta, link, node, .. } = entry;
+        if let Some(link) = link {
+            if let Some(target) = self.links.get(&link.group).cloned() {
+                return self.head(&path, meta, MemberKind::HardLink { target }, None);
+            }
+            self.links.insert(link.group, path.clone());
+        }
+        match node {
+            Node::Dir { tree, .. } => {
+                self.head(&path, meta, MemberKind::Dir, None)?;
+                let entries = self.export.repo.entries(&tree)?;
+                self.directory(&path, entries)
+            }
+            Node::File { size, content, .. } => self.file(&path, meta, size, &content),
+            Node::Symlink { target } => self.head(&path, meta, MemberKind::Symlink { target }, None),
+            Node::Fifo => self.head(&path, meta, MemberKind::Fifo, None),
+            Node::CharDevice { major, minor } => self.head(&path, meta, MemberKind::CharDevice { major, minor }, None),
+            Node::BlockDevice { major, minor } => {
+                self.head(&path, meta, MemberKind::BlockDevice { major, minor }, None)
+            }
+        }
+    }
+
+    fn file(&mut self, path: &[u8], meta: Meta, size: u64, content: &Content) -> Result<()> {
+        let kind = MemberKind::File { size };
+        if let Content::Inline(bytes) = content {
+            if bytes.len() as u64 != size {
+                return Err(broken(path));
+            }
+            self.head(path, meta, kind, None)?;
+            self.piece(Piece::Bytes(bytes.clone()), size)?;
+            return self.pad(size);
+        }
+        let runs = self.runs(path, size, content)?;
+        self.head(path, meta, kind, runs.as_deref())?;
+        // What is left of the map: everything outside of it is not written.
+        let mut runs = runs.map(Vec::into_iter);
+        let mut run = runs.as_mut().and_then(Iterator::next);
+        let (mut at, mut stored) = (0, 0);
+        for extent in self.export.repo.extents(content) {
+            let Extent { len, chunk } = extent?;
+            let mut written = len;
+            if runs.is_some() && chunk.is_none() {
+                // A hole is written where the map says data: some small ones.
+                while run.is_some_and(|r| r.0 + r.1 <= at) {
+                    run = runs.as_mut().and_then(Iterator::next);
+                }
+                let inside = run.is_some_and(|r| r.0 <= at && at + len <= r.0 + r.1);
+                written = if inside { len } else { 0 };
+            }
+            match chunk {
+                Some(id) => self.piece(Piece::Chunk(id, len), len)?,
+                None => self.zeros(written)?,
+            }
+            at += len;
+            stored += written;
+        }
+        self.pad(stored)
+    }
+
+    /// Where a file with holes has data, after a look at whether it adds up; `None` where it has no hole, or none that
+    /// is worth it.
+    fn runs(&self, path: &[u8], size: u64, content: &Content) -> Result<Option<Vec<Run>>> {
+        let mut runs: Vec<Run> = Vec::new();
+        let (mut at, mut holes) = (0u64, 0);
+        for extent in self.export.repo.extents(content) {
+            let extent = extent?;
+            match (extent.chunk, runs.last_mut()) {
+                (None, _) => holes += extent.len,
+                (Some(_), Some(last)) if last.0 + last.1 == at => last.1 += extent.len,
+                (Some(_), _) => runs.push((at, extent.len)),
+            }
+            at = at.checked_add(extent.len).filter(|at| *at <= size).ok_or_else(|| broken(path))?;
+        }
+        if at != size {
+            return Err(broken(path));
+        }
+        Ok((holes > self.export.holes_written).then(|| few(runs)))
+    }
+
+    fn head(&mut self, path: &[u8], meta: Meta, kind: MemberKind, runs: Option<&[Run]>) -> Result<()> {
+        *self.members += 1;
+        self.batch.files += u64::from(kind != MemberKind::Dir);
+        let bytes = head(&Member { path: path.to_vec(), meta, kind }, runs);
+        let len = bytes.len() as u64;
+        self.piece(Piece::Bytes(bytes), len)
+    }
+
+    fn pad(&mut self, len: u64) -> Result<()> {
+        self.zeros(padding(len))
+    }
+
+    fn zeros(&mut self, mut len: u64) -> Result<()> {
+        while len > 0 {
+            let now = len.min(BATCH);
+            self.piece(Piece::Zeros(now), now)?;
+            len -= now;
+        }
+        Ok(())
+    }
+
+    fn piece(&mut self, piece: Piece, len: u64) -> Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
+        self.batch.pieces.push(piece);
+        self.batch.bytes += len;
+        if self.batch.bytes >= BATCH || self.batch.pieces.len() >= PIECES { self.hand_over() } else { Ok(()) }
+    }
+
+    fn hand_over(&mut self) -> Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.pieces.is_empty() { Ok(()) } else { self.give.give(batch) }
+    }
+}
+
+/// Of directories that no version has.
+fn above(secs: i64) -> Meta {
+    Meta { mode: 0o755, uid: 0, gid: 0, mtime: Time { secs, nanos: 0 }, xattrs: Vec::new() }
+}
+
+fn broken(path: &[u8]) -> Error {
+    ReadError::Extents { path: display(path) }.into()
+}

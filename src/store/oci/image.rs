@@ -1,0 +1,230 @@
+//! Images in a repository of a registry, as a store: `blobs/<sha256>` and `manifests/<tag or digest>`.
+//!
+//! Beside the repositories that dvc keeps in registries: these are images for container engines. Bytes are checked by
+//! whoever reads them.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use reqwest::{Method, StatusCode};
+
+use super::blobs::Source;
+use super::registry::{Asked, Registry};
+use super::{OciStore, WAITING, blobs, io_error, tag};
+use crate::error::carried;
+use crate::store::access::Access;
+use crate::store::location::Location;
+use crate::store::{Abilities, Listed, Store, StoreError, Take, Trouble};
+
+/// The manifests that are understood, the first ones rather.
+const KINDS: &str = "application/vnd.oci.image.index.v1+json, \
+                     application/vnd.docker.distribution.manifest.list.v2+json, \
+                     application/vnd.oci.image.manifest.v1+json, \
+                     application/vnd.docker.distribution.manifest.v2+json";
+/// The repositories of Docker Hub that have no owner lie below this.
+const HUB_LIBRARY: &str = "library";
+
+/// Images in a repository.
+pub struct ImageStore(OciStore);
+
+/// What a key is.
+enum Place {
+    Blob(String),
+    Manifest(String),
+}
+
+impl Place {
+    fn of(key: &str) -> Result<Self, StoreError> {
+        match key.split_once('/') {
+            Some(("blobs", name)) if tag::is_sha256(name) => Ok(Self::Blob(name.to_owned())),
+            Some(("manifests", reference)) if !reference.contains('/') => Ok(Self::Manifest(reference.to_owned())),
+            _ => Err(StoreError::Missing { key: key.to_owned() }),
+        }
+    }
+}
+
+impl ImageStore {
+    /// The images at `location`; nothing is sent yet.
+    pub fn open(location: &Location, access: &Access) -> Result<Self, StoreError> {
+        let mut location = location.clone();
+        if super::HUB.contains(&location.host.as_str()) && !location.path.contains('/') {
+            location.path = format!("{HUB_LIBRARY}/{}", location.path);
+        }
+        OciStore::open(&location, access).map(Self)
+    }
+}
+
+async fn manifest(registry: &Registry, asked: &Asked, reference: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let url = registry.url(&format!("manifests/{reference}"));
+    let response = registry.send(asked, Method::GET, &url, |r| r.header(ACCEPT, KINDS)).await?;
+    match response.status() {
+        StatusCode::OK => registry.body(asked, response).await.map(Some),
+        StatusCode::NOT_FOUND => Ok(None),
+        _ => Err(registry.refused(asked, response).await),
+    }
+}
+
+async fn put_manifest(registry: &Registry, asked: &Asked, reference: &str, bytes: Bytes) -> Result<(), StoreError> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Kind {
+        media_type: String,
+    }
+    let kind: Kind = serde_json::from_slice(&bytes)
+        .map_err(|e| registry.error(asked, Trouble::Refused, format!("it is no manifest: {e}")))?;
+    let url = registry.url(&format!("manifests/{reference}"));
+    registry.meter.up.pass(bytes.len() as u64);
+    let dress = |r: reqwest::RequestBuilder| r.header(CONTENT_TYPE, &kind.media_type).body(bytes.clone());
+    let response = registry.send(asked, Method::PUT, &url, dress).await?;
+    if response.status().is_success() {
+        return Ok(());
+    }
+    Err(registry.refused(asked, response).await)
+}
+
+impl Store for ImageStore {
+    fn abilities(&self) -> Abilities {
+        self.0.abilities()
+    }
+
+    fn place(&self) -> String {
+        self.0.place()
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match Place::of(key)? {
+            Place::Manifest(reference) => {
+                self.0.run("read", key, |registry, asked| async move { manifest(&registry, &asked, &reference).await })
+            }
+            Place::Blob(_) => {
+                let Some(len) = self.len(key)? else { return Ok(None) };
+                let len = usize::try_from(len).map_err(|e| io_error("read", key)(io::Error::other(e)))?;
+                self.read_at(key, 0, len).map(Some)
+            }
+        }
+    }
+
+    fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+        let Place::Blob(name) = Place::of(key)? else { return Err(StoreError::Missing { key: key.to_owned() }) };
+        self.0.run(
+            "read",
+            key,
+            |registry, asked| async move { blobs::read(&registry, &asked, &name, offset, len).await },
+        )
+    }
+
+    fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
+        let Place::Blob(name) = Place::of(key)? else { return Err(StoreError::Missing { key: key.to_owned() }) };
+        self.0.pour("read", key, name, offset, take)
+    }
+
+    fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        match Place::of(key)? {
+            Place::Blob(name) => {
+                self.0.run("look at", key, |registry, asked| async move { blobs::head(&registry, &asked, &name).await })
+            }
+            Place::Manifest(reference) => self.0.run("look at", key, |registry, asked| async move {
+                let url = registry.url(&format!("manifests/{reference}"));
+                let response = registry.send(&asked, Method::HEAD, &url, |r| r.header(ACCEPT, KINDS)).await?;
+                match response.status() {
+                    StatusCode::OK => {
+                        let length = response.headers().get(CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
+                        Ok(length.or(Some(0)))
+                    }
+                    StatusCode::NOT_FOUND => Ok(None),
+                    _ => Err(registry.refused(&asked, response).await),
+                }
+            }),
+        }
+    }
+
+    /// Of a tag: as it is now, whether there was one or not.
+    fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        let mut file = tempfile::NamedTempFile::new().map_err(io_error("write", key))?;
+        io::Write::write_all(&mut file, bytes).map_err(io_error("write", key))?;
+        self.put(file.path(), key).map(|()| true)
+    }
+
+    fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
+        match Place::of(key)? {
+            Place::Blob(name) => {
+                let opened = File::open(file).and_then(|f| f.metadata().map(|m| (Arc::new(f), m.len())));
+                let (file, len) = opened.map_err(io_error("read", key))?;
+                self.0.run("write", key, |registry, asked| async move {
+                    blobs::store(&registry, &asked, &name, Source::File(file, len)).await
+                })
+            }
+            Place::Manifest(reference) => {
+                let bytes = Bytes::from(std::fs::read(file).map_err(io_error("read", key))?);
+                self.0.run("write", key, |registry, asked| async move {
+                    put_manifest(&registry, &asked, &reference, bytes).await
+                })
+            }
+        }
+    }
+
+    fn list(&self, _dir: &str) -> Result<Vec<Listed>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        Err(StoreError::Missing { key: key.to_owned() })
+    }
+}
+
+/// An object as a stream to read from, brought by a thread of its own.
+pub struct Pulled {
+    pieces: Option<Receiver<Result<Vec<u8>, StoreError>>>,
+    piece: Vec<u8>,
+    at: usize,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pulled {
+    /// Begins to read.
+    pub fn begin(store: Arc<dyn Store>, key: String) -> Self {
+        let (to, pieces) = sync_channel(WAITING);
+        let thread = std::thread::spawn(move || {
+            let read = store.read_from(&key, 0, &mut |piece| {
+                // Nobody may want more.
+                to.send(Ok(piece.to_vec())).map_err(|_| StoreError::Cancelled)
+            });
+            if let Err(e) = read {
+                let _ = to.send(Err(e));
+            }
+        });
+        Self { pieces: Some(pieces), piece: Vec::new(), at: 0, thread: Some(thread) }
+    }
+}
+
+impl Read for Pulled {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.piece.len() {
+            match self.pieces.as_ref().and_then(|pieces| pieces.recv().ok()) {
+                None => return Ok(0),
+                Some(Err(e)) => return Err(carried(e)),
+                Some(Ok(piece)) => (self.piece, self.at) = (piece, 0),
+            }
+        }
+        let len = buffer.len().min(self.piece.len() - self.at);
+        buffer[..len].copy_from_slice(&self.piece[self.at..self.at + len]);
+        self.at += len;
+        Ok(len)
+    }
+}
+
+impl Drop for Pulled {
+    fn drop(&mut self) {
+        self.pieces = None;
+        if let Some(thread) = self.thread.take() {
+            // It has told whatever went wrong.
+            let _ = thread.join();
+        }
+    }
+}
