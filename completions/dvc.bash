@@ -644,7 +644,7 @@ _dvc() {
             return 0
             ;;
         dvc__subcmd__commit)
-            opts="-m -F -b -x -n -C -c -v -q -j -y -h --message --file --branch --tag --author --time --trailer --exclude --exclude-caches --one-file-system --allow-empty --stdin --exec --add --volume --all-volumes --push --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
+            opts="-m -F -b -x -n -C -c -v -q -j -y -h --message --file --branch --tag --author --time --trailer --exclude --exclude-caches --one-file-system --allow-empty --stdin --exec --add --volume --all-volumes --quiesce --quiesce-timeout --push --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -703,6 +703,14 @@ _dvc() {
                     return 0
                     ;;
                 --volume)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --quiesce)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --quiesce-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -124,6 +124,8 @@ complete -c dvc -n "__fish_dvc_using_subcommand commit" -l exclude -d 'Leave out
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l stdin -d 'Commit standard input as a file of that name' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l exec -d 'Commit the output of a command, given after `--`, as a file of that name' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l volume -d 'Commit a volume, which need not be in use; may be repeated' -r
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -l quiesce -d 'Hold writers still while the source is read; in a mount, for a moment. In the given order, undone in reverse: docker:pause, docker:stop, exec:CONTAINER:CMD[ / CMD], mariadb:[AT], postgres:[AT], fsfreeze:PATH, none' -r
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -l quiesce-timeout -d 'Let go after this time and give the commit up, such as 90s' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l push -d 'Push the branch afterwards, to `origin` or the named remote' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"

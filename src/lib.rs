@@ -6,7 +6,7 @@
 //! 0 error
 //! 1 model
 //! 2 codec   format   observe
-//! 3 store   index   cache   archive
+//! 3 store   index   cache   archive   engine
 //! 4 repo
 //! 5 write   read   sync   upkeep
 //! 6 mount
@@ -17,6 +17,7 @@
 pub mod archive;
 pub mod cache;
 pub mod codec;
+pub mod engine;
 pub mod error;
 pub mod format;
 pub mod index;

@@ -80,6 +80,11 @@ pub struct Facts {
 pub enum Ask {
     /// How it stands.
     Facts,
+    /// The moment of which the next [`Ask::Snapshot`] on the same connection is the tree: by this one's answer it has passed.
+    Begin {
+        /// As in that.
+        store: bool,
+    },
     /// Its tree as it is now. `store`: for a version, which [`Ask::Settle`] on the same connection confirms; else its new
     /// objects follow the answer.
     Snapshot {

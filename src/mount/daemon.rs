@@ -25,7 +25,7 @@ mod fetched;
 mod start;
 mod turn;
 
-use turn::Pending;
+use turn::{Pending, Shooting};
 
 pub use fetched::fetched;
 pub use start::{Kept, Left, left, look};
@@ -284,24 +284,29 @@ impl Inner {
     /// Answers one visitor until he leaves. What he did not settle is as if it had not been.
     fn serve(&self, mut visit: Visit) {
         let mut pending: Pending<'_> = None;
+        let mut begun: Option<Shooting<'_>> = None;
         while let Ok(Some(ask)) = visit.ask() {
             let answered = match ask {
                 Ask::Facts => visit.reply(&Ok(self.facts())),
                 Ask::Writers => visit.reply(&Ok(self.view.writers())),
-                Ask::Snapshot { store, exclude } => {
+                Ask::Begin { store } => {
                     // Whoever takes another one has no use for the last.
+                    drop((pending.take(), begun.take()));
+                    visit.reply(&self.begin(store).map(|shooting| begun = Some(shooting)))
+                }
+                Ask::Snapshot { store, exclude } => {
                     drop(pending.take());
-                    self.snapshot(store, &exclude, &mut pending, &mut visit)
+                    self.snapshot(begun.take(), store, &exclude, &mut pending, &mut visit)
                 }
                 Ask::Settle { version, branch, whole } => {
                     visit.reply(&self.settle(pending.take(), &version, branch, whole))
                 }
                 Ask::Move { version, branch, force } => {
-                    drop(pending.take());
+                    drop((pending.take(), begun.take()));
                     visit.reply(&self.move_to(&version, branch, force))
                 }
                 Ask::Stop { discard } => {
-                    drop(pending.take());
+                    drop((pending.take(), begun.take()));
                     let _turn = self.turn();
                     // The process does not end before this is answered.
                     let _leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::Context;
 use super::compare::compare;
 use super::head::Head;
+use super::quiesce::{Quiesce, during};
 use super::worktree::{WalkOptions, worktree_number};
 use crate::error::{Failure, Kind, Result};
 use crate::model::commit::{Commit, Timestamp};
@@ -49,7 +50,9 @@ pub struct CommitOptions {
     pub allow_empty: bool,
     /// Only these paths below the worktree, raw bytes; all if empty.
     pub paths: Vec<Vec<u8>>,
-    /// Say what would be done.
+    /// How writers are held still while the source is read.
+    pub quiesce: Option<Quiesce>,
+    /// Say what would be done; nothing is held still for that.
     pub dry_run: bool,
 }
 
@@ -157,6 +160,7 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
     }
     let rules = options.walk.rules(context)?;
     let out = output(&repo, observer, options.dry_run)?;
+    let quiesce = options.quiesce.as_ref().filter(|_| !options.dry_run);
     // How much there is now is seen at the end only; it was as much as this the last time.
     let last = target.parent.as_ref().filter(|_| options.paths.is_empty()).map(|p| p.1.counts);
     observer.phase("commit", last.map(|c| c.files), last.map(|c| c.bytes));
@@ -170,7 +174,7 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
             basis: worktree,
             threads: context.threads(),
         };
-        let snap = snapshot(&out, observer, &source)?;
+        let snap = during(quiesce, context, observer, |observer| snapshot(&out, observer, &source))?;
         if snap.totals == Totals::default() && target.holds_files() && !options.allow_empty {
             let path = context.worktree.display().to_string();
             return Err(CommitError::EmptySource { path, branch: target.branch }.into());
@@ -186,7 +190,8 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
         }
         return Ok(report);
     }
-    let (edits, links, unstable) = some_paths(context, &out, observer, options, &rules, &target)?;
+    let read = |observer: &dyn Observer| some_paths(context, &out, observer, options, &rules, &target);
+    let (edits, links, unstable) = during(quiesce, context, observer, read)?;
     let meta = |names: &[Vec<u8>]| dir_meta(context, names);
     let tree = |parent: Option<&Commit>| graft(&out, parent.map(|p| &p.tree), edits.clone(), links.clone(), &meta);
     seal(context, &repo, &out, observer, options, target, &tree, unstable)

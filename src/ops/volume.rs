@@ -243,6 +243,11 @@ impl Volumes {
         self.shelf.mounted(name).then(|| self.shelf.data(name))
     }
 
+    /// The name of the volume that is mounted at a path.
+    pub fn name_of(&self, at: &Path) -> Result<Option<String>> {
+        Ok(self.list()?.into_iter().map(|record| record.name).find(|name| self.shelf.data(name) == at))
+    }
+
     /// How a volume stands.
     pub fn state(&self, name: &str) -> Result<VolumeState> {
         let record = self.found(name)?;

@@ -4,11 +4,14 @@
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod api;
 mod engine;
 mod fixture;
 mod image;
 mod managed;
+mod quiesce;
 mod sidecar;
 #[path = "../it/support/mod.rs"]
 mod support;
 mod volumes;
+mod writers;

@@ -401,3 +401,34 @@ fn a_container_sees_its_volume_and_nothing_beside() {
     let said = m.sh("v", "ls -a /v | tr '\\n' ' '; ls /v/..");
     assert!(said.starts_with(". .. a big ") && !said.contains("secret") && !said.contains("other"), "{said}");
 }
+
+/// A quiesced commit of a volume holds the container that writes to it, and no other.
+#[test]
+fn a_quiesced_commit_of_a_volume_holds_its_container() {
+    let Some(mut m) = Machine::new(|w| fs::write(w.join("a"), "a").unwrap()) else { return };
+    let host = m.engine.host();
+    m.s.set("DOCKER_HOST", &host);
+    for name in ["one", "two"] {
+        m.create(name, &["rev=main", &format!("branch={name}")]);
+        m.start(name, name, "n=0; while true; do n=$((n+1)); echo $n >> /v/log; done");
+    }
+    until("it writes", || {
+        m.docker(&["exec", "one", "wc", "-l", "/v/log"]).starts_with(|c: char| ('1'..='9').contains(&c))
+    });
+    let volume = m.volume("one");
+    let committed = m.s.dvc(["commit", "--volume", &volume, "-m", "held", "--quiesce", "docker:pause"]).ok();
+    assert!(committed.err.contains("paused container `one`") && !committed.err.contains("`two`"), "{}", committed.err);
+    assert_eq!(["one", "two"].map(|name| m.engine.state(name)), ["running"; 2]);
+    let log = m.s.dvc(["--repo", "../r", "show", "one:log"]).ok();
+    // Line by line, none is half.
+    assert!(log.out.lines().enumerate().all(|(n, line)| line == (n + 1).to_string()) && log.out.ends_with('\n'));
+    // So does one that was found by its path.
+    let at = m.s.dvc(["volume", "path", &volume]).ok().out;
+    let committed =
+        m.s.dvc(["-C", at.trim_end(), "commit", "-b", "one", "-m", "path", "--quiesce", "docker:pause"]).ok();
+    assert!(committed.err.contains("paused container `one`") && !committed.err.contains("`two`"), "{}", committed.err);
+    for name in ["one", "two"] {
+        m.docker(&["rm", "-f", name]);
+        m.docker(&["volume", "rm", &m.volume(name)]);
+    }
+}

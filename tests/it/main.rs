@@ -1,8 +1,8 @@
 //! The integration tests: one runner, which drives the real `dvc` and checks what it leaves on disk.
 //!
 //! `cli/` has a file per verb, `compat/` every kind of content and other programs, `damage/` broken repositories,
-//! `model/` random sequences of operations, `mount/` mounted versions, `mount_live/` mounts in use, `remotes/` stores
-//! elsewhere, `volumes/` volumes and Docker's plugin, `support/` what they share.
+//! `model/` random sequences of operations, `mount/` mounted versions, `mount_live/` mounts in use, `quiesce/` writers
+//! held still, `remotes/` stores elsewhere, `volumes/` volumes and Docker's plugin, `support/` what they share.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
@@ -13,6 +13,7 @@ mod docs;
 mod model;
 mod mount;
 mod mount_live;
+mod quiesce;
 mod remotes;
 mod support;
 mod volumes;

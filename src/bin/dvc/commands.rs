@@ -31,3 +31,4 @@ pub(crate) mod undo;
 pub(crate) mod unpack;
 pub(crate) mod version;
 pub(crate) mod volume;
+pub(crate) mod watchdog;

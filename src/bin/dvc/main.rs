@@ -37,6 +37,10 @@ fn main() -> ExitCode {
 }
 
 fn run(argv: &[OsString]) -> ExitCode {
+    // No verb: people are not offered it.
+    if argv.get(1..).is_some_and(|args| args == [c::watchdog::NAME]) {
+        return c::watchdog::run(&signals::install());
+    }
     let cli = match Cli::try_parse_from(argv) {
         Ok(cli) => cli,
         Err(e) => return failure::report_usage(&e, &Voice::of(argv)),

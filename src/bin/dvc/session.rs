@@ -10,12 +10,14 @@ use crate::settings::{BadConfiguration, Settings, SourceFile, Sources};
 use crate::signals::Signals;
 use dvc::error::Error;
 use dvc::model::when::{Edge, When};
+use dvc::ops::hooks::{self, Event, Hooks};
 use dvc::ops::worktree::WalkOptions;
 use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One run.
 pub(crate) struct Session {
@@ -249,6 +251,18 @@ impl Session {
         let place = self.any_place()?;
         let context = self.context(&place)?;
         Ok((place, context))
+    }
+
+    /// The hooks of the settings and of a repository on this machine.
+    pub(crate) fn hooks(&self, context: &dvc::ops::Context) -> Result<Hooks, BadConfiguration> {
+        let settings = self.settings()?;
+        let configured = Event::ALL.into_iter().map(|event| (event, settings.list(&format!("hook.{}", event.name()))));
+        Ok(Hooks {
+            commands: configured.map(|(event, command)| (event, command.to_vec())).collect(),
+            dir: context.far.is_none().then(|| context.repository.join(hooks::DIR)),
+            limit: Duration::from_secs(settings.number("hook.timeout").unwrap_or(0)),
+            output: rustix::stdio::stderr().try_clone_to_owned().ok().map(|fd| Arc::new(fd.into())),
+        })
     }
 
     /// What a walk of the worktree leaves out, by the settings.

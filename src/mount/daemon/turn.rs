@@ -62,21 +62,30 @@ impl Inner {
         Turn(self)
     }
 
+    /// The mount at this moment.
+    pub(super) fn begin(&self, store: bool) -> Result<Shooting<'_>> {
+        let turn = self.turn();
+        Ok(Shooting { turn, snapshot: Some(self.view.begin(store)?) })
+    }
+
+    /// The tree of the moment that was `begun`, or of this one.
     pub(super) fn snapshot<'i>(
         &'i self,
+        begun: Option<Shooting<'i>>,
         store: bool,
         exclude: &[String],
         pending: &mut Pending<'i>,
         visit: &mut Visit,
     ) -> std::io::Result<()> {
         let mut objects = Vec::new();
-        let shot = self.shoot(store, exclude, pending, &mut objects);
+        let shot = self.shoot(begun, store, exclude, pending, &mut objects);
         visit.reply(&shot)?;
         visit.send(&objects)
     }
 
     fn shoot<'i>(
         &'i self,
+        begun: Option<Shooting<'i>>,
         store: bool,
         exclude: &[String],
         pending: &mut Pending<'i>,
@@ -84,11 +93,13 @@ impl Inner {
     ) -> Result<Shot> {
         let mut rules = Rules::new(false, false, None);
         rules.exclude(exclude)?;
-        let turn = self.turn();
+        let shooting = match begun {
+            Some(begun) => begun,
+            None => self.begin(store)?,
+        };
         let repo = self.lower.repo();
         let witness = Witness::default();
         let out = if store { Output::storing(repo, &witness)? } else { Output::dry(repo) };
-        let shooting = Shooting { turn, snapshot: Some(self.view.begin(store)?) };
         let standing = self.standing().clone();
         let committed = repo.commit_cached(&standing.version)?.tree != standing.below;
         let Some(snapshot) = &shooting.snapshot else { return Err(MountError::NoSnapshot.into()) };

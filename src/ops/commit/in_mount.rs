@@ -14,6 +14,7 @@ use crate::observe::{Level, Notice, Observer};
 use crate::ops::Context;
 use crate::ops::head::Head;
 use crate::ops::mount::{InMount, MountRefusal, tree_of};
+use crate::ops::quiesce::during;
 use crate::repo::Repo;
 use crate::repo::refs::Move;
 use crate::write::graft::{Edit, graft};
@@ -44,8 +45,15 @@ pub(super) fn commit(
     }
     let stands = repo.commit_cached(&version)?;
     let mut client = mount.client()?;
-    client.settle_kernel()?;
     observer.phase("commit", Some(stands.counts.files), None);
+    match options.quiesce.as_ref().filter(|q| !q.profiles.is_empty() && !options.dry_run) {
+        None => client.settle_kernel()?,
+        // Writers go on after the moment, while its tree is made.
+        quiesce => during(quiesce, context, observer, |_| {
+            client.settle_kernel()?;
+            client.ask::<()>(&Ask::Begin { store: true })
+        })?,
+    }
     let shot: Shot = client.ask(&Ask::Snapshot { store: !options.dry_run, exclude: options.walk.exclude.clone() })?;
     for (id, bytes) in client.receive(shot.objects)? {
         repo.volatile().put(id, bytes);

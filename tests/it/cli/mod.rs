@@ -12,6 +12,7 @@ mod du;
 mod export;
 mod failures;
 mod fsck;
+mod hooks;
 mod import;
 mod log;
 mod ls;

@@ -5,6 +5,7 @@
 
 pub mod databases;
 pub mod facts;
+pub mod held;
 pub mod known;
 pub mod needs;
 pub mod sandbox;

@@ -4,7 +4,9 @@ mod exec;
 mod volumes;
 
 use crate::args::DryRun;
-use crate::commands::push;
+use crate::commands::volume::volumes as all_volumes;
+use crate::commands::{push, watchdog};
+use crate::dirs;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::place::Place;
 use crate::print::{Paint, elapsed, size};
@@ -15,10 +17,13 @@ use clap::Args;
 use dvc::error::{Error, Kind};
 use dvc::model::refname::RefName;
 use dvc::model::when::{Edge, When};
+use dvc::observe::Observer;
 use dvc::ops::Context;
 use dvc::ops::commit::{CommitOptions, CommitReport, StreamOptions, commit, commit_stream};
 use dvc::ops::head::Head;
+use dvc::ops::hooks::{Facts, HookError, Verb as HookVerb};
 use dvc::ops::push::PushOptions;
+use dvc::ops::quiesce::{Profile, Quiesce};
 use dvc::ops::worktree::WalkOptions;
 use std::ffi::OsString;
 use std::io::Write;
@@ -81,6 +86,13 @@ pub(crate) struct CommitArgs {
     /// Commit every volume, a version of each
     #[arg(long, conflicts_with_all = ["stream", "args", "branch"])]
     pub(crate) all_volumes: bool,
+    /// Hold writers still while the source is read; in a mount, for a moment. In the given order, undone in reverse:
+    /// docker:pause, docker:stop, exec:CONTAINER:CMD[ / CMD], mariadb:[AT], postgres:[AT], fsfreeze:PATH, none
+    #[arg(long, value_name = "PROFILE", conflicts_with = "stream")]
+    pub(crate) quiesce: Vec<String>,
+    /// Let go after this time and give the commit up, such as 90s
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub(crate) quiesce_timeout: String,
     /// Push the branch afterwards, to `origin` or the named remote
     #[arg(long, value_name = "REMOTE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub(crate) push: Option<String>,
@@ -96,25 +108,32 @@ pub(crate) fn run(session: &Session, args: &CommitArgs) -> Outcome {
     if args.all_volumes || !args.volume.is_empty() {
         return volumes::run(session, args);
     }
-    make(session, &session.place()?, args, None)
+    make(session, &session.place()?, args, None, None)
 }
 
 /// Makes a version of a place; `branch` is where it goes if the command line does not say.
-fn make(session: &Session, place: &Place, args: &CommitArgs, branch: Option<RefName>) -> Outcome {
+fn make(session: &Session, place: &Place, args: &CommitArgs, branch: Option<RefName>, volume: Option<&str>) -> Outcome {
     let begun = Instant::now();
     let mut context = session.context(place)?;
     if let Some(author) = &args.author {
         context.author = value::author(author).map_err(|problem| CliError::option("--author", problem))?;
     }
     let mut options = options(session, args, &context, place)?;
+    if let Some(quiesce) = &mut options.quiesce {
+        quiesce.volumes = match (volume, &place.mount) {
+            (Some(name), _) => vec![name.to_owned()],
+            (None, Some(_)) => all_volumes(session)?.name_of(&place.worktree)?.into_iter().collect(),
+            (None, None) => Vec::new(),
+        };
+    }
     options.branch = options.branch.or(branch);
     let progress = session.progress()?;
-    let report = match (&args.stdin, &args.exec) {
-        (None, None) => commit(&context, &options, &progress)?,
+    let act = || match (&args.stdin, &args.exec) {
+        (None, None) => commit(&context, &options, &progress),
         (Some(name), _) => {
             let (name, mut input) = (name.as_bytes().to_vec(), std::io::stdin());
             let stream = StreamOptions { name, add: args.add, input: &mut input, check: &mut || Ok(()) };
-            commit_stream(&context, &options, stream, &progress)?
+            commit_stream(&context, &options, stream, &progress)
         }
         (None, Some(name)) => {
             let mut child = exec::spawn(&args.args)?;
@@ -127,11 +146,15 @@ fn make(session: &Session, place: &Place, args: &CommitArgs, branch: Option<RefN
             };
             let report = commit_stream(&context, &options, stream, &progress);
             exec::end(&mut child);
-            report?
+            report
         }
     };
+    let (report, hook) = hooked(session, &context, &options, volume, &progress, act)?;
     drop(progress);
     print(session, &report, options.dry_run, begun.elapsed())?;
+    if let Some(failed) = hook {
+        return Err(Error::from(failed).into());
+    }
     if let Some(name) = args.push.as_ref().filter(|_| !options.dry_run) {
         let remote = match name.as_str() {
             "" => session.default_remote(&context)?,
@@ -152,10 +175,67 @@ pub(crate) fn of_mount(session: &Session, at: &std::path::Path, message: &str, d
     let (message, walk) = (message.to_owned(), session.walk()?);
     let options = CommitOptions { message, walk, dry_run, ..CommitOptions::default() };
     let progress = session.progress()?;
-    let report = commit(&context, &options, &progress)?;
+    let (report, hook) =
+        hooked(session, &context, &options, None, &progress, || commit(&context, &options, &progress))?;
     drop(progress);
     print(session, &report, dry_run, begun.elapsed())?;
-    Ok(Exit::DONE)
+    hook.map_or(Ok(Exit::DONE), |failed| Err(Error::from(failed).into()))
+}
+
+/// Commits between the hooks. An error of the last comes beside the report.
+fn hooked(
+    session: &Session,
+    context: &Context,
+    options: &CommitOptions,
+    volume: Option<&str>,
+    observer: &dyn Observer,
+    act: impl FnOnce() -> dvc::error::Result<CommitReport>,
+) -> Result<(CommitReport, Option<HookError>), Failed> {
+    if options.dry_run {
+        return Ok((act()?, None));
+    }
+    let head = || Some(Head::read(context, &context.repo().ok()?).ok()?.branch?.to_string());
+    let facts = Facts {
+        repository: context.repository.display().to_string(),
+        worktree: Some(context.worktree.display().to_string()),
+        volume: volume.map(str::to_owned),
+        branch: options.branch.as_ref().map(ToString::to_string).or_else(head),
+        ..Facts::default()
+    };
+    let learned = |report: &CommitReport, facts: &mut Facts| {
+        facts.branch = Some(report.branch.to_string());
+        facts.version = report.id.map(|id| id.to_string());
+        !report.unchanged
+    };
+    Ok(session.hooks(context)?.around(HookVerb::Commit, facts, observer, act, learned)?)
+}
+
+/// How writers are held still.
+fn quiesce(session: &Session, args: &CommitArgs) -> Result<Option<Quiesce>, Failed> {
+    let mut profiles = Vec::new();
+    for text in &args.quiesce {
+        profiles.extend(Profile::parse(text).map_err(Error::from)?);
+    }
+    if profiles.is_empty() {
+        return Ok(None);
+    }
+    let option = "--quiesce-timeout";
+    let limit = value::duration(&args.quiesce_timeout).map_err(|problem| CliError::option(option, problem))?;
+    if limit.is_zero() {
+        return Err(CliError::option(option, "there has to be some time").into());
+    }
+    let own = std::env::current_exe();
+    let own = own.map_err(|source| CliError::File { doing: "find", path: PathBuf::from("dvc"), source })?;
+    let engine = std::env::var("DOCKER_HOST").ok();
+    Ok(Some(Quiesce {
+        profiles,
+        limit,
+        watchdog: vec![own.into(), watchdog::NAME.into()],
+        engine,
+        volumes: Vec::new(),
+        password: session.settings()?.text("quiesce.password").map(str::to_owned),
+        ours: vec![dirs::run(), dirs::state(), dirs::cache(), std::env::temp_dir()],
+    }))
 }
 
 fn options(session: &Session, args: &CommitArgs, context: &Context, place: &Place) -> Result<CommitOptions, Failed> {
@@ -213,6 +293,7 @@ fn options(session: &Session, args: &CommitArgs, context: &Context, place: &Plac
         },
         allow_empty: args.allow_empty,
         paths,
+        quiesce: quiesce(session, args)?,
         dry_run: session.dry_run(args.dry),
     })
 }

@@ -6,7 +6,9 @@ use crate::print::{Out, Paint, elapsed, size};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::{Error, Kind};
+use dvc::observe::Observer;
 use dvc::ops::Context;
+use dvc::ops::hooks::{Facts, HookError, Verb};
 use dvc::ops::push::{Outcome as What, PushOptions, PushReport, Rejected, push};
 use dvc::ops::reach::Remote;
 use std::io::Write;
@@ -78,7 +80,7 @@ pub(crate) fn run(session: &Session, args: &PushArgs) -> Outcome {
 pub(crate) fn to(session: &Session, context: &Context, remote: &Remote, options: &PushOptions) -> Result<(), Failed> {
     let began = Instant::now();
     let progress = session.progress()?;
-    let report = push(context, remote, options, &progress)?;
+    let (report, hook) = hooked(session, context, remote, options, &progress)?;
     drop(progress);
     let mut out = session.plain_out();
     print(session, &mut out, &report, options.dry_run, began.elapsed())?;
@@ -88,7 +90,48 @@ pub(crate) fn to(session: &Session, context: &Context, remote: &Remote, options:
             let (remote, kind, name) = (report.remote.clone(), rejected.kind, rejected.name.clone());
             Err(Error::from(Rejected { remote, kind, name }).into())
         }
-        None => Ok(()),
+        None => hook.map_or(Ok(()), |failed| Err(Error::from(failed).into())),
+    }
+}
+
+/// Pushes between the hooks. An error of the last comes beside the report; a ref that was not taken is a failure to them.
+fn hooked(
+    session: &Session,
+    context: &Context,
+    remote: &Remote,
+    options: &PushOptions,
+    observer: &dyn Observer,
+) -> Result<(PushReport, Option<HookError>), Failed> {
+    if options.dry_run {
+        return Ok((push(context, remote, options, observer)?, None));
+    }
+    let facts = Facts {
+        repository: context.repository.display().to_string(),
+        remote: Some(remote.name.clone()).filter(|name| !name.is_empty()),
+        url: Some(remote.location.to_string()),
+        refs: options.names.clone(),
+        ..Facts::default()
+    };
+    let mut rejected = None;
+    let act = || {
+        let report = push(context, remote, options, observer)?;
+        match report.rejected() {
+            None => Ok(report),
+            Some(one) => {
+                let failed = Rejected { remote: report.remote.clone(), kind: one.kind, name: one.name.clone() };
+                rejected = Some(report);
+                Err(failed.into())
+            }
+        }
+    };
+    let learned = |report: &PushReport, facts: &mut Facts| {
+        facts.refs = report.refs.iter().map(|one| one.name.to_string()).collect();
+        true
+    };
+    match (session.hooks(context)?.around(Verb::Push, facts, observer, act, learned), rejected) {
+        // What became of each ref is told before the failure.
+        (Err(_), Some(report)) => Ok((report, None)),
+        (done, _) => Ok(done?),
     }
 }
 

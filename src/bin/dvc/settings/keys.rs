@@ -33,6 +33,15 @@ const fn not_in_repository(key: Key) -> Key {
     Key { in_repository: false, ..key }
 }
 
+const fn hook(name: &'static str, about: &'static str) -> Key {
+    not_in_repository(worked_out(key(name, Type::Command, "", about)))
+}
+
+/// Nothing is one until somebody sets it.
+const fn secret(key: Key) -> Key {
+    not_in_repository(worked_out(Key { secret: true, ..key }))
+}
+
 const fn worked_out(key: Key) -> Key {
     Key { default: None, ..key }
 }
@@ -68,6 +77,13 @@ pub(crate) const KEYS: &[Key] = &[
             "memory that an operation may use for its buffers and tables",
         ),
     ),
+    hook("hook.failed-commit", "what runs when a commit failed; the failure is in the JSON on its standard input"),
+    hook("hook.failed-push", "what runs when a push failed"),
+    hook("hook.post-commit", "what runs when a version was made"),
+    hook("hook.post-push", "what runs when a remote has everything"),
+    hook("hook.pre-commit", "what runs before a commit; if it fails nothing is committed"),
+    hook("hook.pre-push", "what runs before a push; if it fails nothing is pushed"),
+    key("hook.timeout", Type::Duration, "5m", "so long a hook may take"),
     key("init.branch", Type::Text, "main", "the first branch of a new repository"),
     key(
         "network.limit-down",
@@ -77,6 +93,10 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("network.limit-up", Type::Size { min: 0 }, "0", "send at most so many bytes a second; 0 is as fast as it goes"),
     key("network.offline", Type::Bool, "false", "use no network"),
+    secret(from_env(
+        "DVC_QUIESCE_PASSWORD",
+        key("quiesce.password", Type::Text, "", "the databases' password for `commit --quiesce`"),
+    )),
     key("ui.color", WHEN, "auto", "colour in the output"),
     from_env("DVC_LOG", key("ui.log", LEVELS, "info", "the least important messages to show on standard error")),
     not_in_repository(from_env(

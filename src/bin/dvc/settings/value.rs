@@ -23,6 +23,10 @@ pub(crate) enum Type {
     Choice(&'static [&'static str]),
     /// Several texts.
     List,
+    /// A program and its arguments: as text with blanks between, or as a list.
+    Command,
+    /// A length of time in seconds: `30s`, `10m`.
+    Duration,
     /// A place on disk.
     Path,
 }
@@ -53,6 +57,8 @@ impl Type {
             Self::Choice(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
             Self::Choice(words) => Err(format!("`{text}` is none of {}", words.join(", "))),
             Self::List => Ok(Value::List(text.split(',').filter(|t| !t.is_empty()).map(str::to_owned).collect())),
+            Self::Command => Ok(Value::List(text.split_whitespace().map(str::to_owned).collect())),
+            Self::Duration => duration(text).map(|d| Value::Number(d.as_secs())),
             Self::Author => author(text).map(Value::Text),
             Self::Path if text.is_empty() => Err("it is empty".to_owned()),
             Self::Text | Self::Path if text.contains(['\n', '\0']) => Err("it holds a line break".to_owned()),
@@ -68,7 +74,8 @@ impl Type {
                 at_least(min, u64::try_from(*n).map_err(|_| format!("`{n}` is negative"))?)
             }
             (Self::Count, toml::Value::Integer(n)) => self.parse(&n.to_string()),
-            (Self::List, toml::Value::Array(items)) => items
+            (Self::Duration, toml::Value::Integer(n)) => self.parse(&n.to_string()),
+            (Self::List | Self::Command, toml::Value::Array(items)) => items
                 .iter()
                 .map(|i| i.as_str().map(str::to_owned).ok_or_else(|| format!("`{i}` is not text")))
                 .collect::<Result<_, _>>()
@@ -89,6 +96,8 @@ impl Type {
             Self::Count => "a whole number from 1 on".to_owned(),
             Self::Choice(words) => words.join(", "),
             Self::List => "a list of texts".to_owned(),
+            Self::Command => "a program with its arguments, as text or as a list".to_owned(),
+            Self::Duration => "a length of time such as `30s` or `2h`".to_owned(),
             Self::Path => "a path".to_owned(),
         }
     }

@@ -40,7 +40,7 @@ fn one(session: &Session, args: &CommitArgs, volumes: &Volumes, name: &str) -> O
     // The remotes are those of its repository.
     let own = session.in_repository(&place.repository);
     let branch = volumes.branch(name, &own.context(&place)?)?;
-    make(&own, &place, args, branch)
+    make(&own, &place, args, branch, Some(name))
 }
 
 /// A volume that is mounted as long as this lives.

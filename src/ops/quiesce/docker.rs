@@ -1,0 +1,257 @@
+//! Which containers write to what is committed, and holding those: never others, and never ourselves.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::watchdog::{Plan, Undo};
+use crate::engine::{Container, Engine, EngineError, Mount};
+use crate::mount::mountinfo;
+
+/// A container that was started meanwhile is found by looking again, so often.
+const LOOKS: usize = 5;
+/// A stop of which nobody knows whether it was asked for shows within this time.
+const UNSURE: Duration = Duration::from_secs(20);
+
+/// What is committed, as the engine sees it.
+struct Source {
+    paths: Vec<PathBuf>,
+    volumes: Vec<String>,
+}
+
+/// The containers that may write to what is committed.
+pub(super) fn writers(engine: &Engine, plan: &Plan) -> Result<Vec<Container>, EngineError> {
+    let mut all = engine.containers()?;
+    for container in all.iter_mut().filter(|c| runs(&c.state) || c.state == "paused") {
+        // Of volumes of some drivers the list does not say where they are.
+        if container.mounts.iter().any(|m| !m.name.is_empty() && !m.source.is_absolute()) {
+            match engine.container(&container.id) {
+                Ok(known) => container.mounts = known.mounts,
+                Err(EngineError::NotFound { .. }) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        // Nor does the container, but the volume: of the names that are meant, so that no other driver is asked.
+        for mount in container.mounts.iter_mut().filter(|m| plan.volumes.contains(&m.name) && !m.source.is_absolute()) {
+            match engine.volume(&mount.name) {
+                Ok(known) => mount.source = known.mountpoint,
+                Err(EngineError::NotFound { .. }) => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+    let own = own_container(&all);
+    let source = Source::of(plan, own);
+    let own = own.map(|own| own.id.clone());
+    let concerned = |c: &Container| Some(&c.id) != own.as_ref() && c.mounts.iter().any(|m| source.is_written_by(m));
+    Ok(all.iter().filter(|c| concerned(c)).cloned().collect())
+}
+
+/// The container that this process is in.
+fn own_container(all: &[Container]) -> Option<&Container> {
+    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    let (mounts, groups) = (read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
+    // The engine keeps /etc/hostname and its like of each container in a directory of its id.
+    let bound = |id: &str| mounts.lines().any(|line| line.contains(&format!("/{id}/")) && line.contains(" /etc/host"));
+    all.iter().find(|c| c.state == "running" && (bound(&c.id) || groups.contains(&c.id)))
+}
+
+impl Source {
+    fn of(plan: &Plan, own: Option<&Container>) -> Self {
+        let mut source = Self { paths: Vec::new(), volumes: plan.volumes.clone() };
+        match own {
+            None => source.paths.push(plan.source.clone()),
+            // To us it is at another path than to the engine.
+            Some(own) => {
+                let around = own.mounts.iter().filter(|m| plan.source.starts_with(&m.destination));
+                if let Some(mount) = around.max_by_key(|m| m.destination.components().count()) {
+                    let below = plan.source.strip_prefix(&mount.destination).unwrap_or(Path::new(""));
+                    source.paths.extend((mount.source != Path::new("")).then(|| mount.source.join(below)));
+                    source.volumes.extend(Some(mount.name.clone()).filter(|name| !name.is_empty()));
+                }
+            }
+        }
+        source
+    }
+
+    fn is_written_by(&self, mount: &Mount) -> bool {
+        // Its name says what it is only where nobody says where it is.
+        let named = !mount.name.is_empty() && !mount.source.is_absolute() && self.volumes.contains(&mount.name);
+        let there = || {
+            // Where nobody serves it any more it is not asked.
+            let at = mountinfo::located(&mount.source).unwrap_or_else(|_| mount.source.clone());
+            self.paths.iter().any(|path| path.starts_with(&at) || at.starts_with(path))
+        };
+        mount.writable && (named || (mount.source.is_absolute() && there()))
+    }
+}
+
+/// Pauses or stops all that run. `noted` is told of each before it is touched, and whether it was left alone after all.
+pub(super) fn hold(
+    engine: &Engine,
+    plan: &Plan,
+    stop: bool,
+    until: Instant,
+    noted: &mut dyn FnMut(Noted),
+) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for _ in 0..LOOKS {
+        let found = writers(engine, plan).map_err(|e| explained(&e))?;
+        let fresh: Vec<Container> = found.into_iter().filter(|c| runs(&c.state) && !seen.contains(&c.id)).collect();
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        for container in fresh {
+            let name = container.name().to_owned();
+            let (id, left) = (container.id.clone(), until.saturating_duration_since(Instant::now()));
+            seen.insert(id.clone());
+            if stop && engine.container(&id).map_err(|e| explained(&e))?.host_config.auto_remove {
+                return Err(format!(
+                    "container `{name}` cannot be stopped for a while: it was made to be removed then"
+                ));
+            }
+            let undo = if stop {
+                Undo::Start { id: id.clone(), name: name.clone(), sure: true }
+            } else {
+                Undo::Unpause { id: id.clone(), name: name.clone() }
+            };
+            noted(Noted::Undo(undo));
+            let held = if stop { engine.stop(&id, None, left) } else { engine.pause(&id) };
+            if let Err(e) = held {
+                match engine.container(&id).map(|c| c.state) {
+                    // It ended meanwhile, or somebody else has paused it.
+                    Ok(state) if !runs(&state.status) && !matches!(e, EngineError::TimedOut { .. }) => {
+                        noted(Noted::Left);
+                    }
+                    Err(EngineError::NotFound { .. }) => noted(Noted::Left),
+                    _ => {
+                        noted(Noted::Unsure);
+                        return Err(explained(&e));
+                    }
+                }
+            } else {
+                noted(Noted::Did(format!("{} container `{name}`", if stop { "stopped" } else { "paused" })));
+            }
+        }
+    }
+    Err("containers that write to the volume are started again and again".to_owned())
+}
+
+/// What [`hold`] tells.
+pub(super) enum Noted {
+    /// This is about to be done; so it is undone.
+    Undo(Undo),
+    /// It was done.
+    Did(String),
+    /// It was not done after all, and is not to be undone.
+    Left,
+    /// Nobody knows whether it was done.
+    Unsure,
+}
+
+/// Who writes although he should not.
+pub(super) fn broken(engine: &Engine, plan: &Plan) -> Vec<String> {
+    match writers(engine, plan) {
+        Ok(found) => {
+            let runs = found.iter().filter(|c| runs(&c.state));
+            runs.map(|c| format!("container `{}` ran while the volume was read", c.name())).collect()
+        }
+        Err(e) => vec![explained(&e)],
+    }
+}
+
+fn runs(state: &str) -> bool {
+    matches!(state, "running" | "restarting")
+}
+
+/// Lets a paused container go on.
+pub(super) fn unpause(engine: &Engine, id: &str) -> Result<(), EngineError> {
+    match engine.container(id) {
+        Ok(container) if container.state.paused => engine.unpause(id),
+        Ok(_) | Err(EngineError::NotFound { .. }) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Starts a container that was stopped; `sure`: it has been. Else it may still be on its way.
+pub(super) fn start(engine: &Engine, id: &str, sure: bool) -> Result<(), EngineError> {
+    let until = Instant::now() + UNSURE;
+    loop {
+        match engine.container(id) {
+            Ok(container) if !container.state.running => return engine.start(id),
+            Ok(_) if sure || Instant::now() >= until => return Ok(()),
+            Ok(_) => std::thread::sleep(Duration::from_millis(200)),
+            Err(EngineError::NotFound { .. }) => return Ok(()),
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// An error with its causes and what can be done.
+pub(super) fn explained(e: &EngineError) -> String {
+    crate::error::with_causes(e)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::quiesce::Profile;
+
+    fn mount(name: &str, source: &str, destination: &str, writable: bool) -> Mount {
+        Mount {
+            kind: "volume".to_owned(),
+            name: name.to_owned(),
+            source: source.into(),
+            destination: destination.into(),
+            writable,
+        }
+    }
+
+    fn plan(source: &str, volumes: &[&str]) -> Plan {
+        Plan {
+            profiles: vec![Profile::Pause],
+            source: source.into(),
+            volumes: volumes.iter().map(|v| (*v).to_owned()).collect(),
+            engine: None,
+            password: None,
+            limit_ms: 1,
+        }
+    }
+
+    #[test]
+    fn only_who_can_write_to_it_is_meant() {
+        let source = Source::of(&plan("/no/v/a/_data", &["named"]), None);
+        for (name, path, writable, meant) in [
+            ("a", "/no/v/a/_data", true, true),
+            ("a", "/no/v/a/_data", false, false),
+            ("a", "/no/v/a/_data/deeper", true, true),
+            ("", "/no/v", true, true),
+            ("", "/", true, true),
+            ("b", "/no/v/a/_data2", true, false),
+            ("b", "/no/v/b/_data", true, false),
+            ("named", "", true, true),
+            ("named", "", false, false),
+            ("named", "/no/v/named/_data", true, false),
+            ("", "", true, false),
+        ] {
+            assert_eq!(source.is_written_by(&mount(name, path, "/x", writable)), meant, "{name} {path} {writable}");
+        }
+    }
+
+    #[test]
+    fn inside_of_a_container_paths_are_the_engines() {
+        let own = Container {
+            id: "1".to_owned(),
+            names: vec!["/side".to_owned()],
+            state: "running".to_owned(),
+            labels: std::collections::BTreeMap::default(),
+            mounts: vec![mount("v", "/no/v", "/source/db", false), mount("", "/no/w", "/source", false)],
+        };
+        let source = Source::of(&plan("/source/db/deep", &[]), Some(&own));
+        assert_eq!((source.paths, source.volumes), (vec![PathBuf::from("/no/v/deep")], vec!["v".to_owned()]));
+        let source = Source::of(&plan("/source/x", &[]), Some(&own));
+        assert_eq!((source.paths, source.volumes.len()), (vec![PathBuf::from("/no/w/x")], 0));
+        let source = Source::of(&plan("/etc", &[]), Some(&own));
+        assert_eq!((source.paths.len(), source.volumes.len()), (0, 0));
+    }
+}

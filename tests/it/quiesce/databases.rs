@@ -1,0 +1,164 @@
+//! `mariadb:` and `postgres:` with real servers: what they keep others from while they hold, and that it ends.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use rustix::process::Pid;
+
+use super::until;
+use crate::support::databases::mariadb::{self, MariaDb};
+use crate::support::databases::postgres::{self, Postgres};
+use crate::support::held::Held;
+use crate::support::needs;
+use crate::support::sandbox::{Run, Sandbox};
+use crate::support::servers::program::with_descendants;
+
+/// A sandbox whose users may go through to what is theirs, and a repository.
+fn sandbox() -> Sandbox {
+    use std::os::unix::fs::PermissionsExt;
+    let s = Sandbox::new();
+    std::fs::set_permissions(s.root(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    s.dvc(["init", "--repo", s.at("r").to_str().unwrap()]).ok();
+    std::fs::write(s.w("file"), "content").unwrap();
+    s
+}
+
+fn command(s: &Sandbox, profile: &str, limit: &str) -> Command {
+    let mut c = s.command(["--repo"]);
+    c.arg(s.at("r")).args(["commit", "-m", "x", "--quiesce-timeout", limit, "--quiesce", profile]);
+    c
+}
+
+fn versions(s: &Sandbox) -> usize {
+    let log = Run::of(s.command(["--repo"]).arg(s.at("r")).args(["log", "--json"]));
+    if log.code == 0 { log.json_lines().len() } else { 0 }
+}
+
+/// The arguments of processes.
+fn arguments_of(pids: Vec<Pid>) -> String {
+    let read = |pid: Pid| std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+    pids.into_iter().map(|pid| String::from_utf8_lossy(&read(pid)).replace('\0', " ") + "\n").collect()
+}
+
+#[test]
+fn mariadb_takes_no_commits_while_it_is_held() {
+    let s = sandbox();
+    mariadb::install(&s.at("data"));
+    let server = MariaDb::start(&s.at("data"), s.at("m.sock"));
+    server.sql("create database shop; create table shop.t (n int primary key) engine = innodb");
+    let profile = format!("mariadb:{}", s.at("m.sock").display());
+    let insert = |n: u32, patience: u32| {
+        server.run(&format!("set lock_wait_timeout = {patience}; insert into shop.t values ({n})"))
+    };
+    // Who is held by the global lock waits for it in vain; that the row may be there already is seen after that only.
+    let locked = || insert(0, 1).is_err_and(|e| e.contains("Lock wait timeout") || e.contains("1205"));
+    let free = |n| insert(n, 60).unwrap();
+
+    let held = Held::start(&mut command(&s, &profile, "1h"));
+    until("the tables are locked", locked);
+    held.go_on().ok().complains("locked the tables");
+    free(1);
+    assert_eq!(versions(&s), 1);
+
+    s.write("file", "other");
+    let held = Held::start(&mut command(&s, &profile, "1h"));
+    until("the tables are locked", locked);
+    held.kill();
+    free(2);
+    assert_eq!(versions(&s), 1);
+
+    // The session is ended by somebody else: nobody knows what was written meanwhile.
+    let held = Held::start(&mut command(&s, &profile, "1h"));
+    until("the tables are locked", locked);
+    let id = server
+        .sql("select id from information_schema.processlist where id <> connection_id() and user = 'root' limit 1");
+    server.sql(&format!("kill connection {id}"));
+    held.go_on().code(7).complains("the session with the database did not last");
+    free(3);
+
+    // Somebody has a table for himself: it is not waited for longer than the limit.
+    let mut busy = server.client().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    busy.stdin.as_mut().unwrap().write_all(b"lock tables shop.t write;\nselect 'mine';\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(busy.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "mine\n");
+    Run::of(&mut command(&s, &profile, "2s")).code(7);
+    busy.kill().unwrap();
+    busy.wait().unwrap();
+    free(4);
+    assert_eq!(versions(&s), 1);
+
+    // Nobody is there; a password that is asked for comes by the environment.
+    server.sql("create user 'u'@'localhost' identified by 'word'; grant all on *.* to 'u'@'localhost'");
+    Run::of(&mut command(&s, "mariadb:/no/such.sock", "30s")).code(7).complains("/no/such.sock");
+    std::fs::write(s.at("home/.my.cnf"), "[client]\nuser = u\n").unwrap();
+    let with = |password: &str| Run::of(command(&s, &profile, "30s").env("DVC_QUIESCE_PASSWORD", password));
+    let said = with("wrong-word").code(7).complains("Access denied");
+    assert!(!said.err.contains("wrong-word"), "{}", said.err);
+    with("word").ok();
+    assert_eq!(versions(&s), 2);
+
+    // Nobody who lists processes sees it.
+    s.write("file", "once more");
+    server.sql("alter user 'u'@'localhost' identified by 'seen-by-nobody'");
+    let held = Held::start(command(&s, &profile, "1h").env("DVC_QUIESCE_PASSWORD", "seen-by-nobody"));
+    until("the tables are locked", locked);
+    let arguments = arguments_of(with_descendants(held.pid()));
+    assert!(arguments.contains("mariadb") && !arguments.contains("seen-by-nobody"), "{arguments}");
+    held.go_on().ok();
+    free(5);
+    server.stop();
+}
+
+#[test]
+fn postgres_is_in_backup_mode_while_it_is_held() {
+    let s = sandbox();
+    postgres::install(&s.at("data"));
+    let server = Postgres::start(&s.at("data"), s.at("p"));
+    if needs::is_root() {
+        // The client runs as root, of whom the server knows nothing by itself.
+        server.sql("create role root superuser login");
+    }
+    let own = format!("postgres:{}", s.at("p").display());
+    let sessions = || {
+        server.sql("select count(*) from pg_stat_activity where query like '%dvc-held%' and pid <> pg_backend_pid()")
+    };
+    let ends = || until("the session ends", || sessions() == "0");
+    // The client takes the name of a database from that of the user.
+    let commit = |profile: &str, limit: &str| {
+        let mut c = command(&s, profile, limit);
+        c.env("PGDATABASE", "postgres");
+        c
+    };
+    server.sql("alter system set log_statement = 'all'");
+    server.sql("select pg_reload_conf()");
+    // How often a backup was ended, and how often one was given up.
+    let backups = || {
+        let log = server.log();
+        let count = |text: &str| log.matches(text).count();
+        (count("statement: SELECT count(*) FROM pg_backup_stop"), count("WARNING:  aborting backup"))
+    };
+    let held = Held::start(&mut commit(&own, "1h"));
+    until("it is in backup mode", || sessions() == "1");
+    assert_eq!(backups(), (0, 0));
+    held.go_on().ok().complains("backup mode");
+    ends();
+    assert_eq!((backups(), versions(&s)), ((1, 0), 1));
+
+    s.write("file", "other");
+    let held = Held::start(&mut commit(&own, "1h"));
+    until("it is in backup mode", || sessions() == "1");
+    held.kill();
+    ends();
+    // The watchdog ends it as it should be ended.
+    assert_eq!((backups(), versions(&s)), ((2, 0), 1));
+
+    let held = Held::start(&mut commit(&own, "1h"));
+    until("it is in backup mode", || sessions() == "1");
+    server.sql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%dvc-held%' and pid <> pg_backend_pid()");
+    held.go_on().code(7).complains("the session with the database did not last");
+    Run::of(&mut commit("postgres:/no/such", "30s")).code(7).complains("/no/such");
+    Run::of(&mut commit("postgres://nobody@127.0.0.1:1/x", "30s")).code(7);
+    assert_eq!(versions(&s), 1);
+    server.stop();
+}
