@@ -30,7 +30,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ignore", &["write/walk"]),
     ("indicatif", &["bin/"]),
     ("jiff", &["model/", "ops/", "serve/", "bin/"]),
-    ("mimalloc", &["bin/"]),
     ("minicbor", &["format/"]),
     ("opendal", &["store/"]),
     ("opendal_http_transport_reqwest", &["store/"]),

@@ -25,11 +25,6 @@ use session::Session;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-// musl's own makes threads wait for each other.
-#[cfg(target_env = "musl")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let argv: Vec<OsString> = fstab::translated(std::env::args_os().collect());
     failure::install_panic_hook(Voice::of(&argv));
