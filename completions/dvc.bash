@@ -4036,7 +4036,7 @@ _dvc() {
             return 0
             ;;
         dvc__subcmd__volume__subcmd__create)
-            opts="-b -o -n -C -c -v -q -j -y -h --from --ro --branch --quota --parked --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
+            opts="-b -o -n -C -c -v -q -j -y -h --from --ro --branch --quota --driver --parked --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4060,6 +4060,10 @@ _dvc() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --driver)
+                    COMPREPLY=($(compgen -W "dvc local" -- "${cur}"))
                     return 0
                     ;;
                 --parked)

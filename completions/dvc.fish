@@ -628,6 +628,8 @@ complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s b -l branch -d 'The branch that commits go to' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l quota -d 'What its changes may take on disk, such as 40G' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s o -d 'An option as `docker volume create` takes it: repo, rev, mode, branch, cache, quota, live' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l driver -d 'Who keeps it: `local` writes the version into a plain volume of the Docker engine' -r -f -a "dvc\t'A view, of which nothing is copied before it is read'
+local\t'The Docker engine, as a directory'"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l parked -d 'Make it of a removed one that was put aside' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
@@ -646,7 +648,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l no-pager -d 'Never show output through a pager'
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s y -l yes -d 'Answer every question with yes'
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -s c -d 'Set a configuration value for this run' -r

@@ -1,5 +1,6 @@
 //! Requests to an engine, and what its answers mean.
 
+use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::future::Future;
 use std::io;
@@ -10,11 +11,11 @@ use std::time::Duration;
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::error::EngineError;
-use super::{Container, Inspected, SOCKET, Version, Volume};
+use super::{Container, Inspected, LOCAL, SOCKET, Version, Volume};
 
 /// The newest version of the API whose answers are known here. The oldest engine that is asked speaks 1.41.
 const NEWEST: (u32, u32) = (1, 44);
@@ -91,9 +92,36 @@ impl Engine {
         Ok(found.volumes.unwrap_or_default())
     }
 
-    /// One volume.
+    /// The volumes that the engine keeps itself. No other driver is asked: one that does not answer would hold this up.
+    pub fn local_volumes(&self) -> Result<Vec<Volume>, EngineError> {
+        let filters = json!({ "driver": [LOCAL] }).to_string();
+        let found: Volumes = self.get("list volumes", &["volumes"], &[("filters", &filters)])?;
+        Ok(found.volumes.unwrap_or_default().into_iter().filter(|volume| volume.driver == LOCAL).collect())
+    }
+
+    /// Makes a volume that the engine keeps itself.
+    pub fn create_volume(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<Volume, EngineError> {
+        let body = json!({ "Name": name, "Driver": LOCAL, "Labels": labels });
+        self.post(&format!("make volume `{name}`"), &["volumes", "create"], &body)
+    }
+
+    /// Removes a volume that no container has.
+    pub fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        let what = format!("remove volume `{name}`");
+        let request = self.request(&what, Method::DELETE, &["volumes", name], &[], None)?;
+        self.finish(&what, self.limit, request).map(drop)
+    }
+
+    /// One volume. For a name that it does not know the engine asks all drivers.
     pub fn volume(&self, name: &str) -> Result<Volume, EngineError> {
-        self.get(&format!("show volume `{name}`"), &["volumes", name], &[])
+        self.volume_within(name, self.limit)
+    }
+
+    /// The same, if it is known in so short a time.
+    pub fn volume_within(&self, name: &str, limit: Duration) -> Result<Volume, EngineError> {
+        let what = format!("show volume `{name}`");
+        let answer = self.finish(&what, limit, self.request(&what, Method::GET, &["volumes", name], &[], None)?)?;
+        understood(&what, &answer)
     }
 
     /// All containers, also those that do not run.

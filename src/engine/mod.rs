@@ -6,10 +6,12 @@
 mod client;
 mod error;
 mod exec;
+mod own;
 
 pub use client::Engine;
 pub use error::EngineError;
 pub use exec::{Exec, Ran, Session};
+pub use own::own;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,6 +20,9 @@ use serde::Deserialize;
 
 /// Where an engine listens if nothing else is said.
 pub const SOCKET: &str = "/var/run/docker.sock";
+
+/// The driver of the volumes that an engine keeps itself, as directories on its machine.
+pub const LOCAL: &str = "local";
 
 /// What an engine is.
 #[derive(Clone, Debug, Deserialize)]

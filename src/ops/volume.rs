@@ -5,6 +5,7 @@
 //! they give; what Docker does not take back is found by looking who sees the mount.
 
 mod options;
+mod plain;
 mod process;
 mod record;
 
@@ -26,6 +27,7 @@ use crate::store::StoreError;
 use record::Shelf;
 
 pub use options::{BadOption, VolumeOptions};
+pub use plain::{Plain, PlainError, PlainOptions, PlainReport, create_plain, plain, plain_names};
 pub use record::{Record, Users, check_name};
 
 /// Docker mounts a volume some time before the container sees it: so long a user counts though nobody does, in seconds.
@@ -222,6 +224,17 @@ impl Volumes {
         let (_, record) = found.ok_or_else(|| VolumeError::NotParked(parked.to_owned()))?;
         remove_overlay(&record)?;
         self.shelf.unpark(parked)
+    }
+
+    /// The machine's own repository, made if it is not there: of volumes that name none.
+    pub fn own_repository(&self) -> Result<PathBuf> {
+        self.begin_repository("own")?;
+        Ok(self.own.clone())
+    }
+
+    /// Where that is.
+    pub fn own_path(&self) -> &Path {
+        &self.own
     }
 
     /// All volumes, by name.

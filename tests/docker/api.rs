@@ -22,7 +22,7 @@ fn volumes_and_containers() {
         version.version.starts_with(|c: char| c.is_ascii_digit()) && version.api_version.contains('.'),
         "{version:?}"
     );
-    engine.docker(["volume", "create", "--label", "who=api", "api-v"]);
+    engine.docker(["volume", "create", "-d", "local", "--label", "who=api", "api-v"]);
     let volume = api.volume("api-v").unwrap();
     assert_eq!((volume.driver.as_str(), volume.labels["who"].as_str()), ("local", "api"));
     assert!(volume.mountpoint.is_dir());

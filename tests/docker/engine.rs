@@ -210,6 +210,13 @@ impl Engine {
         assert!(tar.wait().unwrap().success() && out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     }
 
+    /// Makes a volume that the engine keeps itself. Else it would ask all drivers first, and those of tests that have ended do
+    /// not answer.
+    pub fn make_volume(&self, name: &str, options: &[&str]) {
+        let options = options.iter().flat_map(|option| ["-o", option]);
+        self.docker(["volume", "create", "-d", "local"].into_iter().chain(options).chain([name]));
+    }
+
     /// How a container stands: `running`, `paused`, `exited`.
     #[track_caller]
     pub fn state(&self, container: &str) -> String {

@@ -7,8 +7,10 @@
 mod api;
 mod engine;
 mod fixture;
+mod hosts;
 mod image;
 mod managed;
+mod plain;
 mod quiesce;
 mod sidecar;
 #[path = "../it/support/mod.rs"]

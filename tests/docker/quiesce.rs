@@ -38,6 +38,8 @@ impl Scene {
         let mut s = Sandbox::new();
         s.set("DOCKER_HOST", &engine.host());
         s.dvc(["init", "--repo", s.at("r").to_str().unwrap()]).ok();
+        engine.make_volume(name, &[]);
+        engine.make_volume(&format!("{name}-2"), &[]);
         for (container, mount) in
             [("w", format!("{name}:/v")), ("r", format!("{name}:/v:ro")), ("o", format!("{name}-2:/v"))]
         {

@@ -18,16 +18,16 @@ use crate::support::zoo::noise;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An engine, a plugin of its own that it finds, and a repository `r/` with the branch `main`.
-struct Machine {
-    s: Sandbox,
+pub struct Machine {
+    pub s: Sandbox,
     plugin: Option<Child>,
     driver: Plugin,
-    engine: Engine,
+    pub engine: Engine,
 }
 
 impl Machine {
     /// With a first version of what `fill` makes. `None` where no engine can run or nothing can be mounted.
-    fn new(fill: impl FnOnce(&Path)) -> Option<Self> {
+    pub fn new(fill: impl FnOnce(&Path)) -> Option<Self> {
         if !needs::fuse() {
             return None;
         }
@@ -59,12 +59,12 @@ impl Machine {
         child.wait().unwrap();
     }
 
-    fn docker(&self, args: &[&str]) -> String {
+    pub fn docker(&self, args: &[&str]) -> String {
         self.engine.docker(args)
     }
 
     /// The name of a volume: engines see the volumes of all plugins of the machine, so those of other tests too.
-    fn volume(&self, name: &str) -> String {
+    pub fn volume(&self, name: &str) -> String {
         format!("{}-{name}", self.engine.name())
     }
 
@@ -76,7 +76,7 @@ impl Machine {
     }
 
     /// Makes a volume of the repository.
-    fn create(&self, name: &str, options: &[&str]) {
+    pub fn create(&self, name: &str, options: &[&str]) {
         let name = &self.volume(name);
         let repo = format!("repo={}", self.s.at("r").display());
         let mut args = vec!["volume", "create", "-d", self.driver.name(), "-o", &repo];
@@ -88,7 +88,7 @@ impl Machine {
     }
 
     /// Runs a script in a new container with a volume at `/v`; what it prints.
-    fn sh(&self, volume: &str, script: &str) -> String {
+    pub fn sh(&self, volume: &str, script: &str) -> String {
         self.docker(&[
             "run",
             "--rm",
@@ -158,7 +158,7 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-fn small(dir: &Path) {
+pub fn small(dir: &Path) {
     fs::write(dir.join("a"), "one").unwrap();
     fs::write(dir.join("big"), noise(3, 8 << 20)).unwrap();
 }

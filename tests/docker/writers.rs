@@ -20,7 +20,7 @@ fn every_version_of_a_log_is_its_beginning() {
     s.set("DOCKER_HOST", &engine.host());
     let repo = s.at("r").display().to_string();
     s.dvc(["init", "--repo", &repo]).ok();
-    engine.docker(["volume", "create", "t7"]);
+    engine.make_volume("t7", &[]);
     let volume = PathBuf::from(engine.docker(["volume", "inspect", "-f", "{{.Mountpoint}}", "t7"]));
     let name = |w: usize| format!("t7-{w}");
     for w in 0..WRITERS {

@@ -1,11 +1,11 @@
 //! Which containers write to what is committed, and holding those: never others, and never ourselves.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::watchdog::{Plan, Undo};
-use crate::engine::{Container, Engine, EngineError, Mount};
+use crate::engine::{Container, Engine, EngineError, Mount, own};
 use crate::mount::mountinfo;
 
 /// A container that was started meanwhile is found by looking again, so often.
@@ -40,20 +40,11 @@ pub(super) fn writers(engine: &Engine, plan: &Plan) -> Result<Vec<Container>, En
             }
         }
     }
-    let own = own_container(&all);
+    let own = own(&all);
     let source = Source::of(plan, own);
     let own = own.map(|own| own.id.clone());
     let concerned = |c: &Container| Some(&c.id) != own.as_ref() && c.mounts.iter().any(|m| source.is_written_by(m));
     Ok(all.iter().filter(|c| concerned(c)).cloned().collect())
-}
-
-/// The container that this process is in.
-fn own_container(all: &[Container]) -> Option<&Container> {
-    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
-    let (mounts, groups) = (read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
-    // The engine keeps /etc/hostname and its like of each container in a directory of its id.
-    let bound = |id: &str| mounts.lines().any(|line| line.contains(&format!("/{id}/")) && line.contains(" /etc/host"));
-    all.iter().find(|c| c.state == "running" && (bound(&c.id) || groups.contains(&c.id)))
 }
 
 impl Source {
@@ -63,12 +54,9 @@ impl Source {
             None => source.paths.push(plan.source.clone()),
             // To us it is at another path than to the engine.
             Some(own) => {
-                let around = own.mounts.iter().filter(|m| plan.source.starts_with(&m.destination));
-                if let Some(mount) = around.max_by_key(|m| m.destination.components().count()) {
-                    let below = plan.source.strip_prefix(&mount.destination).unwrap_or(Path::new(""));
-                    source.paths.extend((mount.source != Path::new("")).then(|| mount.source.join(below)));
-                    source.volumes.extend(Some(mount.name.clone()).filter(|name| !name.is_empty()));
-                }
+                let (path, volume) = own.outside(&plan.source);
+                source.paths.extend(path);
+                source.volumes.extend(volume);
             }
         }
         source

@@ -35,15 +35,8 @@ impl Volumes {
 
     /// Makes the branch of a volume that names no repository, with an empty version, and the repository first.
     pub(super) fn begin(&self, name: &str) -> Result<()> {
+        self.begin_repository(name)?;
         let own = self.own.display().to_string();
-        if !Repo::is_at(&self.own) {
-            let words = ["--repo", &own, "init", "-b", "main"].map(str::to_owned);
-            let made = self.call(name, &words, Path::new("/"));
-            // Somebody else may have been faster.
-            if !Repo::is_at(&self.own) {
-                made?;
-            }
-        }
         let repo = Repo::open(&self.own, OpenOptions::default())?;
         // One that had the name before may have left versions: the new one begins with nothing, after them.
         if let Some(tip) = repo.refs().value(RefKind::Branch, &RefName::new(name)?)? {
@@ -57,6 +50,17 @@ impl Volumes {
         let message = format!("volume {name}");
         let words = ["--repo", &own, "commit", "-q", "--allow-empty", "-m", &message, "-b", name].map(str::to_owned);
         self.call(name, &words, empty.path()).map(drop)
+    }
+
+    /// Makes the repository of volumes that name none, if it is not there.
+    pub(super) fn begin_repository(&self, name: &str) -> Result<()> {
+        if Repo::is_at(&self.own) {
+            return Ok(());
+        }
+        let words = ["--repo", &self.own.display().to_string(), "init", "-b", "main"].map(str::to_owned);
+        let made = self.call(name, &words, Path::new("/"));
+        // Somebody else may have been faster.
+        if Repo::is_at(&self.own) { Ok(()) } else { made.map(drop) }
     }
 
     /// Runs this program; returns what it wrote.

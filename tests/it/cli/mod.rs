@@ -9,6 +9,7 @@ mod diff;
 mod doctor;
 mod dry_run;
 mod du;
+mod dumps;
 mod export;
 mod failures;
 mod fsck;

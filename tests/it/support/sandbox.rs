@@ -104,6 +104,8 @@ impl Sandbox {
             c.env(name, self.at("home").join(sub));
         }
         c.env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+        // Never the machine's own engine.
+        c.env("DOCKER_HOST", format!("unix://{}", self.at("no-engine.sock").display()));
         c.envs(self.env.iter().map(|(k, v)| (k, v)));
         c
     }

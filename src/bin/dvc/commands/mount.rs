@@ -165,7 +165,7 @@ fn json_of_note(note: &Note) -> serde_json::Value {
 
 /// Shows what would be mounted.
 fn rehearse(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome {
-    let (place, revision, own) = place_of(session, args, rev, true)?;
+    let (place, revision, own) = place_of(session, Some(args), rev, true)?;
     let context = own.as_ref().unwrap_or(session).context(&place)?;
     let options = options(session, args, revision, dir, false)?;
     let plan = plan(&context, &options)?;
@@ -235,7 +235,7 @@ fn options(
 }
 
 fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome {
-    let (place, revision, own) = place_of(session, args, rev, false)?;
+    let (place, revision, own) = place_of(session, Some(args), rev, false)?;
     let context = own.as_ref().unwrap_or(session).context(&place)?;
     let options = options(session, args, revision, dir, place.far.is_some())?;
     let log = Arc::new(Log::default());
@@ -324,20 +324,21 @@ pub(super) fn absolute(session: &Session, dir: &Path) -> Result<PathBuf, CliErro
 }
 
 /// The repository and the version of `REV` or `URL#REV`, and what has the settings of a clone.
-fn place_of(
+pub(super) fn place_of(
     session: &Session,
-    args: &MountArgs,
+    args: Option<&MountArgs>,
     text: &str,
     dry: bool,
 ) -> Result<(Place, Revision, Option<Session>), Failed> {
     let spec = Spec::parse_located(text.as_bytes()).map_err(Error::from)?;
     if spec.path.is_some() {
-        return Err(CliError::option("REV", "a whole version is mounted, not a path of it").into());
+        return Err(CliError::option("REV", "a whole version is meant, not a path of it").into());
     }
     let named = session.named_repository().and_then(|p| p.to_str().map(str::to_owned)).filter(|t| Location::is_url(t));
     match spec.url.or(named) {
         Some(url) => {
-            let (place, own) = cloned(session, args, &url, dry)?;
+            let volume = args.filter(|args| args.volume).map(|args| args.name.as_deref());
+            let (place, own) = cloned(session, volume, &url, dry)?;
             Ok((place, spec.revision, Some(own)))
         }
         None => Ok((session.place()?, spec.revision, None)),
@@ -345,8 +346,8 @@ fn place_of(
 }
 
 /// A lazy clone of a repository elsewhere, made or brought up to date. In a dry run it stays as it is, and where there is none
-/// the repository is looked at where it is.
-fn cloned(session: &Session, args: &MountArgs, url: &str, dry: bool) -> Result<(Place, Session), Failed> {
+/// the repository is looked at where it is. `volume` is the overlay of a volume's mount, if it is for one.
+fn cloned(session: &Session, volume: Option<Option<&str>>, url: &str, dry: bool) -> Result<(Place, Session), Failed> {
     let location = session.location(url)?;
     let key: String = location.to_string().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let repository = match location.as_directory() {
@@ -380,10 +381,10 @@ fn cloned(session: &Session, args: &MountArgs, url: &str, dry: bool) -> Result<(
     "origin".clone_into(&mut origin.name);
     origin.lazy = true;
     // Docker gives up on a volume after a while, and says less of why.
-    origin.access.patience = args.volume.then_some(PATIENCE);
+    origin.access.patience = volume.map(|_| PATIENCE);
     if Repo::is_at(&repository) {
         let context = own.context(&place)?;
-        let goes_on = args.name.as_ref().filter(|_| args.volume).map(|name| repository.join(OVERLAYS).join(name));
+        let goes_on = volume.flatten().map(|name| repository.join(OVERLAYS).join(name));
         if context.remotes.is_empty()
             || own.settings()?.on("network.offline")
             || goes_on.is_some_and(|overlay| overlay.exists())
@@ -393,7 +394,7 @@ fn cloned(session: &Session, args: &MountArgs, url: &str, dry: bool) -> Result<(
         let mut remote = own.remote(&context, "origin")?;
         remote.access.patience = origin.access.patience;
         match fetch(&context, &remote, &FetchOptions::default(), &progress) {
-            Err(e) if args.volume && e.kind() == Kind::Unreachable => {
+            Err(e) if volume.is_some() && e.kind() == Kind::Unreachable => {
                 let message = format!("{e}; what is here already is shown");
                 progress.notice(Notice { level: Level::Info, path: Vec::new(), message });
             }

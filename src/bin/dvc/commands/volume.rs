@@ -1,11 +1,14 @@
 //! `dvc volume`: views of versions under names, the same that Docker sees through the plugin.
 
+mod plain;
+
 use crate::args::{DryRun, Globals, With};
 use crate::dirs;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::print::{Out, Paint, size};
 use crate::session::Session;
 use clap::{Args, Subcommand, ValueEnum};
+use dvc::engine::{Engine, EngineError};
 use dvc::model::revision::Spec;
 use dvc::observe::{Level, Notice, Observer};
 use dvc::ops::volume::{Removed, VolumeOptions, VolumeState, Volumes, check_name};
@@ -46,6 +49,7 @@ pub(crate) enum Action {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  dvc volume create scratch\n  dvc volume create db --from AMCC@v3 --quota 40G\n  \
                         dvc volume create db --from 's3://backups/amcc#AMCC@v3' --branch dev/me\n  \
+                        dvc volume create db --from AMCC@v3 --driver local\n  \
                         dvc volume create db --parked db@1764330000")]
 pub(crate) struct CreateArgs {
     /// Its name
@@ -65,11 +69,23 @@ pub(crate) struct CreateArgs {
     /// An option as `docker volume create` takes it: repo, rev, mode, branch, cache, quota, live
     #[arg(short, value_name = "KEY=VALUE")]
     pub(crate) option: Vec<String>,
+    /// Who keeps it: `local` writes the version into a plain volume of the Docker engine
+    #[arg(long, value_enum, default_value = "dvc")]
+    pub(crate) driver: Driver,
     /// Make it of a removed one that was put aside
     #[arg(long, value_name = "PARKED", conflicts_with_all = ["from", "ro", "branch", "quota", "option"])]
     pub(crate) parked: Option<String>,
     #[command(flatten)]
     pub(crate) dry: DryRun,
+}
+
+/// Who keeps a volume.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Driver {
+    /// A view, of which nothing is copied before it is read
+    Dvc,
+    /// The Docker engine, as a directory
+    Local,
 }
 
 /// Options of `volume ls`.
@@ -178,6 +194,11 @@ pub(crate) fn run(session: &Session, args: &VolumeArgs) -> Outcome {
     }
 }
 
+/// The Docker engine, as `DOCKER_HOST` names it. Nothing is asked yet.
+pub(crate) fn engine() -> Result<Engine, EngineError> {
+    Engine::new(std::env::var("DOCKER_HOST").ok().as_deref())
+}
+
 /// The volumes of this machine.
 pub(crate) fn volumes(session: &Session) -> Result<Volumes, Failed> {
     let failed = |source| CliError::File { doing: "find", path: PathBuf::from("dvc"), source };
@@ -188,6 +209,9 @@ pub(crate) fn volumes(session: &Session) -> Result<Volumes, Failed> {
 }
 
 fn create(session: &Session, args: &CreateArgs) -> Outcome {
+    if args.driver == Driver::Local {
+        return plain::create(session, args);
+    }
     let (volumes, dry_run) = (volumes(session)?, session.dry_run(args.dry));
     check_name(&args.name)?;
     let new = if let Some(parked) = &args.parked {

@@ -1,40 +1,106 @@
 //! `commit --volume` and `--all-volumes`: a version of each, whoever uses it meanwhile.
+//!
+//! First those of dvc, then the plain ones of the Docker engine: directories, whose versions go to a branch of their name.
 
 use super::{CommitArgs, make};
-use crate::commands::volume::volumes;
-use crate::failure::{Exit, Failed, Outcome, Voice, report};
-use crate::place;
+use crate::commands::volume::{engine, volumes};
+use crate::dirs;
+use crate::failure::{CliError, Exit, Failed, Outcome, Voice, report};
+use crate::place::{self, Place};
 use crate::session::Session;
-use dvc::ops::volume::Volumes;
+use dvc::engine::EngineError;
+use dvc::error::Error;
+use dvc::model::refname::RefName;
+use dvc::observe::{Level, Notice, Observer};
+use dvc::ops::volume::{Plain, PlainError, VolumeError, Volumes, plain, plain_names};
+use std::path::PathBuf;
+
+/// What is committed.
+enum Which {
+    /// By its name, of dvc if it has one of that name.
+    Named(String),
+    /// A volume of dvc.
+    Ours(String),
+    /// One of the engine.
+    Plain(String),
+}
 
 /// Commits volumes. One that fails does not keep the others from it; the first failure decides how this ends.
 pub(super) fn run(session: &Session, args: &CommitArgs) -> Outcome {
     let volumes = volumes(session)?;
-    let names = match args.all_volumes {
-        true => volumes.list()?.into_iter().filter(|record| !record.read_only).map(|record| record.name).collect(),
-        false => args.volume.clone(),
+    let mut run = Run { session, worst: Exit::DONE, failed: None };
+    let which = match args.all_volumes {
+        true => run.all(&volumes)?,
+        false => args.volume.iter().cloned().map(Which::Named).collect(),
     };
-    let (mut worst, mut failed) = (Exit::DONE, None);
-    for name in &names {
-        let done = one(session, args, &volumes, name);
+    let only = which.len() == 1 && run.failed.is_none() && !args.all_volumes;
+    for one in &which {
+        let done = match one {
+            Which::Named(name) => match volumes.find(name) {
+                Ok(Some(_)) => ours(session, args, &volumes, name),
+                Ok(None) => of_engine(session, args, &volumes, name),
+                Err(e) => Err(e.into()),
+            },
+            Which::Ours(name) => ours(session, args, &volumes, name),
+            Which::Plain(name) => of_engine(session, args, &volumes, name),
+        };
         match done {
-            Ok(exit) if worst == Exit::DONE => worst = exit,
+            Ok(exit) if run.worst == Exit::DONE => run.worst = exit,
             Ok(_) => {}
-            Err(e) if failed.is_none() && names.len() == 1 => return Err(e),
-            Err(e) => {
-                let voice = Voice { json: session.globals.json, colour: session.globals.color.clone() };
-                report(&e, &voice, &session.signals);
-                failed.get_or_insert(Exit::of(&e));
-            }
+            Err(e) if only => return Err(e),
+            Err(e) => run.fail(&e),
         }
         if session.signals.cancelled() {
             break;
         }
     }
-    Ok(failed.unwrap_or(worst).unless_cancelled(&session.signals))
+    Ok(run.failed.unwrap_or(run.worst).unless_cancelled(&session.signals))
 }
 
-fn one(session: &Session, args: &CommitArgs, volumes: &Volumes, name: &str) -> Outcome {
+/// How far it has come.
+struct Run<'s> {
+    session: &'s Session,
+    worst: Exit,
+    failed: Option<Exit>,
+}
+
+impl Run<'_> {
+    fn fail(&mut self, e: &Failed) {
+        let voice = Voice { json: self.session.globals.json, colour: self.session.globals.color.clone() };
+        report(e, &voice, &self.session.signals);
+        self.failed.get_or_insert(Exit::of(e));
+    }
+
+    /// All that can be changed and have a name. That an engine is there and cannot be asked is a failure: nobody else would
+    /// notice that its volumes have no versions.
+    fn all(&mut self, volumes: &Volumes) -> Result<Vec<Which>, Failed> {
+        let records = volumes.list()?;
+        let writable = records.iter().filter(|record| !record.read_only);
+        let mut which: Vec<Which> = writable.map(|record| Which::Ours(record.name.clone())).collect();
+        match engine().and_then(|engine| plain_names(&engine)) {
+            Ok(names) => {
+                for name in names {
+                    match records.iter().find(|record| record.name == name) {
+                        Some(_) => self.fail(&Error::from(PlainError::Twice { name }).into()),
+                        None => which.push(Which::Plain(name)),
+                    }
+                }
+            }
+            Err(e @ (EngineError::Missing { .. } | EngineError::Host { .. })) => {
+                note(self.session, format!("only volumes of dvc are committed: {e}"))?;
+            }
+            Err(e) => self.fail(&Error::from(e).into()),
+        }
+        Ok(which)
+    }
+}
+
+fn note(session: &Session, message: String) -> Result<(), Failed> {
+    session.told()?.notice(Notice { level: Level::Info, path: Vec::new(), message });
+    Ok(())
+}
+
+fn ours(session: &Session, args: &CommitArgs, volumes: &Volumes, name: &str) -> Outcome {
     let used = Used::new(volumes, name)?;
     let place = place::of_mount(&used.at)?;
     // The remotes are those of its repository.
@@ -43,12 +109,66 @@ fn one(session: &Session, args: &CommitArgs, volumes: &Volumes, name: &str) -> O
     make(&own, &place, args, branch, Some(name))
 }
 
+/// Commits a plain volume of the engine.
+fn of_engine(session: &Session, args: &CommitArgs, volumes: &Volumes, name: &str) -> Outcome {
+    let missing = || Error::from(VolumeError::Missing(name.to_owned()));
+    let engine = match engine().and_then(|engine| engine.ping().map(|()| engine)) {
+        Ok(engine) => engine,
+        Err(e @ (EngineError::Missing { .. } | EngineError::Host { .. })) => {
+            note(session, format!("plain volumes are not looked for: {e}"))?;
+            return Err(missing().into());
+        }
+        Err(e) => return Err(Error::from(e).into()),
+    };
+    let found = plain(&engine, name)?.ok_or_else(missing)?;
+    let repository = repository_of(session, args, volumes, &found)?;
+    let (state, cache) = (dirs::state(), session.settings()?.text("cache.dir").map(PathBuf::from));
+    let ours = [Some(&repository), Some(&state), cache.as_ref()];
+    match found.holds_none_of(ours.into_iter().flatten().map(PathBuf::as_path)) {
+        Ok(()) => {}
+        // Where dvc runs in a container, a volume is where it keeps everything.
+        Err(e) if args.all_volumes => {
+            note(session, format!("left out: {e}"))?;
+            return Ok(Exit::DONE);
+        }
+        Err(e) => return Err(Error::from(e).into()),
+    }
+    let own = session.in_repository(&repository);
+    let branch = RefName::new(found.branch.as_deref().unwrap_or(name)).map_err(Error::from)?;
+    let place = Place { repository, worktree: found.at, prefix: PathBuf::new(), far: None, mount: None };
+    make(&own, &place, args, Some(branch), Some(name))
+}
+
+/// Where versions of a plain volume go: to the repository that is named, else to the one that it was made from, else to the one
+/// here, else to the machine's own.
+fn repository_of(session: &Session, args: &CommitArgs, volumes: &Volumes, plain: &Plain) -> Result<PathBuf, Failed> {
+    if session.named_repository().is_some() {
+        return Ok(session.place()?.repository);
+    }
+    if let Some(repository) = &plain.repository {
+        return match dvc::repo::Repo::is_at(repository) {
+            true => Ok(repository.clone()),
+            // Another one would begin anew.
+            false => Err(CliError::NotARepository(repository.clone()).into()),
+        };
+    }
+    match session.place() {
+        Ok(place) => Ok(place.repository),
+        Err(CliError::NoRepository(_) | CliError::Foreign(_)) if session.dry_run(args.dry) => {
+            let own = volumes.own_path();
+            if own.exists() { Ok(own.to_owned()) } else { Err(CliError::NotARepository(own.to_owned()).into()) }
+        }
+        Err(CliError::NoRepository(_) | CliError::Foreign(_)) => Ok(volumes.own_repository()?),
+        Err(e) => Err(e.into()),
+    }
+}
+
 /// A volume that is mounted as long as this lives.
 struct Used<'v> {
     volumes: &'v Volumes,
     name: &'v str,
     user: String,
-    at: std::path::PathBuf,
+    at: PathBuf,
 }
 
 impl<'v> Used<'v> {

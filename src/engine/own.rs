@@ -1,0 +1,74 @@
+//! The container that this process is in, if it is in one, and how paths of the engine's machine are called there.
+
+use std::path::{Path, PathBuf};
+
+use super::Container;
+
+/// The container that this process is in, among all of an engine.
+pub fn own(all: &[Container]) -> Option<&Container> {
+    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    let (mounts, groups) = (read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
+    // The engine keeps /etc/hostname and its like of each container in a directory of its id.
+    let bound = |id: &str| mounts.lines().any(|line| line.contains(&format!("/{id}/")) && line.contains(" /etc/host"));
+    // Whether it is said to run does not count: its first process may ask before the engine has noted it.
+    all.iter().find(|c| bound(&c.id) || groups.contains(&c.id))
+}
+
+impl Container {
+    /// What a path of the engine's machine is called in the container; `None` if it is not there.
+    pub fn inside(&self, path: &Path) -> Option<PathBuf> {
+        let around = self.mounts.iter().filter(|m| m.source.is_absolute() && path.starts_with(&m.source));
+        let mount = around.max_by_key(|m| m.source.components().count())?;
+        let below = path.strip_prefix(&mount.source).ok()?;
+        // A path that ends with a slash is another word for the same.
+        Some(if below == Path::new("") { mount.destination.clone() } else { mount.destination.join(below) })
+    }
+
+    /// What a path in the container is called on the engine's machine, where the engine says so, and the volume that it lies in.
+    pub fn outside(&self, path: &Path) -> (Option<PathBuf>, Option<String>) {
+        let around = self.mounts.iter().filter(|m| path.starts_with(&m.destination));
+        let Some(mount) = around.max_by_key(|m| m.destination.components().count()) else { return (None, None) };
+        let below = path.strip_prefix(&mount.destination).unwrap_or(Path::new(""));
+        let there = (mount.source != Path::new("")).then(|| mount.source.join(below));
+        (there, Some(mount.name.clone()).filter(|name| !name.is_empty()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Mount;
+
+    #[test]
+    fn paths_are_known_by_both_names() {
+        let mount = |name: &str, source: &str, destination: &str| Mount {
+            kind: "volume".to_owned(),
+            name: name.to_owned(),
+            source: source.into(),
+            destination: destination.into(),
+            writable: true,
+        };
+        let mounts = vec![
+            mount("db", "/d/volumes/db/_data", "/source/db"),
+            mount("", "/d/volumes", "/volumes"),
+            mount("far", "", "/far"),
+        ];
+        let container = Container {
+            id: "1".to_owned(),
+            names: Vec::new(),
+            state: "running".to_owned(),
+            labels: std::collections::BTreeMap::default(),
+            mounts,
+        };
+        let inside = |path: &str| container.inside(Path::new(path)).map(|p| p.display().to_string());
+        assert_eq!(inside("/d/volumes/db/_data").as_deref(), Some("/source/db"));
+        assert_eq!(inside("/d/volumes/db/_data/x").as_deref(), Some("/source/db/x"));
+        assert_eq!(inside("/d/volumes/other/_data").as_deref(), Some("/volumes/other/_data"));
+        assert_eq!((inside("/d/volumes2"), inside("/etc")), (None, None));
+        let outside = |path: &str| container.outside(Path::new(path));
+        assert_eq!(outside("/source/db/x"), (Some("/d/volumes/db/_data/x".into()), Some("db".to_owned())));
+        assert_eq!(outside("/volumes/o"), (Some("/d/volumes/o".into()), None));
+        assert_eq!(outside("/far/x"), (None, Some("far".to_owned())));
+        assert_eq!(outside("/etc"), (None, None));
+    }
+}

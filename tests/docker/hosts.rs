@@ -1,0 +1,60 @@
+//! Two hosts, each with an engine, a plugin and a state directory of its own, on one branch of one remote.
+
+use std::fs;
+
+use crate::support::sandbox::Sandbox;
+use crate::volumes::{Machine, small};
+
+/// A clone of a repository elsewhere in the place of the machine's own.
+fn clone(s: &Sandbox, from: &str) {
+    fs::remove_dir_all(s.at("r")).unwrap();
+    s.dvc(["clone", from, "../c"]).ok();
+    fs::rename(s.at("c/.dvcs"), s.at("r")).unwrap();
+    fs::remove_dir_all(s.at("c")).unwrap();
+}
+
+#[test]
+fn the_second_push_to_a_branch_is_rejected_and_nothing_is_lost() {
+    let (Some(one), Some(two)) = (Machine::new(small), Machine::new(small)) else { return };
+    let central = one.s.at("central").display().to_string();
+    one.s.dvc(["--repo", "../r", "remote", "add", "origin", &central]).ok();
+    one.s.dvc(["--repo", "../r", "push"]).ok();
+    clone(&two.s, &central);
+    for (machine, word) in [(&one, "one"), (&two, "two")] {
+        machine.create("v", &["rev=main"]);
+        machine.sh("v", &format!("echo {word} > /v/a; echo {word} > /v/of-{word}"));
+    }
+    let commit = |machine: &Machine, more: &[&str]| {
+        let name = machine.volume("v");
+        let mut args = vec!["commit", "--volume", &name, "-m", "mine", "--push"];
+        args.extend(more);
+        machine.s.dvc(args)
+    };
+    let ids = |machine: &Machine, repo: &str, rev: &str| -> Vec<String> {
+        let log = machine.s.dvc(["--repo", repo, "log", "--json", rev]).ok().json_lines();
+        log.iter().map(|line| line["id"].as_str().unwrap().to_owned()).collect()
+    };
+    commit(&one, &[]).ok();
+    let first = ids(&one, &central, "main");
+    assert_eq!(first.len(), 2);
+    commit(&two, &[]).code(4).says("rejected");
+    // Nothing was overwritten: the remote has what the first one pushed, the second one has his own.
+    assert_eq!(ids(&one, &central, "main"), first);
+    let own = ids(&two, "../r", "main");
+    assert!(own.len() == 2 && own[0] != first[0] && own[1] == first[1], "{own:?} {first:?}");
+    assert_eq!(two.sh("v", "cat /v/a /v/of-two"), "two\ntwo");
+    // Once more, and with what the first one has made: it is still two lines, and what differs is told.
+    commit(&two, &["--allow-empty"]).code(4);
+    two.s.dvc(["--repo", "../r", "fetch"]).ok();
+    let differs = two.s.dvc(["--repo", "../r", "diff", "--stat", "main", "origin/main"]).ok().out;
+    assert!(differs.contains(" a ") && differs.contains("of-one") && differs.contains("of-two"), "{differs}");
+    assert_eq!(ids(&one, &central, "main"), first);
+    // The way out is a branch of his own.
+    two.s.dvc(["--repo", "../r", "branch", "host-two", "main"]).ok();
+    two.s.dvc(["--repo", "../r", "push", "origin", "host-two"]).ok();
+    assert_eq!(ids(&one, &central, "main"), first);
+    assert_eq!(ids(&one, &central, "host-two")[1], own[0]);
+    for repo in [&central, "../r"] {
+        two.s.dvc(["--repo", repo, "fsck", "--data"]).ok();
+    }
+}

@@ -1,0 +1,260 @@
+//! Plain volumes of an engine: versions are written into them, and made of them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::engine::Engine;
+use crate::support::needs;
+use crate::support::sandbox::{Run, Sandbox};
+
+/// A sandbox that knows an engine, and a repository `r/` with two versions of the branch `main`.
+fn scene(engine: &Engine) -> Sandbox {
+    let mut s = Sandbox::new();
+    s.set("DOCKER_HOST", &engine.host());
+    s.dvc(["init", "--repo", "../r", "-b", "main"]).ok();
+    fs::set_permissions(s.at("w"), fs::Permissions::from_mode(0o750)).unwrap();
+    std::os::unix::fs::chown(s.at("w"), Some(999), Some(998)).unwrap();
+    s.write("a", "one");
+    fs::create_dir(s.w("dir")).unwrap();
+    s.write("dir/big", "x".repeat(3 << 20));
+    std::os::unix::fs::chown(s.w("a"), Some(1000), Some(1001)).unwrap();
+    s.dvc(["--repo", "../r", "commit", "-m", "first"]).ok();
+    s.write("a", "two");
+    s.dvc(["--repo", "../r", "commit", "-m", "second"]).ok();
+    s
+}
+
+/// Runs a script in a container that has a volume at `/v`.
+fn sh(engine: &Engine, volume: &str, script: &str) -> String {
+    engine.docker(["run", "--rm", "-v", &format!("{volume}:/v"), engine.image(), "sh", "-c", script])
+}
+
+fn has(engine: &Engine, volume: &str) -> bool {
+    engine.docker(["volume", "ls", "-q", "--filter", "driver=local"]).lines().any(|name| name == volume)
+}
+
+/// The messages of a branch, the newest first.
+fn messages(s: &Sandbox, repo: &str, branch: &str) -> Vec<String> {
+    s.dvc(["--repo", repo, "log", "--format", "%s", branch]).ok().out.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_version_is_written_into_a_volume_and_its_changes_become_the_next() {
+    let Some(engine) = Engine::shared() else { return };
+    let s = scene(engine);
+    let create = |name: &str, more: &[&str]| {
+        let mut args = vec!["--repo", "../r", "volume", "create", name, "--driver", "local"];
+        args.extend(more);
+        s.dvc(args)
+    };
+    // What would be made is not made; what cannot be leaves nothing.
+    create("pl-a", &["--from", "main", "-n"]).ok().says("would make volume pl-a, on branch main");
+    create("pl-a", &["--from", "none"]).code(13);
+    create("pl-a", &[]).code(2).complains("--from");
+    create("pl-a", &["--from", "main", "--quota", "1g"]).code(2).complains("--quota");
+    create("../pl", &["--from", "main"]).code(2);
+    assert!(!has(engine, "pl-a"));
+
+    create("pl-a", &["--from", "main"]).ok().says("on branch main, 2 files");
+    assert_eq!(
+        sh(engine, "pl-a", "cat /v/a; stat -c '%u:%g %a' /v/a /v; wc -c < /v/dir/big"),
+        "two1000:1001 644\n999:998 750\n3145728"
+    );
+    // The labels say where it goes on, from wherever it is committed.
+    sh(engine, "pl-a", "echo -n three > /v/a; chown 5:6 /v/dir/big");
+    s.dvc(["commit", "--volume", "pl-a", "-m", "third"]).ok().says("[main v3");
+    assert_eq!(messages(&s, "../r", "main"), ["third", "second", "first"]);
+    s.dvc(["commit", "--volume", "pl-a", "-m", "fourth"]).ok().says("nothing to commit");
+    assert_eq!(s.dvc(["--repo", "../r", "show", "main:a"]).ok().out, "three");
+    // What is there is never written to, whoever made it.
+    create("pl-a", &["--from", "main"]).code(4).complains("not empty");
+    assert_eq!(sh(engine, "pl-a", "cat /v/a"), "three");
+
+    // An older version goes on on a branch of the volume's name.
+    create("pl-b", &["--from", "main@v1", "--branch", "main"]).code(4).complains("`main` is another one");
+    assert!(!has(engine, "pl-b"));
+    create("pl-b", &["--from", "main@v1", "--json"]).ok();
+    sh(engine, "pl-b", "echo -n other > /v/a");
+    s.dvc(["commit", "--volume", "pl-b", "-m", "aside"]).ok().says("[pl-b v2");
+    assert_eq!(messages(&s, "../r", "pl-b"), ["aside", "first"]);
+    create("pl-c", &["--from", "main@v1", "--branch", "dev/me"]).ok().says("on branch dev/me");
+    assert_eq!(engine.docker(["volume", "inspect", "-f", "{{index .Labels \"dvc.branch\"}}", "pl-c"]), "dev/me");
+
+    // A new volume of the name of an old one: what is remembered of its path is of another.
+    engine.docker(["volume", "rm", "pl-b"]);
+    create("pl-b", &["--from", "main@v2", "--branch", "again"]).ok();
+    assert_eq!(sh(engine, "pl-b", "cat /v/a; ls /v"), "twoa\ndir");
+    // One that is there and empty is filled; its branch is that of its name.
+    engine.make_volume("pl-d", &[]);
+    create("pl-d", &["--from", "main@v1", "--branch", "main"]).code(2).complains("`pl-d`");
+    create("pl-d", &["--from", "main@v1"]).ok();
+    assert_eq!(sh(engine, "pl-d", "cat /v/a"), "one");
+    engine.docker(["volume", "rm", "pl-a", "pl-b", "pl-c", "pl-d"]);
+
+    // From elsewhere.
+    s.dvc(["--repo", "../r", "remote", "add", "origin", "../far"]).ok();
+    s.dvc(["--repo", "../r", "push", "--all"]).ok();
+    let from = format!("file://{}#main@v2", s.at("far").display());
+    s.dvc(["volume", "create", "pl-e", "--from", &from, "--driver", "local"]).ok();
+    assert_eq!(sh(engine, "pl-e", "cat /v/a"), "two");
+    engine.docker(["volume", "rm", "pl-e"]);
+}
+
+#[test]
+fn without_an_engine_it_is_said() {
+    let mut s = Sandbox::with_repo();
+    s.write("a", "a");
+    s.dvc(["commit", "-m", "x"]).ok();
+    let create = |s: &Sandbox| s.dvc(["volume", "create", "x", "--from", "main", "--driver", "local"]);
+    create(&s).code(6).complains("no Docker engine at");
+    s.dvc(["commit", "--volume", "x", "-m", "y"]).code(13).complains("no such volume").complains("no Docker engine at");
+    s.dvc(["commit", "--all-volumes", "-m", "y"]).ok().complains("only volumes of dvc are committed");
+    let socket = s.at("deaf");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    s.set("DOCKER_HOST", &format!("unix://{}", socket.display()));
+    create(&s).code(6).complains("no Docker engine listens");
+    s.dvc(["commit", "--volume", "x", "-m", "y"]).code(6);
+    // Nobody else would notice that volumes of an engine have no versions.
+    s.dvc(["commit", "--all-volumes", "-m", "y"]).code(6);
+}
+
+/// Killed in the middle: it is not committed, and the same again finishes it.
+#[test]
+fn a_killed_creation_is_finished_by_the_next() {
+    let Some(engine) = Engine::shared() else { return };
+    let s = scene(engine);
+    let words = ["--repo", "../r", "volume", "create", "pl-k", "--from", "main", "--driver", "local"];
+    // A file that gets larger than this kills whoever writes to it.
+    let mut c = s.other("sh");
+    c.args(["-c", "ulimit -f 2000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_dvc")]).args(words);
+    assert!(c.status().unwrap().code().is_none());
+    assert!(has(engine, "pl-k"));
+    s.dvc(["commit", "--volume", "pl-k", "-m", "half"]).code(4).complains("interrupted");
+    s.dvc(words).ok();
+    assert_eq!(sh(engine, "pl-k", "cat /v/a; wc -c < /v/dir/big"), "two3145728");
+    s.dvc(["commit", "--volume", "pl-k", "-m", "whole"]).ok().says("nothing to commit");
+    s.dvc(words).code(4).complains("not empty");
+    engine.docker(["volume", "rm", "pl-k"]);
+}
+
+#[test]
+fn a_volume_that_others_made_is_committed() {
+    let Some(engine) = Engine::shared() else { return };
+    let s = scene(engine);
+    ["pl-v", "pl-w"].into_iter().for_each(|name| engine.make_volume(name, &[]));
+    for (container, mount) in [("w", "pl-v:/v"), ("r", "pl-v:/v:ro"), ("o", "pl-w:/v")] {
+        let name = format!("pl-v-{container}");
+        engine.docker(["run", "-d", "--name", &name, "-v", mount, engine.image(), "sleep", "1000"]);
+    }
+    sh(engine, "pl-v", "echo one > /v/x");
+    // Without a repository in sight it goes to the machine's own, to a branch of its name.
+    let own = s.at("home/state/dvc/repository").display().to_string();
+    s.dvc(["commit", "--volume", "pl-v", "-m", "a", "-n"]).code(10);
+    s.dvc(["commit", "--volume", "pl-v", "-m", "a"]).ok().says("[pl-v v1");
+    sh(engine, "pl-v", "echo two > /v/x");
+    let held = s.dvc(["commit", "--volume", "pl-v", "-m", "b", "--quiesce", "docker:pause"]).ok().says("[pl-v v2");
+    let held = held.complains("paused container `pl-v-w`");
+    assert!(!held.err.contains("pl-v-r") && !held.err.contains("pl-v-o"), "{}", held.err);
+    assert_eq!(["w", "r", "o"].map(|c| engine.state(&format!("pl-v-{c}"))), ["running"; 3]);
+    assert_eq!(messages(&s, &own, "pl-v"), ["b", "a"]);
+    // To another one, and to another branch.
+    s.dvc(["--repo", "../r", "commit", "--volume", "pl-v", "-m", "c"]).ok().says("[pl-v v1");
+    s.dvc(["--repo", "../r", "commit", "--volume", "pl-v", "-b", "main", "-m", "d"]).ok().says("[main v3");
+    // An empty volume over a version that is not: something is not mounted.
+    sh(engine, "pl-v", "rm /v/x");
+    s.dvc(["commit", "--volume", "pl-v", "-m", "e"]).code(4).complains("is empty");
+    s.dvc(["commit", "--volume", "pl-none", "-m", "e"]).code(13).complains("no such volume");
+    engine.docker(["rm", "-f", "pl-v-w", "pl-v-r", "pl-v-o"]);
+    engine.docker(["volume", "rm", "pl-v", "pl-w"]);
+
+    // One on a device is nothing as long as nobody has it.
+    let device = s.at("device");
+    fs::create_dir(&device).unwrap();
+    fs::write(device.join("y"), "content").unwrap();
+    let option = format!("device={}", device.display());
+    engine.make_volume("pl-dev", &["type=none", "o=bind", &option]);
+    s.dvc(["commit", "--volume", "pl-dev", "-m", "f"]).code(4).complains("mounted only while");
+    engine.docker(["run", "-d", "--name", "pl-dev-c", "-v", "pl-dev:/v", engine.image(), "sleep", "1000"]);
+    s.dvc(["commit", "--volume", "pl-dev", "-m", "f"]).ok();
+    assert_eq!(s.dvc(["--repo", &own, "show", "pl-dev:y"]).ok().out, "content");
+    engine.docker(["rm", "-f", "pl-dev-c"]);
+    engine.docker(["volume", "rm", "pl-dev"]);
+}
+
+#[test]
+fn all_are_those_of_dvc_and_those_of_the_engine() {
+    if !needs::fuse() {
+        return;
+    }
+    let Some(engine) = Engine::start() else { return };
+    let s = scene(&engine);
+    s.dvc(["--repo", "../r", "volume", "create", "ours", "--from", "main"]).ok();
+    let ours = s.dvc(["volume", "path", "ours"]).ok().out.trim_end().to_owned();
+    for name in ["one", "two"] {
+        engine.make_volume(name, &[]);
+        sh(&engine, name, &format!("echo {name} > /v/x"));
+    }
+    let anonymous = engine.docker(["volume", "create", "-d", "local"]);
+    assert_eq!(anonymous.len(), 64);
+    sh(&engine, &anonymous, "echo no > /v/x");
+    let own = s.at("home/state/dvc/repository").display().to_string();
+    let commit = |word: &str| {
+        fs::write(PathBuf::from(&ours).join("o"), word).unwrap();
+        for name in ["one", "two"] {
+            sh(&engine, name, &format!("echo {word} > /v/x"));
+        }
+        s.dvc(["commit", "--all-volumes", "-m", word])
+    };
+    let run = commit("a").ok().says("[main v3").says("[one v1").says("[two v1");
+    assert_eq!((run.out.matches("[").count(), run.err.as_str()), (3, ""));
+    let branches = s.dvc(["--repo", &own, "branch", "--json"]).ok().out;
+    assert!(!branches.contains(&anonymous[..12]), "{branches}");
+    // One that holds the repository itself is left out, as where dvc runs in a container.
+    let state = format!("device={}", s.at("home/state").display());
+    engine.make_volume("state", &["type=none", "o=bind", &state]);
+    engine.docker(["run", "-d", "--name", "holder", "-v", "state:/v", engine.image(), "sleep", "1000"]);
+    commit("b").ok().says("[two v2").complains("left out: volume `state` holds");
+    s.dvc(["commit", "--volume", "state", "-m", "x"]).code(2).complains("dvc itself writes to");
+    engine.docker(["rm", "-f", "holder"]);
+    engine.docker(["volume", "rm", "state"]);
+    // A name that both have.
+    s.dvc(["volume", "create", "one"]).ok();
+    let run = commit("c").code(2).says("[main v5").says("[two v3").complains("volume `one` of dvc and a plain one");
+    assert!(run.out.contains("[one v3") && run.out.contains("nothing to commit"), "{}", run.out);
+    s.dvc(["--repo", &own, "show", "one:x"]).code(13);
+    s.dvc(["volume", "rm", "one"]).ok();
+    // The engine is gone: the others are committed, and somebody is told.
+    engine.kill();
+    fs::write(PathBuf::from(&ours).join("o"), "d").unwrap();
+    s.dvc(["commit", "--all-volumes", "-m", "d"]).code(6).says("[main v6").complains("Docker engine");
+    engine.start_again();
+    s.dvc(["volume", "rm", "ours"]).ok();
+}
+
+/// In a container a volume is where it is mounted there.
+#[test]
+fn a_sidecar_commits_what_it_has_mounted() {
+    let Some(engine) = Engine::shared() else { return };
+    for name in ["pl-s", "pl-t"] {
+        engine.make_volume(name, &[]);
+        sh(engine, name, "echo content > /v/x");
+    }
+    let sidecar = |script: &str| {
+        let bind = |from: &str, to: &str| format!("{from}:{to}");
+        let mut c: Command = engine.command(["run", "--rm", "-v", "pl-s:/source/s:ro"]);
+        for mount in [
+            bind(engine.socket().to_str().unwrap(), "/engine.sock"),
+            bind(env!("CARGO_BIN_EXE_dvc"), "/dvc:ro"),
+            bind("/lib", "/lib:ro"),
+            bind("/lib64", "/lib64:ro"),
+        ] {
+            c.args(["-v", &mount]);
+        }
+        Run::of(c.args(["-e", "DOCKER_HOST=unix:///engine.sock", engine.image(), "sh", "-c", script]))
+    };
+    sidecar("/dvc commit --volume pl-s -m x && /dvc --repo /var/lib/dvc/repository show pl-s:x").ok().says("content");
+    sidecar("/dvc commit --volume pl-t -m x").code(13).complains("cannot be seen here").complains("-v pl-t:");
+    engine.docker(["volume", "rm", "pl-s", "pl-t"]);
+}
