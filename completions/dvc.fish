@@ -123,7 +123,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand commit" -l trailer -d 'Add a `Ke
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l exclude -d 'Leave out what matches, as in `.dvcsignore`' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l stdin -d 'Commit standard input as a file of that name' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l exec -d 'Commit the output of a command, given after `--`, as a file of that name' -r
-complete -c dvc -n "__fish_dvc_using_subcommand commit" -l volume -d 'Commit a volume, which need not be in use; may be repeated' -r
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -l volume -d 'Commit a volume of dvc or a plain one of Docker, in use or not; may be repeated' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l quiesce -d 'Hold writers still while the source is read; in a mount, for a moment. In the given order, undone in reverse: docker:pause, docker:stop, exec:CONTAINER:CMD[ / CMD], mariadb:[AT], postgres:[AT], fsfreeze:PATH, none' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l quiesce-timeout -d 'Let go after this time and give the commit up, such as 90s' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l push -d 'Push the branch afterwards, to `origin` or the named remote' -r
@@ -140,7 +140,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand commit" -l exclude-caches -d 'Le
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s x -l one-file-system -d 'Do not descend into other file systems'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l allow-empty -d 'Commit even where nothing changed or the source is empty'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l add -d 'With --stdin and --exec: keep the other files of the version before'
-complete -c dvc -n "__fish_dvc_using_subcommand commit" -l all-volumes -d 'Commit every volume, a version of each'
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -l all-volumes -d 'Commit every volume of dvc, and every plain one of Docker that has a name: a version of each'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s n -l dry-run -d 'Show what would be done, and do nothing'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s q -l quiet -d 'Say less; may be repeated'

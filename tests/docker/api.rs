@@ -7,6 +7,7 @@ use dvc::engine::{Engine as Api, EngineError, Exec};
 use dvc::error::{Failure, Kind};
 
 use crate::engine::Engine;
+use crate::support::sandbox::Sandbox;
 
 fn exec(script: &str) -> Exec {
     Exec { command: ["sh", "-c", script].map(str::to_owned).to_vec(), ..Exec::default() }
@@ -66,6 +67,18 @@ fn volumes_and_containers() {
     }
     engine.docker(["rm", "-f", "api-c"]);
     engine.docker(["volume", "rm", "api-v"]);
+}
+
+#[test]
+fn the_doctor_knows_an_engine() {
+    let Some(engine) = Engine::shared() else { return };
+    let mut s = Sandbox::new();
+    s.set("DOCKER_HOST", &engine.host());
+    let version = engine.docker(["version", "-f", "{{.Server.Version}}"]);
+    let checks = s.dvc(["doctor", "--json"]).json_lines();
+    let check = checks.iter().find(|check| check["check"] == "docker").unwrap();
+    assert_eq!(check["state"], "ok");
+    assert!(check["what"].as_str().unwrap().starts_with(&format!("engine {version} with API 1.")), "{check}");
 }
 
 #[test]

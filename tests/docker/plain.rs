@@ -183,6 +183,15 @@ fn a_volume_that_others_made_is_committed() {
     engine.docker(["volume", "rm", "pl-dev"]);
 }
 
+/// A mount of ours; ended when dropped, should the test fail before.
+struct Mount(PathBuf);
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
 #[test]
 fn all_are_those_of_dvc_and_those_of_the_engine() {
     if !needs::fuse() {
@@ -192,6 +201,7 @@ fn all_are_those_of_dvc_and_those_of_the_engine() {
     let s = scene(&engine);
     s.dvc(["--repo", "../r", "volume", "create", "ours", "--from", "main"]).ok();
     let ours = s.dvc(["volume", "path", "ours"]).ok().out.trim_end().to_owned();
+    let _mount = Mount(PathBuf::from(&ours));
     for name in ["one", "two"] {
         engine.make_volume(name, &[]);
         sh(&engine, name, &format!("echo {name} > /v/x"));
@@ -211,6 +221,9 @@ fn all_are_those_of_dvc_and_those_of_the_engine() {
     assert_eq!((run.out.matches("[").count(), run.err.as_str()), (3, ""));
     let branches = s.dvc(["--repo", &own, "branch", "--json"]).ok().out;
     assert!(!branches.contains(&anonymous[..12]), "{branches}");
+    // Who names it, gets it; whose version it is can be read.
+    let run = s.dvc(["commit", "--volume", &anonymous, "-b", "of-nobody", "-m", "x", "--json"]).ok();
+    assert_eq!((&run.json()["volume"], &run.json()["branch"]), (&anonymous.as_str().into(), &"of-nobody".into()));
     // One that holds the repository itself is left out, as where dvc runs in a container.
     let state = format!("device={}", s.at("home/state").display());
     engine.make_volume("state", &["type=none", "o=bind", &state]);

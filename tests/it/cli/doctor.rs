@@ -7,6 +7,7 @@ use dvc::mount::attach::{self, AttachOptions};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 
 /// The checks of a name.
 fn of(run: &Run, name: &str) -> Vec<Value> {
@@ -87,6 +88,42 @@ fn a_mount_that_was_left_behind() {
         of(&run.ok(), "mounts").into_iter().find(|c| c["what"].as_str().unwrap().contains("mnt \u{e4}")).unwrap();
     assert!(left["what"].as_str().unwrap().contains("`dvc:AMCC@v3`"), "{left}");
     assert_eq!((&left["state"], left["mend"].as_str().unwrap().starts_with("`umount -l ")), (&"note".into(), true));
+}
+
+/// An engine and a plugin are asked at their sockets, which are of a mount namespace of its own here.
+#[test]
+fn what_containers_need() {
+    let mut s = Sandbox::new();
+    says(&s.dvc(["doctor", "--json"]), "docker", "note", "no Docker engine at");
+    s.set("DOCKER_HOST", "tcp://127.0.0.1:1");
+    says(&s.dvc(["doctor", "--json"]), "docker", "note", "not a Unix socket");
+    drop(UnixListener::bind(s.at("deaf")).unwrap());
+    s.set("DOCKER_HOST", &format!("unix://{}", s.at("deaf").display()));
+    says(&s.dvc(["doctor", "--json"]), "docker", "note", "no Docker engine listens");
+    if !can_mount() {
+        return;
+    }
+    // Nothing that is mounted there reaches the machine.
+    let inside = |prepare: &str, share: &str| {
+        let dvc = env!("CARGO_BIN_EXE_dvc");
+        let script = format!(
+            "mount --make-r{share} /; mount -t tmpfs none /run; mkdir -p /run/docker/plugins; {prepare}\n{dvc} doctor --json"
+        );
+        let mut c = s.other("unshare");
+        Run::of(c.args(["-m", "--propagation", "slave", "sh", "-c", &script.replace("DVC", dvc)]))
+    };
+    let run = inside("", "private");
+    says(&run, "volume plugin", "note", "none runs");
+    says(&run, "volumes", "note", "shares no mounts");
+    assert!(of(&run, "volumes")[0]["mend"].as_str().unwrap().contains("--make-rshared"));
+    says(&inside("", "shared"), "volumes", "ok", "is seen by containers");
+    let serve =
+        "DVC serve --plugin 2>/dev/null & plugin=$!; until [ -S /run/docker/plugins/dvc.sock ]; do sleep 0.05; done";
+    let run = inside(&format!("{serve}; trap 'kill $plugin; wait' EXIT"), "private");
+    says(&run, "volume plugin", "ok", "it answers");
+    // One that was killed leaves a socket for which engines wait.
+    let run = inside(&format!("{serve}; kill -9 $plugin; wait"), "private");
+    says(&run, "volume plugin", "note", "nobody listens");
 }
 
 #[test]

@@ -90,6 +90,33 @@ fn which_run_and_what_they_are_told() {
     assert_eq!(said[1]["error"]["kind"], "rejected");
 }
 
+/// Whatever makes a version is a commit.
+#[test]
+fn import_and_pack_run_them_too() {
+    let s = fresh();
+    with_hooks(&s, &[]);
+    s.write("a", "one");
+    s.dvc(["commit", "-m", "x"]).ok();
+    s.dvc(["export", "main", "-o", s.at("a.tar").to_str().unwrap()]).ok();
+    told(&s);
+    s.dvc(["import", s.at("a.tar").to_str().unwrap(), "-b", "other"]).ok();
+    let said = told(&s);
+    assert_eq!(events(&said), ["pre-commit", "post-commit"]);
+    assert_eq!(said[1]["branch"], "other");
+    s.dvc(["import", "-n", s.at("a.tar").to_str().unwrap(), "-b", "none"]).ok();
+    assert_eq!(told(&s).len(), 0);
+    s.dvc(["import", s.at("none.tar").to_str().unwrap()]).code(13);
+    assert_eq!(events(&told(&s)), ["pre-commit", "failed-commit"]);
+    s.write("a", "two");
+    let repo = s.w(".dvcs").display().to_string();
+    let pack = || Run::of(s.command(["--repo", &repo, "-C"]).arg(s.w("")).args(["pack", "--no-push"]));
+    pack().ok();
+    assert_eq!(events(&told(&s)), ["pre-commit", "post-commit"]);
+    with_hooks(&s, &["pre-commit"]);
+    s.write("a", "three");
+    pack().code(7).complains("nothing was committed");
+}
+
 #[test]
 fn what_their_failure_means() {
     let versions = |s: &Sandbox| {

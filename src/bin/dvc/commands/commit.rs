@@ -80,10 +80,10 @@ pub(crate) struct CommitArgs {
     /// With --stdin and --exec: keep the other files of the version before
     #[arg(long, requires = "stream")]
     pub(crate) add: bool,
-    /// Commit a volume, which need not be in use; may be repeated
+    /// Commit a volume of dvc or a plain one of Docker, in use or not; may be repeated
     #[arg(long, value_name = "VOLUME", conflicts_with_all = ["stream", "args", "all_volumes"])]
     pub(crate) volume: Vec<String>,
-    /// Commit every volume, a version of each
+    /// Commit every volume of dvc, and every plain one of Docker that has a name: a version of each
     #[arg(long, conflicts_with_all = ["stream", "args", "branch"])]
     pub(crate) all_volumes: bool,
     /// Hold writers still while the source is read; in a mount, for a moment. In the given order, undone in reverse:
@@ -151,7 +151,7 @@ fn make(session: &Session, place: &Place, args: &CommitArgs, branch: Option<RefN
     };
     let (report, hook) = hooked(session, &context, &options, volume, &progress, act)?;
     drop(progress);
-    print(session, &report, options.dry_run, begun.elapsed())?;
+    print_of(session, &report, volume, options.dry_run, begun.elapsed())?;
     if let Some(failed) = hook {
         return Err(Error::from(failed).into());
     }
@@ -191,6 +191,19 @@ fn hooked(
     observer: &dyn Observer,
     act: impl FnOnce() -> dvc::error::Result<CommitReport>,
 ) -> Result<(CommitReport, Option<HookError>), Failed> {
+    around(session, context, options, volume, observer, act, |report| report)
+}
+
+/// The same for whatever makes a version among other things.
+pub(crate) fn around<T>(
+    session: &Session,
+    context: &Context,
+    options: &CommitOptions,
+    volume: Option<&str>,
+    observer: &dyn Observer,
+    act: impl FnOnce() -> dvc::error::Result<T>,
+    made: impl FnOnce(&T) -> &CommitReport,
+) -> Result<(T, Option<HookError>), Failed> {
     if options.dry_run {
         return Ok((act()?, None));
     }
@@ -202,7 +215,8 @@ fn hooked(
         branch: options.branch.as_ref().map(ToString::to_string).or_else(head),
         ..Facts::default()
     };
-    let learned = |report: &CommitReport, facts: &mut Facts| {
+    let learned = |done: &T, facts: &mut Facts| {
+        let report = made(done);
         facts.branch = Some(report.branch.to_string());
         facts.version = report.id.map(|id| id.to_string());
         !report.unchanged
@@ -327,11 +341,22 @@ pub(crate) fn print(
     dry_run: bool,
     took: std::time::Duration,
 ) -> Result<(), Failed> {
+    print_of(session, report, None, dry_run, took)
+}
+
+fn print_of(
+    session: &Session,
+    report: &CommitReport,
+    volume: Option<&str>,
+    dry_run: bool,
+    took: std::time::Duration,
+) -> Result<(), Failed> {
     let mut out = session.plain_out();
     let CommitReport { branch, commit, .. } = report;
     if session.globals.json {
         out.json(&serde_json::json!({
             "id": report.id.map(|i| i.to_string()),
+            "volume": volume,
             "tree": commit.tree.to_string(),
             "branch": branch.as_str(),
             "ordinal": commit.ordinal,

@@ -2,6 +2,7 @@
 //!
 //! Nothing is changed and no network is used: a mount is tried in a temporary directory and taken away at once.
 
+mod containers;
 mod mounting;
 mod surroundings;
 
@@ -63,7 +64,7 @@ impl Check {
             State::No => ("no  ", Paint::Removed),
             State::Note => ("note", Paint::Changed),
         };
-        write!(out, "{}  {:<12}  {}", out.paint(paint, word), self.check, self.what)?;
+        write!(out, "{}  {:<13}  {}", out.paint(paint, word), self.check, self.what)?;
         self.mend.iter().try_for_each(|mend| write!(out, "; {mend}"))?;
         writeln!(out)
     }
@@ -72,6 +73,7 @@ impl Check {
 /// Runs `doctor`.
 pub(crate) fn run(session: &Session, _args: &DoctorArgs) -> Outcome {
     let mut checks = mounting::checks(session);
+    checks.extend(containers::checks());
     checks.extend(surroundings::checks(session));
     let mut out = session.plain_out();
     for check in &checks {

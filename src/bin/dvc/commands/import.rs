@@ -90,16 +90,25 @@ pub(crate) fn run(session: &Session, args: &ImportArgs) -> Outcome {
         },
     };
     let progress = session.progress()?;
-    let report = if shown.starts_with("oci://") {
-        let (url, reference) = split_url(&shown);
-        let remote = session.unnamed(session.location(&url)?)?;
-        import(&context, &options, From::Registry(&remote, &reference), &progress)?
-    } else if args.from == "-" {
-        import(&context, &options, From::Stream(Box::new(std::io::stdin())), &progress)?
-    } else {
-        import(&context, &options, From::File(Path::new(&args.from)), &progress)?
+    let (remote, reference) = match shown.starts_with("oci://") {
+        true => {
+            let (url, reference) = split_url(&shown);
+            (Some(session.unnamed(session.location(&url)?)?), reference)
+        }
+        false => (None, String::new()),
     };
+    let act = || {
+        if let Some(remote) = &remote {
+            import(&context, &options, From::Registry(remote, &reference), &progress)
+        } else if args.from == "-" {
+            import(&context, &options, From::Stream(Box::new(std::io::stdin())), &progress)
+        } else {
+            import(&context, &options, From::File(Path::new(&args.from)), &progress)
+        }
+    };
+    let (report, hook) =
+        commit::around(session, &context, &options.commit, None, &progress, act, |report| &report.commit)?;
     drop(progress);
     commit::print(session, &report.commit, options.commit.dry_run, begun.elapsed())?;
-    Ok(Exit::DONE)
+    hook.map_or(Ok(Exit::DONE), |failed| Err(Error::from(failed).into()))
 }

@@ -99,7 +99,9 @@ pub(crate) fn run(session: &Session, args: &PackArgs) -> Outcome {
         },
     };
     let progress = session.progress()?;
-    let report = pack(context, &options, &progress)?;
+    let act = || pack(context, &options, &progress);
+    let (report, hook) =
+        commit::around(session, context, &options.commit, None, &progress, act, |report| &report.commit)?;
     drop(progress);
     if !session.globals.json && session.globals.quiet == 0 {
         let mut out = session.plain_out();
@@ -115,6 +117,9 @@ pub(crate) fn run(session: &Session, args: &PackArgs) -> Outcome {
         out.finish()?;
     }
     commit::print(session, &report.commit, dry_run, began.elapsed())?;
+    if let Some(failed) = hook {
+        return Err(Error::from(failed).into());
+    }
     if let Some(remote) = remote.as_ref().filter(|_| !dry_run) {
         let names = vec![report.commit.branch.to_string()];
         push::to(session, context, remote, &PushOptions { names, ..PushOptions::default() })?;

@@ -8,6 +8,9 @@ use dvc::serve::plugin::Plugin;
 use std::io::Write;
 use std::path::PathBuf;
 
+/// Where engines look for a plugin that is called dvc.
+pub(crate) const SOCKET: &str = "/run/docker/plugins/dvc.sock";
+
 /// Options of `serve`.
 #[derive(Args, Debug)]
 #[command(
@@ -17,7 +20,7 @@ pub(crate) struct ServeArgs {
     /// Be Docker's volume driver; the name of the socket is the driver's
     #[arg(
         long, value_name = "SOCK", num_args = 0..=1, require_equals = true, required = true,
-        default_missing_value = "/run/docker/plugins/dvc.sock", value_hint = clap::ValueHint::FilePath
+        default_missing_value = SOCKET, value_hint = clap::ValueHint::FilePath
     )]
     pub(crate) plugin: Option<PathBuf>,
 }
