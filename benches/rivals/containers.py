@@ -91,7 +91,7 @@ class Plugin:
         self.spec.unlink(missing_ok=True)
         self.child.terminate()
         self.child.wait()
-        for name in (v["Name"] for v in json.loads(subprocess.run([self.dvc, "--json", "volume", "ls"], env=self.env, capture_output=True).stdout).get("volumes", [])):
+        for name in subprocess.run([self.dvc, "volume", "ls", "-q"], env=self.env, capture_output=True, text=True).stdout.split():
             subprocess.run([self.dvc, "volume", "rm", "--discard", name], env=self.env, capture_output=True)
 
 

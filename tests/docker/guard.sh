@@ -30,6 +30,16 @@ end() {
 	[ -z "$pids" ] || kill "$1" $pids 2>/dev/null
 }
 
+# Plugins that the engine ran: they have the machine's numbers of processes, and a root below its directory.
+plugins() {
+	local process own
+	own=$(readlink /proc/self/ns/mnt)
+	for process in /proc/[0-9]*; do
+		[ "$(cat "$process/comm" 2>/dev/null)" = dvc ] && [ "$(readlink "$process/ns/mnt")" != "$own" ] &&
+			grep -qF -- "$dir/data/plugins/" "$process/mountinfo" && echo "${process##*/}"
+	done 2>/dev/null
+}
+
 if [ -n "$(engine)" ]; then
 	containers=$(timeout 10 docker ps -aq 2>/dev/null)
 	# shellcheck disable=SC2086
@@ -41,6 +51,8 @@ if [ -n "$(engine)" ]; then
 	done
 	end -KILL
 fi
+# shellcheck disable=SC2046
+[ -z "$(plugins)" ] || kill -KILL $(plugins) 2>/dev/null
 # Containers that lost their engine.
 for _ in $(seq 50); do
 	left=
