@@ -58,8 +58,8 @@ fn the_engine_runs_the_plugin() {
     assert!(parked.contains(&volume), "{parked}\n{}", engine.log());
     engine.docker(["plugin", "disable", plugin]);
     engine.docker(["plugin", "rm", plugin]);
-    // The engine leaves the directory of its socket.
-    std::fs::remove_dir_all(format!("/run/docker/plugins/{id}")).unwrap();
+    // The engine may leave the directory of its socket.
+    let _ = std::fs::remove_dir_all(format!("/run/docker/plugins/{id}"));
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.lines().any(|line| line.contains(&volume)), "{mounts}");
 }
