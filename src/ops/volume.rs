@@ -205,11 +205,14 @@ impl Volumes {
         if self.shelf.find(name)?.is_some() {
             return Err(VolumeError::Exists(name.to_owned()).into());
         }
-        let all = self.shelf.parked()?;
-        let found = all.into_iter().find(|(called, _)| called == parked);
-        let (_, record) = found.ok_or_else(|| VolumeError::NotParked(parked.to_owned()))?;
-        self.shelf.put(&Record { name: name.to_owned(), ..record })?;
-        self.shelf.unpark(parked)
+        let _parked = self.shelf.lock_parked()?;
+        let record = self.put_aside(parked)?;
+        self.shelf.take_back(parked, &Record { name: name.to_owned(), ..record })
+    }
+
+    fn put_aside(&self, parked: &str) -> Result<Record> {
+        let found = self.shelf.parked()?.into_iter().find(|(called, _)| called == parked);
+        Ok(found.ok_or_else(|| VolumeError::NotParked(parked.to_owned()))?.1)
     }
 
     /// What was put aside, by what it is called there.
@@ -219,9 +222,9 @@ impl Volumes {
 
     /// Removes what was put aside, with its changes.
     pub fn discard_parked(&self, parked: &str) -> Result<()> {
-        let all = self.shelf.parked()?;
-        let found = all.into_iter().find(|(called, _)| called == parked);
-        let (_, record) = found.ok_or_else(|| VolumeError::NotParked(parked.to_owned()))?;
+        let _parked = self.shelf.lock_parked()?;
+        let record = self.put_aside(parked)?;
+        is_unserved(&record)?;
         remove_overlay(&record)?;
         self.shelf.unpark(parked)
     }
@@ -372,9 +375,13 @@ impl Volumes {
         let record = self.found(name)?;
         self.is_free(name)?;
         self.end(name)?;
+        is_unserved(&record)?;
         let cache_bytes = self.give_back(&record)?;
         let parked = match !discard && kept(&record).1 {
-            true => Some(self.shelf.park(&record, now_secs)?),
+            true => {
+                let _parked = self.shelf.lock_parked()?;
+                Some(self.shelf.park(&record, now_secs)?)
+            }
             false => {
                 remove_overlay(&record)?;
                 self.shelf.remove(name)?;
@@ -395,6 +402,7 @@ impl Volumes {
         }
         self.is_free(name)?;
         self.end(name)?;
+        is_unserved(&record)?;
         self.shelf.rename(&record, new)
     }
 
@@ -486,6 +494,19 @@ fn kept(record: &Record) -> (Option<String>, bool) {
         Ok(Some(left)) => (Some(left.version.to_string()), left.changed),
         Ok(None) => (None, false),
         Err(_) => (None, true),
+    }
+}
+
+/// Fails if a process serves the overlay of a volume. Its mount may be one that is not seen from here, as from a container
+/// that shares the directory of the volumes and nothing else.
+fn is_unserved(record: &Record) -> Result<()> {
+    let Some(overlay) = overlay_of(record).filter(|_| !record.read_only) else { return Ok(()) };
+    match daemon::is_served(&overlay)? {
+        false => Ok(()),
+        true => {
+            let users = "a mount that is not seen from here".to_owned();
+            Err(VolumeError::InUse { name: record.name.clone(), users }.into())
+        }
     }
 }
 

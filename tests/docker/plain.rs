@@ -137,6 +137,16 @@ fn a_killed_creation_is_finished_by_the_next() {
     s.dvc(["commit", "--volume", "pl-k", "-m", "whole"]).ok().says("nothing to commit");
     s.dvc(words).code(4).complains("not empty");
     engine.docker(["volume", "rm", "pl-k"]);
+    // Another volume that has the name and the path of one that was begun is another one.
+    let mut c = s.other("sh");
+    c.args(["-c", "ulimit -f 2000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_dvc")]).args(words);
+    assert!(c.status().unwrap().code().is_none());
+    engine.docker(["volume", "rm", "pl-k"]);
+    engine.make_volume("pl-k", &[]);
+    sh(engine, "pl-k", "echo mine > /v/a");
+    s.dvc(words).code(4).complains("not empty");
+    assert_eq!(sh(engine, "pl-k", "cat /v/a"), "mine");
+    engine.docker(["volume", "rm", "pl-k"]);
 }
 
 #[test]

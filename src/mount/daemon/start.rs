@@ -211,6 +211,11 @@ pub struct Left {
     pub changed: bool,
 }
 
+/// Whether a process serves an overlay.
+pub fn is_served(overlay: &Path) -> Result<bool> {
+    Store::is_locked(overlay)
+}
+
 /// Looks on what an overlay stands; `None` if nothing was ever mounted with it.
 pub fn left(overlay: &Path, name: &str) -> Result<Option<Left>> {
     let Some(store) = Store::look(overlay, name)? else { return Ok(None) };

@@ -14,6 +14,20 @@ use crate::error::Result;
 use crate::store::StoreError;
 
 impl Store {
+    /// Whether somebody has the tables of the overlay in `dir` open to write.
+    pub fn is_locked(dir: &Path) -> Result<bool> {
+        let io = |source| StoreError::Io { what: "open", key: dir.display().to_string(), source };
+        let lock = match File::open(dir.join("lock")) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+            lock => lock.map_err(io)?,
+        };
+        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+            Err(e) => Err(io(e.into()).into()),
+            Ok(()) => Ok(false),
+        }
+    }
+
     /// The tables of the overlay in `dir` as they were left, for questions only; `None` where nothing was kept yet. As long
     /// as it is looked at it cannot be mounted.
     pub fn look(dir: &Path, name: &str) -> Result<Option<Self>> {

@@ -8,6 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{AtFlags, StatxFlags};
+
 use crate::engine::{Engine, EngineError, LOCAL, Volume, own};
 use crate::error::{Failure, Kind, Result};
 use crate::model::refname::{RefKind, RefName};
@@ -29,6 +31,8 @@ const REPOSITORY: &str = "dvc.repository";
 /// Docker gives a volume without a name so many hexadecimal digits.
 const ANONYMOUS: usize = 64;
 
+/// The file of a worktree's state that says which directory was begun to be filled.
+const NOTE: &str = "plain-volume";
 /// So long other drivers have to say that a volume is theirs.
 const OTHERS: Duration = Duration::from_secs(3);
 
@@ -265,7 +269,9 @@ pub fn create_plain(
     let begun = |context: &Context| Journal::read(repo.worktree(&context.worktree)?.state_dir()).map(|j| j.is_some());
     let goes_on = match &there {
         Some(there) if !is_empty(&there.at)? => {
-            if !begun(&inner(&there.at)?)? {
+            let inner = inner(&there.at)?;
+            let noted = std::fs::read_to_string(repo.worktree(&inner.worktree)?.state_dir().join(NOTE)).ok();
+            if !begun(&inner)? || noted.is_none() || noted != identity(&there.at)? {
                 return Err(PlainError::Filled { name: name.clone() }.into());
             }
             true
@@ -278,6 +284,9 @@ pub fn create_plain(
     }
     let fill = |at: &Path| -> Result<CheckoutReport> {
         let context = inner(at)?;
+        // Only that very directory is gone on with, not another one that has its place.
+        let identity = identity(at)?.unwrap_or_default();
+        repo.worktree(&context.worktree)?.write_file(NOTE, identity.as_bytes())?;
         let how = CheckoutOptions {
             revision: Some(Revision::parse(&tip.map_or_else(|| version.to_string(), |_| branch.to_string()))?),
             new_branch: tip.is_none().then(|| branch.clone()),
@@ -302,13 +311,29 @@ pub fn create_plain(
     let mut labels = BTreeMap::from([(BRANCH.to_owned(), branch.to_string())]);
     labels.extend(repository.to_str().map(|path| (REPOSITORY.to_owned(), path.to_owned())));
     let made = engine.create_volume(name, &labels)?;
-    let filled = located(engine, made).and_then(|made| Ok((fill(&made.at)?, made.at)));
+    // The engine gives back what somebody else made meanwhile.
+    let is_ours = made.labels == labels;
+    let made = located(engine, made)?;
+    if !is_ours || !is_empty(&made.at)? {
+        return Err(PlainError::Filled { name: name.clone() }.into());
+    }
+    let filled = fill(&made.at).map(|done| (done, made.at));
     if filled.is_err() {
         // Nothing of it was ever seen.
         let _ = engine.remove_volume(name);
     }
     let (done, at) = filled?;
     Ok(PlainReport { at: Some(at), new, branch, checkout: Some(done) })
+}
+
+/// What tells a directory from another one that has its path later; `None` where the file system keeps no time of birth.
+fn identity(at: &Path) -> Result<Option<String>> {
+    let flags = StatxFlags::INO | StatxFlags::BTIME;
+    let seen = rustix::fs::statx(rustix::fs::CWD, at, AtFlags::empty(), flags);
+    let seen = seen.map_err(|e| failed("look at", at)(e.into()))?;
+    let has_birth = StatxFlags::from_bits_retain(seen.stx_mask).contains(StatxFlags::BTIME);
+    let born = seen.stx_btime;
+    Ok(has_birth.then(|| format!("{} {}.{:09}", seen.stx_ino, born.tv_sec, born.tv_nsec)))
 }
 
 fn is_empty(at: &Path) -> Result<bool> {

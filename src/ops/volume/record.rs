@@ -110,6 +110,15 @@ impl Shelf {
     /// Waits until nobody else changes something of a volume. The lock ends with the value.
     pub(super) fn lock(&self, name: &str) -> Result<File> {
         check_name(name)?;
+        self.lock_as(name)
+    }
+
+    /// Waits until nobody else puts volumes aside or takes one back. Who has a volume's lock takes it after that.
+    pub(super) fn lock_parked(&self) -> Result<File> {
+        self.lock_as(PARKED)
+    }
+
+    fn lock_as(&self, name: &str) -> Result<File> {
         let dir = self.0.join(LOCKS);
         fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
         let path = dir.join(name);
@@ -125,10 +134,11 @@ impl Shelf {
         }
     }
 
-    /// A volume's record.
+    /// A volume's record. Its name is that of the directory: a crash may have come before the record had a new one.
     pub(super) fn find(&self, name: &str) -> Result<Option<Record>> {
         check_name(name)?;
-        read(&self.dir(name).join(RECORD))
+        let record: Option<Record> = read(&self.dir(name).join(RECORD))?;
+        Ok(record.map(|record| Record { name: name.to_owned(), ..record }))
     }
 
     /// All names, sorted.
@@ -182,14 +192,31 @@ impl Shelf {
         self.put(&Record { name: new.to_owned(), ..record.clone() })
     }
 
-    /// Puts a volume that has changes aside; returns what it is called there.
+    /// Puts a volume that has changes aside, in one step: its overlay never belongs to two. Returns what it is called there.
     pub(super) fn park(&self, record: &Record, secs: i64) -> Result<String> {
-        let parked = format!("{}@{secs}", record.name);
-        let dir = self.0.join(PARKED).join(&parked);
+        let (from, dir) = (self.dir(&record.name), self.0.join(PARKED));
         fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
-        write(&dir, RECORD, record)?;
-        self.remove(&record.name)?;
-        Ok(parked)
+        gone(fs::remove_dir(from.join(DATA))).map_err(failed("remove", &from))?;
+        gone(fs::remove_file(from.join(USERS))).map_err(failed("remove", &from))?;
+        let mut secs = secs;
+        loop {
+            let parked = format!("{}@{secs}", record.name);
+            let to = dir.join(&parked);
+            if to.try_exists().map_err(failed("look at", &to))? {
+                secs += 1;
+                continue;
+            }
+            fs::rename(&from, &to).map_err(failed("rename", &from))?;
+            drop(fs::remove_file(self.0.join(LOCKS).join(&record.name)));
+            return Ok(parked);
+        }
+    }
+
+    /// Makes what was put aside a volume again, in one step.
+    pub(super) fn take_back(&self, parked: &str, record: &Record) -> Result<()> {
+        let (from, to) = (self.0.join(PARKED).join(parked), self.dir(&record.name));
+        fs::rename(&from, &to).map_err(failed("rename", &from))?;
+        self.put(record)
     }
 
     /// What was put aside, by what it is called there.

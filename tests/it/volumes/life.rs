@@ -4,6 +4,7 @@ use std::fs;
 
 use super::host::Host;
 use crate::mount::harness::Volume;
+use crate::support::needs;
 
 #[test]
 fn a_volume_is_made_changed_committed_and_removed() {
@@ -83,6 +84,54 @@ fn changes_outlive_a_mount_that_was_killed() {
         h.kill_mount(name);
         assert!(h.dvc(&["--json", "volume", "rm", name]).ok().json()["parked"].is_null());
     }
+}
+
+#[test]
+fn what_is_put_aside_belongs_to_one_volume_at_a_time() {
+    let Some(h) = Host::new() else { return };
+    let parked = |name: &str| {
+        h.create(name, "main", &[]);
+        fs::write(h.path(name).join("b"), name).unwrap();
+        h.dvc(&["--json", "volume", "rm", name]).ok().json()["parked"].as_str().unwrap().to_owned()
+    };
+    // Of one name within a second.
+    let all: std::collections::BTreeSet<String> = (0..3).map(|_| parked("db")).collect();
+    assert_eq!(all.len(), 3, "{all:?}");
+    assert_eq!(h.dvc(&["volume", "ls", "--parked"]).ok().out.lines().count(), 3);
+    let one = all.iter().next().unwrap();
+    let mut makers: Vec<_> = (0..4)
+        .map(|n| h.v.s.command(["volume", "create", &format!("r{n}"), "--parked", one]).spawn().unwrap())
+        .collect();
+    let done = makers.iter_mut().filter_map(|m| m.wait().unwrap().success().then_some(())).count();
+    assert_eq!(done, 1);
+    let names = h.dvc(&["volume", "ls", "-q"]).ok().out;
+    assert_eq!(fs::read_to_string(h.path(names.trim_end()).join("b")).unwrap(), "db");
+    assert_eq!(names.lines().count(), 1);
+    // A crash between the two steps of a new name.
+    h.dvc(&["umount", h.path(names.trim_end()).to_str().unwrap()]).ok();
+    fs::rename(h.shelf().join(names.trim_end()), h.shelf().join("other")).unwrap();
+    assert_eq!(h.dvc(&["volume", "ls", "-q"]).ok().out, "other\n");
+    assert_eq!(fs::read_to_string(h.path("other").join("b")).unwrap(), "db");
+}
+
+/// As in a container that shares the directory of the volumes, and sees neither mounts nor processes.
+#[test]
+fn a_volume_whose_mount_is_not_seen_is_in_use() {
+    let Some(h) = Host::new() else { return };
+    if !needs::is_root() {
+        eprintln!("left out: only root makes mount namespaces without a user namespace");
+        return;
+    }
+    h.create("db", "main", &[]);
+    let at = h.path("db");
+    fs::write(at.join("b"), "only here").unwrap();
+    for words in ["volume rm db", "volume rm --discard db", "volume mv db other"] {
+        let script = format!("umount -l {} && exec {} {words}", at.display(), env!("CARGO_BIN_EXE_dvc"));
+        let mut c = h.v.s.other("unshare");
+        c.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
+        crate::support::sandbox::Run::of(&mut c).code(11).complains("in use");
+    }
+    assert_eq!(fs::read_to_string(at.join("b")).unwrap(), "only here");
 }
 
 #[test]
