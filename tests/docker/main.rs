@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod api;
+mod compose;
 mod engine;
 mod fixture;
 mod hosts;
