@@ -6,6 +6,9 @@
 
 use std::sync::OnceLock;
 
+use dvc::archive::member::{Member, MemberKind};
+use dvc::archive::reader::{Input, TarReader};
+use dvc::archive::writer;
 use dvc::codec::compress::{Compressor, Decompressor, Profile};
 use dvc::format::frame::{CODEC_DELTA, CODEC_RAW, CODEC_ZSTD, FrameHead};
 use dvc::format::marker::{Marker, line_checksum};
@@ -42,6 +45,7 @@ pub struct Decoder {
 
 /// Every decoder. A new one is added here and as a file of two lines in `fuzz_targets/`; a test compares the two.
 pub const DECODERS: &[Decoder] = &[
+    Decoder { name: "archive", run: archive, samples: archive_samples },
     Decoder { name: "basis", run: basis, samples: basis_samples },
     Decoder { name: "bucket", run: bucket, samples: bucket_samples },
     Decoder { name: "commit", run: commit, samples: commit_samples },
@@ -460,6 +464,89 @@ pub fn basis(bytes: &[u8]) {
 fn basis_samples() -> Vec<Vec<u8>> {
     let totals = Totals { files: 300, dirs: 2, bytes: 1 << 40 };
     vec![DirRecord { tree: Id([3; 32]), totals, prints: vec![0, 5, u64::MAX] }.encode()]
+}
+
+// Archives of others.
+
+struct Bytes<'b>(&'b [u8]);
+
+impl std::io::Read for Bytes<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Input for Bytes<'_> {}
+
+/// Makes the checksums of tar headers fit.
+fn summed(bytes: &[u8]) -> Vec<u8> {
+    let mut out = bytes.to_vec();
+    for block in out.chunks_exact_mut(512).filter(|block| block[257..262] == *b"ustar") {
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    }
+    out
+}
+
+/// Tar archives. What is accepted of a member is the same when it is written and read again.
+pub fn archive(bytes: &[u8]) {
+    let summed = summed(bytes);
+    let mut reader = TarReader::new(Bytes(&summed));
+    while let Ok(Some(mut member)) = reader.next_member() {
+        assert!(reader.position() <= summed.len() as u64);
+        let (mut buffer, mut read) = ([0; 4096], 0u64);
+        loop {
+            let hole = reader.hole();
+            reader.skip_hole(hole);
+            match reader.read(&mut buffer) {
+                Ok(0) => {
+                    let MemberKind::File { size } = member.kind else { break };
+                    assert_eq!(read + hole, size, "a file is as long as it says");
+                    break;
+                }
+                Ok(n) => read += hole + n as u64,
+                Err(_) => return,
+            }
+        }
+        if matches!(member.kind, MemberKind::HardLink { .. }) {
+            member.meta.xattrs.clear();
+        }
+        if member.path.is_empty() {
+            member.path.push(b'.');
+        }
+        let again = [writer::head(&member, None).as_slice(), &writer::END].concat();
+        assert_eq!(TarReader::new(Bytes(&again)).next_member().ok().flatten(), Some(member));
+    }
+}
+
+fn archive_samples() -> Vec<Vec<u8>> {
+    let member = |path: &[u8], kind| Member { path: path.to_vec(), meta: meta(), kind };
+    let data = |mut head: Vec<u8>, data: &[u8]| {
+        head.extend_from_slice(data);
+        head.resize(head.len().next_multiple_of(512), 0);
+        head
+    };
+    let plain = |path: &[u8], kind| writer::head(&member(path, kind), None);
+    let runs = [(0, 7), (65_536, 3)];
+    let sparse = writer::head(&member(b"sparse", MemberKind::File { size: 1 << 40 }), Some(&runs));
+    let mut old = plain(b"old", MemberKind::File { size: 5 });
+    old.drain(..1024);
+    let all = [
+        plain(b".", MemberKind::Dir),
+        data(plain(&[&b"d/"[..], &[b'n'; 200], b"\xff"].concat(), MemberKind::File { size: 5 }), b"12345"),
+        plain(b"link", MemberKind::Symlink { target: b"../x\xff".to_vec() }),
+        plain(b"hard", MemberKind::HardLink { target: b"link".to_vec() }),
+        plain(b"fifo", MemberKind::Fifo),
+        plain(b"null", MemberKind::CharDevice { major: 1, minor: 3 }),
+        plain(b"disk", MemberKind::BlockDevice { major: 8, minor: 1 }),
+        data(sparse, b"1234567890"),
+        data(old, b"54321"),
+    ];
+    let whole = [&all.concat()[..], &writer::END].concat();
+    let mut each: Vec<Vec<u8>> = all.iter().map(|one| [&one[..], &writer::END].concat()).collect();
+    each.push(whole);
+    each
 }
 
 // What people type.

@@ -21,12 +21,15 @@ const EXTENSION_MAX: u64 = 16 << 20;
 /// Nor stand in more pieces.
 const EXTENSIONS_MAX: usize = 16;
 const XATTR: &[u8] = b"SCHILY.xattr.";
-/// What Linux gives room to: the name of an attribute, its value, and, so that a directory's object stays small, all of
+/// What Linux has room for: the name of an attribute, its value, and, so that a directory's object stays small, all of
 /// one node's; the target of a symbolic link.
 const XATTR_NAME_MAX: usize = 255;
 const XATTR_VALUE_MAX: usize = 64 << 10;
 const XATTRS_MAX: usize = 1 << 20;
 const TARGET_MAX: usize = 4095;
+/// The largest numbers of devices.
+const MAJOR_MAX: u32 = (1 << 12) - 1;
+const MINOR_MAX: u32 = (1 << 20) - 1;
 
 /// The name in the first block of an archive.
 pub fn first_name(head: &[u8]) -> Option<Vec<u8>> {
@@ -288,10 +291,15 @@ impl<R: Input> TarReader<R> {
         let size = number("size")?.unwrap_or(size);
         let link = get(b"linkpath").cloned().or_else(|| described.long_link.clone().map(without_nul));
         let link = link.unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned());
-        let device = |field: io::Result<Option<u32>>| {
+        let device = |field: io::Result<Option<u32>>, max: u32| {
             let bad = |e: io::Error| ArchiveError::damaged(&self.name, e.to_string());
-            field.map_err(bad).map(Option::unwrap_or_default)
+            match field.map_err(bad)?.unwrap_or_default() {
+                number if number <= max => Ok(number),
+                _ => Err(ArchiveError::refused(&self.name, "there is no device of such a number")),
+            }
         };
+        let major = || device(header.device_major(), MAJOR_MAX);
+        let minor = || device(header.device_minor(), MINOR_MAX);
         let kind = match header.entry_type() {
             EntryType::Regular | EntryType::Continuous if !is_dir_name => MemberKind::File { size },
             EntryType::GNUSparse => MemberKind::File { size },
@@ -304,12 +312,8 @@ impl<R: Input> TarReader<R> {
             }
             EntryType::Symlink => MemberKind::Symlink { target: link },
             EntryType::Fifo => MemberKind::Fifo,
-            EntryType::Char => {
-                MemberKind::CharDevice { major: device(header.device_major())?, minor: device(header.device_minor())? }
-            }
-            EntryType::Block => {
-                MemberKind::BlockDevice { major: device(header.device_major())?, minor: device(header.device_minor())? }
-            }
+            EntryType::Char => MemberKind::CharDevice { major: major()?, minor: minor()? },
+            EntryType::Block => MemberKind::BlockDevice { major: major()?, minor: minor()? },
             other => {
                 let why = format!("a member of type `{}` is unknown", other.as_byte().escape_ascii());
                 return Err(ArchiveError::refused(&self.name, why));
