@@ -122,8 +122,11 @@ pub(super) fn prepare(context: &Context, remote: Option<&Remote>, first_branch: 
     }
     let place = || remote.map_or_else(|| context.repository.clone(), |remote| remote.location.to_string().into());
     let first_branch = first_branch.ok_or_else(|| RepoError::None { path: place() })?;
-    Repo::create(&context.repository, first_branch, &Cutting::default(), context.open.clone())?;
-    Ok(Found::Made)
+    match Repo::create(&context.repository, first_branch, &Cutting::default(), context.open.clone()) {
+        // Another one that packs was first.
+        Err(_) if Repo::is_at(&context.repository) => Ok(Found::Here),
+        made => made.map(|_| Found::Made),
+    }
 }
 
 /// With the remote as the repository needs it: one that was copied now takes only what is asked for.
