@@ -13,7 +13,7 @@ use crate::codec::cut::Cutting;
 use crate::error::{Failure, Kind, Result};
 use crate::model::entry::{Entry, Node};
 use crate::model::id::Id;
-use crate::model::path::display;
+use crate::model::path::{display, is_within, join, split};
 use crate::model::refname::{RefKind, RefName};
 use crate::mount::mountinfo::mounts;
 use crate::observe::Observer;
@@ -172,20 +172,39 @@ pub(super) fn places(dir: &Path) -> Vec<Vec<u8>> {
     places.into_iter().filter(|place| !mounted.contains(place)).collect()
 }
 
-/// Refuses if a volume of the last version is not here or empty. Where the worktree itself is a volume, its directories
-/// are none.
+/// Refuses if a volume of the last version is not here or empty: what lies where only volumes lie. Where the worktree itself
+/// is a volume, its directories are none.
 fn refuse_missing(context: &Context, repo: &Repo, branch: &RefName, asked: &[Vec<u8>]) -> Result<()> {
     let is_volume = mounted(&context.worktree).contains(&Vec::new());
     let Some(last) = repo.refs().value(RefKind::Branch, branch)?.filter(|_| !is_volume) else { return Ok(()) };
-    for entry in repo.root(&repo.commit_cached(&last)?.tree)?.1 {
-        let dir = context.worktree.join(OsStr::from_bytes(&entry.name));
-        let is_asked = asked.is_empty() || asked.contains(&entry.name);
-        let is_empty = || std::fs::read_dir(&dir).map_or(true, |mut names| names.next().is_none());
-        if is_asked && holds_something(repo, &entry)? && is_empty() {
-            return Err(NoVolume { path: display(dir.as_os_str().as_bytes()) }.into());
+    let tree = repo.commit_cached(&last)?.tree;
+    let mut around: BTreeSet<Vec<u8>> = places(&context.worktree).into_iter().collect();
+    around.insert(Vec::new());
+    for place in around {
+        let entries = match place.is_empty() {
+            true => repo.root(&tree)?.1,
+            false => match repo.find(&tree, &split(&place).unwrap_or_default())?.map(|entry| entry.node) {
+                Some(Node::Dir { tree, .. }) => repo.entries(&tree)?,
+                _ => continue,
+            },
+        };
+        for entry in entries {
+            let path = join(&place, &entry.name);
+            let dir = context.worktree.join(OsStr::from_bytes(&path));
+            let is_asked = asked.is_empty() || asked.iter().any(|a| is_within(&path, a));
+            if is_asked && holds_something(repo, &entry)? && is_hollow(&dir) {
+                return Err(NoVolume { path: display(dir.as_os_str().as_bytes()) }.into());
+            }
         }
     }
     Ok(())
+}
+
+/// Whether there is nothing in a directory but directories in which there is nothing.
+fn is_hollow(dir: &Path) -> bool {
+    let is_dir = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    std::fs::read_dir(dir)
+        .map_or(true, |mut all| all.all(|entry| entry.is_ok_and(|e| is_dir(&e) && is_hollow(&e.path()))))
 }
 
 fn holds_something(repo: &Repo, entry: &Entry) -> Result<bool> {

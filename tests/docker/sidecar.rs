@@ -204,6 +204,10 @@ fn volumes_are_packed_and_unpacked() {
     let forgotten = ["-v", "db:/source/db:ro", "-v", "repo:/var/lib/dvc", "-e", "NO_PUSH=1", "--", "pack"];
     volumes.run(&forgotten).code(4).complains("there is nothing in `/source/www`");
     volumes.run(&["-e", "NO_PUSH=1", "--", "pack"]).code(2).complains("/source");
+    let (one, other) = (["-v", "db3:/source/app/db:ro"], ["-v", "www2:/source/app/www:ro"]);
+    let pack = ["-v", "deep:/var/lib/dvc", "-e", "NO_PUSH=1", "--", "pack"];
+    volumes.run(&[&one[..], &other, &pack].concat()).ok().says("v1");
+    volumes.run(&[&other[..], &pack].concat()).code(4).complains("there is nothing in `/source/app/db`");
 }
 
 /// D8, D8w: in containers that keep nothing but the volume, and in one that keeps its repository.
