@@ -15,6 +15,7 @@ pub use own::own;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -23,6 +24,9 @@ pub const SOCKET: &str = "/var/run/docker.sock";
 
 /// The driver of the volumes that an engine keeps itself, as directories on its machine.
 pub const LOCAL: &str = "local";
+
+/// So long a container may take to end where nothing else was said.
+const STOP_TIME: Duration = Duration::from_secs(10);
 
 /// What an engine is.
 #[derive(Clone, Debug, Deserialize)]
@@ -113,6 +117,9 @@ pub struct Inspected {
     pub name: String,
     /// How it stands.
     pub state: State,
+    /// What it was created with.
+    #[serde(default)]
+    pub config: Config,
     /// What it was created with for this machine.
     #[serde(default)]
     pub host_config: HostConfig,
@@ -131,6 +138,29 @@ pub struct State {
     pub running: bool,
     /// It is paused.
     pub paused: bool,
+    /// When it was started the last time: another time means that it was started again.
+    #[serde(default)]
+    pub started_at: String,
+}
+
+/// What a container was created with, wherever it runs.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Config {
+    /// Seconds that it has to end before it is killed, none for ever.
+    #[serde(default)]
+    pub stop_timeout: Option<i64>,
+}
+
+impl Inspected {
+    /// So long it may take to end once it is asked to.
+    pub fn time_to_stop(&self) -> Duration {
+        match self.config.stop_timeout.map(u64::try_from) {
+            None => STOP_TIME,
+            Some(Ok(secs)) => Duration::from_secs(secs),
+            Some(Err(_)) => Duration::MAX,
+        }
+    }
 }
 
 /// What a container was created with for this machine.

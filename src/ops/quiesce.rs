@@ -209,7 +209,8 @@ impl Quiesce {
         let failed = |source| QuiesceError::Watchdog { what: "cannot be started", source };
         let (program, args) = self.watchdog.split_first().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
         let mut c = Command::new(program);
-        c.args(args).current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped());
+        // It may live longer, and whoever reads what this process complains does not wait for it.
+        c.args(args).current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let until = Instant::now() + self.limit;
         let mut child = c.spawn().map_err(failed)?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
@@ -236,7 +237,12 @@ impl Quiesce {
         line.push(b'\n');
         let sent = held.input.as_mut().map_or(Ok(()), |input| input.write_all(&line));
         sent.map_err(failed)?;
-        match held.word(self.limit + GRACE, &|| observer.cancelled())? {
+        let word = held.word(self.limit + GRACE, &|| observer.cancelled()).inspect_err(|_| {
+            for message in held.give_up() {
+                observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
+            }
+        });
+        match word? {
             Word::Held { did } => {
                 for message in did {
                     observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
@@ -291,8 +297,12 @@ impl Held {
                     Err(_) => return Err(lost("cannot be understood", io::ErrorKind::InvalidData).into()),
                 },
                 Next::End => {
-                    self.undo_here();
-                    return Err(lost("ended by itself", io::ErrorKind::UnexpectedEof).into());
+                    let mut problems = self.undo_here();
+                    if problems.is_empty() {
+                        return Err(lost("ended by itself", io::ErrorKind::UnexpectedEof).into());
+                    }
+                    problems.insert(0, "the process that lets go again ended by itself".to_owned());
+                    return Err(QuiesceError::Broken { problems }.into());
                 }
                 Next::Late if Instant::now() >= until => {
                     return Err(lost("does not answer", io::ErrorKind::TimedOut).into());
@@ -315,23 +325,37 @@ impl Held {
         }
     }
 
-    /// The watchdog is gone: what it told is undone here.
-    fn undo_here(&mut self) {
+    /// The watchdog is gone: what it told is undone here. Nobody is left who could do more about what is returned.
+    fn undo_here(&mut self) -> Vec<String> {
         self.ended = true;
         let engine = Engine::new(self.engine.as_deref()).ok();
-        for undo in self.undo.drain(..).rev() {
-            // Nobody is left who could do more.
-            let _ = undo.run(engine.as_ref());
+        let last_first = self.undo.drain(..).rev().collect();
+        watchdog::undo_all(last_first, engine.as_ref(), Duration::ZERO)
+    }
+
+    /// Lets go of what nobody wants any more; returns what does not let go.
+    fn give_up(&mut self) -> Vec<String> {
+        drop(self.input.take());
+        if self.ended {
+            return Vec::new();
+        }
+        let mut word = self.word(GRACE * 2, &|| false);
+        if let Ok(Word::Held { .. }) = word {
+            word = self.word(GRACE * 2, &|| false);
+        }
+        self.ended = true;
+        match word {
+            Ok(Word::Ended { problems, .. }) => problems,
+            Ok(Word::Failed { message, .. }) => vec![message],
+            Ok(_) => vec!["the watchdog cannot be understood".to_owned()],
+            Err(e) => vec![with_causes(e.as_error())],
         }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        drop(self.input.take());
-        if !self.ended {
-            let _ = self.word(GRACE * 2, &|| false);
-        }
+        drop(self.give_up());
         // It goes on by itself if something does not let go yet.
         let _ = self.child.try_wait();
     }

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::engine::Engine;
 use crate::support::held::Held;
@@ -194,6 +195,86 @@ fn a_killed_watchdog_is_no_reason_to_stand_still() {
         held.go_on().code(7).complains(said);
         assert_eq!((scene.states(), scene.versions()), (["running"; 3].map(str::to_owned), 0));
     }
+}
+
+/// A container that takes as long to stop as it is told to by files in the volume, `asked` and then `end`.
+struct Slow<'s>(&'s Scene);
+
+impl<'s> Slow<'s> {
+    fn new(scene: &'s Scene) -> Self {
+        let script = "rm -f /v/asked /v/end; trap 'touch /v/asked' TERM; until [ -e /v/end ]; do sleep 0.1; done";
+        let (engine, mount) = (scene.engine, format!("{}:/v", scene.name));
+        engine.docker(["rm", "-f", &scene.c("w")]);
+        let (name, image) = (scene.c("w"), engine.image());
+        engine.docker(["run", "-d", "--name", &name, "--stop-timeout", "600", "-v", &mount, image, "sh", "-c", script]);
+        Self(scene)
+    }
+
+    fn started(&self) -> String {
+        self.0.engine.docker(["inspect", "-f", "{{.State.StartedAt}}", &self.0.c("w")])
+    }
+
+    fn is_asked(&self) -> bool {
+        self.0.volume.join("asked").exists()
+    }
+
+    fn end(&self) {
+        fs::write(self.0.volume.join("end"), "").unwrap();
+    }
+}
+
+/// The engine goes on stopping what it was asked to, long after nobody waits for it any more.
+#[test]
+fn what_stops_too_late_is_started_nevertheless() {
+    let Some(scene) = Scene::new("q-slow") else { return };
+    let slow = Slow::new(&scene);
+    let before = slow.started();
+    let said = Run::of(&mut scene.command(&["docker:stop"], &["--quiesce-timeout", "1s"])).code(7);
+    said.complains("`q-slow-w` was asked to stop, still runs").complains("tried for another");
+    assert!(slow.is_asked() && slow.started() == before);
+    slow.end();
+    until("the container runs again", || slow.started() != before && scene.states() == ["running"; 3]);
+    assert_eq!(scene.versions(), 0);
+}
+
+#[test]
+fn what_stops_after_the_watchdog_is_started_nevertheless() {
+    let Some(scene) = Scene::new("q-late") else { return };
+    let slow = Slow::new(&scene);
+    let before = slow.started();
+    let mut c = scene.command(&["docker:stop"], &["--quiesce-timeout", "1h"]);
+    let child = c.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    until("the container is asked to stop", || slow.is_asked());
+    let own = Pid::from_child(&child);
+    let dog = with_descendants(own).into_iter().find(|pid| *pid != own).unwrap();
+    kill_process(dog, Signal::KILL).unwrap();
+    until("it ends", || !is_alive(dog));
+    // It still runs, which says nothing.
+    assert_eq!(scene.engine.state("q-late-w"), "running");
+    slow.end();
+    Run::wait(format!("{c:?}"), child).code(7).complains("ended by itself");
+    assert!(slow.started() != before);
+    assert_eq!((scene.states(), scene.versions()), (["running"; 3].map(str::to_owned), 0));
+}
+
+/// Nobody is left who could let go: that is told.
+#[test]
+fn what_nobody_lets_go_is_told() {
+    let Some(engine) = Engine::start() else { return };
+    let mut s = Sandbox::with_repo();
+    s.set("DOCKER_HOST", &engine.host());
+    let mount = format!("{}:/v", s.at("w").display());
+    engine.docker(["run", "-d", "--name", "q-told", "-v", &mount, engine.image(), "sleep", "1000"]);
+    s.write("a", "a");
+    let held = Held::start(&mut s.command(["commit", "-m", "x", "--quiesce", "docker:pause"]));
+    until("the container is held", || engine.state("q-told") == "paused");
+    engine.kill();
+    let dog = with_descendants(held.pid()).into_iter().find(|pid| *pid != held.pid()).unwrap();
+    kill_process(dog, Signal::KILL).unwrap();
+    until("it ends", || !is_alive(dog));
+    held.go_on().code(7).complains("ended by itself").complains("container `q-told` is still paused");
+    engine.start_again();
+    engine.docker(["rm", "-f", "q-told"]);
 }
 
 #[test]

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::TICK;
 use super::watchdog::{Plan, Undo};
 use crate::engine::{Container, Engine, EngineError, Mount, own};
 use crate::mount::mountinfo;
 
 /// A container that was started meanwhile is found by looking again, so often.
 const LOOKS: usize = 5;
-/// A stop of which nobody knows whether it was asked for shows within this time.
-const UNSURE: Duration = Duration::from_secs(20);
 
 /// What is committed, as the engine sees it.
 struct Source {
@@ -93,13 +92,15 @@ pub(super) fn hold(
             let name = container.name().to_owned();
             let (id, left) = (container.id.clone(), until.saturating_duration_since(Instant::now()));
             seen.insert(id.clone());
-            if stop && engine.container(&id).map_err(|e| explained(&e))?.host_config.auto_remove {
-                return Err(format!(
-                    "container `{name}` cannot be stopped for a while: it was made to be removed then"
-                ));
-            }
             let undo = if stop {
-                Undo::Start { id: id.clone(), name: name.clone(), sure: true }
+                let known = engine.container(&id).map_err(|e| explained(&e))?;
+                if known.host_config.auto_remove {
+                    return Err(format!(
+                        "container `{name}` cannot be stopped for a while: it was made to be removed then"
+                    ));
+                }
+                let secs = known.time_to_stop().as_secs();
+                Undo::Start { id: id.clone(), name: name.clone(), started: known.state.started_at, secs }
             } else {
                 Undo::Unpause { id: id.clone(), name: name.clone() }
             };
@@ -112,10 +113,8 @@ pub(super) fn hold(
                         noted(Noted::Left);
                     }
                     Err(EngineError::NotFound { .. }) => noted(Noted::Left),
-                    _ => {
-                        noted(Noted::Unsure);
-                        return Err(explained(&e));
-                    }
+                    // It may have been done nevertheless, or be done later.
+                    _ => return Err(explained(&e)),
                 }
             } else {
                 noted(Noted::Did(format!("{} container `{name}`", if stop { "stopped" } else { "paused" })));
@@ -133,8 +132,6 @@ pub(super) enum Noted {
     Did(String),
     /// It was not done after all, and is not to be undone.
     Left,
-    /// Nobody knows whether it was done.
-    Unsure,
 }
 
 /// Who writes although he should not.
@@ -161,15 +158,17 @@ pub(super) fn unpause(engine: &Engine, id: &str) -> Result<(), EngineError> {
     }
 }
 
-/// Starts a container that was stopped; `sure`: it has been. Else it may still be on its way.
-pub(super) fn start(engine: &Engine, id: &str, sure: bool) -> Result<(), EngineError> {
-    let until = Instant::now() + UNSURE;
+/// Starts a container that was asked to stop; `started` is when it had been started before. Whether the engine heard that,
+/// and how far it has come, nobody knows: as long as it runs on it may still stop. Returns whether it does not, by `until`.
+pub(super) fn start(engine: &Engine, id: &str, started: &str, until: Instant) -> Result<bool, EngineError> {
     loop {
         match engine.container(id) {
-            Ok(container) if !container.state.running => return engine.start(id),
-            Ok(_) if sure || Instant::now() >= until => return Ok(()),
-            Ok(_) => std::thread::sleep(Duration::from_millis(200)),
-            Err(EngineError::NotFound { .. }) => return Ok(()),
+            Ok(container) if !container.state.running => return engine.start(id).map(|()| true),
+            // Somebody else has started it.
+            Ok(container) if container.state.started_at != started => return Ok(true),
+            Ok(_) if Instant::now() >= until => return Ok(false),
+            Ok(_) => std::thread::sleep(TICK),
+            Err(EngineError::NotFound { .. }) => return Ok(true),
             Err(e) => return Err(e),
         }
     }

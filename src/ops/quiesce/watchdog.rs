@@ -21,6 +21,9 @@ use crate::error::{Failure, with_causes};
 /// What does not let go is tried so often while somebody waits, and then for so long.
 const TRIES: usize = 3;
 const PERSISTENCE: Duration = Duration::from_secs(600);
+/// So long somebody waits for what may still be on its way, such as a container that was asked to stop.
+const UNSURE: Duration = Duration::from_secs(20);
+const STOP_MAX: Duration = Duration::from_secs(86_400);
 
 /// What to hold.
 #[derive(Clone, Serialize, Deserialize)]
@@ -56,8 +59,10 @@ pub enum Undo {
         id: String,
         /// Its name.
         name: String,
-        /// It has been; else it may still be on its way.
-        sure: bool,
+        /// When it had been started before, as the engine tells it.
+        started: String,
+        /// So many seconds it may take to stop.
+        secs: u64,
     },
     /// A command was run that has a counterpart.
     Exec {
@@ -115,14 +120,19 @@ pub enum Why {
 }
 
 impl Undo {
-    /// Undoes it; does no harm if there is nothing to undo.
-    pub(super) fn run(&self, engine: Option<&Engine>) -> Result<(), String> {
+    /// Undoes it; does no harm if there is nothing to undo. What is still on its way is waited for until `until`.
+    fn run(&self, engine: Option<&Engine>, until: Instant) -> Result<(), String> {
         let engine = || engine.ok_or_else(|| "there is no engine".to_owned());
         match self {
             Self::Unpause { id, name } => docker::unpause(engine()?, id)
                 .map_err(|e| format!("container `{name}` is still paused: {}", explained(&e))),
-            Self::Start { id, name, sure } => docker::start(engine()?, id, *sure)
-                .map_err(|e| format!("container `{name}` is still stopped: {}", explained(&e))),
+            Self::Start { id, name, started, .. } => match docker::start(engine()?, id, started, until) {
+                Ok(true) => Ok(()),
+                Ok(false) => {
+                    Err(format!("container `{name}` was asked to stop, still runs, and must be started once it stops"))
+                }
+                Err(e) => Err(format!("container `{name}` is still stopped: {}", explained(&e))),
+            },
             Self::Exec { container, command, limit_ms } => {
                 run_in(engine()?, container, command, Duration::from_millis(*limit_ms), &mut || false)
             }
@@ -135,6 +145,34 @@ impl Undo {
     /// Whether it may be tried again.
     const fn is_repeatable(&self) -> bool {
         !matches!(self, Self::Exec { .. })
+    }
+
+    /// So long it may be on its way.
+    fn takes(&self) -> Duration {
+        match self {
+            // One that may take for ever is not waited for any longer.
+            Self::Start { secs, .. } => UNSURE + Duration::from_secs(*secs).min(STOP_MAX),
+            _ => UNSURE,
+        }
+    }
+}
+
+/// Undoes everything, what fails again and again: for so long at least, longer what may take longer. What is wrong with the rest.
+pub(super) fn undo_all(mut left: Vec<Undo>, engine: Option<&Engine>, at_least: Duration) -> Vec<String> {
+    let (begun, mut failed) = (Instant::now(), Vec::new());
+    loop {
+        left.retain(|undo| match undo.run(engine, begun) {
+            Ok(()) => false,
+            Err(_) if undo.is_repeatable() && begun.elapsed() < undo.takes().max(at_least) => true,
+            Err(problem) => {
+                failed.push(problem);
+                false
+            }
+        });
+        if left.is_empty() {
+            return failed;
+        }
+        std::thread::sleep(TICK);
     }
 }
 
@@ -176,13 +214,9 @@ pub fn run(input: File, output: &mut dyn Write, ended: &dyn Fn() -> bool) -> Res
     let mut dog =
         Dog { plan: &plan, engine: engine.as_ref(), until, asks, output, ended, holds: Vec::new(), did: Vec::new() };
     let left = dog.watch();
-    let until = Instant::now() + PERSISTENCE;
-    let mut left: Vec<Undo> = left.into_iter().filter(Undo::is_repeatable).collect();
-    // Whoever asked knows it, and need not wait.
-    while !left.is_empty() && Instant::now() < until && !ended() {
-        std::thread::sleep(Duration::from_secs(1));
-        left.retain(|undo| undo.run(engine.as_ref()).is_err());
-    }
+    let left = left.into_iter().filter(Undo::is_repeatable).collect();
+    // Whoever asked knows it, and need not wait. Nor does it matter who asks for the end: nobody else would do it.
+    drop(undo_all(left, engine.as_ref(), PERSISTENCE));
     Ok(())
 }
 
@@ -321,17 +355,13 @@ impl Dog<'_> {
             Noted::Undo(undo) => self.will_undo(undo),
             Noted::Did(what) => self.did.push(what),
             Noted::Left => drop(self.holds.pop()),
-            Noted::Unsure => {
-                if let Some(Hold::Undo(Undo::Start { sure, .. })) = self.holds.last_mut() {
-                    *sure = false;
-                }
-            }
         }
     }
 
     /// Lets go of everything, in reverse: what is wrong, and what is left to do.
     fn undo(&mut self) -> (Vec<String>, Vec<Undo>) {
         let (mut problems, mut left) = (Vec::new(), Vec::new());
+        let until = Instant::now() + UNSURE;
         while let Some(hold) = self.holds.pop() {
             match hold {
                 Hold::Session(session) => problems.extend(session.end().err()),
@@ -342,13 +372,13 @@ impl Dog<'_> {
                     }
                 }
                 Hold::Undo(undo) => {
-                    let mut done = undo.run(self.engine);
+                    let mut done = undo.run(self.engine, until);
                     for _ in 1..TRIES {
                         if done.is_ok() || !undo.is_repeatable() {
                             break;
                         }
                         std::thread::sleep(TICK);
-                        done = undo.run(self.engine);
+                        done = undo.run(self.engine, until);
                     }
                     if let Err(problem) = done {
                         problems.push(problem);
@@ -356,6 +386,9 @@ impl Dog<'_> {
                     }
                 }
             }
+        }
+        if left.iter().any(Undo::is_repeatable) {
+            problems.push(format!("this is tried for another {} minutes", PERSISTENCE.as_secs() / 60));
         }
         (problems, left)
     }
