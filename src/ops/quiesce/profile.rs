@@ -79,8 +79,10 @@ impl Profile {
     /// Reads a profile; `none` is no profile.
     pub fn parse(text: &str) -> Result<Option<Self>, QuiesceError> {
         let (word, rest) = text.split_once(':').unwrap_or((text, ""));
-        // What may hold a password is not repeated.
-        let shown = if text.contains('@') { format!("{word}:...") } else { text.to_owned() };
+        // What follows the word may hold a password, and is not repeated.
+        let is_word = word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        let more = if is_word && text == word { "" } else { ":..." };
+        let shown = format!("{}{more}", if is_word { word } else { "" });
         let bad = |problem: &str| QuiesceError::Bad { text: shown.clone(), problem: problem.to_owned() };
         Ok(Some(match (word, rest) {
             ("none", "") => return Ok(None),
@@ -208,7 +210,17 @@ mod tests {
             ("postgres://u:secret@h", "never given here"),
             ("postgres://-oops", "host is missing"),
             ("fsfreeze:mnt", "path"),
-            ("pause", "none of that name"),
+            ("mysql:root:secret", "neither"),
+            ("mariadb:root/secret", "neither"),
+            ("mysql://[secret", "no URL"),
+            ("exec:secret", "`exec:...`"),
+            ("exec:a secret:b", "`exec:...`"),
+            ("docker:secret", "`docker:...`"),
+            ("none:secret", "`none:...`"),
+            ("fsfreeze:secret", "`fsfreeze:...`"),
+            ("my@secret", "`:...`"),
+            ("sql:secret", "`sql:...`"),
+            ("pause", "`pause`"),
         ];
         for (text, expected) in table {
             let said = Profile::parse(text).unwrap_err();
