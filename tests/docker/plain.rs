@@ -110,7 +110,16 @@ fn without_an_engine_it_is_said() {
     let create = |s: &Sandbox| s.dvc(["volume", "create", "x", "--from", "main", "--driver", "local"]);
     create(&s).code(6).complains("no Docker engine at");
     s.dvc(["commit", "--volume", "x", "-m", "y"]).code(13).complains("no such volume").complains("no Docker engine at");
-    s.dvc(["commit", "--all-volumes", "-m", "y"]).ok().complains("only volumes of dvc are committed");
+    // Who names an engine wants its volumes to have versions; who does not may have none.
+    s.dvc(["commit", "--all-volumes", "-m", "y"]).code(6).complains("no Docker engine at");
+    for host in ["tcp://127.0.0.1:1", "ssh://me@127.0.0.1"] {
+        s.set("DOCKER_HOST", host);
+        s.dvc(["commit", "--all-volumes", "-m", "y"]).code(2).complains("not a Unix socket");
+    }
+    if !std::path::Path::new(dvc::engine::SOCKET).exists() {
+        s.set("DOCKER_HOST", "");
+        s.dvc(["commit", "--all-volumes", "-m", "y"]).ok().complains("only volumes of dvc are committed");
+    }
     let socket = s.at("deaf");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     s.set("DOCKER_HOST", &format!("unix://{}", socket.display()));
@@ -176,6 +185,12 @@ fn a_volume_that_others_made_is_committed() {
     sh(engine, "pl-v", "rm /v/x");
     s.dvc(["commit", "--volume", "pl-v", "-m", "e"]).code(4).complains("is empty");
     s.dvc(["commit", "--volume", "pl-none", "-m", "e"]).code(13).complains("no such volume");
+    // Two have nothing to do with each other.
+    let before = messages(&s, "../r", "main");
+    s.dvc(["--repo", "../r", "commit", "--volume", "pl-v", "--volume", "pl-w", "-b", "main", "-m", "f"])
+        .code(2)
+        .complains("several volumes");
+    assert_eq!(messages(&s, "../r", "main"), before);
     engine.docker(["rm", "-f", "pl-v-w", "pl-v-r", "pl-v-o"]);
     engine.docker(["volume", "rm", "pl-v", "pl-w"]);
 

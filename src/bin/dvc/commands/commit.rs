@@ -44,7 +44,7 @@ pub(crate) struct CommitArgs {
     /// Read the message from FILE, `-` is standard input
     #[arg(short = 'F', long, value_name = "FILE", conflicts_with = "message")]
     pub(crate) file: Option<PathBuf>,
-    /// Commit to that branch, which is created where it is missing
+    /// Commit to that branch, which is created where it is missing; not with several volumes
     #[arg(short, long, value_name = "NAME")]
     pub(crate) branch: Option<String>,
     /// Tag the version; `@NAME` is a tag of its branch

@@ -199,6 +199,11 @@ pub(crate) fn engine() -> Result<Engine, EngineError> {
     Engine::new(std::env::var("DOCKER_HOST").ok().as_deref())
 }
 
+/// Whether somebody said where it is.
+pub(crate) fn engine_is_named() -> bool {
+    std::env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty())
+}
+
 /// The volumes of this machine.
 pub(crate) fn volumes(session: &Session) -> Result<Volumes, Failed> {
     let failed = |source| CliError::File { doing: "find", path: PathBuf::from("dvc"), source };

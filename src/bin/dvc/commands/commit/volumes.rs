@@ -3,7 +3,7 @@
 //! First those of dvc, then the plain ones of the Docker engine: directories, whose versions go to a branch of their name.
 
 use super::{CommitArgs, make};
-use crate::commands::volume::{engine, volumes};
+use crate::commands::volume::{engine, engine_is_named, volumes};
 use crate::dirs;
 use crate::failure::{CliError, Exit, Failed, Outcome, Voice, report};
 use crate::place::{self, Place};
@@ -27,6 +27,10 @@ enum Which {
 
 /// Commits volumes. One that fails does not keep the others from it; the first failure decides how this ends.
 pub(super) fn run(session: &Session, args: &CommitArgs) -> Outcome {
+    if args.branch.is_some() && args.volume.len() > 1 {
+        // What has nothing to do with each other would be versions of one thing.
+        return Err(CliError::option("--branch", "several volumes do not go to one branch").into());
+    }
     let volumes = volumes(session)?;
     let mut run = Run { session, worst: Exit::DONE, failed: None };
     let which = match args.all_volumes {
@@ -71,8 +75,8 @@ impl Run<'_> {
         self.failed.get_or_insert(Exit::of(e));
     }
 
-    /// All that can be changed and have a name. That an engine is there and cannot be asked is a failure: nobody else would
-    /// notice that its volumes have no versions.
+    /// All that can be changed and have a name. That an engine is there, or was named, and cannot be asked is a failure: nobody
+    /// else would notice that its volumes have no versions.
     fn all(&mut self, volumes: &Volumes) -> Result<Vec<Which>, Failed> {
         let records = volumes.list()?;
         let writable = records.iter().filter(|record| !record.read_only);
@@ -86,7 +90,7 @@ impl Run<'_> {
                     }
                 }
             }
-            Err(e @ (EngineError::Missing { .. } | EngineError::Host { .. })) => {
+            Err(e @ EngineError::Missing { .. }) if !engine_is_named() => {
                 note(self.session, format!("only volumes of dvc are committed: {e}"))?;
             }
             Err(e) => self.fail(&Error::from(e).into()),
