@@ -28,7 +28,7 @@ use record::Shelf;
 
 pub use options::{BadOption, VolumeOptions};
 pub use plain::{Plain, PlainError, PlainOptions, PlainReport, create_plain, plain, plain_names};
-pub use record::{Record, Users, check_name};
+pub use record::{Present, Record, Users, check_name};
 
 /// Docker mounts a volume some time before the container sees it: so long a user counts though nobody does, in seconds.
 const FRESH: i64 = 60;
@@ -279,6 +279,11 @@ impl Volumes {
         Ok(VolumeState { record, at, note, facts, version: kept.0, changed: kept.1, users })
     }
 
+    /// A name for a user that counts as long as the value lives, whoever sees the mount.
+    pub fn present(&self, who: &str) -> Result<Present> {
+        self.shelf.present(who)
+    }
+
     /// Mounts a volume for somebody, if it is not, and tells where it is.
     pub fn mount(&self, name: &str, user: &str, now_secs: i64) -> Result<PathBuf> {
         let _lock = self.shelf.lock(name)?;
@@ -340,8 +345,12 @@ impl Volumes {
         let _lock = self.shelf.lock(name)?;
         let mut users = self.shelf.users(name)?;
         let before = users.clone();
-        if !users.ids.is_empty() && self.seen_by(name).is_empty() {
-            users.ids.retain(|(_, since)| now_secs.saturating_sub(*since) < FRESH);
+        if !users.ids.is_empty() {
+            let seen = !self.seen_by(name).is_empty();
+            users.ids.retain(|(id, since)| {
+                let present = self.shelf.is_present(id);
+                present.unwrap_or_else(|| seen || now_secs.saturating_sub(*since) < FRESH)
+            });
         }
         if users != before {
             self.shelf.put_users(name, &users)?;
@@ -415,7 +424,8 @@ impl Volumes {
         let users = self.shelf.users(name)?;
         let seen = self.seen_by(name);
         let lost = |since: i64| seen.is_empty() && jiff::Timestamp::now().as_second() - since >= FRESH_TO_REMOVE;
-        let ids = users.ids.iter().filter(|(_, since)| !lost(*since)).count();
+        let uses = |(id, since): &&(String, i64)| self.shelf.is_present(id).unwrap_or_else(|| !lost(*since));
+        let ids = users.ids.iter().filter(uses).count();
         if ids == 0 && seen.is_empty() {
             return Ok(());
         }

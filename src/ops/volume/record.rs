@@ -22,6 +22,8 @@ const USERS: &str = "users.json";
 const DATA: &str = "data";
 /// What else lies among the volumes begins with a dot, which no name of a volume does.
 const LOCKS: &str = ".locks";
+/// Locks of users who are there begin with it, which no name of a volume does.
+const PRESENT: &str = "@present-";
 /// What was removed with changes that no version has.
 const PARKED: &str = ".parked";
 /// Names of overlays are made of it.
@@ -66,6 +68,19 @@ pub struct Users {
     pub held: bool,
     /// Who mounted it, and when, in seconds since 1970. Docker gives each container another name here.
     pub ids: Vec<(String, i64)>,
+}
+
+/// A user that counts as long as this lives: a lock of a file, which ends with its process at the latest.
+pub struct Present {
+    user: String,
+    _file: tempfile::NamedTempFile,
+}
+
+impl Present {
+    /// What it is called among the users.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
 }
 
 /// The directory of all volumes of a machine.
@@ -132,6 +147,32 @@ impl Shelf {
                 return Ok(lock);
             }
         }
+    }
+
+    /// A user who is there as long as this lives.
+    pub(super) fn present(&self, who: &str) -> Result<Present> {
+        let dir = self.0.join(LOCKS);
+        fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
+        let file = tempfile::Builder::new().prefix(PRESENT).tempfile_in(&dir).map_err(failed("create", &dir))?;
+        file.as_file().lock().map_err(failed("lock", file.path()))?;
+        let called = file.path().file_name().unwrap_or_default().to_string_lossy();
+        Ok(Present { user: format!("{who} {called}"), _file: file })
+    }
+
+    /// Whether such a user is still there; `None` for others, of whom nobody knows it.
+    pub(super) fn is_present(&self, user: &str) -> Option<bool> {
+        let called = user.rsplit_once(' ')?.1;
+        let random = called.strip_prefix(PRESENT)?;
+        if !random.chars().all(|c| c.is_ascii_alphanumeric()) {
+            return None;
+        }
+        let path = self.0.join(LOCKS).join(called);
+        let Ok(file) = File::options().write(true).open(&path) else { return Some(false) };
+        if file.try_lock().is_err() {
+            return Some(true);
+        }
+        drop(fs::remove_file(&path));
+        Some(false)
     }
 
     /// A volume's record. Its name is that of the directory: a crash may have come before the record had a new one.

@@ -1,7 +1,9 @@
 //! The volume plugin, asked as Docker asks it.
 
 use std::fs;
-use std::process::Command;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -9,6 +11,7 @@ use serde_json::json;
 use super::host::Host;
 use crate::mount_live::until;
 use crate::support::needs;
+use crate::support::sandbox::Run;
 
 #[test]
 fn a_volume_is_mounted_once_for_all_who_have_it() {
@@ -133,7 +136,7 @@ fn what_docker_never_took_back_is_found_by_who_sees_it() {
     );
     let mut container = Command::new("unshare")
         .args(["--mount", "--propagation", "slave", "sh", "-c", &script])
-        .stdout(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut ready = String::new();
@@ -158,6 +161,63 @@ fn what_docker_never_took_back_is_found_by_who_sees_it() {
     container.wait().unwrap();
     h.driver("Remove", &json!({ "Name": "seen" }));
     h.driver("Remove", &json!({ "Name": "lost" }));
+}
+
+/// A commit sees a volume from where its mount is, so nobody sees it elsewhere.
+#[test]
+fn a_commit_has_a_volume_as_long_as_it_lives() {
+    let Some(mut h) = Host::new() else { return };
+    h.serve();
+    let repo = h.repository();
+    // In this order they are looked at.
+    for name in ["committed", "lost"] {
+        h.made(name, &[("repo", &repo), ("rev", "main")]);
+    }
+    fs::write(h.mounted("committed", "1").join("b"), "x").unwrap();
+    h.driver("Unmount", &json!({ "Name": "committed", "ID": "1" }));
+    let (begun, go) = (h.v.s.at("begun"), h.v.s.at("go"));
+    let hook = h.v.s.at("r/hooks/pre-commit");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    let script = format!("#!/bin/sh\n: > {}\nuntil [ -e {} ]; do sleep 0.1; done\n", begun.display(), go.display());
+    fs::write(&hook, script).unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    for killed in [false, true] {
+        h.mounted("lost", "1");
+        let _ = fs::remove_file(&begun);
+        let mut c = h.v.s.command(["commit", "--volume", "committed", "-m", "x"]);
+        let mut commit =
+            c.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn().unwrap();
+        until("the hook runs", || begun.exists());
+        h.stop(Signal::KILL);
+        // As if it had begun long ago.
+        for name in ["committed", "lost"] {
+            let path = h.shelf().join(name).join("users.json");
+            let text = fs::read_to_string(&path).unwrap();
+            let since = text.lines().find_map(|line| line.trim().parse::<i64>().ok()).unwrap();
+            fs::write(&path, text.replace(&since.to_string(), &(since - 3600).to_string())).unwrap();
+        }
+        if killed {
+            rustix::process::kill_process_group(rustix::process::Pid::from_child(&commit), Signal::KILL).unwrap();
+            commit.wait().unwrap();
+        }
+        h.serve();
+        until("nobody uses it", || !h.is_mounted("lost"));
+        if killed {
+            until("nobody uses this either", || !h.is_mounted("committed"));
+            continue;
+        }
+        assert!(h.is_mounted("committed"));
+        assert!(h.refused("Remove", &json!({ "Name": "committed" })).contains("in use by"));
+        fs::write(&go, "").unwrap();
+        Run::wait(format!("{c:?}"), commit).ok().says("[main v");
+        until("nobody uses it any more", || !h.is_mounted("committed"));
+        fs::write(h.mounted("committed", "1").join("b"), "y").unwrap();
+        h.driver("Unmount", &json!({ "Name": "committed", "ID": "1" }));
+        fs::remove_file(&go).unwrap();
+    }
+    let locks = fs::read_dir(h.shelf().join(".locks")).unwrap();
+    let left: Vec<_> = locks.map(|e| e.unwrap().file_name()).filter(|n| n.to_string_lossy().starts_with('@')).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use dvc::engine::EngineError;
 use dvc::error::Error;
 use dvc::model::refname::RefName;
 use dvc::observe::{Level, Notice, Observer};
-use dvc::ops::volume::{Plain, PlainError, VolumeError, Volumes, plain, plain_names};
+use dvc::ops::volume::{Plain, PlainError, Present, VolumeError, Volumes, plain, plain_names};
 use std::path::PathBuf;
 
 /// What is committed.
@@ -171,14 +171,14 @@ fn repository_of(session: &Session, args: &CommitArgs, volumes: &Volumes, plain:
 struct Used<'v> {
     volumes: &'v Volumes,
     name: &'v str,
-    user: String,
+    user: Present,
     at: PathBuf,
 }
 
 impl<'v> Used<'v> {
     fn new(volumes: &'v Volumes, name: &'v str) -> Result<Self, Failed> {
-        let user = format!("dvc commit, process {}", std::process::id());
-        let at = volumes.mount(name, &user, jiff::Timestamp::now().as_second())?;
+        let user = volumes.present(&format!("dvc commit, process {}", std::process::id()))?;
+        let at = volumes.mount(name, user.user(), jiff::Timestamp::now().as_second())?;
         Ok(Self { volumes, name, user, at })
     }
 }
@@ -186,7 +186,7 @@ impl<'v> Used<'v> {
 impl Drop for Used<'_> {
     fn drop(&mut self) {
         // A mount that stays is ended when it is asked for the next time, or by the plugin.
-        if self.volumes.unmount(self.name, &self.user).unwrap_or(false) {
+        if self.volumes.unmount(self.name, self.user.user()).unwrap_or(false) {
             let _ = self.volumes.rest(self.name);
         }
     }
