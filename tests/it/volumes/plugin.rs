@@ -99,7 +99,7 @@ fn volumes_outlive_the_plugin() {
     until("what nobody uses ends", || !h.is_mounted("idle"));
     assert!(h.refused("Remove", &json!({ "Name": "used" })).contains("in use by 2"));
     let mut second = h.v.s.command(["serve".to_owned(), format!("--plugin={}", h.socket().display())]);
-    crate::support::sandbox::Run::of(&mut second).code(11).complains("already");
+    Run::of(&mut second).code(11).complains("already");
     h.stop(Signal::TERM);
     assert!(h.is_mounted("used") && !h.socket().exists());
     assert_eq!(fs::read_to_string(at.join("b")).unwrap(), "before");
