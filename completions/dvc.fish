@@ -115,7 +115,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand clone" -s y -l yes -d 'Answer ev
 complete -c dvc -n "__fish_dvc_using_subcommand clone" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s m -l message -d 'The message; a second one begins a paragraph' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s F -l file -d 'Read the message from FILE, `-` is standard input' -r -F
-complete -c dvc -n "__fish_dvc_using_subcommand commit" -s b -l branch -d 'Commit to that branch, which is created where it is missing' -r
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -s b -l branch -d 'Commit to that branch, which is created where it is missing; not with several volumes' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l tag -d 'Tag the version; `@NAME` is a tag of its branch' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l author -d 'Who made it, `Name <mail>`' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l time -d 'When it was made' -r

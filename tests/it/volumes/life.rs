@@ -100,7 +100,13 @@ fn what_is_put_aside_belongs_to_one_volume_at_a_time() {
     assert_eq!(h.dvc(&["volume", "ls", "--parked"]).ok().out.lines().count(), 3);
     let one = all.iter().next().unwrap();
     let mut makers: Vec<_> = (0..4)
-        .map(|n| h.v.s.command(["volume", "create", &format!("r{n}"), "--parked", one]).spawn().unwrap())
+        .map(|n| {
+            h.v.s
+                .command(["volume", "create", &format!("r{n}"), "--parked", one])
+                .stderr(std::process::Stdio::null())
+                .spawn()
+                .unwrap()
+        })
         .collect();
     let done = makers.iter_mut().filter_map(|m| m.wait().unwrap().success().then_some(())).count();
     assert_eq!(done, 1);
