@@ -156,7 +156,7 @@ pub(super) fn branch_of(repo: &Repo, named: Option<&RefName>) -> Result<RefName>
 }
 
 /// What is mounted below a directory, the directory itself as the empty path.
-pub(super) fn mounted(dir: &Path) -> BTreeSet<Vec<u8>> {
+pub fn mounted(dir: &Path) -> BTreeSet<Vec<u8>> {
     let below = |at: &Path| at.strip_prefix(dir).map(|path| path.as_os_str().as_bytes().to_vec());
     mounts().unwrap_or_default().iter().filter_map(|mount| below(&mount.at).ok()).collect()
 }

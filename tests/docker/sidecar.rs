@@ -200,6 +200,9 @@ fn volumes_are_packed_and_unpacked() {
     assert_same(&db, &db3);
     volumes.run(&["-v", "db4:/source/db", "-e", &tag, "-e", "NO_PULL=1", "--", "unpack"]).code(10);
 
+    // A container's own layer is no place for what comes back.
+    volumes.run(&["-e", &tag, "-e", "NO_PULL=1", "--", "unpack"]).code(2).complains("nothing is mounted");
+
     // A volume that was forgotten is no volume that was emptied.
     let forgotten = ["-v", "db:/source/db:ro", "-v", "repo:/var/lib/dvc", "-e", "NO_PUSH=1", "--", "pack"];
     volumes.run(&forgotten).code(4).complains("there is nothing in `/source/www`");

@@ -14,7 +14,7 @@ use dvc::error::{Error, Kind};
 use dvc::model::refname::RefName;
 use dvc::ops::Context;
 use dvc::ops::commit::CommitOptions;
-use dvc::ops::pack::{Found, PackOptions, pack};
+use dvc::ops::pack::{Found, PackOptions, mounted, pack};
 use dvc::ops::push::PushOptions;
 use dvc::ops::reach::Remote;
 use dvc::repo::Repo;
@@ -163,6 +163,10 @@ pub(crate) fn begin(
     let lacks = match std::fs::read_dir(&worktree).map(|mut names| names.next().is_none()) {
         Err(e) => Some(format!("cannot read `{}` ({e})", worktree.display())),
         Ok(true) if way == Way::Pack && is_usual => Some(format!("`{}` is empty", worktree.display())),
+        // It would fill the container's own layer, which goes with the container.
+        Ok(_) if way == Way::Unpack && is_usual && mounted(&worktree).is_empty() => {
+            Some(format!("nothing is mounted at `{}` or below", worktree.display()))
+        }
         Ok(_) => None,
     };
     if let Some(lacks) = lacks {
