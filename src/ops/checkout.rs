@@ -4,7 +4,7 @@
 //! version, and files that somebody uses.
 
 mod in_mount;
-mod left;
+pub(super) mod left;
 mod placed;
 
 use std::collections::BTreeSet;
@@ -251,7 +251,7 @@ fn in_place(
     let mut changes = planned(repo, Some(&now.tree), &target, &options.paths)?;
     changes.retain(|c| removes || c.new.is_some());
     if !options.force && !options.overwrite {
-        refuse_dirty(repo, options, head, &target, &changes, interrupted.as_ref(), &now.tree)?;
+        refuse_dirty(context, repo, options, head, &target, &changes, interrupted.as_ref(), &now.tree)?;
     }
     let Some(lock) = lock else {
         report.planned = changes;
@@ -331,7 +331,9 @@ fn move_head(context: &Context, repo: &Repo, options: &CheckoutOptions, report: 
 
 /// Refuses if something that is to be changed is in no version: not as the worktree's own version says, not as the
 /// target says, and not what an interrupted checkout has left.
+#[expect(clippy::too_many_arguments, reason = "all that is known of the worktree")]
 fn refuse_dirty(
+    context: &Context,
     repo: &Repo,
     options: &CheckoutOptions,
     head: &Head,
@@ -345,7 +347,7 @@ fn refuse_dirty(
         Some(base) => Some(repo.commit_cached(&base)?.tree),
         None => None,
     };
-    let left = interrupted.map(|i| Left::new(repo, i)).transpose()?;
+    let left = interrupted.map(|i| Left::new(repo, &context.worktree, i)).transpose()?;
     let mut dirty = Vec::new();
     let mut note = |path: &[u8], now: Option<&Entry>| -> Result<()> {
         // What will not be touched is not in danger.

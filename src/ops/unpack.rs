@@ -4,8 +4,9 @@
 //! not have is brought over others' files only once it was shown. The look is kept, so the second run goes on.
 
 use super::Context;
+use super::checkout::left::Left;
 use super::checkout::{CheckoutOptions, CheckoutReport, checkout};
-use super::compare::{Change, compare};
+use super::compare::{Change, Letter, compare};
 use super::describe::{Changed, Detail, measured};
 use super::fetch::{FetchOptions, FetchReport, fetch};
 use super::head::Head;
@@ -23,7 +24,7 @@ use crate::model::path::{display, is_within, join, split};
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Base, Revision};
 use crate::observe::{Level, Notice, Observer};
-use crate::read::journal::Journal;
+use crate::read::journal::{Interrupted, Journal};
 use crate::repo::Repo;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -149,15 +150,15 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
     let paths = paths(context, &repo, options, &tree, observer)?;
     let mut report = UnpackReport { fetched, branch, version, stopped: None, changes: Vec::new(), checkout: None };
     let worktree = repo.worktree(&context.worktree)?;
-    let mut overwrite = false;
-    // What an interrupted one has left only a checkout can tell from what somebody changed.
-    if Journal::read(worktree.state_dir()).is_ok_and(|left| left.is_none()) {
-        let seen = Seen::look(context, &repo, options, &paths, &tree, observer)?;
-        report.changes =
-            seen.changes.iter().map(|c| measured(&repo, c.clone(), Detail::Ranges)).collect::<Result<_>>()?;
-        report.stopped = stop(context, &repo, options, &report, &seen, &paths)?;
-        overwrite = seen.holds && !seen.changes.is_empty();
-    }
+    let interrupted = match Journal::read(worktree.state_dir()) {
+        // Such a journal the checkout gives up.
+        Err(_) if options.force => None,
+        read => read?,
+    };
+    let seen = Seen::look(context, &repo, options, &paths, &tree, observer)?;
+    report.changes = seen.changes.iter().map(|c| measured(&repo, c.clone(), Detail::Ranges)).collect::<Result<_>>()?;
+    report.stopped = stop(context, &repo, options, &report, &seen, &paths, interrupted.as_ref())?;
+    let overwrite = seen.holds && !seen.changes.is_empty();
     if options.dry_run {
         return Ok(report);
     }
@@ -309,12 +310,13 @@ fn stop(
     report: &UnpackReport,
     seen: &Seen,
     paths: &[Vec<u8>],
+    interrupted: Option<&Interrupted>,
 ) -> Result<Option<Stopped>> {
     if options.force || seen.changes.is_empty() {
         return Ok(None);
     }
     let target = display(context.worktree.as_os_str().as_bytes());
-    let lost = in_no_version(repo, report.version, seen, paths)?;
+    let lost = in_no_version(context, repo, report.version, seen, paths, interrupted)?;
     if !lost.is_empty() {
         return Ok(Some(Stopped::Uncommitted { target, paths: lost.iter().map(|p| display(p)).collect() }));
     }
@@ -322,16 +324,30 @@ fn stop(
     let is_it = |hex: &String| Id::parse(hex) == Some(report.version);
     let same = |path: &Vec<u8>| note.unpacked.get(&display(path)).is_some_and(is_it);
     let had = head.base == Some(report.version) || !paths.is_empty() && paths.iter().all(same);
-    if options.accept || had || note.shown.as_ref().is_some_and(is_it) {
+    // Whoever began has seen it.
+    let goes_on = interrupted.is_some_and(|i| i.goal.target == report.version && i.goal.reaches(paths));
+    if options.accept || had || goes_on || note.shown.as_ref().is_some_and(is_it) {
         return Ok(None);
     }
     Ok(Some(Stopped::Newer { branch: report.branch.clone(), target }))
 }
 
-/// Paths whose content would be replaced or removed and that no version has there.
-fn in_no_version(repo: &Repo, tip: Id, seen: &Seen, paths: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
-    let was = |c: &Change| c.old.as_ref().filter(|e| !e.is_dir()).map(|_| c.from.as_ref().unwrap_or(&c.path).clone());
-    let mut open: BTreeSet<Vec<u8>> = seen.changes.iter().filter_map(was).collect();
+/// Paths whose content would be replaced or removed and that no version has there. What an interrupted unpack was writing is
+/// not among them: it has the content of a version with other metadata or fewer hard links, or a part of it. Of which version
+/// the volumes were then is not known; of the worktree's own they need not have been.
+fn in_no_version(
+    context: &Context,
+    repo: &Repo,
+    tip: Id,
+    seen: &Seen,
+    paths: &[Vec<u8>],
+    interrupted: Option<&Interrupted>,
+) -> Result<Vec<Vec<u8>>> {
+    let was = |c: &Change| {
+        let old = c.old.as_ref().filter(|e| !e.is_dir())?;
+        Some((c.from.as_ref().unwrap_or(&c.path).clone(), old.clone()))
+    };
+    let mut open: BTreeMap<Vec<u8>, Entry> = seen.changes.iter().filter_map(was).collect();
     let mut tips = BTreeSet::from([tip]);
     for kind in RefKind::ALL {
         tips.extend(repo.refs().list(kind)?.iter().map(|tip| tip.id));
@@ -344,20 +360,28 @@ fn in_no_version(repo: &Repo, tip: Id, seen: &Seen, paths: &[Vec<u8>]) -> Result
         let mut differs = BTreeSet::new();
         let compared = version.and_then(|(_, commit)| {
             compare(repo, Some(&commit.tree), Some(&seen.now), paths, &mut |change| {
-                if change.new.is_some() {
+                let same = interrupted.is_some() && change.letter == Letter::Metadata;
+                if change.new.is_some() && !same {
                     differs.insert(change.path);
                 }
                 Ok(ControlFlow::Continue(()))
             })
         });
         match compared {
-            Ok(()) => open.retain(|path| differs.contains(path)),
+            Ok(()) => open.retain(|path, _| differs.contains(path)),
             // An old version that cannot be had now protects nothing.
             Err(e) if e.kind() == Kind::Unreachable => break,
             Err(e) => return Err(e),
         }
     }
-    Ok(open.into_iter().collect())
+    let left = interrupted.map(|i| Left::anywhere(repo, &context.worktree, i)).transpose()?;
+    let mut lost = Vec::new();
+    for (path, now) in open {
+        if !left.as_ref().map_or(Ok(false), |left| left.holds(&path, Some(&now)))? {
+            lost.push(path);
+        }
+    }
+    Ok(lost)
 }
 
 fn read(context: &Context, repo: &Repo) -> Result<Note> {

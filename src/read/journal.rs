@@ -47,8 +47,13 @@ impl Goal {
 
     /// Whether all that `other` was to change becomes like this one's version.
     fn covers(&self, other: &Self) -> bool {
+        self.reaches(&other.scope)
+    }
+
+    /// Whether all of these paths are to become like the target; none is everything.
+    pub fn reaches(&self, paths: &[Vec<u8>]) -> bool {
         let within = |path: &Vec<u8>| self.scope.iter().any(|s| is_within(path, s));
-        self.scope.is_empty() || (!other.scope.is_empty() && other.scope.iter().all(within))
+        self.scope.is_empty() || (!paths.is_empty() && paths.iter().all(within))
     }
 
     fn header(&self, run: &str) -> String {

@@ -18,6 +18,7 @@ mod lookup;
 mod meta;
 mod mounts;
 mod node;
+pub mod part;
 pub mod patch;
 mod patch_large;
 mod patch_small;

@@ -6,17 +6,18 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use dvc::error::Result;
 use dvc::model::refname::RefName;
 use dvc::model::revision::Revision;
 use dvc::observe::{Observer, Silent};
 use dvc::ops::Context;
-use dvc::ops::checkout::{CheckoutOptions, checkout};
+use dvc::ops::checkout::{CheckoutOptions, CheckoutReport};
 use dvc::ops::commit::{CommitOptions, commit};
 use dvc::ops::status::{StatusOptions, status};
-use dvc::ops::unpack::{UnpackOptions, unpack};
+use dvc::ops::unpack::{Stopped, UnpackOptions, UnpackReport};
 use dvc::repo::{OpenOptions, Repo};
 
-use super::child::{End, orders, run};
+use super::child::{End, no_forks, orders, run};
 
 type Tree = BTreeMap<PathBuf, (Vec<u8>, u32, i64)>;
 
@@ -35,6 +36,16 @@ fn context(dir: &Path) -> Context {
         cache: dvc::ops::reach::CacheOptions::default(),
         mount: None,
     }
+}
+
+fn checkout(context: &Context, options: &CheckoutOptions, observer: &dyn Observer) -> Result<CheckoutReport> {
+    let _whole = no_forks();
+    dvc::ops::checkout::checkout(context, options, observer)
+}
+
+fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observer) -> Result<UnpackReport> {
+    let _whole = no_forks();
+    dvc::ops::unpack::unpack(context, options, observer)
 }
 
 fn to(dir: &Path, version: &str, observer: &dyn Observer) {
@@ -263,4 +274,136 @@ fn an_unpack_that_died_is_finished_by_the_next() {
         assert_eq!(chosen(), new);
         assert!(steps.len() > 15, "{steps:?}");
     }
+}
+
+/// The worktree gets a version, and is then known to nobody.
+fn unknown(dir: &Path, version: &str) {
+    let revision = Some(Revision::parse(version).unwrap());
+    checkout(&context(dir), &CheckoutOptions { revision, force: true, ..CheckoutOptions::default() }, &Silent).unwrap();
+    fs::remove_dir_all(state_dir(dir)).unwrap();
+}
+
+fn state_dir(dir: &Path) -> PathBuf {
+    let repo = context(dir).repo().unwrap();
+    repo.worktree(&context(dir).worktree).unwrap().state_dir().to_owned()
+}
+
+/// What an unpack over these paths refuses to lose.
+fn refused(dir: &Path, paths: &[&str]) -> Vec<String> {
+    let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();
+    let options = UnpackOptions { paths, accept: true, ..UnpackOptions::default() };
+    match unpack(&context(dir), &options, &Silent).unwrap().stopped {
+        Some(Stopped::Uncommitted { paths, .. }) => paths,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Volumes with another version, and a first fill, whether or not some paths stand for volumes.
+#[test]
+fn what_was_written_after_a_killed_unpack_is_not_lost() {
+    for (scenario, paths) in [("checkout::unpacking", &[][..]), ("checkout::unpacking_some", SOME)] {
+        for fill in [false, true] {
+            let temp = tempfile::tempdir().unwrap();
+            let dir = temp.path();
+            make(dir);
+            let target = "becomes/new/dirs/file";
+            let whole = fs::read(dir.join("work").join(target)).unwrap();
+            let (mut deaths, mut in_new_dir) = (0, 0);
+            for step in 0.. {
+                unknown(dir, "main@v1");
+                if fill {
+                    fs::remove_dir_all(dir.join("work")).unwrap();
+                    fs::create_dir(dir.join("work")).unwrap();
+                }
+                let End::At(name) = run(scenario, dir, step) else { break };
+                if !state_dir(dir).join("checkout").exists() {
+                    continue;
+                }
+                deaths += 1;
+                let work = dir.join("work");
+                // What it has written by now, and what stood there before.
+                for path in ["stays/15", "stays/0", target] {
+                    let Ok(was) = fs::read(work.join(path)) else { continue };
+                    in_new_dir += usize::from(path == target);
+                    let mut near = whole.clone();
+                    near[50_000] ^= 1;
+                    for mine in [&b"in no version"[..], &near] {
+                        fs::write(work.join(path), mine).unwrap();
+                        assert_eq!(refused(dir, paths), [path], "{scenario} {fill} {name}");
+                        assert_eq!(fs::read(work.join(path)).unwrap(), mine);
+                    }
+                    fs::write(work.join(path), was).unwrap();
+                }
+                // So a writer of new files may have died.
+                if work.join(target).exists() {
+                    fs::write(work.join(target), &whole[..40_000]).unwrap();
+                }
+                newest(dir, paths, &Silent);
+                assert!(fs::read(work.join(target)).unwrap() == whole, "{scenario} {fill} {name}");
+            }
+            assert!(deaths > 5 && in_new_dir > 3, "{scenario} {fill}: {deaths} {in_new_dir}");
+        }
+    }
+}
+
+/// As after a restored disk: the worktree is said to have what is unpacked, and has the version before.
+#[test]
+fn a_killed_unpack_over_an_older_version_than_is_known_is_finished() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    make(dir);
+    let chosen =
+        || -> Tree { tree(dir).into_iter().filter(|(path, _)| SOME.iter().any(|p| path.starts_with(p))).collect() };
+    let new = chosen();
+    let state = fs::read(state_dir(dir).join("state")).unwrap();
+    let mut deaths = 0;
+    for step in 0.. {
+        unknown(dir, "main@v1");
+        fs::create_dir_all(state_dir(dir)).unwrap();
+        fs::write(state_dir(dir).join("state"), &state).unwrap();
+        if run("checkout::unpacking_some", dir, step) == End::Through {
+            break;
+        }
+        deaths += 1;
+        newest(dir, SOME, &Silent);
+        assert_eq!(chosen(), new, "{step}");
+    }
+    assert!(deaths > 15, "{deaths}");
+}
+
+/// Not a test: the scenario of the one below.
+#[test]
+#[ignore = "runs as a child of another test"]
+fn filling() {
+    let Some((dir, dying)) = orders() else { return };
+    to(&dir, "main@v2", dying.as_ref());
+}
+
+#[test]
+fn what_was_written_into_a_new_directory_after_a_death_is_not_lost() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    make(dir);
+    let path = dir.join("work/becomes/new/dirs/file");
+    let whole = fs::read(&path).unwrap();
+    let mut seen = 0;
+    for step in 0.. {
+        to(dir, "main@v1", &Silent);
+        if run("checkout::filling", dir, step) == End::Through {
+            break;
+        }
+        if path.exists() && state_dir(dir).join("checkout").exists() {
+            seen += 1;
+            fs::write(&path, "in no version").unwrap();
+            let revision = Some(Revision::parse("main@v2").unwrap());
+            let options = CheckoutOptions { revision, ..CheckoutOptions::default() };
+            let refused = checkout(&context(dir), &options, &Silent).unwrap_err();
+            assert_eq!(refused.kind(), dvc::error::Kind::Rejected);
+            assert_eq!(fs::read(&path).unwrap(), b"in no version");
+            fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        }
+        to(dir, "main@v2", &Silent);
+        assert!(fs::read(&path).unwrap() == whole);
+    }
+    assert!(seen > 3, "{seen}");
 }

@@ -8,7 +8,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use dvc::observe::Observer;
 use dvc::store::trace::{DiskEvent, Tracer};
@@ -68,17 +68,29 @@ pub fn orders() -> Option<(PathBuf, Arc<Dying>)> {
     Some((dir, Arc::new(Dying { left: Mutex::new(step), last_words })))
 }
 
+static FORKS: RwLock<()> = RwLock::new(());
+
+/// While it is held no child is being made: one has a copy of each open file, and so of each lock, until it is another program.
+pub fn no_forks() -> RwLockReadGuard<'static, ()> {
+    FORKS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Starts test `scenario` of this program as a child that dies at `step`.
 pub fn run(scenario: &str, dir: &Path, step: u64) -> End {
     let words = dir.join("last-words");
     let _ = std::fs::remove_file(&words);
-    let out = Command::new(std::env::current_exe().unwrap())
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", scenario, "--include-ignored", "--nocapture", "--test-threads=1"])
         .env("CRASH_DIR", dir)
         .env("CRASH_STEP", step.to_string())
         .stdin(Stdio::null())
-        .output()
-        .unwrap();
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let made = FORKS.write().unwrap_or_else(PoisonError::into_inner);
+    let child = command.spawn().unwrap();
+    drop(made);
+    let out = child.wait_with_output().unwrap();
     if out.status.signal() == Some(9) {
         return End::At(std::fs::read_to_string(&words).unwrap());
     }

@@ -1,18 +1,23 @@
 //! What interrupted checkouts may have left in the worktree, told from what the user has changed since.
 //!
-//! Invariant: content that is in no version is ours only where a checkout may have died while it was writing it.
+//! Invariant: content that is in no version is ours only where a checkout may have died while it was writing it, and it
+//! holds nothing that the version does not have.
 
-use crate::error::Result;
+use std::path::Path;
+
+use crate::error::{Kind, Result};
 use crate::model::entry::{Entry, Node};
 use crate::model::id::Id;
 use crate::model::path::{is_within, split};
 use crate::ops::compare::{Letter, letter};
 use crate::read::journal::Interrupted;
+use crate::read::part::is_part_of;
 use crate::repo::Repo;
 
 /// What interrupted checkouts were about, by the trees of their versions.
-pub(super) struct Left<'a> {
+pub(in crate::ops) struct Left<'a> {
     repo: &'a Repo,
+    worktree: &'a Path,
     interrupted: &'a Interrupted,
     base: Option<Id>,
     target: Id,
@@ -20,16 +25,22 @@ pub(super) struct Left<'a> {
 }
 
 impl<'a> Left<'a> {
-    pub(super) fn new(repo: &'a Repo, interrupted: &'a Interrupted) -> Result<Self> {
+    /// Where the worktree had the version that the interrupted one began with.
+    pub(super) fn new(repo: &'a Repo, worktree: &'a Path, interrupted: &'a Interrupted) -> Result<Self> {
+        let base = interrupted.goal.base.map(|id| repo.commit_cached(&id)).transpose()?;
+        Ok(Self { base: base.map(|commit| commit.tree), ..Self::anywhere(repo, worktree, interrupted)? })
+    }
+
+    /// Where it is not known what the worktree had.
+    pub(in crate::ops) fn anywhere(repo: &'a Repo, worktree: &'a Path, interrupted: &'a Interrupted) -> Result<Self> {
         let tree = |id: &Id| repo.commit_cached(id).map(|c| c.tree);
-        let base = interrupted.goal.base.as_ref().map(tree).transpose()?;
         let target = tree(&interrupted.goal.target)?;
         let others = interrupted.others.iter().map(tree).collect::<Result<_>>()?;
-        Ok(Self { repo, interrupted, base, target, others })
+        Ok(Self { repo, worktree, interrupted, base: None, target, others })
     }
 
     /// Whether what is at `path` now may be their doing.
-    pub(super) fn holds(&self, path: &[u8], now: Option<&Entry>) -> Result<bool> {
+    pub(in crate::ops) fn holds(&self, path: &[u8], now: Option<&Entry>) -> Result<bool> {
         if self.interrupted.is_leftover(path) || self.interrupted.half_written.iter().any(|p| p == path) {
             return Ok(true);
         }
@@ -58,12 +69,17 @@ impl<'a> Left<'a> {
             return Ok(true);
         }
         // In a directory that was new, files are written under their own names.
+        let (Some(is), Some(_)) = (is, now) else { return Ok(false) };
         let mut above = names.as_slice();
-        while let Some((_, rest)) = above.split_last().filter(|(_, rest)| is.is_some() && !rest.is_empty()) {
+        while let Some((_, rest)) = above.split_last().filter(|(_, rest)| !rest.is_empty()) {
             above = rest;
             let node = self.at(self.base.as_ref(), above)?.map(|e| e.node);
             if !matches!(node, Some(Node::Dir { .. })) {
-                return Ok(true);
+                return match is_part_of(self.repo, self.worktree, path, &is) {
+                    // It was here when it was written.
+                    Err(e) if e.kind() == Kind::Unreachable => Ok(false),
+                    other => other,
+                };
             }
         }
         Ok(false)
