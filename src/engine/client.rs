@@ -86,12 +86,6 @@ impl Engine {
         self.get("tell its version", &["version"], &[])
     }
 
-    /// All volumes.
-    pub fn volumes(&self) -> Result<Vec<Volume>, EngineError> {
-        let found: Volumes = self.get("list volumes", &["volumes"], &[])?;
-        Ok(found.volumes.unwrap_or_default())
-    }
-
     /// The volumes that the engine keeps itself. No other driver is asked: one that does not answer would hold this up.
     pub fn local_volumes(&self) -> Result<Vec<Volume>, EngineError> {
         let filters = json!({ "driver": [LOCAL] }).to_string();
@@ -136,30 +130,28 @@ impl Engine {
 
     /// Halts all processes of a container.
     pub fn pause(&self, container: &str) -> Result<(), EngineError> {
-        self.act("pause", container, &[], self.limit)
+        self.act("pause", container, self.limit)
     }
 
     /// Lets them go on.
     pub fn unpause(&self, container: &str) -> Result<(), EngineError> {
-        self.act("unpause", container, &[], self.limit)
+        self.act("unpause", container, self.limit)
     }
 
-    /// Asks a container to end; after `grace`, or what it was created with, its processes are killed. Waits at most `limit`.
+    /// Asks a container to end; after the time that it was created with its processes are killed. Waits at most `limit`.
     /// One that does not run stays as it is.
-    pub fn stop(&self, container: &str, grace: Option<Duration>, limit: Duration) -> Result<(), EngineError> {
-        let secs = grace.map(|grace| grace.as_secs().to_string());
-        let query: Vec<(&str, &str)> = secs.iter().map(|secs| ("t", secs.as_str())).collect();
-        self.act("stop", container, &query, limit)
+    pub fn stop(&self, container: &str, limit: Duration) -> Result<(), EngineError> {
+        self.act("stop", container, limit)
     }
 
     /// Starts a container. One that runs stays as it is.
     pub fn start(&self, container: &str) -> Result<(), EngineError> {
-        self.act("start", container, &[], self.limit)
+        self.act("start", container, self.limit)
     }
 
-    fn act(&self, verb: &str, container: &str, query: &[(&str, &str)], limit: Duration) -> Result<(), EngineError> {
+    fn act(&self, verb: &str, container: &str, limit: Duration) -> Result<(), EngineError> {
         let (what, path) = (format!("{verb} container `{container}`"), ["containers", container, verb]);
-        self.finish(&what, limit, self.request(&what, Method::POST, &path, query, None)?).map(drop)
+        self.finish(&what, limit, self.request(&what, Method::POST, &path, &[], None)?).map(drop)
     }
 
     pub(super) fn get<T: DeserializeOwned>(

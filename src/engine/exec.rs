@@ -28,8 +28,6 @@ pub struct Exec {
     pub command: Vec<String>,
     /// `NAME=value`: what nobody may see who lists processes.
     pub env: Vec<String>,
-    /// The user; the container's if `None`.
-    pub user: Option<String>,
 }
 
 /// How a command ended.
@@ -141,7 +139,7 @@ impl Engine {
     fn prepare(&self, what: &str, container: &str, exec: &Exec, stdin: bool) -> Result<String, EngineError> {
         let body = json!({
             "AttachStdin": stdin, "AttachStdout": true, "AttachStderr": true, "Tty": false,
-            "Cmd": exec.command, "Env": exec.env, "User": exec.user.as_deref().unwrap_or_default(),
+            "Cmd": exec.command, "Env": exec.env,
         });
         let made: Made = self.post(what, &["containers", container, "exec"], &body)?;
         Ok(made.id)

@@ -36,9 +36,6 @@ pub struct Version {
     pub version: String,
     /// The newest version of the API that it speaks.
     pub api_version: String,
-    /// The oldest.
-    #[serde(default, rename = "MinAPIVersion")]
-    pub min_api_version: String,
 }
 
 /// A volume.
@@ -64,9 +61,6 @@ pub struct Volume {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Mount {
-    /// `bind`, `volume`, `tmpfs`.
-    #[serde(rename = "Type", default)]
-    pub kind: String,
     /// The volume; empty if it is none.
     #[serde(default)]
     pub name: String,

@@ -42,7 +42,6 @@ mod tests {
     #[test]
     fn paths_are_known_by_both_names() {
         let mount = |name: &str, source: &str, destination: &str| Mount {
-            kind: "volume".to_owned(),
             name: name.to_owned(),
             source: source.into(),
             destination: destination.into(),

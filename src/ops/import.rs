@@ -79,6 +79,8 @@ pub struct ImportReport {
     pub members: u64,
     /// Members that were left out.
     pub left_out: u64,
+    /// The path that they are not below.
+    pub below: Option<String>,
     /// The digest of the image.
     pub digest: Option<String>,
 }
@@ -220,7 +222,7 @@ fn finish(
             seal(context, repo, out, observer, &options.commit, target, &made, Vec::new())?
         }
     };
-    Ok(ImportReport { commit, members, left_out, digest })
+    Ok(ImportReport { commit, members, left_out, below: places.asked(), digest })
 }
 
 /// An archive that is open.

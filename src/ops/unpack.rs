@@ -110,6 +110,26 @@ impl Failure for Stopped {
     }
 }
 
+/// A volume is mounted that the version does not have. Whoever waits for what comes back would begin with an empty one.
+#[derive(Debug, thiserror::Error)]
+#[error("not in this version, but mounted here: {}", listed(mounted))]
+pub struct NotInVersion {
+    /// The volumes.
+    pub mounted: Vec<String>,
+    /// What the version has.
+    pub there: Vec<String>,
+}
+
+impl Failure for NotInVersion {
+    fn kind(&self) -> Kind {
+        Kind::Rejected
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(format!("it has {}; name the volumes that are to be unpacked", listed(&self.there)))
+    }
+}
+
 fn listed(paths: &[String]) -> String {
     const SHOWN: usize = 5;
     let shown = paths.iter().take(SHOWN).map(|p| format!("`{p}`")).collect::<Vec<_>>().join(", ");
@@ -225,19 +245,19 @@ fn paths(
     if mounted.is_empty() || mounted.contains(&Vec::new()) {
         return Ok(Vec::new());
     }
-    let mut chosen = Vec::new();
+    let (mut chosen, mut strange) = (Vec::new(), Vec::new());
     for path in mounted {
         match repo.find(tree, &split(&path).unwrap_or_default())? {
             Some(_) => chosen.push(path),
-            None => say(observer, &path, "is mounted here, but is not in this version"),
+            None => strange.push(display(&path)),
         }
+    }
+    if !strange.is_empty() {
+        let there = repo.root(tree)?.1.iter().map(|entry| display(&entry.name)).collect();
+        return Err(NotInVersion { mounted: strange, there }.into());
     }
     for path in not_covered(repo, tree, b"", &chosen)? {
         say(observer, &path, "is in this version, but is not mounted here: left out");
-    }
-    if chosen.is_empty() {
-        let path = display(context.worktree.as_os_str().as_bytes());
-        return Err(super::checkout::CheckoutError::NoPath(format!("volume of those below {path}")).into());
     }
     Ok(chosen)
 }

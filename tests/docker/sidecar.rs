@@ -200,6 +200,27 @@ fn volumes_are_packed_and_unpacked() {
     assert_same(&db, &db3);
     volumes.run(&["-v", "db4:/source/db", "-e", &tag, "-e", "NO_PULL=1", "--", "unpack"]).code(10);
 
+    // A name that the version does not have is told before anything is brought.
+    let strange = [
+        "-v",
+        "db4:/source/db",
+        "-v",
+        "ww:/source/ww",
+        "-e",
+        &tag,
+        "-v",
+        "repo:/var/lib/dvc",
+        "-e",
+        "NO_PULL=1",
+        "--",
+        "unpack",
+    ];
+    let db4 = volumes.at("db4");
+    volumes.run(&strange).code(4).complains("`ww`").complains("`www`");
+    assert_eq!(fs::read_dir(&db4).unwrap().count(), 0);
+    volumes.run(&[&strange[..], &["db"]].concat()).ok();
+    assert_same(&db, &db4);
+
     // A container's own layer is no place for what comes back.
     volumes.run(&["-e", &tag, "-e", "NO_PULL=1", "--", "unpack"]).code(2).complains("nothing is mounted");
 

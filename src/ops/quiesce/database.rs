@@ -196,7 +196,6 @@ fn inside<'e>(
     let exec = Exec {
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
         env: password.map(|password| format!("{}={password}", variable(server))).into_iter().collect(),
-        user: None,
     };
     engine.session(container, &exec).map(Client::Inside).map_err(|e| with_causes(&e))
 }

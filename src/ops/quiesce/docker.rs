@@ -105,7 +105,7 @@ pub(super) fn hold(
                 Undo::Unpause { id: id.clone(), name: name.clone() }
             };
             noted(Noted::Undo(undo));
-            let held = if stop { engine.stop(&id, None, left) } else { engine.pause(&id) };
+            let held = if stop { engine.stop(&id, left) } else { engine.pause(&id) };
             if let Err(e) = held {
                 match engine.container(&id).map(|c| c.state) {
                     // It ended meanwhile, or somebody else has paused it.
@@ -185,13 +185,7 @@ mod tests {
     use crate::ops::quiesce::Profile;
 
     fn mount(name: &str, source: &str, destination: &str, writable: bool) -> Mount {
-        Mount {
-            kind: "volume".to_owned(),
-            name: name.to_owned(),
-            source: source.into(),
-            destination: destination.into(),
-            writable,
-        }
+        Mount { name: name.to_owned(), source: source.into(), destination: destination.into(), writable }
     }
 
     fn plan(source: &str, volumes: &[&str]) -> Plan {

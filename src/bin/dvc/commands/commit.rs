@@ -151,7 +151,7 @@ fn make(session: &Session, place: &Place, args: &CommitArgs, branch: Option<RefN
     };
     let (report, hook) = hooked(session, &context, &options, volume, &progress, act)?;
     drop(progress);
-    print_of(session, &report, volume, options.dry_run, begun.elapsed())?;
+    print_of(session, &report, volume, options.dry_run, begun.elapsed(), &[])?;
     if let Some(failed) = hook {
         return Err(Error::from(failed).into());
     }
@@ -341,7 +341,18 @@ pub(crate) fn print(
     dry_run: bool,
     took: std::time::Duration,
 ) -> Result<(), Failed> {
-    print_of(session, report, None, dry_run, took)
+    print_with(session, report, dry_run, took, &[])
+}
+
+/// The same, with more for JSON.
+pub(crate) fn print_with(
+    session: &Session,
+    report: &CommitReport,
+    dry_run: bool,
+    took: std::time::Duration,
+    more: &[(&str, serde_json::Value)],
+) -> Result<(), Failed> {
+    print_of(session, report, None, dry_run, took, more)
 }
 
 fn print_of(
@@ -350,11 +361,12 @@ fn print_of(
     volume: Option<&str>,
     dry_run: bool,
     took: std::time::Duration,
+    more: &[(&str, serde_json::Value)],
 ) -> Result<(), Failed> {
     let mut out = session.plain_out();
     let CommitReport { branch, commit, .. } = report;
     if session.globals.json {
-        out.json(&serde_json::json!({
+        let mut object = serde_json::json!({
             "id": report.id.map(|i| i.to_string()),
             "volume": volume,
             "tree": commit.tree.to_string(),
@@ -371,7 +383,11 @@ fn print_of(
             "stored_bytes": commit.counts.stored_bytes,
             "unstable": report.unstable.iter().map(|p| JsonPath::new(p)).collect::<Vec<_>>(),
             "seconds": took.as_secs_f64(),
-        }))?;
+        });
+        for (key, value) in more {
+            object[*key] = value.clone();
+        }
+        out.json(&object)?;
     } else if session.globals.quiet == 0 {
         let id = report.id.map(|i| i.short());
         let name = match &id {

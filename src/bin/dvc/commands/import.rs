@@ -3,14 +3,17 @@
 use crate::args::DryRun;
 use crate::commands::commit;
 use crate::failure::{Exit, Outcome};
+use crate::render::harmless;
 use crate::session::Session;
 use clap::{Args, ValueEnum};
 use dvc::archive::image::split_url;
 use dvc::error::Error;
 use dvc::model::refname::RefName;
 use dvc::ops::commit::CommitOptions;
-use dvc::ops::import::{Format, From, ImportOptions, import};
+use dvc::ops::import::{Format, From, ImportOptions, ImportReport, import};
+use serde_json::json;
 use std::ffi::OsString;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Instant;
@@ -109,6 +112,15 @@ pub(crate) fn run(session: &Session, args: &ImportArgs) -> Outcome {
     let (report, hook) =
         commit::around(session, &context, &options.commit, None, &progress, act, |report| &report.commit)?;
     drop(progress);
-    commit::print(session, &report.commit, options.commit.dry_run, begun.elapsed())?;
+    let ImportReport { commit, members, left_out, below, digest } = &report;
+    let more = [("members", json!(members)), ("left_out", json!(left_out)), ("digest", json!(digest))];
+    commit::print_with(session, commit, options.commit.dry_run, begun.elapsed(), &more)?;
+    if let Some(below) = below.as_ref().filter(|_| *left_out > 0 && !session.globals.json && session.globals.quiet == 0)
+    {
+        let mut out = session.plain_out();
+        let entries = if *left_out == 1 { "entry" } else { "entries" };
+        writeln!(out, " {left_out} {entries} outside of `{}` left out", harmless(below))?;
+        out.finish()?;
+    }
     hook.map_or(Ok(Exit::DONE), |failed| Err(Error::from(failed).into()))
 }
