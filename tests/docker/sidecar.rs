@@ -14,6 +14,7 @@ use crate::support::facts::{Compare, assert_same, facts};
 use crate::support::needs;
 use crate::support::sandbox::Run;
 use crate::support::servers::registry::{self, Registry};
+use crate::support::servers::sshd::{self, Sshd};
 use crate::support::zoo::{self, noise};
 
 /// The largest image, in bytes.
@@ -398,6 +399,37 @@ fn certificates_and_names_are_found() {
     volumes.run(&[&base[..], &["-v", &trusted, "--", "pack"]].concat()).ok();
     let none = ["-v", "db:/source/db:ro", "-e", "DATA_TAG=none.invalid/data", "--", "pack"];
     volumes.run(&none).code(6).complains("none.invalid");
+}
+
+/// The second image: its ssh reaches an sftp remote, and asks who is there.
+#[test]
+fn the_image_with_ssh_reaches_an_sftp_remote() {
+    let (Some(engine), Some(sshd)) = (engine(), Sshd::start()) else { return };
+    let out = engine.dir().join("image-ssh");
+    let mut build = Command::new(project().join("image/build.sh"));
+    build.args(["--ssh", "--binary", env!("CARGO_BIN_EXE_dvc"), "--out"]).arg(&out);
+    Run::of(build.stdin(Stdio::null())).ok();
+    engine.docker(["load", "-i", out.join("dvc-ssh.tar").to_str().unwrap()]);
+    fs::remove_dir_all(&out).unwrap();
+    let dir = engine.dir().join("ssh");
+    for sub in ["db", "back"] {
+        fs::create_dir_all(dir.join(sub)).unwrap();
+    }
+    fs::write(dir.join("db/table"), noise(1, 1 << 20)).unwrap();
+    // Keys and what the client knows are where they are outside.
+    let config = sshd.config();
+    let keys = format!("{0}:{0}:ro", config.parent().unwrap().display());
+    let run = |url: &str, volume: &str, word: &str| {
+        let (url, at) = (format!("DVC_REMOTE_ORIGIN_URL={url}"), format!("{}:/source/db", dir.join(volume).display()));
+        let options = ["run", "--rm", "--network", "host", "-v", &keys, "-v", &at, "-e", &url, "dvc:ssh", word];
+        Run::of(&mut engine.command(options))
+    };
+    run(&sshd.url("store"), "db", "pack").ok().says("v1");
+    run(&sshd.url("store"), "back", "unpack").ok();
+    assert_same(&dir.join("db"), &dir.join("back"));
+    run(&sshd.url_by(sshd::IMPOSTOR, "store"), "db", "pack").code(6).complains("Host key verification failed");
+    engine.docker(["image", "rm", "dvc:ssh"]);
+    fs::remove_dir_all(&dir).unwrap();
 }
 
 /// A mount in a container, without a program that mounts; and what a process takes that waits.
