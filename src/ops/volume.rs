@@ -10,7 +10,7 @@ mod process;
 mod record;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cache::BlockCache;
 use crate::error::{Failure, Kind, Result};
@@ -36,6 +36,9 @@ const FRESH: i64 = 60;
 const FRESH_TO_REMOVE: i64 = 10;
 /// So long an answer of a mount's process is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// So long the process of a mount that is gone may take to end.
+const ENDING: Duration = Duration::from_secs(10);
 
 /// Something about volumes that cannot be done.
 #[derive(Debug, thiserror::Error)]
@@ -508,16 +511,18 @@ fn kept(record: &Record) -> (Option<String>, bool) {
 }
 
 /// Fails if a process serves the overlay of a volume. Its mount may be one that is not seen from here, as from a container
-/// that shares the directory of the volumes and nothing else.
+/// that shares the directory of the volumes and nothing else. One that is about to end is waited for.
 fn is_unserved(record: &Record) -> Result<()> {
     let Some(overlay) = overlay_of(record).filter(|_| !record.read_only) else { return Ok(()) };
-    match daemon::is_served(&overlay)? {
-        false => Ok(()),
-        true => {
+    let until = Instant::now() + ENDING;
+    while daemon::is_served(&overlay)? {
+        if Instant::now() >= until {
             let users = "a mount that is not seen from here".to_owned();
-            Err(VolumeError::InUse { name: record.name.clone(), users }.into())
+            return Err(VolumeError::InUse { name: record.name.clone(), users }.into());
         }
+        std::thread::sleep(Duration::from_millis(20));
     }
+    Ok(())
 }
 
 fn remove_overlay(record: &Record) -> Result<()> {

@@ -125,15 +125,6 @@ impl Shelf {
     /// Waits until nobody else changes something of a volume. The lock ends with the value.
     pub(super) fn lock(&self, name: &str) -> Result<File> {
         check_name(name)?;
-        self.lock_as(name)
-    }
-
-    /// Waits until nobody else puts volumes aside or takes one back. Who has a volume's lock takes it after that.
-    pub(super) fn lock_parked(&self) -> Result<File> {
-        self.lock_as(PARKED)
-    }
-
-    fn lock_as(&self, name: &str) -> Result<File> {
         let dir = self.0.join(LOCKS);
         fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
         let path = dir.join(name);
@@ -147,6 +138,15 @@ impl Shelf {
                 return Ok(lock);
             }
         }
+    }
+
+    /// Waits until nobody else puts volumes aside or takes one back. Who has a volume's lock takes it after that.
+    pub(super) fn lock_parked(&self) -> Result<File> {
+        let dir = self.0.join(PARKED);
+        fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
+        let lock = File::open(&dir).map_err(failed("open", &dir))?;
+        lock.lock().map_err(failed("lock", &dir))?;
+        Ok(lock)
     }
 
     /// A user who is there as long as this lives.
