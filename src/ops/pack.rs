@@ -1,6 +1,7 @@
 //! `pack`: the volumes below a directory as the next version of a branch, in a repository that is made where there is none.
 //!
 //! A repository that is made is a lazy copy of what is at the remote, so that only what is new is stored and sent.
+//! A version says what was mounted, so that a volume that is forgotten later is not taken for one that was emptied.
 //! Pushing is the caller's, by `push`.
 
 use super::Context;
@@ -19,10 +20,28 @@ use crate::mount::mountinfo::mounts;
 use crate::observe::Observer;
 use crate::repo::refs::Move;
 use crate::repo::{Repo, RepoError};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+/// The key of a version's trailers that name what was mounted.
+const VOLUME: &str = "Volume";
+/// The file of a worktree's state that says what was mounted.
+const NOTE: &str = "pack";
+/// So many versions are searched for such trailers.
+const SEARCHED: usize = 100;
+
+/// What is remembered of a worktree between runs.
+#[derive(Default, Serialize, Deserialize)]
+struct Note {
+    /// The version that was packed, hex.
+    version: String,
+    /// What was mounted, as in trailers.
+    volumes: Vec<String>,
+}
 
 /// What to pack.
 #[derive(Clone)]
@@ -63,10 +82,19 @@ pub enum Found {
 
 /// A volume of the last version is not here.
 #[derive(Debug, thiserror::Error)]
-#[error("there is nothing in `{path}`, but the last version has files there")]
-pub struct NoVolume {
-    /// The volume.
-    pub path: String,
+pub enum NoVolume {
+    /// It is empty or missing.
+    #[error("there is nothing in `{path}`, but the last version has files there")]
+    Empty {
+        /// The volume.
+        path: String,
+    },
+    /// There is something, but not a volume.
+    #[error("nothing is mounted at `{path}`, but the last version has a volume there")]
+    NotMounted {
+        /// The volume.
+        path: String,
+    },
 }
 
 impl Failure for NoVolume {
@@ -99,11 +127,26 @@ pub fn pack(context: &Context, options: &PackOptions, observer: &dyn Observer) -
     if options.volumes && !options.commit.allow_empty {
         refuse_missing(context, &repo, &branch, &options.commit.paths)?;
     }
-    let mut how = CommitOptions { branch: Some(branch), ..options.commit.clone() };
+    let mut how = CommitOptions { branch: Some(branch.clone()), ..options.commit.clone() };
+    let mut volumes = BTreeSet::new();
     if options.volumes {
         how.walk.places = places(&context.worktree);
+        volumes = mounted(&context.worktree);
+        if !how.paths.is_empty() {
+            let stays = |path: &Vec<u8>| !how.paths.iter().any(|asked| is_within(path, asked));
+            volumes.extend(known_volumes(context, &repo, &branch)?.into_iter().filter(stays));
+        }
+        how.trailers.extend(volumes.iter().map(|path| (VOLUME.to_owned(), text_of(path))));
     }
-    Ok(PackReport { repository: found, fetched, commit: commit(context, &how, observer)? })
+    drop(repo);
+    let report = commit(context, &how, observer)?;
+    if let (Some(version), true, false) = (report.id, options.volumes, how.dry_run) {
+        // Where nothing changed the version says what was mounted before.
+        let note = Note { version: version.to_string(), volumes: volumes.iter().map(|path| text_of(path)).collect() };
+        let text = serde_json::to_string(&note).unwrap_or_default();
+        context.repo()?.worktree(&context.worktree)?.write_file(NOTE, text.as_bytes())?;
+    }
+    Ok(PackReport { repository: found, fetched, commit: report })
 }
 
 /// Sees to it that there is a repository: a copy of the remote's, which has no refs and no data yet, or a new one, if it may
@@ -172,12 +215,29 @@ pub(super) fn places(dir: &Path) -> Vec<Vec<u8>> {
     places.into_iter().filter(|place| !mounted.contains(place)).collect()
 }
 
-/// Refuses if a volume of the last version is not here or empty: what lies where only volumes lie. Where the worktree itself
-/// is a volume, its directories are none.
+/// Refuses if a volume of the last version is not here or empty. Where it is not known what its volumes were, these are what
+/// lies where only volumes lie; where the worktree itself is a volume, its directories are none.
 fn refuse_missing(context: &Context, repo: &Repo, branch: &RefName, asked: &[Vec<u8>]) -> Result<()> {
-    let is_volume = mounted(&context.worktree).contains(&Vec::new());
-    let Some(last) = repo.refs().value(RefKind::Branch, branch)?.filter(|_| !is_volume) else { return Ok(()) };
+    let Some(last) = repo.refs().value(RefKind::Branch, branch)? else { return Ok(()) };
     let tree = repo.commit_cached(&last)?.tree;
+    let mounted = mounted(&context.worktree);
+    let at = |path: &[u8]| context.worktree.join(OsStr::from_bytes(path));
+    let shown = |path: &[u8]| display(at(path).as_os_str().as_bytes());
+    for path in known_volumes(context, repo, branch)? {
+        let is_asked = asked.is_empty() || asked.iter().any(|a| is_within(&path, a) || is_within(a, &path));
+        if !is_asked || !holds_files(repo, &tree, &path)? {
+            continue;
+        }
+        if is_hollow(&at(&path)) {
+            return Err(NoVolume::Empty { path: shown(&path) }.into());
+        }
+        if !mounted.contains(&path) {
+            return Err(NoVolume::NotMounted { path: shown(&path) }.into());
+        }
+    }
+    if mounted.contains(&Vec::new()) {
+        return Ok(());
+    }
     let mut around: BTreeSet<Vec<u8>> = places(&context.worktree).into_iter().collect();
     around.insert(Vec::new());
     for place in around {
@@ -188,28 +248,84 @@ fn refuse_missing(context: &Context, repo: &Repo, branch: &RefName, asked: &[Vec
                 _ => continue,
             },
         };
-        for entry in entries {
+        for entry in entries.iter().filter(|entry| entry.is_dir() && has_files(entry)) {
             let path = join(&place, &entry.name);
-            let dir = context.worktree.join(OsStr::from_bytes(&path));
             let is_asked = asked.is_empty() || asked.iter().any(|a| is_within(&path, a));
-            if is_asked && holds_something(repo, &entry)? && is_hollow(&dir) {
-                return Err(NoVolume { path: display(dir.as_os_str().as_bytes()) }.into());
+            if is_asked && is_hollow(&at(&path)) {
+                return Err(NoVolume::Empty { path: shown(&path) }.into());
             }
         }
     }
     Ok(())
 }
 
-/// Whether there is nothing in a directory but directories in which there is nothing.
-fn is_hollow(dir: &Path) -> bool {
-    let is_dir = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
-    std::fs::read_dir(dir)
-        .map_or(true, |mut all| all.all(|entry| entry.is_ok_and(|e| is_dir(&e) && is_hollow(&e.path()))))
+/// Whether there is nothing, or a directory with nothing but directories in which there is nothing.
+fn is_hollow(at: &Path) -> bool {
+    match std::fs::symlink_metadata(at) {
+        Ok(stat) if stat.is_dir() => {
+            std::fs::read_dir(at).map_or(true, |mut all| all.all(|entry| entry.is_ok_and(|e| is_hollow(&e.path()))))
+        }
+        other => other.is_err(),
+    }
 }
 
-fn holds_something(repo: &Repo, entry: &Entry) -> Result<bool> {
+/// Whether a version has files at a path or below.
+fn holds_files(repo: &Repo, tree: &Id, path: &[u8]) -> Result<bool> {
+    let names = split(path).unwrap_or_default();
+    if names.is_empty() {
+        return Ok(repo.root(tree)?.1.iter().any(has_files));
+    }
+    Ok(repo.find(tree, &names)?.as_ref().is_some_and(has_files))
+}
+
+fn has_files(entry: &Entry) -> bool {
     match &entry.node {
-        Node::Dir { tree, .. } => Ok(!repo.entries(tree)?.is_empty()),
-        _ => Ok(false),
+        Node::Dir { totals, .. } => totals.files > 0,
+        _ => true,
+    }
+}
+
+/// What was mounted when the last version of a branch was packed, as far as it is known.
+fn known_volumes(context: &Context, repo: &Repo, branch: &RefName) -> Result<Vec<Vec<u8>>> {
+    let mut next = repo.refs().value(RefKind::Branch, branch)?;
+    // What cannot be read says nothing; the version does.
+    let bytes = std::fs::read(repo.worktree(&context.worktree)?.state_dir().join(NOTE)).unwrap_or_default();
+    let note: Note = serde_json::from_slice(&bytes).unwrap_or_default();
+    if next.is_some() && Id::parse(&note.version) == next {
+        return Ok(note.volumes.iter().map(|text| path_of(text)).collect());
+    }
+    // Others than `pack` may have made versions since.
+    for _ in 0..SEARCHED {
+        let Some(id) = next else { break };
+        let commit = repo.commit_cached(&id)?;
+        let said = commit.trailers.iter().filter(|(key, _)| key == VOLUME);
+        let said: Vec<Vec<u8>> = said.map(|(_, text)| path_of(text)).collect();
+        if !said.is_empty() {
+            return Ok(said);
+        }
+        next = commit.parents.first().copied();
+    }
+    Ok(Vec::new())
+}
+
+/// A path in a trailer: bytes that are not printable ASCII, and `%`, as in URLs; the worktree itself is a dot.
+fn text_of(path: &[u8]) -> String {
+    const KEPT: AsciiSet = CONTROLS.add(b'%');
+    if path.is_empty() { ".".to_owned() } else { percent_encode(path, &KEPT).to_string() }
+}
+
+fn path_of(text: &str) -> Vec<u8> {
+    if text == "." { Vec::new() } else { percent_decode_str(text).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_in_trailers() {
+        for (path, text) in [(&b""[..], "."), (b"app/my db", "app/my db"), (b"50%\n\xff", "50%25%0A%FF")] {
+            assert_eq!((text_of(path).as_str(), path_of(text)), (text, path.to_vec()));
+        }
     }
 }

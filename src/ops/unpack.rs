@@ -28,6 +28,7 @@ use crate::read::journal::{Interrupted, Journal};
 use crate::repo::Repo;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 
@@ -110,23 +111,37 @@ impl Failure for Stopped {
     }
 }
 
-/// A volume is mounted that the version does not have. Whoever waits for what comes back would begin with an empty one.
+/// What is mounted is not what the version has. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
-#[error("not in this version, but mounted here: {}", listed(mounted))]
-pub struct NotInVersion {
-    /// The volumes.
-    pub mounted: Vec<String>,
-    /// What the version has.
-    pub there: Vec<String>,
+pub enum NotItsVolumes {
+    /// Nothing that is unpacked would reach a volume.
+    #[error("nothing is mounted at `{path}`")]
+    NotMounted {
+        /// Where.
+        path: String,
+    },
+    /// A volume would stay as it is.
+    #[error("{} is mounted here, but is not in the version: it has {}", listed(mounted), listed(has))]
+    Unknown {
+        /// What is mounted.
+        mounted: Vec<String>,
+        /// What the version has.
+        has: Vec<String>,
+    },
 }
 
-impl Failure for NotInVersion {
+impl Failure for NotItsVolumes {
     fn kind(&self) -> Kind {
         Kind::Rejected
     }
 
     fn hint(&self) -> Option<String> {
-        Some(format!("it has {}; name the volumes that are to be unpacked", listed(&self.there)))
+        Some(match self {
+            Self::NotMounted { .. } => "mount the volume there".to_owned(),
+            Self::Unknown { .. } => {
+                "is it mounted at the right place? `dvc unpack NAME` unpacks only what is named".to_owned()
+            }
+        })
     }
 }
 
@@ -238,26 +253,50 @@ fn paths(
     tree: &Id,
     observer: &dyn Observer,
 ) -> Result<Vec<Vec<u8>>> {
-    if !options.paths.is_empty() || !options.volumes {
+    if !options.volumes {
         return Ok(options.paths.clone());
     }
     let mounted = mounted(&context.worktree);
-    if mounted.is_empty() || mounted.contains(&Vec::new()) {
-        return Ok(Vec::new());
-    }
-    let (mut chosen, mut strange) = (Vec::new(), Vec::new());
-    for path in mounted {
-        match repo.find(tree, &split(&path).unwrap_or_default())? {
-            Some(_) => chosen.push(path),
-            None => strange.push(display(&path)),
+    let (mut named, mut volumes) = (BTreeSet::new(), BTreeSet::new());
+    let all = [Vec::new()];
+    for asked in if options.paths.is_empty() { &all[..] } else { &options.paths } {
+        if mounted.iter().any(|at| is_within(asked, at)) {
+            named.insert(asked.clone());
+            continue;
+        }
+        let below: BTreeSet<_> = mounted.iter().filter(|at| is_within(at, asked)).cloned().collect();
+        let is_none = below.is_empty();
+        volumes.extend(below);
+        if is_none {
+            let path = context.worktree.join(OsStr::from_bytes(asked));
+            return Err(NotItsVolumes::NotMounted { path: display(path.as_os_str().as_bytes()) }.into());
         }
     }
-    if !strange.is_empty() {
-        let there = repo.root(tree)?.1.iter().map(|entry| display(&entry.name)).collect();
-        return Err(NotInVersion { mounted: strange, there }.into());
+    if named.contains(&Vec::new()) {
+        return Ok(Vec::new());
     }
-    for path in not_covered(repo, tree, b"", &chosen)? {
-        say(observer, &path, "is in this version, but is not mounted here: left out");
+    let (mut chosen, mut unknown): (Vec<Vec<u8>>, Vec<Vec<u8>>) = (named.into_iter().collect(), Vec::new());
+    for path in volumes {
+        match repo.find(tree, &split(&path).unwrap_or_default())? {
+            Some(_) => chosen.push(path),
+            None => unknown.push(path),
+        }
+    }
+    let (inside, unknown) = unknown.into_iter().partition::<Vec<_>, _>(|p| chosen.iter().any(|c| is_within(p, c)));
+    let left_out = not_covered(repo, tree, b"", &chosen)?;
+    if !unknown.is_empty() {
+        let shown = |paths: &[Vec<u8>]| paths.iter().map(|path| display(path)).collect();
+        // Where all of it is mounted, that is what it has.
+        let has = if left_out.is_empty() { &chosen } else { &left_out };
+        return Err(NotItsVolumes::Unknown { mounted: shown(&unknown), has: shown(has) }.into());
+    }
+    for path in inside {
+        say(observer, &path, "is mounted here, but is not in this version");
+    }
+    if options.paths.is_empty() {
+        for path in left_out {
+            say(observer, &path, "is in this version, but is not mounted here: left out");
+        }
     }
     Ok(chosen)
 }

@@ -7,7 +7,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use dvc::observe::Observer;
@@ -75,6 +75,12 @@ pub fn no_forks() -> RwLockReadGuard<'static, ()> {
     FORKS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Starts a program.
+pub fn spawn(command: &mut Command) -> Child {
+    let _alone = FORKS.write().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().unwrap()
+}
+
 /// Starts test `scenario` of this program as a child that dies at `step`.
 pub fn run(scenario: &str, dir: &Path, step: u64) -> End {
     let words = dir.join("last-words");
@@ -87,9 +93,7 @@ pub fn run(scenario: &str, dir: &Path, step: u64) -> End {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let made = FORKS.write().unwrap_or_else(PoisonError::into_inner);
-    let child = command.spawn().unwrap();
-    drop(made);
+    let child = spawn(&mut command);
     let out = child.wait_with_output().unwrap();
     if out.status.signal() == Some(9) {
         return End::At(std::fs::read_to_string(&words).unwrap());

@@ -10,6 +10,7 @@ use dvc::model::refname::{RefKind, RefName};
 use dvc::observe::Silent;
 use dvc::ops::fsck::{FsckOptions, fsck};
 
+use crate::child::spawn;
 use crate::known::{KnownVersion, context, files_of, lost_paths, noise};
 
 /// How often the program is killed.
@@ -25,7 +26,7 @@ fn dvc(repo: &Path, work: &Path, args: &[&str]) -> Command {
 
 /// Kills it after `delay`; true if it had ended well before.
 fn killed(mut command: Command, delay: Duration) -> bool {
-    let mut child = command.spawn().unwrap();
+    let mut child = spawn(&mut command);
     std::thread::sleep(delay);
     // Fails if it has ended already.
     let _ = child.kill();

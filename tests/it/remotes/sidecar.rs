@@ -322,3 +322,137 @@ fn no_argument_is_secret() {
     let run = Run::wait("pack".to_owned(), child).ok();
     assert!(looks > 0 && !run.err.contains(registry::PASSWORD) && !run.out.contains(registry::PASSWORD));
 }
+
+/// Runs `dvc` where `/source` is one of its own, with directories of the sandbox mounted below it as a container has
+/// volumes. `None` where that cannot be.
+#[allow(clippy::print_stderr)]
+fn container(s: &Sandbox, volumes: &[(&str, &str)], words: &str) -> Option<Run> {
+    if !needs::is_root() {
+        eprintln!("left out: no mount namespaces without root");
+        return None;
+    }
+    let mut script = "mount -t tmpfs none /mnt; mkdir /mnt/source\n".to_owned();
+    let top = |path: &Path| format!("/{}", path.components().nth(1).unwrap().as_os_str().to_str().unwrap());
+    let mut shared: Vec<String> = ["/usr", "/etc", "/proc", "/dev", "/lib", "/lib64", "/bin"].map(str::to_owned).into();
+    shared.extend([top(s.root()), top(Path::new(env!("CARGO_BIN_EXE_dvc")))]);
+    shared.sort();
+    shared.dedup();
+    for dir in shared {
+        script += &format!(
+            "if [ -L {dir} ]; then cp -P {dir} /mnt{dir}; elif [ -d {dir} ]; then mkdir /mnt{dir}; mount --rbind {dir} /mnt{dir}; fi\n"
+        );
+    }
+    for (from, to) in volumes {
+        let from = s.at(from);
+        fs::create_dir_all(&from).unwrap();
+        script += &format!("mkdir -p /mnt/source/{to}; mount --bind '{}' /mnt/source/{to}\n", from.display());
+    }
+    script += &format!("exec chroot /mnt {} {words}\n", env!("CARGO_BIN_EXE_dvc"));
+    let unshare = needs::need("unshare");
+    Some(Run::of(s.other(unshare).args(["--mount", "--propagation", "slave", "sh", "-euc", &script])))
+}
+
+/// A machine with `v/one` and `v/two` as contents of volumes, and a remote.
+fn two_volumes() -> Sandbox {
+    let mut s = Sandbox::new();
+    let remote = s.at("remote").to_str().unwrap().to_owned();
+    s.set("DVC_REMOTE_ORIGIN_URL", &remote);
+    for volume in ["one", "two"] {
+        fs::create_dir_all(s.at("v").join(volume)).unwrap();
+        fs::write(s.at("v").join(volume).join("table"), volume).unwrap();
+    }
+    s
+}
+
+const APP: [(&str, &str); 2] = [("v/one", "app/db"), ("v/two", "app/www")];
+
+/// However deep it lies, with and without a repository that is kept, and where `/source` is a volume too.
+#[test]
+fn a_volume_that_is_forgotten_is_not_dropped() {
+    let around: &[&[(&str, &str)]] = &[&[], &[("v/all", "")]];
+    for above in around {
+        let s = two_volumes();
+        let volumes = [above, &APP[..]].concat();
+        let without_db = [above, &APP[1..]].concat();
+        let Some(run) = container(&s, &volumes, "pack") else { return };
+        run.ok().says("v1");
+        container(&s, &volumes, "pack").unwrap().ok().says("nothing to commit");
+        for _ in 0..2 {
+            container(&s, &without_db, "pack").unwrap().code(4).complains("there is nothing in `/source/app/db`");
+            // What lies below the mount is not what was in it.
+            for name in ["db", "www"] {
+                fs::create_dir_all(s.at("v/other").join(name)).unwrap();
+            }
+            fs::write(s.at("v/other/db/x"), "x").unwrap();
+            let other = [above, &[("v/other", "app")][..], &APP[1..]].concat();
+            container(&s, &other, "pack").unwrap().code(4).complains("nothing is mounted at `/source/app/db`");
+            let emptied = [&without_db[..], &[("v/empty", "app/db")]].concat();
+            container(&s, &emptied, "pack").unwrap().code(4).complains("there is nothing in `/source/app/db`");
+            forget(&s);
+        }
+        // Only the other one, twice: the first one is still known.
+        for text in ["new", "newer"] {
+            fs::write(s.at("v/two/table"), text).unwrap();
+            container(&s, &without_db, "pack app/www").unwrap().ok();
+            forget(&s);
+            container(&s, &without_db, "pack").unwrap().code(4).complains("`/source/app/db`");
+        }
+        container(&s, &without_db, "pack --allow-empty").unwrap().ok();
+        container(&s, &without_db, "pack").unwrap().ok().says("nothing to commit");
+    }
+}
+
+/// A part that has become a volume of its own, with nothing else new: the repository that is kept knows of it.
+#[test]
+fn what_was_mounted_is_known_without_a_new_version() {
+    let s = two_volumes();
+    fs::create_dir(s.at("v/two/sub")).unwrap();
+    fs::write(s.at("v/two/sub/file"), "file").unwrap();
+    let Some(run) = container(&s, &APP, "pack") else { return };
+    run.ok().says("v1");
+    let more = [&APP[..], &[("v/two/sub", "app/www/sub")]].concat();
+    container(&s, &more, "pack").unwrap().ok().says("nothing to commit");
+    container(&s, &APP, "pack").unwrap().code(4).complains("nothing is mounted at `/source/app/www/sub`");
+    container(&s, &APP, "pack --allow-empty").unwrap().ok();
+    container(&s, &APP, "pack").unwrap().ok();
+}
+
+/// Directories without files are all that it ever had.
+#[test]
+fn a_volume_of_empty_directories_is_packed_again() {
+    let s = two_volumes();
+    fs::create_dir_all(s.at("v/hollow/dir")).unwrap();
+    let volumes = [&APP[..], &[("v/hollow", "hollow"), ("v/hollow", "app/hollow")]].concat();
+    let Some(run) = container(&s, &volumes, "pack") else { return };
+    run.ok().says("v1");
+    fs::write(s.at("v/one/table"), "new").unwrap();
+    container(&s, &volumes, "pack").unwrap().ok().says("v2");
+}
+
+#[test]
+fn nothing_is_unpacked_beside_the_volumes() {
+    let s = two_volumes();
+    let Some(run) = container(&s, &APP, "pack") else { return };
+    run.ok();
+    // A forgotten `-v`: it would all be gone with the container.
+    container(&s, &[], "unpack").unwrap().code(2).complains("nothing is mounted at `/source`");
+    container(&s, &[], "unpack app").unwrap().code(2).complains("nothing is mounted at `/source`");
+    let db = [("v/db", "app/db")];
+    container(&s, &db, "unpack app/www").unwrap().code(4).complains("nothing is mounted at `/source/app/www`");
+    // A name that is wrong: the other volume is not touched either.
+    let misspelt = [("v/db", "app/db"), ("v/www", "app/ww")];
+    let run = container(&s, &misspelt, "unpack").unwrap().code(4).complains("`app/ww` is mounted here");
+    assert!(run.err.contains("it has `app/www`"), "{}", run.err);
+    container(&s, &misspelt[1..], "unpack").unwrap().code(4).complains("`app/ww` is mounted here");
+    assert!(fs::read_dir(s.at("v/db")).unwrap().next().is_none());
+    container(&s, &misspelt, "unpack app/db").unwrap().ok();
+    assert_same(&s.at("v/one"), &s.at("v/db"));
+    // What is above volumes stands for them.
+    let both = [("v/db2", "app/db"), ("v/www2", "app/www")];
+    container(&s, &both, "unpack app app").unwrap().ok();
+    assert_same(&s.at("v/one"), &s.at("v/db2"));
+    assert_same(&s.at("v/two"), &s.at("v/www2"));
+    container(&s, &db, "unpack").unwrap().ok();
+    // With `-C` any directory does.
+    container(&s, &[], "-C /source unpack").unwrap().ok();
+}
