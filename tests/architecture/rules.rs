@@ -34,7 +34,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("opendal", &["store/"]),
     ("opendal_http_transport_reqwest", &["store/"]),
     ("openssh_sftp_client", &["store/"]),
-    ("percent_encoding", &["store/"]),
+    ("percent_encoding", &["store/", "ops/pack"]),
     ("rayon", &["write/pipeline", "read/restore", "upkeep/"]),
     ("regex", &["ops/"]),
     ("reqwest", &["store/", "engine/"]),
