@@ -229,7 +229,14 @@ fn layers_are_laid_over_each_other() {
     s.dvc_with(["import", "-", "-b", "all"], &bytes).ok();
     let list = s.dvc(["ls", "-r", "all"]).ok().out.replace('\n', " ");
     assert_eq!(list, "etc/ etc/passwd source/ source/db/ source/db/b source/db/c source/web/ source/web/y ");
-    s.dvc_with(["import", "-", "-b", "example", "--strip", "source"], &bytes).ok();
+    let run = s.dvc_with(["import", "-", "-b", "example", "--strip", "source"], &bytes).ok();
+    let told = run.out.lines().find(|line| line.contains("left out")).unwrap();
+    assert!(told.ends_with("outside of `source` left out"), "{told}");
+    let json = s.dvc_with(["--json", "import", "-", "-b", "as-json", "--strip", "source"], &bytes).ok().json();
+    let left_out = json["left_out"].as_u64().unwrap();
+    assert!(left_out > 0 && told.trim_start().starts_with(&format!("{left_out} entr")), "{json} {told}");
+    assert!(json["members"].as_u64() > Some(0) && json.get("digest").is_some(), "{json}");
+    assert!(!s.dvc_with(["import", "-", "-b", "all-again"], &bytes).ok().out.contains("left out"));
     assert_eq!(s.dvc(["ls", "-r", "example"]).ok().out.replace('\n', " "), "db/ db/b db/c web/ web/y ");
     s.dvc(["diff", "--exit-code", "all:source/web", "example:web"]).code(0);
     assert_eq!(s.dvc(["show", "example:db/c"]).ok().out, "2");
