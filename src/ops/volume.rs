@@ -10,7 +10,7 @@ mod process;
 mod record;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cache::BlockCache;
 use crate::error::{Failure, Kind, Result};
@@ -36,9 +36,6 @@ const FRESH: i64 = 60;
 const FRESH_TO_REMOVE: i64 = 10;
 /// So long an answer of a mount's process is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// So long the process of a mount that is gone may take to end.
-const ENDING: Duration = Duration::from_secs(10);
 
 /// Something about volumes that cannot be done.
 #[derive(Debug, thiserror::Error)]
@@ -511,16 +508,12 @@ fn kept(record: &Record) -> (Option<String>, bool) {
 }
 
 /// Fails if a process serves the overlay of a volume. Its mount may be one that is not seen from here, as from a container
-/// that shares the directory of the volumes and nothing else. One that is about to end is waited for.
+/// that shares the directory of the volumes and nothing else.
 fn is_unserved(record: &Record) -> Result<()> {
     let Some(overlay) = overlay_of(record).filter(|_| !record.read_only) else { return Ok(()) };
-    let until = Instant::now() + ENDING;
-    while daemon::is_served(&overlay)? {
-        if Instant::now() >= until {
-            let users = "a mount that is not seen from here".to_owned();
-            return Err(VolumeError::InUse { name: record.name.clone(), users }.into());
-        }
-        std::thread::sleep(Duration::from_millis(20));
+    if daemon::is_served(&overlay)? {
+        let users = "a mount that is not seen from here".to_owned();
+        return Err(VolumeError::InUse { name: record.name.clone(), users }.into());
     }
     Ok(())
 }

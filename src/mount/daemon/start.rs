@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::{Daemon, Inner, Setup, Standing, facts_of};
 use crate::error::Result;
@@ -211,9 +212,19 @@ pub struct Left {
     pub changed: bool,
 }
 
-/// Whether a process serves an overlay.
+/// So long the process of a mount that is gone may take to end.
+const ENDING: Duration = Duration::from_secs(10);
+
+/// Whether a process serves an overlay, and goes on to: one whose mount is gone is about to end, and waited for.
 pub fn is_served(overlay: &Path) -> Result<bool> {
-    Store::is_locked(overlay)
+    let until = Instant::now() + ENDING;
+    while Store::is_locked(overlay)? {
+        if Instant::now() >= until {
+            return Ok(true);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(false)
 }
 
 /// Looks on what an overlay stands; `None` if nothing was ever mounted with it.
