@@ -144,8 +144,26 @@ impl Failure for Rejected {
     }
 }
 
-/// Pushes to one remote.
+/// So often a push begins again.
+const TRIES: usize = 8;
+
+/// Pushes to one remote. What others do at the same time is looked at again: that they move the branch there, or move it here
+/// and push it first, is no reason to reject it.
 pub fn push(context: &Context, remote: &Remote, options: &PushOptions, observer: &dyn Observer) -> Result<PushReport> {
+    for _ in 1..TRIES {
+        let report = push_once(context, remote, options, observer)?;
+        let Some(one) = report.rejected().filter(|one| one.kind == RefKind::Branch) else { return Ok(report) };
+        let moved_here = || -> Result<bool> {
+            Ok(context.repo()?.refs().value(one.kind, &one.name)?.is_some_and(|now| now != one.new))
+        };
+        if one.outcome != Outcome::Raced && !moved_here()? {
+            return Ok(report);
+        }
+    }
+    push_once(context, remote, options, observer)
+}
+
+fn push_once(context: &Context, remote: &Remote, options: &PushOptions, observer: &dyn Observer) -> Result<PushReport> {
     let repo = context.repo()?;
     let chosen = chosen(context, &repo, options)?;
     let mut reach = Reach::new(context, remote)?;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use crate::support::facts::assert_same;
 use crate::support::needs;
@@ -259,6 +260,34 @@ fn volumes_go_to_a_bucket() {
 /// An environment, and what must be told.
 type Row<'t> = (&'t [(&'t str, &'t str)], &'t [&'t str]);
 
+/// T7: several who pack to one repository at once lose nothing and do not stand in each other's way.
+#[test]
+fn several_pack_at_once() {
+    const ROUNDS: usize = 6;
+    let mut s = machine(&[]);
+    let remote = s.at("remote").display().to_string();
+    s.set("DVC_REMOTE_ORIGIN_URL", &remote);
+    let begin = |volume: &str| {
+        let mut c = s.command(["-C", s.w(volume).to_str().unwrap(), "pack"]);
+        c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let volumes = ["a", "b", "c"];
+    volumes.iter().for_each(|volume| fs::create_dir(s.w(volume)).unwrap());
+    for round in 0..ROUNDS {
+        volumes.iter().for_each(|volume| fs::write(s.w(volume).join("x"), format!("{round} {volume}")).unwrap());
+        let begun = volumes.map(begin);
+        for one in begun {
+            let done = one.wait_with_output().unwrap();
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        }
+        let tip = |repo: &str| s.dvc(["--repo", repo, "log", "-n", "1", "--format", "%H", "main"]).ok().out;
+        assert_eq!(tip(&remote), tip(s.at("home/state/dvc/data").to_str().unwrap()));
+    }
+    let all = s.dvc(["--repo", &remote, "log", "--format", "%H", "main"]).ok();
+    assert_eq!(all.out.lines().count(), ROUNDS * volumes.len());
+    s.dvc(["--repo", &remote, "fsck", "--data"]).ok();
+}
+
 /// D17: environments that mean nothing end with 2 and tell all that is wrong at once.
 #[test]
 fn bad_environments() {
@@ -309,7 +338,7 @@ fn no_argument_is_secret() {
     s.write("a", noise(1, 8 << 20));
     needs::need("setpriv");
     let mut c = s.command(["-C", s.w("").to_str().unwrap(), "-v", "-v", "pack"]);
-    let mut child = c.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child = c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut looks = 0;
     while child.try_wait().unwrap().is_none() {
         for process in fs::read_dir("/proc").unwrap().flatten() {
