@@ -24,11 +24,13 @@ pub const IMAGE: &str = "busybox";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Where engines look for the sockets of plugins.
 const PLUGINS: &str = "/etc/docker/plugins";
+const SOCKETS: &str = "/run/docker/plugins";
 
 /// An engine; ended when dropped, with its containers, volumes and mounts.
 pub struct Engine {
     dir: PathBuf,
-    options: Vec<String>,
+    /// Whether it runs in the guard's mount namespace.
+    alone: bool,
     daemon: Mutex<Option<Child>>,
     image: OnceLock<()>,
     guard: Child,
@@ -42,19 +44,19 @@ pub struct Plugin {
 
 impl Engine {
     /// The engine that the tests of this process share; nothing where none can run. Whoever uses it removes what he made,
-    /// and leaves alone what he did not.
+    /// and leaves alone what he did not. It finds no plugins: an engine remembers each that it saw, and waits for those that
+    /// are gone whenever it is asked for a volume that it does not know. Nor does it see what others mount.
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Engine>> = OnceLock::new();
-        SHARED.get_or_init(Self::start).as_ref()
+        SHARED.get_or_init(|| Self::begin(true)).as_ref()
     }
 
     /// An engine of one's own; nothing where none can run.
     pub fn start() -> Option<Self> {
-        Self::start_with(&[])
+        Self::begin(false)
     }
 
-    /// An engine of one's own with more options of `dockerd`.
-    pub fn start_with(options: &[&str]) -> Option<Self> {
+    fn begin(alone: bool) -> Option<Self> {
         if !can_run() {
             return None;
         }
@@ -62,18 +64,23 @@ impl Engine {
         for file in ["plugins", "daemon.json"] {
             fs::write(dir.join(file), if file == "plugins" { "" } else { "{}" }).unwrap();
         }
-        let mut guard = Command::new("bash");
+        let mut guard = Command::new(if alone { "unshare" } else { "bash" });
+        if alone {
+            [PLUGINS, SOCKETS].into_iter().for_each(|place| fs::create_dir_all(place).unwrap());
+            guard.args(["--mount", "--propagation", "slave", "bash"]);
+        }
         guard.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/docker/guard.sh")).arg(&dir);
-        guard.args(std::env::var_os("DVC_TEST_KEEP").map(|_| "keep"));
+        guard.arg(if std::env::var_os("DVC_TEST_KEEP").is_some() { "keep" } else { "" });
+        guard.args(alone.then_some("alone"));
         // Its output would keep a pipe open that somebody reads the tests' through.
         guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/").process_group(0);
-        let engine = Self {
-            dir,
-            options: options.iter().map(|o| (*o).to_owned()).collect(),
-            daemon: Mutex::new(None),
-            image: OnceLock::new(),
-            guard: guard.spawn().unwrap(),
-        };
+        let engine =
+            Self { dir, alone, daemon: Mutex::new(None), image: OnceLock::new(), guard: guard.spawn().unwrap() };
+        let until = Instant::now() + PATIENCE;
+        while alone && !engine.dir.join("ready").exists() {
+            assert!(Instant::now() < until, "no place for an engine was made");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         engine.start_again();
         Some(engine)
     }
@@ -82,7 +89,15 @@ impl Engine {
     pub fn start_again(&self) {
         let at = |name: &str| self.dir.join(name);
         let log = || File::options().append(true).create(true).open(at("log")).unwrap();
-        let mut c = Command::new(needs::need("dockerd"));
+        let dockerd = needs::need("dockerd");
+        let mut c = match self.alone {
+            true => {
+                let mut c = Command::new("nsenter");
+                c.arg(format!("--mount=/proc/{}/ns/mnt", self.guard.id())).arg("--").arg(dockerd);
+                c
+            }
+            false => Command::new(dockerd),
+        };
         for (option, value) in
             [("data-root", "data"), ("exec-root", "exec"), ("pidfile", "pid"), ("config-file", "daemon.json")]
         {
@@ -93,7 +108,7 @@ impl Engine {
         c.args(["--exec-opt=native.cgroupdriver=cgroupfs", &format!("--cgroup-parent=/{name}")]);
         // Where the machine's own containerd runs, the engine uses that one.
         c.args([&format!("--containerd-namespace={name}"), &format!("--containerd-plugins-namespace={name}-plugins")]);
-        c.args(&self.options).env("PATH", search_path()).env_remove("DOCKER_HOST").env("TMPDIR", &self.dir);
+        c.env("PATH", search_path()).env_remove("DOCKER_HOST").env("TMPDIR", &self.dir);
         c.stdin(Stdio::null()).stdout(log()).stderr(log()).current_dir("/").process_group(0);
         let mut daemon = self.daemon.lock().unwrap();
         assert!(daemon.is_none(), "it runs already");

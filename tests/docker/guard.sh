@@ -1,9 +1,20 @@
 #!/bin/bash
 # Ends an engine of the tests and takes away all that it made, once the other end of standard input is closed: that is so
-# however the tests ended. Usage: guard.sh DIR [keep]
+# however the tests ended. Usage: guard.sh DIR [keep|'' [alone]]
+# With `alone` it keeps a mount namespace for the engine, in which there are no plugins, no mounts of others and no containerd
+# of the machine, which would not see the engine's mounts.
 dir=$1 name=${1##*/}
 trap '' INT TERM HUP
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" DOCKER_HOST="unix://$dir/sock" DOCKER_CONFIG="$dir/client"
+if [ "${3-}" = alone ]; then
+	awk '/ - fuse\.dvc / { print $5 }' /proc/self/mountinfo | tac | while read -r mount; do
+		umount -l -- "$(printf '%b' "$mount")"
+	done
+	for place in /etc/docker/plugins /run/docker/plugins /run/containerd; do
+		[ ! -d "$place" ] || mount -t tmpfs none "$place" || exit 1
+	done
+	touch "$dir/ready"
+fi
 cat >/dev/null
 
 # Ids of the engine's own processes: its directory stands in their arguments.
