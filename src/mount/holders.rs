@@ -1,6 +1,7 @@
 //! Who sees a mount from other mount namespaces, such as the containers that it is shown in.
 //!
-//! In: a device number. Out: one process of each namespace. Only processes count that this one may look at.
+//! In: a device number. Out: one process of each namespace, or whether one process does. Only processes count that this one
+//! may look at.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -27,13 +28,19 @@ pub fn elsewhere(device: (u32, u32), but: Option<&Path>) -> io::Result<Vec<u32>>
         };
         // Whoever ends meanwhile has nothing any more.
         let Some(space) = namespace(text) else { continue };
-        if !seen.insert(space) {
-            continue;
-        }
-        let table = fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
-        if parse(&table).iter().any(|m| m.is_ours() && m.device == device && Some(m.at.as_path()) != but) {
+        if seen.insert(space) && has(pid, device, but).unwrap_or(false) {
             found.push(pid);
         }
     }
     Ok(found)
+}
+
+/// Whether a process has the file system of a device mounted anywhere; an error if it may not be looked at.
+pub fn sees(pid: u32, device: (u32, u32)) -> io::Result<bool> {
+    has(pid, device, None)
+}
+
+fn has(pid: u32, device: (u32, u32), but: Option<&Path>) -> io::Result<bool> {
+    let table = fs::read(format!("/proc/{pid}/mountinfo"))?;
+    Ok(parse(&table).iter().any(|m| m.is_ours() && m.device == device && Some(m.at.as_path()) != but))
 }

@@ -77,6 +77,11 @@ pub enum VolumeError {
         /// What kind of failure it was.
         kind: Kind,
     },
+    /// It is mounted, and whoever wants it does not see that.
+    #[error(
+        "volume `{0}` is mounted, but the engine does not see it: the container would get an empty directory instead"
+    )]
+    Unseen(String),
     /// Nothing of that name was put aside.
     #[error("no volume was put aside as `{0}`")]
     NotParked(String),
@@ -88,6 +93,7 @@ impl Failure for VolumeError {
             Self::BadName(_) | Self::Exists(_) => Kind::Usage,
             Self::Missing(_) | Self::NotParked(_) => Kind::NotFound,
             Self::InUse { .. } => Kind::Busy,
+            Self::Unseen(_) => Kind::Internal,
             Self::Damaged { .. } => Kind::Integrity,
             Self::Process { kind, .. } => *kind,
         }
@@ -101,6 +107,11 @@ impl Failure for VolumeError {
             Self::Missing(_) => Some("`dvc volume ls` lists them".to_owned()),
             Self::NotParked(_) => Some("`dvc volume ls --parked` lists what was".to_owned()),
             Self::InUse { .. } => Some("stop what uses it first".to_owned()),
+            Self::Unseen(_) => Some(
+                "a plugin that the engine runs: `docker plugin disable -f` and `enable`; in a container: bind the directory \
+                 of the volumes with `rshared`"
+                    .to_owned(),
+            ),
             Self::Process { hint, .. } => hint.clone(),
             _ => None,
         }
@@ -294,6 +305,16 @@ impl Volumes {
         users.ids.push((user.to_owned(), now_secs));
         self.shelf.put_users(name, &users)?;
         Ok(at)
+    }
+
+    /// Fails if a process does not see the mount of a volume, as if it is made in a mount namespace that hands nothing on. One
+    /// that may not be looked at is taken to see it.
+    pub fn is_seen(&self, name: &str, pid: u32) -> Result<()> {
+        let Some(mounted) = mounted_at(&self.shelf.data(name))? else { return Ok(()) };
+        if holders::sees(pid, mounted.device).unwrap_or(true) {
+            return Ok(());
+        }
+        Err(VolumeError::Unseen(name.to_owned()).into())
     }
 
     /// The branch that a commit of a mounted volume goes to; `None`: the one that it stands on. A volume of an older version has a

@@ -13,9 +13,12 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::ConnectInfo;
+use axum::extract::connect_info::Connected;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use axum::serve::IncomingStream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -111,6 +114,7 @@ impl Plugin {
         self.shared.begin();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let shared = Arc::clone(&self.shared);
+        let routes = router(&shared);
         let served = runtime.map_err(failed)?.block_on(async {
             let listener = tokio::net::UnixListener::from_std(self.listener)?;
             let look = tokio::task::spawn(Arc::clone(&shared).watch());
@@ -120,7 +124,7 @@ impl Plugin {
                 }
             };
             let served = tokio::select! {
-                served = async { axum::serve(listener, router(&shared)).await } => served,
+                served = async { axum::serve(listener, routes.into_make_service_with_connect_info::<Peer>()).await } => served,
                 () = stopped => Ok(()),
             };
             look.abort();
@@ -149,13 +153,24 @@ fn router(shared: &Arc<Shared>) -> Router {
     let mut router = Router::new().route("/Plugin.Activate", post(hello));
     for (verb, what) in verbs {
         let shared = Arc::clone(shared);
-        let handle = move |body: Bytes| async move {
-            let done = tokio::task::spawn_blocking(move || shared.asked(verb, what, &body)).await;
+        let handle = move |ConnectInfo(peer): ConnectInfo<Peer>, body: Bytes| async move {
+            let done = tokio::task::spawn_blocking(move || shared.asked(verb, what, peer, &body)).await;
             answer(done.unwrap_or_else(|_| json!({ "Err": "a bug in dvc: see the plugin's log" })))
         };
         router = router.route(&format!("/VolumeDriver.{verb}"), post(handle));
     }
     router
+}
+
+/// The process that asks; `None` if it is in another namespace of processes.
+#[derive(Clone, Copy, Debug)]
+struct Peer(Option<u32>);
+
+impl Connected<IncomingStream<'_, tokio::net::UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, tokio::net::UnixListener>) -> Self {
+        let pid = stream.io().peer_cred().ok().and_then(|peer| peer.pid());
+        Self(pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0))
+    }
 }
 
 fn answer(value: Value) -> Response {
@@ -170,6 +185,8 @@ struct Asked {
     opts: Option<BTreeMap<String, String>>,
     #[serde(rename = "ID")]
     id: String,
+    #[serde(skip)]
+    by: Option<u32>,
 }
 
 fn now_secs() -> i64 {
@@ -177,13 +194,14 @@ fn now_secs() -> i64 {
 }
 
 impl Shared {
-    fn asked(&self, verb: &str, what: fn(&Self, &Asked) -> Result<Value>, body: &[u8]) -> Value {
-        let asked: Asked = match serde_json::from_slice(body) {
+    fn asked(&self, verb: &str, what: fn(&Self, &Asked) -> Result<Value>, Peer(by): Peer, body: &[u8]) -> Value {
+        let mut asked: Asked = match serde_json::from_slice(body) {
             Ok(asked) => asked,
             // Questions without content have an empty body.
             Err(_) if body.is_empty() => Asked::default(),
             Err(e) => return json!({ "Err": format!("not understood: {e}") }),
         };
+        asked.by = by;
         match what(self, &asked) {
             Ok(mut value) => {
                 value["Err"] = "".into();
@@ -232,6 +250,10 @@ impl Shared {
     fn mount(&self, asked: &Asked) -> Result<Value> {
         self.idle().remove(&asked.name);
         let at = self.volumes.mount(&asked.name, &asked.id, now_secs())?;
+        if let Some(Err(e)) = asked.by.map(|engine| self.volumes.is_seen(&asked.name, engine)) {
+            self.unmount(asked)?;
+            return Err(e);
+        }
         Ok(json!({ "Mountpoint": at.to_string_lossy() }))
     }
 

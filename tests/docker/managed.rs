@@ -7,7 +7,8 @@ use crate::sidecar::{load, project};
 use crate::support::needs;
 use crate::support::sandbox::Run;
 
-/// H17: `docker plugin create`, volumes, a commit from a container beside it, the engine killed, everything removed.
+/// H17, H24w: `docker plugin create`, volumes, a commit from a container beside it, the engine killed, mounts that it does not
+/// see, everything removed.
 #[test]
 fn the_engine_runs_the_plugin() {
     if !needs::fuse() {
@@ -47,6 +48,18 @@ fn the_engine_runs_the_plugin() {
     engine.kill();
     engine.start_again();
     engine.docker(["rm", "-f", "db"]);
+    // An engine that starts sometimes takes the mounts of the last plugin away while it begins the next, which is then cut off from
+    // where the engine looks. No container begins on the empty directory, and what the message says helps.
+    let data = engine.dir().join("data");
+    rustix::mount::mount_change(&data, rustix::mount::MountPropagationFlags::PRIVATE).unwrap();
+    let handed_on = data.join(format!("plugins/{id}/propagated-mount"));
+    let _ = rustix::mount::unmount(&handed_on, rustix::mount::UnmountFlags::DETACH);
+    let refused = engine.try_docker(["run", "--rm", "-v", &format!("{volume}:/v"), engine.image(), "cat", "/v/table"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("does not see it"), "{said}");
+    assert!(said.contains("docker plugin disable -f"), "{said}");
+    engine.docker(["plugin", "disable", "-f", plugin]);
+    engine.docker(["plugin", "enable", plugin]);
     assert_eq!(sh("cat /v/table"), "one\ntwo");
     let inspected = engine.docker(["volume", "inspect", &volume]);
     assert!(inspected.contains(r#""changed": true"#), "{inspected}");
