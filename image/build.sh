@@ -53,7 +53,8 @@ build() {
 		export "CFLAGS_${host//-/_}=$cmaps"
 		export RUSTFLAGS="$maps -C target-feature=+crt-static"
 	fi
-	${CARGO:-cargo} build --release --locked --bin dvc --target "$target" >&2
+	# It would be stripped anyway.
+	CARGO_PROFILE_RELEASE_DEBUG=false ${CARGO:-cargo} build --release --locked --bin dvc --target "$target" >&2
 	echo "${CARGO_TARGET_DIR:-target}/$target/release/dvc"
 }
 

@@ -477,6 +477,8 @@ impl Volumes {
             let failed = |source| StoreError::Io { what: "create", key: at.display().to_string(), source };
             std::fs::create_dir_all(&at).map_err(failed)?;
         }
+        // The last mount's process may still be about to end.
+        is_unserved(record)?;
         let note = self.start(record, &at)?;
         if record.local.as_ref() != Some(&note.repository) {
             self.shelf.put(&Record { local: Some(note.repository), ..record.clone() })?;

@@ -1,6 +1,7 @@
 //! `dvc doctor`.
 
 use super::fresh;
+use crate::support::namespace::ALONE;
 use crate::support::needs::{is_root, need};
 use crate::support::sandbox::{Run, Sandbox};
 use dvc::mount::attach::{self, AttachOptions};
@@ -64,7 +65,7 @@ fn mounting_as_root_and_without_its_rights() {
     says(&run, "mounting", "no", "is not permitted: mount(2) fails");
     assert!(of(&run, "mounting")[0]["mend"].as_str().unwrap().contains("--cap-add SYS_ADMIN"));
     // A container that was not given the device.
-    let script = format!("mount -t tmpfs none /dev; exec {} doctor --json", env!("CARGO_BIN_EXE_dvc"));
+    let script = format!("{ALONE}; mount -t tmpfs none /dev; exec {} doctor --json", env!("CARGO_BIN_EXE_dvc"));
     let run = Run::of(s.other("unshare").args(["-m", "sh", "-c", &script])).code(1);
     says(&run, "fuse device", "no", "No such file");
     says(&run, "mounting", "no", "there is no usable `/dev/fuse`");
@@ -107,7 +108,7 @@ fn what_containers_need() {
     let inside = |prepare: &str, share: &str| {
         let dvc = env!("CARGO_BIN_EXE_dvc");
         let script = format!(
-            "mount --make-r{share} /; mount -t tmpfs none /run; mkdir -p /run/docker/plugins; {prepare}\n{dvc} doctor --json"
+            "{ALONE}; mount --make-r{share} /; mount -t tmpfs none /run; mkdir -p /run/docker/plugins; {prepare}\n{dvc} doctor --json"
         );
         let mut c = s.other("unshare");
         Run::of(c.args(["-m", "--propagation", "slave", "sh", "-c", &script.replace("DVC", dvc)]))

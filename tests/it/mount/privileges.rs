@@ -11,6 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::mount::harness::{Volume, errno, is_passthrough};
+use crate::support::namespace::{ALONE, Namespace};
 use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 
@@ -88,7 +89,7 @@ fn apart(s: &Sandbox, kind: &[&str], script: &str) -> Option<Command> {
         eprintln!("left out: no namespaces here: {}", String::from_utf8_lossy(&there.stderr));
         return None;
     }
-    Some(with(&["sh", "-ec", script]))
+    Some(with(&["sh", "-ec", &format!("{{ {ALONE}; }} 2>/dev/null || true\n{script}")]))
 }
 
 /// Opens the device and this program to every user, beside `/etc/fuse.conf` with so many lines.
@@ -261,22 +262,10 @@ fn a_mount_that_another_namespace_has_is_said_to_go_on() {
         return;
     }
     let mut mount = v.mount(&[]);
-    // As a container has it: at another place, in a namespace that hears of unmounting here.
-    let inside = v.s.at("inside");
-    fs::create_dir(&inside).unwrap();
-    let script =
-        format!("mount --bind {} {} && echo ready && exec sleep 1000", mount.root().display(), inside.display());
-    let mut other = Command::new("unshare")
-        .args(["--mount", "--propagation", "slave", "sh", "-c", &script])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut ready = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(other.stdout.take().unwrap()), &mut ready).unwrap();
+    let other = Namespace::showing(mount.root(), &v.s.at("inside"));
     let run = mount.down_with(&[]);
-    other.kill().unwrap();
-    other.wait().unwrap();
     run.code(11).complains(&format!("process {} sees it", other.id()));
+    drop(other);
     // It ends with the last who has it, and the overlay is free again.
     crate::mount_live::until("its process ends", || mount.try_up().code == 0);
 }

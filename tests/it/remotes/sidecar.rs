@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crate::support::facts::assert_same;
+use crate::support::namespace::ALONE;
 use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::moto::Moto;
@@ -360,7 +361,7 @@ fn container(s: &Sandbox, volumes: &[(&str, &str)], words: &str) -> Option<Run> 
         eprintln!("left out: no mount namespaces without root");
         return None;
     }
-    let mut script = "mount -t tmpfs none /mnt; mkdir /mnt/source\n".to_owned();
+    let mut script = format!("{ALONE}; mount -t tmpfs none /mnt; mkdir /mnt/source\n");
     let top = |path: &Path| format!("/{}", path.components().nth(1).unwrap().as_os_str().to_str().unwrap());
     let mut shared: Vec<String> = ["/usr", "/etc", "/proc", "/dev", "/lib", "/lib64", "/bin"].map(str::to_owned).into();
     shared.extend([top(s.root()), top(Path::new(env!("CARGO_BIN_EXE_dvc")))]);

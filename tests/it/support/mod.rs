@@ -7,6 +7,7 @@ pub mod databases;
 pub mod facts;
 pub mod held;
 pub mod known;
+pub mod namespace;
 pub mod needs;
 pub mod sandbox;
 pub mod servers;

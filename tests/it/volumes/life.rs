@@ -4,6 +4,7 @@ use std::fs;
 
 use super::host::Host;
 use crate::mount::harness::Volume;
+use crate::support::namespace::{ALONE, Namespace};
 use crate::support::needs;
 
 #[test]
@@ -132,12 +133,36 @@ fn a_volume_whose_mount_is_not_seen_is_in_use() {
     let at = h.path("db");
     fs::write(at.join("b"), "only here").unwrap();
     for words in ["volume rm db", "volume rm --discard db", "volume mv db other"] {
-        let script = format!("umount -l {} && exec {} {words}", at.display(), env!("CARGO_BIN_EXE_dvc"));
+        let script = format!("{ALONE} && exec {} {words}", env!("CARGO_BIN_EXE_dvc"));
         let mut c = h.v.s.other("unshare");
         c.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
         crate::support::sandbox::Run::of(&mut c).code(11).complains("in use");
     }
     assert_eq!(fs::read_to_string(at.join("b")).unwrap(), "only here");
+}
+
+/// Docker may want a volume again while the process of its last mount is still ending.
+#[test]
+fn a_mount_that_is_about_to_end_is_waited_for() {
+    let Some(h) = Host::new() else { return };
+    if !needs::is_root() {
+        eprintln!("left out: only root makes mount namespaces without a user namespace");
+        return;
+    }
+    h.create("db", "main", &[]);
+    let at = h.path("db");
+    fs::write(at.join("b"), "x").unwrap();
+    // As long as another namespace has the mount its process goes on, though the mount is gone here.
+    let holder = Namespace::showing(&at, &h.v.s.at("inside"));
+    h.dvc(&["umount", at.to_str().unwrap()]).code(11);
+    assert!(!h.is_mounted("db"));
+    let again = std::thread::scope(|scope| {
+        let again = scope.spawn(|| h.path("db"));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        drop(holder);
+        again.join().unwrap()
+    });
+    assert_eq!(fs::read_to_string(again.join("b")).unwrap(), "x");
 }
 
 #[test]

@@ -3,13 +3,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use rustix::process::Signal;
 use serde_json::json;
 
 use super::host::Host;
 use crate::mount_live::until;
+use crate::support::namespace::Namespace;
 use crate::support::needs;
 use crate::support::sandbox::Run;
 
@@ -125,23 +126,7 @@ fn what_docker_never_took_back_is_found_by_who_sees_it() {
     let at = h.mounted("seen", "1");
     h.mounted("lost", "1");
     h.mounted("booted", "1");
-    // A container is a namespace in which the volume is mounted somewhere.
-    let inside = h.v.s.at("inside");
-    fs::create_dir(&inside).unwrap();
-    let script = format!(
-        "mount --bind {} {} && umount -l {} && echo ready && exec sleep 1000",
-        at.display(),
-        inside.display(),
-        at.display()
-    );
-    let mut container = Command::new("unshare")
-        .args(["--mount", "--propagation", "slave", "sh", "-c", &script])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut ready = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(container.stdout.take().unwrap()), &mut ready).unwrap();
-    assert_eq!(ready, "ready\n");
+    let container = Namespace::showing(&at, &h.v.s.at("inside"));
     h.stop(Signal::KILL);
     // As if it had all been long ago, and in one case before the machine was started again.
     for (name, from, to) in
@@ -157,8 +142,7 @@ fn what_docker_never_took_back_is_found_by_who_sees_it() {
     until("nobody sees it", || !h.is_mounted("lost") && !h.is_mounted("booted"));
     assert!(h.is_mounted("seen"));
     assert!(h.refused("Remove", &json!({ "Name": "seen" })).contains("in use by process"));
-    container.kill().unwrap();
-    container.wait().unwrap();
+    drop(container);
     h.driver("Remove", &json!({ "Name": "seen" }));
     h.driver("Remove", &json!({ "Name": "lost" }));
 }

@@ -1,0 +1,40 @@
+//! A mount namespace as a container has it: one of our mounts is shown at another place, and none beside it. A namespace
+//! that kept the mounts of other tests would keep them from ending.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// Words of a shell that take all our mounts away, but one at `$inside`, which may be empty.
+pub const ALONE: &str =
+    r#"grep ' - fuse.dvc ' /proc/self/mountinfo | cut -d' ' -f5 | grep -vxF "${inside-}" | tac | xargs -r umount -l"#;
+
+/// A process in a namespace of its own; ended when dropped.
+pub struct Namespace(Child);
+
+impl Namespace {
+    /// Shows a mount at `inside`.
+    pub fn showing(mount: &Path, inside: &Path) -> Self {
+        std::fs::create_dir(inside).unwrap();
+        let script = format!(r#"set -e; mount --bind "$mount" "$inside"; {ALONE}; echo ready; exec sleep 1000"#);
+        let mut c = Command::new("unshare");
+        c.args(["--mount", "--propagation", "slave", "sh", "-c", &script]).env("mount", mount).env("inside", inside);
+        let mut child = c.stdout(Stdio::piped()).spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert_eq!(ready, "ready\n");
+        Self(child)
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
