@@ -408,7 +408,8 @@ impl View {
     /// Size and space of the file system: block size, blocks, free ones.
     pub fn statfs(&self) -> (u32, u64, u64) {
         const UNIT: u64 = 4096;
-        let there = rustix::fs::statvfs(self.space.dir()).ok();
+        // The directory is made by the first write.
+        let there = self.space.dir().ancestors().find_map(|dir| rustix::fs::statvfs(dir).ok());
         let (mut total, mut free) =
             there.map_or((0, 0), |s| (s.f_blocks * s.f_frsize / UNIT, s.f_bavail * s.f_frsize / UNIT));
         if let Some(limit) = self.space.limit_bytes() {

@@ -9,7 +9,6 @@ use super::checkout::{CheckoutOptions, CheckoutReport, checkout};
 use super::compare::{Change, Letter, compare};
 use super::describe::{Changed, Detail, measured};
 use super::fetch::{FetchOptions, FetchReport, fetch};
-use super::head::Head;
 use super::history::{Walk, ancestors};
 use super::pack::{advance, branch_of, mounted, places, prepare, settled};
 use super::pull::Diverged;
@@ -34,7 +33,7 @@ use std::os::unix::ffi::OsStrExt;
 
 /// So many versions are searched for content that is about to be replaced.
 const SEARCHED: usize = 1000;
-/// The file of a worktree's state that says what was shown and unpacked.
+/// The file of a worktree's state that says what was shown.
 const NOTE: &str = "unpack";
 
 /// What to unpack.
@@ -159,8 +158,6 @@ fn listed(paths: &[String]) -> String {
 struct Note {
     /// The version that was shown last, hex.
     shown: Option<String>,
-    /// Which version each path got, hex, where not all was unpacked at once.
-    unpacked: BTreeMap<String, String>,
 }
 
 /// Unpacks.
@@ -198,8 +195,7 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
         return Ok(report);
     }
     if let Some(Stopped::Newer { .. }) = &report.stopped {
-        let note = Note { shown: Some(report.version.to_string()), ..read(context, &repo)? };
-        write(context, &repo, &note)?;
+        write(context, &repo, &Note { shown: Some(report.version.to_string()) })?;
     }
     if report.stopped.is_some() {
         return Ok(report);
@@ -220,12 +216,7 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
     drop(repo);
     report.checkout = Some(checkout(context, &how, observer)?);
     let repo = context.repo()?;
-    let mut note = Note { shown: None, ..read(context, &repo)? };
-    if paths.is_empty() {
-        note.unpacked.clear();
-    }
-    note.unpacked.extend(paths.iter().map(|path| (display(path), report.version.to_string())));
-    write(context, &repo, &note)?;
+    write(context, &repo, &Note::default())?;
     Ok(report)
 }
 
@@ -379,13 +370,10 @@ fn stop(
     if !lost.is_empty() {
         return Ok(Some(Stopped::Uncommitted { target, paths: lost.iter().map(|p| display(p)).collect() }));
     }
-    let (note, head) = (read(context, repo)?, Head::read(context, repo)?);
-    let is_it = |hex: &String| Id::parse(hex) == Some(report.version);
-    let same = |path: &Vec<u8>| note.unpacked.get(&display(path)).is_some_and(is_it);
-    let had = head.base == Some(report.version) || !paths.is_empty() && paths.iter().all(same);
-    // Whoever began has seen it.
+    let shown = read(context, repo)?.shown.is_some_and(|hex| Id::parse(&hex) == Some(report.version));
+    // Whoever began has seen it. What the worktree was last says nothing: there may be other volumes in it now.
     let goes_on = interrupted.is_some_and(|i| i.goal.target == report.version && i.goal.reaches(paths));
-    if options.accept || had || goes_on || note.shown.as_ref().is_some_and(is_it) {
+    if options.accept || goes_on || shown {
         return Ok(None);
     }
     Ok(Some(Stopped::Newer { branch: report.branch.clone(), target }))

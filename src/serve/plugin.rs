@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,6 +44,12 @@ pub enum PluginError {
         /// The socket.
         path: PathBuf,
     },
+    /// Something else is there.
+    #[error("`{}` is no socket", path.display())]
+    NoSocket {
+        /// What is there.
+        path: PathBuf,
+    },
     /// The socket cannot be used.
     #[error("cannot serve `{}`", path.display())]
     Socket {
@@ -57,6 +64,7 @@ impl Failure for PluginError {
     fn kind(&self) -> Kind {
         match self {
             Self::Served { .. } => Kind::Busy,
+            Self::NoSocket { .. } => Kind::Usage,
             Self::Socket { source, .. } => Kind::of_io(source),
         }
     }
@@ -97,6 +105,10 @@ impl Plugin {
         }
         if UnixStream::connect(socket).is_ok() {
             return Err(PluginError::Served { path: socket.to_owned() }.into());
+        }
+        // One that nobody answers at was left by a plugin that was killed.
+        if std::fs::symlink_metadata(socket).is_ok_and(|there| !there.file_type().is_socket()) {
+            return Err(PluginError::NoSocket { path: socket.to_owned() }.into());
         }
         match std::fs::remove_file(socket) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e).into()),

@@ -2,7 +2,7 @@
 
 use crate::args::Globals;
 use crate::dirs;
-use crate::failure::{CliError, Failed};
+use crate::failure::{CliError, Exit, Failed, Voice, report};
 use crate::place::{self, Place};
 use crate::print::{self, Out};
 use crate::progress::{Progress, Watch};
@@ -38,6 +38,13 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// Tells a failure after which others go on. Returns how this ends with it.
+    pub(crate) fn tell_failure(&self, failed: &Failed) -> Exit {
+        let voice = Voice { json: self.globals.json, colour: self.globals.color.clone() };
+        report(failed, &voice, &self.signals);
+        Exit::of(failed)
+    }
+
     /// Enters the directory of `-C`; everything relative is relative to that.
     pub(crate) fn new(argv: &[OsString], globals: Globals, signals: Signals, dry_run: bool) -> Result<Self, Failed> {
         let begun = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));

@@ -201,6 +201,7 @@ fn look_before_you_unpack() {
     assert_same(&one.w(""), &two.w(""));
 
     // Where the repository is not kept nobody knows of the first run, but what the volumes hold is known by its content.
+    fs::rename(one.w("db/table"), one.at("second")).unwrap();
     one.write("db/table", "third");
     word(&one, &["pack"]).ok();
     for _ in 0..2 {
@@ -210,6 +211,10 @@ fn look_before_you_unpack() {
     forget(&two);
     word(&two, &["unpack", "--yes"]).ok().says("v3");
     assert_same(&one.w(""), &two.w(""));
+    // Nor does it say what the volumes hold that the version was packed here: they may be others now.
+    fs::rename(one.at("second"), one.w("db/table")).unwrap();
+    word(&one, &["unpack", "--no-pull"]).code(4).complains("look before you import");
+    word(&one, &["unpack", "--no-pull"]).ok().says("v3");
     let json = word(&two, &["unpack", "--json"]).ok().json();
     assert_eq!((&json["schema"], &json["stopped"], &json["branch"]), (&1.into(), &false.into(), &"main".into()));
 }

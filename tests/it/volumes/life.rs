@@ -32,6 +32,10 @@ fn a_volume_is_made_changed_committed_and_removed() {
     assert!(!h.is_mounted("db") && !h.shelf().join("db").exists());
     assert_eq!(fs::read_dir(h.v.s.at("r/overlays")).unwrap().count(), 0);
     h.dvc(&["volume", "rm", "db"]).code(13).complains("no such volume");
+    // The others go nevertheless.
+    h.create("other", "main", &[]);
+    h.dvc(&["volume", "rm", "db", "other"]).code(13).complains("`db`").says("other");
+    h.dvc(&["volume", "has", "other"]).code(1);
 }
 
 #[test]
@@ -264,6 +268,8 @@ fn a_quota_and_a_volume_that_is_only_read() {
     let Some(h) = Host::new() else { return };
     h.create("small", "main", &["--quota", "4M"]);
     let at = h.path("small");
+    let space = rustix::fs::statvfs(&at).unwrap();
+    assert_eq!((space.f_blocks, space.f_bavail), (1024, 1024));
     let full = fs::write(at.join("much"), vec![1; 16 << 20])
         .or_else(|e| if e.raw_os_error() == Some(28) { Err(e) } else { Ok(()) });
     let file = fs::File::open(at.join("much")).map(|f| f.sync_all());

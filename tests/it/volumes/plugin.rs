@@ -101,6 +101,11 @@ fn volumes_outlive_the_plugin() {
     assert!(h.refused("Remove", &json!({ "Name": "used" })).contains("in use by 2"));
     let mut second = h.v.s.command(["serve".to_owned(), format!("--plugin={}", h.socket().display())]);
     Run::of(&mut second).code(11).complains("already");
+    // What is no socket was not left by a plugin.
+    let file = h.v.s.at("precious");
+    fs::write(&file, "content").unwrap();
+    h.dvc(&["serve", &format!("--plugin={}", file.display())]).code(2).complains("is no socket");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "content");
     h.stop(Signal::TERM);
     assert!(h.is_mounted("used") && !h.socket().exists());
     assert_eq!(fs::read_to_string(at.join("b")).unwrap(), "before");

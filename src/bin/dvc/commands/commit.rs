@@ -394,6 +394,10 @@ fn print_of(
             Some(id) => format!("[{branch} v{} {}]", commit.ordinal, out.paint(Paint::Id, id)),
             None => format!("[{branch} v{}]", commit.ordinal),
         };
+        let name = match volume.filter(|volume| *volume != branch.as_str()) {
+            Some(volume) => format!("{volume}: {name}"),
+            None => name,
+        };
         if report.unchanged {
             writeln!(out, "{name} nothing to commit, {}", elapsed(took))?;
         } else {

@@ -398,42 +398,54 @@ fn outside(at: &Path) -> PathBuf {
     }
 }
 
+/// Removes volumes. One that cannot be removed does not keep the others.
 fn remove(session: &Session, args: &RmArgs) -> Outcome {
-    let (volumes, dry_run) = (volumes(session)?, session.dry_run(args.dry));
-    let mut out = session.plain_out();
+    let volumes = volumes(session)?;
+    let mut failed = None;
     for name in &args.names {
-        if args.parked {
-            if !dry_run {
-                volumes.discard_parked(name)?;
-            }
-            continue;
-        }
-        let removed = if dry_run {
-            let changed = volumes.state(name)?.changed && !args.discard;
-            Removed { parked: changed.then(|| name.clone()), cache_bytes: 0 }
-        } else {
-            volumes.remove(name, args.discard, session.now.timestamp().as_second())?
-        };
-        if session.globals.json {
-            out.json(&serde_json::json!({
-                "name": name, "parked": removed.parked, "cache_bytes": removed.cache_bytes, "dry_run": dry_run,
-            }))?;
-        } else if session.globals.quiet == 0 {
-            let would = if dry_run { "would remove " } else { "" };
-            match &removed.parked {
-                Some(_) if dry_run => writeln!(out, "{would}{name}, and put its changes aside")?,
-                Some(parked) => {
-                    writeln!(
-                        out,
-                        "{name}\n its changes are put aside, `dvc volume create {name} --parked {parked}` brings them back"
-                    )?;
-                }
-                None => writeln!(out, "{would}{name}")?,
+        match remove_one(session, args, &volumes, name) {
+            Ok(()) => {}
+            Err(e) if args.names.len() == 1 => return Err(e),
+            Err(e) => {
+                let exit = session.tell_failure(&e);
+                failed.get_or_insert(exit);
             }
         }
     }
-    out.finish()?;
-    Ok(Exit::DONE)
+    Ok(failed.unwrap_or(Exit::DONE))
+}
+
+fn remove_one(session: &Session, args: &RmArgs, volumes: &Volumes, name: &str) -> Result<(), Failed> {
+    let dry_run = session.dry_run(args.dry);
+    if args.parked {
+        if !dry_run {
+            volumes.discard_parked(name)?;
+        }
+        return Ok(());
+    }
+    let removed = if dry_run {
+        let changed = volumes.state(name)?.changed && !args.discard;
+        Removed { parked: changed.then(|| name.to_owned()), cache_bytes: 0 }
+    } else {
+        volumes.remove(name, args.discard, session.now.timestamp().as_second())?
+    };
+    let mut out = session.plain_out();
+    if session.globals.json {
+        out.json(&serde_json::json!({
+            "name": name, "parked": removed.parked, "cache_bytes": removed.cache_bytes, "dry_run": dry_run,
+        }))?;
+    } else if session.globals.quiet == 0 {
+        let would = if dry_run { "would remove " } else { "" };
+        match &removed.parked {
+            Some(_) if dry_run => writeln!(out, "{would}{name}, and put its changes aside")?,
+            Some(parked) => writeln!(
+                out,
+                "{name}\n its changes are put aside, `dvc volume create {name} --parked {parked}` brings them back"
+            )?,
+            None => writeln!(out, "{would}{name}")?,
+        }
+    }
+    Ok(out.finish()?)
 }
 
 fn rename(session: &Session, args: &MvArgs) -> Outcome {

@@ -5,7 +5,7 @@
 use super::{CommitArgs, make};
 use crate::commands::volume::{engine, engine_is_named, volumes};
 use crate::dirs;
-use crate::failure::{CliError, Exit, Failed, Outcome, Voice, report};
+use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::place::{self, Place};
 use crate::session::Session;
 use dvc::engine::EngineError;
@@ -70,9 +70,8 @@ struct Run<'s> {
 
 impl Run<'_> {
     fn fail(&mut self, e: &Failed) {
-        let voice = Voice { json: self.session.globals.json, colour: self.session.globals.color.clone() };
-        report(e, &voice, &self.session.signals);
-        self.failed.get_or_insert(Exit::of(e));
+        let exit = self.session.tell_failure(e);
+        self.failed.get_or_insert(exit);
     }
 
     /// All that can be changed and have a name. That an engine is there, or was named, and cannot be asked is a failure: nobody
