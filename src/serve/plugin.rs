@@ -123,7 +123,6 @@ impl Plugin {
     /// Serves until `stop` says so. Mounts that somebody uses stay.
     pub fn run(self, stop: &(dyn Fn() -> bool + Sync)) -> Result<()> {
         let failed = |source| PluginError::Socket { path: self.socket.clone(), source };
-        self.shared.begin();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let shared = Arc::clone(&self.shared);
         let routes = router(&shared);
@@ -350,6 +349,9 @@ impl Shared {
     }
 
     async fn watch(self: Arc<Self>) {
+        // Docker does not wait for what stays mounted: each whose remote is gone takes its time to fail.
+        let shared = Arc::clone(&self);
+        let _ = tokio::task::spawn_blocking(move || shared.begin()).await;
         let mut looked = Instant::now();
         loop {
             tokio::time::sleep(LOOK).await;
