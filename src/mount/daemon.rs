@@ -28,7 +28,7 @@ mod turn;
 use turn::{Pending, Shooting};
 
 pub use fetched::fetched;
-pub use start::{Kept, Left, is_served, left, look};
+pub use start::{Kept, Left, left, look, stays_served};
 
 /// Names and times that nobody asked to be durable are flushed that often.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);

@@ -534,7 +534,7 @@ fn kept(record: &Record) -> (Option<String>, bool) {
 /// that shares the directory of the volumes and nothing else.
 fn is_unserved(record: &Record) -> Result<()> {
     let Some(overlay) = overlay_of(record).filter(|_| !record.read_only) else { return Ok(()) };
-    if daemon::is_served(&overlay)? {
+    if daemon::stays_served(&overlay)? {
         let users = "a mount that is not seen from here".to_owned();
         return Err(VolumeError::InUse { name: record.name.clone(), users }.into());
     }

@@ -38,13 +38,6 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Tells a failure after which others go on. Returns how this ends with it.
-    pub(crate) fn tell_failure(&self, failed: &Failed) -> Exit {
-        let voice = Voice { json: self.globals.json, colour: self.globals.color.clone() };
-        report(failed, &voice, &self.signals);
-        Exit::of(failed)
-    }
-
     /// Enters the directory of `-C`; everything relative is relative to that.
     pub(crate) fn new(argv: &[OsString], globals: Globals, signals: Signals, dry_run: bool) -> Result<Self, Failed> {
         let begun = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
@@ -66,6 +59,13 @@ impl Session {
             settings: OnceCell::new(),
             told: OnceCell::new(),
         })
+    }
+
+    /// Tells a failure after which others go on. Returns how this ends with it.
+    pub(crate) fn tell_failure(&self, failed: &Failed) -> Exit {
+        let voice = Voice { json: self.globals.json, colour: self.globals.color.clone() };
+        report(failed, &voice, &self.signals);
+        Exit::of(failed)
     }
 
     /// The same run with the settings of another repository, as they are in its files now.

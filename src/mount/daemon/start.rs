@@ -215,8 +215,8 @@ pub struct Left {
 /// So long the process of a mount that is gone may take to end.
 const ENDING: Duration = Duration::from_secs(10);
 
-/// Whether a process serves an overlay, and goes on to: one whose mount is gone is about to end, and waited for.
-pub fn is_served(overlay: &Path) -> Result<bool> {
+/// Whether a process serves an overlay and goes on to. One whose mount is gone may be about to end and is waited for.
+pub fn stays_served(overlay: &Path) -> Result<bool> {
     let until = Instant::now() + ENDING;
     while Store::is_locked(overlay)? {
         if Instant::now() >= until {
