@@ -1,6 +1,7 @@
 //! Volumes by the command line, from their making to their end.
 
 use std::fs;
+use std::path::PathBuf;
 
 use super::host::Host;
 use crate::mount::harness::Volume;
@@ -125,17 +126,24 @@ fn what_is_put_aside_belongs_to_one_volume_at_a_time() {
     assert_eq!(fs::read_to_string(h.path("other").join("b")).unwrap(), "db");
 }
 
-/// As in a container that shares the directory of the volumes, and sees neither mounts nor processes.
-#[test]
-fn a_volume_whose_mount_is_not_seen_is_in_use() {
-    let Some(h) = Host::new() else { return };
+/// A host with a changed volume, mounted; nothing where no mount namespaces can be made.
+#[allow(clippy::print_stderr)]
+fn changed_before_a_namespace() -> Option<(Host, PathBuf)> {
+    let h = Host::new()?;
     if !needs::is_root() {
         eprintln!("left out: only root makes mount namespaces without a user namespace");
-        return;
+        return None;
     }
     h.create("db", "main", &[]);
     let at = h.path("db");
     fs::write(at.join("b"), "only here").unwrap();
+    Some((h, at))
+}
+
+/// As in a container that shares the directory of the volumes, and sees neither mounts nor processes.
+#[test]
+fn a_volume_whose_mount_is_not_seen_is_in_use() {
+    let Some((h, at)) = changed_before_a_namespace() else { return };
     for words in ["volume rm db", "volume rm --discard db", "volume mv db other"] {
         let script = format!("{ALONE} && exec {} {words}", env!("CARGO_BIN_EXE_dvc"));
         let mut c = h.v.s.other("unshare");
@@ -148,14 +156,7 @@ fn a_volume_whose_mount_is_not_seen_is_in_use() {
 /// Docker may want a volume again while the process of its last mount is still ending.
 #[test]
 fn a_mount_that_is_about_to_end_is_waited_for() {
-    let Some(h) = Host::new() else { return };
-    if !needs::is_root() {
-        eprintln!("left out: only root makes mount namespaces without a user namespace");
-        return;
-    }
-    h.create("db", "main", &[]);
-    let at = h.path("db");
-    fs::write(at.join("b"), "x").unwrap();
+    let Some((h, at)) = changed_before_a_namespace() else { return };
     // As long as another namespace has the mount its process goes on, though the mount is gone here.
     let holder = Namespace::showing(&at, &h.v.s.at("inside"));
     h.dvc(&["umount", at.to_str().unwrap()]).code(11);
@@ -166,7 +167,7 @@ fn a_mount_that_is_about_to_end_is_waited_for() {
         drop(holder);
         again.join().unwrap()
     });
-    assert_eq!(fs::read_to_string(again.join("b")).unwrap(), "x");
+    assert_eq!(fs::read_to_string(again.join("b")).unwrap(), "only here");
 }
 
 #[test]
