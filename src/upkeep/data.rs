@@ -192,12 +192,14 @@ impl DataCheck<'_> {
             })
             .map(|p| p.name)
             .collect();
+        // The walk from the refs may have noted an object as lost before; it is lost by this pack all the same.
         let mut lost = self.lost_rows(&by_rows)?;
         for (pack, outcome) in &done.bad {
             for bad in &outcome.bad {
                 for id in &bad.ids {
-                    if !self.can_be_had(bad.kind, id)? && self.findings.lose(bad.kind, id) {
-                        *lost.entry(*pack).or_default() += 1;
+                    if !self.can_be_had(bad.kind, id)? {
+                        self.findings.lose(bad.kind, id);
+                        lost.entry(*pack).or_default().insert(id.prefix());
                     }
                 }
             }
@@ -208,7 +210,7 @@ impl DataCheck<'_> {
             let outcome = done.bad.get(&pack);
             let mut why: Vec<String> = suspects.get(&pack).cloned().flatten().into_iter().collect();
             why.extend(outcome.and_then(said));
-            match (lost.get(&pack), why.is_empty()) {
+            match (lost.get(&pack).map(BTreeSet::len), why.is_empty()) {
                 (Some(1), _) => why.push("1 object is lost".to_owned()),
                 (Some(n), _) => why.push(format!("{n} objects are lost")),
                 (None, true) => why.push("an object in it could not be read at first, and can be now".to_owned()),
@@ -220,7 +222,7 @@ impl DataCheck<'_> {
     }
 
     /// Tries every object that the index places in packs that cannot be read by their tables.
-    fn lost_rows(&self, packs: &BTreeSet<PackName>) -> Result<BTreeMap<PackName, u64>> {
+    fn lost_rows(&self, packs: &BTreeSet<PackName>) -> Result<BTreeMap<PackName, BTreeSet<u64>>> {
         let mut lost = BTreeMap::new();
         if packs.is_empty() {
             return Ok(lost);
@@ -242,8 +244,9 @@ impl DataCheck<'_> {
                         had = had || self.can_be_had(candidate, &row.id)?;
                         object = candidate;
                     }
-                    if !had && self.findings.lose(object, &row.id) {
-                        *lost.entry(row.place.pack).or_default() += 1;
+                    if !had {
+                        self.findings.lose(object, &row.id);
+                        lost.entry(row.place.pack).or_default().insert(row.id.prefix());
                     }
                 }
             }
