@@ -27,8 +27,12 @@ end
 complete -c dvc -n "__fish_dvc_needs_command" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_needs_command" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_needs_command" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_needs_command" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_needs_command" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_needs_command" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_needs_command" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_needs_command" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_needs_command" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_needs_command" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -79,8 +83,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand init" -l chunker -d 'How files a
 complete -c dvc -n "__fish_dvc_using_subcommand init" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand init" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand init" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand init" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand init" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand init" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand init" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand init" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand init" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand init" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -98,8 +106,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand clone" -s b -l branch -d 'The br
 complete -c dvc -n "__fish_dvc_using_subcommand clone" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand clone" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand clone" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand clone" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand clone" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand clone" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand clone" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand clone" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand clone" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -130,14 +142,19 @@ complete -c dvc -n "__fish_dvc_using_subcommand commit" -l push -d 'Push the bra
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand commit" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand commit" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l exclude-caches -d 'Leave out directories marked by a CACHEDIR.TAG'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s x -l one-file-system -d 'Do not descend into other file systems'
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -s a -l all -d 'Accepted for git\'s `commit -a`: all changes are always committed'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l allow-empty -d 'Commit even where nothing changed or the source is empty'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l add -d 'With --stdin and --exec: keep the other files of the version before'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l all-volumes -d 'Commit every volume of dvc, and every plain one of Docker that has a name: a version of each'
@@ -152,12 +169,18 @@ complete -c dvc -n "__fish_dvc_using_subcommand commit" -s h -l help -d 'Print h
 complete -c dvc -n "__fish_dvc_using_subcommand status" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand status" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand status" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand status" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand status" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand status" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand status" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand status" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand status" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand status" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand status" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand status" -s s -l short -d 'Only the letters and paths'
+complete -c dvc -n "__fish_dvc_using_subcommand status" -s b -l branch -d 'Accepted for git\'s `status -sb`: with --short, the branch as well'
 complete -c dvc -n "__fish_dvc_using_subcommand status" -l porcelain -d 'Lines for scripts, which never change'
 complete -c dvc -n "__fish_dvc_using_subcommand status" -s z -d 'End lines with NUL and write names raw; implies --porcelain'
 complete -c dvc -n "__fish_dvc_using_subcommand status" -l exit-code -d 'End with 1 where something differs'
@@ -168,7 +191,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand status" -l no-pager -d 'Never sh
 complete -c dvc -n "__fish_dvc_using_subcommand status" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand status" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand status" -s h -l help -d 'Print help'
-complete -c dvc -n "__fish_dvc_using_subcommand log" -s n -l max-count -d 'At most that many versions' -r
+complete -c dvc -n "__fish_dvc_using_subcommand log" -s n -l max-count -d 'At most that many versions; a negative number is no limit' -r
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l since -l after -d 'Not older than TIME' -r
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l until -l before -d 'Not younger than TIME' -r
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l author -d 'By an author that matches the pattern' -r
@@ -177,18 +200,26 @@ complete -c dvc -n "__fish_dvc_using_subcommand log" -l format -l pretty -d 'How
 complete -c dvc -n "__fish_dvc_using_subcommand log" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand log" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand log" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand log" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand log" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand log" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand log" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l oneline -d 'One line for each version'
+complete -c dvc -n "__fish_dvc_using_subcommand log" -l no-abbrev -d 'Ids in full'
+complete -c dvc -n "__fish_dvc_using_subcommand log" -l abbrev-commit -d 'Accepted for git\'s option of this name: ids are short unless --no-abbrev is given'
+complete -c dvc -n "__fish_dvc_using_subcommand log" -l decorate -d 'Accepted for git\'s option of this name: names of versions are always shown'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l graph -d 'Draw the lines of descent'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l all -d 'Versions of all branches and tags'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l reverse -d 'Oldest first'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l stat -d 'With the files that changed and by how much'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -l name-status -d 'With the names and letters of what changed'
+complete -c dvc -n "__fish_dvc_using_subcommand log" -s p -l patch -d 'With the changed lines of text files'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -s i -l regexp-ignore-case -d 'Patterns match without regard to case'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -s g -l walk-reflogs -d 'What a branch was before, from its ref log'
 complete -c dvc -n "__fish_dvc_using_subcommand log" -s v -l verbose -d 'Say more; may be repeated'
@@ -202,14 +233,19 @@ complete -c dvc -n "__fish_dvc_using_subcommand show" -l format -l pretty -d 'Ho
 complete -c dvc -n "__fish_dvc_using_subcommand show" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand show" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand show" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand show" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand show" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand show" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand show" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand show" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand show" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand show" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand show" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand show" -l stat -d 'With the files that changed and by how much'
 complete -c dvc -n "__fish_dvc_using_subcommand show" -l name-status -d 'With the names and letters of what changed'
+complete -c dvc -n "__fish_dvc_using_subcommand show" -l no-abbrev -d 'Ids in full'
 complete -c dvc -n "__fish_dvc_using_subcommand show" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand show" -s q -l quiet -d 'Say less; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand show" -l json -d 'Write JSON: one object, or one per line'
@@ -220,14 +256,19 @@ complete -c dvc -n "__fish_dvc_using_subcommand show" -s h -l help -d 'Print hel
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand ls" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand ls" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand ls" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand ls" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -s l -l long -d 'With mode, owner, size and time'
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -s r -l recursive -d 'With everything below'
+complete -c dvc -n "__fish_dvc_using_subcommand ls" -s a -l all -d 'Accepted for `ls -a`: hidden names are always listed'
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -s d -l directory -d 'Directories themselves, not what they hold'
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -s z -d 'End lines with NUL and write names raw'
 complete -c dvc -n "__fish_dvc_using_subcommand ls" -s v -l verbose -d 'Say more; may be repeated'
@@ -240,8 +281,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand ls" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand diff" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand diff" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand diff" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand diff" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand diff" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -265,8 +310,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand checkout" -s b -l branch -d 'Cre
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand checkout" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -293,8 +342,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand mount" -l stats -d 'Show what wa
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand mount" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand mount" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -322,8 +375,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand umount" -s m -l message -d 'The 
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand umount" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand umount" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -347,8 +404,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand export" -l name -d 'The name of 
 complete -c dvc -n "__fish_dvc_using_subcommand export" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand export" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand export" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand export" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand export" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand export" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand export" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand export" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand export" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand export" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -371,8 +432,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand import" -l image -d 'Which image
 complete -c dvc -n "__fish_dvc_using_subcommand import" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand import" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand import" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand import" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand import" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand import" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand import" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand import" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand import" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand import" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -389,13 +454,21 @@ complete -c dvc -n "__fish_dvc_using_subcommand import" -s h -l help -d 'Print h
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand branch" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand branch" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand branch" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand branch" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -s d -l delete -d 'Delete the named branches'
+complete -c dvc -n "__fish_dvc_using_subcommand branch" -s D -d 'Accepted for git\'s `branch -D`: as -d -f'
+complete -c dvc -n "__fish_dvc_using_subcommand branch" -s l -l list -d 'List the branches, the default'
+complete -c dvc -n "__fish_dvc_using_subcommand branch" -s a -l all -d 'List the branches of remotes as well'
+complete -c dvc -n "__fish_dvc_using_subcommand branch" -s r -l remotes -d 'List only the branches of remotes'
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -s m -l move -d 'Rename: the old name (else the current branch) and the new one'
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -s f -l force -d 'Move a branch that exists'
 complete -c dvc -n "__fish_dvc_using_subcommand branch" -l show-current -d 'Print the name of the current branch'
@@ -410,12 +483,17 @@ complete -c dvc -n "__fish_dvc_using_subcommand branch" -s h -l help -d 'Print h
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand tag" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand tag" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand tag" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand tag" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand tag" -s l -l list -d 'List the tags, the default'
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -s d -l delete -d 'Delete the named tags'
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -s f -l force -d 'Move a tag that exists'
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -s n -l dry-run -d 'Show what would be done, and do nothing'
@@ -426,33 +504,43 @@ complete -c dvc -n "__fish_dvc_using_subcommand tag" -l no-pager -d 'Never show 
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand tag" -s h -l help -d 'Print help'
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l progress -d 'Progress bars: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -s j -l jobs -d 'Threads that work at the same time' -r
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l memory -d 'Memory for buffers and tables, such as 256M' -r
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l limit-down -d 'Receive at most so many bytes a second' -r
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -s v -l verbose -d 'Say more; may be repeated'
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -s q -l quiet -d 'Say less; may be repeated'
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l json -d 'Write JSON: one object, or one per line'
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l no-pager -d 'Never show output through a pager'
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -l offline -d 'Use no network'
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -s y -l yes -d 'Answer every question with yes'
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -s h -l help -d 'Print help'
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -f -a "list" -d 'List remotes with their URLs'
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -f -a "add" -d 'Add a remote; the first push makes the repository there'
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -f -a "set" -d 'Give a remote another URL'
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -f -a "rm" -d 'Forget a remote'
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -f -a "check" -d 'Reach a remote, write to it, and find out whether it decides races'
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list add set rm check help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -f -a "list" -d 'List remotes with their URLs'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -f -a "ls" -d 'List remotes with their URLs'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -f -a "add" -d 'Add a remote; the first push makes the repository there'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -f -a "set" -d 'Give a remote another URL'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -f -a "rm" -d 'Forget a remote'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -f -a "remove" -d 'Forget a remote'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -f -a "check" -d 'Reach a remote, write to it, and find out whether it decides races'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and not __fish_seen_subcommand_from list ls add set rm remove check help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -464,11 +552,35 @@ complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from ls" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from ls" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from ls" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from ls" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from ls" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from ls" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from ls" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from ls" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from ls" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from ls" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from ls" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from ls" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from ls" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from ls" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from add" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -485,8 +597,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from set" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -503,8 +619,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -517,11 +637,36 @@ complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from remove" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from remove" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from remove" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from remove" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from remove" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from remove" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from remove" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from remove" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from remove" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from remove" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from remove" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from remove" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from remove" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from remove" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from remove" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from remove" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand remote; and __fish_seen_subcommand_from check" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -543,13 +688,18 @@ complete -c dvc -n "__fish_dvc_using_subcommand push" -l verify -d 'Read so many
 complete -c dvc -n "__fish_dvc_using_subcommand push" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand push" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand push" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand push" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand push" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand push" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand push" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand push" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand push" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand push" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand push" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand push" -l all -d 'All branches'
+complete -c dvc -n "__fish_dvc_using_subcommand push" -s u -l set-upstream -d 'Accepted for git\'s `push -u`: the remote\'s branch of the same name is always followed'
 complete -c dvc -n "__fish_dvc_using_subcommand push" -l tags -d 'All tags'
 complete -c dvc -n "__fish_dvc_using_subcommand push" -l all-remotes -d 'To every remote'
 complete -c dvc -n "__fish_dvc_using_subcommand push" -l force-with-lease -d 'Move a branch back too, if it is there as it was when last seen'
@@ -565,8 +715,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand push" -s h -l help -d 'Print hel
 complete -c dvc -n "__fish_dvc_using_subcommand fetch" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand fetch" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand fetch" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand fetch" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -586,8 +740,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand fetch" -s h -l help -d 'Print he
 complete -c dvc -n "__fish_dvc_using_subcommand pull" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand pull" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand pull" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand pull" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand pull" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand pull" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand pull" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand pull" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand pull" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -600,30 +758,36 @@ complete -c dvc -n "__fish_dvc_using_subcommand pull" -l no-pager -d 'Never show
 complete -c dvc -n "__fish_dvc_using_subcommand pull" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand pull" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand pull" -s h -l help -d 'Print help'
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l progress -d 'Progress bars: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -s j -l jobs -d 'Threads that work at the same time' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l memory -d 'Memory for buffers and tables, such as 256M' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l limit-down -d 'Receive at most so many bytes a second' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -s v -l verbose -d 'Say more; may be repeated'
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -s q -l quiet -d 'Say less; may be repeated'
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l json -d 'Write JSON: one object, or one per line'
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l no-pager -d 'Never show output through a pager'
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -l offline -d 'Use no network'
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -s y -l yes -d 'Answer every question with yes'
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -s h -l help -d 'Print help'
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -f -a "create" -d 'Make a volume; the same again does nothing'
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -f -a "ls" -d 'List volumes'
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -f -a "inspect" -d 'Show all of a volume'
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -f -a "path" -d 'Print where a volume is, and mount it'
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -f -a "has" -d 'Whether there is such a volume: exit code 0 or 1, no word'
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -f -a "rm" -d 'Remove volumes; changes that no version has are put aside'
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -f -a "mv" -d 'Give a volume another name'
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls inspect path has rm mv help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -f -a "create" -d 'Make a volume; the same again does nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -f -a "ls" -d 'List volumes'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -f -a "list" -d 'List volumes'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -f -a "inspect" -d 'Show all of a volume'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -f -a "path" -d 'Print where a volume is, and mount it'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -f -a "has" -d 'Whether there is such a volume: exit code 0 or 1, no word'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -f -a "rm" -d 'Remove volumes; changes that no version has are put aside'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -f -a "remove" -d 'Remove volumes; changes that no version has are put aside'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -f -a "mv" -d 'Give a volume another name'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and not __fish_seen_subcommand_from create ls list inspect path has rm remove mv help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l from -d 'The version, or URL#REV; without one an empty volume is made' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s b -l branch -d 'The branch that commits go to' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l quota -d 'What its changes may take on disk, such as 40G' -r
@@ -634,8 +798,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from create" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -652,8 +820,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -666,11 +838,36 @@ complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from list" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from list" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from list" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from list" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from list" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from list" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from list" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from list" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from list" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from list" -l parked -d 'List what was removed with changes that no version has'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from list" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from list" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from list" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from list" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from inspect" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -687,8 +884,12 @@ container\t'Where this runs'"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from path" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -703,8 +904,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from has" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -719,8 +924,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -735,11 +944,38 @@ complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -l discard -d 'Give up changes that no version has'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -l parked -d 'Remove what was put aside, by what `ls --parked` calls it'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand volume; and __fish_seen_subcommand_from mv" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -764,8 +1000,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand serve" -l plugin -d 'Be Docker\'
 complete -c dvc -n "__fish_dvc_using_subcommand serve" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand serve" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand serve" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand serve" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand serve" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand serve" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand serve" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand serve" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand serve" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -782,8 +1022,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l max-time -d 'Stop after
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand fsck" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -801,8 +1045,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand gc" -l max -d 'Keep so much' -r
 complete -c dvc -n "__fish_dvc_using_subcommand gc" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand gc" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand gc" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand gc" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand gc" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand gc" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand gc" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand gc" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand gc" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -819,8 +1067,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand gc" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand du" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand du" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand du" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand du" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand du" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand du" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand du" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand du" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand du" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand du" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -836,8 +1088,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand du" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand doctor" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand doctor" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand doctor" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand doctor" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand doctor" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand doctor" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand doctor" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand doctor" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand doctor" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand doctor" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -852,8 +1108,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand doctor" -s h -l help -d 'Print h
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand undo" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand undo" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand undo" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand undo" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand undo" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -871,8 +1131,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand pack" -s m -l message -d 'The me
 complete -c dvc -n "__fish_dvc_using_subcommand pack" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand pack" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand pack" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand pack" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand pack" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand pack" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand pack" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand pack" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand pack" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -891,8 +1155,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand unpack" -s b -l branch -d 'That 
 complete -c dvc -n "__fish_dvc_using_subcommand unpack" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand unpack" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand unpack" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -907,35 +1175,45 @@ complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l no-pager -d 'Never sh
 complete -c dvc -n "__fish_dvc_using_subcommand unpack" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand unpack" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand unpack" -s h -l help -d 'Print help'
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l progress -d 'Progress bars: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -s j -l jobs -d 'Threads that work at the same time' -r
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l memory -d 'Memory for buffers and tables, such as 256M' -r
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l limit-down -d 'Receive at most so many bytes a second' -r
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l global -d 'Change the user\'s file, not the repository\'s'
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l system -d 'Change the machine\'s file, not the repository\'s'
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -s n -l dry-run -d 'Show what would be done, and do nothing'
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -s v -l verbose -d 'Say more; may be repeated'
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -s q -l quiet -d 'Say less; may be repeated'
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l json -d 'Write JSON: one object, or one per line'
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l no-pager -d 'Never show output through a pager'
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -l offline -d 'Use no network'
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -s y -l yes -d 'Answer every question with yes'
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -s h -l help -d 'Print help'
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -a "list" -d 'List every setting in force'
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -a "get" -d 'Print one setting'
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -a "set" -d 'Write a setting to a file'
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -a "unset" -d 'Remove a setting from a file'
-complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list get set unset help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -s l -l list -d 'Accepted for git\'s `config --list`'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -l global -d 'Change the user\'s file, not the repository\'s'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -l system -d 'Change the machine\'s file, not the repository\'s'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -s n -l dry-run -d 'Show what would be done, and do nothing'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -a "list" -d 'List every setting in force'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -a "ls" -d 'List every setting in force'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -a "get" -d 'Print one setting'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -a "set" -d 'Write a setting to a file'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -a "unset" -d 'Remove a setting from a file'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and not __fish_seen_subcommand_from list ls get set unset help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -948,11 +1226,36 @@ complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -s y -l yes -d 'Answer every question with yes'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from ls" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from ls" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from ls" -s c -d 'Set a configuration value for this run' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from ls" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from ls" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from ls" -s j -l jobs -d 'Threads that work at the same time' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from ls" -l memory -d 'Memory for buffers and tables, such as 256M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from ls" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from ls" -l limit-down -d 'Receive at most so many bytes a second' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from ls" -l show-origin -d 'With where each value comes from'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from ls" -s v -l verbose -d 'Say more; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Say less; may be repeated'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from ls" -l json -d 'Write JSON: one object, or one per line'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from ls" -l no-pager -d 'Never show output through a pager'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from ls" -l offline -d 'Use no network'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from ls" -s y -l yes -d 'Answer every question with yes'
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help'
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from get" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -967,8 +1270,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from set" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -986,8 +1293,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcomma
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand config; and __fish_seen_subcommand_from unset" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -1011,8 +1322,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand completions" -l dir -d 'Write fi
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand completions" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand completions" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand completions" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand completions" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand completions" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -1027,8 +1342,12 @@ complete -c dvc -n "__fish_dvc_using_subcommand completions" -s h -l help -d 'Pr
 complete -c dvc -n "__fish_dvc_using_subcommand version" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand version" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand version" -s c -d 'Set a configuration value for this run' -r
-complete -c dvc -n "__fish_dvc_using_subcommand version" -l color -d 'Colour: auto, always or never' -r
-complete -c dvc -n "__fish_dvc_using_subcommand version" -l progress -d 'Progress bars: auto, always or never' -r
+complete -c dvc -n "__fish_dvc_using_subcommand version" -l color -d 'Colour: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c dvc -n "__fish_dvc_using_subcommand version" -l progress -d 'Progress bars: auto, always or never' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c dvc -n "__fish_dvc_using_subcommand version" -s j -l jobs -d 'Threads that work at the same time' -r
 complete -c dvc -n "__fish_dvc_using_subcommand version" -l memory -d 'Memory for buffers and tables, such as 256M' -r
 complete -c dvc -n "__fish_dvc_using_subcommand version" -l limit-up -d 'Send at most so many bytes a second, such as 4M' -r
@@ -1090,4 +1409,5 @@ complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand
 complete -c dvc -n "__fish_dvc_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "unset" -d 'Remove a setting from a file'
 
 # Names of remotes, branches and tags.
-complete -c dvc -n "__fish_seen_subcommand_from push fetch pull remote checkout branch tag log show ls diff undo" -f -a "(dvc completions names 2>/dev/null)"
+complete -c dvc -n "__fish_seen_subcommand_from push fetch pull checkout branch tag log show ls diff undo" -f -a "(dvc completions names 2>/dev/null)"
+complete -c dvc -n "__fish_seen_subcommand_from remote; and __fish_seen_subcommand_from set rm remove check" -f -a "(dvc remote 2>/dev/null | cut -f1)"

@@ -8,5 +8,6 @@ pub mod refname;
 pub mod revision;
 pub mod size;
 pub mod suggest;
+pub mod text;
 pub mod tree;
 pub mod when;

@@ -1,5 +1,7 @@
 //! Paths inside a tree: names joined by `/`, raw bytes, never absolute, never upwards.
 
+use super::text::{is_unsafe, push_escaped};
+
 /// Why a name cannot stand in a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadName {
@@ -48,7 +50,8 @@ pub fn is_within(path: &[u8], dir: &[u8]) -> bool {
     dir.is_empty() || path == dir || (path.starts_with(dir) && path.get(dir.len()) == Some(&b'/'))
 }
 
-/// The path as text for people: bytes that are not printable UTF-8 are escaped as `\xNN`, a backslash as `\\`.
+/// The path as text for people: bytes that are not printable UTF-8 are escaped as `\xNN`, characters that change the direction of
+/// text as `\u{NNNN}`, a backslash as `\\`.
 pub fn display(path: &[u8]) -> String {
     let mut s = String::with_capacity(path.len());
     for piece in path.utf8_chunks() {
@@ -57,7 +60,7 @@ pub fn display(path: &[u8]) -> String {
                 '\\' => s.push_str("\\\\"),
                 '\t' => s.push_str("\\t"),
                 '\n' => s.push_str("\\n"),
-                c if c.is_control() => s.push_str(&format!("\\x{:02x}", u32::from(c))),
+                c if is_unsafe(c) => push_escaped(&mut s, c),
                 c => s.push(c),
             }
         }
@@ -88,5 +91,6 @@ mod tests {
         assert!(!is_within(b"ab", b"a"));
         assert_eq!(display(b"a\xffb\n"), "a\\xffb\\n");
         assert_eq!(display(b"a\\n"), "a\\\\n");
+        assert_eq!(display("a\u{202e}b\u{85}".as_bytes()), "a\\u{202e}b\\x85");
     }
 }

@@ -38,6 +38,8 @@ pub trait Observer: Send + Sync {
     fn phase(&self, _name: &'static str, _files: Option<u64>, _bytes: Option<u64>) {}
     /// So many more files and bytes are done in this phase.
     fn advance(&self, _files: u64, _bytes: u64) {}
+    /// Bytes that were handed to a store and are not yet acknowledged, so not yet part of what is done.
+    fn on_the_way(&self, _bytes: u64) {}
     /// A line for the user.
     fn notice(&self, _notice: Notice) {}
     /// A durable step is about to be taken; crash tests die here.

@@ -14,11 +14,23 @@ use crate::observe::Observer;
 use crate::repo::Repo;
 use std::path::Path;
 
+/// Which branches to list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BranchScope {
+    /// The repository's own.
+    #[default]
+    Local,
+    /// Those of remotes, as they were last seen.
+    Remote,
+    /// Both.
+    All,
+}
+
 /// What to do with branches.
 #[derive(Clone, Debug)]
 pub enum BranchAction {
     /// List them.
-    List,
+    List(BranchScope),
     /// Create one.
     Create {
         /// Its name.
@@ -58,6 +70,8 @@ pub struct BranchOptions {
 pub struct BranchLine {
     /// Its name.
     pub name: RefName,
+    /// Whether it is the repository's own or a remote's.
+    pub kind: RefKind,
     /// Its tip.
     pub id: Id,
     /// What the tip says.
@@ -84,7 +98,7 @@ pub fn branch(context: &Context, options: &BranchOptions, observer: &dyn Observe
     let mut mover = Mover::new(context, &repo, observer, options.dry_run);
     let mut report = BranchReport { current: head.branch.clone(), ..BranchReport::default() };
     match &options.action {
-        BranchAction::List => report.branches = list(&repo, &head)?,
+        BranchAction::List(scope) => report.branches = list(&repo, &head, *scope)?,
         BranchAction::Create { name, at, force } => {
             let id = Resolver::new(&repo, context)?.revision(at)?;
             mover.create(RefKind::Branch, name, id, *force, &format!("branch: at {at}"))?;
@@ -111,11 +125,18 @@ pub fn branch(context: &Context, options: &BranchOptions, observer: &dyn Observe
     Ok(report)
 }
 
-fn list(repo: &Repo, head: &Head) -> Result<Vec<BranchLine>> {
+fn list(repo: &Repo, head: &Head, scope: BranchScope) -> Result<Vec<BranchLine>> {
+    let kinds: &[RefKind] = match scope {
+        BranchScope::Local => &[RefKind::Branch],
+        BranchScope::Remote => &[RefKind::Remote],
+        BranchScope::All => &[RefKind::Branch, RefKind::Remote],
+    };
     let mut lines = Vec::new();
-    for tip in repo.refs().list(RefKind::Branch)? {
-        let current = head.branch.as_ref() == Some(&tip.name);
-        lines.push(BranchLine { commit: repo.commit_cached(&tip.id)?, name: tip.name, id: tip.id, current });
+    for kind in kinds.iter().copied() {
+        for tip in repo.refs().list(kind)? {
+            let current = kind == RefKind::Branch && head.branch.as_ref() == Some(&tip.name);
+            lines.push(BranchLine { commit: repo.commit_cached(&tip.id)?, name: tip.name, kind, id: tip.id, current });
+        }
     }
     Ok(lines)
 }

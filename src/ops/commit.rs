@@ -12,6 +12,7 @@ use super::Context;
 use super::compare::compare;
 use super::head::Head;
 use super::quiesce::{Quiesce, during};
+use super::tag::ensure_branch;
 use super::worktree::{WalkOptions, worktree_number};
 use crate::error::{Failure, Kind, Result};
 use crate::model::commit::{Commit, Timestamp};
@@ -247,6 +248,9 @@ impl Target {
         for tag in &options.tags {
             if repo.refs().value(RefKind::Tag, tag)?.is_some() {
                 return Err(CommitError::TagExists { name: tag.clone() }.into());
+            }
+            if tag.scope().is_some_and(|(of, _)| of != branch.as_str()) {
+                ensure_branch(repo, tag)?;
             }
         }
         let parent = match repo.refs().value(RefKind::Branch, &branch)? {

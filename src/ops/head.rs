@@ -1,9 +1,11 @@
 //! HEAD: which branch a worktree is on, and which version its files came from.
 
 use super::Context;
+use super::resolve::ResolveError;
 use crate::error::Result;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
+use crate::model::revision::Revision;
 use crate::repo::Repo;
 
 /// The state of the worktree of a [`Context`].
@@ -33,6 +35,18 @@ impl Head {
                 let branch = Some(RefName::new(&repo.marker().default_branch)?);
                 Ok(Self { branch, base: None, known: false })
             }
+        }
+    }
+
+    /// What HEAD was before it moved to another branch: a branch or a version.
+    pub fn previous(context: &Context) -> Result<Revision> {
+        let state = match &context.mount {
+            Some(_) => None,
+            None => context.repo()?.worktree(&context.worktree)?.state()?,
+        };
+        match state.and_then(|state| state.previous) {
+            Some(text) => Ok(Revision::parse(&text)?),
+            None => Err(ResolveError::NoPrevious.into()),
         }
     }
 

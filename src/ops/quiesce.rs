@@ -170,6 +170,9 @@ impl Observer for Watched<'_> {
     fn advance(&self, files: u64, bytes: u64) {
         self.inner.advance(files, bytes);
     }
+    fn on_the_way(&self, bytes: u64) {
+        self.inner.on_the_way(bytes);
+    }
     fn notice(&self, notice: Notice) {
         self.inner.notice(notice);
     }

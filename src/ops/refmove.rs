@@ -63,6 +63,9 @@ pub enum RefMoveError {
     /// A tag of the current branch, but there is none.
     #[error("the worktree is on no branch, so `@{0}` is a tag of none")]
     NoBranch(String),
+    /// `undo` without a name, and no current branch.
+    #[error("the worktree is on no branch, so there is no change of one to undo")]
+    NoBranchToUndo,
     /// No change is left to take back.
     #[error("there is nothing to undo{}", name.as_ref().map(|n| format!(" for `{n}`")).unwrap_or_default())]
     NothingToUndo {
@@ -76,7 +79,7 @@ impl Failure for RefMoveError {
         match self {
             Self::Exists { .. } | Self::Raced { .. } | Self::Current { .. } => Kind::Rejected,
             Self::Missing { .. } | Self::NothingToUndo { .. } => Kind::NotFound,
-            Self::NoBranch(_) => Kind::Usage,
+            Self::NoBranch(_) | Self::NoBranchToUndo => Kind::Usage,
         }
     }
 
@@ -84,6 +87,8 @@ impl Failure for RefMoveError {
         match self {
             Self::Exists { kind, name } => Some(format!("`dvc {} -f {name} REV` moves it", kind.name())),
             Self::Raced { .. } => Some("look at it and run the command again".to_owned()),
+            Self::Missing { kind, .. } => Some(format!("run `dvc {}` to list what there is", kind.name())),
+            Self::NoBranchToUndo => Some("name the branch or tag: `dvc undo NAME`".to_owned()),
             Self::Current { .. } => Some("check another branch out there first".to_owned()),
             _ => None,
         }

@@ -20,6 +20,9 @@ use crate::repo::refs::value_of;
 /// Candidates that an error names at most.
 const SHOWN_MAX: usize = 8;
 
+/// `branch@latest` is the branch's tip, unless the branch has a tag of that name.
+const LATEST: &str = "latest";
+
 /// A revision stands for nothing, or for more than one thing.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
@@ -55,6 +58,9 @@ pub enum ResolveError {
         /// The ordinal of its tip.
         tip: u64,
     },
+    /// `-`, but HEAD was never elsewhere.
+    #[error("no other branch was checked out here before")]
+    NoPrevious,
     /// A step that leads nowhere.
     #[error("`{revision}` does not exist: {why}")]
     NoStep {
@@ -106,6 +112,7 @@ impl Failure for ResolveError {
             Self::NoSuchVersion { branch, tip, .. } => Some(format!("`{branch}` has v1 to v{tip}")),
             Self::OtherRepository(_) => Some("name the repository with `--repo`".to_owned()),
             Self::WithPath(_) => Some("`dvc log REV -- PATH` lists the versions that change a path".to_owned()),
+            Self::NoPrevious => Some("name a branch; `dvc branch` lists them".to_owned()),
             Self::NoStep { .. } | Self::NoPath { .. } | Self::Nowhere { .. } => None,
         }
     }
@@ -316,6 +323,9 @@ impl<'a> Resolver<'a> {
             Some(tip) => tip,
             None => self.remote_tip(&branch, selector)?,
         };
+        if matches!(selector, Selector::Name(name) if name.as_str() == LATEST) {
+            return Ok(tip);
+        }
         let found = match (selector.ordinal(), selector) {
             (Some(ordinal), _) => self.along(tip, |c| c.ordinal <= ordinal)?.filter(|(_, c)| c.ordinal == ordinal),
             (None, Selector::Name(text)) => match self.on_branch(tip, text)? {

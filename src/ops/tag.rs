@@ -10,6 +10,7 @@ use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Revision;
 use crate::observe::Observer;
+use crate::repo::Repo;
 
 /// The name of a tag as it is written: `NAME`, `BRANCH@NAME`, or `@NAME` for a tag of the current branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +90,18 @@ impl TagName {
     }
 }
 
+/// Refuses a tag of a branch that does not exist, because no revision would ever find it.
+pub(super) fn ensure_branch(repo: &Repo, tag: &RefName) -> Result<()> {
+    let Some((branch, _)) = tag.scope() else { return Ok(()) };
+    let name = RefName::new(branch)?;
+    for kind in [RefKind::Branch, RefKind::Remote] {
+        if repo.refs().value(kind, &name)?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(RefMoveError::Missing { kind: RefKind::Branch, name }.into())
+}
+
 /// Runs `tag`.
 pub fn tag(context: &Context, options: &TagOptions, observer: &dyn Observer) -> Result<TagReport> {
     let repo = context.repo()?;
@@ -103,7 +116,9 @@ pub fn tag(context: &Context, options: &TagOptions, observer: &dyn Observer) -> 
         }
         TagAction::Create { name, at, force } => {
             let id = Resolver::new(&repo, context)?.revision(at)?;
-            mover.create(RefKind::Tag, &name.on(branch.as_ref())?, id, *force, &format!("tag: at {at}"))?;
+            let name = name.on(branch.as_ref())?;
+            ensure_branch(&repo, &name)?;
+            mover.create(RefKind::Tag, &name, id, *force, &format!("tag: at {at}"))?;
         }
         TagAction::Delete { names } => {
             let names = names.iter().map(|name| name.on(branch.as_ref())).collect::<Result<_>>()?;

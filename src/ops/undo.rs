@@ -4,6 +4,7 @@
 //! No version is lost by it; the report says what the ref was.
 
 use super::Context;
+use super::head::Head;
 use super::refmove::{Moved, Mover, RefMoveError};
 use crate::error::Result;
 use crate::format::refentry::RefEntry;
@@ -21,7 +22,7 @@ pub(super) const RENAME: &str = "branch: renamed ";
 /// Options of `undo`.
 #[derive(Clone, Debug, Default)]
 pub struct UndoOptions {
-    /// The branch or tag; whatever changed last if `None`.
+    /// The branch or tag; the current branch if `None`.
     pub name: Option<RefName>,
     /// Only say what would be done.
     pub dry_run: bool,
@@ -66,9 +67,10 @@ impl Candidate {
 /// Runs `undo`.
 pub fn undo(context: &Context, options: &UndoOptions, observer: &dyn Observer) -> Result<UndoReport> {
     let repo = context.repo()?;
-    let named = candidates(&repo, options.name.as_ref())?;
-    let nothing = || RefMoveError::NothingToUndo { name: options.name.as_ref().map(ToString::to_string) };
-    let last = named.into_iter().max_by_key(Candidate::age).ok_or_else(nothing)?;
+    let current = Head::read(context, &repo)?.branch;
+    let name = options.name.as_ref().or(current.as_ref()).ok_or(RefMoveError::NoBranchToUndo)?;
+    let nothing = || RefMoveError::NothingToUndo { name: Some(name.to_string()) };
+    let last = candidates(&repo, Some(name))?.into_iter().max_by_key(Candidate::age).ok_or_else(nothing)?;
     let (why, time, who) = (last.undone.why.clone(), last.undone.time, last.undone.who.clone());
     let mut all = vec![last];
     if why.starts_with(RENAME) {

@@ -29,6 +29,9 @@ pub struct WorktreeState {
     pub branch: Option<String>,
     /// The version that the files came from or were committed as, hex.
     pub base: Option<String>,
+    /// What HEAD was before it moved to another branch: a branch, or an id in hex. `checkout -` goes back there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
 }
 
 /// The file of a worktree's state: a JSON object and, on the next line, its BLAKE3 hash in hex.
@@ -133,12 +136,13 @@ impl Worktree {
 
     /// Remembers, durably.
     pub fn save(&self, branch: Option<&RefName>, base: Option<&Id>) -> Result<()> {
-        let state = WorktreeState {
-            path: self.root.to_string_lossy().into_owned(),
-            branch: branch.map(|b| b.as_str().to_owned()),
-            base: base.map(ToString::to_string),
-        };
-        if self.state().ok().flatten().as_ref() == Some(&state) {
+        let before = self.state().ok().flatten();
+        let branch = branch.map(|b| b.as_str().to_owned());
+        let moved = before.as_ref().is_some_and(|before| before.branch != branch);
+        let previous = before.clone().and_then(|b| if moved { b.branch.or(b.base) } else { b.previous });
+        let path = self.root.to_string_lossy().into_owned();
+        let state = WorktreeState { path, branch, base: base.map(ToString::to_string), previous };
+        if before.as_ref() == Some(&state) {
             return Ok(());
         }
         let line = serde_json::to_string(&state).unwrap_or_default();

@@ -182,7 +182,7 @@ impl<'a> Copier<'a> {
         let far = if self.dest.far().is_some() { self.dest } else { self.source };
         let threads = far.store().abilities().in_flight.clamp(1, 16).min(jobs.len());
         let shared = Shared {
-            work: Mutex::new(Work { jobs: jobs.into_iter(), sent: Vec::new(), failed: None, left: threads }),
+            work: Mutex::new(Work { jobs: jobs.into_iter(), sent: Vec::new(), bytes: 0, failed: None, left: threads }),
             ended: Condvar::new(),
         };
         std::thread::scope(|scope| {
@@ -198,19 +198,25 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Tells the observer what went over the network, until all workers are done.
+    /// Reports progress until all workers are done. Bytes that arrive here are done; bytes that go to a store are done when the
+    /// store has acknowledged their pack, until then they are on the way.
     fn watch(&self, shared: &Shared) {
-        let total = || self.meter.up.bytes() + self.meter.down.bytes();
-        let mut told = total();
+        let receives = self.dest.local().is_ok() && self.source.local().is_err();
+        let total = || if receives { self.meter.down.bytes() } else { self.meter.up.bytes() };
+        let (begun, mut told) = (total(), 0);
         loop {
             let work = shared.lock();
             let (work, _) = shared.ended.wait_timeout(work, TICK).unwrap_or_else(PoisonError::into_inner);
-            let done = work.left == 0;
+            let (ended, arrived) = (work.left == 0, work.bytes);
             drop(work);
-            let now = total();
-            self.observer.advance(0, now - told);
-            told = now;
-            if done {
+            let passed = total() - begun;
+            let done = if receives { passed } else { arrived };
+            self.observer.advance(0, done - told);
+            told = done;
+            if !receives {
+                self.observer.on_the_way(if ended { 0 } else { passed.saturating_sub(arrived) });
+            }
+            if ended {
                 return;
             }
         }
@@ -228,6 +234,7 @@ impl<'a> Copier<'a> {
             let mut work = shared.lock();
             match done {
                 Ok(sent) => {
+                    work.bytes += sent.bytes;
                     work.sent.push(sent);
                     self.observer.advance(1, 0);
                 }
@@ -435,6 +442,8 @@ impl Job {
 struct Work {
     jobs: std::vec::IntoIter<Job>,
     sent: Vec<Sent>,
+    /// The length of all packs in `sent`.
+    bytes: u64,
     failed: Option<Error>,
     /// Workers that are not done.
     left: usize,

@@ -54,10 +54,10 @@ pub(crate) struct Globals {
     #[arg(long)]
     pub(crate) json: bool,
     /// Colour: auto, always or never
-    #[arg(long, value_name = "WHEN", num_args = 1)]
+    #[arg(long, value_name = "WHEN", num_args = 1, value_parser = ["auto", "always", "never"])]
     pub(crate) color: Option<String>,
     /// Progress bars: auto, always or never
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", value_parser = ["auto", "always", "never"])]
     pub(crate) progress: Option<String>,
     /// Never show output through a pager
     #[arg(long)]
@@ -123,6 +123,7 @@ pub(crate) enum Verb {
     /// Show a version as a directory that can be written, or list what is mounted
     Mount(With<commands::mount::MountArgs>),
     /// End a mount
+    #[command(alias = "unmount")]
     Umount(With<commands::umount::UmountArgs>),
     /// Write a version as a tar archive or as an image for container engines
     Export(With<commands::export::ExportArgs>),

@@ -1,5 +1,6 @@
 //! From failures to words and exit codes: text or JSON on standard error, 141 for a closed pipe, 70 for a bug.
 
+use crate::render::harmless;
 use crate::settings::BadConfiguration;
 use crate::signals::Signals;
 use dvc::error::{Error, Failure, Kind, causes};
@@ -115,6 +116,9 @@ pub(crate) enum CliError {
     /// A value that an option does not take.
     #[error("{option}: {problem}")]
     BadOption { option: String, problem: String },
+    /// A verb that changes something was asked for a dry run.
+    #[error("`dvc {0}` has no dry run")]
+    NoDryRun(&'static str),
     /// A setting that nobody set.
     #[error("`{0}` is not set")]
     NotSet(String),
@@ -132,7 +136,7 @@ impl Failure for CliError {
         match self {
             Self::File { source, .. } => Kind::of_io(source),
             Self::NoRepository(_) | Self::NotARepository(_) | Self::Foreign(_) => Kind::NoRepository,
-            Self::Remote(_) | Self::BadOption { .. } => Kind::Usage,
+            Self::Remote(_) | Self::BadOption { .. } | Self::NoDryRun(_) => Kind::Usage,
             Self::NotSet(_) | Self::NoRemote { .. } => Kind::NotFound,
         }
     }
@@ -148,6 +152,7 @@ impl Failure for CliError {
                 Some(format!("`{dir}/.dvc` belongs to an unrelated program, this one keeps its data in `.dvcs`"))
             }
             Self::Remote(_) => Some("a repository elsewhere is only read; `dvc clone` it to work with it".into()),
+            Self::NoDryRun(_) => Some("leave `-n` out; nothing was done".into()),
             Self::NoRemote { known, .. } if known.is_empty() => Some("`dvc remote add NAME URL` adds one".into()),
             Self::NoRemote { known, .. } => Some(format!("there is {known}; `dvc remote add NAME URL` adds one")),
             _ => None,
@@ -190,11 +195,12 @@ impl Voice {
         voice
     }
 
-    fn colours(&self, stream: &impl IsTerminal) -> bool {
+    pub(crate) fn colours(&self, stream: &impl IsTerminal) -> bool {
         crate::print::colour(self.colour.as_deref(), None, stream)
     }
 
-    fn say(&self, code: u8, kind: &str, message: &str, causes: Vec<String>, hint: Option<String>) {
+    /// Writes a failure to standard error.
+    pub(crate) fn say(&self, code: u8, kind: &str, message: &str, causes: Vec<String>, hint: Option<String>) {
         let _ = io::stderr().write_all(self.words(code, kind, message, causes, hint).as_bytes());
     }
 
@@ -202,13 +208,13 @@ impl Voice {
         let mut text = String::new();
         if self.json {
             let object = JsonFailure { schema: 1, code, kind, message, causes, hint };
-            text = serde_json::to_string(&object).unwrap_or_default();
+            text = crate::print::harmless_json(&serde_json::to_string(&object).unwrap_or_default());
             text.push('\n');
         } else {
             let (red, plain) = if self.colours(&io::stderr()) { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-            text.push_str(&format!("{red}error:{plain} {message}\n"));
-            causes.iter().for_each(|cause| text.push_str(&format!("  because: {cause}\n")));
-            hint.iter().for_each(|hint| text.push_str(&format!("hint: {hint}\n")));
+            text.push_str(&format!("{red}error:{plain} {}\n", harmless(message)));
+            causes.iter().for_each(|cause| text.push_str(&format!("  because: {}\n", harmless(cause))));
+            hint.iter().for_each(|hint| text.push_str(&format!("hint: {}\n", harmless(hint))));
         }
         text
     }
@@ -235,30 +241,6 @@ pub(crate) fn report(failed: &Failed, voice: &Voice, signals: &Signals) -> ExitC
             ExitCode::from(kind.exit_code())
         }
     }
-}
-
-/// Says what is wrong with the arguments, or prints the help that was asked for.
-pub(crate) fn report_usage(e: &clap::Error, voice: &Voice) -> ExitCode {
-    let styled = e.render();
-    let shown = |colour: bool| if colour { styled.ansi().to_string() } else { styled.to_string() };
-    if !e.use_stderr() {
-        let text = shown(voice.colours(&io::stdout()));
-        return match io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(e) => report(&Failed::Output(e), voice, &Signals::default()),
-        };
-    }
-    let kind = Kind::Usage;
-    if voice.json {
-        let text = styled.to_string();
-        let mut parts = text.split("\n\n").map(str::trim).filter(|p| !p.is_empty());
-        let message = parts.next().unwrap_or("wrong usage").trim_start_matches("error: ").to_owned();
-        let hint = parts.find_map(|p| p.strip_prefix("tip: ")).map(str::to_owned);
-        voice.say(kind.exit_code(), kind.name(), &message, Vec::new(), hint);
-    } else {
-        let _ = io::stderr().write_all(shown(voice.colours(&io::stderr())).as_bytes());
-    }
-    ExitCode::from(kind.exit_code())
 }
 
 /// A panic is a bug in dvc: one short message, then exit code 70.

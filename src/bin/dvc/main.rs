@@ -6,6 +6,7 @@ mod args;
 mod commands;
 mod dirs;
 mod failure;
+mod foreign;
 mod fstab;
 mod place;
 mod print;
@@ -16,11 +17,12 @@ mod session;
 mod settings;
 mod sidecar;
 mod signals;
+mod usage;
 
 use args::{Cli, Globals, Verb};
 use clap::Parser;
 use commands as c;
-use failure::{Failed, Outcome, Voice};
+use failure::{CliError, Failed, Outcome, Voice};
 use session::Session;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -38,7 +40,7 @@ fn run(argv: &[OsString]) -> ExitCode {
     }
     let cli = match Cli::try_parse_from(argv) {
         Ok(cli) => cli,
-        Err(e) => return failure::report_usage(&e, &Voice::of(argv)),
+        Err(e) => return usage::report_usage(&e, argv, &Voice::of(argv)),
     };
     let signals = signals::install();
     allow_open_files();
@@ -59,6 +61,9 @@ fn allow_open_files() {
 }
 
 fn start(argv: &[OsString], globals: Globals, signals: signals::Signals, cli: &Cli) -> Outcome {
+    if let Some(verb) = without_dry_run(&cli.verb).filter(|_| cli.dry.dry_run) {
+        return Err(CliError::NoDryRun(verb).into());
+    }
     let session = Session::new(argv, globals, signals, cli.dry.dry_run)?;
     dispatch(&session, &cli.verb)
 }
@@ -108,6 +113,50 @@ fn behind(verb: &Verb) -> &Globals {
         Verb::Config(with) => &with.globals,
         Verb::Completions(with) => &with.globals,
         Verb::Version(with) => &with.globals,
+    }
+}
+
+/// The verb, if it changes something and has no dry run. A new verb has to be put on one side.
+fn without_dry_run(verb: &Verb) -> Option<&'static str> {
+    match verb {
+        Verb::Clone(_) => Some("clone"),
+        Verb::Export(_) => Some("export"),
+        Verb::Serve(_) => Some("serve"),
+        Verb::Completions(with) => with.own.dir.as_ref().map(|_| "completions --dir"),
+        Verb::Remote(with) => match &with.own.action {
+            Some(c::remote::Action::Check(_)) => Some("remote check"),
+            _ => None,
+        },
+        Verb::Volume(with) => match &with.own.action {
+            c::volume::Action::Path(_) => Some("volume path"),
+            _ => None,
+        },
+        Verb::Init(_)
+        | Verb::Push(_)
+        | Verb::Fetch(_)
+        | Verb::Pull(_)
+        | Verb::Commit(_)
+        | Verb::Checkout(_)
+        | Verb::Mount(_)
+        | Verb::Umount(_)
+        | Verb::Import(_)
+        | Verb::Branch(_)
+        | Verb::Tag(_)
+        | Verb::Fsck(_)
+        | Verb::Gc(_)
+        | Verb::Undo(_)
+        | Verb::Pack(_)
+        | Verb::Unpack(_)
+        | Verb::Config(_) => None,
+        // These only read.
+        Verb::Status(_)
+        | Verb::Log(_)
+        | Verb::Show(_)
+        | Verb::Ls(_)
+        | Verb::Diff(_)
+        | Verb::Du(_)
+        | Verb::Doctor(_)
+        | Verb::Version(_) => None,
     }
 }
 

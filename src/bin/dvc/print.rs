@@ -1,7 +1,11 @@
 //! Standard output: colours, pager, sizes and dates for people, JSON for programs.
+//!
+//! Invariant: no text that is formatted with `write!` steers the terminal, whatever a repository or a server put into it.
+//! Only `write_all` passes bytes on as they are.
 
+use dvc::model::text::{is_unsafe, push_escaped};
 use serde::Serialize;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
@@ -78,21 +82,14 @@ impl Out {
         if !self.colour {
             return text.to_string();
         }
-        let code = match paint {
-            Paint::Id | Paint::Tag => "33",
-            Paint::Branch => "1;32",
-            Paint::Added => "32",
-            Paint::Removed => "31",
-            Paint::Changed => "36",
-            Paint::Strong => "1",
-            Paint::Faint => "2",
-        };
-        format!("\x1b[{code}m{text}\x1b[0m")
+        let colour = COLOURS.iter().position(|(known, _)| *known == paint).unwrap_or(0);
+        format!("{}{text}{END}", mark(colour))
     }
 
     /// One JSON object on one line, `schema` first.
     pub(crate) fn json<T: Serialize>(&mut self, object: &T) -> io::Result<()> {
-        serde_json::to_writer(&mut *self, &Envelope { schema: 1, object })?;
+        let line = serde_json::to_string(&Envelope { schema: 1, object })?;
+        self.write_all(harmless_json(&line).as_bytes())?;
         self.write_all(b"\n")
     }
 
@@ -121,6 +118,15 @@ impl Write for Out {
         }
     }
 
+    /// Formats a text: what is unsafe in it is escaped, marks of colours become the colours.
+    fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
+        let safe = match text.as_str() {
+            Some(literal) => painted(literal, self.colour),
+            None => painted(&text.to_string(), self.colour),
+        };
+        self.write_all(safe.as_bytes())
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.sink {
             Sink::Stdout(out) => out.flush(),
@@ -128,6 +134,57 @@ impl Write for Out {
             Sink::Pager(_, None) => Ok(()),
         }
     }
+}
+
+/// The colour of each kind of text.
+const COLOURS: [(Paint, &str); 8] = [
+    (Paint::Id, "33"),
+    (Paint::Tag, "33"),
+    (Paint::Branch, "1;32"),
+    (Paint::Added, "32"),
+    (Paint::Removed, "31"),
+    (Paint::Changed, "36"),
+    (Paint::Strong, "1"),
+    (Paint::Faint, "2"),
+];
+/// The private character that stands for the first colour until the text is written; the others follow it. A text from outside
+/// that holds one can only change its own colour.
+const MARK: u32 = 0x0010_ff00;
+/// Ends a colour.
+const END: char = '\u{10ff3f}';
+
+fn mark(colour: usize) -> char {
+    u32::try_from(colour).ok().and_then(|colour| char::from_u32(MARK + colour)).unwrap_or(END)
+}
+
+/// The text as it may reach a terminal.
+fn painted(text: &str, colour: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let number = u32::from(c).checked_sub(MARK).and_then(|n| usize::try_from(n).ok());
+        match (c, number.and_then(|n| COLOURS.get(n))) {
+            ('\n' | '\t', _) => out.push(c),
+            (END, _) if colour => out.push_str("\x1b[0m"),
+            (END, _) => {}
+            (_, Some((_, code))) if colour => out.push_str(&format!("\x1b[{code}m")),
+            (_, Some(_)) => {}
+            (c, None) if is_unsafe(c) => push_escaped(&mut out, c),
+            (c, None) => out.push(c),
+        }
+    }
+    out
+}
+
+/// JSON in which characters that steer a terminal are written as JSON's own escapes; it reads the same.
+pub(crate) fn harmless_json(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    for c in line.chars() {
+        match is_unsafe(c) {
+            true => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}"))),
+            false => out.push(c),
+        }
+    }
+    out
 }
 
 #[derive(Serialize)]
@@ -168,6 +225,12 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, units[unit])
 }
 
+/// `1 pack`, `2 packs`.
+pub(crate) fn count(n: impl Into<u64>, what: &str) -> String {
+    let n = n.into();
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
 /// A length of time for people: `1.8s`, `2m 05s`, `3h 20m`.
 pub(crate) fn elapsed(time: std::time::Duration) -> String {
     let tenths = (time.as_millis() + 50) / 100;
@@ -202,6 +265,17 @@ fn in_path(program: &str) -> bool {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn what_others_wrote_does_not_steer_the_terminal() {
+        let out = Out::plain(true);
+        let name = out.paint(Paint::Branch, "a\x1b[8mb\u{202e}c");
+        assert_eq!(painted(&format!("{name}\t\x07\n"), true), "\x1b[1;32ma\\x1b[8mb\\u{202e}c\x1b[0m\t\\x07\n");
+        assert_eq!(painted(&name, false), "a\\x1b[8mb\\u{202e}c");
+        let json = harmless_json("[\"\u{202e}\u{e0041}\u{9b}\"]");
+        assert_eq!(json, "[\"\\u202e\\udb40\\udc41\\u009b\"]");
+        assert_eq!(serde_json::from_str::<[String; 1]>(&json).unwrap(), ["\u{202e}\u{e0041}\u{9b}"]);
+    }
 
     #[test]
     fn sizes() {

@@ -2,8 +2,8 @@
 //!
 //! The working threads only add to counters; one thread of this file looks at them ten times a second and draws.
 
-use crate::print::{elapsed, size};
-use crate::render::JsonPath;
+use crate::print::{elapsed, harmless_json, size};
+use crate::render::{JsonPath, harmless};
 use crate::signals::Signals;
 use dvc::model::path::display;
 use dvc::observe::{Level, Notice, Observer};
@@ -21,6 +21,11 @@ const PATIENCE: Duration = Duration::from_millis(400);
 const TICK: Duration = Duration::from_millis(100);
 /// Off a terminal, where bars are asked for nevertheless, a line every so often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// The widest bar.
+const BAR: usize = 24;
+/// Phases that count packs, not files.
+const PACK_PHASES: [&str; 6] = ["sending", "receiving", "receiving trees", "verifying", "read packs", "read tables"];
 
 /// The observer of verbs that only look: no bars, but it ends them on a signal.
 pub(crate) struct Watch(pub(crate) Signals);
@@ -43,6 +48,7 @@ pub(crate) struct Progress {
 struct Shared {
     files: AtomicU64,
     bytes: AtomicU64,
+    on_the_way: AtomicU64,
     phase: Mutex<Phase>,
     bar: Mutex<Option<ProgressBar>>,
 }
@@ -72,6 +78,7 @@ impl Progress {
         let shared = Arc::new(Shared {
             files: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            on_the_way: AtomicU64::new(0),
             phase: Mutex::new(phase),
             bar: Mutex::new(None),
         });
@@ -100,6 +107,7 @@ impl Observer for Progress {
         *phase = Phase { name, files, bytes, since: Instant::now(), number: phase.number + 1 };
         self.shared.files.store(0, Ordering::Relaxed);
         self.shared.bytes.store(0, Ordering::Relaxed);
+        self.shared.on_the_way.store(0, Ordering::Relaxed);
         drop(phase);
         if self.level >= 3 {
             self.say(&format!("debug: {name}"));
@@ -109,6 +117,10 @@ impl Observer for Progress {
     fn advance(&self, files: u64, bytes: u64) {
         self.shared.files.fetch_add(files, Ordering::Relaxed);
         self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn on_the_way(&self, bytes: u64) {
+        self.shared.on_the_way.store(bytes, Ordering::Relaxed);
     }
 
     fn notice(&self, notice: Notice) {
@@ -126,10 +138,11 @@ impl Observer for Progress {
         let line = match (self.json, path.is_empty()) {
             (true, nowhere) => {
                 let path = if nowhere { JsonPath::default() } else { JsonPath::new(path) };
-                serde_json::to_string(&JsonNotice { schema: 1, notice: word, path, message }).unwrap_or_default()
+                let notice = JsonNotice { schema: 1, notice: word, path, message };
+                harmless_json(&serde_json::to_string(&notice).unwrap_or_default())
             }
-            (false, true) => format!("{word}: {message}"),
-            (false, false) => format!("{word}: `{}`: {message}", display(path)),
+            (false, true) => format!("{word}: {}", harmless(message)),
+            (false, false) => format!("{word}: `{}`: {}", display(path), harmless(message)),
         };
         self.say(&line);
     }
@@ -153,32 +166,90 @@ impl Shared {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `reading: 1.2 GiB of 4.0 GiB, 33100 files, 120.0 MiB/s, 24.0s left`.
-    fn line(&self) -> String {
+    /// The line for a terminal of so many columns.
+    fn line(&self, columns: usize) -> String {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let phase = self.phase();
-        let (files, bytes) = (self.files.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
-        let of = |total: Option<u64>, shown: &dyn Fn(u64) -> String| total.map(|t| format!(" of {}", shown(t)));
-        let passed = phase.since.elapsed();
-        let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).max(1);
-        let mut line = format!(
-            "{}: {}{}, {files}{} files, {}/s",
-            if phase.name.is_empty() { "starting" } else { phase.name },
-            size(bytes),
-            of(phase.bytes, &size).unwrap_or_default(),
-            of(phase.files, &|n| n.to_string()).unwrap_or_default(),
-            size(bytes.saturating_mul(1000) / millis),
-        );
-        let (done, total) = if phase.bytes.is_some() { (bytes, phase.bytes) } else { (files, phase.files) };
-        match total {
-            Some(total) if done > 0 && total > done => {
-                let left = u128::from(millis) * u128::from(total - done) / u128::from(done);
-                let left = Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX));
-                line.push_str(&format!(", {} left", elapsed(left)));
-            }
-            _ => line.push_str(&format!(", {}", elapsed(passed))),
-        }
-        line
+        let state = State {
+            files: count(&self.files),
+            bytes: count(&self.bytes),
+            on_the_way: count(&self.on_the_way),
+            passed: phase.since.elapsed(),
+        };
+        line(&phase, &state, columns)
     }
+}
+
+/// How far a phase is.
+struct State {
+    files: u64,
+    bytes: u64,
+    on_the_way: u64,
+    passed: Duration,
+}
+
+/// `[=====>      ]  30% sending: 1.2 GiB of 4.0 GiB, 32.0 MiB on the way, 24.0s left, 120.0 MiB/s, 38 of 120 packs`. What does not fit
+/// is left out: the bar first, then pieces from the end.
+fn line(phase: &Phase, state: &State, columns: usize) -> String {
+    let State { files, bytes, on_the_way, passed } = *state;
+    let (done, total) = if phase.bytes.is_some() { (bytes, phase.bytes) } else { (files, phase.files) };
+    let percent = total.filter(|total| *total > 0).map(|total| u128::from(done.min(total)) * 100 / u128::from(total));
+    let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).max(1);
+    // What is on the way tells the speed, but is not done.
+    let moved = if phase.bytes.is_some() { bytes.saturating_add(on_the_way) } else { done };
+    let of = |total: Option<String>| total.map(|total| format!(" of {total}")).unwrap_or_default();
+    let mut pieces = Vec::new();
+    if bytes > 0 || phase.bytes.is_some() {
+        pieces.push(format!("{}{}", size(bytes), of(phase.bytes.map(size))));
+    }
+    if on_the_way > 0 {
+        pieces.push(format!("{} on the way", size(on_the_way)));
+    }
+    pieces.push(match total {
+        Some(total) if moved > 0 && total > moved => {
+            let left = u128::from(millis) * u128::from(total - moved) / u128::from(moved);
+            format!("{} left", elapsed(Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX))))
+        }
+        _ => elapsed(passed),
+    });
+    let bytes_moved = bytes.saturating_add(on_the_way);
+    if bytes_moved > 0 {
+        pieces.push(format!("{}/s", size(bytes_moved.saturating_mul(1000) / millis)));
+    }
+    if files > 0 || phase.files.is_some() {
+        let unit = if PACK_PHASES.contains(&phase.name) { "pack" } else { "file" };
+        let plural = if phase.files.unwrap_or(files) == 1 { "" } else { "s" };
+        pieces.push(format!("{files}{} {unit}{plural}", of(phase.files.map(|n| n.to_string()))));
+    }
+    let name = if phase.name.is_empty() { "starting" } else { phase.name };
+    let percent = percent.map(|percent| format!("{percent:>3}% ")).unwrap_or_default();
+    let mut out = format!("{percent}{name}");
+    for (n, piece) in pieces.iter().enumerate() {
+        let before = if n == 0 { ": " } else { ", " };
+        if out.chars().count() + before.len() + piece.chars().count() > columns {
+            break;
+        }
+        out.push_str(before);
+        out.push_str(piece);
+    }
+    let room = columns.saturating_sub(out.chars().count() + 3).min(BAR);
+    match total.filter(|total| *total > 0 && room >= 8 && columns < usize::MAX) {
+        Some(total) => format!("[{}] {out}", bar(done, total, room)),
+        None => out,
+    }
+}
+
+fn bar(done: u64, total: u64, room: usize) -> String {
+    let filled = u128::from(done.min(total)) * room as u128 / u128::from(total.max(1));
+    let filled = usize::try_from(filled).unwrap_or(room).min(room);
+    let head = if filled < room { ">" } else { "" };
+    format!("{:<room$}", format!("{}{head}", "=".repeat(filled)))
+}
+
+/// The width of the terminal at standard error.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr());
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(80)
 }
 
 /// Draws until the other end of `stopped` goes away.
@@ -189,7 +260,7 @@ fn draw(shared: &Shared, stopped: &Receiver<()>, terminal: bool) {
         let phase = shared.phase();
         if !terminal {
             if Instant::now() >= next_line {
-                write_line(&shared.line());
+                write_line(&shared.line(usize::MAX));
                 next_line = Instant::now() + LINE_EVERY;
             }
             continue;
@@ -203,12 +274,11 @@ fn draw(shared: &Shared, stopped: &Receiver<()>, terminal: bool) {
                 continue;
             }
             shown = phase.number;
-            *bar = Some(new_bar(phase));
+            *bar = Some(new_bar());
         }
         if let Some(bar) = bar.as_ref() {
-            let (files, bytes) = (shared.files.load(Ordering::Relaxed), shared.bytes.load(Ordering::Relaxed));
-            bar.set_position(if phase.bytes.is_some() { bytes } else { files });
-            bar.set_message(shared.line());
+            // A line that fills the last column would make some terminals wrap.
+            bar.set_message(shared.line(columns().saturating_sub(1)));
             bar.tick();
         }
     }
@@ -218,12 +288,11 @@ fn draw(shared: &Shared, stopped: &Receiver<()>, terminal: bool) {
     }
 }
 
-fn new_bar(phase: Phase) -> ProgressBar {
-    let total = phase.bytes.or(phase.files);
-    let template = if total.is_some() { "{bar:24} {percent:>3}% {msg}" } else { "{spinner} {msg}" };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
-    bar.set_style(style.progress_chars("=> "));
+/// One line that is drawn over itself; its text is made by [`line`].
+fn new_bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    bar.set_style(style);
     bar
 }
 
@@ -234,7 +303,7 @@ fn line_on_sigusr1(shared: &Arc<Shared>) {
         std::thread::spawn(move || {
             for _ in signals.forever() {
                 let Some(shared) = shared.upgrade() else { return };
-                write_line(&shared.line());
+                write_line(&shared.line(usize::MAX));
             }
         });
     }
@@ -242,4 +311,43 @@ fn line_on_sigusr1(shared: &Arc<Shared>) {
 
 fn write_line(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(name: &'static str, files: Option<u64>, bytes: Option<u64>, state: &State, columns: usize) -> String {
+        line(&Phase { name, files, bytes, since: Instant::now(), number: 1 }, state, columns)
+    }
+
+    const HALF: State = State { files: 1, bytes: 32 << 20, on_the_way: 5 << 20, passed: Duration::from_secs(8) };
+
+    #[test]
+    fn a_line_fits_the_terminal() {
+        let at = |columns| shown("sending", Some(2), Some(64 << 20), &HALF, columns);
+        assert_eq!(
+            at(120),
+            "[============>           ]  50% sending: 32.0 MiB of 64.0 MiB, 5.0 MiB on the way, 5.8s left, 4.6 MiB/s, 1 of 2 packs"
+        );
+        assert_eq!(at(79), " 50% sending: 32.0 MiB of 64.0 MiB, 5.0 MiB on the way, 5.8s left, 4.6 MiB/s");
+        assert_eq!(at(39), " 50% sending: 32.0 MiB of 64.0 MiB");
+        assert_eq!(
+            at(usize::MAX),
+            " 50% sending: 32.0 MiB of 64.0 MiB, 5.0 MiB on the way, 5.8s left, 4.6 MiB/s, 1 of 2 packs"
+        );
+        for columns in 20..200 {
+            assert!(at(columns).chars().count() <= columns, "{columns}: {}", at(columns));
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_shown() {
+        let none = State { files: 0, bytes: 0, on_the_way: 0, passed: Duration::from_secs(2) };
+        assert_eq!(shown("looking", None, None, &none, 80), "looking: 2.0s");
+        assert_eq!(
+            shown("checkout", Some(1), None, &State { files: 1, ..none }, 60),
+            "[========================] 100% checkout: 2.0s, 1 of 1 file"
+        );
+    }
 }

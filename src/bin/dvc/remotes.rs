@@ -15,8 +15,23 @@ use dvc::store::location::{Location, Parsed};
 use dvc::store::meter::Meter;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+
+/// The directory without `..`. What exists is looked up first, because a link may lead elsewhere.
+fn without_parents(dir: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for piece in dir.components() {
+        match piece {
+            Component::ParentDir => {
+                out = out.canonicalize().unwrap_or(out);
+                out.pop();
+            }
+            piece => out.push(piece),
+        }
+    }
+    out
+}
 
 /// The credentials that stores may need, by the names that their own tools use.
 const CREDENTIALS: &[&str] = &[
@@ -50,6 +65,9 @@ impl Session {
     /// Reads a URL or a path as the command line gives it; a password in it is left out, and said so.
     pub(crate) fn location(&self, text: &str) -> Result<Location, Failed> {
         let Parsed { mut location, had_password } = Location::parse(text, &self.current).map_err(Error::from)?;
+        if let Some(dir) = location.as_directory() {
+            location = Location::directory(&without_parents(&dir));
+        }
         // A worktree stands for the repository in it.
         if let Some(inside) = location.as_directory().map(|dir| dir.join(INSIDE)).filter(|dir| Repo::is_at(dir)) {
             location = Location::directory(&inside);

@@ -10,6 +10,7 @@ pub(crate) mod version;
 use dvc::model::commit::Timestamp;
 use dvc::model::id::to_hex;
 use dvc::model::path::display;
+pub(crate) use dvc::model::text::harmless;
 use serde::Serialize;
 
 /// A path in JSON: readable, the root is `.`; and in hex where it is not UTF-8.
@@ -35,17 +36,13 @@ pub(crate) fn shown(path: &[u8]) -> String {
     if path.is_empty() { ".".to_owned() } else { display(path) }
 }
 
-/// A text from a repository for people: no control character of it reaches the terminal, but line breaks and tabs.
-pub(crate) fn harmless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c => out.push(c),
-        }
+/// A word as a shell takes it.
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "@%+=:,./_-^~".contains(c);
+    if !word.is_empty() && !word.starts_with('~') && word.chars().all(plain) {
+        return word.to_owned();
     }
-    out
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// The time on the clock that it was read from.

@@ -9,6 +9,7 @@ use crate::progress::{Progress, Watch};
 use crate::settings::{BadConfiguration, Settings, SourceFile, Sources};
 use crate::signals::Signals;
 use dvc::error::Error;
+use dvc::model::text::harmless_line;
 use dvc::model::when::{Edge, When};
 use dvc::ops::hooks::{self, Event, Hooks};
 use dvc::ops::worktree::WalkOptions;
@@ -294,7 +295,7 @@ impl Session {
         if self.globals.yes || self.globals.json || !terminal {
             return Ok(true);
         }
-        let _ = write!(std::io::stderr(), "{question} [y/N] ");
+        let _ = write!(std::io::stderr(), "{} [y/N] ", harmless_line(question));
         let mut answer = String::new();
         let read = std::io::stdin().read_line(&mut answer);
         read.map_err(|source| CliError::File { doing: "read", path: PathBuf::from("standard input"), source })?;

@@ -41,6 +41,29 @@ fn each_shell_and_the_manual() {
     s.dvc(["completions", "tcsh"]).code(2);
 }
 
+/// What bash offers after a line.
+fn offered(s: &Sandbox, words: &str) -> String {
+    let script = format!(
+        "source <(dvc completions bash); COMP_WORDS=(dvc {words} ''); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+         _dvc_with_names dvc '' \"${{COMP_WORDS[COMP_CWORD-1]}}\" || true; printf '%s\\n' \"${{COMPREPLY[@]}}\" | sort"
+    );
+    s.sh(&script).ok().out
+}
+
+#[test]
+fn bash_offers_what_fits() {
+    let s = Sandbox::with_repo();
+    s.dvc(["remote", "add", "nas", "../far"]).ok();
+    s.write("file", "x");
+    s.dvc(["commit", "-m", "first"]).ok();
+    assert_eq!(offered(&s, "log --color"), "always\nauto\nnever\n");
+    assert_eq!(offered(&s, "remote rm"), "nas\n");
+    let actions = offered(&s, "remote");
+    assert!(actions.contains("set\n") && !actions.contains("main") && !actions.contains("nas"), "{actions}");
+    let branches = offered(&s, "checkout");
+    assert!(branches.contains("main\n"), "{branches}");
+}
+
 #[test]
 fn bash_accepts_the_completions() {
     let s = Sandbox::new();

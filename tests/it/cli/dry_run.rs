@@ -47,3 +47,96 @@ fn nothing_changes() {
         assert!(differ.is_empty(), "{args:?} touched {differ:?}");
     }
 }
+
+/// A line for each verb of which `-n` stands before the verb. Where a verb has no dry run it is refused.
+const LINES: &[&str] = &[
+    "init sub",
+    "clone ../far copy",
+    "commit -m x",
+    "status",
+    "log -p",
+    "show",
+    "ls",
+    "diff --stat",
+    "checkout -f main~1",
+    "mount main m",
+    "umount m",
+    "export -o out.tar",
+    "import ../in.tar -b imported",
+    "branch x",
+    "tag x",
+    "remote add other ../other",
+    "remote set origin ../other",
+    "remote rm origin",
+    "remote list",
+    "remote check",
+    "push",
+    "fetch",
+    "pull",
+    "volume create v --from main",
+    "volume ls",
+    "volume inspect none",
+    "volume path none",
+    "volume has none",
+    "volume rm none",
+    "volume mv none other",
+    "serve --plugin=plugin.sock",
+    "fsck --rebuild",
+    "gc --cache",
+    "du",
+    "doctor",
+    "undo",
+    "pack --no-push",
+    "unpack --no-pull",
+    "config core.jobs 2",
+    "config set core.jobs 2",
+    "config unset core.jobs",
+    "config list",
+    "completions all --dir out",
+    "completions bash",
+    "version",
+];
+
+/// What is refused: it acts, and cannot say what it would do.
+const REFUSED: &[&str] = &["clone", "export", "remote check", "serve", "volume path", "completions all --dir"];
+
+#[test]
+fn every_verb_honours_a_dry_run_or_refuses_it() {
+    let s = three();
+    let far = s.at("far");
+    s.dvc(["push", far.to_str().unwrap(), "main"]).ok();
+    s.dvc(["clone", far.to_str().unwrap(), "../other-host"]).ok();
+    std::fs::write(s.at("other-host/new"), "of another host").unwrap();
+    s.dvc(["-C", "../other-host", "commit", "-m", "fourth"]).ok();
+    s.dvc(["-C", "../other-host", "push"]).ok();
+    s.dvc(["remote", "add", "origin", far.to_str().unwrap()]).ok();
+    s.dvc(["export", "-o", "../in.tar"]).ok();
+    s.write("a.txt", "changed\n");
+    std::fs::create_dir(s.w("m")).unwrap();
+    let help = s.dvc(["--help"]).ok().out;
+    let (_, listed) = help.split_once("Commands:\n").unwrap();
+    let listed = listed.lines().take_while(|line| !line.is_empty());
+    let verbs = listed
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .map(|line| line.split_whitespace().next().unwrap());
+    for verb in verbs.filter(|verb| *verb != "help") {
+        assert!(LINES.iter().any(|line| line.split(' ').next() == Some(verb)), "no line for `{verb}`");
+    }
+    // What is only cached, or belongs to a running program, may change.
+    let all = || {
+        let mut all = bytes(s.root());
+        all.retain(|path, _| !path.starts_with(s.at("home/cache")) && !path.starts_with(s.at("home/run")));
+        all
+    };
+    s.dvc(["status"]).ok();
+    let before = all();
+    for line in LINES {
+        let run = s.dvc(["-n"].into_iter().chain(line.split(' ')));
+        let after = all();
+        let differ: Vec<_> = before.keys().chain(after.keys()).filter(|k| before.get(*k) != after.get(*k)).collect();
+        assert!(differ.is_empty(), "{line}: {differ:?}\n{}{}", run.out, run.err);
+        let refused = run.err.contains("has no dry run");
+        assert_eq!(refused, REFUSED.iter().any(|verb| line.starts_with(verb)), "{line}:\n{}{}", run.out, run.err);
+        assert!(!refused || run.code == 2);
+    }
+}

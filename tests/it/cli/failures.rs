@@ -27,6 +27,29 @@ fn usage_errors_are_2() {
     assert!(error["hint"].as_str().unwrap().contains("--json"));
 }
 
+/// What cannot be parsed is answered as every failure is, with a hint that fits and the usage line.
+#[test]
+fn the_command_line_is_answered_in_plain_words() {
+    let s = fresh();
+    let said = |args: &[&str]| s.dvc(args).code(2).err;
+    assert_eq!(
+        said(&["clone"]),
+        "error: `dvc clone` needs <URL>\nhint: `dvc clone --help` lists what it takes\nusage: dvc clone <URL> [DIR]\n"
+    );
+    assert!(
+        said(&["volume", "lst"]).starts_with("error: `dvc volume` has no command `lst`\nhint: did you mean `ls`?\n")
+    );
+    assert!(said(&["log", "--color", "purple"]).contains("hint: write one of auto, always, never\n"));
+    assert!(
+        said(&["checkout", "main", "a.txt"]).contains("hint: write paths after `--`: `dvc checkout .. -- a.txt`\n")
+    );
+    assert!(said(&["log", "--graph", "--reverse"]).contains("`--graph` and `--reverse` cannot be used together"));
+    assert!(said(&["\x1b[31mx"]).contains("`\\x1b[31mx`"));
+    let run = s.dvc(["--json", "snapshots"]).code(2);
+    let error: serde_json::Value = serde_json::from_str(&run.err).unwrap();
+    assert_eq!((&error["kind"], &error["hint"]), (&"usage".into(), &"run `dvc log`".into()));
+}
+
 #[test]
 fn no_repository_is_10() {
     let s = Sandbox::new();

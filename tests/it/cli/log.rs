@@ -8,14 +8,14 @@ fn in_full_and_in_one_line() {
     let s = three();
     s.dvc(["tag", "main@release", "main~1"]).ok();
     assert_snapshot!(masked(&s.dvc(["log", "-n", "2"]).ok().out), @"
-    commit <full id> (HEAD, main) v3
+    commit <id> (HEAD, main) v3
     Author: Ann <ann@example.org>
     Date:   Tue Nov 3 03:00:00 2026 +0000
     Size:   293.0 KiB in 3 files, 0 B new (<n> stored)
 
         third
 
-    commit <full id> (tag: main@release) v2
+    commit <id> (tag: main@release) v2
     Author: Ann <ann@example.org>
     Date:   Mon Nov 2 03:00:00 2026 +0000
     Size:   293.0 KiB in 2 files, 0 B new (<n> stored)
@@ -109,7 +109,7 @@ fn graph_of_two_branches() {
     * <id> v1 first
     ");
     assert_snapshot!(masked(&s.dvc(["log", "--graph", "-n1"]).ok().out), @"
-    * commit <full id> (HEAD, main) v3
+    * commit <id> (HEAD, main) v3
       Author: Ann <ann@example.org>
       Date:   Tue Nov 3 03:00:00 2026 +0000
       Size:   293.0 KiB in 3 files, 0 B new (<n> stored)

@@ -12,6 +12,7 @@ mod du;
 mod dumps;
 mod export;
 mod failures;
+mod foreign;
 mod fsck;
 mod hooks;
 mod import;

@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 fn a_version() {
     let s = three();
     assert_snapshot!(masked(&s.dvc(["show", "main~1"]).ok().out), @"
-    commit <full id> v2
+    commit <id> v2
     Author: Ann <ann@example.org>
     Date:   Mon Nov 2 03:00:00 2026 +0000
     Size:   293.0 KiB in 2 files, 0 B new (<n> stored)

@@ -21,6 +21,10 @@ fn global_and_of_a_branch() {
     assert_eq!(s.dvc(["tag", "--json"]).ok().json_lines().len(), 1);
     s.dvc(["tag", "-d", "golden"]).code(13);
     s.dvc(["tag", "a@b@c"]).code(2);
+    s.dvc(["tag", "none@x"]).code(13).complains("there is no branch `none`");
+    s.write("a.txt", "more\n");
+    s.dvc(["commit", "-m", "x", "--tag", "none@x"]).code(13).complains("there is no branch `none`");
+    s.dvc(["commit", "-m", "x", "-b", "fresh", "--tag", "fresh@x"]).ok();
 }
 
 #[test]

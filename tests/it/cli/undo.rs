@@ -31,6 +31,20 @@ fn tags_and_branches() {
     s.dvc(["undo", "never"]).code(13);
 }
 
+/// Without a name only the current branch moves, whatever else changed since.
+#[test]
+fn other_refs_stay() {
+    let s = three();
+    s.dvc(["branch", "other", "main~1"]).ok();
+    s.dvc(["branch", "-f", "other", "main"]).ok();
+    s.dvc(["tag", "golden"]).ok();
+    s.dvc(["undo"]).ok().says("undid `commit: third`");
+    let at = |rev: &str| s.dvc(["log", "-1", "--format=%s", rev]).ok().out;
+    assert_eq!((at("main"), at("other"), at("golden")), ("second\n".into(), "third\n".into(), "third\n".into()));
+    s.dvc(["checkout", "-f", "main@v1"]).ok();
+    s.dvc(["undo"]).code(2).complains("hint: name the branch or tag: `dvc undo NAME`");
+}
+
 #[test]
 fn a_version_that_was_undone_is_still_there() {
     let s = three();

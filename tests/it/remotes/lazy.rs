@@ -14,7 +14,8 @@ fn lazy() -> Sandbox {
     }
     s.dvc(["remote", "add", "origin", "../far"]).ok();
     s.dvc(["push"]).ok();
-    s.dvc(["clone", "--lazy", "../far", "../lazy"]).ok();
+    let run = s.dvc(["clone", "--lazy", "../far", "../lazy"]).ok();
+    run.says("nothing is checked out yet").says("  dvc -C ../lazy ls ").says("  dvc -C ../lazy checkout main -- PATH ");
     s
 }
 

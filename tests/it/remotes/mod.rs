@@ -14,5 +14,6 @@ mod ranges;
 mod secrets;
 mod servers;
 mod sidecar;
+mod terminal;
 mod troubles;
 mod writers;

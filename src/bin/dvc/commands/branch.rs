@@ -9,7 +9,7 @@ use clap::Args;
 use dvc::error::Error;
 use dvc::model::refname::RefName;
 use dvc::model::revision::Revision;
-use dvc::ops::branch::{BranchAction, BranchOptions, BranchReport, branch};
+use dvc::ops::branch::{BranchAction, BranchOptions, BranchReport, BranchScope, branch};
 use std::io::{self, Write};
 
 /// Options of `branch`.
@@ -18,6 +18,18 @@ pub(crate) struct BranchArgs {
     /// Delete the named branches
     #[arg(short, long, requires = "names", conflicts_with = "rename")]
     pub(crate) delete: bool,
+    /// Accepted for git's `branch -D`: as -d -f
+    #[arg(short = 'D', hide = true, requires = "names", conflicts_with = "rename")]
+    pub(crate) delete_anyway: bool,
+    /// List the branches, the default
+    #[arg(short, long, conflicts_with_all = ["delete", "rename", "names", "force"])]
+    pub(crate) list: bool,
+    /// List the branches of remotes as well
+    #[arg(short, long, conflicts_with_all = ["delete", "rename", "names", "force"])]
+    pub(crate) all: bool,
+    /// List only the branches of remotes
+    #[arg(short, long, conflicts_with_all = ["delete", "rename", "names", "force", "all"])]
+    pub(crate) remotes: bool,
     /// Rename: the old name (else the current branch) and the new one
     #[arg(short = 'm', long = "move", requires = "names")]
     pub(crate) rename: bool,
@@ -41,8 +53,8 @@ pub(crate) fn run(session: &Session, args: &BranchArgs) -> Outcome {
     let report = branch(&context, &options, &session.watch())?;
     let mut out = session.plain_out();
     match options.action {
-        BranchAction::List if args.show_current => show_current(session, &mut out, &report)?,
-        BranchAction::List => list(session, &mut out, &report)?,
+        BranchAction::List(_) if args.show_current => show_current(session, &mut out, &report)?,
+        BranchAction::List(_) => list(session, &mut out, &report)?,
         _ => moved::print(session, &mut out, &report.moves, options.dry_run)?,
     }
     out.finish()?;
@@ -52,14 +64,18 @@ pub(crate) fn run(session: &Session, args: &BranchArgs) -> Outcome {
 fn action(args: &BranchArgs) -> Result<BranchAction, Failed> {
     let name = |text: &String| RefName::new(text).map_err(|e| Failed::from(Error::from(e)));
     let too_many = || Failed::from(CliError::option("NAME", "there are too many names"));
-    if args.delete {
+    if args.delete || args.delete_anyway {
         let names = args.names.iter().map(name).collect::<Result<_, _>>()?;
-        return Ok(BranchAction::Delete { names, force: args.force });
+        return Ok(BranchAction::Delete { names, force: args.force || args.delete_anyway });
     }
     match (args.rename, args.names.as_slice()) {
         (true, [new]) => Ok(BranchAction::Rename { old: None, new: name(new)? }),
         (true, [old, new]) => Ok(BranchAction::Rename { old: Some(name(old)?), new: name(new)? }),
-        (false, []) => Ok(BranchAction::List),
+        (false, []) => Ok(BranchAction::List(match (args.all, args.remotes) {
+            (true, _) => BranchScope::All,
+            (false, true) => BranchScope::Remote,
+            (false, false) => BranchScope::Local,
+        })),
         (false, [new]) => Ok(BranchAction::Create { name: name(new)?, at: Revision::HEAD, force: args.force }),
         (false, [new, at]) => {
             let at = Revision::parse(at).map_err(Error::from)?;

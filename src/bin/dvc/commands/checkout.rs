@@ -13,6 +13,7 @@ use dvc::model::revision::Revision;
 use dvc::ops::checkout::{CheckoutOptions, CheckoutReport, checkout};
 use dvc::ops::compare::Change;
 use dvc::ops::describe::Changed;
+use dvc::ops::head::Head;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ use std::time::Instant;
     dvc checkout AMCC@v41 --into /restored\n  \
     dvc checkout AMCC@{yesterday} -- acme/orders.ibd")]
 pub(crate) struct CheckoutArgs {
-    /// The version; a branch name moves the worktree to that branch
+    /// The version; a branch name moves the worktree to that branch, `-` to the branch before
     #[arg(value_name = "REV")]
     pub(crate) rev: Option<OsString>,
     /// Write to DIR, which is created, and leave the worktree alone
@@ -58,6 +59,7 @@ pub(crate) fn run(session: &Session, args: &CheckoutArgs) -> Outcome {
     let place = session.place()?;
     let context = session.context(&place)?;
     let revision = match &args.rev {
+        Some(text) if text == "-" => Some(Head::previous(&context)?),
         Some(text) => Some(Revision::parse(&text.to_string_lossy()).map_err(Error::from)?),
         None => None,
     };

@@ -68,6 +68,9 @@ pub(crate) struct CommitArgs {
     /// Do not descend into other file systems
     #[arg(short = 'x', long)]
     pub(crate) one_file_system: bool,
+    /// Accepted for git's `commit -a`: all changes are always committed
+    #[arg(short, long, hide = true)]
+    pub(crate) all: bool,
     /// Commit even where nothing changed or the source is empty
     #[arg(long)]
     pub(crate) allow_empty: bool,

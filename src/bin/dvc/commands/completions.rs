@@ -70,9 +70,19 @@ pub(crate) fn run(session: &Session, args: &CompletionsArgs) -> Outcome {
     Ok(Exit::DONE)
 }
 
-/// Arguments that are names of remotes, branches, tags or versions.
-const NAMES: [&str; 8] =
-    ["'::rev ", "'*::revs ", "'*::names ", "'*::remotes ", "'::remote ", "':name ", "'::name ", "'::range "];
+/// How arguments begin in the completions of zsh that are names of remotes, branches, tags or versions.
+const NAMES: [&str; 10] = [
+    "'::rev ",
+    "'*::revs ",
+    "'*::remotes ",
+    "'::remote ",
+    "'::range ",
+    "'*::names -- The new ",
+    "'*::names -- Remotes ",
+    "'::name -- The branch or tag",
+    "':name -- The remote",
+    "'::name -- Its name or URL",
+];
 
 /// The generated completions, and the names of the repository at hand.
 fn with_names(what: What, text: Vec<u8>) -> Vec<u8> {

@@ -28,6 +28,9 @@ pub(crate) struct ConfigArgs {
     pub(crate) key: Option<String>,
     /// Its new value
     pub(crate) value: Option<String>,
+    /// Accepted for git's `config --list`
+    #[arg(short, long, hide = true, conflicts_with = "key")]
+    pub(crate) list: bool,
     #[command(flatten)]
     pub(crate) file: Which,
     #[command(flatten)]
@@ -49,6 +52,7 @@ pub(crate) struct Which {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Action {
     /// List every setting in force
+    #[command(visible_alias = "ls")]
     List(With<ListArgs>),
     /// Print one setting
     Get(With<GetArgs>),

@@ -14,7 +14,7 @@ use dvc::ops::diff::{DiffOptions, Difference, Patch, Sides, diff};
 use dvc::ops::lines::{Hunk, Mark};
 use dvc::ops::ranges::total;
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 
@@ -125,7 +125,7 @@ fn print(out: &mut Out, args: &DiffArgs, difference: &Difference) -> io::Result<
 }
 
 /// The change as other programs read it: `--- a/x`, `+++ b/x`, hunks.
-fn patch(out: &mut Out, difference: &Difference) -> io::Result<()> {
+pub(crate) fn patch(out: &mut Out, difference: &Difference) -> io::Result<()> {
     let change = &difference.changed.change;
     let (old, new) = (shown(change.from.as_ref().unwrap_or(&change.path)), shown(&change.path));
     if change.letter == Letter::Unstable {
@@ -182,8 +182,10 @@ fn hunk(out: &mut Out, hunk: &Hunk) -> io::Result<()> {
         match paint.filter(|_| out.colour()) {
             Some(paint) => {
                 let text = out.paint(paint, format!("{sign}{}", String::from_utf8_lossy(text)));
-                out.write_all(text.as_bytes())?;
+                write!(out, "{text}")?;
             }
+            // On a terminal the content of a file must not steer it; programs get it as it is.
+            None if io::stdout().is_terminal() => write!(out, "{sign}{}", String::from_utf8_lossy(text))?,
             None => {
                 out.write_all(sign.as_bytes())?;
                 out.write_all(text)?;

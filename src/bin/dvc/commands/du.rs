@@ -1,7 +1,7 @@
 //! `dvc du`: what versions and branches take.
 
 use crate::failure::{Exit, Failed, Outcome};
-use crate::print::{Out, Paint, size};
+use crate::print::{Out, Paint, count, size};
 use crate::render::harmless;
 use crate::session::Session;
 use clap::Args;
@@ -112,10 +112,10 @@ fn text(out: &mut Out, report: &DuReport) -> io::Result<()> {
     let total = whole.pack_bytes + whole.index_bytes + whole.ref_bytes + whole.state_bytes;
     writeln!(
         out,
-        "repository: {}: {} in {} packs, {} index, {} refs, {} state",
+        "repository: {}: {} in {}, {} index, {} refs, {} state",
         size(total),
         size(whole.pack_bytes),
-        whole.packs,
+        count(whole.packs, "pack"),
         size(whole.index_bytes),
         size(whole.ref_bytes),
         size(whole.state_bytes)

@@ -2,7 +2,7 @@
 
 use crate::args::DryRun;
 use crate::failure::{Exit, Outcome};
-use crate::print::{Out, Paint, elapsed, size};
+use crate::print::{Out, Paint, count, elapsed, size};
 use crate::session::Session;
 use clap::Args;
 use dvc::ops::fetch::{FetchOptions, FetchReport, fetch};
@@ -106,10 +106,10 @@ pub(crate) fn print(out: &mut Out, report: &FetchReport, took: Duration) -> std:
     if report.packs > 0 {
         writeln!(
             out,
-            " {} in {} packs, {} requests, {}",
+            " {} in {}, {}, {}",
             size(report.bytes),
-            report.packs,
-            report.requests,
+            count(report.packs, "pack"),
+            count(report.requests, "request"),
             elapsed(took)
         )?;
     }

@@ -2,7 +2,7 @@
 
 use crate::args::DryRun;
 use crate::failure::{CliError, Exit, Failed, Outcome};
-use crate::print::{Out, Paint, elapsed, size};
+use crate::print::{Out, Paint, count, elapsed, size};
 use crate::render::JsonPath;
 use crate::session::Session;
 use crate::settings::value;
@@ -108,7 +108,7 @@ fn print(
     if let Some(data) = data {
         let rest = if data.out_of_time { ", then time was up" } else { "" };
         let (read, all) = (size(data.bytes), size(data.of_bytes));
-        writeln!(out, "read {read} of {all} in {} of {} packs{rest}", data.packs, data.of_packs)?;
+        writeln!(out, "read {read} of {all} in {} of {}{rest}", data.packs, count(data.of_packs, "pack"))?;
     }
     let took = elapsed(took);
     match damage.len() as u64 + more_objects {
@@ -127,12 +127,6 @@ fn print(
         writeln!(out, "hint: `dvc fsck --rebuild` makes the index and the catalogue again from what the packs hold")?;
     }
     Ok(())
-}
-
-/// `1 pack`, `2 packs`.
-fn count(n: impl Into<u64>, what: &str) -> String {
-    let n = n.into();
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 fn print_rebuild(out: &mut Out, made: &RebuildReport, dry_run: bool) -> Result<(), Failed> {

@@ -10,10 +10,13 @@ use crate::session::Session;
 use clap::Args;
 use dvc::error::Error;
 use dvc::model::commit::Timestamp;
-use dvc::model::revision::Query;
+use dvc::model::id::Id;
+use dvc::model::revision::{Query, Spec};
 use dvc::model::when::Edge;
 use dvc::ops::describe::{Detail, Version};
+use dvc::ops::diff::{DiffOptions, Sides, diff};
 use dvc::ops::log::{LogOptions, Update, log, updates};
+use dvc::ops::worktree::WalkOptions;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
@@ -25,15 +28,24 @@ use std::os::unix::ffi::OsStrExt;
     dvc log --oneline --graph --all\n  \
     dvc log --stat --since yesterday AMCC -- acme/orders.ibd")]
 pub(crate) struct LogArgs {
-    /// Versions and ranges to start from
-    #[arg(value_name = "REV")]
+    /// Versions and ranges to start from; -N is short for -n N
+    #[arg(value_name = "REV", allow_negative_numbers = true)]
     pub(crate) revs: Vec<OsString>,
-    /// At most that many versions
-    #[arg(short = 'n', long, value_name = "N")]
+    /// At most that many versions; a negative number is no limit
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     pub(crate) max_count: Option<usize>,
     /// One line for each version
     #[arg(long)]
     pub(crate) oneline: bool,
+    /// Ids in full
+    #[arg(long, alias = "no-abbrev-commit")]
+    pub(crate) no_abbrev: bool,
+    /// Accepted for git's option of this name: ids are short unless --no-abbrev is given
+    #[arg(long, hide = true)]
+    pub(crate) abbrev_commit: bool,
+    /// Accepted for git's option of this name: names of versions are always shown
+    #[arg(long, hide = true)]
+    pub(crate) decorate: bool,
     /// Draw the lines of descent
     #[arg(long)]
     pub(crate) graph: bool,
@@ -49,6 +61,9 @@ pub(crate) struct LogArgs {
     /// With the names and letters of what changed
     #[arg(long)]
     pub(crate) name_status: bool,
+    /// With the changed lines of text files
+    #[arg(short, long, conflicts_with_all = ["stat", "name_status", "graph", "walk_reflogs"])]
+    pub(crate) patch: bool,
     /// Not older than TIME
     #[arg(long, value_name = "TIME", visible_alias = "after")]
     pub(crate) since: Option<String>,
@@ -77,20 +92,25 @@ pub(crate) struct LogArgs {
 
 /// How a version is written.
 pub(crate) enum Style {
-    OneLine,
-    Full,
+    OneLine {
+        whole_id: bool,
+    },
+    /// With the whole id, or a short one.
+    Full {
+        whole_id: bool,
+    },
     Format(Format),
 }
 
 impl Style {
-    /// From `--oneline` and `--format`.
-    pub(crate) fn new(oneline: bool, format: Option<&str>) -> Result<Self, Failed> {
+    /// From `--oneline`, `--format` and `--no-abbrev`.
+    pub(crate) fn new(oneline: bool, format: Option<&str>, whole_id: bool) -> Result<Self, Failed> {
         match format {
-            Some("oneline") => Ok(Self::OneLine),
-            Some("full" | "medium") => Ok(Self::Full),
+            Some("oneline") => Ok(Self::OneLine { whole_id }),
+            Some("full" | "medium") => Ok(Self::Full { whole_id }),
             Some(text) => Ok(Self::Format(Format::parse(text)?)),
-            None if oneline => Ok(Self::OneLine),
-            None => Ok(Self::Full),
+            None if oneline => Ok(Self::OneLine { whole_id }),
+            None => Ok(Self::Full { whole_id }),
         }
     }
 
@@ -99,14 +119,22 @@ impl Style {
         matches!(self, Self::Format(format) if format.wants_address())
     }
 
+    /// Writes a line. Programs get what they asked for by a format as it is.
+    pub(crate) fn write(&self, out: &mut Out, line: &str) -> io::Result<()> {
+        if matches!(self, Self::Format(_)) && !io::stdout().is_terminal() {
+            out.write_all(line.as_bytes())?;
+            return out.write_all(b"\n");
+        }
+        writeln!(out, "{line}")
+    }
+
     /// The lines of one version, without its changes.
     pub(crate) fn lines(&self, out: &Out, version: &Version, around: &Surroundings<'_>) -> Vec<String> {
         match self {
-            Self::OneLine => vec![one_line(out, version)],
-            Self::Full => full(out, version),
+            Self::OneLine { whole_id } => vec![one_line(out, version, *whole_id)],
+            Self::Full { whole_id } => full(out, version, *whole_id),
             Self::Format(format) => {
                 let text = format.fill(version, around);
-                let text = if io::stdout().is_terminal() { harmless(&text) } else { text };
                 text.split('\n').map(str::to_owned).collect()
             }
         }
@@ -125,12 +153,13 @@ pub(crate) fn detail(stat: bool, name_status: bool) -> Detail {
 /// Runs `log`.
 pub(crate) fn run(session: &Session, args: &LogArgs) -> Outcome {
     let (place, context) = session.anywhere()?;
-    let style = Style::new(args.oneline, args.format.as_deref())?;
-    let query = |rev: &OsString| Query::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
+    let style = Style::new(args.oneline, args.format.as_deref(), args.no_abbrev)?;
+    let (counts, revs): (Vec<_>, Vec<_>) = args.revs.iter().partition(|rev| short_count(rev).is_some());
+    let query = |rev: &&OsString| Query::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
     let options = LogOptions {
-        queries: args.revs.iter().map(query).collect::<Result<_, _>>()?,
+        queries: revs.iter().map(query).collect::<Result<_, _>>()?,
         all: args.all,
-        max_count: args.max_count,
+        max_count: counts.last().and_then(|rev| short_count(rev)).or(args.max_count),
         since: args.since.as_deref().map(|t| session.seconds(t, Edge::Start)).transpose()?,
         until: args.until.as_deref().map(|t| session.seconds(t, Edge::End)).transpose()?,
         author: args.author.clone(),
@@ -138,7 +167,8 @@ pub(crate) fn run(session: &Session, args: &LogArgs) -> Outcome {
         ignore_case: args.ignore_case,
         paths: place.paths(&args.paths)?,
         reverse: args.reverse,
-        detail: detail(args.stat, args.name_status),
+        // The first version has no parent to be compared with; its names are listed.
+        detail: detail(args.stat, args.name_status || args.patch),
         graph: args.graph && !session.globals.json,
         addresses: style.wants_address() || session.globals.json && args.format.is_some(),
     };
@@ -152,18 +182,75 @@ pub(crate) fn run(session: &Session, args: &LogArgs) -> Outcome {
     } else {
         let url = place.url();
         let around = Surroundings { now: session.now.timestamp().as_second(), url: &url };
+        let patch = Patches { context: &context, paths: &options.paths, walk: session.walk()?, wanted: args.patch };
+        let mut failed = None;
         let mut printer = Printer { args, style: &style, around: &around, graph: Graph::default(), first: true };
         log(&context, &options, &session.watch(), &mut |version| {
             written = match session.globals.json {
                 true => out.json(&JsonVersion::new(&version, options.detail)),
                 false => printer.version(&mut out, &version),
             };
-            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if written.is_ok() && !session.globals.json {
+                match patch.print(&mut out, &version) {
+                    Ok(done) => written = done,
+                    Err(e) => failed = Some(e),
+                }
+            }
+            if failed.is_none() && written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
+        failed.map_or(Ok(()), Err)?;
     }
     written?;
     out.finish()?;
     Ok(Exit::DONE.unless_cancelled(&session.signals))
+}
+
+/// `-3` as three versions.
+fn short_count(rev: &OsString) -> Option<usize> {
+    let digits = rev.to_str()?.strip_prefix('-')?;
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+/// A count of versions; as in git, a negative one is no limit.
+fn count(text: &str) -> Result<usize, std::num::ParseIntError> {
+    text.parse::<i64>().map(|n| usize::try_from(n).unwrap_or(usize::MAX))
+}
+
+/// Prints the changed lines of versions.
+struct Patches<'a> {
+    context: &'a dvc::ops::Context,
+    paths: &'a [Vec<u8>],
+    walk: WalkOptions,
+    wanted: bool,
+}
+
+impl Patches<'_> {
+    /// The outer result is the comparison's, the inner one the output's. The first version is compared with nothing.
+    fn print(&self, out: &mut Out, version: &Version) -> Result<io::Result<()>, Error> {
+        if !self.wanted {
+            return Ok(Ok(()));
+        }
+        let revision = |id: &Id| Spec::parse(id.to_string().as_bytes());
+        let Some(parent) = version.commit.parents.first() else {
+            let written = writeln!(out).and_then(|()| changes(out, version, false, ""));
+            return Ok(written);
+        };
+        let options = DiffOptions {
+            sides: Sides::Between(revision(parent)?, revision(&version.id)?),
+            paths: self.paths.to_vec(),
+            detail: Detail::Ranges,
+            patch: true,
+            walk: self.walk.clone(),
+        };
+        let mut written = writeln!(out);
+        diff(self.context, &options, &dvc::observe::Silent, &mut |difference| {
+            if written.is_ok() {
+                written = super::diff::patch(out, &difference);
+            }
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(written)
+    }
 }
 
 struct Printer<'a> {
@@ -180,7 +267,7 @@ impl Printer<'_> {
             true => self.graph.next(version.id, &version.shown_parents),
             false => Rows { before: Vec::new(), first: String::new(), others: String::new() },
         };
-        if !self.first && matches!(self.style, Style::Full) {
+        if !self.first && matches!(self.style, Style::Full { .. }) {
             writeln!(out, "{}", rows.before.first().unwrap_or(&rows.first).replace('*', "|").trim_end())?;
         }
         self.first = false;
@@ -189,10 +276,10 @@ impl Printer<'_> {
         }
         for (n, line) in self.style.lines(out, version, self.around).iter().enumerate() {
             let row = if n == 0 { &rows.first } else { &rows.others };
-            writeln!(out, "{}", format!("{row}{line}").trim_end())?;
+            self.style.write(out, format!("{row}{line}").trim_end())?;
         }
         if self.args.stat || self.args.name_status {
-            if matches!(self.style, Style::Full) {
+            if matches!(self.style, Style::Full { .. }) {
                 writeln!(out, "{}", rows.others.trim_end())?;
             }
             changes(out, version, self.args.stat, &rows.others)?;

@@ -23,8 +23,11 @@ pub(crate) struct LsArgs {
     #[arg(short, long)]
     pub(crate) long: bool,
     /// With everything below
-    #[arg(short, long)]
+    #[arg(short, long, short_alias = 'R')]
     pub(crate) recursive: bool,
+    /// Accepted for `ls -a`: hidden names are always listed
+    #[arg(short, long, hide = true)]
+    pub(crate) all: bool,
     /// Directories themselves, not what they hold
     #[arg(short, long)]
     pub(crate) directory: bool,

@@ -7,6 +7,7 @@ use crate::dirs;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::place::Place;
 use crate::print::{Out, Paint, size};
+use crate::render::harmless;
 use crate::session::Session;
 use clap::Args;
 use dvc::error::{Error, Kind};
@@ -299,7 +300,7 @@ impl Log {
     }
 
     fn say(&self, text: &str) {
-        let line = format!("{} {text}\n", jiff::Timestamp::now());
+        let line = format!("{} {}\n", jiff::Timestamp::now(), harmless(text));
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(file) => drop((&*file).write_all(line.as_bytes())),
             None => drop(std::io::stderr().write_all(line.as_bytes())),

@@ -2,7 +2,8 @@
 
 use crate::args::DryRun;
 use crate::failure::{CliError, Exit, Failed, Outcome};
-use crate::print::{Out, Paint, elapsed, size};
+use crate::print::{Out, Paint, count, elapsed, size};
+use crate::render::harmless;
 use crate::session::Session;
 use clap::Args;
 use dvc::error::{Error, Kind};
@@ -27,6 +28,9 @@ pub(crate) struct PushArgs {
     /// All branches
     #[arg(long)]
     pub(crate) all: bool,
+    /// Accepted for git's `push -u`: the remote's branch of the same name is always followed
+    #[arg(short = 'u', long, hide = true)]
+    pub(crate) set_upstream: bool,
     /// All tags
     #[arg(long)]
     pub(crate) tags: bool,
@@ -66,7 +70,7 @@ pub(crate) fn run(session: &Session, args: &PushArgs) -> Outcome {
             let Failed::Operation(e) = e else { return Err(e) };
             // The other remotes get theirs; one that was stopped is not one that failed.
             if let Some(before) = failed.replace(e) {
-                let _ = std::io::stderr().write_all(format!("error: {before}\n").as_bytes());
+                let _ = std::io::stderr().write_all(format!("error: {}\n", harmless(&before.to_string())).as_bytes());
             }
             if failed.as_ref().is_some_and(|e| e.kind() == Kind::Cancelled) {
                 break;
@@ -196,14 +200,15 @@ fn print(session: &Session, out: &mut Out, report: &PushReport, dry_run: bool, t
             }
         }
     }
-    let (packs, bytes, requests) = (report.packs, size(report.bytes), report.requests);
-    match (dry_run, packs) {
-        (true, _) => writeln!(out, " would send {bytes} in {packs} packs with about {requests} requests"),
+    let (packs, requests) = (count(report.packs, "pack"), count(report.requests, "request"));
+    let bytes = size(report.bytes);
+    match (dry_run, report.packs) {
+        (true, _) => writeln!(out, " would send {bytes} in {packs} with about {requests}"),
         (false, 0) => Ok(()),
         (false, _) => {
             let rate = size((u128::from(report.bytes) * 1000 / took.as_millis().max(1)).try_into().unwrap_or(u64::MAX));
             let verified = if report.verified > 0 { format!(", {} read back", report.verified) } else { String::new() };
-            writeln!(out, " {bytes} in {packs} packs, {requests} requests, {} ({rate}/s){verified}", elapsed(took))
+            writeln!(out, " {bytes} in {packs}, {requests}, {} ({rate}/s){verified}", elapsed(took))
         }
     }
 }

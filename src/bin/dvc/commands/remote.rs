@@ -4,6 +4,8 @@ use crate::args::{DryRun, Globals, With};
 use crate::commands::config;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::print::size;
+use crate::remotes::ORIGIN;
+use crate::render::harmless;
 use crate::session::Session;
 use clap::{Args, Subcommand};
 use dvc::model::refname::RefName;
@@ -23,12 +25,15 @@ pub(crate) struct RemoteArgs {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Action {
     /// List remotes with their URLs
+    #[command(visible_alias = "ls")]
     List(With<ListArgs>),
     /// Add a remote; the first push makes the repository there
     Add(With<AddArgs>),
     /// Give a remote another URL
+    #[command(alias = "set-url")]
     Set(With<AddArgs>),
     /// Forget a remote
+    #[command(visible_alias = "remove")]
     Rm(With<RmArgs>),
     /// Reach a remote, write to it, and find out whether it decides races
     Check(With<CheckArgs>),
@@ -55,7 +60,7 @@ pub(crate) struct AddArgs {
 /// Options of `remote rm`.
 #[derive(Args, Debug)]
 pub(crate) struct RmArgs {
-    /// Its name
+    /// The remote's name
     pub(crate) name: String,
     #[command(flatten)]
     pub(crate) dry: DryRun,
@@ -132,6 +137,12 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> Outcome {
         write(&place, &args.name, Some(&location), lazy)?;
     }
     let mut out = session.plain_out();
+    let told = match (session.dry_run(args.dry), again) {
+        (false, false) => format!("added remote {}, {location}", args.name),
+        (false, true) => format!("changed remote {}, now {location}", args.name),
+        (true, false) => format!("would add remote {}, {location}", args.name),
+        (true, true) => format!("would change remote {} to {location}", args.name),
+    };
     let report = match session.dry_run(args.dry) || session.settings()?.on("network.offline") {
         true => None,
         false => {
@@ -142,20 +153,28 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> Outcome {
         }
     };
     match report {
-        Some(Ok(report)) => print(session, &mut out, &report)?,
+        Some(Ok(report)) => {
+            tell(session, &mut out, &told)?;
+            print(session, &mut out, &report)?;
+        }
         Some(Err(e)) => {
             out.finish()?;
-            let kept = format!("warning: `{}` is added, but it cannot be used yet\n", args.name);
+            let done = if again { "changed" } else { "added" };
+            let kept = format!("warning: `{}` is {done}, but it cannot be used yet\n", args.name);
             let _ = std::io::stderr().write_all(kept.as_bytes());
             return Err(e.into());
         }
         None if session.globals.json => {
             out.json(&serde_json::json!({ "name": args.name, "url": location.to_string(), "lazy": args.lazy }))?;
         }
-        None => {}
+        None => tell(session, &mut out, &told)?,
     }
     out.finish()?;
     Ok(Exit::DONE)
+}
+
+fn tell(session: &Session, out: &mut crate::print::Out, line: &str) -> std::io::Result<()> {
+    if session.globals.json || session.globals.quiet > 0 { Ok(()) } else { writeln!(out, "{line}") }
 }
 
 /// Writes a remote into the repository's settings.
@@ -181,6 +200,10 @@ fn rm(session: &Session, args: &RmArgs) -> Outcome {
         write(&place, &args.name, None, None)?;
         dvc::ops::remote::forget(&context, &args.name)?;
     }
+    let mut out = session.plain_out();
+    let told = if session.dry_run(args.dry) { "would remove remote" } else { "removed remote" };
+    tell(session, &mut out, &format!("{told} {}", args.name))?;
+    out.finish()?;
     Ok(Exit::DONE)
 }
 
@@ -198,12 +221,15 @@ fn checked(session: &Session, name: Option<&str>) -> Outcome {
         None => context.remotes.iter().map(|r| session.with_access(r)).collect::<Result<_, _>>()?,
     };
     let mut out = session.plain_out();
+    if remotes.is_empty() {
+        return Err(CliError::NoRemote { name: ORIGIN.to_owned(), known: String::new() }.into());
+    }
     let mut failed = None;
     for remote in &remotes {
         match check(&context, remote, &session.watch()) {
             Ok(report) => print(session, &mut out, &report)?,
             Err(e) if remotes.len() > 1 => {
-                let _ = std::io::stderr().write_all(format!("error: {}: {e}\n", remote.name).as_bytes());
+                let _ = std::io::stderr().write_all(harmless(&format!("error: {}: {e}\n", remote.name)).as_bytes());
                 failed.get_or_insert(e.kind());
             }
             Err(e) => return Err(e.into()),

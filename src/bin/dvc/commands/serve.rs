@@ -2,6 +2,7 @@
 
 use crate::commands::volume::volumes;
 use crate::failure::{Exit, Outcome};
+use crate::render::harmless;
 use crate::session::Session;
 use clap::Args;
 use dvc::serve::plugin::Plugin;
@@ -31,7 +32,7 @@ pub(crate) fn run(session: &Session, args: &ServeArgs) -> Outcome {
     let socket = session.current.join(socket);
     let tell = |line: &str| {
         // Nobody to read it is no reason to end.
-        let _ = writeln!(std::io::stderr(), "{} {line}", jiff::Timestamp::now());
+        let _ = writeln!(std::io::stderr(), "{} {}", jiff::Timestamp::now(), harmless(line));
     };
     let plugin = Plugin::bind(&socket, volumes(session)?, Box::new(tell))?;
     tell(&format!("serving {}", socket.display()));

@@ -33,6 +33,9 @@ pub(crate) struct ShowArgs {
     /// With the names and letters of what changed
     #[arg(long)]
     pub(crate) name_status: bool,
+    /// Ids in full
+    #[arg(long, alias = "no-abbrev-commit")]
+    pub(crate) no_abbrev: bool,
     /// How to print a version, as in `log`
     #[arg(long, value_name = "FORMAT", visible_alias = "pretty")]
     pub(crate) format: Option<String>,
@@ -41,7 +44,7 @@ pub(crate) struct ShowArgs {
 /// Runs `show`.
 pub(crate) fn run(session: &Session, args: &ShowArgs) -> Outcome {
     let (place, context) = session.anywhere()?;
-    let style = Style::new(false, args.format.as_deref())?;
+    let style = Style::new(false, args.format.as_deref(), args.no_abbrev)?;
     let specs: Vec<OsString> = if args.specs.is_empty() { vec!["@".into()] } else { args.specs.clone() };
     let (json, url) = (session.globals.json, place.url());
     let around = Surroundings { now: session.now.timestamp().as_second(), url: &url };
@@ -70,7 +73,7 @@ pub(crate) fn run(session: &Session, args: &ShowArgs) -> Outcome {
                     writeln!(out)?;
                 }
                 for line in style.lines(&out, &version, &around) {
-                    writeln!(out, "{}", line.trim_end())?;
+                    style.write(&mut out, line.trim_end())?;
                 }
                 if wanted != Detail::None {
                     writeln!(out)?;

@@ -3,7 +3,7 @@
 use crate::failure::{Exit, Outcome};
 use crate::print::{Out, Paint};
 use crate::render::change::{JsonChange, paint};
-use crate::render::{JsonPath, shown, zoned};
+use crate::render::{JsonPath, quoted, shown, zoned};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::Kind;
@@ -19,6 +19,12 @@ use std::io::{self, Write};
 /// Options of `status`.
 #[derive(Args, Debug)]
 pub(crate) struct StatusArgs {
+    /// Only the letters and paths
+    #[arg(short, long, conflicts_with_all = ["porcelain", "null"])]
+    pub(crate) short: bool,
+    /// Accepted for git's `status -sb`: with --short, the branch as well
+    #[arg(short, long, hide = true)]
+    pub(crate) branch: bool,
     /// Lines for scripts, which never change
     #[arg(long)]
     pub(crate) porcelain: bool,
@@ -45,6 +51,8 @@ pub(crate) fn run(session: &Session, args: &StatusArgs) -> Outcome {
         out.json(&json(&report))?;
     } else if args.porcelain || args.null {
         porcelain(&mut out, &report, args.null)?;
+    } else if args.short {
+        short(&mut out, &report, args.branch)?;
     } else {
         text(&mut out, &report)?;
     }
@@ -100,7 +108,10 @@ fn porcelain(out: &mut Out, report: &StatusReport, null: bool) -> io::Result<()>
         lines.push(format!("# checkout.interrupted {}", interrupted.goal.target));
     }
     for line in lines {
-        out.write_all(line.as_bytes())?;
+        match null {
+            true => out.write_all(line.as_bytes())?,
+            false => write!(out, "{line}")?,
+        }
         out.write_all(end)?;
     }
     for change in &report.changes {
@@ -139,13 +150,25 @@ fn again(goal: &Goal) -> String {
     words.join(" ")
 }
 
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "@%+=:,./_-^~".contains(c);
-    if !word.is_empty() && !word.starts_with('~') && word.chars().all(plain) {
-        return word.to_owned();
+/// `## main v3`, then the letter and the path of each change.
+fn short(out: &mut Out, report: &StatusReport, branch: bool) -> io::Result<()> {
+    if branch {
+        let name = report.head.branch.as_ref().map_or("(detached)", RefName::as_str);
+        let ordinal = report.base.as_ref().map_or(0, |(_, commit)| commit.ordinal);
+        writeln!(out, "## {} v{ordinal}", out.paint(Paint::Branch, name))?;
     }
-    format!("'{}'", word.replace('\'', r"'\''"))
+    changes(out, report, "")
+}
+
+fn changes(out: &mut Out, report: &StatusReport, before: &str) -> io::Result<()> {
+    for change in &report.changes {
+        let letter = out.paint(paint(change.letter), change.letter.as_str());
+        match &change.from {
+            Some(from) => writeln!(out, "{before}{letter} {} -> {}", shown(from), shown(&change.path))?,
+            None => writeln!(out, "{before}{letter} {}", shown(&change.path))?,
+        }
+    }
+    Ok(())
 }
 
 fn text(out: &mut Out, report: &StatusReport) -> io::Result<()> {
@@ -179,13 +202,7 @@ fn text(out: &mut Out, report: &StatusReport) -> io::Result<()> {
             writeln!(out, "  {line}")?;
         }
     }
-    for change in &report.changes {
-        let letter = out.paint(paint(change.letter), change.letter.as_str());
-        match &change.from {
-            Some(from) => writeln!(out, "  {letter} {} -> {}", shown(from), shown(&change.path))?,
-            None => writeln!(out, "  {letter} {}", shown(&change.path))?,
-        }
-    }
+    changes(out, report, "  ")?;
     match report.changes.len() {
         0 if report.interrupted.is_none() => writeln!(out, "nothing to commit"),
         0 => Ok(()),

@@ -14,6 +14,9 @@ use std::io::{self, Write};
 /// Options of `tag`.
 #[derive(Args, Debug)]
 pub(crate) struct TagArgs {
+    /// List the tags, the default
+    #[arg(short, long, conflicts_with_all = ["delete", "force", "names"])]
+    pub(crate) list: bool,
     /// Delete the named tags
     #[arg(short, long, requires = "names")]
     pub(crate) delete: bool,

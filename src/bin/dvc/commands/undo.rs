@@ -1,4 +1,4 @@
-//! `dvc undo`: takes back the last change of a branch or tag, by its ref log.
+//! `dvc undo`: takes back the last change of the current branch, or of a named branch or tag, by its ref log.
 
 use crate::args::DryRun;
 use crate::failure::{Exit, Failed, Outcome};
@@ -14,7 +14,7 @@ use std::io::Write;
 /// Options of `undo`.
 #[derive(Args, Debug)]
 pub(crate) struct UndoArgs {
-    /// The branch or tag; without one, whatever changed last
+    /// The branch or tag; the current branch if left out
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
     #[command(flatten)]

@@ -32,6 +32,7 @@ pub(crate) enum Action {
     /// Make a volume; the same again does nothing
     Create(With<CreateArgs>),
     /// List volumes
+    #[command(visible_alias = "list")]
     Ls(With<LsArgs>),
     /// Show all of a volume
     Inspect(With<NamesArgs>),
@@ -40,8 +41,10 @@ pub(crate) enum Action {
     /// Whether there is such a volume: exit code 0 or 1, no word
     Has(With<HasArgs>),
     /// Remove volumes; changes that no version has are put aside
+    #[command(visible_alias = "remove")]
     Rm(With<RmArgs>),
     /// Give a volume another name
+    #[command(alias = "rename")]
     Mv(With<MvArgs>),
 }
 

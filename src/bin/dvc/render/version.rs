@@ -35,17 +35,21 @@ fn painted_names(out: &Out, version: &Version) -> String {
 }
 
 /// `1c0ffee0 (HEAD, AMCC) v42 nightly`.
-pub(crate) fn one_line(out: &Out, version: &Version) -> String {
-    let id = out.paint(Paint::Id, version.id.short());
+pub(crate) fn one_line(out: &Out, version: &Version, whole_id: bool) -> String {
+    let id = out.paint(Paint::Id, id(version, whole_id));
     let subject = harmless(version.commit.subject());
     let line = format!("{id} {}v{} {subject}", painted_names(out, version), version.commit.ordinal);
     line.trim_end().to_owned()
 }
 
+fn id(version: &Version, whole: bool) -> String {
+    if whole { version.id.to_string() } else { version.id.short() }
+}
+
 /// The header and the message, as lines.
-pub(crate) fn full(out: &Out, version: &Version) -> Vec<String> {
+pub(crate) fn full(out: &Out, version: &Version, whole_id: bool) -> Vec<String> {
     let commit = &version.commit;
-    let id = out.paint(Paint::Id, format!("commit {}", version.id));
+    let id = out.paint(Paint::Id, format!("commit {}", id(version, whole_id)));
     let mut lines = vec![format!("{id} {}v{}", painted_names(out, version), commit.ordinal)];
     lines.push(format!("Author: {}", harmless(&commit.author)));
     lines.push(format!("Date:   {}", long_date(&commit.time)));
