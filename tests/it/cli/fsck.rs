@@ -161,22 +161,22 @@ fn a_lost_marker() {
 fn what_a_pack_has_lost_is_counted_once_and_everywhere() {
     let s = three();
     for pack in packs(&s) {
-        let sound = std::fs::read(&pack).unwrap();
+        let sound = fs::read(&pack).unwrap();
         let mut damaged = sound.clone();
         damaged[40] ^= 0x55;
-        std::fs::write(&pack, damaged).unwrap();
+        fs::write(&pack, damaged).unwrap();
         let run = s.dvc(["fsck", "--data"]).code(5);
         let said = format!("{}{}", run.out, run.err);
         let none = said.contains(" 0 objects lost");
         assert_eq!(said.contains("no object is lost by it"), none, "{said}");
         assert_eq!(said.contains("object is lost") || said.contains("objects are lost"), !none, "{said}");
-        std::fs::write(&pack, sound).unwrap();
+        fs::write(&pack, sound).unwrap();
     }
     s.dvc(["fsck", "--data"]).ok();
 }
 
 /// Every pack of the repository in the worktree.
-fn packs(s: &Sandbox) -> Vec<std::path::PathBuf> {
-    let below = |dir: std::path::PathBuf| std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+fn packs(s: &Sandbox) -> Vec<PathBuf> {
+    let below = |dir: PathBuf| fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
     below(s.w(".dvcs/packs")).filter(|p| p.is_dir()).flat_map(below).collect()
 }
