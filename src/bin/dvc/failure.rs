@@ -1,9 +1,9 @@
 //! From failures to words and exit codes: text or JSON on standard error, 141 for a closed pipe, 70 for a bug.
 
-use crate::render::harmless;
 use crate::settings::BadConfiguration;
 use crate::signals::Signals;
 use dvc::error::{Error, Failure, Kind, causes};
+use dvc::model::text::harmless;
 use serde::Serialize;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};

@@ -3,9 +3,10 @@
 //! The working threads only add to counters; one thread of this file looks at them ten times a second and draws.
 
 use crate::print::{elapsed, harmless_json, size};
-use crate::render::{JsonPath, harmless};
+use crate::render::JsonPath;
 use crate::signals::Signals;
 use dvc::model::path::display;
+use dvc::model::text::harmless;
 use dvc::observe::{Level, Notice, Observer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;

@@ -10,7 +10,6 @@ pub(crate) mod version;
 use dvc::model::commit::Timestamp;
 use dvc::model::id::to_hex;
 use dvc::model::path::display;
-pub(crate) use dvc::model::text::harmless;
 use serde::Serialize;
 
 /// A path in JSON: readable, the root is `.`; and in hex where it is not UTF-8.

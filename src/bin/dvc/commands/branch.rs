@@ -3,12 +3,13 @@
 use crate::args::DryRun;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::print::{Out, Paint};
-use crate::render::{harmless, moved};
+use crate::render::moved;
 use crate::session::Session;
 use clap::Args;
 use dvc::error::Error;
 use dvc::model::refname::RefName;
 use dvc::model::revision::Revision;
+use dvc::model::text::harmless;
 use dvc::ops::branch::{BranchAction, BranchOptions, BranchReport, BranchScope, branch};
 use std::io::{self, Write};
 

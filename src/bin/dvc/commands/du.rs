@@ -2,11 +2,11 @@
 
 use crate::failure::{Exit, Failed, Outcome};
 use crate::print::{Out, Paint, count, size};
-use crate::render::harmless;
 use crate::session::Session;
 use clap::Args;
 use dvc::error::Error;
 use dvc::model::revision::Query;
+use dvc::model::text::harmless;
 use dvc::ops::cache::cache_use;
 use dvc::ops::du::{BranchUse, DuOptions, DuReport, RepositoryUse, VersionUse, du};
 use std::ffi::OsString;

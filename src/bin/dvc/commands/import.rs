@@ -3,12 +3,12 @@
 use crate::args::DryRun;
 use crate::commands::commit;
 use crate::failure::{Exit, Outcome};
-use crate::render::harmless;
 use crate::session::Session;
 use clap::{Args, ValueEnum};
 use dvc::archive::image::split_url;
 use dvc::error::Error;
 use dvc::model::refname::RefName;
+use dvc::model::text::harmless;
 use dvc::ops::commit::CommitOptions;
 use dvc::ops::import::{Format, From, ImportOptions, ImportReport, import};
 use serde_json::json;

@@ -3,10 +3,10 @@
 use crate::args::DryRun;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::print::{Out, Paint, count, elapsed, size};
-use crate::render::harmless;
 use crate::session::Session;
 use clap::Args;
 use dvc::error::{Error, Kind};
+use dvc::model::text::harmless;
 use dvc::observe::Observer;
 use dvc::ops::Context;
 use dvc::ops::hooks::{Facts, HookError, Verb};

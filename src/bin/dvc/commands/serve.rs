@@ -2,9 +2,9 @@
 
 use crate::commands::volume::volumes;
 use crate::failure::{Exit, Outcome};
-use crate::render::harmless;
 use crate::session::Session;
 use clap::Args;
+use dvc::model::text::harmless;
 use dvc::serve::plugin::Plugin;
 use std::io::Write;
 use std::path::PathBuf;

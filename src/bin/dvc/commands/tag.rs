@@ -3,11 +3,12 @@
 use crate::args::DryRun;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::print::{Out, Paint};
-use crate::render::{harmless, moved};
+use crate::render::moved;
 use crate::session::Session;
 use clap::Args;
 use dvc::error::Error;
 use dvc::model::revision::Revision;
+use dvc::model::text::harmless;
 use dvc::ops::tag::{TagAction, TagName, TagOptions, TagReport, tag};
 use std::io::{self, Write};
 

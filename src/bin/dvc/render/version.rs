@@ -1,9 +1,10 @@
 //! A version: in one line, in full, or in JSON.
 
 use super::change::JsonChange;
-use super::{JsonPath, harmless, iso, long_date, shown};
+use super::{JsonPath, iso, long_date, shown};
 use crate::print::{Out, Paint, size};
 use dvc::model::refname::RefKind;
+use dvc::model::text::harmless;
 use dvc::ops::describe::{Detail, Version};
 use serde::Serialize;
 
