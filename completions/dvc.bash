@@ -2472,7 +2472,7 @@ _dvc() {
             return 0
             ;;
         dvc__subcmd__init)
-            opts="-b -n -C -c -v -q -j -y -h --branch --chunker --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
+            opts="-b -n -C -c -v -q -j -y -h --branch --chunker --shared --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2488,6 +2488,10 @@ _dvc() {
                     ;;
                 --chunker)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --shared)
+                    COMPREPLY=($(compgen -W "group all" -- "${cur}"))
                     return 0
                     ;;
                 -C)

@@ -80,6 +80,8 @@ complete -c dvc -n "__fish_dvc_needs_command" -f -a "version" -d 'Print the vers
 complete -c dvc -n "__fish_dvc_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c dvc -n "__fish_dvc_using_subcommand init" -s b -l branch -d 'The first branch' -r
 complete -c dvc -n "__fish_dvc_using_subcommand init" -l chunker -d 'How files are cut: auto, cdc:SIZE (average) or fixed:SIZE' -r
+complete -c dvc -n "__fish_dvc_using_subcommand init" -l shared -d 'Let the members of the directory\'s group use the repository; with `all`, let all other users read it' -r -f -a "group\t'The members of the directory\'s group'
+all\t'The members of the group; all other users may read'"
 complete -c dvc -n "__fish_dvc_using_subcommand init" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand init" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand init" -s c -d 'Set a configuration value for this run' -r
@@ -100,7 +102,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand init" -l json -d 'Write JSON: on
 complete -c dvc -n "__fish_dvc_using_subcommand init" -l no-pager -d 'Never show output through a pager'
 complete -c dvc -n "__fish_dvc_using_subcommand init" -l offline -d 'Use no network'
 complete -c dvc -n "__fish_dvc_using_subcommand init" -s y -l yes -d 'Answer every question with yes'
-complete -c dvc -n "__fish_dvc_using_subcommand init" -s h -l help -d 'Print help'
+complete -c dvc -n "__fish_dvc_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dvc -n "__fish_dvc_using_subcommand clone" -l depth -d 'Data of so many versions of each branch now; older data comes when it is read' -r
 complete -c dvc -n "__fish_dvc_using_subcommand clone" -s b -l branch -d 'The branch to begin with' -r
 complete -c dvc -n "__fish_dvc_using_subcommand clone" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"

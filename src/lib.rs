@@ -3,7 +3,7 @@
 //! The map of the library. A module imports only modules of lower tiers (checked by `tests/architecture.rs`):
 //!
 //! ```text
-//! 0 error
+//! 0 error   sys
 //! 1 model
 //! 2 codec   format   observe
 //! 3 store   index   cache   archive   engine
@@ -30,5 +30,6 @@ pub mod repo;
 pub mod serve;
 pub mod store;
 pub mod sync;
+pub mod sys;
 pub mod upkeep;
 pub mod write;

@@ -99,6 +99,11 @@ fn the_library_is_silent_and_knows_no_environment() {
 }
 
 #[test]
+fn own_files_are_created_in_one_place() {
+    check(&sources(&["src"]), rules::creations);
+}
+
+#[test]
 fn nothing_is_left_undone() {
     check(&everything(), rules::undone);
 }

@@ -16,6 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::codec::hash::checksum;
+use crate::sys::create;
 
 /// What is fetched and kept at once, in bytes.
 pub const BLOCK: u64 = 64 << 10;
@@ -274,10 +275,13 @@ impl BlockCache {
     /// Keeps blocks that are all of one region. They are as they should be: nobody reads them back for that.
     fn keep_run(&self, object: &str, first: u64, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(object, first / BLOCKS);
-        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        let open = || create::open_private(&path, &options);
         let file = match open() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(path.parent().unwrap_or(&self.dir))?;
+                create::private_dir(&self.dir)?;
+                create::dir(path.parent().unwrap_or(&self.dir))?;
                 open()?
             }
             file => file?,

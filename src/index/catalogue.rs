@@ -4,6 +4,7 @@
 //! compares it with the repository. Writes are one transaction per call. Methods take `&self` and may be called from many threads.
 
 use crate::error::{Failure, Kind};
+use crate::sys::create;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,8 +32,8 @@ pub enum Error {
         /// Why.
         source: rusqlite::Error,
     },
-    /// The file cannot be made anew.
-    #[error("cannot replace damaged catalogue `{}`", path.display())]
+    /// The file cannot be created.
+    #[error("cannot create catalogue `{}`", path.display())]
     Replace {
         /// The file.
         path: PathBuf,
@@ -77,6 +78,7 @@ pub struct Catalogue {
 impl Catalogue {
     /// Opens the catalogue, making it where it is missing, damaged or of another schema. The directory must be writable.
     pub fn open(path: &Path) -> Result<Self> {
+        create::empty(path).map_err(|source| Error::Replace { path: path.to_owned(), source })?;
         let mut lock = None;
         let mut opened = schema::open(path);
         // SQLite does not wait for those who make the same file at the same moment where that could be a deadlock.
@@ -97,6 +99,15 @@ impl Catalogue {
         }
         let connection = opened.map_err(|source| Error::Sqlite { path: path.to_owned(), source })?;
         Ok(Self { path: path.to_owned(), connection: Mutex::new(connection), was_damaged })
+    }
+
+    /// A catalogue that is gone with the value. It fills memory first and a deleted file of the temporary directory then.
+    pub fn temporary() -> Result<Self> {
+        let path = PathBuf::from("(temporary)");
+        match schema::temporary() {
+            Ok(connection) => Ok(Self { path, connection: Mutex::new(connection), was_damaged: false }),
+            Err(source) => Err(Error::Sqlite { path, source }),
+        }
     }
 
     /// Where it lies.

@@ -12,6 +12,7 @@ use crate::format::segment::filter::FilterBuilder;
 use crate::format::segment::footer::Footer;
 use crate::format::segment::tables::{self, PackEntry, PackTable};
 use crate::format::segment::{self, HEAD_BYTES, PackName, Row, SegmentName, fanout};
+use crate::sys::create;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::Write;
@@ -202,11 +203,7 @@ struct HashingFile {
 
 impl HashingFile {
     fn create(dir: &Path) -> Result<Self, Error> {
-        let file = tempfile::Builder::new()
-            .prefix("segment-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-            .tempfile_in(dir)
-            .map_err(|source| Error::Io { path: dir.to_owned(), source })?;
+        let file = create::temp_file(dir, "segment-").map_err(|source| Error::Io { path: dir.to_owned(), source })?;
         Ok(Self { file, buffer: Vec::with_capacity(BUFFER), hasher: NameHasher::default(), written: 0 })
     }
 

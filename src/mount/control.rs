@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::mountinfo::{self, Mounted};
 use crate::error::{Failure, Kind, Result, with_causes};
 use crate::model::id::Id;
+use crate::sys::create;
 
 /// What a mount is, as its process notes it.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -232,7 +233,7 @@ impl Desk {
     /// Opens the socket of the mount with a device number, and notes what it is.
     pub fn open(run: &Path, device: (u32, u32), note: &Note) -> io::Result<Self> {
         let base = base(run, device);
-        std::fs::create_dir_all(base.parent().unwrap_or(run))?;
+        create::private_dir(base.parent().unwrap_or(run))?;
         let _others = lock(run)?;
         let (socket, path) = (base.with_extension("sock"), base.with_extension("json"));
         // Whoever had this number before is gone: the kernel gives it to one at a time.
@@ -240,7 +241,7 @@ impl Desk {
         let listener = UnixListener::bind(&socket)?;
         rustix::fs::chmod(&socket, rustix::fs::Mode::from_raw_mode(0o600))?;
         let text = serde_json::to_vec(note).map_err(io::Error::other)?;
-        std::fs::write(&path, text)?;
+        create::replace(&path, &text)?;
         Ok(Self { listener, socket, note: path, run: run.to_path_buf() })
     }
 
@@ -410,7 +411,7 @@ fn read_note(path: &Path) -> Option<Note> {
 
 /// Keeps others from making and removing sockets and notes.
 fn lock(run: &Path) -> io::Result<File> {
-    let file = File::options().write(true).create(true).truncate(false).open(run.join("mounts").join("lock"))?;
+    let file = create::open_private(&run.join("mounts").join("lock"), File::options().write(true))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
     Ok(file)
 }

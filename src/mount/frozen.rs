@@ -14,6 +14,7 @@ use super::lower::Lower;
 use super::ranges::Ranges;
 use super::state::{BLOCK, State};
 use crate::store::StoreError;
+use crate::sys::create;
 
 /// Bytes that are copied at a time.
 const COPY: u64 = 1 << 20;
@@ -91,8 +92,8 @@ impl Frozen {
             for part in since.saved.absent(&both) {
                 if since.side.is_none() {
                     let mut options = OpenOptions::new();
-                    options.read(true).write(true).create(true).truncate(true);
-                    since.side = Some(options.open(&self.side_path)?);
+                    options.read(true).write(true).truncate(true);
+                    since.side = Some(create::open_private(&self.side_path, &options)?);
                 }
                 let Some(side) = &since.side else { continue };
                 let mut at = part.start * BLOCK;

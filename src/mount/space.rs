@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::errno::{Answer, Errno};
+use crate::sys::create;
 
 /// The folder of an overlay.
 pub const FOLDER: &str = "data";
@@ -95,11 +96,13 @@ impl Space {
     }
 
     fn make(&self, path: &Path) -> io::Result<File> {
-        let open = || File::options().read(true).write(true).create(true).truncate(true).open(path);
+        let mut options = File::options();
+        options.read(true).write(true).truncate(true);
+        let open = || create::open_private(path, &options);
         let fold = path.parent().unwrap_or(&self.dir);
         let file = match open() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(fold)?;
+                create::private_dir(fold)?;
                 self.made_in().extend([self.dir.clone(), self.dir.parent().unwrap_or(&self.dir).to_path_buf()]);
                 open()?
             }

@@ -23,6 +23,7 @@ use crate::format::object::{decode_tree, encode_tree};
 use crate::model::entry::{Chunker, Content, Entry, Node, Time, Totals};
 use crate::model::id::{Id, parse_hex};
 use crate::model::tree::{TreeBody, TreeNode};
+use crate::sys::create;
 
 mod look;
 
@@ -132,14 +133,16 @@ impl Store {
     /// Opens or makes the tables of the overlay in `dir`, which nobody else may have open.
     pub fn open(dir: &Path, name: &str) -> Result<Self> {
         let io = |source| crate::store::StoreError::Io { what: "open", key: dir.display().to_string(), source };
-        std::fs::create_dir_all(dir).map_err(io)?;
-        let lock = File::options().write(true).create(true).truncate(false).open(dir.join("lock")).map_err(io)?;
+        // The folder of all overlays is as open as the repository, because each of its users may have overlays.
+        create::dir_all(dir.parent().unwrap_or(dir)).and_then(|()| create::private_dir(dir)).map_err(io)?;
+        let lock = create::open_private(&dir.join("lock"), File::options().write(true)).map_err(io)?;
         match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(StateError::InUse { name: name.to_owned() }.into()),
             Err(e) => return Err(io(e.into()).into()),
             Ok(()) => {}
         }
         let path = dir.join(FILE);
+        create::empty(&path).map_err(io)?;
         let open = || -> rusqlite::Result<Connection> {
             let connection = Connection::open(&path)?;
             connection.execute_batch(

@@ -24,6 +24,7 @@ use crate::model::path::{display, split};
 use crate::model::refname::RefName;
 use crate::observe::Observer;
 use crate::repo::Repo;
+use crate::sys::create;
 use crate::write::graft::graft;
 use crate::write::output::Output;
 use place::Places;
@@ -276,7 +277,7 @@ fn open<'f>(context: &Context, format: Format, from: From<'f>) -> Result<Opened<
 fn spooled(context: &Context, mut plain: Bytes<'_>) -> Result<File> {
     let dir = &context.cache.dir;
     let failed = |source| ImportError::Open { path: dir.display().to_string(), source };
-    std::fs::create_dir_all(dir).map_err(failed)?;
+    create::new_private_dir(dir).map_err(failed)?;
     let mut file = tempfile::tempfile_in(dir).map_err(failed)?;
     let mut buffer = vec![0; 1 << 20];
     loop {

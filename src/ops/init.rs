@@ -6,7 +6,8 @@ use super::Context;
 use crate::codec::cut::Cutting;
 use crate::error::Result;
 use crate::model::refname::RefName;
-use crate::repo::{Repo, RepoError};
+use crate::repo::state::Sharing;
+use crate::repo::{OpenOptions, Repo, RepoError};
 
 /// What to make.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct InitOptions {
     pub branch: RefName,
     /// How files are cut.
     pub cutting: Cutting,
+    /// Who may use it.
+    pub sharing: Sharing,
     /// Only say what would be done.
     pub dry_run: bool,
 }
@@ -39,6 +42,7 @@ pub fn init(context: &Context, options: &InitOptions) -> Result<InitReport> {
         }
         return Ok(InitReport { repository, branch, id: None });
     }
-    let repo = Repo::create(&repository, &branch, &options.cutting, context.open.clone())?;
+    let open = OpenOptions { sharing: options.sharing, ..context.open.clone() };
+    let repo = Repo::create(&repository, &branch, &options.cutting, open)?;
     Ok(InitReport { repository, branch, id: Some(repo.marker().id.clone()) })
 }

@@ -1,7 +1,7 @@
 //! Remotes: opening one, and what is remembered of it.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Context;
@@ -56,7 +56,7 @@ pub struct Reach<'a> {
 impl<'a> Reach<'a> {
     /// Prepares to use it; no request is sent.
     pub fn new(context: &'a Context, remote: &'a Remote) -> Result<Self> {
-        Self::knowing(context, remote, RemoteState::load(&context.repository, &remote.location.to_string()))
+        Self::knowing(context, remote, RemoteState::load(&context.repository, &remote.location.to_string())?)
     }
 
     /// Prepares to use it by what is known of it, which need not be written down anywhere.
@@ -177,8 +177,9 @@ impl<'a> Reach<'a> {
             return Ok(());
         }
         match self.state.save(&self.context.repository, &self.remote.location.to_string()) {
-            // A repository that is only read remembers nothing.
-            Err(e) if e.kind() == Kind::Denied => Ok(()),
+            // A repository that is only read remembers nothing. In any other, what was known of the remote must not stay
+            // behind unnoticed.
+            Err(e) if e.kind() == Kind::Denied && is_read_only(&self.context.repository) => Ok(()),
             saved => saved,
         }
     }
@@ -187,6 +188,10 @@ impl<'a> Reach<'a> {
 /// Under which a ref is remembered.
 pub(super) fn seen_key(kind: RefKind, name: &str) -> String {
     format!("{}/{name}", kind.dir())
+}
+
+fn is_read_only(dir: &Path) -> bool {
+    rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_err()
 }
 
 fn holds(entry: &RefEntry, update: &str) -> bool {
@@ -201,6 +206,11 @@ impl Context {
 
     /// Opens a repository that is not on this machine, to read it.
     pub(super) fn open_far(&self, remote: &Remote) -> Result<Repo> {
-        Reach::new(self, remote)?.existing()
+        let state = match RemoteState::load(&self.repository, &remote.location.to_string()) {
+            // Reading relies on the ids of objects, so another user's notes on the remote are not needed.
+            Err(e) if e.kind() == Kind::Denied => RemoteState::default(),
+            state => state?,
+        };
+        Reach::knowing(self, remote, state)?.existing()
     }
 }

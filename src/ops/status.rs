@@ -67,7 +67,8 @@ fn upstream(context: &Context, repo: &Repo, branch: &RefName, tip: Option<Id>) -
         ahead = Walk::new(repo, &[ours], &[theirs])?.count();
         behind = Walk::new(repo, &[theirs], &[ours])?.count();
     }
-    let reached = RemoteState::load(&context.repository, &remote.location.to_string()).reached;
+    // Only shown here: a push or fetch reports a state that cannot be read.
+    let reached = RemoteState::load(&context.repository, &remote.location.to_string()).ok().and_then(|s| s.reached);
     Ok(Some(Upstream { name, ahead, behind, reached }))
 }
 

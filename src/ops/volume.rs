@@ -24,6 +24,7 @@ use crate::mount::mountinfo::{self, Mounted};
 use crate::ops::Context;
 use crate::ops::mount::{OVERLAYS, umount};
 use crate::store::StoreError;
+use crate::sys::create;
 use record::Shelf;
 
 pub use options::{BadOption, VolumeOptions};
@@ -475,7 +476,7 @@ impl Volumes {
         }
         if !self.shelf.mounted(&record.name) {
             let failed = |source| StoreError::Io { what: "create", key: at.display().to_string(), source };
-            std::fs::create_dir_all(&at).map_err(failed)?;
+            create::dir_all(&at).map_err(failed)?;
         }
         // The last mount's process may still be about to end.
         is_unserved(record)?;

@@ -18,6 +18,7 @@ use super::error::ReadError;
 use crate::error::Result;
 use crate::model::id::{Id, parse_hex, to_hex};
 use crate::model::path::is_within;
+use crate::sys::create;
 
 const NAME: &str = "checkout";
 const HEAD: &str = "dvc checkout 1";
@@ -137,7 +138,7 @@ impl Journal {
 
     /// Locks a worktree for a checkout; before anything is looked at, so that it stays as it is seen.
     pub fn lock(state_dir: &Path) -> Result<Lock> {
-        std::fs::create_dir_all(state_dir).map_err(io_error("make", state_dir))?;
+        create::dir_all(state_dir).map_err(io_error("make", state_dir))?;
         let fd = rustix::fs::open(state_dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| io_error("open", state_dir)(e.into()))?;
         match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
@@ -180,7 +181,7 @@ impl Journal {
             text.push_str(&line(&format!("temps {run}"), dir));
         }
         let write = || -> std::io::Result<File> {
-            let mut file = tempfile::NamedTempFile::new_in(state_dir)?;
+            let mut file = create::temp_file(state_dir, ".checkout")?;
             file.write_all(text.as_bytes())?;
             file.as_file().sync_all()?;
             let file = file.persist(&path).map_err(|e| e.error)?;

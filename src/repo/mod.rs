@@ -8,6 +8,7 @@ pub mod objects;
 pub mod packs;
 pub mod refs;
 pub mod sink;
+pub mod state;
 pub mod worktree;
 
 use std::collections::HashSet;
@@ -27,13 +28,14 @@ use crate::index::segment_reader::{Bytes, SegmentReader};
 use crate::model::commit::Commit;
 use crate::model::id::{Id, ObjectKind, parse_hex, to_hex};
 use crate::model::refname::RefName;
-use crate::store::local::{LocalStore, STAGING, make_durable};
+use crate::store::local::{LocalStore, STAGING, make_root};
 use crate::store::{Listed, Store, StoreError, random_hex, trace::Tracer};
 use away::{CachedStore, FarSegment};
 use behind::{Behind, OpenBehind};
 use frames::Frames;
 use objects::Volatile;
 use refs::Refs;
+use state::{Complaint, Sharing};
 
 /// A segment with the length of its file.
 type Listing = (SegmentName, u64);
@@ -54,6 +56,10 @@ pub struct OpenOptions {
     pub tracer: Option<Arc<dyn Tracer>>,
     /// In a lazy clone: where everything is that is not here.
     pub behind: Option<Arc<OpenBehind>>,
+    /// Who may use a repository that is created.
+    pub sharing: Sharing,
+    /// Receives a sentence if local state cannot be kept anywhere.
+    pub complain: Option<Arc<Complaint>>,
 }
 
 /// A repository cannot be opened or made.
@@ -95,6 +101,12 @@ pub enum RepoError {
         /// Where.
         place: String,
     },
+    /// Nothing can be kept: neither the repository nor the cache directory can be written.
+    #[error("cannot write to the repository `{}`, and there is no usable cache directory", path.display())]
+    NoState {
+        /// The repository.
+        path: PathBuf,
+    },
     /// The place for a new one is taken by something else.
     #[error("`{}` is not empty and holds no repository", path.display())]
     Occupied {
@@ -110,6 +122,7 @@ impl Failure for RepoError {
             Self::Unmarked { .. } => Kind::Integrity,
             Self::Silent { .. } => Kind::Unreachable,
             Self::Foreign { .. } => Kind::Rejected,
+            Self::NoState { .. } => Kind::Denied,
             Self::Exists { .. } | Self::Occupied { .. } | Self::Away { .. } => Kind::Usage,
         }
     }
@@ -124,6 +137,9 @@ impl Failure for RepoError {
             Self::Silent { .. } => Some("check the network; run the command again".to_owned()),
             Self::Foreign { .. } => Some("`dvc remote set NAME URL` tells where the right one is".to_owned()),
             Self::Away { .. } => Some("`dvc clone` it first".to_owned()),
+            Self::NoState { .. } => {
+                Some("run it as the owner, or set `DVC_CACHE_DIR` to a directory of yours".to_owned())
+            }
             Self::Exists { .. } | Self::Occupied { .. } => Some("give an empty or a new directory".to_owned()),
         }
     }
@@ -142,6 +158,8 @@ pub struct Repo {
     marker: Marker,
     cutting: Cutting,
     options: OpenOptions,
+    /// Where local state is kept, once that was asked.
+    state: OnceLock<Option<PathBuf>>,
     ids: IdHasher,
     frames: Frames,
     volatile: Volatile,
@@ -175,7 +193,7 @@ impl Repo {
     /// Makes a repository in `root` that is a copy of one with this marker, and still empty.
     pub fn create_copy(root: &Path, marker: &Marker, options: OpenOptions) -> Result<Self> {
         let io = |what| move |source| StoreError::Io { what, key: root.display().to_string(), source };
-        make_durable(root).map_err(io("create"))?;
+        make_root(root).map_err(io("create"))?;
         let store = LocalStore::new(root.to_path_buf());
         if store.len(layout::MARKER)?.is_some() {
             return Err(RepoError::Exists { path: root.to_path_buf() }.into());
@@ -185,6 +203,7 @@ impl Repo {
         if std::fs::read_dir(root).map_err(io("read"))?.any(others) {
             return Err(RepoError::Occupied { path: root.to_path_buf() }.into());
         }
+        state::protect(root, &options).map_err(io("set the access of"))?;
         if !store.create(layout::MARKER, &marker.encode())? {
             return Err(RepoError::Exists { path: root.to_path_buf() }.into());
         }
@@ -240,6 +259,7 @@ impl Repo {
             marker,
             cutting,
             options,
+            state: OnceLock::new(),
             ids,
             volatile: Volatile::default(),
             index: OnceLock::new(),
@@ -438,30 +458,9 @@ impl Repo {
     /// Opens the catalogue; the caller holds the lock of opening.
     fn open_catalogue(&self) -> Result<&Catalogue> {
         if self.catalogue.get().is_none() {
-            let opened = Catalogue::open(&self.state_dir()?.join(layout::CATALOGUE))?;
-            let _ = self.catalogue.set(opened);
+            let _ = self.catalogue.set(self.some_catalogue()?);
         }
         self.catalogue.get().ok_or_else(|| RepoError::None { path: self.path().to_path_buf() }.into())
-    }
-
-    /// Whether nothing can be written into the repository.
-    pub fn is_read_only(&self) -> bool {
-        self.local.is_none() || rustix::fs::access(self.path(), rustix::fs::Access::WRITE_OK).is_err()
-    }
-
-    /// Where local state lies: the repository, or below the cache directory if it cannot be written.
-    pub fn state_dir(&self) -> Result<PathBuf> {
-        let dir = match (&self.local, &self.options.cache_dir) {
-            (None, _) => self.root.clone(),
-            (Some(_), Some(cache)) if self.is_read_only() => cache.join("repositories").join(&self.marker.id),
-            _ => return Ok(self.root.clone()),
-        };
-        std::fs::create_dir_all(&dir).map_err(|source| StoreError::Io {
-            what: "create",
-            key: dir.display().to_string(),
-            source,
-        })?;
-        Ok(dir)
     }
 
     /// A version, from the catalogue where it is known there.

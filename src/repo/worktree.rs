@@ -4,10 +4,10 @@
 //! source. It is not derived from anything else, so it is written like everything that must not be lost.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Repo, layout};
@@ -18,6 +18,7 @@ use crate::model::id::{Id, to_hex};
 use crate::model::refname::RefName;
 use crate::store::StoreError;
 use crate::store::local::make_durable;
+use crate::sys::create;
 
 /// The state of one worktree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,21 @@ pub struct WorktreeState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
 }
+
+/// Who checked the worktree out without being able to restore everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoredBy {
+    /// The owner of new files.
+    pub uid: u32,
+    /// The group of new files.
+    pub gid: u32,
+    /// Whether owners could not be restored; if not, only attributes and devices.
+    pub owners: bool,
+}
+
+/// The file of who checked the worktree out, in the same form as the state.
+const RESTORED_BY: &str = "restored-by";
 
 /// The file of a worktree's state: a JSON object and, on the next line, its BLAKE3 hash in hex.
 pub const STATE: &str = "state";
@@ -66,7 +82,7 @@ pub struct Worktree {
 impl Repo {
     /// The state of the worktree whose canonical path is `root`.
     pub fn worktree(&self, root: &Path) -> Result<Worktree> {
-        Ok(Worktree { root: root.to_path_buf(), dir: self.state_dir()?.join(folder(root)) })
+        Ok(Worktree { root: root.to_path_buf(), dir: self.worktree_dir().join(folder(root)) })
     }
 
     /// All worktrees that were ever used with this repository.
@@ -79,11 +95,17 @@ impl Repo {
 
     /// The states of all worktrees with their folders' keys; for fsck, which goes on after damage.
     pub fn worktree_states(&self) -> Result<Vec<(String, Result<WorktreeState>)>> {
-        let dir = self.state_dir()?.join(layout::WORKTREES);
+        let dir = self.worktree_dir().join(layout::WORKTREES);
         let mut all = Vec::new();
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let failed = |source| StoreError::Io { what: "read", key: dir.display().to_string(), source };
+        let entries = match fs::read_dir(&dir) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(all),
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
             let key = format!("{}/{}", layout::WORKTREES, entry.file_name().to_string_lossy());
-            match read_state(&entry.path().join(STATE)) {
+            match read_checked::<WorktreeState>(&entry.path().join(STATE)) {
                 Ok(None) => {}
                 Ok(Some(state)) => all.push((key, Ok(state))),
                 Err(e) => all.push((key, Err(e))),
@@ -126,7 +148,7 @@ impl Worktree {
 
     /// What is remembered; `None` if it was never used.
     pub fn state(&self) -> Result<Option<WorktreeState>> {
-        read_state(&self.dir.join(STATE))
+        read_checked(&self.dir.join(STATE))
     }
 
     /// The key of its stat cache.
@@ -145,19 +167,45 @@ impl Worktree {
         if before.as_ref() == Some(&state) {
             return Ok(());
         }
-        let line = serde_json::to_string(&state).unwrap_or_default();
-        self.write_file(STATE, format!("{line}\n{}\n", line_checksum(&line)).as_bytes())
+        self.write_checked(STATE, &state)
+    }
+
+    /// Who checked the worktree out without being able to restore everything; empty if all was restored.
+    pub fn restored_by(&self) -> Result<Vec<RestoredBy>> {
+        Ok(read_checked(&self.dir.join(RESTORED_BY))?.unwrap_or_default())
+    }
+
+    /// Adds one who checked the worktree out without being able to restore everything.
+    pub fn add_restored_by(&self, by: RestoredBy) -> Result<()> {
+        let mut all = self.restored_by()?;
+        if all.contains(&by) {
+            return Ok(());
+        }
+        all.retain(|other| (other.uid, other.gid) != (by.uid, by.gid));
+        all.push(by);
+        self.write_checked(RESTORED_BY, &all)
+    }
+
+    /// Forgets who checked the worktree out.
+    pub fn forget_restored_by(&self) -> Result<()> {
+        let path = self.dir.join(RESTORED_BY);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed
+                .map_err(|source| StoreError::Io { what: "remove", key: path.display().to_string(), source }.into()),
+        }
+    }
+
+    fn write_checked<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        let line = serde_json::to_string(value).unwrap_or_default();
+        self.write_file(name, format!("{line}\n{}\n", line_checksum(&line)).as_bytes())
     }
 
     /// Writes a file of this worktree's state so that a crash leaves the old or the new one.
     pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let write = || -> std::io::Result<()> {
             make_durable(&self.dir)?;
-            let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
-            file.write_all(bytes)?;
-            file.as_file().sync_all()?;
-            file.persist(self.dir.join(name)).map_err(|e| e.error)?;
-            fs::File::open(&self.dir)?.sync_all()
+            create::replace(&self.dir.join(name), bytes)
         };
         write().map_err(|source| {
             let key = format!("{}/{name}", layout::WORKTREES);
@@ -166,7 +214,7 @@ impl Worktree {
     }
 }
 
-fn read_state(path: &Path) -> Result<Option<WorktreeState>> {
+fn read_checked<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     match fs::read(path) {
         Ok(bytes) => {
             let bad = |why: String| WorktreeError { path: path.to_path_buf(), why };

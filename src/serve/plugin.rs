@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Failure, Kind, Result, with_causes};
 use crate::ops::volume::{VolumeError, VolumeOptions, VolumeState, Volumes};
+use crate::sys::create;
 
 /// So long a mount that nobody uses stays.
 const WARM: Duration = Duration::from_secs(5);
@@ -101,7 +102,7 @@ impl Plugin {
     pub fn bind(socket: &Path, volumes: Volumes, tell: Box<Tell>) -> Result<Self> {
         let failed = |source| PluginError::Socket { path: socket.to_owned(), source };
         if let Some(dir) = socket.parent() {
-            std::fs::create_dir_all(dir).map_err(failed)?;
+            create::dir_all(dir).map_err(failed)?;
         }
         if UnixStream::connect(socket).is_ok() {
             return Err(PluginError::Served { path: socket.to_owned() }.into());
@@ -115,6 +116,8 @@ impl Plugin {
             _ => {}
         }
         let listener = std::os::unix::net::UnixListener::bind(socket).map_err(failed)?;
+        // The engine runs as root; with a permissive umask every user could ask for mounts.
+        std::fs::set_permissions(socket, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let shared = Shared { volumes, idle: Mutex::default(), tell };
         Ok(Self { listener, shared: Arc::new(shared), socket: socket.to_owned() })

@@ -14,11 +14,10 @@ use rustix::fs::{CWD, RenameFlags};
 
 use super::trace::{DiskEvent, Tracer, tell};
 use super::{Abilities, Listed, Store, StoreError};
+use crate::sys::create;
 
 /// The folder of files that are being written.
 pub const STAGING: &str = "tmp";
-/// Mode of new files before the umask: who may read the directory may read the repository.
-const FILE_MODE: u32 = 0o666;
 /// Open packs that are kept for reading.
 const OPEN_FILES: usize = 64;
 
@@ -56,28 +55,18 @@ impl LocalStore {
     /// The folder for files that are not published yet, made if needed.
     pub fn staging(&self) -> Result<PathBuf, StoreError> {
         let dir = self.root.join(STAGING);
-        let made = match fs::create_dir(&dir) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                make_durable(&self.root).and_then(|()| fs::create_dir(&dir))
-            }
+        let made = match create::dir(&dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => make_root(&self.root).and_then(|()| create::dir(&dir)),
             made => made,
         };
-        match made {
-            // Many threads send the first packs to a new place.
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(self.io("create", STAGING)(e)),
-            _ => Ok(dir),
-        }
+        made.map_err(self.io("create", STAGING))?;
+        Ok(dir)
     }
 
     /// A new file that nobody sees until it is published; removed again when dropped before.
     pub fn stage(&self) -> Result<tempfile::NamedTempFile, StoreError> {
         let dir = self.staging()?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(FILE_MODE);
-        tempfile::Builder::new()
-            .prefix("w")
-            .permissions(mode)
-            .tempfile_in(&dir)
-            .map_err(self.io("create a file in", STAGING))
+        create::temp_file(&dir, "w").map_err(self.io("create a file in", STAGING))
     }
 
     /// Moves a file made by [`Self::stage`] to a key, durably. A key names its content, so one that is taken is as good.
@@ -108,12 +97,10 @@ impl LocalStore {
             return Ok(parent);
         }
         let above = self.make_parent(&parent)?;
-        match fs::create_dir(&parent) {
-            Ok(()) => tell(self.tracer.as_deref(), |p| DiskEvent::DirMade(p.to_owned()), &parent),
-            // Made by somebody who perhaps did not live to sync it.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(e),
+        if create::dir(&parent)? {
+            tell(self.tracer.as_deref(), |p| DiskEvent::DirMade(p.to_owned()), &parent);
         }
+        // Also if another process created the directory, because that process may not have synced it.
         self.sync_dir(&above)?;
         durable().insert(parent.clone());
         Ok(parent)
@@ -154,10 +141,18 @@ pub fn make_durable(dir: &Path) -> io::Result<()> {
     let Some(above) = dir.parent() else { return Ok(()) };
     let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
     make_durable(above)?;
-    match fs::create_dir(dir) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-        _ => {}
+    create::dir(dir)?;
+    File::open(above)?.sync_all()
+}
+
+/// Makes the directory of a new repository, which only its owner may use, and syncs every new name on the way.
+pub fn make_root(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
     }
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_durable(above)?;
+    create::private_dir(dir)?;
     File::open(above)?.sync_all()
 }
 

@@ -74,6 +74,22 @@ const HOMES: &[(&str, &[&str])] = &[
 /// Parts of `std` by which a library would talk to the terminal or look around.
 const NOT_IN_LIBRARY: &[&str] = &["std::env", "std::io::stdout", "std::io::stderr", "std::io::stdin"];
 
+/// Where files and directories are created that are not dvc's own, or that no other user can reach: what a user asked for by
+/// name, worktrees, temporary files without a name, other machines.
+const CREATORS: &[&str] = &[
+    "sys/create",
+    "bin/dvc/commands/clone",
+    "bin/dvc/commands/completions",
+    "bin/dvc/commands/export",
+    "mount/attach",
+    "mount/profile",
+    "ops/export/image",
+    "ops/import",
+    "ops/volume/record",
+    "repo/away",
+    "store/oci",
+];
+
 fn at(s: &Source, line: usize, what: &str) -> String {
     format!("{}:{line}: {what}", s.name)
 }
@@ -161,6 +177,24 @@ fn macros(s: &Source, names: &[&str], why: &str) -> Vec<String> {
         .collect()
 }
 
+/// Files and directories that are created without the owner and mode that `sys::create` gives.
+pub fn creations(s: &Source) -> Vec<String> {
+    let file = s.name.strip_prefix("src/").unwrap_or(&s.name);
+    if file.contains("tests") || CREATORS.iter().any(|home| file.starts_with(home)) {
+        return Vec::new();
+    }
+    const METHODS: [&str; 3] = ["create_dir", "create_dir_all", "tempfile_in"];
+    const PATHS: [[&str; 2]; 3] = [["File", "create"], ["fs", "write"], ["NamedTempFile", "new_in"]];
+    let methods = s.tokens.iter().filter(|t| METHODS.contains(&t.text.as_str())).map(|t| t.line);
+    let is_creation = |p: &&CodePath| PATHS.iter().any(|end| p.parts.ends_with(&end.map(str::to_owned)));
+    let paths = s.paths();
+    let mut lines: Vec<usize> = methods.chain(paths.iter().filter(is_creation).map(|p| p.line)).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    lines.retain(|line| !s.is_test(*line));
+    lines.into_iter().map(|line| at(s, line, "dvc's own files and directories are created by `sys::create`")).collect()
+}
+
 /// `todo!` and its like.
 pub fn undone(s: &Source) -> Vec<String> {
     macros(s, &["todo", "unimplemented"], "finish it, or return an error")
@@ -242,6 +276,15 @@ mod tests {
         assert!(run(homes, "src/repo/a.rs", "use crate::codec::zstd;\nfn f() { zstd::pack() }").is_empty());
         assert!(run(homes, "src/repo/a.rs", "#[cfg(test)]\nmod t { use std::thread; }").is_empty());
         assert!(has_home("zstd") && !has_home("left_pad"));
+    }
+
+    #[test]
+    fn files_without_an_owner() {
+        assert_eq!(run(creations, "src/repo/a.rs", "fn f() { std::fs::create_dir_all(p); }").len(), 1);
+        assert_eq!(run(creations, "src/repo/a.rs", "fn f() { fs::write(p, b); File::create(p); }").len(), 1);
+        assert_eq!(run(creations, "src/repo/a.rs", "fn f() { tempfile::NamedTempFile::new_in(p) }").len(), 1);
+        assert!(run(creations, "src/repo/a.rs", "fn f() { create::dir_all(p); store.create(k, b) }").is_empty());
+        assert!(run(creations, "src/sys/create.rs", "fn f() { fs::write(p, b) }").is_empty());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Where things lie on this machine: the XDG directories, and for root the system's own.
 
+use crate::failure::CliError;
 use std::env::var_os;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -27,15 +28,28 @@ pub(crate) fn cache() -> PathBuf {
     }
 }
 
-/// Sockets and notes of running processes. `DVC_RUN_DIR` is for containers that see each other's mounts.
+/// Where sockets and notes of running processes are. `DVC_RUN_DIR` is for containers that see each other's mounts.
 pub(crate) fn run() -> PathBuf {
+    named_run().unwrap_or_else(|| PathBuf::from(format!("/tmp/dvc-{}", user())))
+}
+
+/// Returns [`run`] for use. The directory in `/tmp` is created, or refused if another user could have put names into it:
+/// a note there says which repository a mount belongs to.
+pub(crate) fn usable_run() -> Result<PathBuf, CliError> {
+    let dir = run();
+    if named_run().is_none() {
+        dvc::sys::create::own_dir(&dir).map_err(|source| CliError::RunDir { path: dir.clone(), source })?;
+    }
+    Ok(dir)
+}
+
+fn named_run() -> Option<PathBuf> {
     if let Some(dir) = xdg("DVC_RUN_DIR") {
-        return dir;
+        return Some(dir);
     }
     match xdg("XDG_RUNTIME_DIR") {
-        _ if is_root() => PathBuf::from("/run/dvc"),
-        Some(dir) => dir.join("dvc"),
-        None => PathBuf::from(format!("/tmp/dvc-{}", user())),
+        _ if is_root() => Some(PathBuf::from("/run/dvc")),
+        dir => dir.map(|dir| dir.join("dvc")),
     }
 }
 
@@ -59,6 +73,12 @@ pub(crate) fn host_state() -> Option<PathBuf> {
 /// Relative values are ignored, as the XDG specification demands.
 fn xdg(variable: &str) -> Option<PathBuf> {
     var_os(variable).map(PathBuf::from).filter(|p| p.is_absolute())
+}
+
+/// Whether `HOME` belongs to another user, as it does after `sudo -u` or for a service account.
+pub(crate) fn is_foreign_home() -> bool {
+    let owner = home().and_then(|home| std::fs::metadata(home).ok()).map(|home| home.uid());
+    owner != Some(rustix::process::geteuid().as_raw())
 }
 
 fn home() -> Option<PathBuf> {

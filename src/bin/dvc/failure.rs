@@ -119,6 +119,9 @@ pub(crate) enum CliError {
     /// A verb that changes something was asked for a dry run.
     #[error("`dvc {0}` has no dry run")]
     NoDryRun(&'static str),
+    /// The run directory in a place where other users may create names.
+    #[error("cannot use the run directory `{}`", path.display())]
+    RunDir { path: PathBuf, source: io::Error },
     /// A setting that nobody set.
     #[error("`{0}` is not set")]
     NotSet(String),
@@ -134,7 +137,7 @@ impl CliError {
 impl Failure for CliError {
     fn kind(&self) -> Kind {
         match self {
-            Self::File { source, .. } => Kind::of_io(source),
+            Self::File { source, .. } | Self::RunDir { source, .. } => Kind::of_io(source),
             Self::NoRepository(_) | Self::NotARepository(_) | Self::Foreign(_) => Kind::NoRepository,
             Self::Remote(_) | Self::BadOption { .. } | Self::NoDryRun(_) => Kind::Usage,
             Self::NotSet(_) | Self::NoRemote { .. } => Kind::NotFound,
@@ -153,6 +156,9 @@ impl Failure for CliError {
             }
             Self::Remote(_) => Some("a repository elsewhere is only read; `dvc clone` it to work with it".into()),
             Self::NoDryRun(_) => Some("leave `-n` out; nothing was done".into()),
+            Self::RunDir { .. } => {
+                Some("set `XDG_RUNTIME_DIR` or `DVC_RUN_DIR` to a directory that only you can write to".into())
+            }
             Self::NoRemote { known, .. } if known.is_empty() => Some("`dvc remote add NAME URL` adds one".into()),
             Self::NoRemote { known, .. } => Some(format!("there is {known}; `dvc remote add NAME URL` adds one")),
             _ => None,

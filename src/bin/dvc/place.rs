@@ -3,6 +3,7 @@
 use crate::dirs;
 use crate::failure::CliError;
 use dvc::mount::control;
+use dvc::mount::mountinfo;
 use dvc::ops::mount::InMount;
 use dvc::repo::Repo;
 use dvc::store::location::{Location, without_password};
@@ -95,7 +96,7 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliErr
         }
         return Ok(Place { repository, worktree: current.to_owned(), prefix: PathBuf::new(), far: None, mount: None });
     }
-    if let Some(mount) = mounted(current) {
+    if let Some(mount) = mounted(current)? {
         return Ok(in_mount(mount, current));
     }
     if let Some(top) = current.ancestors().find(|dir| is_repository(&dir.join(INSIDE))) {
@@ -109,7 +110,7 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliErr
 
 /// The place of a mount.
 pub(crate) fn of_mount(at: &Path) -> Result<Place, CliError> {
-    let mount = mounted(at).ok_or_else(|| CliError::NoRepository(at.to_owned()))?;
+    let mount = mounted(at)?.ok_or_else(|| CliError::NoRepository(at.to_owned()))?;
     Ok(in_mount(mount, at))
 }
 
@@ -120,11 +121,13 @@ fn in_mount(mount: InMount, current: &Path) -> Place {
     Place { repository, worktree: top, prefix, far: None, mount: Some(mount) }
 }
 
-/// The mount of ours that a directory lies in.
-fn mounted(current: &Path) -> Option<InMount> {
-    let run = dirs::run();
-    let (mounted, note) = control::around(&run, current)?;
-    Some(InMount { run, mounted, note })
+/// The mount of ours that a directory lies in. Outside of mounts the run directory is not looked at.
+fn mounted(current: &Path) -> Result<Option<InMount>, CliError> {
+    if !mountinfo::containing(current).ok().flatten().is_some_and(|mounted| mounted.is_ours()) {
+        return Ok(None);
+    }
+    let run = dirs::usable_run()?;
+    Ok(control::around(&run, current).map(|(mounted, note)| InMount { run, mounted, note }))
 }
 
 fn inside(top: &Path, current: &Path) -> Place {

@@ -11,6 +11,7 @@ use crate::signals::Signals;
 use dvc::error::Error;
 use dvc::model::text::harmless_line;
 use dvc::model::when::{Edge, When};
+use dvc::observe::{Level, Notice, Observer};
 use dvc::ops::hooks::{self, Event, Hooks};
 use dvc::ops::worktree::WalkOptions;
 use std::cell::OnceCell;
@@ -115,15 +116,21 @@ impl Session {
         }
         let repository = self.place().ok().map(|p| p.repository);
         let settings = self.load_settings(repository.as_deref())?;
-        Ok(self.settings.get_or_init(|| settings))
+        let settings = self.settings.get_or_init(|| settings);
+        for problem in settings.left_out() {
+            let message = format!("settings of another user's home are left out: {problem}");
+            self.told()?.notice(Notice { level: Level::Info, path: Vec::new(), message });
+        }
+        Ok(settings)
     }
 
     fn load_settings(&self, repository: Option<&Path>) -> Result<Settings, BadConfiguration> {
         let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let outside = |path| SourceFile { path, in_repository: false };
+        let outside = |path| SourceFile { path, in_repository: false, optional: false };
         let mut files = vec![outside(dirs::system_config())];
-        files.extend(dirs::user_config().map(outside));
-        files.extend(repository.map(|r| SourceFile { path: r.join("config.toml"), in_repository: true }));
+        let optional = dirs::is_foreign_home();
+        files.extend(dirs::user_config().map(|path| SourceFile { optional, ..outside(path) }));
+        files.extend(repository.map(|r| SourceFile { in_repository: true, ..outside(r.join("config.toml")) }));
         Settings::load(&Sources {
             defaults: vec![
                 ("core.jobs", jobs.to_string()),
@@ -228,6 +235,8 @@ impl Session {
                 frame_cache_bytes: usize::try_from(number("core.memory") / 6).unwrap_or(0).min(64 << 20),
                 tracer: None,
                 behind: None,
+                sharing: dvc::repo::state::Sharing::default(),
+                complain: Some(self.complaint()?),
             },
             far,
             remotes: self.remotes(settings)?,
@@ -237,6 +246,15 @@ impl Session {
             },
             mount: place.mount.clone(),
         })
+    }
+
+    /// Reports once that local state cannot be kept.
+    fn complaint(&self) -> Result<Arc<dvc::repo::state::Complaint>, BadConfiguration> {
+        let (told, once) = (self.told()?, std::sync::Once::new());
+        Ok(Arc::new(move |text: &str| {
+            let message = text.to_owned();
+            once.call_once(|| told.notice(Notice { level: Level::Info, path: Vec::new(), message }));
+        }))
     }
 
     /// The repository here, with everything that an operation needs.

@@ -40,6 +40,8 @@ pub(crate) struct SourceFile {
     pub(crate) path: PathBuf,
     /// Whether it lies in a repository and so may not set everything.
     pub(crate) in_repository: bool,
+    /// Whether it is in a home that may be another user's: then the file is left out if it cannot be read.
+    pub(crate) optional: bool,
 }
 
 /// Everything that settings are made of, the lowest first.
@@ -96,6 +98,7 @@ pub(crate) struct BadConfiguration(pub(crate) Vec<Problem>);
 pub(crate) struct Settings {
     values: BTreeMap<&'static str, (Value, Origin)>,
     remotes: BTreeMap<String, RemoteEntry>,
+    left_out: Vec<Problem>,
 }
 
 /// What the settings say of one remote.
@@ -114,11 +117,11 @@ impl Settings {
     }
 
     fn load_table(table: &'static [Key], sources: &Sources<'_>) -> Result<Self, BadConfiguration> {
-        let layers::Reading { found, remotes, problems } = layers::read(table, sources);
+        let layers::Reading { found, remotes, problems, left_out } = layers::read(table, sources);
         if !problems.is_empty() {
             return Err(BadConfiguration(problems));
         }
-        Ok(Self { remotes, values: found.into_iter().map(|f| (f.key, (f.value, f.origin))).collect() })
+        Ok(Self { remotes, left_out, values: found.into_iter().map(|f| (f.key, (f.value, f.origin))).collect() })
     }
 
     /// Text, a choice or a path.
@@ -148,6 +151,11 @@ impl Settings {
             Some((Value::List(items), _)) => items,
             _ => &[],
         }
+    }
+
+    /// Files of another user's home that cannot be read.
+    pub(crate) fn left_out(&self) -> &[Problem] {
+        &self.left_out
     }
 
     /// The remotes, by name.

@@ -7,6 +7,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::sys::create;
+
 /// Any other number means: not ours to read, start empty.
 const VERSION: i64 = 1;
 
@@ -28,6 +30,13 @@ CREATE TABLE loose_packs (name BLOB PRIMARY KEY, kind INTEGER NOT NULL) WITHOUT 
 /// Opens the file and brings it to the schema.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(path)?;
+    prepare(&connection)?;
+    Ok(connection)
+}
+
+/// A database of this connection alone.
+pub(super) fn temporary() -> rusqlite::Result<Connection> {
+    let connection = Connection::open("")?;
     prepare(&connection)?;
     Ok(connection)
 }
@@ -86,7 +95,7 @@ pub(super) fn replace(path: &Path) -> rusqlite::Result<Connection> {
 
 /// The lock of those who replace the file: the second finds the first one's good file.
 pub(super) fn lock(path: &Path) -> io::Result<File> {
-    let lock = File::create(beside(path, LOCK))?;
+    let lock = create::open(&beside(path, LOCK), File::options().write(true))?;
     lock.lock()?;
     Ok(lock)
 }

@@ -7,6 +7,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::sys::create;
+
 const FILE: &str = "fetched.json";
 
 /// Adds objects, with their lengths, to what is noted at an overlay.
@@ -16,7 +18,7 @@ pub(super) fn note(overlay: &Path, objects: Vec<(String, u64)>) -> io::Result<()
     }
     let mut all: BTreeMap<String, u64> = fetched(overlay).into_iter().collect();
     all.extend(objects);
-    fs::write(overlay.join(FILE), serde_json::to_vec(&all)?)
+    create::replace(&overlay.join(FILE), &serde_json::to_vec(&all)?)
 }
 
 /// What is noted at an overlay: objects and their lengths.

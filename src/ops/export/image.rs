@@ -20,6 +20,7 @@ use crate::model::id::to_hex;
 use crate::model::path::display;
 use crate::ops::reach::Remote;
 use crate::store::open;
+use crate::sys::create;
 
 /// Writes an archive that is an image layout and what `docker load` takes at once.
 pub(super) fn archive(export: &Export<'_>, (name, tag): (&str, &str), out: &mut dyn Write) -> Result<ExportReport> {
@@ -82,7 +83,7 @@ pub(super) fn push(export: &Export<'_>, remote: &Remote, tag: &str) -> Result<Ex
     export.observer.phase("export", Some(counts.files), Some(counts.bytes));
     let dir = &export.context.cache.dir;
     let failed = ExportError::Output;
-    std::fs::create_dir_all(dir).map_err(failed)?;
+    create::new_private_dir(dir).map_err(failed)?;
     let mut file = tempfile::Builder::new().prefix("export-").tempfile_in(dir).map_err(failed)?;
     let packed = Hashing::new(io::BufWriter::with_capacity(1 << 20, file.as_file_mut()));
     let mut plain = Hashing::new(Gzip::new(packed));

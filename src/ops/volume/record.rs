@@ -4,7 +4,7 @@
 //! or the new one. Users are of one boot: after another nobody has anything.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use super::VolumeError;
 use crate::error::Result;
 use crate::mount::mountinfo;
 use crate::store::StoreError;
+use crate::sys::create;
 
 const RECORD: &str = "volume.json";
 const USERS: &str = "users.json";
@@ -126,10 +127,10 @@ impl Shelf {
     pub(super) fn lock(&self, name: &str) -> Result<File> {
         check_name(name)?;
         let dir = self.0.join(LOCKS);
-        fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
+        create::dir_all(&dir).map_err(failed("create", &dir))?;
         let path = dir.join(name);
         loop {
-            let open = File::options().write(true).create(true).truncate(false).open(&path);
+            let open = create::open_private(&path, File::options().write(true));
             let lock = open.map_err(failed("open", &path))?;
             lock.lock().map_err(failed("lock", &path))?;
             // Whoever removed the volume meanwhile removed the file too, and the next one makes another.
@@ -143,7 +144,7 @@ impl Shelf {
     /// Waits until nobody else puts volumes aside or takes one back. Who has a volume's lock takes it after that.
     pub(super) fn lock_parked(&self) -> Result<File> {
         let dir = self.0.join(PARKED);
-        fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
+        create::dir_all(&dir).map_err(failed("create", &dir))?;
         let lock = File::open(&dir).map_err(failed("open", &dir))?;
         lock.lock().map_err(failed("lock", &dir))?;
         Ok(lock)
@@ -152,7 +153,7 @@ impl Shelf {
     /// A user who is there as long as this lives.
     pub(super) fn present(&self, who: &str) -> Result<Present> {
         let dir = self.0.join(LOCKS);
-        fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
+        create::dir_all(&dir).map_err(failed("create", &dir))?;
         let file = tempfile::Builder::new().prefix(PRESENT).tempfile_in(&dir).map_err(failed("create", &dir))?;
         file.as_file().lock().map_err(failed("lock", file.path()))?;
         let called = file.path().file_name().unwrap_or_default().to_string_lossy();
@@ -189,7 +190,7 @@ impl Shelf {
 
     pub(super) fn put(&self, record: &Record) -> Result<()> {
         let dir = self.dir(&record.name);
-        fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
+        create::dir_all(&dir).map_err(failed("create", &dir))?;
         // Whoever may not read the repository must not see through here what Docker shows to containers only.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
         fs::set_permissions(&dir, mode).map_err(failed("protect", &dir))?;
@@ -236,7 +237,7 @@ impl Shelf {
     /// Puts a volume that has changes aside, in one step: its overlay never belongs to two. Returns what it is called there.
     pub(super) fn park(&self, record: &Record, secs: i64) -> Result<String> {
         let (from, dir) = (self.dir(&record.name), self.0.join(PARKED));
-        fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
+        create::dir_all(&dir).map_err(failed("create", &dir))?;
         gone(fs::remove_dir(from.join(DATA))).map_err(failed("remove", &from))?;
         gone(fs::remove_file(from.join(USERS))).map_err(failed("remove", &from))?;
         let mut secs = secs;
@@ -314,12 +315,6 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 
 fn write<T: Serialize>(dir: &Path, name: &str, value: &T) -> Result<()> {
     let path = dir.join(name);
-    let put = || -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        file.write_all(&serde_json::to_vec_pretty(value)?)?;
-        file.as_file().sync_all()?;
-        file.persist(&path).map_err(|e| e.error)?;
-        File::open(dir)?.sync_all()
-    };
+    let put = || -> io::Result<()> { create::replace(&path, &serde_json::to_vec_pretty(value)?) };
     Ok(put().map_err(failed("write", &path))?)
 }

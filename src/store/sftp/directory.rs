@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openssh_sftp_client::file::File;
+use openssh_sftp_client::metadata::Permissions;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -271,7 +272,13 @@ impl Directory {
                 to_make.pop();
                 continue;
             }
-            match lease.answer(lease.fs().create_dir(next)).await {
+            let mut fs = lease.fs();
+            let mut builder = fs.dir_builder();
+            // A new repository is its owner's alone; an existing directory keeps the access that it was given.
+            if next == self.path("") {
+                builder.permissions(Permissions::from(0o700));
+            }
+            match lease.answer(builder.create(next)).await {
                 Ok(()) => {}
                 Err(Wrong::Answer(Answer::NoSuchFile, _)) if !parent(next).is_empty() => {
                     self.made().remove(parent(next));

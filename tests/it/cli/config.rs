@@ -69,12 +69,13 @@ fn the_author() {
 }
 
 #[test]
-fn files_can_be_read_by_others() {
+fn a_file_has_the_access_of_its_directory() {
     let s = fresh();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    s.sh("umask 022; dvc config set --global core.jobs 3; dvc config set core.jobs 3").ok();
+    s.sh("umask 077; dvc config set --global core.jobs 3; dvc config set core.jobs 3").ok();
     let (global, local) = (s.at("home/config/dvc/config.toml"), s.w(".dvcs/config.toml"));
-    assert_eq!((mode(&global), mode(&local)), (0o644, 0o644));
+    assert_eq!(mode(&s.at("home")), 0o755);
+    assert_eq!((mode(&global), mode(&local)), (0o644, 0o600));
     fs::set_permissions(&local, fs::Permissions::from_mode(0o640)).unwrap();
     s.dvc(["config", "set", "core.jobs", "4"]).ok();
     assert_eq!(mode(&local), 0o640);

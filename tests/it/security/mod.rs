@@ -3,3 +3,6 @@
 //! Each file plays one attacker of `docs/security.md` and checks that the attack fails and is reported.
 
 // One `mod` line per attacker.
+mod ownership;
+mod people;
+mod privacy;

@@ -11,11 +11,11 @@ use crate::settings::value::Value;
 use crate::settings::{BadConfiguration, Origin, Problem, edit, find_key};
 use clap::{Args, Subcommand};
 use dvc::store::location::{Location, without_password};
+use dvc::sys::create;
 use serde::Serialize;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Options of `config`.
@@ -276,10 +276,8 @@ pub(crate) fn write_text(path: &Path, key: &str, text: Option<&str>) -> Result<(
 /// The old file or the new one, whatever happens.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(dir)?;
-    // Like any other file that is created: others may have to read it.
-    let mode = fs::Permissions::from_mode(0o666);
-    let mut file = tempfile::Builder::new().prefix(".config").permissions(mode).tempfile_in(dir)?;
+    create::dir_all(dir)?;
+    let mut file = create::temp_file(dir, ".config")?;
     file.write_all(text.as_bytes())?;
     if let Ok(old) = fs::metadata(path) {
         file.as_file().set_permissions(old.permissions())?;

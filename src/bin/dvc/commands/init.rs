@@ -8,15 +8,19 @@ use clap::Args;
 use dvc::codec::cut::{BadCutting, Cutting};
 use dvc::error::Error;
 use dvc::model::refname::RefName;
+use dvc::observe::{Level, Notice, Observer};
 use dvc::ops::init::{InitOptions, init};
+use dvc::repo::state::Sharing;
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// Options of `init`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     dvc init /var/lib/mysql\n  \
-    dvc init --repo /backup/volumes --branch AMCC")]
+    dvc init --repo /backup/volumes --branch AMCC\n  \
+    dvc init --repo /srv/team/volumes --shared")]
 pub(crate) struct InitArgs {
     /// The directory that becomes a worktree; the current one where none is named
     #[arg(value_hint = clap::ValueHint::DirPath)]
@@ -27,8 +31,20 @@ pub(crate) struct InitArgs {
     /// How files are cut: auto, cdc:SIZE (average) or fixed:SIZE
     #[arg(long, value_name = "SPEC")]
     pub(crate) chunker: Option<String>,
+    /// Let the members of the directory's group use the repository; with `all`, let all other users read it
+    #[arg(long, value_name = "WHO", num_args = 0..=1, require_equals = true, default_missing_value = "group")]
+    pub(crate) shared: Option<Shared>,
     #[command(flatten)]
     pub(crate) dry: DryRun,
+}
+
+/// Who besides the owner may use a new repository.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum Shared {
+    /// The members of the directory's group
+    Group,
+    /// The members of the group; all other users may read
+    All,
 }
 
 /// Runs `init`.
@@ -50,8 +66,17 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> Outcome {
     };
     let named = args.branch.as_deref().or(session.settings()?.text("init.branch")).unwrap_or("main").to_owned();
     let branch = RefName::new(&named).map_err(Error::from)?;
-    let options = InitOptions { branch, cutting, dry_run: session.dry_run(args.dry) };
+    let sharing = match args.shared {
+        None => Sharing::Owner,
+        Some(Shared::Group) => Sharing::Group,
+        Some(Shared::All) => Sharing::Everyone,
+    };
+    let options = InitOptions { branch, cutting, sharing, dry_run: session.dry_run(args.dry) };
     let report = init(&session.context(&place)?, &options)?;
+    if args.shared.is_none() && is_for_a_group(&report.repository) {
+        let message = "only you can use the repository; `dvc init --shared` creates one for the directory's group";
+        session.told()?.notice(Notice { level: Level::Info, path: Vec::new(), message: message.to_owned() });
+    }
     let mut out = session.plain_out();
     let path = report.repository.display().to_string();
     if session.globals.json {
@@ -63,6 +88,12 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> Outcome {
     }
     out.finish()?;
     Ok(Exit::DONE)
+}
+
+/// Whether the directory around a repository was prepared for a group: set-group-ID, and the group may write.
+fn is_for_a_group(repository: &Path) -> bool {
+    let around = repository.parent().and_then(|dir| std::fs::metadata(dir).ok());
+    around.is_some_and(|dir| dir.mode() & 0o2020 == 0o2020)
 }
 
 /// `auto`, `cdc:SIZE` or `fixed:SIZE`.

@@ -22,6 +22,7 @@ use dvc::ops::fetch::{FetchOptions, fetch};
 use dvc::ops::mount::{Hydrate, MountOptions, MountState, OVERLAYS, Show, mount, mounts, plan};
 use dvc::repo::Repo;
 use dvc::store::location::Location;
+use dvc::sys::create;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -231,7 +232,7 @@ fn options(
         },
         record: args.record.as_ref().map(|file| session.current.join(file)),
         prefetch: args.prefetch.as_ref().map(|file| session.current.join(file)),
-        run: dirs::run(),
+        run: dirs::usable_run()?,
     })
 }
 
@@ -295,7 +296,7 @@ impl Log {
         if long {
             let _ = std::fs::rename(path, path.with_extension("old"));
         }
-        let file = std::fs::File::options().append(true).create(true).open(path);
+        let file = create::open_private(path, std::fs::File::options().append(true));
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = file.ok();
     }
 
@@ -372,9 +373,13 @@ fn cloned(session: &Session, volume: Option<Option<&str>>, url: &str, dry: bool)
         return Ok((Place { far, ..place }, own));
     }
     let failed = |source| CliError::File { doing: "create", path: repository.clone(), source };
-    std::fs::create_dir_all(&repository).map_err(failed)?;
+    // The directory of all state stays open, because the mount points of volumes are in it.
+    create::dir_all(&dirs::state())
+        .and_then(|()| create::private_dir(repository.parent().unwrap_or(&repository)))
+        .and_then(|()| create::private_dir(&repository))
+        .map_err(failed)?;
     // Two who mount of one repository at once make one clone.
-    let _lock = std::fs::File::create(repository.with_extension("lock"))
+    let _lock = create::open_private(&repository.with_extension("lock"), std::fs::File::options().write(true))
         .and_then(|lock| lock.lock().map(|()| lock))
         .map_err(failed)?;
     let progress = session.progress()?;
@@ -430,8 +435,10 @@ fn follow(context: &dvc::ops::Context) -> Result<(), Failed> {
 
 fn list(session: &Session, only: Option<&Path>) -> Outcome {
     let wanted = only.map(|dir| absolute(session, dir)).transpose()?;
-    let all: Vec<MountState> =
-        mounts(&dirs::run())?.into_iter().filter(|m| wanted.as_ref().is_none_or(|at| m.mounted.at == *at)).collect();
+    let all: Vec<MountState> = mounts(&dirs::usable_run()?)?
+        .into_iter()
+        .filter(|m| wanted.as_ref().is_none_or(|at| m.mounted.at == *at))
+        .collect();
     if let (Some(at), true) = (&wanted, all.is_empty()) {
         return Err(dvc::mount::daemon::nothing_at(at).into());
     }

@@ -45,8 +45,8 @@ pub(crate) fn run(session: &Session, args: &UmountArgs) -> Outcome {
             }
         }
         match dry_run {
-            true => show(session, &umount_plan(&dirs::run(), &at)?, args)?,
-            false => umount(&dirs::run(), &at, args.discard)?,
+            true => show(session, &umount_plan(&dirs::usable_run()?, &at)?, args)?,
+            false => umount(&dirs::usable_run()?, &at, args.discard)?,
         }
     }
     Ok(Exit::DONE)

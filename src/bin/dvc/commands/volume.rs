@@ -213,7 +213,7 @@ pub(crate) fn volumes(session: &Session) -> Result<Volumes, Failed> {
     let program = std::env::current_exe().map_err(failed)?;
     let cache = session.settings()?.text("cache.dir").map(PathBuf::from).unwrap_or_default();
     let settings = session.globals.set.iter().flat_map(|set| ["-c".to_owned(), set.clone()]).collect();
-    Ok(Volumes::new(&dirs::state(), dirs::run(), cache, program, settings))
+    Ok(Volumes::new(&dirs::state(), dirs::usable_run()?, cache, program, settings))
 }
 
 fn create(session: &Session, args: &CreateArgs) -> Outcome {

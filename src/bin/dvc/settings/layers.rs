@@ -21,6 +21,7 @@ pub(super) struct Reading {
     pub(super) found: Vec<Found>,
     pub(super) remotes: BTreeMap<String, RemoteEntry>,
     pub(super) problems: Vec<Problem>,
+    pub(super) left_out: Vec<Problem>,
 }
 
 /// All values of all layers, a later one overrides an earlier one; and all problems.
@@ -90,6 +91,9 @@ impl Reading {
         let text = match fs::read_to_string(&file.path) {
             Ok(text) => text,
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return,
+            Err(e) if file.optional && e.kind() == io::ErrorKind::PermissionDenied => {
+                return self.left_out.push(Problem::unreadable(origin(), &e));
+            }
             Err(e) => return self.problems.push(Problem::unreadable(origin(), &e)),
         };
         let document: toml::Table = match text.parse() {
@@ -196,7 +200,7 @@ mod tests {
     }];
 
     fn sources<'a>(dir: &Path, env: &'a dyn Fn(&str) -> Option<OsString>, overrides: &'a [String]) -> Sources<'a> {
-        let file = |name: &str, in_repository| SourceFile { path: dir.join(name), in_repository };
+        let file = |name: &str, in_repository| SourceFile { path: dir.join(name), in_repository, optional: false };
         Sources {
             defaults: vec![("core.jobs", "2".to_owned())],
             files: vec![file("system", false), file("user", false), file("repository", true)],

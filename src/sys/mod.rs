@@ -1,0 +1,3 @@
+//! What dvc asks of the operating system, below everything else.
+
+pub mod create;

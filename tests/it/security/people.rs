@@ -1,0 +1,119 @@
+//! The people of a machine: runs of `dvc` as one of several users, each with directories of their own.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::support::needs::{is_root, need};
+use crate::support::sandbox::{Run, Sandbox};
+
+/// A user with the groups that the user is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Person {
+    pub uid: u32,
+    pub gid: u32,
+    /// The group besides `gid`, if there is one.
+    pub other_group: Option<u32>,
+}
+
+/// The group that shares a repository.
+pub const TEAM: u32 = 62000;
+pub const ROOT: Person = Person { uid: 0, gid: 0, other_group: None };
+pub const OWNER: Person = Person { uid: 61001, gid: 61001, other_group: Some(TEAM) };
+pub const MEMBER: Person = Person { uid: 61002, gid: 61002, other_group: Some(TEAM) };
+pub const STRANGER: Person = Person { uid: 61003, gid: 61003, other_group: None };
+
+/// A sandbox that every user may enter.
+pub struct People {
+    pub s: Sandbox,
+}
+
+impl People {
+    /// `None` without root, who alone can be other users.
+    #[allow(clippy::print_stderr)]
+    pub fn new() -> Option<Self> {
+        if !is_root() {
+            eprintln!("left out: other users need root");
+            return None;
+        }
+        let s = Sandbox::new();
+        fs::set_permissions(s.root(), fs::Permissions::from_mode(0o755)).unwrap();
+        let people = Self { s };
+        for person in [ROOT, OWNER, MEMBER, STRANGER] {
+            people.dir(person, "");
+        }
+        Some(people)
+    }
+
+    /// A directory of a person, created if it is missing; the empty name is the home.
+    pub fn dir(&self, person: Person, name: &str) -> PathBuf {
+        let home = self.s.at(format!("home-{}", person.uid));
+        let dir = home.join(name);
+        if !dir.exists() {
+            fs::create_dir_all(&dir).unwrap();
+            chown(&dir, Some(person.uid), Some(person.gid)).unwrap();
+        }
+        dir
+    }
+
+    /// A command of a person, in the person's worktree, with a cache, state and run directory below the home.
+    pub fn command(&self, person: Person, program: impl AsRef<Path>) -> Command {
+        let home = self.dir(person, "");
+        let mut c = Command::new(need("setpriv"));
+        c.args([format!("--reuid={}", person.uid), format!("--regid={}", person.gid)]);
+        match person.other_group {
+            Some(group) => c.arg(format!("--groups={group}")),
+            None => c.arg("--clear-groups"),
+        };
+        c.arg(program.as_ref()).current_dir(self.dir(person, "w")).env_clear().stdin(Stdio::null());
+        c.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", &home).env("LC_ALL", "C.UTF-8");
+        c.env("XDG_CACHE_HOME", home.join("cache")).env("XDG_STATE_HOME", home.join("state"));
+        c.env("XDG_CONFIG_HOME", home.join("config")).env("DVC_RUN_DIR", home.join("run")).env("TZ", "UTC");
+        c.env("DOCKER_HOST", format!("unix://{}", self.s.at("no-engine.sock").display()));
+        c
+    }
+
+    /// Runs `dvc` as a person.
+    pub fn dvc(&self, person: Person, args: &[&str]) -> Run {
+        Run::of(self.command(person, env!("CARGO_BIN_EXE_dvc")).args(args))
+    }
+
+    /// Runs a shell script as a person, with `dvc` on the `PATH`.
+    pub fn sh(&self, person: Person, script: &str) -> Run {
+        let bin = Path::new(env!("CARGO_BIN_EXE_dvc")).parent().unwrap();
+        let mut c = self.command(person, need("bash"));
+        c.env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default()));
+        Run::of(c.args(["-euo", "pipefail", "-c", script]))
+    }
+}
+
+/// One file or directory.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub path: PathBuf,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub is_dir: bool,
+}
+
+/// Everything below a directory, which is the first; nothing if it does not exist. What vanishes meanwhile is left out.
+pub fn below(dir: &Path) -> Vec<Found> {
+    let Ok(meta) = fs::symlink_metadata(dir) else { return Vec::new() };
+    let is_dir = meta.is_dir();
+    let mut all =
+        vec![Found { path: dir.to_owned(), mode: meta.mode() & 0o7777, uid: meta.uid(), gid: meta.gid(), is_dir }];
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        all.extend(below(&entry.path()));
+    }
+    all
+}
+
+/// Checks that nobody but its owner may use what is below a directory.
+#[track_caller]
+pub fn is_private(dir: &Path, owner: u32) {
+    for found in below(dir) {
+        assert!(found.mode & 0o077 == 0 && found.uid == owner, "{found:?} is not private to {owner}");
+    }
+}
