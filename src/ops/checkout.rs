@@ -17,7 +17,7 @@ use super::head::Head;
 use super::lazy;
 use super::refmove::RefMoveError;
 use super::resolve::Resolver;
-use super::worktree::{WalkOptions, look, worktree_number};
+use super::worktree::{WalkOptions, forget_unrestored, look, remember_unrestored, worktree_number};
 use crate::error::{Error, Failure, Kind, Result};
 use crate::model::commit::Commit;
 use crate::model::entry::{Entry, Meta};
@@ -244,6 +244,10 @@ fn in_place(
     if !options.force && !options.dry_run {
         refuse_in_use(context, options, &[])?;
     }
+    // Root can restore what another user could not.
+    if options.force && options.paths.is_empty() && lock.is_some() && rustix::process::geteuid().is_root() {
+        forget_unrestored(context, repo)?;
+    }
     observer.phase("compare", None, None);
     let now = look(context, repo, &options.walk, observer)?;
     let target = report.commit.tree;
@@ -277,6 +281,8 @@ fn in_place(
             new: c.new,
         });
         report.done = patch(repo, &target, changes.collect(), &context.worktree, &mut journal, &how, observer)?;
+        // Before the records of the stat cache, which are right only with it.
+        remember_unrestored(context, repo, &report.done)?;
         placed.remember(&context.worktree)?;
         if whole {
             observer.step("worktree state");

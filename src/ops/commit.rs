@@ -13,7 +13,7 @@ use super::compare::compare;
 use super::head::Head;
 use super::quiesce::{Quiesce, during};
 use super::tag::ensure_branch;
-use super::worktree::{WalkOptions, worktree_number};
+use super::worktree::{WalkOptions, unrestored, worktree_number};
 use crate::error::{Failure, Kind, Result};
 use crate::model::commit::{Commit, Timestamp};
 use crate::model::entry::{Entry, Meta, Node, Time, Totals};
@@ -173,6 +173,7 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
             rules: &rules,
             before: target.parent.as_ref().map(|p| p.1.tree),
             basis: worktree,
+            unrestored: unrestored(context, &repo)?,
             threads: context.threads(),
         };
         let snap = during(quiesce, context, observer, |observer| snapshot(&out, observer, &source))?;
@@ -291,6 +292,7 @@ fn some_paths(
     let mut unstable = Vec::new();
     let mut links = LinkTable::default();
     let asked = options.paths.iter().map(|raw| checked_path(raw)).collect::<Result<BTreeSet<_>>>()?;
+    let unrestored = unrestored(context, out.repo())?;
     for names in &asked {
         if asked.iter().any(|other| other.len() < names.len() && names.starts_with(other)) {
             continue;
@@ -301,6 +303,7 @@ fn some_paths(
             rules,
             before: base,
             basis: None,
+            unrestored: unrestored.clone(),
             threads: context.threads(),
         };
         let found = match snapshot(out, observer, &source) {

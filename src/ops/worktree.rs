@@ -6,13 +6,21 @@ use std::os::unix::fs::MetadataExt;
 
 use super::Context;
 use super::compare::{Change, Letter};
-use crate::error::Result;
+use super::head::Head;
+use crate::error::{Kind, Result};
 use crate::model::path::is_within;
 use crate::observe::{Level, Notice, Observer};
+use crate::read::journal::Journal;
+use crate::read::restore::RestoreReport;
 use crate::repo::Repo;
+use crate::repo::worktree::RestoredBy;
 use crate::write::commit::{Snapshot, Source, snapshot};
 use crate::write::output::Output;
+use crate::write::unrestored::Unrestored;
 use crate::write::walk::Rules;
+
+/// New files of a directory with this bit have its group.
+const SETGID: u32 = 0o2000;
 
 /// What a walk of the worktree leaves out.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +51,56 @@ pub(super) fn worktree_number(repo: &Repo, context: &Context) -> Option<i64> {
     repo.catalogue().ok()?.worktree(context.worktree.as_os_str().as_bytes()).ok()
 }
 
+/// What checkouts of the worktree could not restore for lack of privilege; `None` if no such checkout is known.
+pub(super) fn unrestored(context: &Context, repo: &Repo) -> Result<Option<Unrestored>> {
+    let worktree = repo.worktree(&context.worktree)?;
+    let by = worktree.restored_by()?;
+    if by.is_empty() {
+        return Ok(None);
+    }
+    let mut versions = Vec::from_iter(Head::read(context, repo)?.base);
+    // Files may already be as the version says that an interrupted checkout was about.
+    if let Ok(Some(interrupted)) = Journal::read(worktree.state_dir()) {
+        versions.extend(interrupted.others.iter().rev().copied().chain([interrupted.goal.target]).rev());
+    }
+    let mut bases = Vec::new();
+    for version in versions {
+        match repo.commit_cached(&version) {
+            // A damaged old version must not stand in the way of a new one.
+            Err(e) if e.kind() == Kind::Integrity => {}
+            commit => bases.push(commit?.tree),
+        }
+    }
+    let mut groups: BTreeSet<u32> =
+        rustix::process::getgroups().unwrap_or_default().into_iter().map(|group| group.as_raw()).collect();
+    groups.insert(rustix::process::getegid().as_raw());
+    Ok(Some(Unrestored { by, bases, groups }))
+}
+
+/// Remembers that this process checked the worktree out without the privileges that `done` needed.
+pub(super) fn remember_unrestored(context: &Context, repo: &Repo, done: &RestoreReport) -> Result<()> {
+    let user = rustix::process::geteuid();
+    if user.is_root() && done.denied == 0 {
+        return Ok(());
+    }
+    let dir = std::fs::metadata(&context.worktree).ok().filter(|dir| dir.mode() & SETGID != 0);
+    let gid = dir.map_or_else(|| rustix::process::getegid().as_raw(), |dir| dir.gid());
+    let owners = !user.is_root() || done.owners_lost > 0;
+    repo.worktree(&context.worktree)?.add_restored_by(RestoredBy { uid: user.as_raw(), gid, owners })
+}
+
+/// Forgets what checkouts could not restore, so that the next one tries to restore it again.
+pub(super) fn forget_unrestored(context: &Context, repo: &Repo) -> Result<()> {
+    let worktree = repo.worktree(&context.worktree)?;
+    if !worktree.restored_by()?.is_empty() {
+        if let Some(number) = worktree_number(repo, context) {
+            repo.catalogue()?.clear_stat(number)?;
+        }
+        worktree.forget_restored_by()?;
+    }
+    Ok(())
+}
+
 /// Looks at the worktree; `repo` then answers for its trees from memory.
 pub fn look(context: &Context, repo: &Repo, walk: &WalkOptions, observer: &dyn Observer) -> Result<Snapshot> {
     if let Some(mount) = &context.mount {
@@ -61,6 +119,7 @@ pub fn look(context: &Context, repo: &Repo, walk: &WalkOptions, observer: &dyn O
         rules: &rules,
         before: None,
         basis: worktree_number(repo, context),
+        unrestored: unrestored(context, repo)?,
         threads: context.threads(),
     };
     snapshot(&out, observer, &source)

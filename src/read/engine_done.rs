@@ -131,6 +131,9 @@ impl Engine<'_> {
             }
             Err(e) if concerns_all(e) => Err(io_error("make", &place.dir.path_of(&place.name), e)),
             Err(e) => {
+                if e == Errno::PERM && matches!(entry.node, Node::CharDevice { .. } | Node::BlockDevice { .. }) {
+                    self.maker.note_denied();
+                }
                 let why = refused(&entry, e);
                 self.done(place, entry, Err(Failed::Target(why)), None)
             }
@@ -167,7 +170,8 @@ impl Engine<'_> {
         self.counts.dirs.fetch_add(1, Ordering::Relaxed);
         match settled {
             Ok((lost, stat)) => {
-                if !lost.is_empty() {
+                // What was denied is remembered for the whole worktree, so the stat cache may vouch for the rest.
+                if !lost.other.is_empty() {
                     dir.placed_in_part();
                 }
                 let count = self.maker.report(lost, || dir.path(), self.observer);
@@ -213,7 +217,7 @@ impl Engine<'_> {
 
     /// Says what was lost of a node.
     pub(super) fn lost(&self, lost: Lost, place: &Member) {
-        if !lost.is_empty() && self.placements.is_some() {
+        if !lost.other.is_empty() && self.placements.is_some() {
             place.dir.placed().in_part.insert(place.name.clone());
         }
         let count = self.maker.report(lost, || self.shown(place.dir.path_of(&place.name)), self.observer);

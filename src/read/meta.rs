@@ -16,6 +16,8 @@ use crate::model::path::display;
 pub(super) const ACL: &[u8] = b"system.posix_acl_access";
 /// Set by the system's security policy, not by us, where a node has it and its version does not.
 const LABELS: [&[u8]; 2] = [b"security.selinux", b"security.evm"];
+/// Attributes that only a privileged process may set.
+const PRIVILEGED: [&[u8]; 2] = [b"trusted.", b"security."];
 /// Times that every file system can hold.
 const SAFE_SECS: std::ops::RangeInclusive<i64> = -(1 << 31)..=(1 << 31) - 1;
 
@@ -55,13 +57,15 @@ impl Known {
 pub(super) struct Lost {
     /// The owner or group, for lack of privilege.
     pub(super) owner: bool,
+    /// Mode bits and attributes, for lack of privilege, in words.
+    pub(super) denied: Vec<String>,
     /// Anything else, in words.
     pub(super) other: Vec<String>,
 }
 
 impl Lost {
     pub(super) fn is_empty(&self) -> bool {
-        !self.owner && self.other.is_empty()
+        !self.owner && self.denied.is_empty() && self.other.is_empty()
     }
 }
 
@@ -178,7 +182,8 @@ impl Spot<'_> {
         // For another owner these bits would give away his rights. On a directory they give none.
         if mode & 0o6000 != 0 && !lost.is_empty() && !self.is_dir() {
             mode &= !0o6000;
-            lost.other.push(format!("mode {:04o} not restored: the owner is another", meta.mode));
+            let why = format!("mode {:04o} not restored: the owner is another", meta.mode);
+            if lost.owner { lost.denied.push(why) } else { lost.other.push(why) }
         }
         if !(known.fresh && meta.xattrs.is_empty()) && self.settle_xattrs(meta, known, &mut lost) {
             mode_now = None;
@@ -202,7 +207,7 @@ impl Spot<'_> {
         };
         match kept {
             Ok(true) => {}
-            Ok(false) => lost.other.push(format!("mode {mode:04o} not restored: not permitted")),
+            Ok(false) => lost.denied.push(format!("mode {mode:04o} not restored: not permitted")),
             Err(e) => lost.other.push(format!("mode {mode:04o} not restored: {}", words(e))),
         }
     }
@@ -225,7 +230,9 @@ impl Spot<'_> {
     fn settle_xattrs(&self, meta: &Meta, known: Known, lost: &mut Lost) -> bool {
         let mut mode_changed = false;
         let mut fail = |xattr: &[u8], e: Errno| {
-            lost.other.push(format!("attribute `{}` not restored: {}", display(xattr), words(e)));
+            let why = format!("attribute `{}` not restored: {}", display(xattr), words(e));
+            let is_privileged = PRIVILEGED.iter().any(|space| xattr.starts_with(space));
+            if is_privileged && e == Errno::PERM { lost.denied.push(why) } else { lost.other.push(why) }
         };
         let present = if known.fresh { Ok(Vec::new()) } else { self.xattr_names() };
         let present = match present {
@@ -324,7 +331,7 @@ mod tests {
             let spot = Spot::Open(fd);
             let known = Known::of(&spot.stat().unwrap());
             let lost = spot.settle(&Meta { uid: 0, ..meta(mode) }, known, false);
-            (lost.owner, lost.other.len(), spot.stat().unwrap().st_mode & 0o7777)
+            (lost.owner, lost.denied.len() + lost.other.len(), spot.stat().unwrap().st_mode & 0o7777)
         };
         let file = tempfile::tempfile_in(temp.path()).unwrap();
         assert_eq!(settle(file.as_fd(), 0o6755), (true, 1, 0o755));

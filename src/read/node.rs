@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::error::words;
 use super::meta::{Known, Lost, Spot, mtime};
+use super::restore::RestoreReport;
 use crate::model::entry::{Entry, Meta, Node, Time};
 use crate::model::path::display;
 use crate::observe::{Level, Notice, Observer};
@@ -28,6 +29,7 @@ pub(super) struct Maker {
     /// Whether new nodes are as the probe was; in directories of others they may inherit something.
     uniform: bool,
     owners_lost: AtomicU64,
+    denied: AtomicU64,
     first_lost: OnceLock<Vec<u8>>,
 }
 
@@ -61,6 +63,7 @@ impl Maker {
             mask: stat.st_mode & 0o777,
             uniform,
             owners_lost: AtomicU64::new(0),
+            denied: AtomicU64::new(0),
             first_lost: OnceLock::new(),
         })
     }
@@ -130,15 +133,30 @@ impl Maker {
             self.owners_lost.fetch_add(1, Ordering::Relaxed);
             self.first_lost.get_or_init(&path);
         }
-        let others = lost.other.len() as u64;
-        for message in lost.other {
+        if !lost.denied.is_empty() {
+            self.denied.fetch_add(1, Ordering::Relaxed);
+        }
+        let others = (lost.denied.len() + lost.other.len()) as u64;
+        for message in lost.denied.into_iter().chain(lost.other) {
             observer.notice(Notice { level: Level::Incomplete, path: path(), message });
         }
         others
     }
 
+    /// Notes a node that could not be created for lack of privilege.
+    pub(super) fn note_denied(&self) {
+        self.denied.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Completes a report by what could not be restored for lack of privilege, and reports the owners among it.
+    pub(super) fn complete(&self, report: &mut RestoreReport, observer: &dyn Observer) {
+        report.owners_lost = self.report_owners(observer);
+        report.incomplete += report.owners_lost;
+        report.denied = report.owners_lost + self.denied.load(Ordering::Relaxed);
+    }
+
     /// Says how many owners were not set; returns the number.
-    pub(super) fn report_owners(&self, observer: &dyn Observer) -> u64 {
+    fn report_owners(&self, observer: &dyn Observer) -> u64 {
         let count = self.owners_lost.load(Ordering::Relaxed);
         if let Some(first) = self.first_lost.get() {
             let message = match count {

@@ -200,7 +200,7 @@ impl<'a> Patch<'a> {
         }
         observer.step("checkout done");
         let mut report = RestoreReport::of(&self.engine.counts);
-        report.incomplete += self.engine.maker.report_owners(observer);
+        self.engine.maker.complete(&mut report, observer);
         Ok(report)
     }
 
@@ -447,7 +447,7 @@ impl<'a> Patch<'a> {
             });
             match settled {
                 Ok(lost) => {
-                    if !lost.is_empty() {
+                    if !lost.other.is_empty() {
                         touched.dir.placed_in_part();
                     }
                     let count = self.engine.maker.report(lost, || path.clone(), self.engine.observer);

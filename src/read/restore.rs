@@ -49,6 +49,10 @@ pub struct RestoreReport {
     pub incomplete: u64,
     /// Nodes not restored since the repository is damaged; each has its notice.
     pub damaged: u64,
+    /// Nodes whose owner could not be restored for lack of privilege.
+    pub owners_lost: u64,
+    /// All that could not be restored for lack of privilege: owners, mode bits, attributes, devices.
+    pub denied: u64,
 }
 
 impl RestoreReport {
@@ -61,6 +65,7 @@ impl RestoreReport {
             removed: get(&counts.removed),
             incomplete: get(&counts.incomplete),
             damaged: get(&counts.damaged),
+            ..Self::default()
         }
     }
 }
@@ -111,7 +116,7 @@ pub fn restore(
     engine.run(options.jobs, |queue| engine.fill(&root, entries, queue))?;
     engine.close_groups();
     let mut report = RestoreReport::of(&engine.counts);
-    report.incomplete += engine.maker.report_owners(observer);
+    engine.maker.complete(&mut report, observer);
     Ok(report)
 }
 

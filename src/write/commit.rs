@@ -14,6 +14,7 @@ use super::dir::Dir;
 use super::output::Output;
 use super::pipeline;
 use super::scan::{Finished, Walk};
+use super::unrestored::Unrestored;
 use super::walk::{Ignores, Rules, open_dir, open_root, stat_at};
 use crate::error::{Failure, Kind, Result};
 use crate::format::object::encode_commit;
@@ -41,6 +42,8 @@ pub struct Source<'s> {
     pub before: Option<Id>,
     /// The catalogue's number of the worktree, to skip what did not change.
     pub basis: Option<i64>,
+    /// What a checkout could not restore, and so is no change.
+    pub unrestored: Option<Unrestored>,
     /// Threads.
     pub threads: usize,
 }
@@ -160,6 +163,7 @@ fn walk_once<'a>(
         observer,
         rules: source.rules,
         basis,
+        unrestored: source.unrestored.as_ref(),
         before: now(),
         only,
         distrust,

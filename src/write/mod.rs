@@ -16,4 +16,5 @@ pub mod pipeline;
 pub mod recut;
 pub mod scan;
 pub mod tree;
+pub mod unrestored;
 pub mod walk;

@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::FileType;
 
 use super::basis::{DirRecord, fingerprint};
-use super::dir::{Dir, Slot};
+use super::dir::{Dir, Slot, State};
 use super::large::{OldFile, Reader};
 use super::links::Links;
 use super::output::Output;
 use super::tree::store_tree;
+use super::unrestored::Unrestored;
 use super::walk::{self, Rules, Stat};
 use crate::error::Result;
 use crate::format::Malformed;
@@ -39,6 +40,8 @@ pub struct Walk<'a> {
     pub rules: &'a Rules,
     /// The number of the worktree in the catalogue, if its records may be used.
     pub basis: Option<i64>,
+    /// What a checkout could not restore.
+    pub unrestored: Option<&'a Unrestored>,
     /// When the walk began.
     pub before: Time,
     /// Only this name of the root is looked at, and nothing is stored for the root itself.
@@ -493,7 +496,7 @@ impl<'a> Walk<'a> {
     fn finish(&self, dir: &Dir) -> Result<Finished> {
         let stat = *dir.stat.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = std::mem::take(&mut *dir.lock());
-        let meta = match self.rules.is_place(&dir.path) {
+        let mut meta = match self.rules.is_place(&dir.path) {
             true => Meta { mode: 0o755, ..Meta::default() },
             false => stat.meta(std::mem::take(&mut state.xattrs)),
         };
@@ -515,14 +518,17 @@ impl<'a> Walk<'a> {
                 slot.entry = Some(entry.ok_or_else(|| Malformed::new("directory", "it is not what was remembered"))?);
             }
         }
+        for slot in &mut state.slots {
+            if let Some(key) = slot.link {
+                let (link, node) = self.links().result(&key);
+                slot.entry = slot.entry.take().zip(node).map(|(entry, node)| Entry { link, node, ..entry });
+            }
+        }
+        self.settle_unrestored(dir, &mut meta, &mut state)?;
         let mut prints = Vec::with_capacity(state.slots.len() + 1);
         let mut entries = Vec::with_capacity(state.slots.len());
         let mut totals = Totals::default();
-        for mut slot in state.slots {
-            if let Some(key) = slot.link {
-                let (link, node) = self.links().result(&key);
-                slot.entry = slot.entry.zip(node).map(|(entry, node)| Entry { link, node, ..entry });
-            }
+        for slot in state.slots {
             if let Some(entry) = slot.entry {
                 totals.add(&entry);
                 prints.push(slot.print);
@@ -544,5 +550,25 @@ impl<'a> Walk<'a> {
         let record = DirRecord { tree, totals, prints }.encode();
         self.records.lock().unwrap_or_else(PoisonError::into_inner).push((dir.path.clone(), record));
         Ok(Finished { tree, totals, meta, only: None })
+    }
+
+    /// Gives the entries of a directory what a checkout could not restore, devices included.
+    fn settle_unrestored(&self, dir: &Dir, meta: &mut Meta, state: &mut State) -> Result<()> {
+        let Some(unrestored) = self.unrestored else { return Ok(()) };
+        let own = dir.is_version_root().then_some(meta);
+        for entry in unrestored.settle(self.out.repo(), &dir.path, own, &mut state.slots)? {
+            let name = entry.name.clone();
+            let is_wanted = !dir.is_root() || self.only.as_ref().is_none_or(|only| *only == name);
+            if !is_wanted || state.ignores.excludes(self.rules, &path::join(&dir.path, &name), false) {
+                continue;
+            }
+            // A print of 0: the device is not there, so nothing vouches for it.
+            let stat =
+                Stat { kind: FileType::CharacterDevice, ..*dir.stat.lock().unwrap_or_else(PoisonError::into_inner) };
+            let slot = Slot { name, stat, print: 0, entry: Some(entry), link: None };
+            let at = state.slots.partition_point(|s| s.name < slot.name);
+            state.slots.insert(at, slot);
+        }
+        Ok(())
     }
 }

@@ -6,3 +6,4 @@
 mod ownership;
 mod people;
 mod privacy;
+mod unprivileged;
