@@ -6,6 +6,7 @@ pub mod frames;
 pub mod layout;
 pub mod objects;
 pub mod packs;
+mod present;
 pub mod refs;
 pub mod sink;
 pub mod state;
@@ -15,13 +16,14 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use crate::codec::cut::{self, Cutting, Rule};
 use crate::codec::hash::{IdHasher, checksum};
 use crate::error::{Failure, Kind, Result};
 use crate::format::Malformed;
 use crate::format::marker::{Marker, VERSION};
-use crate::format::segment::SegmentName;
+use crate::format::segment::{PackName, SegmentName};
 use crate::index::Index;
 use crate::index::catalogue::{Catalogue, commits::CommitRow, segments::SegmentRow};
 use crate::index::segment_reader::{Bytes, SegmentReader};
@@ -166,6 +168,10 @@ pub struct Repo {
     index: OnceLock<Index>,
     catalogue: OnceLock<Catalogue>,
     opening: Mutex<()>,
+    /// When the index was looked at because an object could not be read.
+    looked: Mutex<Option<Instant>>,
+    /// Packs that the index names, and that are gone.
+    gone: OnceLock<HashSet<PackName>>,
 }
 
 impl Repo {
@@ -265,6 +271,8 @@ impl Repo {
             index: OnceLock::new(),
             catalogue: OnceLock::new(),
             opening: Mutex::new(()),
+            looked: Mutex::default(),
+            gone: OnceLock::new(),
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use super::Repo;
 use super::frames::{ObjectError, Plain};
@@ -51,15 +52,24 @@ impl Repo {
             return Ok(plain);
         }
         let index = self.index()?;
-        if let Some(plain) = self.stored(index, kind, id)? {
-            return Ok(plain);
-        }
+        let failed = match self.stored(index, kind, id) {
+            Ok(Some(plain)) => return Ok(plain),
+            Ok(None) => None,
+            // Another process may have moved the object into another pack since the index was opened.
+            Err(e) => match self.stored_meanwhile(index, kind, id)? {
+                Some(plain) => return Ok(plain),
+                None => Some(e),
+            },
+        };
         let elsewhere = match self.behind() {
             Ok(Some(behind)) => behind.index().and_then(|index| behind.stored(index, kind, id)),
             other => other.map(|_| None),
         };
         if let Ok(Some(plain)) = elsewhere {
             return Ok(plain);
+        }
+        if let Some(e) = failed {
+            return Err(e);
         }
         // What another process stored after this one opened the index is found by a second look.
         if self.refresh_index()?
@@ -68,6 +78,21 @@ impl Repo {
             return Ok(plain);
         }
         Err(elsewhere.err().unwrap_or_else(|| ObjectError::Missing { kind, id: *id }.into()))
+    }
+
+    /// The verified bytes of an object whose known copies cannot be read, where the index names others by now. Looking costs
+    /// a listing, and a damaged pack may be read often, so the index is looked at once a second.
+    fn stored_meanwhile(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
+        const PAUSE: Duration = Duration::from_secs(1);
+        {
+            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            if looked.is_none_or(|at| at.elapsed() >= PAUSE) {
+                self.refresh_index()?;
+                *looked = Some(Instant::now());
+            }
+        }
+        // Another thread may have looked meanwhile; a copy that is still damaged is not news.
+        Ok(self.frames.object(index, kind, id).unwrap_or_default())
     }
 
     /// The verified bytes of an object that the index knows. What is damaged in the cache is fetched once more.
@@ -118,12 +143,18 @@ impl Repo {
     pub fn whole_base(&self, id: &Id) -> Result<Option<Row>> {
         let index = self.index()?;
         let copies = index.lookup_all(PackKind::Data, id)?;
-        if let Some(whole) = copies.iter().find(|r| r.place.codec != CODEC_DELTA) {
-            return Ok(Some(*whole));
+        for whole in copies.iter().filter(|r| r.place.codec != CODEC_DELTA) {
+            if self.is_there(whole)? {
+                return Ok(Some(*whole));
+            }
         }
         let Some(delta) = copies.first() else { return Ok(None) };
+        if !self.is_there(delta)? {
+            return Ok(None);
+        }
         let Some(base) = self.frames.base_id(delta)? else { return Ok(None) };
-        Ok(index.lookup_all(PackKind::Data, &base)?.into_iter().find(|r| r.place.codec != CODEC_DELTA))
+        let bases = index.lookup_all(PackKind::Data, &base)?;
+        Ok(bases.into_iter().find(|r| r.place.codec != CODEC_DELTA && self.is_there(r).unwrap_or(false)))
     }
 
     /// One stored node of a directory.

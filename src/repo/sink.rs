@@ -49,6 +49,7 @@ impl<'a> Sink<'a> {
             left_out: AtomicBool::new(false),
         };
         sink.take_up_loose_packs()?;
+        repo.gone()?;
         Ok(sink)
     }
 
@@ -57,7 +58,7 @@ impl<'a> Sink<'a> {
         if !lock(&self.claimed).insert(*id) {
             return Ok(false);
         }
-        let here = self.repo.has(kind, id)?;
+        let here = self.repo.has_whole(kind, id)?;
         if here || self.repo.is_behind(kind, id)? {
             if !here && !self.left_out.swap(true, Ordering::Relaxed) {
                 self.repo.set_partial("")?;
@@ -221,7 +222,8 @@ impl<'a> Sink<'a> {
     /// Where an object is stored whole, if anywhere: what a delta may be made against.
     pub fn whole_place(&self, kind: PackKind, id: &Id) -> Option<Place> {
         let copies = self.repo.index().ok()?.lookup_all(kind, id).ok()?;
-        copies.into_iter().map(|r| r.place).find(|p| p.codec != CODEC_DELTA)
+        let whole = copies.into_iter().filter(|row| row.place.codec != CODEC_DELTA);
+        whole.into_iter().find(|row| self.repo.is_there(row).unwrap_or(false)).map(|row| row.place)
     }
 }
 

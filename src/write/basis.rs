@@ -5,9 +5,11 @@
 //! prove nothing.
 
 use crate::codec::hash::checksum;
+use crate::error::Result;
 use crate::format::varint;
 use crate::model::entry::{Time, Totals};
 use crate::model::id::Id;
+use crate::repo::Repo;
 
 use super::walk::Stat;
 
@@ -56,6 +58,29 @@ impl DirRecord {
             prints: prints.iter().map(|p| u64::from_le_bytes(*p)).collect(),
         })
     }
+}
+
+/// The fact of the catalogue that names the packs which a worktree's records rely on.
+fn fact(worktree: i64) -> String {
+    format!("stat-packs-{worktree}")
+}
+
+/// Notes that the objects of all records of a worktree are in packs that are there now.
+pub fn vouch(repo: &Repo, worktree: i64) -> Result<()> {
+    let packs: Vec<u8> = repo.sound_packs()?.into_iter().flat_map(u64::to_be_bytes).collect();
+    let (catalogue, fact) = (repo.catalogue()?, fact(worktree));
+    if catalogue.meta(&fact)?.is_none_or(|before| before != packs) {
+        catalogue.set_meta(&fact, Some(&packs))?;
+    }
+    Ok(())
+}
+
+/// Whether all packs are there that [`vouch`] found. If one is gone, each record has to be looked at.
+pub fn are_vouched(repo: &Repo, worktree: i64) -> Result<bool> {
+    let Some(packs) = repo.catalogue()?.meta(&fact(worktree))? else { return Ok(false) };
+    let sound = repo.sound_packs()?;
+    let (packs, _) = packs.as_chunks::<8>();
+    Ok(packs.iter().all(|pack| sound.binary_search(&u64::from_be_bytes(*pack)).is_ok()))
 }
 
 /// The fingerprint of a name's stat; for a directory `tree` is what it was stored as. 0: never clean.

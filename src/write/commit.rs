@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::basis::DirRecord;
+use super::basis::{DirRecord, are_vouched, vouch};
 use super::dir::Dir;
 use super::output::Output;
 use super::pipeline;
@@ -167,6 +167,10 @@ fn walk_once<'a>(
         before: now(),
         only,
         distrust,
+        doubt: match basis.filter(|_| out.sink().is_some()) {
+            Some(worktree) => !are_vouched(out.repo(), worktree)?,
+            None => false,
+        },
         links: Mutex::default(),
         records: Mutex::default(),
         unstable: Mutex::default(),
@@ -232,7 +236,7 @@ impl Snapshot {
             self.records.iter().map(|(path, bytes)| (path.as_slice(), Some(bytes.as_slice()))).collect();
         records.sort_unstable();
         repo.catalogue()?.put_stat_dirs(worktree, &records)?;
-        Ok(())
+        vouch(repo, worktree)
     }
 }
 

@@ -19,10 +19,10 @@ use super::output::Output;
 use super::tree::store_tree;
 use super::unrestored::Unrestored;
 use super::walk::{self, Rules, Stat};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::format::Malformed;
 use crate::model::entry::{Entry, Meta, Node, Time, Totals, Xattr};
-use crate::model::id::Id;
+use crate::model::id::{Id, ObjectKind};
 use crate::model::path;
 use crate::model::tree::RootInfo;
 use crate::observe::{Level, Notice, Observer};
@@ -48,6 +48,8 @@ pub struct Walk<'a> {
     pub only: Option<Vec<u8>>,
     /// Directories whose records must not be used.
     pub distrust: HashSet<Vec<u8>>,
+    /// Whether objects may be gone that records rely on, so that each is looked for.
+    pub doubt: bool,
     /// Hard links.
     pub links: Mutex<Links>,
     /// New records, by path.
@@ -292,9 +294,41 @@ impl<'a> Walk<'a> {
         let bytes = repo.catalogue()?.stat_dirs(worktree, &[&dir.path])?.into_iter().next().flatten();
         let record = bytes.and_then(|b| DirRecord::decode(&b));
         Ok(match record {
+            Some(r) if self.doubt => self.is_all_there(&r)?.then_some(r),
             Some(r) if repo.index()?.lookup(crate::format::pack::PackKind::Tree, &r.tree)?.is_some() => Some(r),
             _ => None,
         })
+    }
+
+    /// Whether all objects of a directory's own names can be had; what is below has records of its own.
+    fn is_all_there(&self, record: &DirRecord) -> Result<bool> {
+        let repo = self.out.repo();
+        let known = |kind, id: &Id| -> Result<bool> {
+            Ok(repo.has_whole(kind, id)? || repo.is_lazy() && repo.knows(kind, id)?)
+        };
+        if !known(ObjectKind::Tree, &record.tree)? {
+            return Ok(false);
+        }
+        let entries = match repo.entries(&record.tree) {
+            Err(e) if e.kind() == Kind::Integrity => return Ok(false),
+            entries => entries?,
+        };
+        for entry in entries {
+            let Node::File { content, .. } = &entry.node else { continue };
+            for extent in repo.extents(content) {
+                let chunk = match extent {
+                    // A node of the list is gone.
+                    Err(e) if e.kind() == Kind::Integrity => return Ok(false),
+                    extent => extent?.chunk,
+                };
+                if let Some(id) = chunk
+                    && !known(ObjectKind::Chunk, &id)?
+                {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// What the version before held here; only good for deltas, since nothing tells whether it is the same still.

@@ -15,7 +15,7 @@ use crate::model::id::Id;
 use crate::model::path;
 use crate::read::placed::{PlacedName, Placements};
 use crate::repo::Repo;
-use crate::write::basis::{DirRecord, fingerprint};
+use crate::write::basis::{DirRecord, fingerprint, vouch};
 use crate::write::commit::{Snapshot, now};
 use crate::write::walk::{self, Stat as Seen};
 
@@ -67,7 +67,7 @@ impl<'a> Placed<'a> {
         }
         records.sort();
         catalogue.put_stat_dirs(worktree, &records)?;
-        Ok(())
+        vouch(self.repo, worktree)
     }
 }
 

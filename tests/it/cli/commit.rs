@@ -1,7 +1,9 @@
 //! `dvc init` and `dvc commit`.
 
 use super::{fresh, masked, three};
+use crate::support::known::files_of;
 use crate::support::sandbox::{Run, Sandbox};
+use crate::support::zoo::noise;
 use insta::assert_snapshot;
 use std::fs;
 
@@ -219,4 +221,36 @@ fn names_of_what_was_not_read() {
         "{}",
         run.err
     );
+}
+
+/// What was remembered of unchanged files is no proof that their objects are still there.
+#[test]
+fn files_whose_objects_are_gone_are_read_again() {
+    for with_index in [true, false] {
+        let s = fresh();
+        for (n, name) in (0..).zip(["a", "dir/b", "dir/c"]) {
+            s.write(name, noise(n, 50_000));
+        }
+        // Files that have just changed are read again in any case.
+        std::thread::sleep(std::time::Duration::from_millis(120));
+        s.dvc(["commit", "-m", "one"]).ok();
+        let lost = |below: &str, at: usize| {
+            let all = files_of(&s.w(".dvcs").join(below)).into_iter().filter(|(_, bytes)| bytes[at] == 0);
+            all.for_each(|(name, _)| {
+                fs::remove_file(s.w(".dvcs").join(below).join(std::str::from_utf8(&name).unwrap())).unwrap();
+            });
+        };
+        lost("packs", 8);
+        if with_index {
+            lost("index", 10);
+        }
+        s.write("a", noise(9, 50_000));
+        s.dvc(["commit", "-m", "two"]).ok();
+        s.dvc(["checkout", "main", "--into", "../out"]).ok();
+        for name in ["a", "dir/b", "dir/c"] {
+            assert!(fs::read(s.at("out").join(name)).unwrap() == s.read(name), "{name}, index gone: {with_index}");
+        }
+        // From then on nothing is read that did not change.
+        s.dvc(["commit", "-m", "three"]).ok().says("nothing to commit");
+    }
 }
