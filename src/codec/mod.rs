@@ -5,3 +5,4 @@ pub mod cut;
 pub mod hash;
 pub mod sniff;
 pub mod stream;
+pub mod sum;

@@ -53,6 +53,9 @@ pub struct Facts {
     pub dirty_bytes: u64,
     /// Bytes that the overlay takes on disk.
     pub overlay_bytes: u64,
+    /// Bytes of them that the version has too; a remount gives them back.
+    #[serde(default)]
+    pub spare_bytes: u64,
     /// Inodes that the kernel knows.
     pub known: u64,
     /// Open files.

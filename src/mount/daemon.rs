@@ -13,7 +13,6 @@ use super::fuse::{self, Forgetter};
 use super::hydrate::{Hydrator, Which};
 use super::lower::Lower;
 use super::profile::{Profile, Recorder};
-use super::store::{CLEAN, YES};
 use super::view::{Complain, View};
 use crate::error::{Result, with_causes};
 use crate::model::id::Id;
@@ -182,7 +181,7 @@ impl Daemon {
         inner.hydrator.end();
         let _ = (flusher.join(), clerk.join(), bringer.join(), prefetcher.join());
         inner.note_reads();
-        let flushed = inner.view.sync_with(vec![(CLEAN, YES.to_vec())]);
+        let flushed = inner.view.finish();
         drop(inner.leaving.lock());
         let discard = inner.discard.load(Ordering::Acquire);
         if let (false, Some(overlay)) = (discard, &overlay) {
@@ -344,6 +343,7 @@ impl Inner {
             changed,
             dirty_bytes,
             overlay_bytes: self.view.space_used(),
+            spare_bytes: self.view.spare_bytes(),
             known,
             open,
             reads: read(&counters.reads),

@@ -17,10 +17,16 @@ use super::errno::{Answer, Errno};
 use super::lower::Lower;
 use super::space::Space;
 use super::state::{BLOCK, Base, Facts, State, blocks};
+use super::sums::Sums;
 use crate::model::entry::Content;
 
+mod checked;
 mod kept;
 mod kernel;
+mod seal;
+
+pub(super) use checked::Written;
+pub use seal::{Seal, Spare};
 
 /// No file is longer; the kernel counts in signed numbers.
 const SIZE_MAX: u64 = i64::MAX as u64;
@@ -47,12 +53,22 @@ pub struct Data {
     reading: Mutex<kernel::Reading>,
     /// Open files by which the kernel writes to the upper file by itself.
     direct_writers: AtomicU64,
+    /// The store has checksums of it as it is on disk; they go before anything of it changes.
+    sealed: AtomicBool,
 }
 
 /// A stretch of a file and where it is.
 enum Piece {
     Upper(Range<u64>),
     Base(Arc<Base>, Range<u64>),
+}
+
+/// What a range is made of, and what is needed to read it.
+struct Seen {
+    pieces: Vec<Piece>,
+    upper: Option<Arc<File>>,
+    sums: Arc<Sums>,
+    size: u64,
 }
 
 fn pieces(state: &State, offset: u64, len: usize) -> Vec<Piece> {
@@ -95,6 +111,7 @@ impl Data {
             dead: AtomicBool::new(false),
             reading: Mutex::default(),
             direct_writers: AtomicU64::new(0),
+            sealed: AtomicBool::new(false),
         }
     }
 
@@ -139,6 +156,12 @@ impl Data {
         self.get().changed
     }
 
+    /// Whether there is an upper file, and why it cannot be used if it is damaged.
+    pub fn found(&self) -> (bool, Option<String>) {
+        let state = self.get();
+        (state.has_upper, state.lost.as_ref().map(ToString::to_string))
+    }
+
     /// The inode.
     pub fn ino(&self) -> u64 {
         self.ino
@@ -151,37 +174,64 @@ impl Data {
             .any(|p| matches!(p, Piece::Base(base, _) if !matches!(base.content, Content::Inline(_))))
     }
 
-    /// What a range is made of, with the upper file if there is one.
-    fn look(&self, offset: u64, len: usize) -> io::Result<(Vec<Piece>, Option<Arc<File>>)> {
+    /// What a range is made of, with the upper file if there is one that can be used.
+    fn look(&self, offset: u64, len: usize) -> io::Result<Seen> {
+        let seen = |state: &State, upper| Seen {
+            pieces: pieces(state, offset, len),
+            upper,
+            sums: Arc::clone(&state.sums),
+            size: state.size,
+        };
         {
             let state = self.get();
-            if state.upper.is_some() || !state.has_upper {
-                return Ok((pieces(&state, offset, len), state.upper.clone()));
+            if state.upper.is_some() || !state.has_upper || state.lost.is_some() {
+                return Ok(seen(&state, state.upper.clone().filter(|_| state.lost.is_none())));
             }
         }
-        let upper = self.open_upper()?;
-        Ok((pieces(&self.get(), offset, len), Some(upper)))
+        self.open_upper()?;
+        let state = self.get();
+        Ok(seen(&state, state.upper.clone()))
     }
 
     /// Reads up to `out.len()` bytes; fewer only at the end of the file.
     pub fn read(&self, lower: &Lower, offset: u64, out: &mut [u8]) -> crate::error::Result<usize> {
-        let (pieces, upper) = self.look(offset, out.len()).map_err(|e| self.failed("open", e))?;
+        let seen = self.look(offset, out.len()).map_err(|e| self.failed("open", e))?;
         let mut done = 0;
-        for piece in pieces {
+        for piece in &seen.pieces {
             let (Piece::Upper(range) | Piece::Base(_, range)) = &piece;
             let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
             let slot = &mut out[done..done + len];
-            match (&piece, &upper) {
+            match (piece, &seen.upper) {
                 (Piece::Upper(range), Some(file)) => {
-                    read_or_zeros(file, slot, range.start).map_err(|e| self.failed("read", e))?;
+                    let written = Written { file, sums: &seen.sums, size: seen.size };
+                    if let Err(e) = self.read_upper(&written, range.start, slot) {
+                        self.read_instead(lower, range, slot).ok_or(e)??;
+                    }
                 }
-                // Nothing was written: it was only made longer.
-                (Piece::Upper(_), None) => slot.fill(0),
+                (Piece::Upper(_), None) => match self.is_lost(&self.get()) {
+                    Some(e) => return Err(e.into()),
+                    // Nothing was written: it was only made longer.
+                    None => slot.fill(0),
+                },
                 (Piece::Base(base, range), _) => lower.read(&base.content, range.start, slot)?,
             }
             done += len;
         }
         Ok(done)
+    }
+
+    /// Reads from the version what the upper file only holds a copy of, which is damaged; `None` where that is no copy.
+    fn read_instead(&self, lower: &Lower, range: &Range<u64>, out: &mut [u8]) -> Option<crate::error::Result<()>> {
+        let _alone = self.alone();
+        let base = {
+            let mut state = self.set();
+            if !Self::is_spare(&state, range) {
+                return None;
+            }
+            state.local.remove(blocks(range));
+            state.base.clone()?
+        };
+        Some(lower.read(&base.content, range.start, out))
     }
 
     fn failed(&self, what: &'static str, source: io::Error) -> crate::error::Error {
@@ -227,6 +277,9 @@ impl Data {
         if self.dead.load(Ordering::Acquire) {
             return Err(Errno::STALE);
         }
+        if self.get().lost.is_some() {
+            return Err(Errno::IO);
+        }
         Ok(self.open_upper()?)
     }
 
@@ -250,6 +303,7 @@ impl Data {
         let upper = self.open_to_write()?;
         let range = offset..end;
         self.preserve(&range)?;
+        self.check_edges(&upper, &range)?;
         self.fill_edges(lower, &upper, &range)?;
         self.unsynced.store(true, Ordering::Release);
         if let Err(e) = upper.write_all_at(bytes, offset) {
@@ -257,6 +311,7 @@ impl Data {
             return Err(e.into());
         }
         self.written(&upper, &range);
+        self.note_sums(&upper, &range, Some(bytes));
         let mut state = self.set();
         state.size = state.size.max(end);
         Ok(())
@@ -266,6 +321,7 @@ impl Data {
     fn failed_write(&self, upper: &File, range: &Range<u64>) {
         self.cut_off(upper);
         let mut state = self.set();
+        state.sums.forget(&blocks(range));
         self.changes(&mut state);
         // Blocks that the upper file had before may be others now; what it did not have counts as not written.
         let mut at = range.start / BLOCK;
@@ -333,7 +389,11 @@ impl Data {
             lower.read(&base.content, span.start, &mut bytes).map_err(|e| Errno::from(&e))?;
             Ok(upper.write_all_at(&bytes, span.start)?)
         };
-        edges.into_iter().try_for_each(fill)
+        let filled = edges.into_iter().try_for_each(fill);
+        if filled.is_err() {
+            self.get().sums.forget(&blocks(range));
+        }
+        filled
     }
 
     /// Saves what a version that is being made needs of a range, before it changes.
@@ -347,7 +407,23 @@ impl Data {
         let Some(frozen) = self.get().frozen.clone() else { return Ok(()) };
         frozen.keep_upper()?;
         let file = self.space.replace(self.ino)?;
-        self.set().upper = Some(Arc::new(file));
+        let mut state = self.set();
+        state.upper = Some(Arc::new(file));
+        state.sums = Arc::new(if state.sums.is_blind() { Sums::blind() } else { Sums::default() });
+        Ok(())
+    }
+
+    /// Begins a damaged file that is emptied anew: nothing of it is needed any more.
+    fn begin_again(&self) -> Answer<()> {
+        if self.get().lost.is_none() {
+            return Ok(());
+        }
+        let file = self.space.create(self.ino)?;
+        let mut state = self.set();
+        file.set_len(state.size)?;
+        state.upper = Some(Arc::new(file));
+        state.sums = Arc::new(if state.sums.is_blind() { Sums::blind() } else { Sums::default() });
+        state.lost = None;
         Ok(())
     }
 
@@ -361,6 +437,9 @@ impl Data {
         if size == before {
             return Ok(());
         }
+        if size == 0 {
+            self.begin_again()?;
+        }
         self.open_to_write()?;
         if size == 0 {
             self.put_aside()?;
@@ -370,12 +449,16 @@ impl Data {
         if size < before && !size.is_multiple_of(BLOCK) {
             // The block of the new end is cut where the file is: what it held behind is zeros from now on.
             let rest = size..(size.div_ceil(BLOCK) * BLOCK).min(before);
+            self.check_edges(&upper, &rest)?;
             self.fill_edges(lower, &upper, &rest)?;
             self.set().mark(&rest);
         }
         self.unsynced.store(true, Ordering::Release);
         self.unsettled.store(true, Ordering::Release);
         upper.set_len(size)?;
+        if size < before {
+            self.note_cut(&upper, size);
+        }
         let mut state = self.set();
         if let Some(frozen) = &state.frozen {
             frozen.cut(size);
@@ -408,14 +491,16 @@ impl Data {
         }
         let upper = self.open_to_write()?;
         self.preserve(&range)?;
+        self.check_edges(&upper, &range)?;
         self.fill_edges(lower, &upper, &range)?;
         self.unsynced.store(true, Ordering::Release);
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        match rustix::fs::fallocate(&*upper, flags, range.start, range.end - range.start) {
-            Err(rustix::io::Errno::OPNOTSUPP) => zero(&upper, &range)?,
-            done => done?,
+        let emptied = empty(&upper, &range);
+        if emptied.is_err() {
+            self.get().sums.forget(&blocks(&range));
         }
+        emptied?;
         self.written(&upper, &range);
+        self.note_sums(&upper, &range, None);
         Ok(())
     }
 
@@ -460,15 +545,18 @@ impl Data {
             return Err(Errno::NXIO);
         }
         let whole = usize::try_from(size - offset).unwrap_or(usize::MAX);
-        let (pieces, upper) = self.look(offset, whole)?;
-        for piece in pieces {
-            let (mut at, end) = match &piece {
+        if self.get().lost.is_some() {
+            return Err(Errno::IO);
+        }
+        let seen = self.look(offset, whole)?;
+        for piece in &seen.pieces {
+            let (mut at, end) = match piece {
                 Piece::Upper(range) | Piece::Base(_, range) => (range.start, range.end),
             };
             while at < end {
-                let (hole, until) = match &piece {
+                let (hole, until) = match piece {
                     Piece::Base(base, _) => lower.is_hole(&base.content, &(at..end)).map_err(|e| Errno::from(&e))?,
-                    Piece::Upper(..) => match &upper {
+                    Piece::Upper(..) => match &seen.upper {
                         None => (true, end),
                         Some(file) => upper_run(file, at, end)?,
                     },
@@ -500,6 +588,15 @@ pub fn read_or_zeros(file: &File, mut out: &mut [u8], mut offset: u64) -> io::Re
         }
     }
     Ok(())
+}
+
+/// Makes a range zeros, without space where the file system can.
+fn empty(file: &File, range: &Range<u64>) -> io::Result<()> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    match rustix::fs::fallocate(file, flags, range.start, range.end - range.start) {
+        Err(rustix::io::Errno::OPNOTSUPP) => zero(file, range),
+        done => Ok(done?),
+    }
 }
 
 fn zero(file: &File, range: &Range<u64>) -> io::Result<()> {

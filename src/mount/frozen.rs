@@ -9,7 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::data::read_or_zeros;
+use super::data::{Written, read_or_zeros};
+use super::error::MountError;
 use super::lower::Lower;
 use super::ranges::Ranges;
 use super::state::{BLOCK, State};
@@ -99,7 +100,11 @@ impl Frozen {
                 let mut at = part.start * BLOCK;
                 while at < part.end * BLOCK {
                     let mut bytes = vec![0; usize::try_from(COPY.min(part.end * BLOCK - at)).unwrap_or(0)];
-                    read_or_zeros(&upper, &mut bytes, at)?;
+                    let written = Written { file: &upper, sums: &self.state.sums, size: u64::MAX };
+                    if let Some(block) = written.read(at, &mut bytes)? {
+                        let why = format!("block {block} of an upper file is not the one that was written");
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                    }
                     side.write_all_at(&bytes, at)?;
                     at += bytes.len() as u64;
                 }
@@ -218,6 +223,9 @@ impl Frozen {
     }
 
     fn read_own(&self, offset: u64, out: &mut [u8]) -> crate::error::Result<()> {
+        if let Some(why) = &self.state.lost {
+            return Err(MountError::Upper { path: self.path.clone(), why: why.to_string() }.into());
+        }
         let failed = |source| StoreError::Io { what: "read", key: self.side_path.display().to_string(), source };
         let end = offset + out.len() as u64;
         // Nobody overwrites a block while this is held: it would have to be saved first.
@@ -229,9 +237,17 @@ impl Frozen {
             let until = (until * BLOCK).min(end);
             let index = |n: u64| usize::try_from(n - offset).unwrap_or(usize::MAX);
             let slot = &mut out[index(at)..index(until)];
-            match if saved { since.side.as_ref() } else { upper.as_deref() } {
-                Some(file) => read_or_zeros(file, slot, at).map_err(failed)?,
-                None => slot.fill(0),
+            let damaged = |why: String| MountError::Upper { path: self.path.clone(), why };
+            match (saved, &since.side, &upper) {
+                (true, Some(side), _) => read_or_zeros(side, slot, at).map_err(failed)?,
+                (false, _, Some(file)) => {
+                    let written = Written { file, sums: &self.state.sums, size: self.state.size };
+                    if let Some(block) = written.read(at, slot).map_err(failed)? {
+                        let why = format!("the block at byte {} is not the one that was written", block * BLOCK);
+                        return Err(damaged(why).into());
+                    }
+                }
+                _ => slot.fill(0),
             }
             at = until;
         }

@@ -29,6 +29,13 @@ pub enum Which {
     Matching(Rules),
 }
 
+impl Which {
+    /// Whether none is.
+    pub fn is_off(&self) -> bool {
+        matches!(self, Self::Off)
+    }
+}
+
 #[derive(Default)]
 struct Queue {
     files: VecDeque<u64>,

@@ -26,4 +26,5 @@ pub mod snapshot;
 pub mod space;
 pub mod state;
 pub mod store;
+mod sums;
 pub mod view;

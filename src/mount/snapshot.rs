@@ -14,10 +14,10 @@ use super::lower::Lower;
 use super::names::Upper;
 use super::state::{BLOCK, Base};
 use super::view::View;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::model::entry::{Entry, HardLink, Node, Totals};
 use crate::model::id::Id;
-use crate::model::path::join;
+use crate::model::path::{display, join};
 use crate::model::tree::{LinkTable, RootInfo};
 use crate::observe::{Level, Notice, Observer};
 use crate::repo::layout::INSIDE;
@@ -345,7 +345,11 @@ impl Maker<'_> {
                 let base = match (self.files.get(&number), self.snapshot.files.get(&number)) {
                     (Some(base), _) => Some(Arc::clone(base)),
                     (None, Some(frozen)) => {
-                        let base = Arc::new(cut(self.lower, frozen, self.out, self.threads)?);
+                        let damaged = |source: crate::error::Error| match source.kind() {
+                            Kind::Integrity => MountError::File { path: display(path), source }.into(),
+                            _ => source,
+                        };
+                        let base = Arc::new(cut(self.lower, frozen, self.out, self.threads).map_err(damaged)?);
                         frozen.close();
                         self.observer.advance(1, base.size);
                         self.files.insert(number, Arc::clone(&base));

@@ -12,6 +12,8 @@ use crate::sys::create;
 
 /// The folder of an overlay.
 pub const FOLDER: &str = "data";
+/// The file that says to which tables the upper files belong.
+const MARK: &str = "mark";
 
 /// Where upper files lie, and how much they may take.
 #[derive(Debug)]
@@ -37,6 +39,65 @@ impl Space {
     /// The directory of all.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Whether `dir` holds an upper file.
+    pub fn holds_files(dir: &Path) -> io::Result<bool> {
+        let list = |dir: &Path| match fs::read_dir(dir) {
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            list => list.map(Some),
+        };
+        for fold in list(dir)?.into_iter().flatten() {
+            if list(&fold?.path())?.into_iter().flatten().next().transpose()?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The upper files in `dir`, with the inodes that they are of.
+    pub fn files(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+        let mut files = Vec::new();
+        let folds = match fs::read_dir(dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(files),
+            folds => folds?,
+        };
+        for fold in folds {
+            let fold = fold?;
+            if !fold.file_type()?.is_dir() {
+                continue;
+            }
+            for file in fs::read_dir(fold.path())? {
+                let file = file?;
+                let ino = file.file_name().to_str().and_then(|name| u64::from_str_radix(name, 16).ok());
+                files.extend(ino.map(|ino| (ino, file.path())));
+            }
+        }
+        Ok(files)
+    }
+
+    /// Whether the upper files may be those of tables with this mark: they say so, or they say nothing.
+    pub fn is_marked(&self, mark: &str) -> io::Result<bool> {
+        match fs::read(self.dir.join(MARK)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+            there => there.map(|there| there == mark.as_bytes()),
+        }
+    }
+
+    /// Says that the upper files belong to tables with this mark.
+    pub fn put_mark(&self, mark: &str) -> io::Result<()> {
+        let path = self.dir.join(MARK);
+        if fs::read(&path).is_ok_and(|there| there == mark.as_bytes()) {
+            return Ok(());
+        }
+        create::private_dir(&self.dir)?;
+        let fresh = path.with_extension("new");
+        let file = self.make(&fresh)?;
+        io::Write::write_all(&mut &file, mark.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&fresh, &path)?;
+        self.made_in().insert(self.dir.clone());
+        self.sync_names()
     }
 
     /// Bytes that upper files take, as far as they were counted.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::frozen::Frozen;
 use super::ranges::Ranges;
+use super::sums::Sums;
 use crate::model::entry::{Chunker, Content};
 
 /// What is noted of writes is noted in blocks of so many bytes.
@@ -75,6 +76,10 @@ pub struct State {
     pub(super) counted: u64,
     /// The file as a version takes it that is being made.
     pub(super) frozen: Option<Arc<Frozen>>,
+    /// Checksums of the upper file's blocks. A frozen state shares them: a block of it that changes is saved before.
+    pub(super) sums: Arc<Sums>,
+    /// Why the upper file cannot be used, if it is damaged as a whole.
+    pub(super) lost: Option<Arc<str>>,
 }
 
 impl State {
@@ -96,6 +101,11 @@ impl State {
             has_upper: true,
             ..Self::default()
         }
+    }
+
+    /// Bytes that the upper file holds although the version has them.
+    pub(super) fn spare_bytes(&self) -> u64 {
+        self.local.total().saturating_sub(self.dirty.total()) * BLOCK
     }
 
     /// A file as it was put down, with all of it in the upper file.

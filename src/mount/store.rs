@@ -6,26 +6,38 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use super::bits::{joined, of_part, to_parts};
-use super::data::Data;
+use super::data::{Data, Seal};
 use super::inode::{Inode, ROOT, What};
 use super::names::{Overrides, Upper};
 use super::ranges::Ranges;
 use super::space::{FOLDER, Space};
 use super::state::{BLOCK, Base, State};
+use super::sums::Sums;
 use crate::error::{self, Failure, Result};
 use crate::format::object::{decode_tree, encode_tree};
-use crate::model::entry::{Chunker, Content, Entry, Node, Time, Totals};
+use crate::model::entry::{Chunker, Content, Entry, Meta, Node, Time, Totals};
 use crate::model::id::{Id, parse_hex};
 use crate::model::tree::{TreeBody, TreeNode};
 use crate::sys::create;
 
+mod digest;
 mod look;
+mod reserve;
+mod salvage;
+mod sealed;
+
+pub use salvage::Found;
+
+use reserve::Reserve;
+use sealed::Seals;
 
 /// The file.
 const FILE: &str = "overlay.db";
@@ -55,6 +67,12 @@ pub enum StateError {
         /// What is wrong.
         why: String,
     },
+    /// The tables are gone, and what they were of is there.
+    #[error("the overlay `{name}` has lost its `{FILE}`: nothing tells what its files are")]
+    Lost {
+        /// The overlay's name.
+        name: String,
+    },
     /// Another process uses the overlay.
     #[error("the overlay `{name}` is mounted already")]
     InUse {
@@ -67,13 +85,13 @@ impl Failure for StateError {
     fn kind(&self) -> error::Kind {
         match self {
             Self::Sqlite { source, .. } => match source.sqlite_error_code() {
-                Some(ErrorCode::DiskFull) => error::Kind::NoSpace,
+                _ if is_full(source) => error::Kind::NoSpace,
                 Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => error::Kind::Denied,
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => error::Kind::Integrity,
                 None if is_of_content(source) => error::Kind::Integrity,
                 _ => error::Kind::Internal,
             },
-            Self::Damaged { .. } => error::Kind::Integrity,
+            Self::Damaged { .. } | Self::Lost { .. } => error::Kind::Integrity,
             Self::InUse { .. } => error::Kind::Busy,
         }
     }
@@ -81,6 +99,15 @@ impl Failure for StateError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::InUse { .. } => Some("`dvc mount` lists what is mounted; `--name` takes another overlay".to_owned()),
+            Self::Lost { name } => Some(format!(
+                "nothing was removed: `dvc mount --salvage {name} DIR` copies its files out, `dvc umount --discard {name}` \
+                 removes it"
+            )),
+            Self::Damaged { .. } => Some(
+                "nothing was removed: `dvc mount --salvage OVERLAY DIR` copies its files out, `dvc umount --discard OVERLAY` \
+                 removes it"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
@@ -97,6 +124,10 @@ pub struct Flush {
     pub blocks: Vec<(u64, Vec<Range<u64>>)>,
     /// Files of which all blocks are told anew.
     pub anew: Vec<u64>,
+    /// Files of which there is no seal any more.
+    pub unsealed: Vec<u64>,
+    /// Files as they lie on disk.
+    pub seals: Vec<(u64, Seal)>,
     /// Facts about the overlay.
     pub meta: Vec<(&'static str, Vec<u8>)>,
 }
@@ -104,7 +135,8 @@ pub struct Flush {
 impl Flush {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.inodes.is_empty() && self.names.is_empty() && self.blocks.is_empty() && self.meta.is_empty()
+        let rows = self.inodes.is_empty() && self.names.is_empty() && self.blocks.is_empty();
+        rows && self.meta.is_empty() && self.unsealed.is_empty() && self.seals.is_empty()
     }
 }
 
@@ -114,6 +146,10 @@ pub struct Store {
     connection: Mutex<Connection>,
     /// Whether the last mount ended with everything noted.
     clean: bool,
+    /// Whether something other than the end was written since.
+    wrote: AtomicBool,
+    /// Space for a flush on a full disk.
+    reserve: Option<Reserve>,
     _lock: File,
 }
 
@@ -127,11 +163,13 @@ pub struct Loaded {
     pub news: Vec<u64>,
     /// What could not be read, for the log.
     pub lost: Vec<String>,
+    /// Files whose seal is of something else.
+    pub unsealed: Vec<u64>,
 }
 
 impl Store {
-    /// Opens or makes the tables of the overlay in `dir`, which nobody else may have open.
-    pub fn open(dir: &Path, name: &str) -> Result<Self> {
+    /// Opens or makes the tables of the overlay in `dir`, which nobody else may have open. `at`: where it is mounted.
+    pub fn open(dir: &Path, name: &str, at: &Path) -> Result<Self> {
         let io = |source| crate::store::StoreError::Io { what: "open", key: dir.display().to_string(), source };
         // The folder of all overlays is as open as the repository, because each of its users may have overlays.
         create::dir_all(dir.parent().unwrap_or(dir)).and_then(|()| create::private_dir(dir)).map_err(io)?;
@@ -142,7 +180,10 @@ impl Store {
             Ok(()) => {}
         }
         let path = dir.join(FILE);
+        ensure_not_lost(dir, name)?;
+        let is_new = !path.exists();
         create::empty(&path).map_err(io)?;
+        let reserve = Reserve::new(dir);
         let open = || -> rusqlite::Result<Connection> {
             let connection = Connection::open(&path)?;
             connection.execute_batch(
@@ -157,25 +198,53 @@ impl Store {
                  CREATE TABLE IF NOT EXISTS name (
                     parent INTEGER NOT NULL, name BLOB NOT NULL, ino INTEGER, PRIMARY KEY (parent, name)) WITHOUT ROWID;
                  CREATE TABLE IF NOT EXISTS block (
-                    ino INTEGER NOT NULL, part INTEGER NOT NULL, bits BLOB NOT NULL, PRIMARY KEY (ino, part)) WITHOUT ROWID;",
+                    ino INTEGER NOT NULL, part INTEGER NOT NULL, bits BLOB NOT NULL, PRIMARY KEY (ino, part)) WITHOUT ROWID;
+                 CREATE TABLE IF NOT EXISTS seal (
+                    ino INTEGER PRIMARY KEY, size INTEGER NOT NULL, mtime INTEGER NOT NULL, mtime_nanos INTEGER NOT NULL,
+                    whole INTEGER NOT NULL);
+                 CREATE TABLE IF NOT EXISTS sum (
+                    ino INTEGER NOT NULL, part INTEGER NOT NULL, sums BLOB NOT NULL, PRIMARY KEY (ino, part)) WITHOUT ROWID;",
             )?;
             Ok(connection)
         };
-        let connection = open().map_err(|source| StateError::Sqlite { path: path.clone(), source })?;
-        let mut store = Self { path, connection: Mutex::new(connection), clean: false, _lock: lock };
+        let opened = match open() {
+            Err(e) if is_full(&e) && reserve.release() => open(),
+            opened => opened,
+        };
+        let connection = opened.map_err(|source| StateError::Sqlite { path: path.clone(), source })?;
+        let (connection, wrote) = (Mutex::new(connection), AtomicBool::new(false));
+        let mut store = Self { path, connection, clean: false, wrote, reserve: Some(reserve), _lock: lock };
+        let (mut facts, text) = (Vec::new(), |text: &str| text.as_bytes().to_vec());
         match store.meta("format")? {
-            None => {
-                store.flush(&Flush { meta: vec![("format", VERSION.to_string().into_bytes())], ..Flush::default() })?
+            None if Space::holds_files(&dir.join(FOLDER)).map_err(io)? => {
+                return Err(StateError::Lost { name: name.to_owned() }.into());
             }
+            None => facts.push(("format", VERSION.to_string().into_bytes())),
             Some(v) if v == VERSION.to_string().as_bytes() => {}
             Some(v) => return Err(store.damaged(format!("it is of version {}", String::from_utf8_lossy(&v)))),
         }
         store.clean = store.meta(CLEAN)?.is_some_and(|value| value == YES);
-        store.flush(&Flush { meta: vec![(CLEAN, Vec::new())], ..Flush::default() })?;
+        store.ensure_whole()?;
+        match store.meta("name")? {
+            Some(was) if was != name.as_bytes() => {
+                return Err(store.damaged(format!("it is that of the overlay `{}`", String::from_utf8_lossy(&was))));
+            }
+            Some(_) => {}
+            None => facts.push(("name", text(name))),
+        }
+        facts.push(("at", at.as_os_str().as_bytes().to_vec()));
+        facts.push((CLEAN, Vec::new()));
+        store.flush(&Flush { meta: facts, ..Flush::default() })?;
+        // That there are tables is as durable as what is written beside them.
+        for made in [dir, dir.parent().unwrap_or(dir)].iter().filter(|_| is_new) {
+            File::open(made).and_then(|made| made.sync_all()).map_err(io)?;
+        }
+        store.wrote.store(!store.clean, Ordering::Release);
         Ok(store)
     }
 
-    fn damaged(&self, why: impl Into<String>) -> error::Error {
+    /// The error of tables that make no sense.
+    pub fn damaged(&self, why: impl Into<String>) -> error::Error {
         StateError::Damaged { path: self.path.clone(), why: why.into() }.into()
     }
 
@@ -231,7 +300,20 @@ impl Store {
         self.write(flush, false)
     }
 
+    /// Writes with the help of the reserve, should the disk be full: what frees space has to be noted first.
     fn write(&self, flush: &Flush, clear: bool) -> Result<()> {
+        if flush.is_empty() && !clear {
+            return Ok(());
+        }
+        self.wrote.store(true, Ordering::Release);
+        let Some(reserve) = &self.reserve else { return self.write_once(flush, clear) };
+        match self.write_once(flush, clear) {
+            Err(e) if e.kind() == error::Kind::NoSpace && reserve.release() => self.write_once(flush, clear),
+            done => done.inspect(|()| reserve.fill()),
+        }
+    }
+
+    fn write_once(&self, flush: &Flush, clear: bool) -> Result<()> {
         let rows: Vec<_> = flush
             .inodes
             .iter()
@@ -240,7 +322,9 @@ impl Store {
         self.with(|c| {
             let t = c.transaction()?;
             if clear {
-                t.execute_batch("DELETE FROM inode; DELETE FROM name; DELETE FROM block;")?;
+                t.execute_batch(
+                    "DELETE FROM inode; DELETE FROM name; DELETE FROM block; DELETE FROM seal; DELETE FROM sum;",
+                )?;
             }
             {
                 let mut put = t.prepare_cached(
@@ -277,8 +361,15 @@ impl Store {
                             gone.execute([num(*ino)])?;
                             no_blocks.execute([num(*ino)])?;
                             no_names.execute([num(*ino)])?;
+                            sealed::remove(&t, *ino)?;
                         }
                     }
+                }
+                for ino in &flush.unsealed {
+                    sealed::remove(&t, *ino)?;
+                }
+                for (ino, seal) in &flush.seals {
+                    sealed::put(&t, *ino, seal)?;
                 }
                 let mut put_name = t.prepare_cached("INSERT OR REPLACE INTO name VALUES (?1, ?2, ?3)")?;
                 let mut no_name = t.prepare_cached("DELETE FROM name WHERE parent = ?1 AND name = ?2")?;
@@ -321,7 +412,8 @@ impl Store {
             Ok(())
         })?;
         let (mut upper, mut changed) = (Upper::default(), HashSet::new());
-        let (mut news, mut lost) = (Vec::new(), Vec::new());
+        let (mut news, mut lost, mut unsealed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut seals = self.with(|c| Seals::read(c))?;
         let rows = self.with(|c| {
             let mut all = c.prepare("SELECT * FROM inode")?;
             let rows = all.query_map([], |row| {
@@ -353,11 +445,29 @@ impl Store {
                 changed.insert(ino);
             }
             let dirty = blocks.remove(&ino).unwrap_or_default();
-            let was_written = row.written;
-            let inode =
-                row.inode(ino, space, dirty, self.clean).ok_or_else(|| self.damaged(format!("inode {ino:x}")))?;
-            if matches!(&inode.what, What::File(data) if data.is_changed() != was_written) {
-                news.push(ino);
+            let (was_written, had_upper) = (row.written, row.upper);
+            let found = seals.take(ino);
+            let was_sealed = found.is_some();
+            let inode = row
+                .inode(ino, space, dirty, self.clean, found)
+                .ok_or_else(|| self.damaged(format!("inode {ino:x}")))?;
+            if let What::File(data) = &inode.what {
+                let (has_upper, why) = data.found();
+                if let Some(why) = why {
+                    lost.push(format!("the upper file {} is damaged: {why}", space.path(ino).display()));
+                }
+                if had_upper && !has_upper {
+                    lost.push(format!(
+                        "the upper file {} is gone: the version has all of it",
+                        space.path(ino).display()
+                    ));
+                }
+                if data.is_changed() != was_written || has_upper != had_upper {
+                    news.push(ino);
+                }
+                if was_sealed && !data.is_sealed() {
+                    unsealed.push(ino);
+                }
             }
             upper.inodes.insert(ino, Arc::new(inode));
         }
@@ -389,7 +499,7 @@ impl Store {
             return Err(self.damaged("it has no root"));
         }
         upper.key = self.key()?.ok_or_else(|| self.damaged("it has no key"))?;
-        Ok(Loaded { upper, changed, news, lost })
+        Ok(Loaded { upper, changed, news, lost, unsealed })
     }
 }
 
@@ -412,6 +522,24 @@ struct InodeRow {
     complete: bool,
     changed: bool,
     stored: Option<Vec<u8>>,
+}
+
+/// Fails if the tables are gone, or were never made, and upper files are there.
+fn ensure_not_lost(dir: &Path, name: &str) -> Result<()> {
+    let io = |source| crate::store::StoreError::Io { what: "read", key: dir.display().to_string(), source };
+    let holds = std::fs::metadata(dir.join(FILE)).is_ok_and(|file| file.len() > 0);
+    if !holds && Space::holds_files(&dir.join(FOLDER)).map_err(io)? {
+        return Err(StateError::Lost { name: name.to_owned() }.into());
+    }
+    Ok(())
+}
+
+/// Whether there is no space left.
+fn is_full(e: &rusqlite::Error) -> bool {
+    /// A file that readers share could not be made longer.
+    const SHM_SIZE: i32 = 4874;
+    let shm = matches!(e, rusqlite::Error::SqliteFailure(e, _) if e.extended_code == SHM_SIZE);
+    shm || e.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
 /// Whether what was read is not what is ever written.
@@ -481,18 +609,45 @@ fn row_of(inode: &Inode, changed: bool) -> InodeRow {
 }
 
 impl InodeRow {
-    fn inode(self, ino: u64, space: &Arc<Space>, dirty: Ranges, clean: bool) -> Option<Inode> {
+    fn inode(
+        self,
+        ino: u64,
+        space: &Arc<Space>,
+        dirty: Ranges,
+        clean: bool,
+        seal: Option<(Seal, Sums)>,
+    ) -> Option<Inode> {
         let TreeBody::Leaf(mut entries) = decode_tree(&self.node).ok()?.body else { return None };
         let entry = entries.pop()?;
         let what = match entry.node {
             Node::File { size, chunker, content } => {
                 let base = (self.kind != ALONE).then(|| Arc::new(Base { content, size, chunker }));
                 let untouched = |base: Option<Arc<Base>>| base.map_or_else(State::empty, State::of);
-                let state = match self.upper.then(|| std::fs::metadata(space.path(ino))) {
+                // An upper file is durable before the store knows of it, and goes after the store has forgotten it.
+                let found = match self.upper.then(|| std::fs::metadata(space.path(ino))) {
+                    None => None,
+                    Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => Some(Err("it is gone".to_owned())),
+                    Some(Err(e)) => Some(Err(e.to_string())),
+                    Some(Ok(meta)) => match seal.as_ref().and_then(|(seal, _)| seal.contradicts(&meta)) {
+                        Some(why) => Some(Err(why)),
+                        None => Some(Ok(meta)),
+                    },
+                };
+                let copies =
+                    |base: &Base| dirty.is_empty() && !self.written && self.size == base.size && self.kept == base.size;
+                let is_sealed = seal.is_some() && self.upper;
+                let state = match found {
                     None => untouched(base),
-                    // It was made, but a crash came before anything of it was on disk.
-                    Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound && dirty.is_empty() => untouched(base),
-                    Some(Err(_)) => return None,
+                    Some(Err(_)) if base.as_deref().is_some_and(copies) => {
+                        let data = Data::new(ino, Arc::clone(space), untouched(base));
+                        return Some(self.with(entry.meta, What::File(Arc::new(data))));
+                    }
+                    Some(Err(why)) => {
+                        let size = seal.as_ref().map_or(self.size, |(seal, _)| seal.size);
+                        let mut state = State::with_upper(base, self.kept.min(size), size, dirty, true);
+                        state.lost = Some(why.into());
+                        state
+                    }
                     Some(Ok(meta)) => {
                         let now = meta.len();
                         let kept = self.kept.min(now);
@@ -501,14 +656,18 @@ impl InodeRow {
                         let written = self.written || now != self.size || !dirty.is_empty();
                         let mut state = State::with_upper(base, kept, now, dirty, written);
                         state.counted = std::os::unix::fs::MetadataExt::blocks(&meta) * 512;
+                        let known = seal.and_then(|(seal, sums)| seal.sums.is_some().then_some(sums));
+                        state.sums = Arc::new(known.unwrap_or_else(Sums::unknown));
                         // After a crash it may hold more than was noted of it.
                         if self.complete && clean { state.with_all() } else { state }
                     }
                 };
-                What::File(Arc::new(Data::new(ino, Arc::clone(space), state)))
+                let data = Data::new(ino, Arc::clone(space), state);
+                data.set_sealed(is_sealed);
+                What::File(Arc::new(data))
             }
             Node::Dir { tree, totals } => {
-                let id = self.stored.and_then(|s| <[u8; 32]>::try_from(s).ok()).map(Id);
+                let id = self.stored.as_deref().and_then(|s| <[u8; 32]>::try_from(s).ok()).map(Id);
                 What::Dir { tree: (self.kind != ALONE).then_some(tree), stored: id.map(|id| (id, totals)) }
             }
             Node::Symlink { target } => What::Symlink(target),
@@ -517,8 +676,12 @@ impl InodeRow {
             Node::CharDevice { major, minor } => What::CharDevice(major, minor),
             Node::BlockDevice { major, minor } => What::BlockDevice(major, minor),
         };
-        Some(Inode {
-            meta: entry.meta,
+        Some(self.with(entry.meta, what))
+    }
+
+    fn with(self, meta: Meta, what: What) -> Inode {
+        Inode {
+            meta,
             atime: self.atime,
             ctime: self.ctime,
             nlink: self.nlink,
@@ -526,6 +689,6 @@ impl InodeRow {
             name: self.name,
             foreign: self.foreign,
             what,
-        })
+        }
     }
 }

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use super::data::Data;
@@ -118,6 +118,9 @@ pub struct View {
     pub counters: Counters,
     /// Threads that bring what will be read next.
     ahead: Pool,
+    /// Files that were unsealed one by one, and whether all were.
+    unsealed: AtomicU64,
+    all_unsealed: AtomicBool,
     /// Told of inodes of which the kernel knows old attributes.
     stale: Mutex<Option<Box<Wanted>>>,
     /// Told of inodes that are opened for writing.
@@ -155,6 +158,8 @@ impl View {
             options,
             complain,
             counters: Counters::default(),
+            unsealed: AtomicU64::new(0),
+            all_unsealed: AtomicBool::new(false),
             stale: Mutex::default(),
             wanted: Mutex::default(),
         }
@@ -274,6 +279,11 @@ impl View {
     pub fn forget(&self, ino: u64, times: u64) {
         let gone = self.names().forget(ino, times);
         self.discard(gone);
+    }
+
+    /// Whether space of removed files is given back by the next flush.
+    fn has_doomed(&self) -> bool {
+        !self.doomed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn discard(&self, gone: Option<Arc<Data>>) {
@@ -398,6 +408,16 @@ impl View {
         }
         let (untouched, kept, open) = names.counts();
         (changed, bytes, (untouched + kept) as u64, open as u64)
+    }
+
+    /// Bytes of upper files that the version has too; a remount gives them back.
+    pub fn spare_bytes(&self) -> u64 {
+        let names = self.names();
+        let files = names.upper().inodes.values().filter_map(|inode| match &inode.what {
+            What::File(data) => Some(data.spare_bytes()),
+            _ => None,
+        });
+        files.sum()
     }
 
     /// Bytes that the overlay takes.

@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::{Daemon, Inner, Setup, Standing, facts_of};
+use crate::codec::hash::checksum;
 use crate::error::Result;
 use crate::model::id::{Id, to_hex};
 use crate::mount::attach::{self, AttachOptions};
 use crate::mount::control::{Desk, Note};
+use crate::mount::data::{Data, Spare};
 use crate::mount::error::MountError;
 use crate::mount::fuse::{self, Mode};
 use crate::mount::hydrate::Hydrator;
@@ -21,8 +23,9 @@ use crate::mount::lower::Lower;
 use crate::mount::mountinfo;
 use crate::mount::names::{Names, Upper};
 use crate::mount::space::{FOLDER, Space};
+use crate::mount::state::State;
 use crate::mount::store::{Flush, Store};
-use crate::mount::view::{View, ViewOptions};
+use crate::mount::view::{Complain, View, ViewOptions};
 use crate::repo::Repo;
 use crate::store::{StoreError, random_bytes};
 
@@ -37,14 +40,22 @@ impl Daemon {
         let dir = setup.overlay.as_ref().map_or_else(|| PathBuf::from("/"), |o| o.0.join(FOLDER));
         let space = Arc::new(Space::new(dir.clone(), setup.quota));
         if let Some((overlay, name)) = &setup.overlay {
-            let kept = Store::open(overlay, name)?;
+            let kept = Store::open(overlay, name, &setup.at)?;
             if let Some(was) = resume(lower.repo(), &kept, &standing, name)? {
                 standing = was;
+                if let Some(key) = kept.key()? {
+                    ensure_marked(&space, &kept, &key)?;
+                }
                 let loaded = kept.load(&space)?;
                 for lost in &loaded.lost {
                     (setup.complain)(&format!("lost: {lost}"));
                 }
+                kept.flush(&Flush { unsealed: loaded.unsealed, ..Flush::default() })?;
                 (upper, changed, news) = (loaded.upper, loaded.changed, loaded.news);
+                // Where files are to be whole on this machine, or the version is not, the copies are of use.
+                if setup.hydrate.0.is_off() && !lower.repo().is_lazy() {
+                    give_back(&kept, &space, &mut upper, &changed, &*setup.complain)?;
+                }
             }
             store = Some(kept);
         }
@@ -59,6 +70,8 @@ impl Daemon {
                 let mut meta = facts_of(&standing, &setup.revision);
                 meta.push(("key", to_hex(&upper.key).into_bytes()));
                 store.replace(&Flush { inodes: vec![(ROOT, root, false)], meta, ..Flush::default() })?;
+                let failed = |source| StoreError::Io { what: "mark", key: dir.display().to_string(), source };
+                space.put_mark(&mark_of(&upper.key)).map_err(failed)?;
             }
         }
         if store.is_some() {
@@ -172,7 +185,14 @@ fn resume(repo: &Repo, store: &Store, asked: &Standing, name: &str) -> Result<Op
     let id = |key: &str| -> Result<Option<Id>> {
         Ok(store.meta(key)?.and_then(|v| Id::parse(&String::from_utf8_lossy(&v))))
     };
-    let (Some(version), Some(below)) = (id("version")?, id("below")?) else { return Ok(None) };
+    let (Some(version), Some(below)) = (id("version")?, id("below")?) else {
+        // It was never mounted, or the first mount ended before it began.
+        return if store.key()?.is_none() {
+            Ok(None)
+        } else {
+            Err(store.damaged("it does not say of which version it is"))
+        };
+    };
     let branch = store.meta("branch")?.filter(|b| !b.is_empty()).map(|b| String::from_utf8_lossy(&b).into_owned());
     let shot = id("shot")?;
     let branch = branch.or_else(|| asked.branch.clone());
@@ -185,7 +205,8 @@ fn resume(repo: &Repo, store: &Store, asked: &Standing, name: &str) -> Result<Op
         return Ok(Some(Standing { version: asked.version, below, branch, shot }));
     }
     if store.is_changed()? {
-        return Err(MountError::OtherVersion { name: name.to_owned(), version: version.short() }.into());
+        let (name, repository) = (name.to_owned(), repo.path().to_path_buf());
+        return Err(MountError::OtherVersion { name, version: version.short(), repository }.into());
     }
     Ok(None)
 }
@@ -210,6 +231,8 @@ pub struct Left {
     pub branch: Option<String>,
     /// Whether something differs from the version.
     pub changed: bool,
+    /// Where it was mounted last.
+    pub at: Option<PathBuf>,
 }
 
 /// So long the process of a mount that is gone may take to end.
@@ -234,7 +257,8 @@ pub fn left(overlay: &Path, name: &str) -> Result<Option<Left>> {
         Ok(store.meta(key)?.filter(|v| !v.is_empty()).map(|v| String::from_utf8_lossy(&v).into_owned()))
     };
     let Some(version) = text("version")?.as_deref().and_then(Id::parse) else { return Ok(None) };
-    Ok(Some(Left { version, branch: text("branch")?, changed: store.is_changed()? }))
+    let at = text("at")?.map(PathBuf::from);
+    Ok(Some(Left { version, branch: text("branch")?, changed: store.is_changed()?, at }))
 }
 
 /// What a mount of a version, with its tree, would find in an overlay, or why it would be refused.
@@ -246,6 +270,61 @@ pub fn look(repo: &Repo, (version, tree): (Id, Id), overlay: &Path, name: &str) 
         Some(_) if store.is_changed()? => Kept::Changed,
         Some(_) => Kept::Unchanged,
     })
+}
+
+/// What upper files say of the tables that they belong to.
+fn mark_of(key: &[u8; 16]) -> String {
+    to_hex(&checksum(&[b"overlay", key])[..8])
+}
+
+/// Fails if the upper files are another overlay's.
+fn ensure_marked(space: &Space, store: &Store, key: &[u8; 16]) -> Result<()> {
+    let failed = |source| StoreError::Io { what: "read", key: space.dir().display().to_string(), source };
+    match space.is_marked(&mark_of(key)).map_err(failed)? {
+        true => Ok(space.put_mark(&mark_of(key)).map_err(failed)?),
+        false => Err(store.damaged("the files beside it are those of another overlay")),
+    }
+}
+
+/// Gives back the space of what a commit has taken into the version. Nobody uses the overlay yet.
+fn give_back(
+    store: &Store,
+    space: &Arc<Space>,
+    upper: &mut Upper,
+    changed: &HashSet<u64>,
+    complain: &Complain,
+) -> Result<()> {
+    let (mut rows, mut gone, mut spare) = (Vec::new(), Vec::new(), Vec::new());
+    for (ino, inode) in &mut upper.inodes {
+        let What::File(data) = &inode.what else { continue };
+        match data.spare() {
+            Spare::Nothing => {}
+            Spare::Blocks => {
+                data.disown_spare();
+                rows.push((*ino, Some(Arc::clone(inode)), changed.contains(ino)));
+                spare.push(Arc::clone(data));
+            }
+            Spare::All(base) => {
+                let untouched = Data::new(*ino, Arc::clone(space), State::of(base));
+                let whole = Inode { what: What::File(Arc::new(untouched)), ..Inode::clone(inode) };
+                *inode = Arc::new(whole);
+                rows.push((*ino, Some(Arc::clone(inode)), changed.contains(ino)));
+                gone.push(*ino);
+            }
+        }
+    }
+    let unsealed = gone.iter().copied().chain(spare.iter().map(|data| data.ino())).collect();
+    store.flush(&Flush { inodes: rows, unsealed, ..Flush::default() })?;
+    for ino in gone {
+        let _ = std::fs::remove_file(space.path(ino));
+    }
+    for data in spare {
+        data.set_sealed(false);
+        if let Err(e) = data.give_back() {
+            complain(&format!("cannot give space back: {e}"));
+        }
+    }
+    Ok(())
 }
 
 /// Removes upper files that belong to nothing, and counts the others.

@@ -11,7 +11,7 @@ use rustix::fs::{Timespec, Timestamps};
 
 use super::Data;
 use crate::model::entry::Time;
-use crate::mount::state::{BLOCK, Base, State};
+use crate::mount::state::{BLOCK, Base, State, blocks};
 
 /// How a file is read: in order or not.
 #[derive(Debug, Default)]
@@ -31,6 +31,9 @@ impl Data {
     /// changed from now on.
     pub fn hand_over(&self, write: bool, mtime: Time) -> io::Result<Arc<File>> {
         let _alone = self.alone();
+        if self.get().lost.is_some() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         let upper = self.open_upper()?;
         if !self.is_handed_over() {
             // A later time says that something was written.
@@ -40,6 +43,7 @@ impl Data {
             self.direct_writers.fetch_add(1, Ordering::AcqRel);
             self.unsynced.store(true, Ordering::Release);
             let mut state = self.set();
+            state.sums.blindfold();
             self.changes(&mut state);
             let all = 0..state.kept;
             state.mark(&all);
@@ -91,7 +95,8 @@ impl Data {
     /// Puts bytes of the version into the upper file, where that lacks them still.
     pub fn bring(&self, base: &Arc<Base>, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let _alone = self.alone();
-        let same = |state: &State| state.base.as_ref().is_some_and(|now| Arc::ptr_eq(now, base));
+        let same =
+            |state: &State| state.lost.is_none() && state.base.as_ref().is_some_and(|now| Arc::ptr_eq(now, base));
         let (still, kept) = {
             let state = self.get();
             let wanted = offset / BLOCK..(offset + bytes.len() as u64).div_ceil(BLOCK);
@@ -102,7 +107,13 @@ impl Data {
             // A block of which only a part is at hand is left out.
             if from < to && (to.is_multiple_of(BLOCK) || to == kept) {
                 let index = |n: u64| usize::try_from(n - offset).unwrap_or(usize::MAX);
-                self.open_upper()?.write_all_at(&bytes[index(from)..index(to)], from)?;
+                let (upper, range) = (self.open_upper()?, from..to);
+                let done = upper.write_all_at(&bytes[index(from)..index(to)], from);
+                if done.is_err() {
+                    self.get().sums.forget(&blocks(&range));
+                }
+                done?;
+                self.note_sums(&upper, &range, Some(&bytes[index(from)..index(to)]));
                 self.unsynced.store(true, Ordering::Release);
                 self.set().local.insert(part.start..to.div_ceil(BLOCK));
             }
@@ -142,6 +153,11 @@ impl Data {
         }
         reading.until = range.end;
         Some((base, range))
+    }
+
+    /// Bytes that the upper file holds although the version has them.
+    pub fn spare_bytes(&self) -> u64 {
+        self.get().spare_bytes()
     }
 
     /// Bytes of the version that only the repository has.

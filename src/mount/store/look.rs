@@ -6,10 +6,11 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{CLEAN, FILE, StateError, Store, VERSION, YES};
+use super::{CLEAN, FILE, StateError, Store, VERSION, YES, ensure_not_lost};
 use crate::error::Result;
 use crate::store::StoreError;
 
@@ -42,18 +43,13 @@ impl Store {
             Ok(()) => {}
         }
         let path = dir.join(FILE);
+        ensure_not_lost(dir, name)?;
         if !path.try_exists().map_err(io)? {
             return Ok(None);
         }
-        // SQLite would make a log where there is none; what a crash left is read with its log.
-        let has_log = path.with_extension("db-wal").try_exists().map_err(io)?;
-        let uri = format!("file:{}{}", escaped(&path), if has_log { "" } else { "?immutable=1" });
-        let connection = Connection::open_with_flags(
-            uri,
-            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )
-        .map_err(|source| StateError::Sqlite { path: path.clone(), source })?;
-        let mut store = Self { path, connection: Mutex::new(connection), clean: false, _lock: lock };
+        let connection = read_only(&path).map_err(|source| StateError::Sqlite { path: path.clone(), source })?;
+        let (connection, wrote) = (Mutex::new(connection), AtomicBool::new(false));
+        let mut store = Self { path, connection, clean: false, wrote, reserve: None, _lock: lock };
         let tables = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'meta')";
         if !store.with(|c| c.query_row(tables, [], |row| row.get(0)))? {
             return Ok(None);
@@ -62,11 +58,23 @@ impl Store {
             None => Ok(None),
             Some(v) if v == VERSION.to_string().as_bytes() => {
                 store.clean = store.meta(CLEAN)?.is_some_and(|value| value == YES);
+                store.ensure_whole()?;
                 Ok(Some(store))
             }
             Some(v) => Err(store.damaged(format!("it is of version {}", String::from_utf8_lossy(&v)))),
         }
     }
+}
+
+/// The tables for questions only.
+pub(super) fn read_only(path: &Path) -> rusqlite::Result<Connection> {
+    // SQLite would make a log where there is none; what a crash left is read with its log.
+    let has_log = path.with_extension("db-wal").exists();
+    let uri = format!("file:{}{}", escaped(path), if has_log { "" } else { "?immutable=1" });
+    Connection::open_with_flags(
+        uri,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
 }
 
 /// A path as part of a URI.

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::{Caller, View, attrs};
+use crate::model::path::display;
 use crate::mount::data::Data;
 use crate::mount::errno::{Answer, Errno};
 use crate::mount::names::{Names, Stop};
@@ -29,7 +30,10 @@ impl View {
         {
             recorder.saw(data.ino(), offset, out.len(), || self.ask(|n| n.path(data.ino())).ok().flatten());
         }
-        let n = data.read(&self.lower, offset, out).map_err(|e| self.failed("cannot read a file", &e))?;
+        let n = data.read(&self.lower, offset, out).map_err(|e| {
+            let path = self.ask(|n| n.path(data.ino())).ok().flatten().unwrap_or_default();
+            self.failed(&format!("cannot read `{}`", display(&path)), &e)
+        })?;
         self.counters.reads.fetch_add(1, Ordering::Relaxed);
         self.counters.read_bytes.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
@@ -57,10 +61,19 @@ impl View {
     pub fn write(&self, caller: Caller, handle: u64, offset: u64, bytes: &[u8], cached: bool) -> Answer<()> {
         let data = self.file(handle)?;
         self.warm(&data, offset, bytes.len())?;
-        let _gate = self.changing()?;
-        self.ask(|n| self.about_to_write(n, caller, &data, cached))?;
-        let done = data.write(&self.lower, offset, bytes);
-        self.note_news(&data)?;
+        let write = || -> Answer<()> {
+            let _gate = self.changing()?;
+            self.unseal(&data)?;
+            self.ask(|n| self.about_to_write(n, caller, &data, cached))?;
+            let done = data.write(&self.lower, offset, bytes);
+            self.note_news(&data)?;
+            done
+        };
+        let done = match write() {
+            // What was removed gives its space back with the next flush, which need not be waited for.
+            Err(Errno::NOSPC) if self.has_doomed() && self.sync_names().is_ok() => write(),
+            done => done,
+        };
         done.inspect_err(|_| {
             self.counters.failed.fetch_add(1, Ordering::Relaxed);
         })?;
@@ -105,6 +118,7 @@ impl View {
     /// Changes what the store keeps of a file besides its blocks: it is noted once, since no flush comes between.
     fn reshape(&self, caller: Caller, data: &Arc<Data>, change: impl FnOnce() -> Answer<()>) -> Answer<()> {
         let _gate = self.changing()?;
+        self.unseal(data)?;
         let mtime = self.ask(|n| {
             self.about_to_write(n, caller, data, false)?;
             n.change(data.ino()).map(|inode| inode.meta.mtime)
@@ -151,6 +165,7 @@ impl View {
         let read = self.lower.read(&base.content, range.start, &mut bytes);
         read.map_err(|e| self.failed("cannot bring a file", &e))?;
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        self.unseal(data)?;
         data.bring(&base, range.start, &bytes)?;
         self.note_news(data)?;
         self.note_unsynced(data);

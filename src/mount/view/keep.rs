@@ -1,5 +1,6 @@
 //! Making changes durable: of one file, or of all.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::View;
@@ -55,16 +56,49 @@ impl View {
         done
     }
 
+    /// Makes everything durable at the end, and seals the upper files. Nobody uses the mount any more.
+    pub fn finish(&self) -> Answer<()> {
+        /// Bytes that are read of blocks whose checksums are not known.
+        const BUDGET: u64 = 256 << 20;
+        self.sync_all()?;
+        let Some(store) = &self.store else { return Ok(()) };
+        let named = |inode: &&Arc<Inode>| inode.nlink > 0;
+        let files: Vec<Arc<Data>> = self.names().upper().inodes.values().filter(named).filter_map(file_of).collect();
+        let (mut seals, mut budget) = (Vec::new(), BUDGET);
+        for data in files {
+            if self.all_unsealed.load(Ordering::Acquire) {
+                data.set_sealed(false);
+            }
+            // A file without a seal is not judged by the next mount.
+            match data.seal(&mut budget) {
+                Ok(seal) => seals.extend(seal.map(|seal| (data.ino(), seal))),
+                Err(e) => (self.complain)(&format!("cannot seal an upper file: {e}")),
+            }
+        }
+        let done = store.finish(seals).or_else(|_| store.finish(Vec::new()));
+        done.map_err(|e| self.failed("cannot write to the overlay", &e))
+    }
+
+    /// Forgets, durably, what the store says of a file as it is on disk: it is about to change.
+    pub(super) fn unseal(&self, data: &Data) -> Answer<()> {
+        /// So many files are unsealed one by one; then all of them are, so that it is not paid for each.
+        const EACH: u64 = 64;
+        let Some(store) = self.store.as_ref().filter(|_| data.is_sealed()) else { return Ok(()) };
+        if !self.all_unsealed.load(Ordering::Acquire) {
+            let one = self.unsealed.fetch_add(1, Ordering::AcqRel) < EACH;
+            store.unseal(one.then(|| data.ino())).map_err(|e| self.failed("cannot write to the overlay", &e))?;
+            self.all_unsealed.fetch_or(!one, Ordering::AcqRel);
+        }
+        data.set_sealed(false);
+        Ok(())
+    }
+
     /// Shows another version, of which nothing is changed; what was changed is given up, which only `force` allows.
     pub fn replace(&self, upper: Upper, facts: Vec<(&'static str, Vec<u8>)>, force: bool) -> Result<Forgotten> {
         let _one = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         let mut names = self.names();
-        let files = |inode: &Arc<Inode>| match &inode.what {
-            What::File(data) => Some(Arc::clone(data)),
-            _ => None,
-        };
-        let written: Vec<Arc<Data>> = names.upper().inodes.values().filter_map(files).collect();
+        let written: Vec<Arc<Data>> = names.upper().inodes.values().filter_map(file_of).collect();
         if !force && (names.any_changed() || written.iter().any(|data| data.is_changed())) {
             return Err(MountError::Dirty.into());
         }
@@ -182,6 +216,13 @@ impl View {
             _ => None,
         });
         files.collect()
+    }
+}
+
+fn file_of(inode: &Arc<Inode>) -> Option<Arc<Data>> {
+    match &inode.what {
+        What::File(data) => Some(Arc::clone(data)),
+        _ => None,
     }
 }
 
