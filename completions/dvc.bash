@@ -2708,7 +2708,7 @@ _dvc() {
             return 0
             ;;
         dvc__subcmd__mount)
-            opts="-n -C -c -v -q -j -y -h --ro --all --follow --rw --name --ephemeral --live --allow-other --map-owner --quota --hydrate --wait-hydrated --record --prefetch --foreground --stats --volume --serving --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
+            opts="-n -C -c -v -q -j -y -h --ro --all --follow --rw --name --ephemeral --live --allow-other --map-owner --quota --hydrate --wait-hydrated --record --prefetch --foreground --stats --overlays --salvage --volume --serving --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2761,6 +2761,10 @@ _dvc() {
                     return 0
                     ;;
                 --stats)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --salvage)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

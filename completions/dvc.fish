@@ -341,6 +341,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand mount" -l hydrate -d 'Bring whol
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l record -d 'Note in FILE what is read of the version' -r -F
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l prefetch -d 'Bring at once what was read according to FILE, which `--record` made' -r -F
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l stats -d 'Show what was counted of a mount' -r -F
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l salvage -d 'Copy the files of an overlay that cannot be mounted into DIR' -r
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -s c -d 'Set a configuration value for this run' -r
@@ -363,6 +364,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand mount" -l live -d 'For databases
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l allow-other -d 'Let other users in; each is asked for the permissions that the files say'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l wait-hydrated -d 'Wait until they are there'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l foreground -d 'Serve the mount in this process'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l overlays -d 'List overlays: what is kept of mounts, also of those that have ended'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l volume -d 'The mount of a volume: it goes on with what its overlay stands on, and with what is here of a repository that cannot be reached'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l serving -d 'Told to the process that serves the mount: somebody waits for a word that it stands'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -s n -l dry-run -d 'Show what would be done, and do nothing'

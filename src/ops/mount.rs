@@ -1,6 +1,8 @@
 //! `mount`: from a revision to a mount that is served, and asking one that is.
 
 mod all;
+mod origin;
+mod overlays;
 mod plan;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +32,8 @@ use crate::repo::refs::{Move, value_of};
 use crate::store::StoreError;
 use crate::write::walk::Rules;
 
+pub use origin::{Unpushed, keep_unpushed};
+pub use overlays::{Overlay, OverlayError, OverlayState, Salvaged, discard, has_overlay, overlays, salvage};
 pub use plan::{MountPlan, plan, umount_plan};
 
 /// Overlays lie here in a repository.
@@ -56,6 +60,8 @@ pub struct MountOptions {
     pub name: Option<String>,
     /// Nothing can be changed.
     pub read_only: bool,
+    /// The revision is one of the remote that the repository is a clone of, whatever branches the clone has.
+    pub of_origin: bool,
     /// Go on with the version that the overlay stands on, where there is one, whatever the revision stands for now.
     pub resume: bool,
     /// Changes are forgotten at the end.
@@ -150,6 +156,14 @@ pub enum MountRefusal {
         /// The version, short.
         version: String,
     },
+    /// The remote does not have the branch.
+    #[error("`{branch}` is only in the clone `{}`: the remote does not have it", repository.display())]
+    NotAtOrigin {
+        /// The branch.
+        branch: RefName,
+        /// The clone.
+        repository: PathBuf,
+    },
     /// The repository cannot be written.
     #[error("a mount that can be changed needs a repository on this machine")]
     Far,
@@ -160,6 +174,7 @@ impl Failure for MountRefusal {
         match self {
             Self::BadName(_) | Self::Far => Kind::Usage,
             Self::NotTip { .. } | Self::NoBranch { .. } => Kind::Rejected,
+            Self::NotAtOrigin { .. } => Kind::NotFound,
         }
     }
 
@@ -167,6 +182,9 @@ impl Failure for MountRefusal {
         match self {
             Self::BadName(_) => Some("use letters, digits, `.`, `_` and `-`".to_owned()),
             Self::NotTip { .. } | Self::NoBranch { .. } => Some("`-b NAME` commits to a new branch".to_owned()),
+            Self::NotAtOrigin { branch, repository } => {
+                Some(format!("`dvc --repo {} mount {branch} DIR` mounts it", repository.display()))
+            }
             Self::Far => Some("`--ro`, or `dvc clone --lazy` it first".to_owned()),
         }
     }
@@ -238,8 +256,15 @@ fn shown(repo: &Repo, context: &Context, options: &MountOptions) -> Result<(Id, 
         return Ok((Id([0; 32]), all::tree(repo)?, None));
     }
     let resolver = Resolver::new(repo, context)?;
-    let version = resolver.revision(&options.revision)?;
+    let meant = match options.of_origin {
+        true => origin::revision(repo, &resolver, &options.revision)?,
+        false => options.revision.clone(),
+    };
+    let version = resolver.revision(&meant)?;
     let branch = branch_of(repo, &resolver, &options.revision)?;
+    if let Some(own) = origin::own_version(repo, options, version, branch.as_ref())? {
+        return Ok((own, repo.commit_cached(&own)?.tree, branch));
+    }
     Ok((version, repo.commit_cached(&version)?.tree, branch))
 }
 

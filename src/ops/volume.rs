@@ -22,8 +22,9 @@ use crate::mount::daemon;
 use crate::mount::holders;
 use crate::mount::mountinfo::{self, Mounted};
 use crate::ops::Context;
-use crate::ops::mount::{OVERLAYS, umount};
+use crate::ops::mount::{OVERLAYS, Unpushed, keep_unpushed, umount};
 use crate::store::StoreError;
+use crate::store::location::Location;
 use crate::sys::create;
 use record::Shelf;
 
@@ -159,6 +160,8 @@ pub struct Removed {
     pub parked: Option<String>,
     /// Bytes of the cache that were given back.
     pub cache_bytes: u64,
+    /// Versions that it has made and that are not pushed, and where they are.
+    pub unpushed: Option<Unpushed>,
 }
 
 impl Volumes {
@@ -408,6 +411,7 @@ impl Volumes {
         self.end(name)?;
         is_unserved(&record)?;
         let cache_bytes = self.give_back(&record)?;
+        let unpushed = self.keep_unpushed(&record, now_secs)?;
         let parked = match !discard && kept(&record).1 {
             true => {
                 let _parked = self.shelf.lock_parked()?;
@@ -419,7 +423,7 @@ impl Volumes {
                 None
             }
         };
-        Ok(Removed { parked, cache_bytes })
+        Ok(Removed { parked, cache_bytes, unpushed })
     }
 
     /// Gives a volume that nobody uses another name.
@@ -493,6 +497,29 @@ impl Volumes {
             true => umount(&self.run, &self.shelf.data(name), false),
             false => Ok(()),
         }
+    }
+
+    /// Keeps the versions of a volume of a repository elsewhere that are not pushed under a name of their own.
+    fn keep_unpushed(&self, record: &Record, now_secs: i64) -> Result<Option<Unpushed>> {
+        let (Some(local), Some(overlay)) = (&record.local, overlay_of(record)) else { return Ok(None) };
+        let is_here = Location::parse(&record.repository, Path::new("/"))?.location.as_directory().is_some();
+        if is_here || record.read_only {
+            return Ok(None);
+        }
+        // What cannot be read is put aside with the volume.
+        let Ok(Some(left)) = daemon::left(&overlay, &record.overlay) else { return Ok(None) };
+        let Some(branch) = left.branch.as_deref().map(RefName::new).transpose()? else { return Ok(None) };
+        let shared = |unpushed: &[Id]| -> Result<bool> {
+            for other in self.list()? {
+                let same = other.name != record.name && other.local.as_ref() == Some(local);
+                let version = if same { self.state(&other.name)?.version } else { None };
+                if version.as_deref().and_then(Id::parse).is_some_and(|id| unpushed.contains(&id)) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        keep_unpushed(local, &record.name, (left.version, &branch), now_secs, &shared)
     }
 
     /// Drops what the mounts of a volume fetched into the cache, if no other volume is of its repository. Returns the bytes.

@@ -85,6 +85,7 @@ const CREATORS: &[&str] = &[
     "mount/profile",
     "ops/export/image",
     "ops/import",
+    "ops/mount/overlays",
     "ops/volume/record",
     "repo/away",
     "store/oci",

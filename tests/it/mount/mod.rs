@@ -12,5 +12,6 @@ mod hydrate;
 mod mapping;
 mod model;
 mod moved;
+mod overlays;
 mod posix;
 mod privileges;

@@ -159,6 +159,49 @@ fn a_full_disk() {
     mount.umount();
 }
 
+/// Not a byte is left, and what is removed in the mount gives its space back: it can be written, committed and ended.
+#[test]
+fn removing_a_file_on_a_full_disk_frees_its_space() {
+    if !possible_as_root() {
+        return;
+    }
+    let s = with_version("r");
+    let place = s.at("small");
+    let Some(_small) = Small::mount(&place, "24m") else { return };
+    let repo = place.join("r").display().to_string();
+    s.dvc(["--repo", &repo, "init", "--repo", &repo, "-b", "main"]).ok();
+    s.dvc(["--repo", &repo, "commit", "-b", "main", "-m", "one"]).ok();
+    let mount = Mount::new(&s, &["--repo", &repo], &["--name", "n", "main"], "mnt");
+    fs::write(mount.join("big"), noise(5, 8 << 20)).unwrap();
+    fs::write(mount.join("also big"), noise(6, 4 << 20)).unwrap();
+    File::open(mount.join("big")).and_then(|file| file.sync_all()).unwrap();
+    let fill = || {
+        let filler = OpenOptions::new().append(true).create(true).open(place.join("filler")).unwrap();
+        for size in [1 << 20, 1 << 12, 1] {
+            while (&filler).write_all(&vec![1; size]).is_ok() {}
+        }
+    };
+    fill();
+    // Names are changed in memory; the next flush finds no space but the reserve.
+    fs::remove_file(mount.join("big")).unwrap();
+    File::open(&mount.at).and_then(|dir| dir.sync_all()).unwrap();
+    fs::write(mount.join("new"), noise(7, 1 << 20)).unwrap();
+    File::open(mount.join("new")).and_then(|file| file.sync_all()).unwrap();
+    mount.dvc(&["commit", "-m", "two"]).ok();
+    // And again, up to the end of the mount.
+    fill();
+    fs::remove_file(mount.join("also big")).unwrap();
+    mount.try_umount(&[]).ok();
+    mount.has_ended();
+    drop(mount);
+    // A full disk does not keep it from being mounted either.
+    fill();
+    let mount = Mount::new(&s, &["--repo", &repo], &["--name", "n", "main"], "mnt");
+    assert!(!mount.join("big").exists() && !mount.join("also big").exists());
+    assert!(fs::read(mount.join("new")).unwrap() == noise(7, 1 << 20));
+    mount.umount();
+}
+
 /// What three threads know to be durable of what they wrote.
 #[derive(Default)]
 struct Durable {

@@ -298,6 +298,59 @@ fn a_volume_gets_another_name() {
     assert_eq!(run.out, "/srv/dvc/volumes/new/data\n");
 }
 
+/// A URL stands for what the remote has, whatever the clone has that all its mounts share.
+#[test]
+fn versions_that_are_not_pushed_stay_apart_when_their_volume_is_gone() {
+    let Some((s3, v)) = Volume::far(super::host::fill) else { return };
+    let from = format!("{}#main", s3.url("p"));
+    let h = Host::of(v);
+    let create = |name: &str| drop(h.dvc(&["volume", "create", name, "--from", &from]).ok());
+    create("tv");
+    fs::write(h.path("tv").join("b"), "not pushed").unwrap();
+    h.dvc(&["commit", "--volume", "tv", "-m", "x"]).ok().says("[main v2");
+    // Neither while it lives nor afterwards.
+    create("early");
+    assert!(!h.path("early").join("b").exists() && h.path("tv").join("b").exists());
+    let local = h.inspect("tv")["local"].as_str().unwrap().to_owned();
+    let clone = |args: &[&str]| h.dvc(&[&["--repo", &local], args].concat());
+    let gone = h.dvc(&["--json", "volume", "rm", "tv"]).ok().json();
+    assert!(gone["unpushed"] == "unpushed/tv" && gone["unpushed_versions"] == 1, "{gone}");
+    clone(&["branch"]).ok().says("unpushed/tv");
+    assert_eq!(clone(&["show", "unpushed/tv:b"]).ok().out, "not pushed");
+    create("fresh");
+    let at = h.path("fresh");
+    assert!(!at.join("b").exists());
+    fs::write(at.join("c"), "pushed").unwrap();
+    h.dvc(&["commit", "--volume", "fresh", "-m", "y", "--push"]).ok().says("[main v2");
+    assert_eq!(h.dvc(&["--repo", &s3.url("p"), "show", "main:c"]).ok().out, "pushed");
+    h.dvc(&["--repo", &s3.url("p"), "show", "main:b"]).code(13);
+    h.dvc(&["--repo", &s3.url("p"), "show", "unpushed/tv:b"]).code(13);
+    // Of mounts it is the same; one goes on with what it has committed itself.
+    let (one, two) = (h.v.s.at("one"), h.v.s.at("two"));
+    fs::create_dir(&one).unwrap();
+    fs::create_dir(&two).unwrap();
+    let mount = |at: &std::path::Path| drop(h.dvc(&["mount", &from, at.to_str().unwrap()]).ok());
+    let umount =
+        |at: &std::path::Path, more: &[&str]| drop(h.dvc(&[&["umount", at.to_str().unwrap()], more].concat()).ok());
+    mount(&one);
+    fs::write(one.join("d"), "own").unwrap();
+    h.dvc(&["-C", one.to_str().unwrap(), "commit", "-m", "z"]).ok();
+    umount(&one, &[]);
+    mount(&two);
+    assert!(two.join("c").exists() && !two.join("d").exists());
+    umount(&two, &["--discard"]);
+    mount(&one);
+    assert_eq!(fs::read_to_string(one.join("d")).unwrap(), "own");
+    umount(&one, &["--discard"]);
+    mount(&one);
+    assert!(!one.join("d").exists());
+    umount(&one, &["--discard"]);
+    clone(&["branch", "only-here", "main"]).ok();
+    h.dvc(&["mount", &from.replace("#main", "#only-here"), two.to_str().unwrap()])
+        .code(13)
+        .complains("only in the clone");
+}
+
 #[test]
 fn a_volume_from_elsewhere_goes_on_without_its_remote_and_gives_its_cache_back() {
     let Some((s3, v)) = Volume::far(super::host::fill) else { return };

@@ -3,6 +3,7 @@
 //! The command starts itself once more to serve the mount, waits until it stands, and ends.
 
 use crate::args::DryRun;
+use crate::commands::overlays;
 use crate::dirs;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::place::Place;
@@ -30,6 +31,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// So long the remote of a volume is asked again.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
+/// Less is not worth a line.
+const SPARE_SHOWN: u64 = 1 << 20;
 /// A log that is larger is begun anew.
 const LOG_MAX: u64 = 4 << 20;
 
@@ -93,6 +96,12 @@ pub(crate) struct MountArgs {
     /// Show what was counted of a mount
     #[arg(long, value_name = "DIR", exclusive = false, conflicts_with_all = ["rev", "dir"])]
     pub(crate) stats: Option<PathBuf>,
+    /// List overlays: what is kept of mounts, also of those that have ended
+    #[arg(long, conflicts_with_all = ["rev", "dir", "stats"])]
+    pub(crate) overlays: bool,
+    /// Copy the files of an overlay that cannot be mounted into DIR
+    #[arg(long, value_name = "OVERLAY", conflicts_with_all = ["dir", "stats", "overlays", "ro", "all", "follow", "name"])]
+    pub(crate) salvage: Option<String>,
     /// The mount of a volume: it goes on with what its overlay stands on, and with what is here of a repository that cannot
     /// be reached.
     #[arg(long, hide = true)]
@@ -106,6 +115,13 @@ pub(crate) struct MountArgs {
 
 /// Runs `mount`.
 pub(crate) fn run(session: &Session, args: &MountArgs) -> Outcome {
+    if args.overlays {
+        return overlays::list(session);
+    }
+    if let Some(name) = &args.salvage {
+        let missing = || CliError::option("--salvage", "name the directory that the files go into");
+        return overlays::salvage(session, args.dry, name, args.rev.as_deref().ok_or_else(missing)?);
+    }
     // Of all versions none is named.
     let (rev, dir) = match (args.all, &args.rev, &args.dir) {
         (true, Some(dir), None) => (Some("@"), Some(Path::new(dir))),
@@ -169,7 +185,8 @@ fn json_of_note(note: &Note) -> serde_json::Value {
 fn rehearse(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome {
     let (place, revision, own) = place_of(session, Some(args), rev, true)?;
     let context = own.as_ref().unwrap_or(session).context(&place)?;
-    let options = options(session, args, revision, dir, false)?;
+    let of_origin = own.is_some() && is_shared_clone(&place.repository);
+    let options = MountOptions { of_origin, ..options(session, args, revision, dir, false)? };
     let plan = plan(&context, &options)?;
     let mut out = session.plain_out();
     if session.globals.json {
@@ -218,6 +235,7 @@ fn options(
         at: absolute(session, dir)?,
         name: args.name.clone(),
         read_only: args.ro || args.all || args.follow || far,
+        of_origin: false,
         resume: args.volume,
         ephemeral: args.ephemeral,
         allow_other: args.allow_other,
@@ -239,7 +257,8 @@ fn options(
 fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome {
     let (place, revision, own) = place_of(session, Some(args), rev, false)?;
     let context = own.as_ref().unwrap_or(session).context(&place)?;
-    let options = options(session, args, revision, dir, place.far.is_some())?;
+    let of_origin = own.is_some() && is_shared_clone(&place.repository);
+    let options = MountOptions { of_origin, ..options(session, args, revision, dir, place.far.is_some())? };
     let log = Arc::new(Log::default());
     let told = Arc::clone(&log);
     let (daemon, overlay) = mount(&context, &options, Arc::new(move |text: &str| told.say(text)))?;
@@ -347,6 +366,16 @@ pub(super) fn place_of(
     }
 }
 
+/// Where the lazy clones are that mounts share.
+pub(super) fn clones() -> PathBuf {
+    dirs::state().join("clones")
+}
+
+/// Whether a repository is a lazy clone that mounts of a URL share.
+fn is_shared_clone(repository: &Path) -> bool {
+    repository.parent() == Some(&clones())
+}
+
 /// A lazy clone of a repository elsewhere, made or brought up to date. In a dry run it stays as it is, and where there is none
 /// the repository is looked at where it is. `volume` is the overlay of a volume's mount, if it is for one.
 fn cloned(session: &Session, volume: Option<Option<&str>>, url: &str, dry: bool) -> Result<(Place, Session), Failed> {
@@ -354,7 +383,7 @@ fn cloned(session: &Session, volume: Option<Option<&str>>, url: &str, dry: bool)
     let key: String = location.to_string().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let repository = match location.as_directory() {
         Some(dir) => dir.to_path_buf(),
-        None => dirs::state().join("clones").join(key),
+        None => clones().join(key),
     };
     let place = Place {
         repository: repository.clone(),
@@ -475,6 +504,9 @@ fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
     let branch = facts.branch.as_ref().map_or(String::new(), |b| format!(" of {b}"));
     let version = if version.is_empty() { String::new() } else { format!(", {}", out.paint(Paint::Id, version)) };
     writeln!(out, "{at}: {}{version}{branch}, {kind}", out.paint(Paint::Branch, &note.revision))?;
+    if facts.spare_bytes >= SPARE_SHOWN {
+        writeln!(out, " {} of the overlay are in a version: a remount gives them back", size(facts.spare_bytes))?;
+    }
     if facts.changed > 0 {
         writeln!(out, " {} changed, {} not in a version", facts.changed, size(facts.dirty_bytes))?;
     }

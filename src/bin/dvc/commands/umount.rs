@@ -1,8 +1,8 @@
 //! `dvc umount`: ends a mount, when all of it is on disk.
 
 use crate::args::DryRun;
-use crate::commands::commit;
 use crate::commands::mount::absolute;
+use crate::commands::{commit, overlays};
 use crate::dirs;
 use crate::failure::{Exit, Failed, Outcome};
 use crate::print::size;
@@ -15,9 +15,10 @@ use std::path::PathBuf;
 /// Options of `umount`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  dvc umount /mnt/db\n  dvc umount --commit -m 'new prices' /mnt/db\n  \
-                        dvc umount -n --discard /mnt/db    what would be lost")]
+                        dvc umount -n --discard /mnt/db    what would be lost\n  \
+                        dvc umount --discard db-1a2b3c4d   an overlay that is not mounted")]
 pub(crate) struct UmountArgs {
-    /// Mount points
+    /// Mount points; with --discard also names of overlays that are not mounted
     #[arg(value_name = "DIR", required = true, value_hint = clap::ValueHint::DirPath)]
     pub(crate) dirs: Vec<PathBuf>,
     /// Remove the overlay and all that was changed
@@ -37,6 +38,9 @@ pub(crate) struct UmountArgs {
 pub(crate) fn run(session: &Session, args: &UmountArgs) -> Outcome {
     let dry_run = session.dry_run(args.dry);
     for dir in &args.dirs {
+        if args.discard && overlays::discard(session, dir, dry_run)? {
+            continue;
+        }
         let at = absolute(session, dir)?;
         if let Some(message) = args.message.as_deref().filter(|_| args.commit) {
             let exit = commit::of_mount(session, &at, message, dry_run)?;

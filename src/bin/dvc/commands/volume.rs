@@ -426,9 +426,10 @@ fn remove_one(session: &Session, args: &RmArgs, volumes: &Volumes, name: &str) -
         }
         return Ok(());
     }
+    let local = volumes.find(name)?.and_then(|record| record.local);
     let removed = if dry_run {
         let changed = volumes.state(name)?.changed && !args.discard;
-        Removed { parked: changed.then(|| name.to_owned()), cache_bytes: 0 }
+        Removed { parked: changed.then(|| name.to_owned()), cache_bytes: 0, unpushed: None }
     } else {
         volumes.remove(name, args.discard, session.now.timestamp().as_second())?
     };
@@ -436,6 +437,8 @@ fn remove_one(session: &Session, args: &RmArgs, volumes: &Volumes, name: &str) -
     if session.globals.json {
         out.json(&serde_json::json!({
             "name": name, "parked": removed.parked, "cache_bytes": removed.cache_bytes, "dry_run": dry_run,
+            "unpushed": removed.unpushed.as_ref().map(|kept| kept.branch.to_string()),
+            "unpushed_versions": removed.unpushed.as_ref().map_or(0, |kept| kept.versions),
         }))?;
     } else if session.globals.quiet == 0 {
         let would = if dry_run { "would remove " } else { "" };
@@ -446,6 +449,11 @@ fn remove_one(session: &Session, args: &RmArgs, volumes: &Volumes, name: &str) -
                 "{name}\n its changes are put aside, `dvc volume create {name} --parked {parked}` brings them back"
             )?,
             None => writeln!(out, "{would}{name}")?,
+        }
+        if let (Some(kept), Some(local)) = (&removed.unpushed, &local) {
+            let (versions, branch) = (kept.versions, out.paint(Paint::Branch, &kept.branch));
+            let many = if versions == 1 { "version that is" } else { "versions that are" };
+            writeln!(out, " {versions} {many} not pushed: branch {branch} of `dvc --repo {}`", local.display())?;
         }
     }
     Ok(out.finish()?)

@@ -186,18 +186,25 @@ fn a_changed_overlay_is_not_given_to_another_version() {
 /// nothing of that.
 #[test]
 fn a_damaged_overlay_is_refused() {
-    for (damage, said) in [
-        ("UPDATE meta SET value = x'616263' WHERE key = 'key'", "is damaged: key"),
-        ("DELETE FROM inode WHERE ino = 1", "it has no root"),
-        ("UPDATE inode SET node = x'00'", "is damaged: inode"),
-        ("UPDATE inode SET own_name = 'text'", "cannot use"),
+    let (clean, crashed) = ("", "UPDATE meta SET value = x'' WHERE key = 'clean';");
+    let whole = "not as the last mount left it";
+    for (damage, after, said) in [
+        ("UPDATE name SET name = x'61'", clean, whole),
+        ("UPDATE inode SET size = size + 1", clean, whole),
+        ("DELETE FROM inode WHERE ino = 1", clean, whole),
+        ("DELETE FROM meta WHERE key = 'version'", crashed, "of which version"),
+        ("UPDATE meta SET value = x'616263' WHERE key = 'key'", crashed, "is damaged: key"),
+        ("DELETE FROM inode WHERE ino = 1", crashed, "it has no root"),
+        ("UPDATE inode SET node = x'00'", crashed, "is damaged: inode"),
+        ("UPDATE inode SET own_name = 'text'", crashed, "cannot use"),
     ] {
         let Some(v) = Volume::of(fill) else { return };
         let mut m = v.mount(&["--name", "kept"]);
         fs::write(m.at("new"), b"x").unwrap();
         m.down();
-        let script =
-            format!("import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.execute(\"{damage}\")\nc.commit()");
+        let script = format!(
+            "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.executescript(\"{after}{damage}\")\nc.commit()"
+        );
         python(&script, &[&v.s.at("r/overlays/kept/overlay.db")]);
         let run = m.try_up().code(5);
         assert!(run.err.contains(said), "{damage}: {}", run.err);

@@ -1,0 +1,153 @@
+//! Overlays by name: `dvc mount --overlays`, `dvc mount --salvage` and `dvc umount --discard NAME`.
+//!
+//! They lie in the repository at hand, in those of mounts of a URL, and in the one of volumes without a repository.
+
+use crate::args::DryRun;
+use crate::commands::mount::clones;
+use crate::commands::volume::volumes;
+use crate::dirs;
+use crate::failure::{Exit, Failed, Outcome};
+use crate::print::{Out, Paint, size};
+use crate::session::Session;
+use dvc::mount::mountinfo;
+use dvc::ops::mount::{Overlay, OverlayError, OverlayState, discard as remove, has_overlay, overlays, salvage as copy};
+use dvc::repo::Repo;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// All repositories on this machine in which overlays may lie, as far as they are known.
+fn repositories(session: &Session) -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> = session.place().ok().map(|place| place.repository).into_iter().collect();
+    if session.named_repository().is_none() {
+        let shared = std::fs::read_dir(clones()).into_iter().flatten().flatten().map(|entry| entry.path());
+        all.extend(shared.chain([dirs::state().join("repository")]).filter(|path| Repo::is_at(path)));
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// The one repository that has an overlay of a name.
+fn repository_of(session: &Session, name: &str) -> Result<Option<PathBuf>, Failed> {
+    let mut found: Vec<PathBuf> = repositories(session).into_iter().filter(|at| has_overlay(at, name)).collect();
+    if found.len() > 1 {
+        let repositories = found.iter().map(|at| at.display().to_string()).collect();
+        return Err(dvc::error::Error::from(OverlayError::Several { name: name.to_owned(), repositories }).into());
+    }
+    Ok(found.pop())
+}
+
+/// Lists overlays.
+pub(super) fn list(session: &Session) -> Outcome {
+    let mut out = session.plain_out();
+    let now = session.now.timestamp().as_second();
+    for repository in repositories(session) {
+        for overlay in overlays(&repository)? {
+            match session.globals.json {
+                true => out.json(&json(&repository, &overlay))?,
+                false if session.globals.quiet > 0 => writeln!(out, "{}", overlay.name)?,
+                false => line(&mut out, &repository, &overlay, now)?,
+            }
+        }
+    }
+    out.finish()?;
+    Ok(Exit::DONE)
+}
+
+fn json(repository: &Path, overlay: &Overlay) -> serde_json::Value {
+    let (state, why) = match &overlay.state {
+        OverlayState::Mounted => ("mounted", None),
+        OverlayState::Empty => ("empty", None),
+        OverlayState::Left(_) => ("left", None),
+        OverlayState::Damaged(why) => ("damaged", Some(why)),
+    };
+    let left = match &overlay.state {
+        OverlayState::Left(left) => Some(left),
+        _ => None,
+    };
+    serde_json::json!({
+        "overlay": overlay.name, "repository": repository.to_string_lossy(), "bytes": overlay.bytes,
+        "used": overlay.used_secs, "state": state, "damage": why,
+        "version": left.map(|left| left.version.to_string()), "branch": left.and_then(|left| left.branch.clone()),
+        "changed": left.map(|left| left.changed),
+        "at": left.and_then(|left| left.at.as_ref()).map(|at| at.to_string_lossy()),
+    })
+}
+
+fn line(out: &mut Out, repository: &Path, overlay: &Overlay, now: i64) -> std::io::Result<()> {
+    let what = match &overlay.state {
+        OverlayState::Mounted => "mounted".to_owned(),
+        OverlayState::Empty => "empty".to_owned(),
+        OverlayState::Damaged(why) => format!("damaged: {why}"),
+        OverlayState::Left(left) => {
+            let branch = left.branch.as_ref().map_or(String::new(), |branch| format!(" of {branch}"));
+            let changed = if left.changed { "changed" } else { "unchanged" };
+            let at = left.at.as_ref().map_or(String::new(), |at| format!(", last on {}", at.display()));
+            format!("{changed}, {}{branch}{at}", out.paint(Paint::Id, left.version.short()))
+        }
+    };
+    let (age, bytes) = (age(now.saturating_sub(overlay.used_secs)), size(overlay.bytes));
+    writeln!(out, "{}\t{bytes}\t{age}\t{what}\t{}", overlay.name, repository.display())
+}
+
+fn age(secs: i64) -> String {
+    match secs {
+        ..60 => "just now".to_owned(),
+        60..3600 => format!("{} min ago", secs / 60),
+        3600..86_400 => format!("{} h ago", secs / 3600),
+        _ => format!("{} days ago", secs / 86_400),
+    }
+}
+
+/// Removes the overlay that an argument of `umount --discard` names; false if it names a mount.
+pub(super) fn discard(session: &Session, named: &Path, dry_run: bool) -> Result<bool, Failed> {
+    let Some(name) = named.to_str().filter(|name| !name.contains('/')) else { return Ok(false) };
+    let at = session.current.join(named);
+    if mountinfo::ours().is_ok_and(|all| all.iter().any(|mounted| mounted.at == at)) {
+        return Ok(false);
+    }
+    let Some(repository) = repository_of(session, name)? else { return Ok(false) };
+    let volumes = volumes(session)?;
+    let records = volumes.list()?.into_iter().map(|record| (record.name.clone(), record));
+    let parked = volumes.parked()?.into_iter().map(|(parked, record)| (format!("--parked {parked}"), record));
+    if let Some((volume, _)) = records.chain(parked).find(|(_, record)| record.overlay == name) {
+        return Err(dvc::error::Error::from(OverlayError::OfVolume { name: name.to_owned(), volume }).into());
+    }
+    remove(&repository, name, dry_run)?;
+    if dry_run && session.globals.quiet == 0 && !session.globals.json {
+        let mut out = session.plain_out();
+        writeln!(out, "would remove overlay {name} of {}", repository.display())?;
+        out.finish()?;
+    }
+    Ok(true)
+}
+
+/// Copies the files of an overlay into a directory.
+pub(super) fn salvage(session: &Session, dry: DryRun, name: &str, into: &str) -> Outcome {
+    let missing = || OverlayError::Missing { name: name.to_owned(), repository: dirs::state() };
+    let repository = repository_of(session, name)?.ok_or_else(|| dvc::error::Error::from(missing()))?;
+    if session.dry_run(dry) {
+        let mut out = session.plain_out();
+        writeln!(out, "would copy the files of overlay {name} into {into}")?;
+        out.finish()?;
+        return Ok(Exit::DONE);
+    }
+    let copied = copy(&repository, name, &session.current.join(into))?;
+    let mut out = session.plain_out();
+    for file in &copied {
+        if session.globals.json {
+            out.json(&serde_json::json!({
+                "at": file.at.to_string_lossy(), "bytes": file.bytes, "whole": file.whole,
+            }))?;
+        } else if session.globals.quiet == 0 {
+            let what = match file.whole {
+                Some(true) => "",
+                Some(false) => ", only what was written: other blocks are zeros",
+                None => ", without its name",
+            };
+            writeln!(out, "{}, {}{what}", file.at.display(), size(file.bytes))?;
+        }
+    }
+    out.finish()?;
+    Ok(Exit::DONE)
+}

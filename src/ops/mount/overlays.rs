@@ -1,0 +1,229 @@
+//! Overlays of a repository: what is kept of mounts, listed, removed by name, and copied out when nothing else helps.
+//!
+//! An overlay that a process serves, or that cannot be read, is listed as well. Nothing but [`discard`] removes anything.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::OVERLAYS;
+use crate::error::{Failure, Kind, Result, with_causes};
+use crate::mount::daemon;
+use crate::mount::space::{FOLDER, Space};
+use crate::mount::store::Store;
+use crate::store::StoreError;
+
+/// What is kept of the mounts of one overlay.
+#[derive(Clone, Debug)]
+pub struct Overlay {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub dir: PathBuf,
+    /// Bytes that it takes on disk.
+    pub bytes: u64,
+    /// When it was used last, in seconds since 1970.
+    pub used_secs: i64,
+    /// How it was left.
+    pub state: OverlayState,
+}
+
+/// How an overlay was left.
+#[derive(Clone, Debug)]
+pub enum OverlayState {
+    /// A process serves it.
+    Mounted,
+    /// Nothing was ever mounted with it.
+    Empty,
+    /// It stands on a version.
+    Left(daemon::Left),
+    /// It cannot be read: why.
+    Damaged(String),
+}
+
+/// Something that cannot be done with an overlay.
+#[derive(Debug, thiserror::Error)]
+pub enum OverlayError {
+    /// There is none of that name.
+    #[error("there is no overlay `{name}` in `{}`", repository.display())]
+    Missing {
+        /// The name.
+        name: String,
+        /// The repository.
+        repository: PathBuf,
+    },
+    /// A process serves it.
+    #[error("the overlay `{0}` is mounted")]
+    Mounted(String),
+    /// A volume is kept in it.
+    #[error("the overlay `{name}` is that of the volume `{volume}`")]
+    OfVolume {
+        /// Its name.
+        name: String,
+        /// The volume.
+        volume: String,
+    },
+    /// Several repositories have one of that name.
+    #[error("there are several overlays `{name}`: in {}", repositories.join(", "))]
+    Several {
+        /// The name.
+        name: String,
+        /// Their repositories.
+        repositories: Vec<String>,
+    },
+    /// A directory that files would be copied into holds something.
+    #[error("`{}` is not empty", .0.display())]
+    Filled(PathBuf),
+}
+
+impl Failure for OverlayError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Missing { .. } => Kind::NotFound,
+            Self::Mounted(_) => Kind::Busy,
+            Self::Filled(_) | Self::OfVolume { .. } | Self::Several { .. } => Kind::Usage,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { .. } => Some("`dvc mount --overlays` lists them".to_owned()),
+            Self::Mounted(_) => Some("`dvc umount --discard DIR` ends the mount and removes it".to_owned()),
+            Self::OfVolume { volume, .. } => Some(format!("`dvc volume rm {volume}` removes both")),
+            Self::Several { .. } => Some("name one repository with `--repo`".to_owned()),
+            Self::Filled(_) => Some("give an empty or a new directory".to_owned()),
+        }
+    }
+}
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let key = path.display().to_string();
+    move |source| StoreError::Io { what, key, source }
+}
+
+/// All overlays of a repository, by name.
+pub fn overlays(repository: &Path) -> Result<Vec<Overlay>> {
+    let dir = repository.join(OVERLAYS);
+    let entries = match fs::read_dir(&dir) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed("list", &dir))?,
+    };
+    let mut all = Vec::new();
+    for entry in entries {
+        let dir = entry.map_err(failed("list", &dir))?.path();
+        if let Some(name) = dir.file_name().and_then(|name| name.to_str()).filter(|_| dir.is_dir()) {
+            all.push(overlay_at(name.to_owned(), dir.clone()));
+        }
+    }
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(all)
+}
+
+fn overlay_at(name: String, dir: PathBuf) -> Overlay {
+    let state = match Store::is_locked(&dir) {
+        Ok(true) => OverlayState::Mounted,
+        _ => match daemon::left(&dir, &name) {
+            Ok(Some(left)) => OverlayState::Left(left),
+            Ok(None) => OverlayState::Empty,
+            Err(e) => OverlayState::Damaged(with_causes(&e)),
+        },
+    };
+    let used_secs = ["overlay.db", "log", ""].iter().find_map(|file| fs::metadata(dir.join(file)).ok());
+    let (bytes, used_secs) = (bytes_below(&dir), used_secs.map_or(0, |file| file.mtime()));
+    Overlay { name, dir, bytes, used_secs, state }
+}
+
+fn bytes_below(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.fold(0, |sum, entry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => sum + bytes_below(&entry.path()),
+        Ok(meta) => sum + meta.blocks() * 512,
+        Err(_) => sum,
+    })
+}
+
+/// An overlay of a repository that no process serves.
+fn unmounted(repository: &Path, name: &str) -> Result<PathBuf> {
+    let dir = repository.join(OVERLAYS).join(name);
+    let is_name = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
+    if !is_name || !dir.is_dir() {
+        return Err(OverlayError::Missing { name: name.to_owned(), repository: repository.to_path_buf() }.into());
+    }
+    if daemon::stays_served(&dir)? {
+        return Err(OverlayError::Mounted(name.to_owned()).into());
+    }
+    Ok(dir)
+}
+
+/// Whether a repository has an overlay of a name.
+pub fn has_overlay(repository: &Path, name: &str) -> bool {
+    !name.is_empty() && !name.contains('/') && repository.join(OVERLAYS).join(name).is_dir()
+}
+
+/// Removes an overlay that is not mounted, with all that was changed in it; `dry_run`: only looks whether it could.
+pub fn discard(repository: &Path, name: &str, dry_run: bool) -> Result<()> {
+    let dir = unmounted(repository, name)?;
+    if !dry_run {
+        fs::remove_dir_all(&dir).map_err(failed("remove", &dir))?;
+    }
+    Ok(())
+}
+
+/// A file that was copied out of an overlay.
+#[derive(Clone, Debug)]
+pub struct Salvaged {
+    /// Where it is now.
+    pub at: PathBuf,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Whether all of it is there; else only blocks that were written, and zeros for those that only the version has.
+    pub whole: Option<bool>,
+}
+
+/// Copies the files of an overlay that is not mounted into a new or empty directory: under their names, as far as these can be
+/// read, else by their numbers below `unnamed`.
+pub fn salvage(repository: &Path, name: &str, into: &Path) -> Result<Vec<Salvaged>> {
+    let dir = unmounted(repository, name)?;
+    fs::create_dir_all(into).map_err(failed("create", into))?;
+    if fs::read_dir(into).map_err(failed("read", into))?.next().is_some() {
+        return Err(OverlayError::Filled(into.to_path_buf()).into());
+    }
+    let known = Store::salvage(&dir);
+    let mut copied = Vec::new();
+    for (ino, file) in Space::files(&dir.join(FOLDER)).map_err(failed("list", &dir))? {
+        let (at, whole) = match known.get(&ino) {
+            Some(found) => (into.join(&found.path), Some(found.whole)),
+            None => (into.join("unnamed").join(format!("{ino:x}")), None),
+        };
+        let bytes = copy(&file, &at).map_err(failed("copy", &file))?;
+        copied.push(Salvaged { at, bytes, whole });
+    }
+    copied.sort_by(|a, b| a.at.cmp(&b.at));
+    Ok(copied)
+}
+
+/// Copies a file with its holes. Nothing that is there is written over.
+fn copy(from: &Path, to: &Path) -> io::Result<u64> {
+    const PIECE: usize = 1 << 20;
+    if let Some(above) = to.parent() {
+        fs::create_dir_all(above)?;
+    }
+    let (from, to) = (File::open(from)?, File::options().write(true).create_new(true).open(to)?);
+    let (len, mut at, mut bytes) = (from.metadata()?.len(), 0, vec![0; PIECE]);
+    to.set_len(len)?;
+    while at < len {
+        at = match rustix::fs::seek(&from, rustix::fs::SeekFrom::Data(at)) {
+            Err(rustix::io::Errno::NXIO) => break,
+            data => data?,
+        };
+        let read = from.read_at(&mut bytes, at)?;
+        if read == 0 {
+            break;
+        }
+        to.write_all_at(&bytes[..read], at)?;
+        at += read as u64;
+    }
+    to.sync_all()?;
+    Ok(len)
+}
