@@ -72,6 +72,8 @@ pub enum StateError {
     Lost {
         /// The overlay's name.
         name: String,
+        /// The file.
+        path: PathBuf,
     },
     /// Another process uses the overlay.
     #[error("the overlay `{name}` is mounted already")]
@@ -99,18 +101,24 @@ impl Failure for StateError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::InUse { .. } => Some("`dvc mount` lists what is mounted; `--name` takes another overlay".to_owned()),
-            Self::Lost { name } => Some(format!(
-                "nothing was removed: `dvc mount --salvage {name} DIR` copies its files out, `dvc umount --discard {name}` \
-                 removes it"
-            )),
-            Self::Damaged { .. } => Some(
-                "nothing was removed: `dvc mount --salvage OVERLAY DIR` copies its files out, `dvc umount --discard OVERLAY` \
-                 removes it"
-                    .to_owned(),
-            ),
+            Self::Sqlite { path, .. } | Self::Damaged { path, .. } | Self::Lost { path, .. }
+                if self.kind() == error::Kind::Integrity =>
+            {
+                rescue(path)
+            }
             _ => None,
         }
     }
+}
+
+/// What can be done about tables that cannot be used.
+fn rescue(path: &Path) -> Option<String> {
+    let overlay = path.parent()?;
+    let (name, repository) = (overlay.file_name()?.to_string_lossy(), overlay.parent()?.parent()?.display());
+    Some(format!(
+        "nothing was removed: `dvc --repo {repository} mount --salvage {name} DIR` copies its files out, \
+         `dvc --repo {repository} umount --discard {name}` removes it"
+    ))
 }
 
 /// What is written in one flush.
@@ -217,7 +225,7 @@ impl Store {
         let (mut facts, text) = (Vec::new(), |text: &str| text.as_bytes().to_vec());
         match store.meta("format")? {
             None if Space::holds_files(&dir.join(FOLDER)).map_err(io)? => {
-                return Err(StateError::Lost { name: name.to_owned() }.into());
+                return Err(StateError::Lost { name: name.to_owned(), path: store.path }.into());
             }
             None => facts.push(("format", VERSION.to_string().into_bytes())),
             Some(v) if v == VERSION.to_string().as_bytes() => {}
@@ -529,7 +537,7 @@ fn ensure_not_lost(dir: &Path, name: &str) -> Result<()> {
     let io = |source| crate::store::StoreError::Io { what: "read", key: dir.display().to_string(), source };
     let holds = std::fs::metadata(dir.join(FILE)).is_ok_and(|file| file.len() > 0);
     if !holds && Space::holds_files(&dir.join(FOLDER)).map_err(io)? {
-        return Err(StateError::Lost { name: name.to_owned() }.into());
+        return Err(StateError::Lost { name: name.to_owned(), path: dir.join(FILE) }.into());
     }
     Ok(())
 }
