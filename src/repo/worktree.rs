@@ -105,21 +105,29 @@ impl Repo {
         for entry in entries {
             let entry = entry.map_err(failed)?;
             let key = format!("{}/{}", layout::WORKTREES, entry.file_name().to_string_lossy());
-            match read_checked::<WorktreeState>(&entry.path().join(STATE)) {
-                Ok(None) => {}
-                Ok(Some(state)) => all.push((key, Ok(state))),
-                Err(e) => all.push((key, Err(e))),
+            let restored_by = read_checked::<Vec<RestoredBy>>(&entry.path().join(RESTORED_BY));
+            match (read_checked::<WorktreeState>(&entry.path().join(STATE)), restored_by) {
+                (Ok(None), Ok(_)) => {}
+                (Ok(Some(state)), Ok(_)) => all.push((key, Ok(state))),
+                (Err(e), _) | (_, Err(e)) => all.push((key, Err(e))),
             }
         }
         all.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(all)
     }
 
-    /// Moves the state in the folder `key` out of the way, to `state.damaged`.
+    /// Moves the damaged files of the state in the folder `key` out of the way, to `NAME.damaged`.
     pub fn put_worktree_state_aside(&self, key: &str) -> Result<()> {
-        let path = self.state_dir()?.join(key).join(STATE);
-        let moved = fs::rename(&path, path.with_extension("damaged"));
-        moved.map_err(|source| StoreError::Io { what: "move", key: format!("{key}/{STATE}"), source }.into())
+        let dir = self.state_dir()?.join(key);
+        let state = read_checked::<WorktreeState>(&dir.join(STATE)).err();
+        let restored_by = read_checked::<Vec<RestoredBy>>(&dir.join(RESTORED_BY)).err();
+        for (name, error) in [(STATE, state), (RESTORED_BY, restored_by)] {
+            if error.is_some_and(|e| e.kind() == Kind::Integrity) {
+                let moved = fs::rename(dir.join(name), dir.join(name).with_extension("damaged"));
+                moved.map_err(|source| StoreError::Io { what: "move", key: format!("{key}/{name}"), source })?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::people::{MEMBER, OWNER, People, ROOT, STRANGER, below, is_private};
 use crate::support::needs;
 use crate::support::servers::gcs::Gcs;
+use crate::support::servers::sshd::Sshd;
 
 /// What only its owner may read.
 const SECRET: &str = "the password of the database";
@@ -74,6 +75,17 @@ fn what_an_older_version_left_open_is_closed() {
     for found in below(&repo.join("overlays")) {
         assert!(found.path.ends_with("overlays") || !found.path.ends_with("o") || found.mode & 0o077 == 0, "{found:?}");
     }
+}
+
+#[test]
+fn a_new_repository_behind_ssh_is_its_owners_alone() {
+    let (Some(people), Some(sshd)) = (People::new(), Sshd::start()) else { return };
+    let url = sshd.url("below/repo");
+    let script = format!("umask 000; dvc init -q; echo a > a; dvc commit -q -m 1; dvc push -q '{url}' main");
+    people.sh(ROOT, &script).ok();
+    let repo = sshd.data().join("below/repo");
+    assert_eq!(fs::metadata(&repo).unwrap().mode() & 0o777, 0o700);
+    a_stranger_searches(&people, &[repo]);
 }
 
 /// The directory that is used without `XDG_RUNTIME_DIR`; the number is of no user.
@@ -180,6 +192,11 @@ fn a_repository_is_read_without_a_home_and_without_a_cache() {
         assert_eq!(notices(&done.err), 1, "{args:?}: {}", done.err);
     }
     run(&["log", "-q"]).ok();
+    // Neither does a repository elsewhere need a cache.
+    let gcs = Gcs::start();
+    people.sh(OWNER, &format!("dvc remote add o '{0}' && dvc push -q o main", gcs.url("r"))).ok();
+    let far = run(&["--repo", &gcs.url("r"), "show", "main:a"]).ok().says("a");
+    assert_eq!(notices(&far.err), 1, "{}", far.err);
     // What must be kept is refused.
     run(&["commit", "-m", "no"]).code(12);
     assert!(below(&w.join(".dvcs")).iter().all(|f| f.uid == OWNER.uid));

@@ -85,6 +85,19 @@ fn a_users_commit_changes_only_what_the_user_changed() {
 }
 
 #[test]
+fn a_damaged_note_of_who_checked_out_is_an_error_and_can_be_put_aside() {
+    let Some((people, _)) = cloned() else { return };
+    people.sh(OWNER, "for f in .dvcs/worktrees/*/restored-by; do : > $f; done").ok();
+    people.sh(OWNER, "dvc status").code(5).complains("restored-by").complains("fsck --rebuild");
+    people.sh(OWNER, "dvc fsck").code(5);
+    people.sh(OWNER, "dvc fsck --rebuild && dvc fsck").ok();
+    people.sh(OWNER, "dvc status").ok().says("db/f1");
+    // The next checkout notes it again.
+    people.sh(OWNER, "dvc checkout -q -f main").code(3);
+    assert_eq!(people.sh(OWNER, "dvc status --porcelain | grep -v '^#' || true").ok().out, "");
+}
+
+#[test]
 fn commits_of_paths_and_by_root_keep_what_was_recorded() {
     let Some((people, _)) = cloned() else { return };
     people.sh(OWNER, "echo mine >> db/f2; dvc commit -q -m paths db null").ok();
