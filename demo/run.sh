@@ -17,131 +17,186 @@ cleanup() {
 }
 trap cleanup EXIT
 
+begun=$EPOCHREALTIME
+rows=()
+took=
+seconds() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f s", b - a }'; }
 title() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
-run() { printf '\033[36m$ %s\033[0m\n' "$*"; "$@"; }
+# Prints a command line as it is typed, with its quotes, and runs it. `took` is how long it took.
+run() {
+	local start=$EPOCHREALTIME status=0
+	printf '\033[36m$ %s\033[0m\n' "$1"
+	eval "$1" || status=$?
+	took=$(seconds "$start")
+	return "$status"
+}
+# A row of the summary: what, how much, how fast, how small.
+row() { rows+=("$(printf '%-42s %12s %9s   %s' "$1" "$2" "$3" "$4")"); }
+# What a directory takes on disk.
+on_disk() { du -sh "$1" | cut -f1; }
+# Compares two trees with other programs than dvc. rsync would read the 10 GiB of zeros of `sparse`; tar looks at its data only.
 same() {
 	local out
-	out=$(rsync -aHAXn --checksum --delete --itemize-changes --exclude=/.dvcs "$1/" "$2/")
+	out=$(rsync -aHAXn --checksum --delete --itemize-changes --exclude=/.dvcs --exclude=/sparse "$1/" "$2/")
 	if [ -n "$out" ]; then echo "$out" | head; echo "NOT EQUAL: $1 and $2" >&2; exit 1; fi
-	echo "equal by rsync -aHAXn --checksum --delete: $1 and $2"
+	if [ -e "$1/sparse" ] && [ "$(hole "$1")" != "$(hole "$2")" ]; then echo "NOT EQUAL: sparse in $1 and $2" >&2; exit 1; fi
+	echo "equal, by rsync -aHAXn --checksum --delete: ${1#"$tmp/"} and ${2#"$tmp/"}"
 }
+hole() { tar -C "$1" --sparse --hole-detection=seek -cf - sparse | sha256sum; }
 
-title "Real files: the documentation and the settings of this machine"
-mkdir "$tmp/volume" && cd "$tmp/volume"
+cd "$tmp"
+title "Real files: the documentation and the settings of this machine, and a file with a hole of 10 GiB"
+run 'mkdir volume && cd volume'
 for dir in /usr/share/doc /usr/lib/python3; do
-	if [ -d "$dir" ]; then cp -a "$dir" .; fi
+	[ ! -d "$dir" ] || run "cp -a $dir ."
 done
-[ -r /etc/shadow ] && cp -a /etc . || cp -aL /etc/passwd /etc/services . 2>/dev/null || true
-truncate -s 10G sparse; echo end >>sparse
-du -sh --exclude=.dvcs .
-run dvc init -b files
-time run dvc commit -m 'first version'
-time run dvc commit -m 'nothing has changed'
+if [ -r /etc/shadow ]; then run 'cp -a /etc .'; else run 'cp -aL /etc/passwd /etc/services .'; fi
+run 'truncate -s 10G sparse && echo end >> sparse'
+run 'du -sh .'
+volume=$(on_disk .)
+run 'dvc init -b files'
+run "dvc commit -m 'first version'"
+row "first version of $(find . -path ./.dvcs -prune -o -print | wc -l) files" "$volume" "$took" "$(on_disk .dvcs) in the repository"
+run "dvc commit -m 'nothing has changed'"
+row "looking for changes, none found" "$volume" "$took" "nothing stored"
 cp -a . "$tmp/first" && rm -rf "$tmp/first/.dvcs" && touch -r . "$tmp/first"
 
-title "A change"
-find . -path ./.dvcs -prune -o -name '*.gz' -print | sed -n '1,200p' | xargs -r touch
-find . -path ./.dvcs -prune -o -name 'copyright' -type f -print | sed -n '1,100p' | xargs -r sed -i '1i a new first line'
-mkdir added && seq 1 500000 >added/numbers && mv doc renamed 2>/dev/null || true
-run dvc status | tail -5
-run dvc diff --stat | tail -3
-run dvc commit -m 'second version' --tag @release
-run dvc log --oneline
-run dvc show --stat | sed -n '1,12p'
+title "A change: new times, new lines, new files, a directory renamed"
+run "find . -path ./.dvcs -prune -o -name '*.gz' -print | sed -n 1,200p | xargs -r touch"
+run "find . -path ./.dvcs -prune -o -name copyright -type f -print | sed -n 1,100p | xargs -r sed -i '1i a new first line'"
+run 'mkdir added && seq 1 500000 > added/numbers'
+[ ! -d doc ] || run 'mv doc renamed'
+run 'dvc status | tail -n 5'
+run 'dvc diff --stat | tail -n 3'
+run "dvc commit -m 'second version' --tag @release"
+row "second version: $(dvc show --json | grep -o '"letter"' | wc -l) paths differ" "$volume" "$took" "$(dvc log -1 --format '%(stored)' | numfmt --to=iec) stored"
+run 'dvc log --oneline'
+run 'dvc show --stat | sed -n 1,12p'
 cp -a . "$tmp/second" && rm -rf "$tmp/second/.dvcs" && touch -r . "$tmp/second"
 
 title "Both versions come back, elsewhere and in place"
-run dvc checkout files@v1 --into "$tmp/copy"
+run 'dvc checkout files@v1 --into ../copy'
+row "a version into an empty directory" "$volume" "$took" ""
 same "$tmp/first" "$tmp/copy"
-time run dvc checkout files@v1
+run 'dvc checkout files@v1'
+row "back to the first version, in place" "$volume" "$took" "only what differs is written"
 same "$tmp/first" .
-run dvc checkout files@release
+run 'dvc checkout files@release'
 same "$tmp/second" .
-run dvc checkout files
+run 'dvc checkout files'
 
 title "A mistake, undone"
-rm -rf added
-run dvc commit -m 'oh no'
-run dvc undo
-run dvc checkout -f files
+run 'rm -r added'
+run "dvc commit -m 'oh no'"
+run 'dvc undo'
+run 'dvc checkout -f files'
 same "$tmp/second" .
 
 title "Everything is verified"
-run dvc fsck --data
-run dvc du
+run 'dvc fsck --data'
+run 'dvc du'
 
 title "To another place, and back from there"
-run dvc remote add origin "$tmp/nas/volume"
-run dvc push -n
-time run dvc push
-run dvc push
-time run dvc clone "$tmp/nas/volume" "$tmp/whole"
+run 'dvc remote add origin ../nas/volume'
+run 'dvc push -n'
+run 'dvc push'
+row "push to another place" "$(on_disk ../nas)" "$took" ""
+run 'dvc push'
+run 'dvc clone ../nas/volume ../whole'
 same "$tmp/second" "$tmp/whole"
-time run dvc clone --lazy "$tmp/nas/volume" "$tmp/lazy"
-cd "$tmp/lazy"
-run dvc log --oneline
-run dvc diff --stat files@v1 files@v2 | tail -1
-run dvc checkout files -- added
-du -sh --exclude=.dvcs .
+run 'dvc clone --lazy ../nas/volume ../lazy'
+row "lazy clone: names now, data when it is read" "$volume" "$took" "$(on_disk ../lazy) here"
+run 'cd ../lazy'
+run 'dvc log --oneline'
+run 'dvc diff --stat files@v1 files@v2 | tail -n 1'
+run 'dvc checkout files -- added'
+run 'du -sh --exclude=.dvcs .'
 cmp added/numbers "$tmp/second/added/numbers"
-seq 500001 600000 >>added/numbers
-run dvc commit -m 'made where only one directory is' added
-run dvc push
-cd "$tmp/volume"
-run dvc pull
+run 'seq 500001 600000 >> added/numbers'
+run "dvc commit -m 'made where only one directory is' added"
+run 'dvc push'
+run 'cd ../volume'
+run 'dvc pull'
 cmp added/numbers "$tmp/lazy/added/numbers"
-run dvc fsck
+run 'dvc fsck'
+
+summary() {
+	title "Everything came back as it was, in $(seconds "$begun")"
+	printf '%-42s %12s %9s   %s\n' "what" "how much" "how fast" "how small"
+	printf '%s\n' "${rows[@]}"
+	cat <<-'END'
+
+		What to try next:
+		  cd /your/data && dvc init && dvc commit -m 'first version'   a volume of your own; nothing but .dvcs is added to it
+		  dvc remote add origin s3://BUCKET/NAME && dvc push           a copy elsewhere: docs/remotes.md
+		  dvc mount REV DIR                                            a version as a directory, at once: docs/mount.md
+		  dvc serve --plugin                                           versions as Docker volumes: docs/docker.md
+	END
+}
 
 if ! command -v mariadbd >/dev/null; then
 	title "No MariaDB here (tests/setup.sh installs it); the rest was fine"
+	summary
 	exit 0
 fi
 
 title "A real database"
 data=$tmp/mariadb sock=$tmp/sock
-user=()
-[ "$(id -u)" -ne 0 ] || user=(--user=root)
-mariadb-install-db --no-defaults "${user[@]}" --datadir="$data" --auth-root-authentication-method=normal >"$tmp/install.log"
+user=
+[ "$(id -u)" -ne 0 ] || user=--user=root
+cd "$tmp"
+run "mariadb-install-db --no-defaults $user --datadir=\$PWD/mariadb --auth-root-authentication-method=normal > install.log"
 start() {
-	mariadbd --no-defaults "${user[@]}" --datadir="$data" --socket="$sock" --skip-networking --pid-file="$tmp/pid" \
+	printf '\033[36m$ %s\033[0m\n' "mariadbd --datadir=${data#"$tmp/"} &"
+	# shellcheck disable=SC2086
+	mariadbd --no-defaults $user --datadir="$data" --socket="$sock" --skip-networking --pid-file="$tmp/pid" \
 		>"$tmp/mariadbd.log" 2>&1 &
 	server=$!
 	for _ in $(seq 100); do mariadb-admin --no-defaults -uroot -S "$sock" ping >/dev/null 2>&1 && return; sleep 0.2; done
 	cat "$tmp/mariadbd.log" >&2
 	exit 1
 }
-stop() { mariadb-admin --no-defaults -uroot -S "$sock" shutdown; wait "$server" || true; server=; }
-sql() { mariadb --no-defaults -uroot -S "$sock" -N "$@"; }
+stop() {
+	printf '\033[36m$ %s\033[0m\n' "mariadb-admin shutdown"
+	mariadb-admin --no-defaults -uroot -S "$sock" shutdown
+	wait "$server" || true
+	server=
+}
+# Runs statements, and shows them.
+sql() {
+	printf '\033[36m$ mariadb -e "%s"\033[0m\n' "$1" >&2
+	mariadb --no-defaults -uroot -S "$sock" -N -e "$1"
+}
 
-cd "$tmp"
 start
-sql -e 'create database shop; create table shop.orders (id int primary key auto_increment, what varchar(200), n int);
-	insert into shop.orders (what, n) select concat(md5(seq), md5(seq + 1), md5(seq * 7)), seq % 100 from mysql.seq_1_to_200000' 2>/dev/null ||
-	sql -e 'insert into shop.orders (what, n)
-		with recursive s(i) as (select 1 union all select i + 1 from s where i < 1000)
-		select concat(md5(a.i), md5(b.i), md5(a.i * b.i)), a.i % 100 from s a join s b where b.i <= 200'
-sum_one=$(sql -e 'checksum table shop.orders extended')
+sql 'create database shop; create table shop.orders (id int primary key auto_increment, what varchar(200), n int)'
+sql 'insert into shop.orders (what, n)
+    with recursive s(i) as (select 1 union all select i + 1 from s where i < 1000)
+    select concat(md5(a.i), md5(b.i), md5(a.i * b.i)), a.i % 100 from s a join s b where b.i <= 200'
+sum_one=$(sql 'checksum table shop.orders extended')
 stop
-run dvc init --repo "$tmp/backup" -b shop
-time run dvc --repo "$tmp/backup" -C mariadb commit -b shop -m 'before the update'
+database=$(on_disk mariadb)
+run 'dvc init --repo backup -b shop'
+run "dvc --repo \$PWD/backup -C mariadb commit -b shop -m 'before the update'"
+row "first version of a MariaDB" "$database" "$took" "$(on_disk backup) in the repository"
 start
-sql -e 'update shop.orders set what = reverse(what) where id % 500 = 0; delete from shop.orders where n = 7'
-sum_two=$(sql -e 'checksum table shop.orders extended')
-run dvc --repo "$tmp/backup" commit -b dump --exec shop.sql -- mariadb-dump --no-defaults -uroot -S "$sock" --single-transaction shop
+sql 'update shop.orders set what = reverse(what) where id % 500 = 0; delete from shop.orders where n = 7'
+sum_two=$(sql 'checksum table shop.orders extended')
+run "dvc --repo backup commit -b dump --exec shop.sql -- mariadb-dump --no-defaults -uroot -S '$sock' --single-transaction shop"
 stop
-time run dvc --repo "$tmp/backup" -C mariadb commit -b shop -m 'after the update'
-run dvc --repo "$tmp/backup" diff --stat shop@v1 shop@v2
-du -sh mariadb backup
+run "dvc --repo \$PWD/backup -C mariadb commit -b shop -m 'after the update'"
+row "second version of it" "$database" "$took" "$(dvc --repo backup log -1 --format '%(stored)' shop | numfmt --to=iec) stored"
+run 'dvc --repo backup diff --stat shop@v1 shop@v2'
+run 'du -sh mariadb backup'
 
 for version in 1 2; do
 	title "MariaDB on version $version"
-	rm -rf "$tmp/mariadb-$version"
-	run dvc --repo "$tmp/backup" checkout "shop@v$version" --into "$tmp/mariadb-$version"
+	run "dvc --repo backup checkout shop@v$version --into mariadb-$version"
 	[ "$version" = 1 ] || same "$tmp/mariadb" "$tmp/mariadb-$version"
 	data=$tmp/mariadb-$version
 	start
-	sql -e 'check table shop.orders extended'
-	sum=$(sql -e 'checksum table shop.orders extended')
+	sql 'check table shop.orders extended'
+	sum=$(sql 'checksum table shop.orders extended')
 	stop
 	want=$sum_one
 	[ "$version" = 1 ] || want=$sum_two
@@ -150,28 +205,30 @@ for version in 1 2; do
 done
 
 title "MariaDB on a mount of version 2, and a version made while it runs"
-mkdir "$tmp/mnt"
-if time run dvc --repo "$tmp/backup" mount --live shop@v2 "$tmp/mnt"; then
+run 'mkdir mnt'
+if run 'dvc --repo backup mount --live shop@v2 mnt'; then
+	row "mount of the second version" "$database" "$took" "nothing is copied"
 	data=$tmp/mnt
 	start
-	sum=$(sql -e 'checksum table shop.orders extended')
+	sum=$(sql 'checksum table shop.orders extended')
 	[ "$sum" = "$sum_two" ] || { echo "NOT EQUAL: $sum, expected $sum_two" >&2; exit 1; }
-	sql -e 'update shop.orders set n = -n where id < 1000'
-	sum=$(sql -e 'checksum table shop.orders extended')
-	run dvc -C "$tmp/mnt" diff --stat
-	time run dvc -C "$tmp/mnt" commit -b trial -m 'while it runs'
-	sql -e 'drop table shop.orders'
+	sql 'update shop.orders set n = -n where id < 1000'
+	sum=$(sql 'checksum table shop.orders extended')
+	run 'dvc -C mnt diff --stat'
+	run "dvc -C mnt commit -b trial -m 'while it runs'"
+	row "version of the running database" "$database" "$took" "$(dvc --repo backup log -1 --format '%(stored)' trial | numfmt --to=iec) stored"
+	sql 'drop table shop.orders'
 	stop
-	run dvc umount --discard "$tmp/mnt"
-	run dvc --repo "$tmp/backup" checkout trial --into "$tmp/trial"
+	run 'dvc umount --discard mnt'
+	run 'dvc --repo backup checkout trial --into trial'
 	data=$tmp/trial
 	start
-	again=$(sql -e 'checksum table shop.orders extended')
+	again=$(sql 'checksum table shop.orders extended')
 	stop
 	[ "$sum" = "$again" ] || { echo "NOT EQUAL: $again, expected $sum" >&2; exit 1; }
 	echo "the same rows: $again"
 else
 	echo "nothing can be mounted here: dvc doctor tells why"
 fi
-run dvc --repo "$tmp/backup" fsck --data
-title "Everything came back as it was"
+run 'dvc --repo backup fsck --data'
+summary

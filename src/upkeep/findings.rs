@@ -10,6 +10,7 @@ use super::report::{Damage, Lost, What};
 use crate::error::{Error, Kind};
 use crate::format::segment::PackName;
 use crate::model::id::{Id, ObjectKind};
+use crate::model::text::count;
 use crate::observe::{Level, Notice, Observer};
 
 /// So many damaged objects are said one by one.
@@ -121,7 +122,7 @@ impl<'a> Findings<'a> {
         let (lost, unnamed) = (found.lost.total(), found.damage.is_empty());
         drop(found);
         if lost > 0 && unnamed {
-            self.damage(What::Object, format!("{lost} objects"), "they could not be read when they were asked for");
+            self.damage(What::Object, count(lost, "object"), "they could not be read when they were asked for");
         }
     }
 

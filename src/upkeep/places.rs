@@ -21,6 +21,7 @@ use crate::index::Index;
 use crate::index::catalogue::segments::SegmentRow;
 use crate::index::segment_reader::SegmentReader;
 use crate::model::id::{Id, parse_hex, to_hex};
+use crate::model::text::count;
 use crate::observe::Observer;
 use crate::repo::packs::{PackTable, read_table, rows_of};
 use crate::repo::{Repo, layout};
@@ -87,7 +88,7 @@ pub(super) fn check(
                 findings.note(format!("`{}` is missing, and nothing in it is used", layout::pack(name)));
                 return Ok(info);
             }
-            None => Some(format!("it is missing, with {} objects", sum.0)),
+            None => Some(format!("it is missing, with {}", count(sum.0, "object"))),
             Some(len) if len != *bytes => Some(format!("it is {len} bytes long instead of {bytes}")),
             Some(_) => match read_table(repo.store(), name) {
                 Ok(table) if table.kind != *kind => Some(format!("it is a {} pack", table.kind.name())),
@@ -203,15 +204,14 @@ fn note_unlisted(
     let unlisted: Vec<_> = on_disk.iter().filter(|(name, _)| !named.contains_key(*name)).collect();
     if let Some((first, _)) = unlisted.first() {
         let bytes: u64 = unlisted.iter().map(|(_, len)| **len).sum();
-        let (packs, first) = (unlisted.len(), layout::pack(first));
-        findings.note(format!("{packs} packs ({bytes} bytes) are in no index segment, such as `{first}`"));
+        let (packs, first) = (count(unlisted.len() as u64, "pack"), layout::pack(first));
+        findings.note(format!("no index segment lists {packs} ({bytes} bytes), such as `{first}`"));
     }
     let left = repo.store().list(crate::store::local::STAGING).unwrap_or_default();
     if !left.is_empty() {
         let bytes: u64 = left.iter().map(|l| l.len).sum();
-        let files = left.len();
-        findings
-            .note(format!("{files} files ({bytes} bytes) in `tmp` belong to a run that is at work or was interrupted"));
+        let files = count(left.len() as u64, "file");
+        findings.note(format!("`tmp` holds {files} ({bytes} bytes) of a run that is at work or was interrupted"));
     }
 }
 
@@ -257,7 +257,7 @@ fn compare_rows(index: &Index, findings: &Findings<'_>, info: &PackInfo, table: 
             findings.damage(What::Pack, key(), format!("{wrong} rows of the index are not in its table of contents"));
         }
         if unused > 0 {
-            findings.note(format!("`{}` holds {unused} objects that the index does not know", key()));
+            findings.note(format!("`{}` holds {} that the index does not know", key(), count(unused, "object")));
         }
     }
     let mut wrong = 0u64;

@@ -370,7 +370,8 @@ fn namespaces_are_made_asked_and_removed_in_the_container() {
     host.compose("plugin.yml", &["down", "-v"]).ok();
 }
 
-/// The compose tour of the README: every `bash` block, in order, beside a copy of the documents.
+/// The compose tour of the README: every `bash` block, in order, beside a copy of the documents. It is typed slowly: between any two
+/// lines, as long as the sidecar is there, the sidecar makes and pushes a version of its own.
 #[test]
 fn the_compose_tour_of_the_readme_works() {
     let Some(mut host) = Host::new() else { return };
@@ -386,6 +387,14 @@ fn the_compose_tour_of_the_readme_works() {
         }
     }
     assert!(script.lines().filter(|line| line.starts_with("docker")).count() > 10, "{script}");
+    let sidecar = "docker-compose -f nightly.yml exec -T backup dvc pack -q -m 'on the hour'\n";
+    let runs = |line: &str| {
+        let before = script.split(line).next().unwrap();
+        before.contains("exec -T backup dvc pack") && !before.contains("nightly.yml down")
+    };
+    let lines = script.lines().map(|line| format!("{}{line}\n", if runs(line) { sidecar } else { "" }));
+    let script: String = lines.collect();
+    assert!(script.matches(sidecar).count() > 10, "{script}");
     let home = host.s.at("tour");
     fs::create_dir_all(home.join("target/image")).unwrap();
     fs::create_dir(home.join("docs")).unwrap();
@@ -404,7 +413,8 @@ fn the_compose_tour_of_the_readme_works() {
     for part in ["by hand", "from a container", "apples 3\npears 4\n"] {
         assert!(run.out.contains(part), "no `{part}` in {}\n{}", run.out, run.err);
     }
-    let log = host.s.dvc(["--repo", &url, "log", "--format", "%s", "main"]).ok().out;
-    assert!(log.starts_with("from a container\n"), "{log}");
+    let subjects = |branch: &str| host.s.dvc(["--repo", &url, "log", "--format", "%s", branch]).ok().out;
+    assert!(subjects("pears").starts_with("from a container\n"), "{}", subjects("pears"));
+    assert!(subjects("main").starts_with("on the hour\non the hour\n"), "{}", subjects("main"));
     assert!(host.docker(&["ps", "-aq"]).is_empty(), "containers are left");
 }

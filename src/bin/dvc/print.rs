@@ -225,12 +225,6 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, units[unit])
 }
 
-/// `1 pack`, `2 packs`.
-pub(crate) fn count(n: impl Into<u64>, what: &str) -> String {
-    let n = n.into();
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
-}
-
 /// A length of time for people: `1.8s`, `2m 05s`, `3h 20m`.
 pub(crate) fn elapsed(time: std::time::Duration) -> String {
     let tenths = (time.as_millis() + 50) / 100;

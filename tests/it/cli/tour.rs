@@ -1,4 +1,5 @@
-//! The five-minute tour of the README, run as it stands: every `sh` block, in order, in an empty home.
+//! The five-minute tour of the README, and the page on restoring after a disaster, run as they stand: every `sh` block, in
+//! order, in an empty home.
 
 use crate::support::sandbox::Sandbox;
 
@@ -31,5 +32,25 @@ fn the_readme_tour_works() {
     let run = sandbox.sh(&format!("cd \"$HOME\"; set -x\n{script}")).ok();
     for expected in ["port = 3306", "port = 3307", "orders.ibd", "INSERT INTO t"] {
         assert!(run.out.contains(expected), "no `{expected}` in {}", run.out);
+    }
+}
+
+#[test]
+fn the_disaster_page_works() {
+    let script = blocks(include_str!("../../../docs/restore-after-disaster.md"));
+    assert!(script.lines().filter(|l| l.contains("dvc ")).count() > 35);
+    let mut sandbox = Sandbox::new();
+    sandbox.set("DVC_AUTHOR", "Ann <ann@example.org>");
+    let run = sandbox.sh(&format!("cd \"$HOME\"; set -x\n{script}")).ok();
+    let said = format!("{}{}", run.out, run.err);
+    for expected in [
+        "D orders",
+        "branch: at nightly@v1",
+        "wednesday",
+        "and there is none now",
+        "1 damaged, 1 object lost",
+        "orders`: not restored",
+    ] {
+        assert!(said.contains(expected), "no `{expected}` in {said}");
     }
 }

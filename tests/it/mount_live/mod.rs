@@ -6,6 +6,7 @@
 mod databases;
 mod failures;
 mod live;
+mod readme;
 mod remote;
 mod walk;
 

@@ -79,15 +79,6 @@ pub(crate) fn run(session: &Session, args: &CloneArgs) -> Outcome {
     result
 }
 
-/// What a clone that checks nothing out says.
-fn unchecked(args: &CloneArgs) -> Option<&'static str> {
-    match (args.lazy, args.no_checkout) {
-        (true, _) => Some("nothing is checked out yet, data is fetched when it is read"),
-        (false, true) => Some("nothing is checked out yet"),
-        (false, false) => None,
-    }
-}
-
 /// Whether a directory holds nothing but a clone that did not end, or nothing.
 fn begun(dir: &Path) -> bool {
     let names: Vec<_> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.file_name()).collect();
@@ -154,7 +145,7 @@ fn cloned(
             (None, Some(version)) => writeln!(out, "cloned into `{dir}`, {}", out.paint(Paint::Id, version.short()))?,
             _ => writeln!(out, "cloned into `{dir}`; it has no branch yet")?,
         }
-        if let Some(what) = unchecked(args).filter(|_| report.version.is_some()) {
+        if args.lazy && report.version.is_some() {
             // As it was typed, where the next command is typed in the same place.
             let dir = match session.begun == session.current {
                 true => place.worktree.strip_prefix(&session.current).unwrap_or(&place.worktree),
@@ -164,13 +155,17 @@ fn cloned(
                 &args.dir.as_deref().filter(|_| session.begun == session.current).unwrap_or(dir).to_string_lossy(),
             );
             let revision = report.branch.as_ref().map_or("REV", RefName::as_str);
+            let dvc = match session.named_repository() {
+                Some(_) => format!("dvc --repo {}", quoted(&place.repository.to_string_lossy())),
+                None => "dvc".to_owned(),
+            };
             let steps = [
-                (format!("dvc -C {dir} ls"), "lists the files"),
-                (format!("dvc -C {dir} checkout {revision} -- PATH"), "fetches some of them"),
-                (format!("dvc -C {dir} mount {revision} DIR"), "shows all of them as a directory"),
+                (format!("{dvc} -C {dir} ls"), "lists the files"),
+                (format!("{dvc} -C {dir} checkout {revision} -- PATH"), "fetches some of them"),
+                (format!("{dvc} -C {dir} mount {revision} DIR"), "shows all of them as a directory"),
             ];
             let width = steps.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
-            writeln!(out, "{what}:")?;
+            writeln!(out, "nothing is checked out yet, data is fetched when it is read:")?;
             for (command, does) in steps {
                 writeln!(out, "  {command:<width$}  {does}")?;
             }

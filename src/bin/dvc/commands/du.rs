@@ -1,12 +1,12 @@
 //! `dvc du`: what versions and branches take.
 
 use crate::failure::{Exit, Failed, Outcome};
-use crate::print::{Out, Paint, count, size};
+use crate::print::{Out, Paint, size};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::Error;
 use dvc::model::revision::Query;
-use dvc::model::text::harmless;
+use dvc::model::text::{count, harmless};
 use dvc::ops::cache::cache_use;
 use dvc::ops::du::{BranchUse, DuOptions, DuReport, RepositoryUse, VersionUse, du};
 use std::ffi::OsString;

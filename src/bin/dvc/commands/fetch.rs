@@ -2,9 +2,10 @@
 
 use crate::args::DryRun;
 use crate::failure::{Exit, Outcome};
-use crate::print::{Out, Paint, count, elapsed, size};
+use crate::print::{Out, Paint, elapsed, size};
 use crate::session::Session;
 use clap::Args;
+use dvc::model::text::count;
 use dvc::ops::fetch::{FetchOptions, FetchReport, fetch};
 use std::ffi::OsString;
 use std::io::Write;

@@ -2,13 +2,14 @@
 
 use crate::args::DryRun;
 use crate::failure::{CliError, Exit, Failed, Outcome};
-use crate::print::{Out, Paint, count, elapsed, size};
+use crate::print::{Out, Paint, elapsed, size};
 use crate::render::JsonPath;
 use crate::session::Session;
 use crate::settings::value;
 use clap::Args;
 use dvc::error::Kind;
 use dvc::model::path;
+use dvc::model::text::count;
 use dvc::ops::fsck::{FsckOptions, FsckReport, fsck};
 use dvc::upkeep::rebuild::RebuildReport;
 use dvc::upkeep::report::{CheckReport, Reach, Reached, What};

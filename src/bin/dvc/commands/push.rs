@@ -2,11 +2,11 @@
 
 use crate::args::DryRun;
 use crate::failure::{CliError, Exit, Failed, Outcome};
-use crate::print::{Out, Paint, count, elapsed, size};
+use crate::print::{Out, Paint, elapsed, size};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::{Error, Kind};
-use dvc::model::text::harmless;
+use dvc::model::text::{count, harmless};
 use dvc::observe::Observer;
 use dvc::ops::Context;
 use dvc::ops::hooks::{Facts, HookError, Verb};

@@ -8,7 +8,7 @@ use crate::remotes::ORIGIN;
 use crate::session::Session;
 use clap::{Args, Subcommand};
 use dvc::model::refname::RefName;
-use dvc::model::text::harmless;
+use dvc::model::text::{count, harmless};
 use dvc::ops::remote::{CheckReport, check};
 use dvc::store::location::Location;
 use std::io::Write;
@@ -257,7 +257,7 @@ fn print(session: &Session, out: &mut crate::print::Out, report: &CheckReport) -
     match (&report.repository, report.same) {
         (None, _) => writeln!(out, "  repository  none yet; the first push makes it")?,
         (Some(id), Some(false)) => writeln!(out, "  repository  {id}: not a copy of this one")?,
-        (Some(id), _) => writeln!(out, "  repository  {id}, {} refs", report.refs)?,
+        (Some(id), _) => writeln!(out, "  repository  {id}, {}", count(report.refs as u64, "ref"))?,
     }
     let races = match report.exclusive {
         true => "decided by the store",
