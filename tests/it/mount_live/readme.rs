@@ -38,7 +38,7 @@ fn adapted(line: &str, url: &str, s: &Sandbox) -> String {
     let socket = s.at("laptop.sock");
     let (socket, mnt) = (socket.display(), s.at("mnt"));
     let client = format!("--no-defaults -uroot --socket='{socket}'");
-    let command = line.strip_prefix("$ ").unwrap().split("   # ").next().unwrap().trim_end();
+    let command = line.strip_prefix("$ ").unwrap().split("  # ").next().unwrap().trim_end();
     let command = command.replace("sudo ", "").replace("s3://backups/amcc", &format!("'{url}'"));
     let command = command.replace("/mnt/db", mnt.to_str().unwrap());
     let server = format!(
@@ -48,7 +48,7 @@ fn adapted(line: &str, url: &str, s: &Sandbox) -> String {
     match command.split(' ').next() {
         // Whoever types waits until the server answers.
         Some("mariadbd") => format!(
-            "{} > ../laptop.log 2>&1 &\nserver=$!; trap 'kill $server 2> /dev/null' EXIT\n\
+            "{} > ../laptop.log 2>&1 &\nserver=$!; trap 'kill $server 2> /dev/null || true' EXIT\n\
              until mariadb-admin {client} ping > /dev/null 2>&1; do kill -0 $server; sleep 0.1; done",
             command.replace("mariadbd", &server).trim_end_matches('&').trim_end()
         ),
