@@ -256,7 +256,8 @@ fn shown(repo: &Repo, context: &Context, options: &MountOptions) -> Result<(Id, 
         return Ok((Id([0; 32]), all::tree(repo)?, None));
     }
     let resolver = Resolver::new(repo, context)?;
-    let meant = match options.of_origin {
+    // A repository that is looked at where it is has no branches but its own.
+    let meant = match options.of_origin && repo.far().is_none() {
         true => origin::revision(repo, &resolver, &options.revision)?,
         false => options.revision.clone(),
     };
