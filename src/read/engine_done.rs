@@ -26,6 +26,8 @@ pub(super) const UNLINKED: &str = "not made, like the file it is linked to";
 pub(super) enum Failed {
     /// The target refused.
     Target(String),
+    /// The caller lacks the privilege, and remembers that.
+    Denied(String),
     /// The version is damaged.
     Source(Error),
 }
@@ -47,6 +49,11 @@ impl Engine<'_> {
                 self.placed(place, stat.filter(|_| entry.link.is_none()));
             }
             Err(Failed::Target(why)) => self.lose(place, why),
+            Err(Failed::Denied(message)) => {
+                place.dir.placed().broken = true;
+                let path = self.shown(place.dir.path_of(&place.name));
+                self.observer.notice(Notice { level: Level::Info, path, message });
+            }
             Err(Failed::Source(e)) => {
                 place.dir.placed().broken = true;
                 self.damaged(place.dir.path_of(&place.name), e)?;
@@ -131,11 +138,10 @@ impl Engine<'_> {
             }
             Err(e) if concerns_all(e) => Err(io_error("make", &place.dir.path_of(&place.name), e)),
             Err(e) => {
-                if e == Errno::PERM && matches!(entry.node, Node::CharDevice { .. } | Node::BlockDevice { .. }) {
-                    self.maker.note_denied();
-                }
                 let why = refused(&entry, e);
-                self.done(place, entry, Err(Failed::Target(why)), None)
+                let is_remembered = self.maker.is_denied_device(&entry, e);
+                let failed = if is_remembered { Failed::Denied(why) } else { Failed::Target(why) };
+                self.done(place, entry, Err(failed), None)
             }
         }
     }

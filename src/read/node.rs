@@ -30,6 +30,8 @@ pub(super) struct Maker {
     uniform: bool,
     owners_lost: AtomicU64,
     denied: AtomicU64,
+    /// Whether the caller remembers what was denied, so that it is not lost.
+    remembered: bool,
     first_lost: OnceLock<Vec<u8>>,
 }
 
@@ -64,8 +66,19 @@ impl Maker {
             uniform,
             owners_lost: AtomicU64::new(0),
             denied: AtomicU64::new(0),
+            remembered: false,
             first_lost: OnceLock::new(),
         })
+    }
+
+    /// The same where the caller remembers what was denied: that is noted, and the work counts as complete.
+    pub(super) fn remembering(self) -> Self {
+        Self { remembered: true, ..self }
+    }
+
+    /// How bad it is that something was denied.
+    fn denied_level(&self) -> Level {
+        if self.remembered { Level::Info } else { Level::Incomplete }
     }
 
     /// Whether all directories are our own.
@@ -136,22 +149,33 @@ impl Maker {
         if !lost.denied.is_empty() {
             self.denied.fetch_add(1, Ordering::Relaxed);
         }
-        let others = (lost.denied.len() + lost.other.len()) as u64;
-        for message in lost.denied.into_iter().chain(lost.other) {
+        let denied = if self.remembered { 0 } else { lost.denied.len() };
+        let others = denied + lost.other.len();
+        for message in lost.denied {
+            observer.notice(Notice { level: self.denied_level(), path: path(), message });
+        }
+        for message in lost.other {
             observer.notice(Notice { level: Level::Incomplete, path: path(), message });
         }
-        others
+        others as u64
     }
 
-    /// Notes a node that could not be created for lack of privilege.
-    pub(super) fn note_denied(&self) {
+    /// Notes a device that could not be created. Returns whether it was denied and the caller remembers that.
+    pub(super) fn is_denied_device(&self, entry: &Entry, e: Errno) -> bool {
+        let is_device = matches!(entry.node, Node::CharDevice { .. } | Node::BlockDevice { .. });
+        if e != Errno::PERM || !is_device {
+            return false;
+        }
         self.denied.fetch_add(1, Ordering::Relaxed);
+        self.remembered
     }
 
     /// Completes a report by what could not be restored for lack of privilege, and reports the owners among it.
     pub(super) fn complete(&self, report: &mut RestoreReport, observer: &dyn Observer) {
         report.owners_lost = self.report_owners(observer);
-        report.incomplete += report.owners_lost;
+        if !self.remembered {
+            report.incomplete += report.owners_lost;
+        }
         report.denied = report.owners_lost + self.denied.load(Ordering::Relaxed);
     }
 
@@ -163,7 +187,7 @@ impl Maker {
                 1 => "owner not restored: not permitted".to_owned(),
                 n => format!("owner not restored here and {} more times: not permitted", n - 1),
             };
-            observer.notice(Notice { level: Level::Incomplete, path: first.clone(), message });
+            observer.notice(Notice { level: self.denied_level(), path: first.clone(), message });
         }
         count
     }

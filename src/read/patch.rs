@@ -109,7 +109,8 @@ fn enter<'a>(
     let fd = rustix::fs::open(root, OPEN_DIR, Mode::empty()).map_err(|e| io_error("open", shown, e))?;
     let stat = fstat(&fd).map_err(|e| io_error("look at", shown, e))?;
     open_up(fd.as_fd());
-    let maker = Maker::probe(fd.as_fd(), false, observer).map_err(|e| io_error("make a file in", shown, e))?;
+    let maker =
+        Maker::probe(fd.as_fd(), false, observer).map_err(|e| io_error("make a file in", shown, e))?.remembering();
     Ok((lookup, fd, stat, maker))
 }
 

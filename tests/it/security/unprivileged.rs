@@ -23,7 +23,7 @@ fn cloned() -> Option<(People, String)> {
         )
         .ok();
     let from = people.dir(ROOT, "w").display().to_string();
-    people.sh(OWNER, &format!("cd ..; rmdir w; dvc clone -q {from} w")).code(3).complains("not permitted");
+    people.sh(OWNER, &format!("cd ..; rmdir w; dvc clone {from} w")).ok().complains("not permitted");
     Some((people, from))
 }
 
@@ -35,15 +35,17 @@ fn a_clone_by_a_user_is_clean_and_can_be_moved() {
         assert_eq!(status.out, "", "{when}");
     };
     clean("after the clone");
-    people.sh(OWNER, "dvc checkout -q main@v1").code(3);
+    assert_eq!(people.sh(OWNER, "dvc checkout -q main@v1").ok().err, "");
     clean("after a checkout");
     assert_eq!(fs::read_to_string(people.dir(OWNER, "w").join("db/f1")).unwrap(), "0\n");
-    people.sh(OWNER, "dvc checkout -q main").code(3);
+    people.sh(OWNER, "dvc checkout -q main").ok();
     clean("after the way back");
     people.sh(OWNER, "rm .dvcs/catalog.db*").ok();
     clean("without the stat cache");
-    people.sh(OWNER, "dvc checkout -q -f main").code(3);
+    people.sh(OWNER, "dvc checkout -q -f main").ok();
     clean("after a forced checkout");
+    // Where nothing remembers it, it is lost.
+    people.sh(OWNER, "dvc checkout -q main --into ../into").code(3).complains("not permitted");
     people.sh(OWNER, "dvc commit -q -m nothing").ok();
     assert_eq!(people.sh(OWNER, "dvc log --oneline").ok().lines().len(), 2);
 }
@@ -93,7 +95,7 @@ fn a_damaged_note_of_who_checked_out_is_an_error_and_can_be_put_aside() {
     people.sh(OWNER, "dvc fsck --rebuild && dvc fsck").ok();
     people.sh(OWNER, "dvc status").ok().says("db/f1");
     // The next checkout notes it again.
-    people.sh(OWNER, "dvc checkout -q -f main").code(3);
+    people.sh(OWNER, "dvc checkout -q -f main").ok();
     assert_eq!(people.sh(OWNER, "dvc status --porcelain | grep -v '^#' || true").ok().out, "");
 }
 
