@@ -2708,7 +2708,7 @@ _dvc() {
             return 0
             ;;
         dvc__subcmd__mount)
-            opts="-n -C -c -v -q -j -y -h --ro --all --follow --rw --name --ephemeral --live --allow-other --map-owner --quota --hydrate --wait-hydrated --record --prefetch --foreground --stats --overlays --salvage --volume --serving --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
+            opts="-n -C -c -v -q -j -y -h --ro --all --follow --rw --name --ephemeral --live --allow-other --suid --dev --noexec --map-owner --quota --hydrate --wait-hydrated --record --prefetch --foreground --stats --overlays --salvage --volume --serving --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3743,7 +3743,7 @@ _dvc() {
             return 0
             ;;
         dvc__subcmd__umount)
-            opts="-m -n -C -c -v -q -j -y -h --discard --commit --message --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
+            opts="-m -f -n -C -c -v -q -j -y -h --discard --commit --message --force --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

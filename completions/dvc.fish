@@ -362,6 +362,9 @@ complete -c dvc -n "__fish_dvc_using_subcommand mount" -l rw -d 'Changes go to a
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l ephemeral -d 'Forget changes at the end'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l live -d 'For databases that run while they are committed'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l allow-other -d 'Let other users in; each is asked for the permissions that the files say'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l suid -d 'Honour set-user-id bits and file capabilities; for root only'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l dev -d 'Let device nodes be opened; for root only'
+complete -c dvc -n "__fish_dvc_using_subcommand mount" -l noexec -d 'Do not let files be executed'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l wait-hydrated -d 'Wait until they are there'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l foreground -d 'Serve the mount in this process'
 complete -c dvc -n "__fish_dvc_using_subcommand mount" -l overlays -d 'List overlays: what is kept of mounts, also of those that have ended'
@@ -391,6 +394,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand umount" -l limit-up -d 'Send at 
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -l limit-down -d 'Receive at most so many bytes a second' -r
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -l discard -d 'Remove the overlay and all that was changed'
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -l commit -d 'Commit first'
+complete -c dvc -n "__fish_dvc_using_subcommand umount" -s f -l force -d 'Detach it at once, also one that is in use or whose process does not answer'
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -s n -l dry-run -d 'Show what would be done, and do nothing'
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand umount" -s q -l quiet -d 'Say less; may be repeated'

@@ -32,7 +32,12 @@ const READ_MAX: u32 = 1 << 20;
 /// How long a file system may take to show that it is served.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// What a mount asks of the kernel's write-back and read-ahead, by names in `/sys/class/bdi/MAJ:MIN`.
-const TUNING: [(&str, &str); 3] = [("read_ahead_kb", "4096"), ("strict_limit", "0"), ("max_ratio", "40")];
+///
+/// The kernel writes back in order, and closing a file waits until its own bytes were handed over. So the bytes that may
+/// wait are bounded: with 1.5 GB of them, creating a small file took 3 to 9 seconds instead of 0.4, and writing the large
+/// one was no faster. Kernels before 6.2 know only the share of all dirty memory, in percent.
+const TUNING: [(&str, &str); 4] =
+    [("read_ahead_kb", "4096"), ("max_ratio", "2"), ("max_bytes", "134217728"), ("strict_limit", "1")];
 
 /// How to attach a file system.
 #[derive(Clone, Debug)]
@@ -46,6 +51,21 @@ pub struct AttachOptions {
     pub read_only: bool,
     /// Whether other users may look into it; permissions are checked by the kernel in any case.
     pub allow_other: bool,
+    /// Restrictions that this mount does without, or has in addition.
+    pub trust: MountTrust,
+}
+
+/// What files of a mount may do besides being read and written. The default is that of removable media: set-user-id bits,
+/// set-group-id bits, file capabilities and device nodes are shown, but have no effect, because a version may come from
+/// anywhere and the user who runs its files need not be the user who mounted it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MountTrust {
+    /// Honour set-user-id and set-group-id bits and file capabilities.
+    pub suid: bool,
+    /// Let device nodes be opened.
+    pub dev: bool,
+    /// Do not execute any file.
+    pub noexec: bool,
 }
 
 /// Who mounted it.
@@ -94,6 +114,9 @@ pub enum AttachError {
     /// Others may not be let in by this user.
     #[error("`allow_other` is not permitted for a user that is not root")]
     AllowOther,
+    /// `suid` or `dev` without being root of the machine.
+    #[error("`{0}` is not permitted: only root of this machine can mount with it")]
+    Untrusted(&'static str),
     /// A version is mounted there.
     #[error("`{}` is a dvc mount already", .0.display())]
     AlreadyMounted(PathBuf),
@@ -151,7 +174,11 @@ impl AttachError {
 impl Failure for AttachError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NoDevice(_) | Self::NotPermitted { .. } | Self::NotOurs(_) | Self::AllowOther => Kind::Denied,
+            Self::NoDevice(_)
+            | Self::NotPermitted { .. }
+            | Self::NotOurs(_)
+            | Self::AllowOther
+            | Self::Untrusted(_) => Kind::Denied,
             Self::Missing(_) | Self::NotMounted(_) => Kind::NotFound,
             Self::NotADirectory(_) => Kind::Usage,
             Self::AlreadyMounted(_)
@@ -178,6 +205,7 @@ impl Failure for AttachError {
             Self::AllowOther => {
                 "add a line `user_allow_other` to `/etc/fuse.conf` (root can), or mount as root".to_owned()
             }
+            Self::Untrusted(option) => format!("mount without `{option}`, or as root outside of a user namespace"),
             Self::AlreadyMounted(_) | Self::Dead(_) => "`dvc umount DIR` takes a mount away".to_owned(),
             Self::StillSeen { .. } => "its process ends when that one does, or when it unmounts it there".to_owned(),
             Self::StillEnding { .. } => "wait, and look into the log beside its overlay".to_owned(),
@@ -190,10 +218,10 @@ impl Failure for AttachError {
 /// Mounts a file system that nobody serves yet: by `mount(2)` where that is permitted (root, or in a user namespace),
 /// else by `fusermount3`.
 ///
-/// A mount by root in the initial user namespace keeps set-user-id bits and devices, like a directory that root
-/// checks out; every other one is `nosuid,nodev`. A dead mount of ours at the same place is an error of the kind
-/// `busy`: [`is_dead`] and [`detach`] first.
+/// Every mount is `nosuid,nodev` unless the options say otherwise, which only root of the machine may ask for. A dead
+/// mount of ours at the same place is an error of the kind `busy`: [`is_dead`] and [`detach`] first.
 pub fn attach(options: &AttachOptions) -> Result<Attached, AttachError> {
+    ensure_trusted(options.trust)?;
     let at = mount_point(&options.at)?;
     let opened = rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let why = match opened {
@@ -211,6 +239,15 @@ pub fn attach(options: &AttachOptions) -> Result<Attached, AttachError> {
     };
     let device = fusermount::mount(&at, &program_options(options), &why)?;
     Ok(Attached { device, how: How::Fusermount, at })
+}
+
+/// Fails where this process may not ask for what `trust` allows.
+pub fn ensure_trusted(trust: MountTrust) -> Result<(), AttachError> {
+    let asked = [(trust.suid, "suid"), (trust.dev, "dev")].into_iter().find(|(on, _)| *on);
+    match asked {
+        Some((_, option)) if !privilege::is_real_root() => Err(AttachError::Untrusted(option)),
+        _ => Ok(()),
+    }
 }
 
 /// Whether [`attach`] would be tried: the mount point is a free directory, and this user can mount at all.
@@ -240,6 +277,31 @@ pub fn detach(at: &Path, lazy: bool) -> Result<(), AttachError> {
         // Somebody else was faster.
         Err(Errno::INVAL | Errno::NOENT) => Err(AttachError::NotMounted(at)),
         Err(e) => Err(AttachError::system("unmount", &at, e)),
+    }
+}
+
+/// Takes a mount of ours out of the tree at once. The process of a `stuck` one does not take what the kernel holds for it:
+/// where the kernel would wait for that, the connection between the two is cut. Returns whether it was.
+pub fn detach_at_once(mounted: &Mounted, stuck: bool) -> Result<bool, AttachError> {
+    if !stuck {
+        return detach(&mounted.at, true).map(|()| false);
+    }
+    let at = mounted.at.clone();
+    let (done, detached) = mpsc::channel();
+    let work = move || drop(done.send(detach(&at, true)));
+    let started = std::thread::Builder::new().name("dvc-detach".to_owned()).spawn(work);
+    started.map_err(|e| AttachError::system("unmount", &mounted.at, e))?;
+    if let Ok(done) = detached.recv_timeout(PATIENCE) {
+        return done.map(|()| false);
+    }
+    let control = format!("/sys/fs/fuse/connections/{}/abort", mounted.device.1);
+    if fs::write(control, "1").is_err() {
+        // The mount table may not show it any more, but what was there is found by the path as long as it is.
+        let _ = rustix::mount::unmount(&mounted.at, UnmountFlags::FORCE | UnmountFlags::NOFOLLOW);
+    }
+    match detached.recv_timeout(PATIENCE) {
+        Ok(done) => done.map(|()| true),
+        Err(_) => Err(AttachError::StillEnding { at: mounted.at.clone() }),
     }
 }
 
@@ -274,7 +336,13 @@ pub fn is_dead(at: &Path) -> bool {
 /// Tries in `dir`, an empty directory, whether mounting works here, and leaves nothing behind.
 pub fn rehearse(dir: &Path, allow_other: bool) -> Result<How, AttachError> {
     let source = "dvc:rehearsal".to_owned();
-    let attached = attach(&AttachOptions { at: dir.to_owned(), source, read_only: true, allow_other })?;
+    let attached = attach(&AttachOptions {
+        at: dir.to_owned(),
+        source,
+        read_only: true,
+        allow_other,
+        trust: MountTrust::default(),
+    })?;
     // Closed first, so that whoever comes by meanwhile gets an error and does not wait.
     drop(attached.device);
     detach(&attached.at, true)?;
@@ -309,13 +377,12 @@ fn mount_point(at: &Path) -> Result<PathBuf, AttachError> {
 }
 
 fn mount(options: &AttachOptions, at: &Path, device: &OwnedFd) -> Result<(), Errno> {
+    let MountTrust { suid, dev, noexec } = options.trust;
     let mut flags = MountFlags::empty();
-    if !privilege::is_real_root() {
-        flags |= MountFlags::NOSUID | MountFlags::NODEV;
-    }
-    if options.read_only {
-        flags |= MountFlags::RDONLY;
-    }
+    flags.set(MountFlags::NOSUID, !suid);
+    flags.set(MountFlags::NODEV, !dev);
+    flags.set(MountFlags::NOEXEC, noexec);
+    flags.set(MountFlags::RDONLY, options.read_only);
     // The mode of a directory: the kernel takes only the type from it.
     let (fd, user, group) = (device.as_raw_fd(), getuid().as_raw(), getgid().as_raw());
     let data = format!("fd={fd},rootmode=40000,user_id={user},group_id={group},{}", common_options(options));
@@ -332,12 +399,16 @@ fn common_options(options: &AttachOptions) -> String {
 /// What `fusermount3` is told.
 fn program_options(options: &AttachOptions) -> String {
     let subtype = KIND.strip_prefix("fuse.").unwrap_or(KIND);
+    let MountTrust { suid, dev, noexec } = options.trust;
     let access = if options.read_only { "ro" } else { "rw" };
+    // The program adds `nosuid,nodev` by itself.
+    let extra = [(suid, ",suid"), (dev, ",dev"), (noexec, ",noexec")];
+    let access: String = [access].into_iter().chain(extra.iter().filter(|e| e.0).map(|e| e.1)).collect();
     format!("{access},fsname={},subtype={subtype},{}", shown(&options.source), common_options(options))
 }
 
 /// The source without what would end an option.
-fn shown(source: &str) -> String {
+pub(super) fn shown(source: &str) -> String {
     source.chars().map(|c| if c.is_control() || [',', '\\'].contains(&c) { '_' } else { c }).collect()
 }
 

@@ -4,23 +4,37 @@
 //! found from any path inside the mount, also through a bind mount.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::mountinfo::{self, Mounted};
+use super::process::{ProcessIdentity, ProcessState};
 use crate::error::{Failure, Kind, Result, with_causes};
 use crate::model::id::Id;
 use crate::sys::create;
+
+mod client;
+
+pub use client::{Client, HELLO};
 
 /// What a mount is, as its process notes it.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Note {
     /// The process.
-    pub pid: u32,
+    #[serde(flatten)]
+    pub process: ProcessIdentity,
+    /// The number of the mount in the mount table of that process.
+    #[serde(default)]
+    pub mount_id: u64,
+    /// The mount namespace of that process.
+    #[serde(default)]
+    pub mount_namespace: String,
+    /// The source that the mount table shows.
+    #[serde(default)]
+    pub source: String,
     /// The mount point.
     pub at: PathBuf,
     /// The repository on this machine.
@@ -82,6 +96,8 @@ pub struct Facts {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum Ask {
+    /// Nothing: an answer shows that the process is well.
+    Hello,
     /// How it stands.
     Facts,
     /// The moment of which the next [`Ask::Snapshot`] on the same connection is the tree: by this one's answer it has passed.
@@ -198,6 +214,33 @@ pub enum ControlError {
         /// Where.
         at: PathBuf,
     },
+    /// Its process does not answer within the time limit.
+    #[error("process {pid}, which serves `{}`, {}", at.display(), if *stopped { "is stopped" } else { "does not answer" })]
+    Stuck {
+        /// Where.
+        at: PathBuf,
+        /// The process.
+        pid: u32,
+        /// Whether it was stopped by a signal or a debugger.
+        stopped: bool,
+    },
+    /// Another user's process serves it, and answers only to that user.
+    #[error("`{}` was mounted by user {owner}", at.display())]
+    OtherUser {
+        /// Where.
+        at: PathBuf,
+        /// The user.
+        owner: u32,
+    },
+    /// It is served, but nothing is noted of it in the run directory.
+    #[error("`{}` is mounted, but its process is not known here", at.display())]
+    Unknown {
+        /// Where.
+        at: PathBuf,
+    },
+    /// The caller was asked to end while it waited.
+    #[error("cancelled")]
+    Cancelled,
 }
 
 impl Failure for ControlError {
@@ -207,13 +250,26 @@ impl Failure for ControlError {
             Self::Sync { source, .. } => Kind::of_io(source),
             Self::Refused { kind, .. } => *kind,
             Self::None { .. } => Kind::NotFound,
+            Self::Stuck { .. } | Self::Unknown { .. } => Kind::Busy,
+            Self::OtherUser { .. } => Kind::Denied,
+            Self::Cancelled => Kind::Cancelled,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::Refused { hint, .. } => hint.clone(),
-            Self::Silent { .. } => Some("`dvc umount` removes what is left of it".to_owned()),
+            Self::Silent { .. } => Some("look into the log beside its overlay, or run `dvc umount` on it".to_owned()),
+            Self::Stuck { at, pid, stopped } => {
+                let first = if *stopped { format!("run `kill -CONT {pid}`, or ") } else { String::new() };
+                Some(format!("{first}`dvc umount --force {}`, which does not wait for the process", at.display()))
+            }
+            Self::OtherUser { .. } => Some("run this as that user; root can end the mount with `dvc umount`".to_owned()),
+            Self::Unknown { .. } => Some(
+                "set DVC_RUN_DIR or XDG_RUNTIME_DIR as it was when it was mounted; `dvc umount` ends the mount without that"
+                    .to_owned(),
+            ),
+            Self::Cancelled => None,
             Self::None { .. } => Some("`dvc mount` lists what is mounted".to_owned()),
             Self::Sync { .. } => None,
         }
@@ -256,19 +312,26 @@ impl Desk {
 
     /// Lets nobody in any more: [`Self::next`] fails from now on. By its path the socket could not be reached for that:
     /// the device number is free as soon as the mount is gone, and the next mount that gets it takes the path.
+    ///
+    /// The note goes at once, because the process may live on for long, to flush, while another mount has the number.
     pub fn close(&self) {
         let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+        self.remove();
+    }
+
+    fn remove(&self) {
+        let _others = lock(&self.run);
+        // The kernel may have given the number to the next mount already.
+        if read_note(&self.note).is_some_and(|note| note.process == ProcessIdentity::own()) {
+            let _ = std::fs::remove_file(&self.socket);
+            let _ = std::fs::remove_file(&self.note);
+        }
     }
 }
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        let _others = lock(&self.run);
-        // The kernel may have given the number to the next mount already.
-        if read_note(&self.note).is_some_and(|note| note.pid == std::process::id()) {
-            let _ = std::fs::remove_file(&self.socket);
-            let _ = std::fs::remove_file(&self.note);
-        }
+        self.remove();
     }
 }
 
@@ -315,101 +378,37 @@ impl Visit {
     }
 }
 
-/// A connection to a mount.
-pub struct Client {
-    at: PathBuf,
-    visit: Visit,
-}
-
-impl Client {
-    /// Connects to the process of a mount.
-    pub fn connect(run: &Path, mounted: &Mounted) -> Result<Self> {
-        let socket = base(run, mounted.device).with_extension("sock");
-        let silent = |source| ControlError::Silent { at: mounted.at.clone(), source };
-        let stream = UnixStream::connect(&socket).map_err(silent)?;
-        Ok(Self { at: mounted.at.clone(), visit: Visit::new(stream).map_err(silent)? })
-    }
-
-    /// Asks, and waits for the answer.
-    pub fn ask<T: for<'d> Deserialize<'d>>(&mut self, ask: &Ask) -> Result<T> {
-        let reply = self.exchange(ask).map_err(|source| ControlError::Silent { at: self.at.clone(), source })?;
-        match reply {
-            Reply::Done(done) => Ok(done),
-            Reply::Failed { kind, message, hint } => {
-                let kind = Kind::ALL.into_iter().find(|k| k.name() == kind).unwrap_or(Kind::Internal);
-                Err(ControlError::Refused { kind, message, hint }.into())
-            }
-        }
-    }
-
-    fn exchange<T: for<'d> Deserialize<'d>>(&mut self, ask: &Ask) -> io::Result<Reply<T>> {
-        let mut text = serde_json::to_vec(ask).map_err(io::Error::other)?;
-        text.push(b'\n');
-        self.visit.output.write_all(&text)?;
-        let mut line = String::new();
-        if self.visit.input.read_line(&mut line)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        serde_json::from_str(&line).map_err(io::Error::other)
-    }
-
-    /// Gives up on answers that take longer.
-    pub fn hurry(&mut self, limit: Duration) {
-        let _ = self.visit.output.set_read_timeout(Some(limit));
-    }
-
-    /// Receives objects that an answer told of.
-    pub fn receive(&mut self, count: u64) -> Result<Vec<(Id, Vec<u8>)>> {
-        const OBJECT_MAX: u64 = 1 << 30;
-        let mut receive = || -> io::Result<Vec<(Id, Vec<u8>)>> {
-            let mut out = Vec::new();
-            for _ in 0..count {
-                let (mut id, mut len) = ([0; 32], [0; 8]);
-                self.visit.input.read_exact(&mut id)?;
-                self.visit.input.read_exact(&mut len)?;
-                let len = u64::from_be_bytes(len);
-                if len > OBJECT_MAX {
-                    return Err(io::ErrorKind::InvalidData.into());
-                }
-                let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-                self.visit.input.read_exact(&mut bytes)?;
-                out.push((Id(id), bytes));
-            }
-            Ok(out)
-        };
-        receive().map_err(|source| ControlError::Silent { at: self.at.clone(), source }.into())
-    }
-
-    /// Makes the kernel hand over what it holds back of files that are open for writing.
-    pub fn settle_kernel(&mut self) -> Result<()> {
-        use std::os::unix::ffi::OsStrExt;
-        for path in self.ask::<Vec<Vec<u8>>>(&Ask::Writers)? {
-            let path = self.at.join(std::ffi::OsStr::from_bytes(&path));
-            // One that is gone meanwhile needs nothing.
-            let Ok(file) = File::open(&path) else { continue };
-            file.sync_all().map_err(|source| ControlError::Sync { path, source })?;
-        }
-        Ok(())
-    }
-
-    /// Waits until the process has ended the connection, at most so long. True if it has.
-    pub fn wait_end(&mut self, limit: Duration) -> bool {
-        let _ = self.visit.output.set_read_timeout(Some(limit));
-        let mut rest = [0; 64];
-        match self.visit.input.read(&mut rest) {
-            Ok(read) => read == 0,
-            Err(e) => !matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
-        }
-    }
-}
-
-/// What the process of a mount noted.
+/// What the process of a mount noted; `None` where that was another mount, which had the same device number.
 pub fn note(run: &Path, mounted: &Mounted) -> Option<Note> {
-    read_note(&base(run, mounted.device).with_extension("json"))
+    read_note(&base(run, mounted.device).with_extension("json")).filter(|note| note.is_of(mounted))
 }
 
 fn read_note(path: &Path) -> Option<Note> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+impl Note {
+    /// Whether it is of a mount with the same device number. The kernel gives the number to another mount as soon as this
+    /// one is gone, and a process that was killed leaves its note behind.
+    fn is_of(&self, mounted: &Mounted) -> bool {
+        if self.process.state() == ProcessState::Gone {
+            return false;
+        }
+        if !self.source.is_empty() && self.source.as_bytes() != mounted.source {
+            return false;
+        }
+        let same_place = self.mount_namespace == mount_namespace() && mounted.at == self.at;
+        if self.mount_id == 0 || !same_place || mounted.id == self.mount_id {
+            return true;
+        }
+        // A bind mount of it over itself is still this mount, as long as that is there.
+        mountinfo::mounts().is_ok_and(|all| all.iter().any(|m| m.id == self.mount_id && m.device == mounted.device))
+    }
+}
+
+/// The mount namespace of this process, as `/proc` names it.
+pub(super) fn mount_namespace() -> String {
+    std::fs::read_link("/proc/self/ns/mnt").map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Keeps others from making and removing sockets and notes.
@@ -424,4 +423,50 @@ pub fn around(run: &Path, path: &Path) -> Option<(Mounted, Note)> {
     let mounted = mountinfo::containing(path).ok().flatten().filter(Mounted::is_ours)?;
     let note = note(run, &mounted)?;
     Some((mounted, note))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mounted(at: &str, id: u64, source: &str) -> Mounted {
+        Mounted {
+            id,
+            parent: 1,
+            device: (0, 50),
+            root: PathBuf::from("/"),
+            at: PathBuf::from(at),
+            options: "rw".to_owned(),
+            shared: None,
+            master: None,
+            kind: mountinfo::KIND.to_owned(),
+            source: source.as_bytes().to_vec(),
+            super_options: "rw,user_id=0".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_note_is_of_one_mount_and_not_of_the_next_with_its_number() {
+        let note = Note {
+            process: ProcessIdentity::own(),
+            mount_id: 7,
+            mount_namespace: mount_namespace(),
+            source: "dvc:main".to_owned(),
+            at: PathBuf::from("/m"),
+            repository: PathBuf::from("/r"),
+            overlay: None,
+            revision: "main".to_owned(),
+            read_only: true,
+            ephemeral: false,
+            mode: "writeback".to_owned(),
+        };
+        assert!(note.is_of(&mounted("/m", 7, "dvc:main")));
+        // A bind mount of it has a number of its own.
+        assert!(note.is_of(&mounted("/elsewhere", 8, "dvc:main")));
+        assert!(!note.is_of(&mounted("/m", 8, "dvc:main")), "another mount at the same place");
+        assert!(!note.is_of(&mounted("/m", 7, "dvc:other")), "of another version");
+        let text = serde_json::to_string(&note).unwrap();
+        let gone: Note = serde_json::from_str(&text.replace("\"pid\":", "\"pid\":4194304,\"was\":")).unwrap();
+        assert!(!gone.is_of(&mounted("/m", 7, "dvc:main")), "its process is gone");
+    }
 }

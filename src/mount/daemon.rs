@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::attach;
+use super::attach::{self, MountTrust};
 use super::control::{Ask, ControlError, Desk, Facts, Note, Visit};
 use super::fuse::{self, Forgetter};
 use super::hydrate::{Hydrator, Which};
@@ -23,11 +23,13 @@ use crate::store::meter::Meter;
 mod fetched;
 mod start;
 mod turn;
+mod waiting;
 
 use turn::{Pending, Shooting};
 
 pub use fetched::fetched;
 pub use start::{Kept, Left, left, look, stays_served};
+pub use waiting::wait_while_ending;
 
 /// Names and times that nobody asked to be durable are flushed that often.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
@@ -52,6 +54,8 @@ pub struct Setup {
     pub read_only: bool,
     /// Other users may use it.
     pub allow_other: bool,
+    /// What its files may do.
+    pub trust: MountTrust,
     /// Files of the version are shown as of this user and group.
     pub map_owner: Option<(u32, u32)>,
     /// Bytes that the overlay may take.
@@ -131,13 +135,23 @@ impl Daemon {
         move || inner.upgrade().map(|inner| inner.facts())
     }
 
+    /// Ends the mount when it is called: programs that use it may go on until they are done.
+    pub fn stopper(&self) -> impl Fn() + Send + 'static {
+        let at = self.inner.note.at.clone();
+        move || {
+            if attach::detach(&at, false).is_err() {
+                let _ = attach::detach(&at, true);
+            }
+        }
+    }
+
     /// What the mount is.
     pub fn note(&self) -> &Note {
         &self.inner.note
     }
 
-    /// Serves until it is unmounted. `asked` tells whether a signal asked for the end.
-    pub fn run(self, asked: &dyn Fn() -> bool, overlay: Option<PathBuf>) -> Result<()> {
+    /// Serves until it is unmounted. No thread wakes up as long as nothing is asked and nothing has to be written.
+    pub fn run(self, overlay: Option<PathBuf>) -> Result<()> {
         let Self { inner, served, desk } = self;
         let at = inner.note.at.clone();
         let flusher = {
@@ -158,25 +172,11 @@ impl Daemon {
             let (inner, desk) = (Arc::clone(&inner), Arc::clone(&desk));
             std::thread::spawn(move || inner.attend(&desk))
         };
-        let session = {
-            let inner = Arc::clone(&inner);
-            std::thread::spawn(move || {
-                let ended = served.wait();
-                inner.end();
-                ended
-            })
-        };
-        let mut told = false;
-        while !inner.has_ended(Duration::from_millis(200)) {
-            if asked() && !told {
-                told = true;
-                if attach::detach(&at, false).is_err() {
-                    // Whoever uses it goes on until he is done; nobody new comes.
-                    let _ = attach::detach(&at, true);
-                }
-            }
+        let ended = served.wait();
+        if let Some(overlay) = &overlay {
+            waiting::ends(overlay, &at);
         }
-        let ended = session.join();
+        inner.end();
         desk.close();
         inner.hydrator.end();
         let _ = (flusher.join(), clerk.join(), bringer.join(), prefetcher.join());
@@ -193,10 +193,7 @@ impl Daemon {
         }
         let io = |what, source| StoreError::Io { what, key: at.display().to_string(), source };
         flushed.map_err(|e| io("flush", std::io::Error::from_raw_os_error(e.0)))?;
-        match ended {
-            Ok(Err(source)) => Err(io("serve", source).into()),
-            _ => Ok(()),
-        }
+        ended.map_err(|source| io("serve", source).into())
     }
 }
 
@@ -218,6 +215,7 @@ impl Inner {
     fn end(&self) {
         *self.ended.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.ended.1.notify_all();
+        self.view.news().come();
     }
 
     fn has_ended(&self, wait: Duration) -> bool {
@@ -226,11 +224,24 @@ impl Inner {
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
+    /// Flushes what changed, some seconds after it did. Only a mount that follows something looks at it from time to time.
     fn flush_often(&self) {
-        while !self.has_ended(FLUSH_EVERY) {
-            // It is told in the log, and tried again.
-            let _ = self.view.sync_all();
-            self.note_reads();
+        let news = self.view.news();
+        while !self.has_ended(Duration::ZERO) {
+            if self.follow.is_none() {
+                news.wait();
+            }
+            if self.has_ended(FLUSH_EVERY) {
+                return;
+            }
+            if news.take() {
+                // A failure is told in the log, and it is tried again.
+                let failed = self.view.sync_all().is_err();
+                self.note_reads();
+                if failed || self.view.is_written_alone() {
+                    news.come();
+                }
+            }
             self.look_again();
         }
     }
@@ -286,6 +297,7 @@ impl Inner {
         let mut begun: Option<Shooting<'_>> = None;
         while let Ok(Some(ask)) = visit.ask() {
             let answered = match ask {
+                Ask::Hello => visit.reply(&Ok(())),
                 Ask::Facts => visit.reply(&Ok(self.facts())),
                 Ask::Writers => visit.reply(&Ok(self.view.writers())),
                 Ask::Begin { store } => {

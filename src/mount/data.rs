@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use rustix::fs::FallocateFlags;
 
 use super::errno::{Answer, Errno};
+use super::inode::Allocated;
 use super::lower::Lower;
 use super::space::Space;
 use super::state::{BLOCK, Base, Facts, State, blocks};
@@ -130,6 +131,25 @@ impl Data {
     /// Its length in bytes.
     pub fn size(&self) -> u64 {
         self.get().size
+    }
+
+    /// How much of it is no hole: what the upper file takes, and what the version has of the rest.
+    pub fn allocated(&self) -> Allocated {
+        let (upper, has_upper, base, kept, local) = {
+            let state = self.get();
+            let local = if state.is_complete() { state.kept } else { (state.local.total() * BLOCK).min(state.kept) };
+            (state.upper.clone(), state.has_upper, state.base.clone(), state.kept, local)
+        };
+        let found = match upper {
+            Some(upper) => upper.metadata(),
+            None if has_upper => std::fs::metadata(self.space.path(self.ino)),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        let more = found.map_or(0, |meta| meta.blocks() * 512);
+        match base {
+            Some(base) if local < kept => Allocated::of(&base.content, kept, local, more),
+            _ => Allocated::Bytes(more),
+        }
     }
 
     /// What the store keeps of it.

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -35,18 +36,35 @@ struct Fuse {
     mode: Mode,
     backings: Arc<Backings>,
     steer: Steer,
-    syncs: Syncs,
+    syncs: Few,
     /// The kernel is to go by access lists: it asks for that of each node that somebody else than its owner uses.
     enforces_lists: bool,
+    /// The mount point.
+    at: PathBuf,
     /// The kernel can do without opening directories.
     opens_no_directory: bool,
 }
 
-/// Threads that take requests and wait for the disk.
+/// Threads that take requests and wait for the disk: not so many that none is left for requests that need no disk.
 #[derive(Default)]
-struct Syncs {
+struct Few {
     now: AtomicUsize,
     limit: usize,
+}
+
+impl Few {
+    /// Whether one more may wait, until it leaves.
+    fn enter(&self) -> bool {
+        if self.now.fetch_add(1, Ordering::AcqRel) < self.limit {
+            return true;
+        }
+        self.leave();
+        false
+    }
+
+    fn leave(&self) {
+        self.now.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// How the kernel treats data; it cannot do both.
@@ -64,15 +82,22 @@ pub struct Served {
 }
 
 /// Serves a view on an attached device with so many threads.
-pub fn serve(view: Arc<View>, device: OwnedFd, threads: usize, mode: Mode, allow_other: bool) -> io::Result<Served> {
+pub fn serve(
+    view: Arc<View>,
+    (device, at): (OwnedFd, &Path),
+    threads: usize,
+    mode: Mode,
+    allow_other: bool,
+) -> io::Result<Served> {
     let fuse = Fuse {
         view,
         pool: Pool::new(WAITING),
         mode,
         backings: Arc::default(),
         steer: Steer::new(),
-        syncs: Syncs { limit: threads / 2, ..Syncs::default() },
+        syncs: Few { limit: threads / 2, ..Few::default() },
         enforces_lists: allow_other,
+        at: at.to_owned(),
         opens_no_directory: false,
     };
     let acl = if allow_other { SessionACL::All } else { SessionACL::Owner };
@@ -121,12 +146,11 @@ impl Fuse {
     /// Makes something durable: here, which saves waking another thread, unless half of those that take requests wait for
     /// the disk already.
     fn sync(&self, reply: ReplyEmpty, work: impl FnOnce(&View) -> Answer<()> + Send + 'static) {
-        if self.syncs.now.fetch_add(1, Ordering::AcqRel) < self.syncs.limit {
+        if self.syncs.enter() {
             let done = caught(|| work(&self.view));
-            self.syncs.now.fetch_sub(1, Ordering::AcqRel);
+            self.syncs.leave();
             return reply::empty(reply, done);
         }
-        self.syncs.now.fetch_sub(1, Ordering::AcqRel);
         let view = Arc::clone(&self.view);
         self.pool.run(move || reply::empty(reply, caught(|| work(&view))));
     }

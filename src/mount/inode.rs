@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::data::Data;
 use super::space::Space;
 use super::state::{Base, State};
-use crate::model::entry::{Entry, Meta, Node, Time, Totals};
+use crate::model::entry::{Content, Entry, Meta, Node, Time, Totals};
 use crate::model::id::Id;
 
 /// The root directory.
@@ -63,12 +63,54 @@ pub struct Attr {
     pub rdev: (u32, u32),
     /// Length in bytes.
     pub size: u64,
+    /// Bytes that are no holes.
+    pub allocated: Allocated,
     /// Last read, as far as it is counted.
     pub atime: Time,
     /// Last change of content.
     pub mtime: Time,
     /// Last change of anything.
     pub ctime: Time,
+}
+
+/// How much of a file is no hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allocated {
+    /// So many bytes.
+    Bytes(u64),
+    /// What a chunk list has, whose nodes have to be read for that, as far as it still counts, and more.
+    List {
+        /// The list.
+        list: Id,
+        /// Bytes of it at most.
+        most: u64,
+        /// Bytes that are in the upper file instead.
+        less: u64,
+        /// Bytes of the upper file.
+        more: u64,
+    },
+}
+
+impl Allocated {
+    /// Of the first `kept` bytes of a content, of which `less` are in the upper file instead, with `more` bytes of that.
+    pub fn of(content: &Content, kept: u64, less: u64, more: u64) -> Self {
+        match content {
+            Content::Inline(_) => Self::Bytes(kept.saturating_sub(less) + more),
+            Content::Direct(extents) => {
+                let data: u64 = extents.iter().filter(|x| x.chunk.is_some()).map(|x| x.len).sum();
+                Self::Bytes(data.min(kept).saturating_sub(less) + more)
+            }
+            Content::List(list) => Self::List { list: *list, most: kept, less, more },
+        }
+    }
+
+    /// With what the list has.
+    pub fn resolved(self, data: u64) -> Self {
+        match self {
+            Self::List { most, less, more, .. } => Self::Bytes(data.min(most).saturating_sub(less) + more),
+            known => known,
+        }
+    }
 }
 
 impl Attr {
@@ -79,6 +121,10 @@ impl Attr {
             Node::File { size, .. } => *size,
             Node::Symlink { target } => target.len() as u64,
             _ => 0,
+        };
+        let allocated = match &entry.node {
+            Node::File { size, content, .. } => Allocated::of(content, *size, 0, 0),
+            _ => Allocated::Bytes(0),
         };
         let rdev = match entry.node {
             Node::CharDevice { major, minor } | Node::BlockDevice { major, minor } => (major, minor),
@@ -93,6 +139,7 @@ impl Attr {
             gid: meta.gid,
             rdev,
             size,
+            allocated,
             atime: meta.mtime,
             mtime: meta.mtime,
             ctime: meta.mtime,
@@ -194,6 +241,10 @@ impl Inode {
                 What::File(data) => data.size(),
                 What::Symlink(target) => target.len() as u64,
                 _ => 0,
+            },
+            allocated: match &self.what {
+                What::File(data) => data.allocated(),
+                _ => Allocated::Bytes(0),
             },
             atime: self.atime,
             mtime: self.meta.mtime,

@@ -17,6 +17,10 @@ use crate::repo::Repo;
 const ENTRIES_MAX: usize = 50_000;
 /// Extents of chunk lists that are kept decoded; one takes 48 bytes.
 const EXTENTS_MAX: usize = 400_000;
+/// Nodes of a chunk list that are read at most to find its holes: some 30 GiB of a file.
+const NODES_MAX: usize = 2048;
+/// Chunk lists of which it is remembered how much data they have.
+const ALLOCATED_MAX: usize = 1 << 16;
 /// No chunk list is deeper.
 const DEPTH_MAX: usize = 64;
 
@@ -46,6 +50,8 @@ pub struct Lower {
     far: bool,
     dirs: Mutex<Kept<Directory>>,
     lists: Mutex<Kept<Spans>>,
+    /// Bytes of data of chunk lists.
+    allocated: Mutex<HashMap<Id, u64>>,
 }
 
 /// A node of a chunk list with the ends of its items, counted from its own start.
@@ -102,7 +108,7 @@ impl Lower {
     /// Of an open repository.
     pub fn new(repo: Repo) -> Self {
         let far = repo.far().is_some() || repo.is_lazy();
-        Self { repo, far, dirs: Kept::new(ENTRIES_MAX), lists: Kept::new(EXTENTS_MAX) }
+        Self { repo, far, dirs: Kept::new(ENTRIES_MAX), lists: Kept::new(EXTENTS_MAX), allocated: Mutex::default() }
     }
 
     /// The repository.
@@ -220,6 +226,42 @@ impl Lower {
         }
         let (start, extent) = self.extent(content, range.start)?;
         Ok((extent.chunk.is_none(), (start + extent.len).min(range.end)))
+    }
+
+    /// Bytes of a chunk list that are no holes; `None` where finding out would take a network, or too long.
+    pub fn allocated(&self, list: &Id) -> Option<u64> {
+        let known = || self.allocated.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = known().get(list) {
+            return Some(*bytes);
+        }
+        if self.far {
+            return None;
+        }
+        let (mut todo, mut bytes) = (vec![*list], 0);
+        for _ in 0..NODES_MAX {
+            match todo.pop() {
+                Some(id) => match self.repo.list_node(&id).ok()? {
+                    ListNode::Leaf(extents) => {
+                        bytes += extents.iter().filter(|x| x.chunk.is_some()).map(|x| x.len).sum::<u64>();
+                    }
+                    ListNode::Inner(children) => todo.extend(children.into_iter().map(|child| child.1)),
+                },
+                None => {
+                    let mut known = known();
+                    if known.len() >= ALLOCATED_MAX {
+                        known.clear();
+                    }
+                    known.insert(*list, bytes);
+                    return Some(bytes);
+                }
+            }
+        }
+        None
+    }
+
+    /// The same, if it is known.
+    pub fn known_allocated(&self, list: &Id) -> Option<u64> {
+        self.allocated.lock().unwrap_or_else(PoisonError::into_inner).get(list).copied()
     }
 
     fn list(&self, id: &Id) -> Result<Arc<Spans>> {

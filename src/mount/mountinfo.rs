@@ -51,6 +51,11 @@ impl Mounted {
         self.kind == KIND
     }
 
+    /// The user who mounted it, as the kernel tells for FUSE file systems.
+    pub fn owner(&self) -> Option<u32> {
+        self.super_options.split(',').find_map(|option| option.strip_prefix("user_id=")?.parse().ok())
+    }
+
     /// Whether a process serves it, so that asking it may take forever.
     fn is_served(&self) -> bool {
         self.kind == "fuse" || self.kind.starts_with("fuse.")
@@ -73,6 +78,13 @@ pub fn containing(path: &Path) -> io::Result<Option<Mounted>> {
     let table = mounts()?;
     let path = resolved(&table, path)?;
     Ok(top_at(&table, &path).cloned())
+}
+
+/// The mount of ours whose mount point a path is, found without asking it anything.
+pub fn ours_at(path: &Path) -> io::Result<Option<Mounted>> {
+    let table = mounts()?;
+    let path = resolved(&table, path)?;
+    Ok(top_at(&table, &path).filter(|m| m.is_ours() && m.at == path).cloned())
 }
 
 /// The absolute path without symbolic links; one that leads to or into a mount that nobody serves any more is known too.
@@ -215,6 +227,7 @@ mod tests {
         let ours = &table[2];
         assert_eq!((ours.source.as_slice(), ours.shared, ours.is_ours()), (&b"dvc:AMCC#v3"[..], None, true));
         assert_eq!((ours.parent, ours.options.as_str()), (22, "rw,nosuid,nodev"));
+        assert_eq!(ours.owner(), Some(0));
         assert_eq!(ours.super_options, "rw,user_id=0,group_id=0,default_permissions");
         assert_eq!(table[3].source, b"");
         assert!(parse(b"").is_empty());

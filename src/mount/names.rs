@@ -105,6 +105,9 @@ pub struct Names {
     /// Open files of untouched nodes.
     reading: HashMap<u64, Arc<Data>>,
     upper: Upper,
+    /// Of inodes with several names, those that are written down in `upper`: directories and names. To look for them
+    /// there would take longer the more was changed.
+    hard_links: HashMap<u64, HashSet<(u64, Vec<u8>)>>,
     /// How often the kernel holds an inode of `upper`.
     held: HashMap<u64, u64>,
     /// How often an inode is open: through us, and by the kernel alone.
@@ -120,6 +123,18 @@ pub struct Names {
 impl Names {
     /// Over a version: `upper` as it was put down, with its root; `changed` since the last commit.
     pub fn new(lower: Arc<Lower>, space: Arc<Space>, upper: Upper, changed: HashSet<u64>) -> Self {
+        let mut hard_links: HashMap<u64, HashSet<(u64, Vec<u8>)>> = HashMap::new();
+        let has_several = |ino: &u64| upper.inodes.get(ino).is_some_and(|i| i.nlink > 1 && i.kind() != Kind::Dir);
+        for (ino, _) in upper.inodes.iter().filter(|(ino, _)| has_several(ino)) {
+            hard_links.entry(*ino).or_default();
+        }
+        for (parent, names) in &upper.names {
+            for (name, ino) in names.iter() {
+                if let Some(all) = ino.and_then(|ino| hard_links.get_mut(&ino)) {
+                    all.insert((*parent, name.clone()));
+                }
+            }
+        }
         let next = upper.inodes.keys().filter(|n| *n & OF_VERSION == 0).max().map_or(ROOT, |n| *n) + 1;
         Self {
             lower,
@@ -132,6 +147,7 @@ impl Names {
             lingering: HashMap::new(),
             reading: HashMap::new(),
             upper,
+            hard_links,
             held: HashMap::new(),
             opened: HashMap::new(),
             next,
@@ -149,6 +165,11 @@ impl Names {
     /// What the store does not know yet; it is taken for known then.
     pub fn take_pending(&mut self) -> Pending {
         std::mem::take(&mut self.pending)
+    }
+
+    /// Whether there is anything that the store does not know yet.
+    pub fn has_pending(&self) -> bool {
+        !self.pending.inodes.is_empty() || !self.pending.names.is_empty() || !self.pending.times.is_empty()
     }
 
     /// Gives back what could not be stored.
@@ -238,6 +259,9 @@ impl Names {
         }
         if let Some((_, held)) = self.untouched.remove(&ino).filter(|known| known.1 > 0) {
             self.held.insert(ino, held);
+        }
+        if inode.nlink > 1 && inode.kind() != Kind::Dir {
+            self.hard_links.entry(ino).or_default();
         }
         self.upper.inodes.insert(ino, Arc::new(inode));
         self.pending.inodes.insert(ino);

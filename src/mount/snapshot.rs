@@ -92,6 +92,7 @@ impl View {
         let left = snapshot.changed.iter().filter(|ino| taken.is_none_or(|t| t.left.contains(ino)));
         names.end_commit(left.copied());
         names.note(snapshot.files.keys().copied());
+        self.news.come();
     }
 }
 

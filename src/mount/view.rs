@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use super::data::Data;
 use super::errno::{Answer, Errno};
-use super::inode::{Attr, Kind, What};
+use super::inode::{Allocated, Attr, Kind, What};
 use super::lower::Lower;
 use super::names::{Names, Rename, Stop};
 use super::pool::Pool;
@@ -29,6 +29,7 @@ mod bytes;
 mod handles;
 mod keep;
 mod list;
+mod news;
 
 use handles::Opened;
 use list::Listing;
@@ -36,6 +37,7 @@ use list::Listing;
 pub use attrs::{Changes, When};
 pub use keep::Forgotten;
 pub use list::Item;
+pub use news::News;
 
 const SETGID: u32 = 0o2000;
 
@@ -121,6 +123,8 @@ pub struct View {
     /// Files that were unsealed one by one, and whether all were.
     unsealed: AtomicU64,
     all_unsealed: AtomicBool,
+    /// Whether there is something to flush.
+    pub(super) news: Arc<News>,
     /// Told of inodes of which the kernel knows old attributes.
     stale: Mutex<Option<Box<Wanted>>>,
     /// Told of inodes that are opened for writing.
@@ -144,6 +148,7 @@ impl View {
         const AHEAD: usize = 4;
         Self {
             ahead: Pool::new(if lower.is_far() { AHEAD } else { 1 }),
+            news: Arc::default(),
             lower,
             space,
             names: Mutex::new(names),
@@ -210,7 +215,15 @@ impl View {
         if self.options.read_only {
             return Err(Errno::ROFS);
         }
-        Ok(self.gate.read().unwrap_or_else(PoisonError::into_inner))
+        let gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        // Under the gate, so that no flush takes the news and misses the change.
+        self.news.come();
+        Ok(gate)
+    }
+
+    /// Whether there is something to flush.
+    pub fn news(&self) -> Arc<News> {
+        Arc::clone(&self.news)
     }
 
     /// The error of data that cannot be had, told to whoever keeps the log.
@@ -257,7 +270,18 @@ impl View {
         {
             self.catch_up(&data);
         }
-        self.ask(|n| n.attr(ino).map(|attr| self.shown(n, attr)))
+        self.ask(|n| n.attr(ino).map(|attr| self.shown(n, attr))).map(|attr| self.with_holes(attr))
+    }
+
+    /// Attributes with what a chunk list says of holes. To be called without the names: the list may have to be read.
+    pub(super) fn with_holes(&self, attr: Attr) -> Attr {
+        match attr.allocated {
+            Allocated::List { list, .. } => match self.lower.allocated(&list) {
+                Some(data) => Attr { allocated: attr.allocated.resolved(data), ..attr },
+                None => attr,
+            },
+            Allocated::Bytes(_) => attr,
+        }
     }
 
     /// A name of a directory; the kernel holds the inode then. `None`: there is none.
@@ -273,12 +297,19 @@ impl View {
             n.hold(ino);
             Ok(Some(self.shown(n, attr)))
         })
+        .map(|found| found.map(|attr| self.with_holes(attr)))
     }
 
     /// The kernel lets go of an inode so many times.
     pub fn forget(&self, ino: u64, times: u64) {
-        let gone = self.names().forget(ino, times);
+        let mut names = self.names();
+        let gone = names.forget(ino, times);
+        let pending = names.has_pending();
+        drop(names);
         self.discard(gone);
+        if pending {
+            self.news.come();
+        }
     }
 
     /// Whether space of removed files is given back by the next flush.
@@ -292,6 +323,7 @@ impl View {
         if self.store.is_some() {
             // A crash may bring its names back: its bytes go after these.
             self.doomed.lock().unwrap_or_else(PoisonError::into_inner).push(data);
+            self.news.come();
         } else {
             data.remove_upper();
         }
@@ -349,6 +381,7 @@ impl View {
             n.hold(ino);
             n.attr(ino).map(|attr| self.shown(n, attr))
         })
+        .map(|attr| self.with_holes(attr))
     }
 
     /// Removes a name of a directory, or of anything else.
@@ -388,6 +421,7 @@ impl View {
 
     pub(super) fn note_unsynced(&self, data: &Arc<Data>) {
         self.unsynced().entry(data.ino()).or_insert_with(|| Arc::clone(data));
+        self.news.come();
     }
 
     fn unsynced(&self) -> MutexGuard<'_, HashMap<u64, Arc<Data>>> {

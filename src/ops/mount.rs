@@ -19,14 +19,16 @@ use crate::model::entry::Totals;
 use crate::model::id::{Id, to_hex};
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Base, Revision};
-use crate::mount::attach::{self, AttachError};
-use crate::mount::control::{Ask, Client, Facts, Note, Shot, note};
+use crate::mount::attach::{self, AttachError, MountTrust};
+use crate::mount::control::{Ask, Client, ControlError, Facts, Note, Shot, note};
 use crate::mount::daemon::{self, Daemon, Follow, Setup, nothing_at};
+use crate::mount::health::{Health, health};
 use crate::mount::holders;
 use crate::mount::hydrate::Which;
 use crate::mount::mountinfo::{self, Mounted};
 use crate::mount::profile::{Profile, Recorder};
 use crate::mount::view::Complain;
+use crate::observe::{Level, Notice, Observer};
 use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
 use crate::store::StoreError;
@@ -40,8 +42,6 @@ pub use plan::{MountPlan, plan, umount_plan};
 pub const OVERLAYS: &str = "overlays";
 /// A program that reads cannot be told to come back later: what a store has not given after this time it has not got.
 const READ_PATIENCE: Duration = Duration::from_secs(30);
-/// So long a list waits for each mount.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// So often it is asked what keeps a process from its end.
 const LOOK: Duration = Duration::from_secs(2);
 /// So long a process may take to flush at its end.
@@ -68,6 +68,8 @@ pub struct MountOptions {
     pub ephemeral: bool,
     /// Other users may use it.
     pub allow_other: bool,
+    /// What its files may do.
+    pub trust: MountTrust,
     /// Files of the version are shown as of this user and group.
     pub map_owner: Option<(u32, u32)>,
     /// Bytes that the overlay may take.
@@ -164,6 +166,14 @@ pub enum MountRefusal {
         /// The clone.
         repository: PathBuf,
     },
+    /// No version is named, and there is no default branch.
+    #[error("the repository has no branch `{default}`")]
+    NoDefault {
+        /// Its default branch.
+        default: RefName,
+        /// The branches that it has.
+        branches: Vec<String>,
+    },
     /// The repository cannot be written.
     #[error("a mount that can be changed needs a repository on this machine")]
     Far,
@@ -175,6 +185,7 @@ impl Failure for MountRefusal {
             Self::BadName(_) | Self::Far => Kind::Usage,
             Self::NotTip { .. } | Self::NoBranch { .. } => Kind::Rejected,
             Self::NotAtOrigin { .. } => Kind::NotFound,
+            Self::NoDefault { .. } => Kind::NotFound,
         }
     }
 
@@ -185,13 +196,20 @@ impl Failure for MountRefusal {
             Self::NotAtOrigin { branch, repository } => {
                 Some(format!("`dvc --repo {} mount {branch} DIR` mounts it", repository.display()))
             }
+            Self::NoDefault { branches, .. } if branches.is_empty() => Some("push a version to it first".to_owned()),
+            Self::NoDefault { branches, .. } => Some(format!("name one as URL#BRANCH: {}", branches.join(", "))),
             Self::Far => Some("`--ro`, or `dvc clone --lazy` it first".to_owned()),
         }
     }
 }
 
 /// Mounts a version. The mount is served by [`Daemon::run`], which is to be called then. Also returns the overlay.
-pub fn mount(context: &Context, options: &MountOptions, complain: Arc<Complain>) -> Result<(Daemon, Option<PathBuf>)> {
+pub fn mount(
+    context: &Context,
+    options: &MountOptions,
+    complain: Arc<Complain>,
+    observer: &dyn Observer,
+) -> Result<(Daemon, Option<PathBuf>)> {
     let mut context = context.clone();
     for remote in context.remotes.iter_mut().chain(&mut context.far) {
         remote.access.patience = Some(READ_PATIENCE);
@@ -220,6 +238,7 @@ pub fn mount(context: &Context, options: &MountOptions, complain: Arc<Complain>)
         ephemeral: options.ephemeral,
         read_only: options.read_only,
         allow_other: options.allow_other,
+        trust: options.trust,
         map_owner: options.map_owner,
         quota: options.quota,
         live: options.live,
@@ -236,7 +255,7 @@ pub fn mount(context: &Context, options: &MountOptions, complain: Arc<Complain>)
         }),
         complain,
     };
-    Ok((Daemon::start(setup)?, overlay.map(|o| o.0)))
+    Ok((Daemon::start(setup, observer)?, overlay.map(|o| o.0)))
 }
 
 /// The version that the overlay stands on, where that is to be gone on with; as in [`shown`].
@@ -310,41 +329,80 @@ pub struct MountState {
     pub mounted: Mounted,
     /// What its process noted.
     pub note: Option<Note>,
-    /// How it stands; `None` if nobody answers.
-    pub facts: Option<Facts>,
+    /// How it is served.
+    pub health: Health,
+}
+
+impl MountState {
+    /// How it stands; `None` if no process answers.
+    pub fn facts(&self) -> Option<&Facts> {
+        match &self.health {
+            Health::Served(facts) => Some(facts),
+            _ => None,
+        }
+    }
 }
 
 /// All mounts, with how they stand.
 pub fn mounts(run: &Path) -> Result<Vec<MountState>> {
     let ours = mountinfo::ours().map_err(|source| StoreError::Io { what: "read", key: "mounts".to_owned(), source })?;
-    Ok(ours
-        .into_iter()
-        .map(|mounted| {
-            let ask = |mut client: Client| {
-                client.hurry(PATIENCE);
-                client.ask(&Ask::Facts)
-            };
-            let facts = Client::connect(run, &mounted).and_then(ask).ok();
-            MountState { note: note(run, &mounted), facts, mounted }
-        })
-        .collect())
+    let all = health(run, &ours);
+    let state = |(mounted, health)| MountState { note: note(run, &mounted), health, mounted };
+    Ok(ours.into_iter().zip(all).map(state).collect())
 }
 
-/// Ends a mount and waits until all of it is on disk.
-pub fn umount(run: &Path, at: &Path, discard: bool) -> Result<()> {
+/// How to end a mount.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UmountOptions {
+    /// Remove the overlay.
+    pub discard: bool,
+    /// Take the mount out of the tree of directories at once, whoever uses it and whatever its process does.
+    pub force: bool,
+}
+
+/// Ends a mount and waits until all of it is on disk. `force` does not wait.
+pub fn umount(run: &Path, at: &Path, options: UmountOptions, observer: &dyn Observer) -> Result<()> {
     let mounted = mounted_at(at)?;
-    let mut client = match Client::connect(run, &mounted) {
-        Ok(client) => client,
-        Err(_) if attach::is_dead(at) => return Ok(attach::detach(at, true)?),
-        Err(e) => return Err(e),
+    let cancelled = || observer.cancelled();
+    let ended = Client::connect(run, &mounted).and_then(|client| stop(client.heed(&cancelled), &mounted, options));
+    let Err(e) = ended else { return Ok(()) };
+    let (stuck, unknown, in_use) = match e.as_error().downcast_ref::<ControlError>() {
+        Some(ControlError::Stuck { .. }) => (true, false, false),
+        Some(ControlError::Refused { kind: Kind::Busy, .. }) => (false, false, true),
+        Some(ControlError::OtherUser { .. } | ControlError::Unknown { .. } | ControlError::Silent { .. }) => {
+            (false, true, false)
+        }
+        _ => (false, false, false),
     };
-    if !discard {
+    if unknown && attach::is_dead(at) {
+        return Ok(attach::detach(at, true)?);
+    }
+    if options.force && (stuck || unknown || in_use) {
+        return force(&mounted, stuck, observer);
+    }
+    let others = matches!(e.as_error().downcast_ref(), Some(ControlError::OtherUser { .. }));
+    if !unknown || options.discard || others && !rustix::process::geteuid().is_root() {
+        return Err(e);
+    }
+    // The kernel hands over what it holds, and the process flushes by itself; only its end cannot be waited for.
+    match attach::detach(at, false) {
+        Err(refused) if refused.kind() == Kind::Denied => return Err(e),
+        done => done?,
+    }
+    let message = format!("{}: unmounted; its process goes on until all is on disk", at.display());
+    observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
+    Ok(())
+}
+
+/// Asks the process to end, and waits until it has.
+fn stop(mut client: Client<'_>, mounted: &Mounted, options: UmountOptions) -> Result<()> {
+    if !options.discard {
         client.settle_kernel()?;
     }
-    client.ask::<()>(&Ask::Stop { discard })?;
+    client.ask::<()>(&Ask::Stop { discard: options.discard })?;
     let begun = Instant::now();
-    while !client.wait_end(LOOK) {
-        let at = at.to_path_buf();
+    while !client.wait_end(LOOK)? {
+        let at = mounted.at.clone();
         if let Some(pid) = holders::elsewhere(mounted.device, None).unwrap_or_default().into_iter().next() {
             return Err(AttachError::StillSeen { at, pid }.into());
         }
@@ -352,6 +410,20 @@ pub fn umount(run: &Path, at: &Path, discard: bool) -> Result<()> {
             return Err(AttachError::StillEnding { at }.into());
         }
     }
+    Ok(())
+}
+
+/// Takes a mount out of the tree of directories. The connection of a stuck process to the kernel is cut where the kernel
+/// would wait for that process to take what it holds.
+fn force(mounted: &Mounted, stuck: bool, observer: &dyn Observer) -> Result<()> {
+    let cut = attach::detach_at_once(mounted, stuck)?;
+    let at = mounted.at.display();
+    let message = match (stuck, cut) {
+        (_, true) => format!("{at}: detached; what the kernel had not handed to its process is lost"),
+        (true, false) => format!("{at}: detached; its process keeps the overlay locked until it goes on or is killed"),
+        (false, false) => format!("{at}: detached; its process ends when nothing uses the mount any more"),
+    };
+    observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
     Ok(())
 }
 
@@ -380,9 +452,24 @@ pub fn follow_origin(context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// The branch that a mount of a repository shows where no version is named: the repository's default branch, or the only one.
+pub fn default_branch(context: &Context) -> Result<RefName> {
+    let repo = context.repo()?;
+    let default = RefName::new(&repo.marker().default_branch)?;
+    let branches: Vec<RefName> = repo.refs().list(RefKind::Branch)?.into_iter().map(|tip| tip.name).collect();
+    match branches.as_slice() {
+        all if all.contains(&default) => Ok(default),
+        [only] => Ok(only.clone()),
+        all => {
+            let branches = all.iter().map(ToString::to_string).collect();
+            Err(MountRefusal::NoDefault { default, branches }.into())
+        }
+    }
+}
+
 impl InMount {
     /// A connection to its process.
-    pub(super) fn client(&self) -> Result<Client> {
+    pub(super) fn client(&self) -> Result<Client<'static>> {
         Client::connect(&self.run, &self.mounted)
     }
 
@@ -402,8 +489,9 @@ impl InMount {
     }
 
     /// The tree of the mount as it is now; the repository then answers for it from memory.
-    pub(super) fn look(&self, repo: &Repo, exclude: &[String]) -> Result<(Id, Totals, Shot)> {
-        let mut client = self.client()?;
+    pub(super) fn look(&self, repo: &Repo, exclude: &[String], observer: &dyn Observer) -> Result<(Id, Totals, Shot)> {
+        let cancelled = || observer.cancelled();
+        let mut client = self.client()?.heed(&cancelled);
         client.settle_kernel()?;
         let shot: Shot = client.ask(&Ask::Snapshot { store: false, exclude: exclude.to_vec() })?;
         for (id, bytes) in client.receive(shot.objects)? {

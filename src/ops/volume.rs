@@ -21,8 +21,9 @@ use crate::mount::control::{Ask, Client, Facts, Note, note};
 use crate::mount::daemon;
 use crate::mount::holders;
 use crate::mount::mountinfo::{self, Mounted};
+use crate::observe::Silent;
 use crate::ops::Context;
-use crate::ops::mount::{OVERLAYS, Unpushed, keep_unpushed, umount};
+use crate::ops::mount::{OVERLAYS, UmountOptions, Unpushed, keep_unpushed, umount};
 use crate::store::StoreError;
 use crate::store::location::Location;
 use crate::sys::create;
@@ -494,7 +495,7 @@ impl Volumes {
     /// Ends the mount of a volume, if there is one. The caller has its lock.
     fn end(&self, name: &str) -> Result<()> {
         match self.shelf.mounted(name) {
-            true => umount(&self.run, &self.shelf.data(name), false),
+            true => umount(&self.run, &self.shelf.data(name), UmountOptions::default(), &Silent),
             false => Ok(()),
         }
     }

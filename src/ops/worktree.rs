@@ -104,7 +104,7 @@ pub(super) fn forget_unrestored(context: &Context, repo: &Repo) -> Result<()> {
 /// Looks at the worktree; `repo` then answers for its trees from memory.
 pub fn look(context: &Context, repo: &Repo, walk: &WalkOptions, observer: &dyn Observer) -> Result<Snapshot> {
     if let Some(mount) = &context.mount {
-        let (tree, totals, shot) = mount.look(repo, &walk.exclude)?;
+        let (tree, totals, shot) = mount.look(repo, &walk.exclude, observer)?;
         for path in shot.skipped {
             let message = "sockets are not kept".to_owned();
             observer.notice(Notice { level: Level::Skipped, path, message });

@@ -346,6 +346,15 @@ pub fn without_password(text: &str) -> String {
     }
 }
 
+/// Where in a text the password of a URL stands, with the colon before it.
+pub fn password_in(text: &[u8]) -> Option<std::ops::Range<usize>> {
+    let host = text.windows(3).position(|at| at == b"://")? + 3;
+    let length = text[host..].iter().position(|b| b"/?#".contains(b)).unwrap_or(text.len() - host);
+    let at = text[host..host + length].iter().rposition(|b| *b == b'@')?;
+    let colon = text[host..host + at].iter().position(|b| *b == b':')?;
+    Some(host + colon..host + at)
+}
+
 /// `user:password@host:path` without a scheme, which would be a strange name of a file.
 fn has_password_like_scp(text: &str) -> bool {
     let Some((who, rest)) = text.split_once('@') else { return false };

@@ -101,6 +101,17 @@ pub(crate) enum CliError {
     /// No repository here nor above.
     #[error("there is no repository in `{}` nor above", .0.display())]
     NoRepository(PathBuf),
+    /// The directory lies in a mount that cannot be used from here.
+    #[error("{0}")]
+    UnusableMount(Error),
+    /// A repository was to be made inside of a mount.
+    #[error("`{}` lies in the mount at `{}`: a repository there could not be used", dir.display(), at.display())]
+    InsideMount {
+        /// Where it was to be.
+        dir: PathBuf,
+        /// The mount point.
+        at: PathBuf,
+    },
     /// Not a repository where one was named.
     #[error("there is no repository at `{}`", .0.display())]
     NotARepository(PathBuf),
@@ -139,7 +150,8 @@ impl Failure for CliError {
         match self {
             Self::File { source, .. } | Self::RunDir { source, .. } => Kind::of_io(source),
             Self::NoRepository(_) | Self::NotARepository(_) | Self::Foreign(_) => Kind::NoRepository,
-            Self::Remote(_) | Self::BadOption { .. } | Self::NoDryRun(_) => Kind::Usage,
+            Self::Remote(_) | Self::BadOption { .. } | Self::NoDryRun(_) | Self::InsideMount { .. } => Kind::Usage,
+            Self::UnusableMount(e) => e.kind(),
             Self::NotSet(_) | Self::NoRemote { .. } => Kind::NotFound,
         }
     }
@@ -147,6 +159,11 @@ impl Failure for CliError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoRepository(_) => Some("`dvc init` creates one, `--repo` and `DVC_REPO` name one elsewhere".into()),
+            Self::UnusableMount(e) => e.hint(),
+            Self::InsideMount { .. } => Some(
+                "choose a directory outside of it; `dvc commit` in the mount makes versions of all that is in it"
+                    .into(),
+            ),
             Self::NotARepository(_) => {
                 Some("`dvc init --repo DIR` creates one; with -C, DIR is relative to that".into())
             }

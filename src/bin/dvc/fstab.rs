@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Options that have another meaning for whoever calls, or none.
 const OTHERS: &[&str] = &[
-    "rw", "defaults", "auto", "noauto", "user", "nouser", "nofail", "_netdev", "exec", "suid", "dev", "relatime",
+    "rw", "defaults", "auto", "noauto", "user", "nouser", "nofail", "_netdev", "exec", "nosuid", "nodev", "relatime",
     "noatime", "async",
 ];
 
@@ -36,7 +36,14 @@ pub(crate) fn translated(argv: Vec<OsString>) -> Vec<OsString> {
 /// Options with commas as flags.
 fn flags(options: &str) -> Vec<OsString> {
     let mut out = Vec::new();
-    for option in options.split(',').filter(|o| !o.is_empty() && !OTHERS.contains(o) && !o.starts_with("x-")) {
+    let all: Vec<&str> = options.split(',').collect();
+    // As for every file system the last of two that contradict each other wins.
+    let last = |of: [&str; 2]| all.iter().rev().find(|o| of.contains(*o)).copied();
+    let in_force = [last(["suid", "nosuid"]), last(["dev", "nodev"]), last(["exec", "noexec"])];
+    let is_pair = |o: &str| ["suid", "dev", "noexec"].contains(&o);
+    out.extend(in_force.into_iter().flatten().filter(|o| is_pair(o)).map(|o| OsString::from(format!("--{o}"))));
+    let others = all.iter().filter(|o| !o.is_empty() && !OTHERS.contains(o) && !o.starts_with("x-") && !is_pair(o));
+    for option in others.copied() {
         let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
         out.push(format!("--{}", name.replace('_', "-")).into());
         out.extend(value.map(OsString::from));
@@ -54,6 +61,8 @@ mod tests {
         let line =
             "/sbin/mount.dvc s3://b/r#AMCC@v3 /mnt/db -n -o rw,noauto,x-systemd.automount,ro,allow_other,quota=4G";
         assert_eq!(translated(words(line)), words("dvc mount s3://b/r#AMCC@v3 /mnt/db --ro --allow-other --quota 4G"));
+        let trusted = "mount.dvc /r#main /mnt -o nosuid,suid,dev,nodev,user,noexec";
+        assert_eq!(translated(words(trusted)), words("dvc mount /r#main /mnt --suid --noexec"));
         let fake = "mount.dvc /r#main /mnt -f -n";
         assert_eq!(translated(words(fake)), words("dvc mount /r#main /mnt --dry-run"));
         assert_eq!(translated(words("dvc mount -o x")), words("dvc mount -o x"));

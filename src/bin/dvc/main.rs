@@ -3,6 +3,7 @@
 //! Arguments in, exit code out. Everything that touches the terminal, the environment or the home directory is in this crate.
 
 mod args;
+mod argv;
 mod commands;
 mod dirs;
 mod failure;
@@ -29,6 +30,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = fstab::translated(std::env::args_os().collect());
+    argv::hide_passwords(&argv);
     failure::install_panic_hook(Voice::of(&argv));
     std::panic::catch_unwind(|| run(&argv)).unwrap_or(ExitCode::from(failure::BUG))
 }

@@ -2,8 +2,7 @@
 
 use crate::dirs;
 use crate::failure::CliError;
-use dvc::mount::control;
-use dvc::mount::mountinfo;
+use dvc::mount::{control, health, mountinfo};
 use dvc::ops::mount::InMount;
 use dvc::repo::Repo;
 use dvc::store::location::{Location, without_password};
@@ -102,9 +101,34 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliErr
     if let Some(top) = current.ancestors().find(|dir| is_repository(&dir.join(INSIDE))) {
         return Ok(inside(top, current));
     }
+    if lies_in_mount(current)
+        && let Some(e) = health::why_not(&dirs::usable_run()?, current)
+    {
+        return Err(CliError::UnusableMount(e));
+    }
     match current.ancestors().find(|dir| dir.join(".dvc/config").is_file()) {
         Some(dir) => Err(CliError::Foreign(dir.to_owned())),
         None => Err(CliError::NoRepository(current.to_owned())),
+    }
+}
+
+/// Fails if a directory lies in a mount whose process does not answer: to enter it would take forever.
+pub(crate) fn ensure_can_be_entered(dir: &Path) -> Result<(), CliError> {
+    if !lies_in_mount(dir) {
+        return Ok(());
+    }
+    health::ensure_answers(&dirs::usable_run()?, dir).map_err(CliError::UnusableMount)
+}
+
+fn lies_in_mount(dir: &Path) -> bool {
+    mountinfo::containing(dir).ok().flatten().is_some_and(|mounted| mounted.is_ours())
+}
+
+/// Fails where a new repository would lie in a mount: commands there mean the mount and its repository.
+pub(crate) fn ensure_outside_mounts(dir: &Path) -> Result<(), CliError> {
+    match mountinfo::containing(dir) {
+        Ok(Some(mounted)) if mounted.is_ours() => Err(CliError::InsideMount { dir: dir.to_owned(), at: mounted.at }),
+        _ => Ok(()),
     }
 }
 
@@ -123,7 +147,7 @@ fn in_mount(mount: InMount, current: &Path) -> Place {
 
 /// The mount of ours that a directory lies in. Outside of mounts the run directory is not looked at.
 fn mounted(current: &Path) -> Result<Option<InMount>, CliError> {
-    if !mountinfo::containing(current).ok().flatten().is_some_and(|mounted| mounted.is_ours()) {
+    if !lies_in_mount(current) {
         return Ok(None);
     }
     let run = dirs::usable_run()?;

@@ -45,6 +45,7 @@ impl Session {
         let begun = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         if !globals.start_in.is_empty() {
             let dir: PathBuf = globals.start_in.iter().collect();
+            place::ensure_can_be_entered(&dir)?;
             let failed = |source| CliError::File { doing: "enter", path: dir.clone(), source };
             std::env::set_current_dir(&dir).map_err(failed)?;
         }

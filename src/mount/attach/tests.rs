@@ -31,7 +31,13 @@ fn place() -> Option<Place> {
 }
 
 fn options(at: &Path) -> AttachOptions {
-    AttachOptions { at: at.to_owned(), source: "dvc:a,b@v3".to_owned(), read_only: false, allow_other: false }
+    AttachOptions {
+        at: at.to_owned(),
+        source: "dvc:a,b@v3".to_owned(),
+        read_only: false,
+        allow_other: false,
+        trust: MountTrust::default(),
+    }
 }
 
 fn line(at: &Path) -> Mounted {
@@ -42,11 +48,16 @@ fn line(at: &Path) -> Mounted {
 fn mounted_dead_and_taken_away() {
     let Some(dir) = place() else { return };
     let at = dir.path();
+    let all = MountTrust { suid: true, dev: true, noexec: true };
+    let trusted = attach(&AttachOptions { trust: all, ..options(at) }).unwrap();
+    assert!(line(at).options.ends_with(",noexec,relatime") && !line(at).options.contains("nosuid"), "{:?}", line(at));
+    drop(trusted);
+    detach(at, false).unwrap();
     let attached = attach(&AttachOptions { read_only: true, allow_other: true, ..options(at) }).unwrap();
     assert_eq!((attached.how, attached.at.as_path()), (How::Kernel, at));
     let found = line(at);
     assert_eq!((found.kind.as_str(), found.source.as_slice()), ("fuse.dvc", &b"dvc:a_b@v3"[..]));
-    assert!(found.options.starts_with("ro") && !found.options.contains("nosuid"), "{}", found.options);
+    assert!(found.options.starts_with("ro,nosuid,nodev"), "{}", found.options);
     for option in ["default_permissions", "allow_other", "max_read=1048576"] {
         assert!(found.super_options.contains(option), "{}", found.super_options);
     }
@@ -200,6 +211,8 @@ fn as_nobody(at: &Path) {
     drop(attached);
     assert!(is_dead(at));
     detach(at, false).unwrap();
+    let suid = attach(&AttachOptions { trust: MountTrust { suid: true, ..MountTrust::default() }, ..options(at) });
+    assert!(matches!(suid, Err(AttachError::Untrusted("suid"))), "{suid:?}");
     let not_ours = attach(&options(&at.with_file_name("not ours")));
     assert!(matches!(not_ours, Err(AttachError::NotOurs(_))), "{not_ours:?}");
     assert_eq!(rehearse(at, false).unwrap(), How::Fusermount);
@@ -229,6 +242,8 @@ fn as_root_of_a_user_namespace(at: &Path) {
     let attached = attach(&AttachOptions { allow_other: true, ..options(at) }).unwrap();
     assert_eq!(attached.how, How::Kernel);
     assert!(line(at).options.contains("nosuid,nodev"));
+    let dev = ensure_trusted(MountTrust { dev: true, ..MountTrust::default() });
+    assert!(matches!(dev, Err(AttachError::Untrusted("dev"))), "{dev:?}");
     drop(attached);
     assert!(is_dead(at));
     detach(at, false).unwrap();

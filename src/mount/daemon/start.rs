@@ -8,12 +8,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::waiting::{self, wait_while_ending};
 use super::{Daemon, Inner, Setup, Standing, facts_of};
 use crate::codec::hash::checksum;
 use crate::error::Result;
 use crate::model::id::{Id, to_hex};
 use crate::mount::attach::{self, AttachOptions};
-use crate::mount::control::{Desk, Note};
+use crate::mount::control::{Desk, Note, mount_namespace};
 use crate::mount::data::{Data, Spare};
 use crate::mount::error::MountError;
 use crate::mount::fuse::{self, Mode};
@@ -22,16 +23,18 @@ use crate::mount::inode::{Inode, ROOT, What};
 use crate::mount::lower::Lower;
 use crate::mount::mountinfo;
 use crate::mount::names::{Names, Upper};
+use crate::mount::process::ProcessIdentity;
 use crate::mount::space::{FOLDER, Space};
 use crate::mount::state::State;
 use crate::mount::store::{Flush, Store};
 use crate::mount::view::{Complain, View, ViewOptions};
+use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::store::{StoreError, random_bytes};
 
 impl Daemon {
     /// Attaches a version and begins to serve it.
-    pub fn start(setup: Setup) -> Result<Self> {
+    pub fn start(setup: Setup, observer: &dyn Observer) -> Result<Self> {
         bury(&setup.at)?;
         let lower = Arc::new(Lower::new(setup.repo));
         let mut standing =
@@ -40,7 +43,9 @@ impl Daemon {
         let dir = setup.overlay.as_ref().map_or_else(|| PathBuf::from("/"), |o| o.0.join(FOLDER));
         let space = Arc::new(Space::new(dir.clone(), setup.quota));
         if let Some((overlay, name)) = &setup.overlay {
+            wait_while_ending(overlay, observer)?;
             let kept = Store::open(overlay, name, &setup.at)?;
+            waiting::begins(overlay, &setup.at);
             if let Some(was) = resume(lower.repo(), &kept, &standing, name)? {
                 standing = was;
                 if let Some(key) = kept.key()? {
@@ -96,12 +101,13 @@ impl Daemon {
         let told = Arc::clone(&setup.complain);
         let view = View::new(Arc::clone(&lower), space, names, store, options, Box::new(move |text| told(text)));
         let view = Arc::new(view);
-        let source = format!("dvc:{}", setup.revision);
+        let source = attach::shown(&format!("dvc:{}", setup.revision));
         let attached = attach::attach(&AttachOptions {
             at: setup.at.clone(),
-            source,
+            source: source.clone(),
             read_only: setup.read_only,
             allow_other: setup.allow_other,
+            trust: setup.trust,
         })?;
         let at = attached.at.clone();
         let undo = Undo(Some(at.clone()));
@@ -111,13 +117,16 @@ impl Daemon {
             let key = at.display().to_string();
             move |source| StoreError::Io { what, key: key.clone(), source }
         };
-        let served =
-            fuse::serve(Arc::clone(&view), attached.device, threads, mode, setup.allow_other).map_err(io("serve"))?;
+        let served = fuse::serve(Arc::clone(&view), (attached.device, &at), threads, mode, setup.allow_other)
+            .map_err(io("serve"))?;
         attach::tune(&at);
         let mounted = mountinfo::ours().map_err(io("find"))?;
-        let device = mounted.iter().rev().find(|m| m.at == at).map_or((0, 0), |m| m.device);
+        let (device, mount_id) = mounted.iter().rev().find(|m| m.at == at).map_or(((0, 0), 0), |m| (m.device, m.id));
         let note = Note {
-            pid: std::process::id(),
+            process: ProcessIdentity::own(),
+            mount_id,
+            mount_namespace: mount_namespace(),
+            source,
             at: at.clone(),
             repository: lower.repo().path().to_path_buf(),
             overlay: setup.overlay.as_ref().map(|o| o.1.clone()),

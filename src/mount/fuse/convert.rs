@@ -6,7 +6,7 @@ use fuser::{Errno as Raw, FileAttr, FileType, INodeNo, Request};
 
 use crate::model::entry::Time;
 use crate::mount::errno::Errno;
-use crate::mount::inode::{Attr, Kind};
+use crate::mount::inode::{Allocated, Attr, Kind};
 use crate::mount::view::Caller;
 
 pub(super) fn raw(e: Errno) -> Raw {
@@ -53,11 +53,22 @@ pub(super) fn unpacked(rdev: u32) -> (u32, u32) {
     ((rdev >> 8) & 0xfff, (rdev & 0xff) | ((rdev >> 12) & 0xfff00))
 }
 
+/// What a file takes, in units of 512 bytes, as programs expect it that look for holes only in files that take less than
+/// their length: one of which that is not known takes less.
+fn blocks(a: &Attr) -> u64 {
+    const UNIT: u64 = 4096;
+    let bytes = match a.allocated {
+        Allocated::Bytes(bytes) => bytes.div_ceil(UNIT) * UNIT,
+        Allocated::List { .. } => (a.size / UNIT).saturating_sub(1) * UNIT,
+    };
+    bytes / 512
+}
+
 pub(super) fn attr(a: &Attr) -> FileAttr {
     FileAttr {
         ino: INodeNo(a.ino),
         size: a.size,
-        blocks: a.size.div_ceil(512),
+        blocks: blocks(a),
         atime: system(a.atime),
         mtime: system(a.mtime),
         ctime: system(a.ctime),
@@ -85,6 +96,7 @@ pub(super) fn nothing() -> FileAttr {
         gid: 0,
         rdev: (0, 0),
         size: 0,
+        allocated: Allocated::Bytes(0),
         atime: none,
         mtime: none,
         ctime: none,
@@ -109,6 +121,7 @@ pub(super) const NOBODY: Attr = Attr {
     gid: 0,
     rdev: (0, 0),
     size: 0,
+    allocated: Allocated::Bytes(0),
     atime: Time { secs: 0, nanos: 0 },
     mtime: Time { secs: 0, nanos: 0 },
     ctime: Time { secs: 0, nanos: 0 },

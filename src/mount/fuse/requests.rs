@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use fuser::{
     BsdFileFlags, Errno as Raw, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags, KernelConfig,
@@ -15,11 +15,13 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use rustix::fs::{AtFlags, CWD, StatxFlags};
+
 use super::convert::{NOBODY, attr, caller, file_type, maker, nothing, ours, raw, unpacked};
 use super::reply::{KEEP, TTL, attributes, empty, entry, read, xattr};
 use super::{Fuse, Mode, caught};
 use crate::mount::errno::{Answer, Errno};
-use crate::mount::inode::{Attr, Kind};
+use crate::mount::inode::{Allocated, Attr, Kind};
 use crate::mount::names::Rename;
 use crate::mount::view::{Changes, Item, New, View, When};
 
@@ -320,11 +322,14 @@ impl Filesystem for Fuse {
 
     fn readdirplus(&self, req: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
         self.steer.saw(req.pid(), false);
+        let far = self.view.is_far();
         let list = move |view: &View, reply: &mut ReplyDirectoryPlus| {
             view.list(ino.0, offset, true, &mut |item: Item<'_>| {
                 let told = item.attr.unwrap_or(Attr { ino: item.ino, kind: item.kind, ..NOBODY });
                 let name = OsStr::from_bytes(item.name);
-                !reply.add(INodeNo(item.ino), item.next, name, &TTL, &attr(&told), Generation(0))
+                // Of a file whose holes are not known the kernel asks again when a program wants its attributes.
+                let ttl = if matches!(told.allocated, Allocated::List { .. }) && !far { Duration::ZERO } else { TTL };
+                !reply.add(INodeNo(item.ino), item.next, name, &ttl, &attr(&told), Generation(0))
             })
         };
         let done = |reply: ReplyDirectoryPlus, answer| match answer {
@@ -344,7 +349,8 @@ impl Filesystem for Fuse {
     }
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        const FILES: u64 = 1 << 40;
+        // More do not fit the answer to a 32-bit program, which gets an error then.
+        const FILES: u64 = u32::MAX as u64 / 2;
         let (size, total, free) = self.view.statfs();
         reply.statfs(total, free, free, FILES, FILES, size, 255, size);
     }
@@ -438,22 +444,38 @@ impl Filesystem for Fuse {
         self.pool.run(move || empty(reply, caught(|| view.fallocate(caller, fh.0, offset, length, mode))));
     }
 
-    fn lseek(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+    fn lseek(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
         const SEEK_DATA: i32 = 3;
-        if self.mode == Mode::Writeback && !self.view.is_read_only() {
-            // The kernel may hold bytes that are not here yet.
-            return reply.error(Raw::ENOSYS);
-        }
-        let view = Arc::clone(&self.view);
-        let seek =
-            move |view: &View| view.seek(fh.0, u64::try_from(offset).map_err(|_| Errno::NXIO)?, whence == SEEK_DATA);
         let done = |reply: ReplyLseek, answer: Answer<u64>| match answer {
             Ok(at) => reply.offset(i64::try_from(at).unwrap_or(i64::MAX)),
             Err(e) => reply.error(raw(e)),
         };
+        if self.mode == Mode::Writeback && self.view.is_written(ino.0) {
+            // The kernel may hold bytes that are not here yet: all of the file counts as data, up to the end that only
+            // the kernel knows. It is asked by another thread, because it may in turn ask for attributes.
+            let (view, top) = (Arc::clone(&self.view), self.at.clone());
+            return self.pool.run(move || {
+                let answer = caught(|| {
+                    let size = size_in_kernel(&view, &top, ino.0).ok_or(Errno::INVAL)?;
+                    let at = u64::try_from(offset).ok().filter(|at| *at < size).ok_or(Errno::NXIO)?;
+                    Ok(if whence == SEEK_DATA { at } else { size })
+                });
+                done(reply, answer);
+            });
+        }
+        let view = Arc::clone(&self.view);
+        let seek =
+            move |view: &View| view.seek(fh.0, u64::try_from(offset).map_err(|_| Errno::NXIO)?, whence == SEEK_DATA);
         match view.is_far() {
             true => self.pool.run(move || done(reply, caught(|| seek(&view)))),
             false => done(reply, caught(|| seek(&view))),
         }
     }
+}
+
+/// The length of a file as the kernel knows it, which may hold more of it than we have.
+fn size_in_kernel(view: &View, top: &Path, ino: u64) -> Option<u64> {
+    let path = top.join(OsStr::from_bytes(&view.path(ino)?));
+    let told = rustix::fs::statx(CWD, &path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::SIZE | StatxFlags::INO).ok()?;
+    Some(told.stx_size).filter(|_| told.stx_ino == ino)
 }

@@ -29,6 +29,12 @@ pub enum Rename {
 impl Names {
     pub(super) fn put_name(&mut self, parent: u64, name: &[u8], ino: Option<u64>) {
         let names = Arc::make_mut(self.upper.names.entry(parent).or_default());
+        if let Some(all) = names.get(name).copied().flatten().and_then(|before| self.hard_links.get_mut(&before)) {
+            all.remove(&(parent, name.to_vec()));
+        }
+        if let Some(all) = ino.and_then(|ino| self.hard_links.get_mut(&ino)) {
+            all.insert((parent, name.to_vec()));
+        }
         match ino {
             Some(ino) => names.insert(name.to_vec(), Some(ino)),
             None => {
@@ -107,6 +113,7 @@ impl Names {
         // Its own name is written down, so that all of them are found.
         let own = self.upper.inodes.get(&ino).map(|inode| (inode.parent, inode.name.clone())).ok_or(Errno::NOENT)?;
         self.raise(own.0)?;
+        self.hard_links.entry(ino).or_default();
         if self.find(own.0, &own.1)? == Some(ino) {
             self.put_name(own.0, &own.1, Some(ino));
         }
@@ -140,6 +147,19 @@ impl Names {
         self.drop_name(ino, is_dir, (parent, name))
     }
 
+    /// A name of an inode besides one that goes: one that is written down, or one of the version's that the kernel knows.
+    fn other_name(&mut self, ino: u64, gone: (u64, &[u8])) -> Option<(u64, Vec<u8>)> {
+        let is_other = |at: &&(u64, Vec<u8>)| (at.0, at.1.as_slice()) != gone;
+        if let Some(found) = self.hard_links.get(&ino).into_iter().flatten().find(is_other) {
+            return Some(found.clone());
+        }
+        let aliases = self.aliases.get(&ino)?.clone();
+        aliases
+            .into_iter()
+            .filter(|at| is_other(&at))
+            .find(|at| matches!(self.find(at.0, &at.1), Ok(Some(n)) if n == ino))
+    }
+
     /// One name less.
     pub(super) fn drop_name(&mut self, ino: u64, is_dir: bool, gone: (u64, &[u8])) -> Found<Option<Arc<Data>>> {
         let inode = self.change(ino)?;
@@ -147,9 +167,7 @@ impl Names {
         inode.ctime = now();
         if inode.nlink > 0 && (inode.parent, inode.name.as_slice()) == gone {
             // It is known by another of its names from now on.
-            let other = self.upper.names.iter().find_map(|(parent, names)| {
-                names.iter().find(|(_, n)| **n == Some(ino)).map(|(name, _)| (*parent, name.clone()))
-            });
+            let other = self.other_name(ino, gone);
             if let (Some((parent, name)), Ok(inode)) = (other, self.change(ino)) {
                 (inode.parent, inode.name) = (parent, name);
             }

@@ -69,6 +69,7 @@ impl Names {
         }
         let inode = self.upper.inodes.remove(&ino)?;
         self.upper.names.remove(&ino);
+        self.hard_links.remove(&ino);
         self.pending.inodes.insert(ino);
         self.changed.remove(&ino);
         match &inode.what {

@@ -53,6 +53,7 @@ impl Names {
         let retired: HashSet<u64> = self.upper.retired.iter().chain(open).copied().collect();
         self.upper = Upper { retired: Arc::new(retired), key: self.upper.key, ..upper };
         self.held.clear();
+        self.hard_links.clear();
         self.pending = Pending::default();
         self.changed.clear();
         self.committing.clear();

@@ -49,6 +49,11 @@ pub(super) fn mode_follows(meta: &mut Meta, name: &[u8], list: &[u8]) {
     }
 }
 
+/// Whether an attribute is an access list.
+pub(super) fn is_list(name: &[u8]) -> bool {
+    name == ACCESS || name == DEFAULT
+}
+
 /// Whether setting that attribute sets permissions.
 pub(super) fn is_access(name: &[u8]) -> bool {
     name == ACCESS

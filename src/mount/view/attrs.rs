@@ -52,6 +52,18 @@ pub struct Changes {
     pub ctime: Option<Time>,
 }
 
+/// Fails for names of attributes that no file system of the kernel takes: programs find out by that what is kept, and a
+/// checkout could not set them.
+fn ensure_in_namespace(name: &[u8]) -> Answer<()> {
+    const PREFIXES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
+    match PREFIXES.iter().find(|prefix| name.starts_with(prefix)) {
+        _ if acl::is_list(name) => Ok(()),
+        Some(prefix) if name.len() > prefix.len() => Ok(()),
+        Some(_) => Err(Errno::INVAL),
+        None => Err(Errno::OPNOTSUPP),
+    }
+}
+
 /// What a write takes from a file: set-user-id and set-group-id, unless `keeps_mode`, and capabilities.
 pub(super) fn loses_trust(meta: &Meta, keeps_mode: bool) -> bool {
     let mode = meta.mode & SETUID != 0 || meta.mode & (SETGID | GROUP_EXEC) == SETGID | GROUP_EXEC;
@@ -110,13 +122,18 @@ impl View {
             }
             n.attr(ino).map(|attr| self.shown(n, attr))
         })
+        .map(|attr| self.with_holes(attr))
     }
 
     /// The value of an extended attribute.
     pub fn get_xattr(&self, ino: u64, name: &[u8]) -> Answer<Vec<u8>> {
         self.ask(|n| {
             let value = n.look(ino, |meta, _| meta.xattrs.iter().find(|x| x.name == name).map(|x| x.value.clone()))?;
-            Ok(value.ok_or(Errno::NODATA)?)
+            match value {
+                Some(value) => Ok(value),
+                // A version may hold what came from elsewhere.
+                None => Err(ensure_in_namespace(name).err().unwrap_or(Errno::NODATA).into()),
+            }
         })
     }
 
@@ -130,6 +147,7 @@ impl View {
     /// Sets an extended attribute; `must`: whether it has to be there, or must not.
     pub fn set_xattr(&self, caller: Caller, ino: u64, name: &[u8], value: &[u8], must: Option<bool>) -> Answer<()> {
         let _gate = self.changing()?;
+        ensure_in_namespace(name)?;
         if value.len() > VALUE_MAX {
             return Err(Errno::TOOBIG);
         }
@@ -166,7 +184,7 @@ impl View {
         let _gate = self.changing()?;
         self.ask(|n| {
             if !n.look(ino, |meta, _| meta.xattrs.iter().any(|x| x.name == name))? {
-                return Err(Errno::NODATA.into());
+                return Err(ensure_in_namespace(name).err().unwrap_or(Errno::NODATA).into());
             }
             let inode = n.change(ino)?;
             inode.ctime = now();
@@ -180,6 +198,29 @@ impl View {
         match &self.names().upper().inodes.get(&ino)?.what {
             What::File(data) => Some(Arc::clone(data)),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_have_the_namespaces_of_the_kernel() {
+        for name in ["user.a", "trusted.a.b", "security.selinux", "system.posix_acl_access", "system.posix_acl_default"]
+        {
+            assert_eq!(ensure_in_namespace(name.as_bytes()), Ok(()), "{name}");
+        }
+        for (name, e) in [
+            ("user.", Errno::INVAL),
+            ("security.", Errno::INVAL),
+            ("user", Errno::OPNOTSUPP),
+            ("foo.bar", Errno::OPNOTSUPP),
+            ("system.foo", Errno::OPNOTSUPP),
+            ("system.posix_acl_accessx", Errno::OPNOTSUPP),
+        ] {
+            assert_eq!(ensure_in_namespace(name.as_bytes()), Err(e), "{name}");
         }
     }
 }

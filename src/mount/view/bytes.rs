@@ -28,6 +28,7 @@ impl View {
         if let Some(recorder) = &self.options.recorder
             && data.needs_base(offset, out.len())
         {
+            self.news.come();
             recorder.saw(data.ino(), offset, out.len(), || self.ask(|n| n.path(data.ino())).ok().flatten());
         }
         let n = data.read(&self.lower, offset, out).map_err(|e| {
@@ -155,7 +156,9 @@ impl View {
 
     /// The next data or hole of a file.
     pub fn seek(&self, handle: u64, offset: u64, data: bool) -> Answer<u64> {
-        self.file(handle)?.seek(&self.lower, offset, data)
+        let file = self.file(handle)?;
+        self.catch_up(&file);
+        file.seek(&self.lower, offset, data)
     }
 
     /// Brings a piece of a file of the version into its upper file. Returns where to go on.

@@ -51,6 +51,7 @@ impl View {
             if trusted {
                 // Others have it open that way already: it goes before anything is written.
                 let gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+                self.news.come();
                 let _ = self.ask(|n| n.change(ino).map(|inode| attrs::lose_trust(&mut inode.meta, false)));
                 drop(gate);
                 self.is_stale(ino);
@@ -75,6 +76,7 @@ impl View {
     fn hand_over(&self, ino: u64, data: &Arc<Data>, write: bool) -> Answer<Arc<File>> {
         let file = {
             let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+            self.news.come();
             if data.is_frozen() {
                 // A version that is being made has to see what is written.
                 return Err(Errno::of(Kind::Busy));
@@ -133,12 +135,19 @@ impl View {
                 }
                 Ok(())
             });
+            self.news.come();
         }
     }
 
     pub(in crate::mount) fn closed(&self, data: &Arc<Data>, alone: bool) {
-        let (last, gone) = self.names().close(data.ino(), alone);
+        let mut names = self.names();
+        let (last, gone) = names.close(data.ino(), alone);
+        let pending = names.has_pending();
+        drop(names);
         self.discard(gone);
+        if pending {
+            self.news.come();
+        }
         if last {
             data.close_upper();
         }
@@ -158,6 +167,20 @@ impl View {
     pub fn is_written_alone(&self) -> bool {
         let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
         handles.values().any(|opened| opened.alone && opened.write)
+    }
+
+    /// Whether the kernel may hold bytes of a file that it has not handed over: as long as one has it open for writing.
+    pub fn is_written(&self, ino: u64) -> bool {
+        if self.options.read_only {
+            return false;
+        }
+        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        handles.values().any(|opened| opened.write && opened.data.ino() == ino)
+    }
+
+    /// A path of an inode; `None` if it has none.
+    pub fn path(&self, ino: u64) -> Option<Vec<u8>> {
+        self.ask(|n| n.path(ino)).ok().flatten()
     }
 
     /// Paths of all files that are open for writing.

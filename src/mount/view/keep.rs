@@ -137,10 +137,9 @@ impl View {
     /// Makes files durable and then what is known of them; `times`: also changes that can wait.
     ///
     /// What the store is told is one state of the mount: nobody changes anything while it is put together. Files whose
-    /// lengths a crash may take back are synced before they are told.
+    /// lengths a crash may take back are on disk before they are told, but no program waits for the disk meanwhile: what
+    /// is not there yet when the state is put together is brought there afterwards, when programs go on.
     fn flush(&self, files: &[Arc<Data>], times: bool, facts: Vec<(&'static str, Vec<u8>)>) -> Answer<()> {
-        /// So often what was written meanwhile is synced while others go on.
-        const ROUNDS: usize = 3;
         let Some(store) = &self.store else { return Ok(()) };
         let _one = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut blocks: Vec<(Arc<Data>, Blocks)> = Vec::new();
@@ -151,16 +150,10 @@ impl View {
             Err(e) => drop(failed.get_or_insert(self.cannot_write(&e))),
         };
         files.iter().for_each(&mut sync);
-        let mut round = 0;
-        let (pending, doomed, mut flush) = loop {
-            round += 1;
-            self.unstable(times).iter().for_each(&mut sync);
+        // Most of it, so that little is left for the moment in which the state is put together and soon after.
+        self.unstable(times).iter().for_each(&mut sync);
+        let (pending, doomed, mut flush) = {
             let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-            let left = self.unstable(times);
-            if !left.is_empty() && round < ROUNDS {
-                continue;
-            }
-            left.iter().for_each(&mut sync);
             let mut names = self.names();
             let mut pending = names.take_pending();
             if times {
@@ -170,8 +163,9 @@ impl View {
             }
             let doomed = std::mem::take(&mut *self.doomed.lock().unwrap_or_else(PoisonError::into_inner));
             let flush = rows(&names, &pending);
-            break (pending, doomed, flush);
+            (pending, doomed, flush)
         };
+        flush.inodes.iter().filter_map(|(_, inode, _)| unstable(inode.as_deref()?)).for_each(|data| sync(&data));
         flush.blocks = blocks.iter().map(|(data, fresh)| (data.ino(), fresh.ranges.clone())).collect();
         flush.anew = blocks.iter().filter(|(_, fresh)| fresh.anew).map(|(data, _)| data.ino()).collect();
         flush.meta = facts;
@@ -210,12 +204,15 @@ impl View {
 
     /// Files of which the store is to be told, and cannot be yet.
     fn unstable(&self, times: bool) -> Vec<Arc<Data>> {
-        let names = self.names();
-        let files = names.to_be_told(times).filter_map(|inode| match &inode.what {
-            What::File(data) if data.is_unsettled() || data.has_fresh() => Some(Arc::clone(data)),
-            _ => None,
-        });
-        files.collect()
+        self.names().to_be_told(times).filter_map(|inode| unstable(inode)).collect()
+    }
+}
+
+/// The file of an inode, if the store cannot be told of it yet.
+fn unstable(inode: &Inode) -> Option<Arc<Data>> {
+    match &inode.what {
+        What::File(data) if data.is_unsettled() || data.has_fresh() => Some(Arc::clone(data)),
+        _ => None,
     }
 }
 

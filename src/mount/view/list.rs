@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::View;
 use crate::mount::errno::{Answer, Errno};
-use crate::mount::inode::{Attr, Kind};
+use crate::mount::inode::{Allocated, Attr, Kind};
 use crate::mount::lower::Dir;
 use crate::mount::names::{Listed, Stop, position};
 
@@ -113,8 +113,14 @@ impl View {
                     Err(e) => Err(e),
                 };
                 match known {
-                    Ok(known) => {
+                    Ok(mut known) => {
                         kind = known.kind;
+                        // The list is not read here, for each of a thousand files of which few are asked more.
+                        if let Allocated::List { list, .. } = known.allocated
+                            && let Some(data) = self.lower.known_allocated(&list)
+                        {
+                            known.allocated = known.allocated.resolved(data);
+                        }
                         attr = Some(self.shown(&names, known));
                     }
                     // A name that is gone meanwhile is not told.

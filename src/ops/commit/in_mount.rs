@@ -44,7 +44,8 @@ pub(super) fn commit(
         }
     }
     let stands = repo.commit_cached(&version)?;
-    let mut client = mount.client()?;
+    let cancelled = || observer.cancelled();
+    let mut client = mount.client()?.heed(&cancelled);
     observer.phase("commit", Some(stands.counts.files), None);
     match options.quiesce.as_ref().filter(|q| !q.profiles.is_empty() && !options.dry_run) {
         None => client.settle_kernel()?,

@@ -7,10 +7,12 @@ use crate::error::Result;
 use crate::model::id::Id;
 use crate::model::refname::RefName;
 use crate::mount::attach;
-use crate::mount::control::{Ask, Client, note};
+use crate::mount::control::{Client, note};
 use crate::mount::daemon::{self, Kept};
+use crate::mount::health::{Health, health};
 use crate::mount::mountinfo;
 use crate::mount::profile::Profile;
+use crate::observe::Observer;
 
 /// What would be mounted.
 #[derive(Debug)]
@@ -28,13 +30,15 @@ pub struct MountPlan {
 }
 
 /// Looks whether [`super::mount`] would mount a version, and as what.
-pub fn plan(context: &Context, options: &MountOptions) -> Result<MountPlan> {
+pub fn plan(context: &Context, options: &MountOptions, observer: &dyn Observer) -> Result<MountPlan> {
     let repo = context.repo()?;
     options.hydrate.which()?;
+    attach::ensure_trusted(options.trust)?;
     options.prefetch.as_deref().map(Profile::read).transpose()?;
     let (version, tree, branch) = shown(&repo, context, options)?;
     let kept = || -> Result<_> {
         let (dir, name) = overlay(&context.repository, options)?;
+        daemon::wait_while_ending(&dir, observer)?;
         let kept = daemon::look(&repo, (version, tree), &dir, &name)?;
         Ok((name, kept))
     };
@@ -48,16 +52,14 @@ pub fn plan(context: &Context, options: &MountOptions) -> Result<MountPlan> {
     Ok(MountPlan { version, branch, repository: context.repository.clone(), overlay, clears })
 }
 
-/// The mount that [`super::umount`] would end, as it stands; `facts` are missing where nobody serves it any more.
+/// The mount that [`super::umount`] would end, as it stands.
 pub fn umount_plan(run: &Path, at: &Path) -> Result<MountState> {
     let mounted = mounted_at(at)?;
-    let facts = match Client::connect(run, &mounted) {
-        Ok(mut client) => {
-            client.settle_kernel()?;
-            Some(client.ask(&Ask::Facts)?)
-        }
-        Err(_) if attach::is_dead(at) => None,
-        Err(e) => return Err(e),
-    };
-    Ok(MountState { note: note(run, &mounted), facts, mounted })
+    let settle = |mut client: Client<'_>| client.settle_kernel();
+    let settled = Client::connect(run, &mounted).and_then(settle);
+    let health = health(run, std::slice::from_ref(&mounted)).pop().unwrap_or(Health::Unknown);
+    match (settled, &health) {
+        (Err(e), Health::Served(_)) => Err(e),
+        _ => Ok(MountState { note: note(run, &mounted), health, mounted }),
+    }
 }

@@ -4,7 +4,7 @@ use super::fresh;
 use crate::support::namespace::ALONE;
 use crate::support::needs::{is_root, need};
 use crate::support::sandbox::{Run, Sandbox};
-use dvc::mount::attach::{self, AttachOptions};
+use dvc::mount::attach::{self, AttachOptions, MountTrust};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -81,7 +81,8 @@ fn a_mount_that_was_left_behind() {
     let at = s.at("mnt \u{e4}");
     fs::create_dir(&at).unwrap();
     let source = "dvc:AMCC@v3".to_owned();
-    let options = AttachOptions { at: at.clone(), source, read_only: false, allow_other: false };
+    let options =
+        AttachOptions { at: at.clone(), source, read_only: false, allow_other: false, trust: MountTrust::default() };
     drop(attach::attach(&options).unwrap());
     let run = s.dvc(["doctor", "--json"]);
     attach::detach(&at, true).unwrap();

@@ -93,7 +93,7 @@ fn what_a_crash_left_is_looked_at_with_its_log() {
     let run = v.dvc(&["mount", "-n", "main", "../m", "--name", "kept"]).ok();
     run.says("would clear away a mount that nobody serves any more").says("with what is changed in it");
     let end = Run::of(&mut v.s.command(["umount", "-n", "../m"])).ok();
-    end.says("which nobody serves any more");
+    end.says("which no process serves any more");
     assert_eq!((fs::read(&tables).unwrap(), fs::read(tables.with_extension("db-wal")).unwrap()), before);
     m.up();
     assert_eq!(fs::read(m.at("new")).unwrap(), b"x");

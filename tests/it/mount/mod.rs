@@ -9,6 +9,7 @@ mod conformance;
 mod dry_run;
 pub mod harness;
 mod hydrate;
+mod life;
 mod mapping;
 mod model;
 mod moved;

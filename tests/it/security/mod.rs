@@ -3,6 +3,8 @@
 //! Each file plays one attacker of `docs/security.md` and checks that the attack fails and is reported.
 
 // One `mod` line per attacker.
+mod command_lines;
+mod mounts;
 mod ownership;
 mod people;
 mod privacy;

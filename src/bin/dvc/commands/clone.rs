@@ -2,7 +2,7 @@
 
 use crate::commands::{checkout, fetch, remote};
 use crate::failure::{CliError, Exit, Outcome};
-use crate::place::{INSIDE, Place};
+use crate::place::{INSIDE, Place, ensure_outside_mounts};
 use crate::print::Paint;
 use crate::render::quoted;
 use crate::session::Session;
@@ -67,6 +67,9 @@ pub(crate) fn run(session: &Session, args: &CloneArgs) -> Outcome {
         let taken =
             if Repo::is_at(&inside) { RepoError::Exists { path: inside } } else { RepoError::Occupied { path: dir } };
         return Err(Error::from(taken).into());
+    }
+    if named.is_none() {
+        ensure_outside_mounts(&dir)?;
     }
     let failed = |source| CliError::File { doing: "create", path: dir.clone(), source };
     std::fs::create_dir_all(&dir).map_err(failed)?;

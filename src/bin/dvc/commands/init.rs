@@ -60,6 +60,7 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> Outcome {
                 Some(dir) => session.current.join(dir),
                 None => session.current.clone(),
             };
+            place::ensure_outside_mounts(&worktree)?;
             let repository = worktree.join(place::INSIDE);
             Place { repository, worktree, prefix: PathBuf::new(), far: None, mount: None }
         }

@@ -3,6 +3,7 @@
 //! The command starts itself once more to serve the mount, waits until it stands, and ends.
 
 use crate::args::DryRun;
+use crate::argv;
 use crate::commands::overlays;
 use crate::dirs;
 use crate::failure::{CliError, Exit, Failed, Outcome};
@@ -11,19 +12,22 @@ use crate::print::{Out, Paint, size};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::{Error, Kind};
-use dvc::model::revision::{Revision, Spec};
+use dvc::model::revision::{Base, Revision, Spec};
 use dvc::model::text::harmless;
-use dvc::mount::attach::is_dead;
+use dvc::mount::attach::MountTrust;
 use dvc::mount::control::Note;
 use dvc::mount::daemon::Kept;
+use dvc::mount::health::Health;
 use dvc::mount::mountinfo;
 use dvc::observe::{Level, Notice, Observer};
 use dvc::ops::clone::{CloneOptions, clone};
 use dvc::ops::fetch::{FetchOptions, fetch};
-use dvc::ops::mount::{Hydrate, MountOptions, MountState, OVERLAYS, Show, mount, mounts, plan};
+use dvc::ops::mount::{Hydrate, MountOptions, MountState, OVERLAYS, Show, default_branch, mount, mounts, plan};
 use dvc::repo::Repo;
 use dvc::store::location::Location;
 use dvc::sys::create;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -72,6 +76,15 @@ pub(crate) struct MountArgs {
     /// Let other users in; each is asked for the permissions that the files say
     #[arg(long)]
     pub(crate) allow_other: bool,
+    /// Honour set-user-id bits and file capabilities; for root only
+    #[arg(long)]
+    pub(crate) suid: bool,
+    /// Let device nodes be opened; for root only
+    #[arg(long)]
+    pub(crate) dev: bool,
+    /// Do not let files be executed
+    #[arg(long)]
+    pub(crate) noexec: bool,
     /// Show the version's files as of this user and group
     #[arg(long, value_name = "UID:GID")]
     pub(crate) map_owner: Option<String>,
@@ -130,18 +143,24 @@ pub(crate) fn run(session: &Session, args: &MountArgs) -> Outcome {
     match (rev, dir) {
         (Some(rev), Some(dir)) if session.dry_run(args.dry) => rehearse(session, args, rev, dir),
         (Some(rev), Some(dir)) if args.foreground || args.serving => serve(session, args, rev, dir),
-        (Some(_), Some(dir)) => start(session, dir),
+        (Some(_), Some(dir)) => start(session, args, dir),
         (None, None) => list(session, args.stats.as_deref()),
         _ => Err(CliError::option("DIR", "name a version and the directory to mount it on").into()),
     }
 }
 
 /// Starts the process that serves the mount, and waits for its word.
-fn start(session: &Session, dir: &Path) -> Outcome {
+fn start(session: &Session, args: &MountArgs, dir: &Path) -> Outcome {
     let failed = |doing: &'static str| move |source| CliError::File { doing, path: PathBuf::from("dvc"), source };
     let program = std::env::current_exe().map_err(failed("find"))?;
+    // The command line of the process that serves the mount is open to every user for as long as the mount lives. What is
+    // wrong with a URL, and that its password is not used, is reported here, where it still has one.
+    for url in args.rev.iter().filter_map(|rev| located(rev).ok()?.0.url).chain(named_url(session)) {
+        session.location(&url)?;
+    }
+    let hidden = |word: &OsString| argv::without_password(word).unwrap_or_else(|| word.clone());
+    let words: Vec<OsString> = session.argv[1..].iter().map(hidden).collect();
     // After `--` it would be taken for a directory.
-    let words = &session.argv[1..];
     let (options, rest) = words.split_at(words.iter().position(|word| word == "--").unwrap_or(words.len()));
     let mut child = Command::new(program)
         .args(options)
@@ -176,7 +195,7 @@ fn start(session: &Session, dir: &Path) -> Outcome {
 
 fn json_of_note(note: &Note) -> serde_json::Value {
     serde_json::json!({
-        "at": note.at.to_string_lossy(), "pid": note.pid, "revision": note.revision, "overlay": note.overlay,
+        "at": note.at.to_string_lossy(), "pid": note.process.pid, "revision": note.revision, "overlay": note.overlay,
         "repository": note.repository.to_string_lossy(), "read_only": note.read_only, "mode": note.mode,
     })
 }
@@ -185,9 +204,10 @@ fn json_of_note(note: &Note) -> serde_json::Value {
 fn rehearse(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome {
     let (place, revision, own) = place_of(session, Some(args), rev, true)?;
     let context = own.as_ref().unwrap_or(session).context(&place)?;
-    let of_origin = own.is_some() && is_shared_clone(&place.repository);
+    // Without a clone the repository is the remote itself.
+    let of_origin = own.is_some() && place.far.is_none() && is_shared_clone(&place.repository);
     let options = MountOptions { of_origin, ..options(session, args, revision, dir, false)? };
-    let plan = plan(&context, &options)?;
+    let plan = plan(&context, &options, &*session.told()?)?;
     let mut out = session.plain_out();
     if session.globals.json {
         let overlay = plan.overlay.as_ref();
@@ -239,6 +259,7 @@ fn options(
         resume: args.volume,
         ephemeral: args.ephemeral,
         allow_other: args.allow_other,
+        trust: MountTrust { suid: args.suid, dev: args.dev, noexec: args.noexec },
         map_owner: args.map_owner.as_deref().map(owner).transpose()?,
         quota: args.quota.as_deref().map(|text| size_of("--quota", text)).transpose()?,
         live: args.live,
@@ -261,7 +282,8 @@ fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome 
     let options = MountOptions { of_origin, ..options(session, args, revision, dir, place.far.is_some())? };
     let log = Arc::new(Log::default());
     let told = Arc::clone(&log);
-    let (daemon, overlay) = mount(&context, &options, Arc::new(move |text: &str| told.say(text)))?;
+    let complain = Arc::new(move |text: &str| told.say(text));
+    let (daemon, overlay) = mount(&context, &options, complain, &*session.told()?)?;
     log.to(&overlay.clone().unwrap_or_else(|| dirs::run().join("mounts")).join("log"));
     let note = daemon.note().clone();
     log.say(&format!("{} mounted on {}", note.revision, note.at.display()));
@@ -279,20 +301,27 @@ fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome 
         }
         Ok(())
     };
-    let state = daemon.teller();
+    let (state, stop) = (daemon.teller(), daemon.stopper());
     // Whoever asks by signal finds the answer in the log.
-    if let Ok(mut signals) = signal_hook::iterator::Signals::new([signal_hook::consts::SIGUSR1]) {
+    if let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGUSR1, SIGTERM, SIGINT, SIGHUP]) {
+        if session.signals.cancelled() {
+            stop();
+        }
         std::thread::spawn(move || {
-            for _ in signals.forever() {
-                let Some(facts) = state() else { return };
-                log.say(&serde_json::to_string(&facts).unwrap_or_default());
+            for signal in signals.forever() {
+                match signal {
+                    SIGUSR1 => {
+                        let Some(facts) = state() else { return };
+                        log.say(&serde_json::to_string(&facts).unwrap_or_default());
+                    }
+                    _ => stop(),
+                }
             }
         });
     }
     // The mount is served meanwhile.
     std::thread::spawn(stands);
-    let signals = session.signals.clone();
-    daemon.run(&|| signals.cancelled(), overlay)?;
+    daemon.run(overlay)?;
     Ok(Exit::DONE)
 }
 
@@ -339,8 +368,11 @@ fn size_of(option: &'static str, text: &str) -> Result<u64, CliError> {
 
 pub(super) fn absolute(session: &Session, dir: &Path) -> Result<PathBuf, CliError> {
     let dir = session.current.join(dir);
-    // One whose process is gone cannot be looked at.
-    let found = if is_dead(&dir) { mountinfo::located(&dir) } else { dir.canonicalize() };
+    // A mount point is not looked at: its process may be gone, stopped, or another user's.
+    let found = match mountinfo::ours_at(&dir) {
+        Ok(Some(mounted)) => Ok(mounted.at),
+        _ => dir.canonicalize(),
+    };
     found.map_err(|source| CliError::File { doing: "find", path: dir, source })
 }
 
@@ -351,16 +383,22 @@ pub(super) fn place_of(
     text: &str,
     dry: bool,
 ) -> Result<(Place, Revision, Option<Session>), Failed> {
-    let spec = Spec::parse_located(text.as_bytes()).map_err(Error::from)?;
+    let (spec, names_version) = located(text)?;
     if spec.path.is_some() {
         return Err(CliError::option("REV", "a whole version is meant, not a path of it").into());
     }
-    let named = session.named_repository().and_then(|p| p.to_str().map(str::to_owned)).filter(|t| Location::is_url(t));
-    match spec.url.or(named) {
+    match spec.url.or_else(|| named_url(session)) {
         Some(url) => {
             let volume = args.filter(|args| args.volume).map(|args| args.name.as_deref());
             let (place, own) = cloned(session, volume, &url, dry)?;
-            Ok((place, spec.revision, Some(own)))
+            let revision = match names_version {
+                true => spec.revision,
+                false => {
+                    let branch = default_branch(&own.context(&place)?)?;
+                    Revision { base: Base::Name(branch), suffixes: Vec::new() }
+                }
+            };
+            Ok((place, revision, Some(own)))
         }
         None => Ok((session.place()?, spec.revision, None)),
     }
@@ -374,6 +412,23 @@ pub(super) fn clones() -> PathBuf {
 /// Whether a repository is a lazy clone that mounts of a URL share.
 fn is_shared_clone(repository: &Path) -> bool {
     repository.parent() == Some(&clones())
+}
+
+/// `REV`, `URL#REV` or `URL`, and whether it names a version.
+fn located(text: &str) -> Result<(Spec, bool), Failed> {
+    let spec = Spec::parse_located(text.as_bytes());
+    // No revision has a slash at its start or behind a colon.
+    let is_url = !text.contains('#') && (text.contains("://") || text.starts_with('/') || text.contains(":/"));
+    if is_url {
+        let revision = Revision { base: Base::Head, suffixes: Vec::new() };
+        return Ok((Spec { url: Some(text.to_owned()), revision, path: None }, false));
+    }
+    Ok((spec.map_err(Error::from)?, true))
+}
+
+/// The URL that `--repo` or `DVC_REPO` names, if it is one.
+fn named_url(session: &Session) -> Option<String> {
+    session.named_repository().and_then(|p| p.to_str().map(str::to_owned)).filter(|text| Location::is_url(text))
 }
 
 /// A lazy clone of a repository elsewhere, made or brought up to date. In a dry run it stays as it is, and where there is none
@@ -487,8 +542,10 @@ fn json(state: &MountState) -> serde_json::Value {
         .note
         .as_ref()
         .map_or_else(|| serde_json::json!({ "at": state.mounted.at.to_string_lossy() }), json_of_note);
-    value["alive"] = state.facts.is_some().into();
-    if let Some(facts) = &state.facts {
+    value["alive"] = state.facts().is_some().into();
+    value["health"] = state.health.name().into();
+    value["owner"] = state.mounted.owner().into();
+    if let Some(facts) = state.facts() {
         value["state"] = serde_json::to_value(facts).unwrap_or_default();
     }
     value
@@ -496,9 +553,19 @@ fn json(state: &MountState) -> serde_json::Value {
 
 fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
     let at = state.mounted.at.display();
-    let (Some(note), Some(facts)) = (&state.note, &state.facts) else {
-        return writeln!(out, "{at}: nobody serves it any more; `dvc umount` removes it");
+    let facts = match &state.health {
+        Health::Served(facts) => facts,
+        Health::Dead => return writeln!(out, "{at}: no process serves it any more; `dvc umount` removes it"),
+        Health::OtherUser(owner) => return writeln!(out, "{at}: mounted by user {owner}"),
+        Health::Unknown => {
+            return writeln!(out, "{at}: served by a process that is not known here (another DVC_RUN_DIR?)");
+        }
+        Health::Silent { pid, stopped } => {
+            let how = if *stopped { "is stopped" } else { "does not answer" };
+            return writeln!(out, "{at}: process {pid}, which serves it, {how}; `dvc umount --force` detaches it");
+        }
     };
+    let Some(note) = &state.note else { return Ok(()) };
     let version = facts.version.as_deref().map_or("", |id| &id[..8.min(id.len())]);
     let kind = note.overlay.as_ref().map_or("read-only".to_owned(), |name| format!("overlay {name}"));
     let branch = facts.branch.as_ref().map_or(String::new(), |b| format!(" of {b}"));
@@ -511,7 +578,7 @@ fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
         writeln!(out, " {} changed, {} not in a version", facts.changed, size(facts.dirty_bytes))?;
     }
     if all {
-        writeln!(out, " process {}, {} files open, {} known to the kernel", note.pid, facts.open, facts.known)?;
+        writeln!(out, " process {}, {} files open, {} known to the kernel", note.process.pid, facts.open, facts.known)?;
         writeln!(out, " read {} in {} requests", size(facts.read_bytes), facts.reads)?;
         writeln!(out, " written {} in {} requests", size(facts.written_bytes), facts.writes)?;
         writeln!(out, " hydrated {}", size(facts.hydrated_bytes))?;

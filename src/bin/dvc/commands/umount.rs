@@ -8,7 +8,8 @@ use crate::failure::{Exit, Failed, Outcome};
 use crate::print::size;
 use crate::session::Session;
 use clap::Args;
-use dvc::ops::mount::{MountState, umount, umount_plan};
+use dvc::mount::health::Health;
+use dvc::ops::mount::{MountState, UmountOptions, umount, umount_plan};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -16,7 +17,8 @@ use std::path::PathBuf;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  dvc umount /mnt/db\n  dvc umount --commit -m 'new prices' /mnt/db\n  \
                         dvc umount -n --discard /mnt/db    what would be lost\n  \
-                        dvc umount --discard db-1a2b3c4d   an overlay that is not mounted")]
+                        dvc umount --discard db-1a2b3c4d   an overlay that is not mounted\n  \
+                        dvc umount --force /mnt/db         its process is stopped, or programs use it")]
 pub(crate) struct UmountArgs {
     /// Mount points; with --discard also names of overlays that are not mounted
     #[arg(value_name = "DIR", required = true, value_hint = clap::ValueHint::DirPath)]
@@ -30,6 +32,9 @@ pub(crate) struct UmountArgs {
     /// The message of that commit
     #[arg(short, long, value_name = "TEXT", requires = "commit")]
     pub(crate) message: Option<String>,
+    /// Detach it at once, also one that is in use or whose process does not answer
+    #[arg(short, long, conflicts_with_all = ["discard", "commit"])]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) dry: DryRun,
 }
@@ -37,6 +42,8 @@ pub(crate) struct UmountArgs {
 /// Runs `umount`.
 pub(crate) fn run(session: &Session, args: &UmountArgs) -> Outcome {
     let dry_run = session.dry_run(args.dry);
+    let options = UmountOptions { discard: args.discard, force: args.force };
+    let told = session.told()?;
     for dir in &args.dirs {
         if args.discard && overlays::discard(session, dir, dry_run)? {
             continue;
@@ -50,7 +57,7 @@ pub(crate) fn run(session: &Session, args: &UmountArgs) -> Outcome {
         }
         match dry_run {
             true => show(session, &umount_plan(&dirs::usable_run()?, &at)?, args)?,
-            false => umount(&dirs::usable_run()?, &at, args.discard)?,
+            false => umount(&dirs::usable_run()?, &at, options, &*told)?,
         }
     }
     Ok(Exit::DONE)
@@ -61,17 +68,22 @@ fn show(session: &Session, state: &MountState, args: &UmountArgs) -> Result<(), 
     let at = state.mounted.at.display();
     let overlay = state.note.as_ref().and_then(|note| note.overlay.as_deref());
     let discard = args.discard || state.note.as_ref().is_some_and(|note| note.ephemeral);
-    let (changed, bytes) = state.facts.as_ref().map_or((0, 0), |facts| (facts.changed, facts.dirty_bytes));
+    let (changed, bytes) = state.facts().map_or((0, 0), |facts| (facts.changed, facts.dirty_bytes));
     let mut out = session.plain_out();
     if session.globals.json {
         out.json(&serde_json::json!({
-            "at": state.mounted.at.to_string_lossy(), "overlay": overlay, "alive": state.facts.is_some(),
+            "at": state.mounted.at.to_string_lossy(), "overlay": overlay, "alive": state.facts().is_some(),
+            "health": state.health.name(),
             "discard": discard, "changed": changed, "dirty_bytes": bytes, "dry_run": true,
         }))?;
     } else if session.globals.quiet == 0 {
         let what = format!("{changed} changed, {} not in a version", size(bytes));
-        let then = match (overlay, &state.facts) {
-            (_, None) => "which nobody serves any more".to_owned(),
+        let then = match (overlay, &state.health) {
+            (_, Health::Dead) => "which no process serves any more".to_owned(),
+            (_, Health::OtherUser(owner)) => format!("which user {owner} mounted; its changes are kept"),
+            (_, Health::Unknown) => "whose process is not known here; its changes are kept".to_owned(),
+            (_, Health::Silent { pid, .. }) if args.force => format!("without an answer of process {pid}"),
+            (_, Health::Silent { pid, .. }) => format!("as soon as process {pid} answers, or with --force"),
             (None, _) => "read-only".to_owned(),
             (Some(name), _) if discard => format!("and lose overlay {name}: {what}"),
             (Some(name), _) if args.commit => format!("overlay {name} stays"),

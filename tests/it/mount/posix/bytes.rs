@@ -9,7 +9,7 @@ use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 
 use crate::mount::harness::{Mount, Volume, assert_like, drop_cache, errno, python};
 use crate::mount::mapping::Mapping;
-use crate::support::needs::need;
+use crate::support::needs::{need, run};
 use crate::support::zoo::{noise, prose};
 
 /// One file of each way to be stored.
@@ -454,6 +454,49 @@ fn holes_of_the_version_are_told_by_a_mount_that_only_shows_it() {
     let ro = v.mount(&["--ro"]);
     let how = crate::support::facts::Compare::default();
     crate::mount::harness::assert_like_by(&v.s.at("w"), ro.root(), &how, "with holes");
+}
+
+/// What a file takes is told, so that `cp`, `tar -S` and `du` find its holes: of the version, of what was written, and of
+/// what is open for writing, where the kernel may hold more than we know.
+#[test]
+fn holes_are_told_by_a_mount_that_can_be_written() {
+    const MIB: u64 = 1 << 20;
+    let Some(v) = Volume::of(|w| {
+        let sparse = File::create(w.join("sparse")).unwrap();
+        sparse.set_len(64 * MIB).unwrap();
+        sparse.write_all_at(&noise(1, 3 << 20), 20 * MIB).unwrap();
+        fs::write(w.join("dense"), noise(2, 5 << 20)).unwrap();
+    }) else {
+        return;
+    };
+    for options in [&["--ro"][..], &[]] {
+        let m = v.mount(options);
+        let taken = |name: &str| m.at(name).metadata().unwrap().blocks() * 512;
+        assert!((3 * MIB..4 * MIB).contains(&taken("sparse")), "{options:?}: {}", taken("sparse"));
+        assert!((5 * MIB..6 * MIB).contains(&taken("dense")), "{options:?}: {}", taken("dense"));
+        run("cp", &[m.at("sparse").to_str().unwrap(), v.s.at("copy").to_str().unwrap()]);
+        assert!(v.s.at("copy").metadata().unwrap().blocks() * 512 < 4 * MIB, "{options:?}");
+        assert!(fs::read(v.s.at("copy")).unwrap() == fs::read(v.s.w("sparse")).unwrap());
+    }
+    let m = v.mount(&[]);
+    let new = File::create_new(m.at("new")).unwrap();
+    new.set_len(64 * MIB).unwrap();
+    new.write_all_at(b"far", 90 * MIB).unwrap();
+    // Some of it may be the kernel's alone still: nothing of that may be taken for a hole.
+    let end = 90 * MIB + 3;
+    assert_eq!(seek(&new, SeekFrom::Data(30 * MIB)).unwrap(), 30 * MIB);
+    assert_eq!(seek(&new, SeekFrom::Hole(90 * MIB)).unwrap(), end);
+    assert_eq!(seek(&new, SeekFrom::Data(end)).unwrap_err(), rustix::io::Errno::NXIO);
+    drop(new);
+    let new = File::open(m.at("new")).unwrap();
+    crate::mount_live::until("its holes are told", || seek(&new, SeekFrom::Data(0)).is_ok_and(|at| at == 90 * MIB));
+    assert!(m.at("new").metadata().unwrap().blocks() * 512 < MIB);
+    // A block that is written to takes the place of the version's.
+    let file = edit(&m.at("sparse"));
+    file.write_all_at(b"x", 0).unwrap();
+    drop(file);
+    let taken = m.at("sparse").metadata().unwrap().blocks() * 512;
+    assert!((3 * MIB..4 * MIB).contains(&taken), "{taken}");
 }
 
 #[test]

@@ -228,3 +228,31 @@ fn names_are_exchanged_or_not_replaced() {
     fs::rename(m.at("alone"), m.at("empty")).unwrap();
     assert!(m.at("empty/deep/c").exists());
 }
+
+/// The name by which a file was made goes: it is found by those that are left, whatever became of these.
+#[test]
+fn a_file_is_found_by_the_names_that_are_left() {
+    let Some(v) = Volume::of(fill) else { return };
+    let mut m = v.mount(&[]);
+    for dir in ["x", "y", "z"] {
+        fs::create_dir(m.at(dir)).unwrap();
+    }
+    fs::write(m.at("x/first"), "1").unwrap();
+    fs::hard_link(m.at("x/first"), m.at("y/second")).unwrap();
+    fs::hard_link(m.at("x/first"), m.at("z/third")).unwrap();
+    fs::remove_file(m.at("x/first")).unwrap();
+    fs::rename(m.at("y/second"), m.at("x/again")).unwrap();
+    fs::remove_file(m.at("z/third")).unwrap();
+    fs::rename(m.at("x"), m.at("moved")).unwrap();
+    append(&m.at("moved/again"), b"2");
+    m.commit("one name");
+    assert_eq!(v.dvc(&["show", "main:moved/again"]).ok().out, "12");
+    // Also after the names were read back.
+    fs::hard_link(m.at("moved/again"), m.at("y/other")).unwrap();
+    m.again();
+    fs::remove_file(m.at("moved/again")).unwrap();
+    append(&m.at("y/other"), b"3");
+    m.commit("another name");
+    assert_eq!(v.dvc(&["show", "main:y/other"]).ok().out, "123");
+    assert_eq!(fs::metadata(m.at("y/other")).unwrap().nlink(), 1);
+}

@@ -244,6 +244,26 @@ fn extended_attributes_have_flags_and_limits() {
 }
 
 /// Lists of control are attributes: a mount keeps them as they are.
+/// As on other file systems of the kernel; a version with other names could not be checked out whole.
+#[test]
+fn extended_attributes_have_the_namespaces_of_the_kernel() {
+    let Some(v) = Volume::of(|w| fs::write(w.join("old"), "x").unwrap()) else { return };
+    let m = v.mount(&[]);
+    let old = m.at("old");
+    for (name, e) in [
+        ("foo.bar", Errno::OPNOTSUPP),
+        ("bare", Errno::OPNOTSUPP),
+        ("system.foo", Errno::OPNOTSUPP),
+        ("user.", Errno::INVAL),
+        ("trusted.", Errno::INVAL),
+    ] {
+        assert_eq!(setxattr(&old, name, b"1", NONE).unwrap_err(), e, "{name}");
+        assert_eq!(getxattr(&old, name, &mut [0; 8]).unwrap_err(), e, "{name}");
+        assert_eq!(removexattr(&old, name).unwrap_err(), e, "{name}");
+    }
+    assert!(xattrs(&old).is_empty());
+}
+
 #[test]
 fn access_lists_are_kept() {
     let Some(v) = Volume::of(|w| {

@@ -93,3 +93,12 @@ fn space_that_was_reserved_or_cut_is_counted() {
     fallocate(File::options().write(true).open(m.at("more")).unwrap(), punch, 0, 2 << 20).unwrap();
     assert!(statvfs(m.root()).unwrap().f_bavail * 4096 > 2 << 20);
 }
+
+/// Numbers that do not fit are an error to a 32-bit program, which then takes the disk for unusable.
+#[test]
+fn the_number_of_inodes_fits_every_program() {
+    let Some(v) = volume() else { return };
+    let m = v.mount(&[]);
+    let told = statvfs(m.root()).unwrap();
+    assert!(told.f_ffree > 1 << 20 && told.f_files < 1 << 31, "{} of {}", told.f_ffree, told.f_files);
+}

@@ -56,7 +56,10 @@ fn mounting(tried: &Result<How, AttachError>) -> Check {
         Ok(How::Kernel) if attach::in_user_namespace() => {
             Check::ok(name, "works by `mount(2)`, in this user namespace; set-user-id bits and devices have no effect")
         }
-        Ok(How::Kernel) => Check::ok(name, "works by `mount(2)`"),
+        Ok(How::Kernel) => Check::ok(
+            name,
+            "works by `mount(2)`; set-user-id bits and devices have no effect unless `--suid` or `--dev` is given",
+        ),
         Ok(How::Fusermount) => {
             let program = attach::find_fusermount().unwrap_or_default();
             let program = program.display();
