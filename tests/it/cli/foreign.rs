@@ -46,6 +46,8 @@ fn the_answers_can_be_typed() {
 fn a_commit_needs_no_flag_for_all_changes() {
     let s = three();
     s.write("a.txt", "more\n");
+    // A message without quotes leaves a word over, which must not become the only path.
+    s.dvc(["commit", "-am", "all", "a.txt"]).code(2).complains("`--all` and `[PATH]...` cannot be used together");
     s.dvc(["commit", "-am", "all of it"]).ok().says("[main v4 ");
     s.dvc(["status", "-s", "--exit-code"]).ok();
     assert_eq!(s.dvc(["ls"]).ok().out, "a.txt\nd/\n");

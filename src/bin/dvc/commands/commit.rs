@@ -70,7 +70,7 @@ pub(crate) struct CommitArgs {
     #[arg(short = 'x', long)]
     pub(crate) one_file_system: bool,
     /// Accepted for git's `commit -a`: all changes are always committed
-    #[arg(short, long, hide = true)]
+    #[arg(short, long, hide = true, conflicts_with = "args")]
     pub(crate) all: bool,
     /// Commit even where nothing changed or the source is empty
     #[arg(long)]
