@@ -12,6 +12,7 @@ umask 022
 cd "$(dirname "$0")/.."
 LIMIT=40000000
 BUNDLE=/etc/ssl/certs/ca-certificates.crt
+ZONES=/usr/share/zoneinfo
 
 binary='' built='' ssh='' plugin='' out=${CARGO_TARGET_DIR:-target}/image
 while [ $# -gt 0 ]; do
@@ -82,6 +83,14 @@ strip -s -o "$root/dvc" "$binary" 2>/dev/null || cp "$binary" "$root/dvc"
 chmod 755 "$root/dvc"
 for library in $(libraries "$binary"); do put "$library" "$root"; done
 put $BUNDLE "$root"
+# Without them every time zone but UTC is unknown.
+if [ -d $ZONES ]; then
+	mkdir -p "$root$ZONES"
+	tar --create --directory $ZONES --exclude=./posix --exclude=./right --exclude=./localtime --exclude=./posixrules . |
+		tar --extract --directory "$root$ZONES" --no-same-owner
+else
+	say "$ZONES is missing (package tzdata): the image knows no time zones"
+fi
 mkdir -p "$root"/{etc,root,source,tmp,run/dvc,var/lib/dvc,var/cache/dvc,usr/bin}
 printf 'root:x:0:0:root:/root:/dvc\nnobody:x:65534:65534:nobody:/:/dvc\n' >"$root/etc/passwd"
 printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"

@@ -5,6 +5,8 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 /// What kind of failure an error is, seen by a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -32,13 +34,15 @@ pub enum Kind {
     NotFound,
     /// Stopped by a signal or by the caller.
     Cancelled,
-    /// A bug in dvc, or an unexpected failure of the system.
+    /// The system fails: no descriptors, threads or memory left, an I/O error of a disk.
+    System,
+    /// A bug in dvc.
     Internal,
 }
 
 impl Kind {
     /// Every kind, for tables and tests.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Usage,
         Self::Incomplete,
         Self::Rejected,
@@ -51,6 +55,7 @@ impl Kind {
         Self::Denied,
         Self::NotFound,
         Self::Cancelled,
+        Self::System,
         Self::Internal,
     ];
 
@@ -69,6 +74,7 @@ impl Kind {
             Self::Denied => 12,
             Self::NotFound => 13,
             Self::Cancelled => 130,
+            Self::System => 71,
             Self::Internal => 70,
         }
     }
@@ -88,6 +94,7 @@ impl Kind {
             Self::Denied => "denied",
             Self::NotFound => "not-found",
             Self::Cancelled => "cancelled",
+            Self::System => "system",
             Self::Internal => "internal",
         }
     }
@@ -101,15 +108,66 @@ impl Kind {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Self::NoSpace,
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied,
             io::ErrorKind::NotFound => Self::NotFound,
-            io::ErrorKind::ResourceBusy => Self::Busy,
-            // A file where a directory is wanted and the like: it is named, and somebody named it.
+            io::ErrorKind::ResourceBusy | io::ErrorKind::ExecutableFileBusy => Self::Busy,
+            // A file where a directory is wanted and the like: the message names it, and the user can change it.
             io::ErrorKind::NotADirectory
             | io::ErrorKind::IsADirectory
             | io::ErrorKind::AlreadyExists
-            | io::ErrorKind::InvalidFilename => Self::Usage,
-            _ => Self::Internal,
+            | io::ErrorKind::DirectoryNotEmpty
+            | io::ErrorKind::InvalidFilename
+            | io::ErrorKind::ArgumentListTooLong => Self::Usage,
+            io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::TimedOut => Self::Unreachable,
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Self::Integrity,
+            _ => match e.raw_os_error().map(Errno::from_raw_os_error) {
+                Some(Errno::LOOP) => Self::Usage,
+                Some(_) => Self::System,
+                None => match e.kind() {
+                    // A name with a NUL byte, which no system call takes.
+                    io::ErrorKind::InvalidInput => Self::Usage,
+                    io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported => Self::System,
+                    _ => Self::Internal,
+                },
+            },
         }
     }
+}
+
+/// What the user can do about an error of the system; for failures that know nothing better.
+pub fn hint_of_io(e: &io::Error) -> Option<&'static str> {
+    Some(match Errno::from_io_error(e)? {
+        Errno::MFILE | Errno::NFILE => "raise the limit on open files (`ulimit -n`), or lower `--jobs`",
+        Errno::AGAIN => {
+            "raise the limit on processes and threads (`ulimit -u`, `--pids-limit` of a container), or lower `--jobs`"
+        }
+        Errno::NOMEM => "free some memory or raise its limit; `--memory` makes dvc take less",
+        Errno::NOSPC => "free some space and run the command again",
+        Errno::DQUOT => "free some space or raise the quota, then run the command again",
+        Errno::FBIG => "raise the limit on the length of a file (`ulimit -f`), or use a file system without this limit",
+        Errno::ROFS => "mount the file system writable, or name another place",
+        Errno::IO => "look at the kernel's log (`dmesg`): the disk or the way to it fails",
+        Errno::NAMETOOLONG => "use a shorter name, or a place nearer to the root of the file system",
+        Errno::LOOP => "remove the loop of symbolic links",
+        Errno::TXTBSY => "end the program that runs from this file",
+        Errno::STALE => "mount the network file system again",
+        _ => return None,
+    })
+}
+
+/// The hint for the first error of the system among the causes of a failure.
+pub fn hint_of_causes(e: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    std::iter::successors(Some(e), |e| e.source()).find_map(|e| hint_of_io(e.downcast_ref()?))
+}
+
+/// Whether a disk could not give back what it should hold.
+pub fn is_disk_failure(e: &(dyn std::error::Error + 'static)) -> bool {
+    let of_disk = |e: &io::Error| matches!(Errno::from_io_error(e), Some(Errno::IO | Errno::UCLEAN | Errno::BADMSG));
+    std::iter::successors(Some(e), |e| e.source()).filter_map(|e| e.downcast_ref()).any(of_disk)
 }
 
 /// A failure inside an I/O error.
@@ -212,6 +270,34 @@ impl std::error::Error for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Only what no system says stays for bugs.
+    #[test]
+    fn each_error_of_the_system_has_a_kind() {
+        let of = |errno: Errno| Kind::of_io(&io::Error::from(errno));
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG] {
+            assert_eq!(of(errno), Kind::NoSpace, "{errno}");
+        }
+        for errno in [Errno::ACCESS, Errno::PERM, Errno::ROFS] {
+            assert_eq!(of(errno), Kind::Denied, "{errno}");
+        }
+        for errno in [Errno::NOTDIR, Errno::ISDIR, Errno::EXIST, Errno::NAMETOOLONG, Errno::LOOP, Errno::TOOBIG] {
+            assert_eq!(of(errno), Kind::Usage, "{errno}");
+        }
+        for errno in [Errno::BUSY, Errno::TXTBSY] {
+            assert_eq!(of(errno), Kind::Busy, "{errno}");
+        }
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM, Errno::IO, Errno::INVAL, Errno::NODEV] {
+            assert_eq!(of(errno), Kind::System, "{errno}");
+        }
+        for raw in 1..134 {
+            assert_ne!(Kind::of_io(&io::Error::from_raw_os_error(raw)), Kind::Internal, "{raw}");
+        }
+        assert_eq!(Kind::of_io(&io::Error::other("a library's own words")), Kind::Internal);
+        let full = Link("cannot write `a`", None);
+        assert_eq!(hint_of_causes(&full), None);
+        assert_eq!(hint_of_io(&io::Error::from(Errno::MFILE)).map(|h| h.contains("ulimit -n")), Some(true));
+    }
 
     #[derive(Debug, thiserror::Error)]
     #[error("{0}")]

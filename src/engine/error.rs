@@ -97,7 +97,8 @@ impl Failure for EngineError {
             Self::Refused { status: 401 | 403, .. } => Kind::Denied,
             Self::Refused { status: 409, .. } => Kind::Busy,
             Self::Refused { status: 400, .. } => Kind::Usage,
-            Self::Refused { .. } | Self::Garbled { .. } | Self::Client(_) => Kind::Internal,
+            Self::Refused { .. } | Self::Garbled { .. } => Kind::Unreachable,
+            Self::Client(source) => Kind::of_io(source),
         }
     }
 

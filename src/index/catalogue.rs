@@ -3,6 +3,7 @@
 //! Everything in it is derived. A file that is no database, is damaged, or has another schema is made anew and starts empty; the caller
 //! compares it with the repository. Writes are one transaction per call. Methods take `&self` and may be called from many threads.
 
+use super::sqlite;
 use crate::error::{Failure, Kind};
 use crate::sys::create;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
@@ -46,21 +47,20 @@ impl Failure for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Replace { source, .. } => Kind::of_io(source),
-            Self::Sqlite { source, .. } => match source.sqlite_error_code() {
-                Some(ErrorCode::DiskFull) => Kind::NoSpace,
-                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Kind::Busy,
-                Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => Kind::Denied,
-                Some(ErrorCode::OutOfMemory | ErrorCode::SystemIoFailure | ErrorCode::OperationInterrupted) => {
-                    Kind::Internal
-                }
-                // No such table, a value of another type, a broken constraint: our own statements do not do that.
-                _ => Kind::Integrity,
+            Self::Sqlite { path, source } => match sqlite::kind(path, source) {
+                // The program has all its statements, so what they do not find is not as it was written.
+                Kind::Internal => Kind::Integrity,
+                kind => kind,
             },
         }
     }
 
     fn hint(&self) -> Option<String> {
-        (self.kind() == Kind::Integrity).then(|| "`dvc fsck --rebuild` makes it anew".to_owned())
+        match self {
+            _ if self.kind() == Kind::Integrity => Some("`dvc fsck --rebuild` makes it anew".to_owned()),
+            Self::Sqlite { path, source } => sqlite::hint(path, source),
+            Self::Replace { .. } => None,
+        }
     }
 }
 

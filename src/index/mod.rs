@@ -16,6 +16,7 @@ pub mod catalogue;
 mod pending;
 pub mod segment_reader;
 pub mod segment_writer;
+pub mod sqlite;
 
 /// So many segments of one tier are merged into one.
 pub const MERGE_AT: usize = 8;

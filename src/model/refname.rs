@@ -36,6 +36,9 @@ impl RefKind {
     }
 }
 
+/// No branch or tag has a longer name, in bytes.
+const LONGEST: usize = 240;
+
 /// A checked name. A tag of a branch is `branch@tag`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RefName(String);
@@ -62,6 +65,14 @@ impl crate::error::Failure for BadRefName {
 impl RefName {
     /// Checks a branch name, or the name of a global tag.
     pub fn new(name: &str) -> Result<Self, BadRefName> {
+        match name.len() > LONGEST {
+            true => Err(BadRefName { name: name.to_owned(), rule: "it is longer than 240 bytes" }),
+            false => Self::tracked(name),
+        }
+    }
+
+    /// Checks `remote/branch`, the name of a remote's branch here: as long as both together.
+    pub fn tracked(name: &str) -> Result<Self, BadRefName> {
         match broken_rule(name) {
             None => Ok(Self(name.to_owned())),
             Some(rule) => Err(BadRefName { name: name.to_owned(), rule }),
@@ -78,7 +89,7 @@ impl RefName {
     pub fn parse_stored(name: &str) -> Result<Self, BadRefName> {
         match name.split_once('@') {
             Some((branch, tag)) => Self::scoped(&Self::new(branch)?, tag),
-            None => Self::new(name),
+            None => Self::tracked(name),
         }
     }
 
@@ -97,8 +108,8 @@ fn broken_rule(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         return Some("it is empty");
     }
-    if name.len() > 240 {
-        return Some("it is longer than 240 bytes");
+    if name.len() > 2 * LONGEST + 1 {
+        return Some("it is longer than 481 bytes");
     }
     if name == "HEAD" {
         return Some("`HEAD` is reserved");
@@ -144,6 +155,12 @@ mod tests {
         {
             assert!(RefName::new(bad).is_err(), "{bad}");
         }
+        let long = "b".repeat(LONGEST);
+        assert!(RefName::new(&long).is_ok() && RefName::new(&format!("{long}b")).is_err());
+        // The remote's name comes before that of its branch.
+        let tracked = format!("origin/{long}");
+        assert!(RefName::tracked(&tracked).is_ok() && RefName::parse_stored(&tracked).is_ok());
+        assert!(RefName::tracked(&format!("{long}/{long}b")).is_err());
     }
 
     #[test]

@@ -186,7 +186,7 @@ impl Failure for AttachError {
             | Self::InUse(_)
             | Self::StillEnding { .. }
             | Self::StillSeen { .. } => Kind::Busy,
-            Self::Refused { .. } => Kind::Internal,
+            Self::Refused { .. } => Kind::System,
             Self::System { source, .. } => Kind::of_io(source),
         }
     }

@@ -246,7 +246,7 @@ pub enum ControlError {
 impl Failure for ControlError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Silent { .. } => Kind::Internal,
+            Self::Silent { .. } => Kind::System,
             Self::Sync { source, .. } => Kind::of_io(source),
             Self::Refused { kind, .. } => *kind,
             Self::None { .. } => Kind::NotFound,

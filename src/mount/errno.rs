@@ -70,6 +70,7 @@ impl Errno {
             | Kind::Denied
             | Kind::NotFound
             | Kind::Cancelled
+            | Kind::System
             | Kind::Internal => Self::IO,
         }
     }

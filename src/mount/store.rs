@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::bits::{joined, of_part, to_parts};
 use super::data::{Data, Seal};
@@ -23,6 +23,7 @@ use super::state::{BLOCK, Base, State};
 use super::sums::Sums;
 use crate::error::{self, Failure, Result};
 use crate::format::object::{decode_tree, encode_tree};
+use crate::index::sqlite;
 use crate::model::entry::{Chunker, Content, Entry, Meta, Node, Time, Totals};
 use crate::model::id::{Id, parse_hex};
 use crate::model::tree::{TreeBody, TreeNode};
@@ -86,13 +87,7 @@ pub enum StateError {
 impl Failure for StateError {
     fn kind(&self) -> error::Kind {
         match self {
-            Self::Sqlite { source, .. } => match source.sqlite_error_code() {
-                _ if is_full(source) => error::Kind::NoSpace,
-                Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => error::Kind::Denied,
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => error::Kind::Integrity,
-                None if is_of_content(source) => error::Kind::Integrity,
-                _ => error::Kind::Internal,
-            },
+            Self::Sqlite { path, source } => sqlite::kind(path, source),
             Self::Damaged { .. } | Self::Lost { .. } => error::Kind::Integrity,
             Self::InUse { .. } => error::Kind::Busy,
         }
@@ -106,7 +101,8 @@ impl Failure for StateError {
             {
                 rescue(path)
             }
-            _ => None,
+            Self::Sqlite { path, source } => sqlite::hint(path, source),
+            Self::Damaged { .. } | Self::Lost { .. } => None,
         }
     }
 }
@@ -548,12 +544,6 @@ fn is_full(e: &rusqlite::Error) -> bool {
     const SHM_SIZE: i32 = 4874;
     let shm = matches!(e, rusqlite::Error::SqliteFailure(e, _) if e.extended_code == SHM_SIZE);
     shm || e.sqlite_error_code() == Some(ErrorCode::DiskFull)
-}
-
-/// Whether what was read is not what is ever written.
-fn is_of_content(e: &rusqlite::Error) -> bool {
-    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
-    matches!(e, InvalidColumnType(..) | FromSqlConversionFailure(..) | IntegralValueOutOfRange(..))
 }
 
 fn num(n: u64) -> i64 {

@@ -319,7 +319,16 @@ impl Fetch<'_> {
 
     /// Remembers a branch of the remote.
     fn branch(&self, report: &mut FetchReport, name: &RefName, id: Id) -> Result<()> {
-        let Ok(here) = tracking(&self.reach.remote.name, name) else { return Ok(()) };
+        let here = match tracking(&self.reach.remote.name, name) {
+            Ok(here) => here,
+            // A remote that is a URL has no branches here.
+            Err(_) if self.context.remote(&self.reach.remote.name).is_none() => return Ok(()),
+            Err(e) => {
+                let message = format!("branch `{name}` of {} is not fetched: {e}", self.reach.remote.name);
+                self.observer.notice(Notice { level: Level::Incomplete, path: Vec::new(), message });
+                return Ok(());
+            }
+        };
         let old = self.repo.refs().value(RefKind::Remote, &here)?;
         if old == Some(id) {
             return Ok(());

@@ -3,6 +3,8 @@
 use super::Context;
 use crate::error::Result;
 use crate::observe::Observer;
+use crate::repo::Repo;
+use crate::repo::mark::{self, Remade};
 use crate::upkeep::fsck::{CheckOptions, check};
 use crate::upkeep::rebuild::{self, RebuildReport};
 use crate::upkeep::report::CheckReport;
@@ -24,6 +26,8 @@ pub struct FsckOptions {
 /// What was found.
 #[derive(Clone, Debug)]
 pub struct FsckReport {
+    /// The marker, if it was damaged and was written again.
+    pub marker: Option<Remade>,
     /// What was made anew, or in a dry run would be.
     pub rebuild: Option<RebuildReport>,
     /// What the check found, after that.
@@ -32,8 +36,12 @@ pub struct FsckReport {
 
 /// Runs `fsck`.
 pub fn fsck(context: &Context, options: &FsckOptions, observer: &dyn Observer) -> Result<FsckReport> {
-    let mut made = None;
+    let (mut made, mut marker) = (None, None);
     if options.rebuild {
+        let root = &context.repository;
+        if context.far.is_none() && (Repo::is_at(root) || Repo::is_unmarked(root)) {
+            marker = mark::remake(root, options.dry_run)?;
+        }
         let rebuilt = rebuild::segments(&context.repo()?, observer, options.dry_run)?;
         made = Some(match options.dry_run {
             true => rebuilt.into_report(),
@@ -47,5 +55,5 @@ pub fn fsck(context: &Context, options: &FsckOptions, observer: &dyn Observer) -
         now: (!options.dry_run).then(|| context.now_secs()),
     };
     let check = check(&context.repo()?, &options, observer)?;
-    Ok(FsckReport { rebuild: made, check })
+    Ok(FsckReport { marker, rebuild: made, check })
 }

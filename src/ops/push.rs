@@ -284,7 +284,7 @@ fn decide(
 
 /// The name under which a remote's branch is remembered.
 pub(super) fn tracking(remote: &str, branch: &RefName) -> Result<RefName> {
-    Ok(RefName::new(&format!("{remote}/{branch}"))?)
+    Ok(RefName::tracked(&format!("{remote}/{branch}"))?)
 }
 
 struct Push<'p, 'a> {
@@ -368,10 +368,16 @@ impl Push<'_, '_> {
         for pack in sent.iter().take(count) {
             let mut hasher = NameHasher::default();
             let store = self.there.store();
-            store.read_from(&layout::pack(&pack.name), 0, &mut |bytes| {
+            let mut came = 0;
+            let read = store.read_from(&layout::pack(&pack.name), 0, &mut |bytes| {
                 hasher.update(bytes);
-                if self.observer.cancelled() { Err(StoreError::Cancelled) } else { Ok(()) }
-            })?;
+                came += bytes.len() as u64;
+                // An object that goes on and on is not what was sent.
+                if self.observer.cancelled() || came > pack.bytes { Err(StoreError::Cancelled) } else { Ok(()) }
+            });
+            if came <= pack.bytes {
+                read?;
+            }
             if hasher.finish() != pack.name {
                 // So that the next run sends it again.
                 self.reach.state.sent.remove(&to_hex(&pack.name));

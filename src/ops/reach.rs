@@ -12,7 +12,7 @@ use crate::format::refentry::RefEntry;
 use crate::model::refname::RefKind;
 use crate::observe::{Level, Notice, Observer};
 use crate::repo::away::CachedStore;
-use crate::repo::{Repo, layout};
+use crate::repo::{Repo, layout, marker_of};
 use crate::store::access::Access;
 use crate::store::location::Location;
 use crate::store::open::open;
@@ -79,7 +79,8 @@ impl<'a> Reach<'a> {
     /// What its marker says; `None` where no repository is.
     pub fn marker(&self) -> Result<Option<Marker>> {
         let bytes = self.store.get(layout::MARKER)?;
-        Ok(bytes.map(|bytes| Marker::decode(&bytes)).transpose()?)
+        let is_here = self.remote.location.as_directory().is_some();
+        Ok(bytes.map(|bytes| marker_of(&bytes, is_here, || self.store.place())).transpose()?)
     }
 
     /// The repository there, by its marker.

@@ -431,7 +431,7 @@ impl<'a> Resolver<'a> {
 /// NAME of `refs/heads/NAME`, `refs/tags/NAME` or `refs/remotes/NAME`: one name may be both a branch and a tag.
 fn full_name(text: &RefName, kind: RefKind) -> Option<RefName> {
     let name = text.as_str().strip_prefix("refs/")?.strip_prefix(kind.dir())?.strip_prefix('/')?;
-    RefName::new(name).ok()
+    RefName::tracked(name).ok()
 }
 
 fn no_step(revision: String, why: &str) -> crate::error::Error {

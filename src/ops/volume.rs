@@ -96,7 +96,7 @@ impl Failure for VolumeError {
             Self::BadName(_) | Self::Exists(_) => Kind::Usage,
             Self::Missing(_) | Self::NotParked(_) => Kind::NotFound,
             Self::InUse { .. } => Kind::Busy,
-            Self::Unseen(_) => Kind::Internal,
+            Self::Unseen(_) => Kind::System,
             Self::Damaged { .. } => Kind::Integrity,
             Self::Process { kind, .. } => *kind,
         }

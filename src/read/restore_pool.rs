@@ -111,7 +111,10 @@ pub(super) fn run<T: Send>(
     };
     std::thread::scope(|scope| {
         for lane in 1..jobs {
-            scope.spawn(move || worker(lane));
+            // Without more threads it takes longer.
+            if std::thread::Builder::new().spawn_scoped(scope, move || worker(lane)).is_err() {
+                break;
+            }
         }
         worker(0);
     });

@@ -145,7 +145,12 @@ impl CachedStore {
             Ok(())
         };
         let done = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, work).ok();
+            let workers: Vec<_> = (0..threads).map_while(spawn).collect();
+            // Where the system gives no threads, this one does their work.
+            if workers.is_empty() {
+                work()?;
+            }
             let ends = workers.into_iter().map(|w| w.join().unwrap_or(Err(StoreError::Cancelled)));
             ends.fold(Ok(()), Result::and)
         });
@@ -338,7 +343,14 @@ impl Repo {
         }
         let io = |source| StoreError::Io { what: "keep a copy of", key: key.clone(), source };
         let file = self.state_dir().map_or_else(|_| NamedTempFile::new(), NamedTempFile::new_in).map_err(io)?;
-        self.store.read_from(&key, 0, &mut |bytes| (&mut file.as_file()).write_all(bytes).map_err(io))?;
+        // A store must not fill the disk with more than the pack has.
+        let index = self.index()?;
+        let known = PackKind::ALL.into_iter().find_map(|kind| index.pack_bytes(kind, name)).filter(|bytes| *bytes > 0);
+        let mut left = known.unwrap_or(u64::MAX);
+        self.store.read_from(&key, 0, &mut |bytes| {
+            left = left.checked_sub(bytes.len() as u64).ok_or_else(|| StoreError::Missing { key: key.clone() })?;
+            (&mut file.as_file()).write_all(bytes).map_err(io)
+        })?;
         Ok(PackFile::Fetched(file))
     }
 }

@@ -4,6 +4,7 @@ pub mod away;
 pub mod behind;
 pub mod frames;
 pub mod layout;
+pub mod mark;
 pub mod objects;
 pub mod packs;
 mod present;
@@ -79,6 +80,16 @@ pub enum RepoError {
         /// Where.
         path: PathBuf,
     },
+    /// Its marker cannot be used.
+    #[error("cannot use the marker `{}` of the repository at `{place}`", layout::MARKER)]
+    BadMarker {
+        /// A path or a URL.
+        place: String,
+        /// Whether it is on this machine.
+        is_here: bool,
+        /// What is wrong with it.
+        source: Malformed,
+    },
     /// There is one already.
     #[error("there is a repository at `{}` already", path.display())]
     Exists {
@@ -121,7 +132,7 @@ impl Failure for RepoError {
     fn kind(&self) -> Kind {
         match self {
             Self::None { .. } => Kind::NoRepository,
-            Self::Unmarked { .. } => Kind::Integrity,
+            Self::Unmarked { .. } | Self::BadMarker { .. } => Kind::Integrity,
             Self::Silent { .. } => Kind::Unreachable,
             Self::Foreign { .. } => Kind::Rejected,
             Self::NoState { .. } => Kind::Denied,
@@ -132,10 +143,13 @@ impl Failure for RepoError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::None { .. } => Some("make one with `dvc init`, or name one with `--repo` or `DVC_REPO`".to_owned()),
-            Self::Unmarked { .. } => Some(format!(
-                "copy `{}` again from where this repository was copied from, or from any other copy of it",
+            Self::Unmarked { .. } | Self::BadMarker { is_here: true, .. } => Some(format!(
+                "copy `{}` again from any other copy of the repository, such as a remote; or `dvc fsck --rebuild` makes one",
                 layout::MARKER
             )),
+            Self::BadMarker { .. } => {
+                Some(format!("check the URL; write `{}` there again from a clone of the repository", layout::MARKER))
+            }
             Self::Silent { .. } => Some("check the network; run the command again".to_owned()),
             Self::Foreign { .. } => Some("`dvc remote set NAME URL` tells where the right one is".to_owned()),
             Self::Away { .. } => Some("`dvc clone` it first".to_owned()),
@@ -228,8 +242,10 @@ impl Repo {
                 if Self::is_unmarked(root) { RepoError::Unmarked { path } } else { RepoError::None { path } }.into()
             );
         };
-        let marker = Marker::decode(&bytes)?;
-        let cutting = cutting_of(&marker)?;
+        let place = || root.display().to_string();
+        let marker = marker_of(&bytes, true, place)?;
+        let cutting =
+            cutting_of(&marker).map_err(|source| RepoError::BadMarker { place: place(), is_here: true, source })?;
         let store = Arc::new(store);
         let repo = Self::of_store(Arc::<LocalStore>::clone(&store), marker, cutting, options);
         Ok(Self { local: Some(store), root: root.to_path_buf(), frames: repo.frames.near(), ..repo })
@@ -240,12 +256,14 @@ impl Repo {
         let Some(bytes) = store.get(layout::MARKER)? else {
             return Err(RepoError::None { path: PathBuf::from(store.place()) }.into());
         };
-        Self::of_far(store, Marker::decode(&bytes)?, state, options)
+        let marker = marker_of(&bytes, false, || store.place())?;
+        Self::of_far(store, marker, state, options)
     }
 
     /// A repository elsewhere whose marker is known, or will be written.
     pub fn of_far(store: Arc<CachedStore>, marker: Marker, state: &Path, options: OpenOptions) -> Result<Self> {
-        let cutting = cutting_of(&marker)?;
+        let bad = |source| RepoError::BadMarker { place: store.place(), is_here: false, source };
+        let cutting = cutting_of(&marker).map_err(bad)?;
         let place = to_hex(&checksum(&[store.place().as_bytes()])[..4]);
         let root = state.join(format!("{}-{place}", marker.id));
         let far = Some(Arc::clone(&store));
@@ -487,6 +505,11 @@ impl Repo {
         }
         Ok(commit)
     }
+}
+
+/// Reads the marker of the repository at `place`.
+pub fn marker_of(bytes: &[u8], is_here: bool, place: impl Fn() -> String) -> Result<Marker, RepoError> {
+    Marker::decode(bytes).map_err(|source| RepoError::BadMarker { place: place(), is_here, source })
 }
 
 /// How a marker says that files are cut.

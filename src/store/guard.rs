@@ -20,6 +20,8 @@ const HOLD: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 6;
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
+/// A lock that stays for so long is worth a word to the user: a live holder needs a few requests.
+const TELL: Duration = Duration::from_secs(5);
 /// Where locks lie.
 const LOCKS: &str = "sessions";
 
@@ -49,11 +51,11 @@ impl GuardedStore {
         self.plain.delete(key).or_else(|_| self.inner.delete(key))
     }
 
-    /// The lock's key, and when it was put. All locks of one thing begin with `name`.
-    fn lock(&self, name: &str) -> Result<(String, Instant), StoreError> {
+    /// The lock's key, and when it was put. All locks of `folder` begin with `name`.
+    fn lock(&self, name: &str, folder: &str) -> Result<(String, Instant), StoreError> {
         let since = Instant::now();
-        // A foreign lock, and since when it is seen.
-        let mut seen: Option<(String, Instant)> = None;
+        // A foreign lock, since when it is seen, and whether the user knows of it.
+        let mut seen: Option<(String, Instant, bool)> = None;
         let mut round = 0u32;
         loop {
             if self.observer.cancelled() {
@@ -74,16 +76,22 @@ impl GuardedStore {
                 others = now.into_iter().filter(|name| *name != own).collect();
             }
             match (&seen, others.first()) {
-                (Some((other, first)), Some(_)) if others.contains(other) => {
-                    if first.elapsed() > self.expiry {
+                (Some((other, first, told)), Some(_)) if others.contains(other) => {
+                    let age = first.elapsed();
+                    if age > self.expiry {
                         self.inner.delete(&format!("{LOCKS}/{other}"))?;
+                        self.tell(Level::Info, format!("removed the lock `{LOCKS}/{other}` that a dead process left"));
                         seen = None;
+                    } else if age >= TELL.min(self.expiry / 2) && !told {
+                        self.tell(Level::Info, self.waits(other, folder, age));
+                        seen = Some((other.clone(), *first, true));
                     }
                 }
                 (_, Some(other)) => {
-                    let message = format!("somebody else is writing to {}; waiting", self.inner.place());
-                    self.observer.notice(Notice { level: Level::Detail, path: Vec::new(), message });
-                    seen = Some((other.clone(), Instant::now()));
+                    let message =
+                        format!("another process is writing to `{folder}` at {}; waiting", self.inner.place());
+                    self.tell(Level::Detail, message);
+                    seen = Some((other.clone(), Instant::now(), false));
                 }
                 (_, None) => {}
             }
@@ -94,8 +102,21 @@ impl GuardedStore {
             let unit = 20u64 << round.min(5);
             round += 1;
             let dice = u64::from_str_radix(&random_hex()?[..8], 16).unwrap_or(0);
-            std::thread::sleep(Duration::from_millis(unit + dice % unit));
+            super::runtime::sleep(&*self.observer, Duration::from_millis(unit + dice % unit))?;
         }
+    }
+
+    fn tell(&self, level: Level, message: String) {
+        self.observer.notice(Notice { level, path: Vec::new(), message });
+    }
+
+    /// What is said of a lock that does not go away.
+    fn waits(&self, other: &str, folder: &str, age: Duration) -> String {
+        let (place, age, expiry) = (self.inner.place(), age.as_secs(), self.expiry.as_secs());
+        format!(
+            "waiting for the lock `{LOCKS}/{other}` on `{folder}` at {place}: seen unchanged for {age} s; \
+             it is removed after {expiry} s, as left over by a dead process"
+        )
     }
 
     fn too_slow(&self, key: &str, said: &str) -> StoreError {
@@ -143,7 +164,7 @@ impl Store for GuardedStore {
         let name = format!("lock-{}", &blake3::hash(folder.as_bytes()).to_hex()[..32]);
         let mut attempts = 0;
         loop {
-            let (lock, put) = self.lock(&name)?;
+            let (lock, put) = self.lock(&name, folder)?;
             // A write that was not answered may still arrive: until it is settled the lock must stand.
             let mut unsure = false;
             let done = loop {
@@ -166,7 +187,10 @@ impl Store for GuardedStore {
                 if !passes || attempts >= ATTEMPTS || put.elapsed() >= HOLD {
                     break done;
                 }
-                std::thread::sleep(PAUSE);
+                // An error is that everything shall stop; what is known by then counts.
+                if super::runtime::sleep(&*self.observer, PAUSE).is_err() {
+                    break done;
+                }
             };
             if unsure && !matches!(done, Some(Ok(_))) {
                 // It goes away by itself, when no write can arrive any more.
@@ -260,6 +284,18 @@ mod tests {
         assert!(inner.list_all("sessions").unwrap().is_empty());
     }
 
+    /// Keeps what is said to users who did not ask for details.
+    #[derive(Default)]
+    struct Told(std::sync::Mutex<Vec<String>>);
+
+    impl Observer for Told {
+        fn notice(&self, notice: Notice) {
+            if notice.level > Level::Detail {
+                self.0.lock().unwrap().push(notice.message);
+            }
+        }
+    }
+
     /// Becomes true while a ref is being written.
     #[derive(Default)]
     struct Flag(std::sync::atomic::AtomicBool);
@@ -285,11 +321,18 @@ mod tests {
     #[test]
     fn the_lock_of_a_dead_process_goes_away() {
         let inner: Arc<dyn Store> = Arc::new(Careless::default());
-        let store = GuardedStore::new(Arc::clone(&inner), Arc::clone(&inner), Arc::new(Silent))
-            .expiring(Duration::from_millis(300));
-        let (left, _) = store.lock(&format!("lock-{}", &blake3::hash(b"refs").to_hex()[..32])).unwrap();
+        let told = Arc::new(Told::default());
+        let observer: Arc<dyn Observer> = Arc::<Told>::clone(&told);
+        let store =
+            GuardedStore::new(Arc::clone(&inner), Arc::clone(&inner), observer).expiring(Duration::from_millis(300));
+        let (left, _) = store.lock(&format!("lock-{}", &blake3::hash(b"refs").to_hex()[..32]), "refs").unwrap();
         assert!(inner.get(&left).unwrap().is_some());
         assert!(store.create("refs/x", b"y").unwrap());
         assert!(inner.list_all("sessions").unwrap().is_empty());
+        // Meanwhile the user was told what is waited for, and for how long.
+        let told = told.0.lock().unwrap();
+        assert!(told[0].contains(&format!("waiting for the lock `{left}` on `refs`")), "{told:?}");
+        assert!(told[0].contains("it is removed after"), "{told:?}");
+        assert_eq!(told[1], format!("removed the lock `{left}` that a dead process left"));
     }
 }

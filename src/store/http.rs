@@ -21,6 +21,10 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// An upload ends when nothing was taken and nothing answered for so long. Otherwise it may take any time: many share a
 /// slow line.
 pub(super) const STALLED: Duration = Duration::from_secs(300);
+/// Redirects that are followed at most.
+pub(super) const HOPS: usize = 10;
+/// Bytes of an error's body that are read.
+pub(super) const REFUSAL_MAX: usize = 64 << 10;
 /// Bytes of a file that are in memory at once for each request.
 const PIECE: usize = 256 << 10;
 
@@ -47,9 +51,54 @@ fn once(
     let builder = reqwest::Client::builder()
         .connect_timeout(CONNECT)
         .tcp_nodelay(true)
+        .redirect(within_origin())
+        // A signed query must not become the `Referer` of the next request.
+        .referer(false)
         .user_agent(concat!("dvc/", env!("CARGO_PKG_VERSION")));
     let made = limits(builder).build()?;
     Ok(cell.get_or_init(|| made).clone())
+}
+
+/// Follows redirects only where scheme, host and port stay the same. reqwest takes a few headers off a request that goes
+/// to another host, but not `x-amz-security-token`, `x-ms-*`, a body or a signed query, so the answer is handed over as
+/// it is instead; `Registry` follows it where nothing secret is sent.
+fn within_origin() -> reqwest::redirect::Policy {
+    reqwest::redirect::Policy::custom(|attempt| {
+        let stays = attempt.previous().iter().all(|before| before.origin() == attempt.url().origin());
+        if attempt.previous().len() > HOPS {
+            attempt.error("too many redirects")
+        } else if stays {
+            attempt.follow()
+        } else {
+            attempt.stop()
+        }
+    })
+}
+
+/// The beginning of a body, at most `most` bytes; a body that breaks off or goes on counts as far as it came.
+pub(super) async fn first_bytes(response: &mut reqwest::Response, most: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    while out.len() < most
+        && let Ok(Some(piece)) = response.chunk().await
+    {
+        out.extend_from_slice(&piece[..piece.len().min(most - out.len())]);
+    }
+    out
+}
+
+/// A whole body of at most `most` bytes; `None` if it is longer.
+pub(super) async fn whole_body(
+    response: &mut reqwest::Response,
+    most: usize,
+) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut out = Vec::new();
+    while let Some(piece) = response.chunk().await? {
+        if out.len() + piece.len() > most {
+            return Ok(None);
+        }
+        out.extend_from_slice(&piece);
+    }
+    Ok(Some(out))
 }
 
 /// A local file as the body of a request: pieces are read when they are sent, so that memory does not grow with files.
@@ -146,16 +195,4 @@ pub(super) fn root_cause(e: &(dyn std::error::Error + 'static)) -> String {
         last = cause;
     }
     last.to_string()
-}
-
-/// What a status means that is no success.
-pub(super) const fn trouble_of_status(status: u16) -> Trouble {
-    match status {
-        401 | 403 => Trouble::Denied,
-        408 | 504 => Trouble::TimedOut,
-        429 | 503 => Trouble::Overloaded,
-        507 | 413 => Trouble::Full,
-        500 | 502 => Trouble::Unreachable,
-        _ => Trouble::Refused,
-    }
 }

@@ -111,7 +111,7 @@ impl Location {
 
     /// Whether this text is meant as a URL and not as a path.
     pub fn is_url(text: &str) -> bool {
-        text.contains("://") || scp_like(text).is_some() || has_password_like_scp(text)
+        text.contains("://") || scp_like(text).is_some() || has_password_like_scp(text) || host_and_path(text).is_some()
     }
 
     /// Reads what people write; a relative path is taken from `base`.
@@ -122,6 +122,11 @@ impl Location {
         let Some((word, rest)) = text.split_once("://") else {
             if has_password_like_scp(text) {
                 return Err(BadLocation { text: without_password(text), why: "ssh takes no password here".to_owned() });
+            }
+            if let Some((host, path)) = host_and_path(text).filter(|_| !base.join(text).exists()) {
+                let path = if path.starts_with('/') { path.to_owned() } else { format!("/~/{path}") };
+                let why = format!("for another host write `sftp://{host}{path}`, for a directory here `./{text}`");
+                return Err(BadLocation { text: text.to_owned(), why });
             }
             return Ok(Parsed { location: Self::directory(&absolute(text, base)), had_password: false });
         };
@@ -280,6 +285,13 @@ fn scp_like(text: &str) -> Option<(&str, &str, &str)> {
     let (user, host) = who.split_once('@')?;
     let plain = |s: &str| !s.is_empty() && !s.contains(['/', ' ']);
     (plain(user) && plain(host)).then_some((user, host, path))
+}
+
+/// `host:path`, which scp, rsync and git take for another host. A path that is meant has a `/` before its first `:`.
+fn host_and_path(text: &str) -> Option<(&str, &str)> {
+    let (host, path) = text.split_once(':')?;
+    let is_host = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c));
+    (is_host && !host.starts_with('.') && !path.starts_with("//")).then_some((host, path))
 }
 
 fn sftp(text: &str, user: Option<&str>, host: &str, path: &str) -> Result<Location, BadLocation> {
@@ -460,6 +472,11 @@ mod tests {
         ] {
             assert!(Location::parse(text, Path::new("/")).is_err(), "{text}");
         }
+        let e = Location::parse("nas:/srv/backup", Path::new("/base")).unwrap_err();
+        assert!(e.to_string().contains("`sftp://nas/srv/backup`"), "{e}");
+        let e = Location::parse("nas:backup", Path::new("/base")).unwrap_err();
+        assert!(e.to_string().contains("`sftp://nas/~/backup`, for a directory here `./nas:backup`"), "{e}");
+        assert!(Location::is_url("nas:/srv") && !Location::is_url("./nas:/srv") && !Location::is_url("a/b:c"));
         assert!(!Location::is_url("./me@host:x") && !Location::is_url("/a:b") && Location::is_url("me@host:x"));
     }
 }

@@ -4,6 +4,7 @@
 //! is durable when it returns.
 
 pub mod access;
+mod answers;
 pub mod faulty;
 pub mod guard;
 mod http;
@@ -20,6 +21,7 @@ pub mod retry;
 mod runtime;
 pub mod sftp;
 pub mod trace;
+mod transport;
 
 use std::io;
 use std::path::Path;
@@ -62,7 +64,7 @@ pub trait Store: Send + Sync {
     fn abilities(&self) -> Abilities;
     /// Where it is, for people: a path or a URL without secrets.
     fn place(&self) -> String;
-    /// A whole small object, or `None` if it is not there.
+    /// A whole small object, or `None` if it is not there. A remote store reads at most [`SMALL_MAX`] bytes.
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Exactly `len` bytes from `offset`; an object that is missing or shorter is an error.
     fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError>;
@@ -104,6 +106,10 @@ pub trait Store: Send + Sync {
     fn delete(&self, key: &str) -> Result<(), StoreError>;
 }
 
+/// No small object (a ref entry, the marker, a lock) is longer, in bytes. A longer answer is not read to its end.
+pub const SMALL_MAX: u64 = 4 << 20;
+/// No listing has more entries: a server that never ends one must not fill the memory.
+pub(crate) const ENTRIES_MAX: usize = 8 << 20;
 /// Bytes that [`Store::read_from`] reads at once where a store has no stream of its own.
 const READ_PIECE: u64 = 1 << 20;
 
@@ -134,14 +140,36 @@ pub enum Trouble {
     TimedOut,
     /// The certificate or the host key is not to be trusted.
     Untrusted,
-    /// No or wrong credentials, or not allowed.
+    /// The store wants credentials and none were found.
+    NoCredentials,
+    /// The credentials were good once.
+    Expired,
+    /// Wrong credentials, or not allowed.
     Denied,
+    /// Requests are signed with a time that the store does not accept.
+    ClockSkew,
     /// The bucket, container, share or directory does not exist.
     NoPlace,
+    /// The bucket is in another region than the one that was asked.
+    WrongRegion,
+    /// The answer points to another server, to which credentials must not go.
+    Redirected,
+    /// The object lies in an archive tier and cannot be read as it is.
+    Archived,
+    /// The store wants to know who pays for the request.
+    Billing,
+    /// Another client holds a lock on the file.
+    Locked,
     /// No space or quota there.
     Full,
+    /// The store takes no object of this length.
+    TooLarge,
     /// Too many requests.
     Overloaded,
+    /// The server has ssh but no sftp.
+    NoSftp,
+    /// A web page came instead of the store's answer.
+    WebPage,
     /// Any other refusal.
     Refused,
     /// An answer that makes no sense.
@@ -151,7 +179,7 @@ pub enum Trouble {
 impl Trouble {
     /// Whether the same request may succeed a little later.
     pub const fn passes(self) -> bool {
-        matches!(self, Self::Unreachable | Self::TimedOut | Self::Overloaded)
+        matches!(self, Self::Unreachable | Self::TimedOut | Self::Overloaded | Self::Locked)
     }
 
     /// What is wrong, for people.
@@ -162,10 +190,21 @@ impl Trouble {
             Self::Unreachable => "it cannot be reached",
             Self::TimedOut => "it did not answer in time",
             Self::Untrusted => "it could not prove who it is",
+            Self::NoCredentials => "it wants credentials, and none were found",
+            Self::Expired => "the credentials have expired",
             Self::Denied => "access is denied",
+            Self::ClockSkew => "the clocks of this machine and of the store differ too much",
             Self::NoPlace => "there is no such place",
+            Self::WrongRegion => "the bucket is in another region",
+            Self::Redirected => "it redirects to another server",
+            Self::Archived => "the object is archived",
+            Self::Billing => "it bills requests to the caller's project",
+            Self::Locked => "another client has locked it",
             Self::Full => "there is no space left",
+            Self::TooLarge => "it takes no object of this size",
             Self::Overloaded => "it is overloaded",
+            Self::NoSftp => "it offers no sftp",
+            Self::WebPage => "a web page answered instead of the store",
             Self::Refused => "it refused",
             Self::Nonsense => "its answer makes no sense",
         }
@@ -176,10 +215,12 @@ impl Trouble {
             Self::Offline | Self::UnknownHost | Self::Unreachable | Self::TimedOut | Self::Overloaded => {
                 Kind::Unreachable
             }
-            Self::Untrusted | Self::Refused | Self::Nonsense => Kind::Unreachable,
-            Self::Denied => Kind::Denied,
+            Self::Untrusted | Self::ClockSkew | Self::Redirected | Self::WebPage | Self::NoSftp => Kind::Unreachable,
+            Self::Archived | Self::Billing | Self::Locked | Self::Refused | Self::Nonsense => Kind::Unreachable,
+            Self::Denied | Self::NoCredentials | Self::Expired => Kind::Denied,
+            Self::WrongRegion => Kind::Usage,
             Self::NoPlace => Kind::NotFound,
-            Self::Full => Kind::NoSpace,
+            Self::Full | Self::TooLarge => Kind::NoSpace,
         }
     }
 
@@ -190,10 +231,24 @@ impl Trouble {
             Self::Unreachable | Self::TimedOut => "check that the server runs and the network; run the command again",
             Self::Overloaded => "run the command again later",
             Self::Untrusted => "check the certificate and the clock, or the host key in `~/.ssh/known_hosts`",
+            Self::NoCredentials => "set the credentials; docs/remotes.md lists the variables and files of each store",
+            Self::Expired => "get new credentials and run the command again; what arrived is kept",
             Self::Denied => "check the credentials; docs/remotes.md says where each store takes them from",
+            Self::ClockSkew => "set the clock of this machine (`timedatectl`), then run the command again",
             Self::NoPlace => "create it first, or check the URL (`dvc remote list`)",
+            Self::WrongRegion => "put the region into the URL: `?region=NAME` (`dvc remote set`)",
+            Self::Redirected => "use the URL that it points to (`dvc remote set`), if you trust that server",
+            Self::Archived => {
+                "restore the object from its archive tier first, and keep the repository in a tier that can be read"
+            }
+            Self::Billing => "copy the data to a bucket whose owner pays for requests",
+            Self::Locked => "end the other client or wait until its lock expires, then run the command again",
             Self::Full => "free some space there and run the command again; what was stored before is safe",
-            Self::Refused | Self::Nonsense => "`dvc remote check` tells more about the store",
+            Self::TooLarge => "raise the server's limit on the size of a request (of a proxy in front of it, too)",
+            Self::NoSftp => "enable the sftp subsystem in the server's `sshd_config`, and allow it for this account",
+            Self::WebPage => "check the URL; a proxy or a login page may stand in between",
+            Self::Refused => "look at the reason above; `dvc remote check` tries reading, writing and removing",
+            Self::Nonsense => "check the URL and what stands between here and the store; `dvc remote check` tries it",
         }
     }
 }
@@ -245,7 +300,11 @@ pub enum StoreError {
 impl StoreError {
     /// Whether a change may have been made although this was the answer.
     pub const fn is_unsure(&self) -> bool {
-        matches!(self, Self::Away { trouble, .. } if matches!(trouble, Trouble::Unreachable | Trouble::TimedOut | Trouble::Nonsense | Trouble::Overloaded))
+        match self {
+            Self::Away { trouble, .. } => trouble.passes() || matches!(trouble, Trouble::Nonsense | Trouble::WebPage),
+            Self::Cancelled => true,
+            Self::Missing { .. } | Self::Io { .. } => false,
+        }
     }
 
     /// Whether the same request may succeed a little later.

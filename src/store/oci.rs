@@ -35,6 +35,7 @@ use self::manifest::{MANIFEST_MAX, Manifest};
 use self::registry::{Asked, Registry};
 use super::access::Access;
 use super::location::Location;
+use super::runtime::Effect;
 use super::{Abilities, Listed, Said, Store, StoreError, Take, Trouble, http, runtime};
 
 /// Pieces of a stream that wait for the calling thread.
@@ -109,7 +110,9 @@ impl OciStore {
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         let asked = Asked { what, key: key.to_owned() };
-        runtime::run(work(Arc::clone(&self.registry), asked)).map_err(io_error(what, key))?
+        let effect = if matches!(what, "write" | "remove") { Effect::Change } else { Effect::Read };
+        let work = work(Arc::clone(&self.registry), asked);
+        runtime::run(&*self.registry.observer, effect, work).map_err(|ended| ended.of(what, key))?
     }
 
     /// Stores a small object, whether the key is taken or not.
@@ -145,7 +148,8 @@ impl OciStore {
         });
         pouring.map_err(io_error("read", key))?;
         loop {
-            match from.blocking_recv() {
+            let piece = runtime::next(&*self.registry.observer, &mut from);
+            match piece.map_err(|ended| ended.of(what, key))? {
                 Some(Ok(Some(piece))) => take(&piece)?,
                 Some(Ok(None)) => return Ok(()),
                 Some(Err(e)) => return Err(e),
@@ -182,6 +186,7 @@ impl Store for OciStore {
             }
             Place::Pack(_) | Place::Segment(_) => {
                 let Some(len) = self.len(key)? else { return Ok(None) };
+                self.registry.small(key, len)?;
                 let len = usize::try_from(len).map_err(|e| io_error("read", key)(io::Error::other(e)))?;
                 self.read_at(key, 0, len).map(Some)
             }

@@ -13,10 +13,14 @@ use futures_util::StreamExt;
 use opendal::{ErrorKind, Operator};
 
 use super::access::Access;
-use super::http::{self, FileBody, root_cause, trouble_of, trouble_of_status};
+use super::answers::{self, Dialect, Refusal};
+use super::http::{self, FileBody, root_cause, trouble_of};
 use super::location::{Location, Scheme};
 use super::meter::Meter;
-use super::{Abilities, Listed, Said, Store, StoreError, Take, Trouble, random_hex, runtime};
+use super::runtime::Effect;
+use super::transport::{self, ANSWER_MAX, TALK, Talk};
+use super::{Abilities, ENTRIES_MAX, Listed, SMALL_MAX, Said, Store, StoreError, Take, Trouble, random_hex, runtime};
+use crate::observe::Observer;
 
 mod build;
 
@@ -30,6 +34,12 @@ const LISTING: Duration = Duration::from_secs(3600);
 const SLOWEST: u64 = 64 << 10;
 /// For so long a signed URL is good.
 const SIGNED: Duration = Duration::from_secs(3600);
+/// Characters of a message that are shown.
+const SAID_MAX: usize = 500;
+/// What is said of a listing that goes on and on.
+const ENDLESS: &str = "its listing does not end";
+/// What opendal's library says where it finds no credentials.
+const UNSIGNED: &str = "failed to load signing credential";
 /// opendal writes files of Azure Files in one piece of at most this.
 const AZFILE_MAX: u64 = 4 << 20;
 
@@ -37,7 +47,9 @@ const AZFILE_MAX: u64 = 4 << 20;
 pub struct RemoteStore {
     op: Operator,
     place: String,
+    dialect: Dialect,
     meter: Arc<Meter>,
+    observer: Arc<dyn Observer>,
     abilities: Abilities,
     /// Whether a file appears under its name only when it is whole.
     atomic: bool,
@@ -49,16 +61,22 @@ impl RemoteStore {
     /// Prepares requests; sends none.
     pub fn open(location: &Location, access: &Access) -> Result<Self, StoreError> {
         let place = location.to_string();
-        let bad = |e: &opendal::Error| away("use", "", &place, e);
+        let dialect = match location.scheme {
+            Scheme::Azblob | Scheme::Azfile => Dialect::Azure,
+            Scheme::Gcs => Dialect::Google,
+            Scheme::Webdav => Dialect::Webdav,
+            _ => Dialect::S3,
+        };
         // Each request has a limit of its own.
-        let client = http::uploader().map_err(|e| StoreError::Away {
+        transport::install().map_err(|e| StoreError::Away {
             what: "use",
             key: String::new(),
             place: place.clone(),
             trouble: Trouble::Refused,
             said: Said(root_cause(&e)),
         })?;
-        let op = build::operator(location, access, client).map_err(|e| bad(&e))?;
+        let op = build::operator(location, access);
+        let op = op.map_err(|e| away(dialect, "use", "", &place, &e, &Talk::new(0)))?;
         let exclusive = op.info().capability().write_with_if_not_exists && !access.guarded;
         let (atomic, object_max) = match location.scheme {
             Scheme::Azfile => (false, AZFILE_MAX),
@@ -71,24 +89,54 @@ impl RemoteStore {
             && (location.scheme != Scheme::Gcs || location.path.chars().all(plain));
         // Without a signed URL a whole pack is in memory while it is sent.
         let abilities = Abilities { exclusive, in_flight: if signs { 16 } else { 6 }, object_max };
-        Ok(Self { op, place, meter: Arc::clone(&access.meter), abilities, atomic, signs })
+        let (meter, observer) = (Arc::clone(&access.meter), Arc::clone(&access.observer));
+        Ok(Self { op, place, dialect, meter, observer, abilities, atomic, signs })
     }
 
+    /// Waits for a request whose answers have at most `most` bytes, unless it names a range.
     fn ask<T: Send + 'static>(
+        &self,
+        (what, effect): (&'static str, Effect),
+        key: &str,
+        limit: Duration,
+        most: u64,
+        request: impl Future<Output = opendal::Result<T>> + Send + 'static,
+    ) -> Result<(T, transport::Seen), StoreError> {
+        self.meter.request();
+        let talk = Talk::new(most);
+        // The clock of a timeout is the runtime's, so it is made there.
+        let request = TALK.scope(Arc::clone(&talk), async move { tokio::time::timeout(limit, request).await });
+        match runtime::run(&*self.observer, effect, request).map_err(|ended| ended.of(what, key))? {
+            Ok(Ok(done)) => Ok((done, talk.seen())),
+            Ok(Err(e)) => Err(away(self.dialect, what, key, &self.place, &e, &talk)),
+            Err(_) => Err(self.trouble(what, key, Trouble::TimedOut, format!("no answer in {limit:?}"))),
+        }
+    }
+
+    /// A request that changes something. Nothing can be missing but the place itself.
+    fn change<T: Send + 'static>(
         &self,
         what: &'static str,
         key: &str,
         limit: Duration,
         request: impl Future<Output = opendal::Result<T>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.meter.request();
-        // The clock of a timeout is the runtime's, so it is made there.
-        match runtime::run(async move { tokio::time::timeout(limit, request).await }) {
-            Ok(Ok(Ok(done))) => Ok(done),
-            Ok(Ok(Err(e))) => Err(away(what, key, &self.place, &e)),
-            Ok(Err(_)) => Err(self.trouble(what, key, Trouble::TimedOut, format!("no answer in {limit:?}"))),
-            Err(source) => Err(StoreError::Io { what, key: key.to_owned(), source }),
+        match self.ask((what, Effect::Change), key, limit, ANSWER_MAX, request) {
+            Err(StoreError::Missing { .. }) => Err(self.no_place(what, key)),
+            // Web servers say 201 or 204; what answers every request with a page has stored nothing.
+            Ok((_, seen)) if self.dialect == Dialect::Webdav && seen.is_page && seen.status == 200 => {
+                Err(self.trouble(what, key, Trouble::WebPage, "200 OK with a web page".to_owned()))
+            }
+            done => done.map(|(done, _)| done),
         }
+    }
+
+    fn no_place(&self, what: &'static str, key: &str) -> StoreError {
+        let said = match self.dialect {
+            Dialect::Webdav => "404 Not Found: no folder of WebDAV is at this URL",
+            _ => "404 Not Found",
+        };
+        self.trouble(what, key, Trouble::NoPlace, said.to_owned())
     }
 
     fn trouble(&self, what: &'static str, key: &str, trouble: Trouble, said: String) -> StoreError {
@@ -96,10 +144,10 @@ impl RemoteStore {
     }
 
     /// Waits as the rate of what comes demands.
-    fn came(&self, bytes: usize) {
-        let wait = self.meter.down.pass(bytes as u64);
-        if !wait.is_zero() {
-            std::thread::sleep(wait);
+    fn came(&self, bytes: usize) -> Result<(), StoreError> {
+        match self.meter.down.pass(bytes as u64) {
+            Duration::ZERO => Ok(()),
+            wait => runtime::sleep(&*self.observer, wait),
         }
     }
 
@@ -107,10 +155,9 @@ impl RemoteStore {
     fn upload(&self, file: &Arc<File>, len: u64, key: &str) -> Result<(), StoreError> {
         let (op, path) = (self.op.clone(), key.to_owned());
         let sign = async move { tokio::time::timeout(REQUEST, op.presign_write(&path, SIGNED)).await.map_err(late)? };
-        // Not everybody who may write may sign: some tokens of GCS do not.
         if self.signs
             && len > 0
-            && let Ok(Ok(signed)) = runtime::run(sign)
+            && let Some(signed) = self.signed(sign)?
         {
             self.meter.request();
             let taken = Arc::new(AtomicU64::new(0));
@@ -120,24 +167,25 @@ impl RemoteStore {
             let mut headers = signed.header().clone();
             headers.remove("content-length");
             let method = signed.method().clone();
-            let sent = runtime::run(async move {
+            let sent = runtime::run(&*self.observer, Effect::Read, async move {
                 let client = http::uploader()?;
                 let answered = async {
-                    let answer = client.request(method, uri).headers(headers).body(body).send().await?;
-                    let status = answer.status().as_u16();
-                    Ok::<_, reqwest::Error>(Some((status, answer.text().await.unwrap_or_default())))
+                    let mut answer = client.request(method, uri).headers(headers).body(body).send().await?;
+                    if answer.status().is_success() {
+                        return Ok::<_, reqwest::Error>(Some(Ok(())));
+                    }
+                    let body = http::first_bytes(&mut answer, http::REFUSAL_MAX).await;
+                    Ok(Some(Err(Refusal::read(answer.status().as_u16(), answer.headers(), &body, true))))
                 };
                 tokio::select! {
                     answered = answered => answered,
                     () = http::stalled(&taken) => Ok(None),
                 }
             });
-            return match sent.map_err(|source| StoreError::Io { what: "write", key: key.to_owned(), source })? {
-                Ok(Some((200..=299, _))) => Ok(()),
-                Ok(Some((status, text))) => {
-                    let text: String = text.chars().take(500).collect();
-                    let trouble = trouble_of_text(&text, &text).unwrap_or(trouble_of_status(status));
-                    Err(self.trouble("write", key, trouble, format!("status {status}: {text}")))
+            return match sent.map_err(|ended| ended.of("write", key))? {
+                Ok(Some(Ok(()))) => Ok(()),
+                Ok(Some(Err(refusal))) => {
+                    Err(self.trouble("write", key, refusal.trouble(self.dialect), refusal.said()))
                 }
                 Ok(None) => {
                     let said = format!("nothing was taken for {} s", http::STALLED.as_secs());
@@ -152,24 +200,35 @@ impl RemoteStore {
         self.write(key, bytes, self.limit(len))
     }
 
+    /// A signed URL. Not everybody who may write may sign: some tokens of GCS do not.
+    fn signed<T: Send + 'static>(
+        &self,
+        sign: impl Future<Output = opendal::Result<T>> + Send + 'static,
+    ) -> Result<Option<T>, StoreError> {
+        let talk = Talk::new(SMALL_MAX);
+        let signed = runtime::run(&*self.observer, Effect::Read, TALK.scope(talk, sign));
+        Ok(signed.map_err(|ended| ended.of("write", ""))?.ok())
+    }
+
     /// For a request that carries so many bytes, and shares a slow line with as many others as there may be.
     fn limit(&self, len: u64) -> Duration {
         SILENCE + Duration::from_secs(len / SLOWEST * self.abilities.in_flight.max(1) as u64)
     }
 
     fn write(&self, key: &str, bytes: Vec<u8>, limit: Duration) -> Result<(), StoreError> {
-        let wait = self.meter.up.pass(bytes.len() as u64);
-        if !wait.is_zero() {
-            std::thread::sleep(wait);
-        }
+        runtime::sleep(&*self.observer, self.meter.up.pass(bytes.len() as u64))?;
         let (op, path) = (self.op.clone(), key.to_owned());
-        self.ask("write", key, limit, async move { op.write(&path, bytes).await.map(drop) })
+        self.change("write", key, limit, async move { op.write(&path, bytes).await.map(drop) })
     }
 
     /// Makes what was written to another name visible under its own.
     fn rename(&self, from: &str, to: &str) -> Result<(), StoreError> {
         let (op, from, path) = (self.op.clone(), from.to_owned(), to.to_owned());
-        self.ask("write", to, REQUEST, async move { op.rename(&from, &path).await.map(drop) })
+        self.change("write", to, REQUEST, async move { op.rename(&from, &path).await.map(drop) })
+    }
+
+    fn page(&self, what: &'static str, key: &str) -> StoreError {
+        self.trouble(what, key, Trouble::WebPage, "a page of HTML with status 200".to_owned())
     }
 
     fn staged(&self) -> Result<String, StoreError> {
@@ -180,7 +239,7 @@ impl RemoteStore {
         let path = if dir.is_empty() { String::new() } else { format!("{dir}/") };
         let (op, below) = (self.op.clone(), path.clone());
         // However many pages it has, each must come in time.
-        let listed = self.ask("list", dir, LISTING, async move {
+        let listed = self.ask(("list", Effect::Read), dir, LISTING, ANSWER_MAX, async move {
             let lister = op.lister_with(&below).recursive(recursive);
             let mut lister = tokio::time::timeout(SILENCE, lister.into_future()).await.map_err(late)??;
             let mut all = Vec::new();
@@ -192,6 +251,9 @@ impl RemoteStore {
                     }
                     entry => entry?,
                 };
+                if all.len() >= ENTRIES_MAX {
+                    return Err(opendal::Error::new(ErrorKind::Unexpected, ENDLESS));
+                }
                 all.push((
                     entry.path().to_owned(),
                     entry.metadata().content_length(),
@@ -202,10 +264,13 @@ impl RemoteStore {
         });
         match listed {
             // An entry of another folder: then ours may be among what was not understood.
-            Ok(all) if all.iter().any(|(name, ..)| !name.starts_with(&path) && !path.starts_with(name.as_str())) => {
+            Ok((all, _))
+                if all.iter().any(|(name, ..)| !name.starts_with(&path) && !path.starts_with(name.as_str())) =>
+            {
                 Err(self.trouble("list", dir, Trouble::Nonsense, "it lists what was not asked for".to_owned()))
             }
-            Ok(mut all) => {
+            Ok((_, seen)) if seen.is_page => Err(self.page("list", dir)),
+            Ok((mut all, _)) => {
                 all.retain(|(name, ..)| name.len() > path.len() && name.starts_with(&path));
                 Ok(all)
             }
@@ -226,9 +291,13 @@ impl Store for RemoteStore {
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let (op, path) = (self.op.clone(), key.to_owned());
-        match self.ask("read", key, SILENCE, async move { Ok(op.read(&path).await?.to_vec()) }) {
-            Ok(bytes) => {
-                self.came(bytes.len());
+        let read = async move { Ok(op.read(&path).await?.to_vec()) };
+        match self.ask(("read", Effect::Read), key, SILENCE, SMALL_MAX, read) {
+            Ok((bytes, _)) if answers::looks_like_page(&String::from_utf8_lossy(&bytes[..bytes.len().min(200)])) => {
+                Err(self.page("read", key))
+            }
+            Ok((bytes, _)) => {
+                self.came(bytes.len())?;
                 Ok(Some(bytes))
             }
             Err(StoreError::Missing { .. }) => Ok(None),
@@ -240,19 +309,27 @@ impl Store for RemoteStore {
         if len == 0 {
             return Ok(Vec::new());
         }
-        let (op, path, end) = (self.op.clone(), key.to_owned(), offset + len as u64);
+        let missing = || StoreError::Missing { key: key.to_owned() };
+        let (op, path) = (self.op.clone(), key.to_owned());
+        let end = offset.checked_add(len as u64).ok_or_else(missing)?;
         let limit = self.limit(len as u64);
         let read = async move { Ok(op.read_with(&path).range(offset..end).await?.to_vec()) };
-        let bytes = self.ask("read", key, limit, read)?;
-        self.came(bytes.len());
-        if bytes.len() == len { Ok(bytes) } else { Err(StoreError::Missing { key: key.to_owned() }) }
+        let (bytes, seen) = self.ask(("read", Effect::Read), key, limit, len as u64, read)?;
+        self.came(bytes.len())?;
+        match bytes.len() == len {
+            true => Ok(bytes),
+            false if seen.is_page => Err(self.page("read", key)),
+            false => Err(missing()),
+        }
     }
 
     fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
         self.meter.request();
         let (op, path) = (self.op.clone(), key.to_owned());
         let (send, mut receive) = tokio::sync::mpsc::channel(8);
-        let reading = runtime::start(async move {
+        // The caller knows how much may come.
+        let talk = Talk::new(u64::MAX);
+        let reading = runtime::start(TALK.scope(Arc::clone(&talk), async move {
             let read = async {
                 let reader = tokio::time::timeout(SILENCE, op.reader(&path)).await.map_err(late)??;
                 let stream = tokio::time::timeout(SILENCE, reader.into_bytes_stream(offset..));
@@ -270,21 +347,24 @@ impl Store for RemoteStore {
                 }
             };
             read.await
-        });
+        }));
         let io = |source| StoreError::Io { what: "read", key: key.to_owned(), source };
         let reading = reading.map_err(io)?;
-        while let Some(piece) = receive.blocking_recv() {
-            self.came(piece.len());
+        while let Some(piece) = runtime::next(&*self.observer, &mut receive).map_err(|ended| ended.of("read", key))? {
+            self.came(piece.len())?;
             take(&piece)?;
         }
-        let done: opendal::Result<()> = runtime::run(reading).map_err(io)?.map_err(|e| io(std::io::Error::other(e)))?;
-        done.map_err(|e| away("read", key, &self.place, &e))
+        let done = runtime::run(&*self.observer, Effect::Read, reading).map_err(|ended| ended.of("read", key))?;
+        let done: opendal::Result<()> = done.map_err(|e| io(std::io::Error::other(e)))?;
+        done.map_err(|e| away(self.dialect, "read", key, &self.place, &e, &talk))
     }
 
     fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
         let (op, path) = (self.op.clone(), key.to_owned());
-        match self.ask("look at", key, REQUEST, async move { Ok(op.stat(&path).await?.content_length()) }) {
-            Ok(len) => Ok(Some(len)),
+        let stat = async move { Ok(op.stat(&path).await?.content_length()) };
+        match self.ask(("look at", Effect::Read), key, REQUEST, ANSWER_MAX, stat) {
+            Ok((_, seen)) if seen.is_page => Err(self.page("look at", key)),
+            Ok((len, _)) => Ok(Some(len)),
             Err(StoreError::Missing { .. }) => Ok(None),
             Err(e) => Err(e),
         }
@@ -305,15 +385,15 @@ impl Store for RemoteStore {
         self.meter.request();
         self.meter.up.pass(bytes.len() as u64);
         let (op, path, bytes) = (self.op.clone(), key.to_owned(), bytes.to_vec());
-        let write = async move { op.write_with(&path, bytes).if_not_exists(true).await };
-        match runtime::run(async move { tokio::time::timeout(REQUEST, write).await }) {
-            Ok(Ok(Ok(_))) => Ok(true),
-            Ok(Ok(Err(e))) => match e.kind() {
-                ErrorKind::ConditionNotMatch | ErrorKind::AlreadyExists => Ok(false),
-                _ => Err(away("write", key, &self.place, &e)),
-            },
-            Ok(Err(_)) => Err(self.trouble("write", key, Trouble::TimedOut, format!("no answer in {REQUEST:?}"))),
-            Err(source) => Err(StoreError::Io { what: "write", key: key.to_owned(), source }),
+        let write = async move {
+            match op.write_with(&path, bytes).if_not_exists(true).await {
+                Err(e) if matches!(e.kind(), ErrorKind::ConditionNotMatch | ErrorKind::AlreadyExists) => Ok(false),
+                written => written.map(|_| true),
+            }
+        };
+        match self.ask(("write", Effect::Change), key, REQUEST, ANSWER_MAX, write) {
+            Err(StoreError::Missing { .. }) => Err(self.no_place("write", key)),
+            created => created.map(|(created, _)| created),
         }
     }
 
@@ -350,9 +430,10 @@ impl Store for RemoteStore {
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         let (op, path) = (self.op.clone(), key.to_owned());
-        match self.ask("remove", key, REQUEST, async move { op.delete(&path).await }) {
+        let delete = async move { op.delete(&path).await };
+        match self.ask(("remove", Effect::Change), key, REQUEST, ANSWER_MAX, delete) {
             Err(StoreError::Missing { .. }) => Ok(()),
-            done => done,
+            done => done.map(drop),
         }
     }
 }
@@ -371,63 +452,56 @@ fn opendal_error(e: std::io::Error) -> opendal::Error {
     }
 }
 
-/// What opendal says, in our words.
-fn away(what: &'static str, key: &str, place: &str, e: &opendal::Error) -> StoreError {
-    // The whole of it names the key and repeats all headers; what the server says is the message.
+/// What the store refused, or what kept a request from being answered.
+fn away(dialect: Dialect, what: &'static str, key: &str, place: &str, e: &opendal::Error, talk: &Talk) -> StoreError {
+    let missing = || StoreError::Missing { key: key.to_owned() };
+    let told = |trouble, said| {
+        let said = Said(answers::one_line(said, SAID_MAX));
+        StoreError::Away { what, key: key.to_owned(), place: place.to_owned(), trouble, said }
+    };
+    let seen = talk.seen();
+    if let Some(refusal) = &seen.refusal {
+        let by_code = refusal.by_code(dialect);
+        return match e.kind() {
+            // A store says both "no such object" and "no such bucket" with 404.
+            ErrorKind::NotFound if by_code != Some(Trouble::NoPlace) => missing(),
+            ErrorKind::RangeNotSatisfied => missing(),
+            _ if refusal.status == 416 => missing(),
+            _ => told(refusal.trouble(dialect), &refusal.said()),
+        };
+    }
+    if seen.is_page {
+        return told(Trouble::WebPage, "a page of HTML with status 200");
+    }
+    // The whole of it names the key and repeats all headers; what is meant for people is the message.
     let (text, said) = (format!("{e}"), short(e));
     let trouble = match e.kind() {
-        ErrorKind::NotFound if trouble_of_text(&said, &said) != Some(Trouble::NoPlace) => {
-            return StoreError::Missing { key: key.to_owned() };
-        }
+        ErrorKind::NotFound | ErrorKind::RangeNotSatisfied => return missing(),
+        _ if seen.too_long || said.contains(ENDLESS) => Trouble::Nonsense,
         // The object is shorter than it should be.
-        _ if text.contains("reader got too little data") => return StoreError::Missing { key: key.to_owned() },
-        ErrorKind::RangeNotSatisfied => return StoreError::Missing { key: key.to_owned() },
+        _ if text.contains("reader got too little data") => return missing(),
+        _ if said.contains(UNSIGNED) => {
+            return told(Trouble::NoCredentials, "neither the variables nor the store's own files hold any");
+        }
         ErrorKind::PermissionDenied => Trouble::Denied,
         ErrorKind::RateLimited => Trouble::Overloaded,
         ErrorKind::Unsupported => Trouble::Refused,
-        _ => trouble_of_text(&text, &said).unwrap_or_else(|| match std::error::Error::source(e) {
-            _ if text.contains("no answer in time") => Trouble::TimedOut,
+        _ if text.contains("no answer in time") => Trouble::TimedOut,
+        _ => match std::error::Error::source(e) {
             Some(source) => trouble_of(source),
             None if e.is_temporary() => Trouble::Unreachable,
             None => Trouble::Refused,
-        }),
+        },
     };
-    StoreError::Away { what, key: key.to_owned(), place: place.to_owned(), trouble, said: Said(said) }
+    told(trouble, &said)
 }
 
 /// The part of opendal's message that was written for people.
 fn short(e: &opendal::Error) -> String {
     let cause = std::error::Error::source(e).map(root_cause).unwrap_or_default();
-    let said = e.message().to_owned();
-    let text = if cause.is_empty() { said } else { format!("{said}: {cause}") };
-    text.chars().take(500).collect()
-}
-
-/// What servers write into their refusals: words of their own in `said`, a status anywhere in `text`.
-fn trouble_of_text(text: &str, said: &str) -> Option<Trouble> {
-    let any = |words: &[&str]| words.iter().any(|w| if w.starts_with("status") { text } else { said }.contains(w));
-    if any(&["NoSuchBucket", "ContainerNotFound", "ShareNotFound", "specified bucket does not exist"]) {
-        Some(Trouble::NoPlace)
-    } else if any(&[
-        "InvalidAccessKeyId",
-        "SignatureDoesNotMatch",
-        "AccessDenied",
-        "AuthenticationFailed",
-        "ExpiredToken",
-        "status: 401",
-        "status: 403",
-        "credential",
-    ]) {
-        Some(Trouble::Denied)
-    } else if any(&["status: 507", "InsufficientStorage", "QuotaExceeded", "No space left", "EntityTooLarge"]) {
-        Some(Trouble::Full)
-    } else if any(&["SlowDown", "ServerBusy", "status: 503", "status: 429"]) {
-        Some(Trouble::Overloaded)
-    } else if any(&["RequestTimeout", "OperationAborted", "InternalError", "status: 499"]) {
-        Some(Trouble::Unreachable)
-    } else {
-        None
-    }
+    // A service's parser prints its own structures.
+    let said = if e.message().contains(" { ") { "the answer is not understood" } else { e.message() };
+    if cause.is_empty() { said.to_owned() } else { format!("{said}: {cause}") }
 }
 
 #[cfg(test)]
@@ -437,19 +511,19 @@ mod tests {
     /// The key, the place and all headers are in what opendal prints; only what the server says counts.
     #[test]
     fn what_is_missing_is_missing_whatever_it_is_called() {
+        let of = |e: &opendal::Error| away(Dialect::S3, "read", "k", "s3://b", e, &Talk::new(0));
         let error = opendal::Error::new(ErrorKind::NotFound, "S3Error { code: \"NoSuchKey\" }")
             .with_context("path", "credentials/AccessDenied")
             .with_context("response", "access-control-allow-credentials: true");
-        assert!(matches!(away("read", "k", "s3://b", &error), StoreError::Missing { .. }));
-        let bucket = opendal::Error::new(ErrorKind::NotFound, "S3Error { code: \"NoSuchBucket\" }");
-        let trouble = |e| match away("read", "k", "s3://b", &e) {
-            StoreError::Away { trouble, .. } => Some(trouble),
-            _ => None,
-        };
-        assert_eq!(trouble(bucket), Some(Trouble::NoPlace));
+        assert!(matches!(of(&error), StoreError::Missing { .. }));
         let busy = opendal::Error::new(ErrorKind::Unexpected, "internal").with_context("path", "credentials");
-        assert_eq!(trouble(busy.set_temporary()), Some(Trouble::Unreachable));
-        let denied = opendal::Error::new(ErrorKind::Unexpected, "x").with_context("response", "Parts { status: 401 }");
-        assert_eq!(trouble(denied), Some(Trouble::Denied));
+        assert!(matches!(of(&busy.set_temporary()), StoreError::Away { trouble: Trouble::Unreachable, .. }));
+    }
+
+    #[test]
+    fn no_structure_of_a_program_is_shown() {
+        let e = opendal::Error::new(ErrorKind::Unexpected, "S3Error { code: \"X\", message: \"y\" }");
+        let told = away(Dialect::S3, "read", "k", "s3://b", &e, &Talk::new(0));
+        assert!(!crate::error::with_causes(&told).contains('{'), "{told:?}");
     }
 }

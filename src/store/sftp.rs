@@ -30,7 +30,9 @@ use self::transfer::Source;
 use super::access::Access;
 use super::location::Location;
 use super::meter::Meter;
+use super::runtime::Effect;
 use super::{Abilities, Listed, Said, Store, StoreError, Take, Trouble, runtime};
+use crate::observe::Observer;
 
 /// Pieces of a stream that wait for whoever takes them.
 const AHEAD: usize = 4;
@@ -71,6 +73,7 @@ pub struct SftpStore {
     directory: Arc<Directory>,
     place: String,
     meter: Arc<Meter>,
+    observer: Arc<dyn Observer>,
 }
 
 impl SftpStore {
@@ -91,7 +94,7 @@ impl SftpStore {
         };
         let meter = Arc::clone(&access.meter);
         let directory = Arc::new(Directory::new(Pool::new(ssh), root, Arc::clone(&meter)));
-        Ok(Self { directory, place, meter })
+        Ok(Self { directory, place, meter, observer: Arc::clone(&access.observer) })
     }
 
     fn failed(&self, what: &'static str, key: &str, wrong: Wrong) -> StoreError {
@@ -117,7 +120,8 @@ impl SftpStore {
     {
         self.meter.request();
         let operation = operation(Arc::clone(&self.directory), key.to_owned());
-        runtime::run(operation).map_err(|source| StoreError::Io { what, key: key.to_owned(), source })
+        let effect = if matches!(what, "write" | "remove") { Effect::Change } else { Effect::Read };
+        runtime::run(&*self.observer, effect, operation).map_err(|ended| ended.of(what, key))
     }
 
     /// What an object that is not there means to a reader that must have it.
@@ -164,11 +168,12 @@ impl Store for SftpStore {
         let (directory, of) = (Arc::clone(&self.directory), key.to_owned());
         let io = |source| StoreError::Io { what: "read", key: key.to_owned(), source };
         let reader = runtime::start(async move { directory.stream(&of, offset, to).await }).map_err(io)?;
-        while let Some(piece) = from.blocking_recv() {
+        while let Some(piece) = runtime::next(&*self.observer, &mut from).map_err(|ended| ended.of("read", key))? {
             take(&piece.map_err(|wrong| self.must_have("read", key, wrong))?)?;
         }
         // The channel also ends if the reader did not live to say how it ended.
-        runtime::run(reader).and_then(|read| read.map_err(io::Error::other)).map_err(io)
+        let read = runtime::run(&*self.observer, Effect::Read, reader).map_err(|ended| ended.of("read", key))?;
+        read.map_err(|e| io(io::Error::other(e)))
     }
 
     fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {

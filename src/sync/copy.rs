@@ -186,9 +186,19 @@ impl<'a> Copier<'a> {
             ended: Condvar::new(),
         };
         std::thread::scope(|scope| {
+            let mut missing = 0;
             for _ in 0..threads {
-                scope.spawn(|| self.work(&shared));
+                let spawned = std::thread::Builder::new().spawn_scoped(scope, || self.work(&shared));
+                if spawned.is_err() {
+                    missing += 1;
+                }
             }
+            // Where the system gives no threads, this one does the work.
+            if missing == threads {
+                self.work(&shared);
+                missing -= 1;
+            }
+            (0..missing).for_each(|_| drop(End(&shared)));
             self.watch(&shared);
         });
         let work = shared.work.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -270,7 +280,7 @@ impl<'a> Copier<'a> {
                 self.observer.step("pack");
                 self.dest.store().put(&local.path(&key), &key)?;
             }
-            Err(_) => self.receive(name, &key)?,
+            Err(_) => self.receive(name, &key, bytes)?,
         }
         self.arrive(kind, name)
     }
@@ -295,9 +305,10 @@ impl<'a> Copier<'a> {
         Err(SyncError::Damaged { place: local.place(), pack: *name }.into())
     }
 
-    /// Downloads a pack; what does not match its name is fetched once more.
-    fn receive(&self, name: &PackName, key: &str) -> Result<()> {
+    /// Downloads a pack; what does not match its name is fetched once more. More than its `bytes` are not taken.
+    fn receive(&self, name: &PackName, key: &str, bytes: u64) -> Result<()> {
         for _ in 0..2 {
+            let (mut left, mut too_long) = (bytes, false);
             let staged = self.staging.stage()?;
             let io = |source| StoreError::Io { what: "write", key: key.to_owned(), source };
             let mut hasher = NameHasher::default();
@@ -305,10 +316,15 @@ impl<'a> Copier<'a> {
                 if self.observer.cancelled() {
                     return Err(StoreError::Cancelled);
                 }
+                left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
+                    too_long = true;
+                    StoreError::Missing { key: key.to_owned() }
+                })?;
                 hasher.update(bytes);
                 (&mut staged.as_file()).write_all(bytes).map_err(io)
             });
             match came {
+                Err(StoreError::Missing { .. }) if too_long => continue,
                 Err(StoreError::Missing { .. }) => {
                     return Err(SyncError::NoPack { place: self.source.store().place(), pack: *name }.into());
                 }

@@ -46,7 +46,12 @@ pub fn read(store: &dyn Store) -> Result<Tips> {
         Ok(())
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, work).ok();
+        let workers: Vec<_> = (0..threads).map_while(spawn).collect();
+        // Where the system gives no threads, this one does their work.
+        if workers.is_empty() {
+            work()?;
+        }
         workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })?;
     Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))

@@ -78,7 +78,12 @@ impl DataCheck<'_> {
         let threads = self.order.jobs.clamp(1, chosen.len().max(1));
         std::thread::scope(|scope| {
             for _ in 0..threads {
-                scope.spawn(|| self.work(&chosen, &suspects, &shared));
+                // Where the system gives no more threads, this one does their work.
+                let work = || self.work(&chosen, &suspects, &shared);
+                if std::thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                    work();
+                    break;
+                }
             }
         });
         let out_of_time = shared.out_of_time.load(Ordering::Relaxed);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::report::{Damage, Lost, What};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, is_disk_failure};
 use crate::format::segment::PackName;
 use crate::model::id::{Id, ObjectKind};
 use crate::model::text::count;
@@ -148,5 +148,5 @@ impl<'a> Findings<'a> {
 
 /// Whether an error says something about the repository. If not, it is about this run: no memory, no rights, stopped.
 pub(super) fn is_damage(e: &Error) -> bool {
-    matches!(e.kind(), Kind::Integrity | Kind::Internal | Kind::NotFound)
+    matches!(e.kind(), Kind::Integrity | Kind::Internal | Kind::NotFound) || is_disk_failure(e.as_error())
 }

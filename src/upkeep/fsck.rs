@@ -44,13 +44,15 @@ impl Failure for CheckError {
     fn kind(&self) -> Kind {
         match self {
             Self::Stopped => Kind::Cancelled,
-            Self::Threads(_) => Kind::Internal,
+            Self::Threads(_) => Kind::System,
         }
     }
 
     fn hint(&self) -> Option<String> {
-        matches!(self, Self::Stopped)
-            .then(|| "what was read is remembered: `--data --max-time` goes on there".to_owned())
+        Some(match self {
+            Self::Stopped => "what was read is remembered: `--data --max-time` goes on there".to_owned(),
+            Self::Threads(_) => "raise the limit on processes and threads (`ulimit -u`), or lower `--jobs`".to_owned(),
+        })
     }
 }
 

@@ -73,7 +73,11 @@ pub fn run(walk: &Walk<'_>, root: Arc<Dir>, threads: usize) -> Result<()> {
     let pool = Pool { walk, queue: Mutex::new(queue), wake: Condvar::new(), buffers: Buffers::default() };
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
-            scope.spawn(|| pool.work());
+            // Where the system gives no more threads, this one does their work.
+            if std::thread::Builder::new().spawn_scoped(scope, || pool.work()).is_err() {
+                pool.work();
+                break;
+            }
         }
     });
     let queue = pool.queue.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -233,13 +233,17 @@ impl<'p, 'a> Pool<'p, 'a> {
         let pool = &self;
         std::thread::scope(|scope| {
             for _ in 0..more {
-                scope.spawn(|| {
+                let work = || {
                     pool.work();
                     // Others may count on what this thread claimed, so it goes out after an error as well.
                     if let Err(e) = flush_small(pool.out) {
                         pool.lock().error.get_or_insert(e);
                     }
-                });
+                };
+                // Without more threads it takes longer.
+                if std::thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                    break;
+                }
             }
             pool.work();
         });

@@ -152,6 +152,12 @@ impl<'a> Walk<'a> {
             return Ok(None);
         }
         let names = walk::names(fd)?;
+        if !dir.is_root() && !dir.is_version_root() && walk::is_repository(fd, &names) {
+            // Each push to it would be part of the next version, which would be pushed to it.
+            let message = "left out: it is a repository".to_owned();
+            self.observer.notice(Notice { level: Level::Skipped, path: dir.path.clone(), message });
+            return Ok(None);
+        }
         if names.iter().any(|n| n.1 == walk::IGNORE_FILE.as_bytes()) {
             match state.ignores.enter(fd, dir.depth) {
                 Ok(ignores) => state.ignores = ignores,

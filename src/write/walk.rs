@@ -15,7 +15,9 @@ use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, StatxFlags};
 
+use crate::format::marker::Marker;
 use crate::model::entry::{Meta, Node, Time, Xattr};
+use crate::repo::layout;
 
 /// The name of ignore files.
 pub const IGNORE_FILE: &str = ".dvcsignore";
@@ -339,6 +341,18 @@ pub fn is_cache_dir(dir: BorrowedFd<'_>) -> bool {
     let Ok(fd) = open_file(dir, b"CACHEDIR.TAG") else { return false };
     let mut head = [0u8; 43];
     io::Read::read_exact(&mut std::fs::File::from(fd), &mut head).is_ok() && head == SIGNATURE
+}
+
+/// Whether a directory with these names is a repository without a worktree, such as a remote.
+pub fn is_repository(dir: BorrowedFd<'_>, names: &[(u64, Vec<u8>)]) -> bool {
+    let has = |name: &str| names.iter().any(|n| n.1 == name.as_bytes());
+    if ![layout::MARKER, layout::PACKS, layout::INDEX].into_iter().all(has) {
+        return false;
+    }
+    let Ok(fd) = open_file(dir, layout::MARKER.as_bytes()) else { return false };
+    let mut bytes = Vec::new();
+    let read = io::Read::take(std::fs::File::from(fd), 64 << 10);
+    io::Read::read_to_end(&mut { read }, &mut bytes).is_ok() && Marker::decode(&bytes).is_ok()
 }
 
 #[cfg(test)]

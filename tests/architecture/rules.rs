@@ -26,6 +26,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("flate2", &["codec/"]),
     ("fuser", &["mount/fuse"]),
     ("futures_util", &["store/"]),
+    ("http", &["store/"]),
     ("http_body", &["store/"]),
     ("ignore", &["write/walk"]),
     ("indicatif", &["bin/"]),

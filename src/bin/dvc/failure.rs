@@ -2,7 +2,7 @@
 
 use crate::settings::BadConfiguration;
 use crate::signals::Signals;
-use dvc::error::{Error, Failure, Kind, causes};
+use dvc::error::{Error, Failure, Kind, causes, hint_of_causes};
 use dvc::model::text::harmless;
 use serde::Serialize;
 use std::ffi::OsString;
@@ -124,6 +124,9 @@ pub(crate) enum CliError {
     /// No remote of that name.
     #[error("there is no remote `{name}`")]
     NoRemote { name: String, known: String },
+    /// A remote in the worktree of its own repository.
+    #[error("`{}` lies in the worktree `{}` that it would be a copy of", dir.display(), top.display())]
+    InsideWorktree { dir: PathBuf, top: PathBuf },
     /// A value that an option does not take.
     #[error("{option}: {problem}")]
     BadOption { option: String, problem: String },
@@ -148,9 +151,12 @@ impl CliError {
 impl Failure for CliError {
     fn kind(&self) -> Kind {
         match self {
+            // Not a text, where the user was to write one.
+            Self::File { source, .. } if source.kind() == io::ErrorKind::InvalidData => Kind::Usage,
             Self::File { source, .. } | Self::RunDir { source, .. } => Kind::of_io(source),
             Self::NoRepository(_) | Self::NotARepository(_) | Self::Foreign(_) => Kind::NoRepository,
-            Self::Remote(_) | Self::BadOption { .. } | Self::NoDryRun(_) | Self::InsideMount { .. } => Kind::Usage,
+            Self::Remote(_) | Self::BadOption { .. } | Self::NoDryRun(_) => Kind::Usage,
+            Self::InsideMount { .. } | Self::InsideWorktree { .. } => Kind::Usage,
             Self::UnusableMount(e) => e.kind(),
             Self::NotSet(_) | Self::NoRemote { .. } => Kind::NotFound,
         }
@@ -158,6 +164,9 @@ impl Failure for CliError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::File { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
+                Some("write it as UTF-8 text (`iconv` converts it)".into())
+            }
             Self::NoRepository(_) => Some("`dvc init` creates one, `--repo` and `DVC_REPO` name one elsewhere".into()),
             Self::UnusableMount(e) => e.hint(),
             Self::InsideMount { .. } => Some(
@@ -170,6 +179,9 @@ impl Failure for CliError {
             Self::Foreign(dir) => {
                 let dir = dir.display();
                 Some(format!("`{dir}/.dvc` belongs to an unrelated program, this one keeps its data in `.dvcs`"))
+            }
+            Self::InsideWorktree { .. } => {
+                Some("name a directory outside of the worktree, best on another disk".into())
             }
             Self::Remote(_) => Some("a repository elsewhere is only read; `dvc clone` it to work with it".into()),
             Self::NoDryRun(_) => Some("leave `-n` out; nothing was done".into()),
@@ -253,25 +265,44 @@ pub(crate) fn report(failed: &Failed, voice: &Voice, signals: &Signals) -> ExitC
         }
         Failed::Operation(e) => {
             let (kind, causes) = (e.kind(), causes(e.as_error()));
-            voice.say(kind.exit_code(), kind.name(), &e.to_string(), causes, e.hint());
+            let hint = e.hint().or_else(|| hint_of_causes(e.as_error()).map(str::to_owned));
+            voice.say(kind.exit_code(), kind.name(), &e.to_string(), causes, hint);
             ExitCode::from(kind.exit_code())
         }
         Failed::Output(e) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(CLOSED_PIPE),
         Failed::Output(e) => {
             let kind = Kind::of_io(e);
-            let causes = vec![e.to_string()];
-            voice.say(kind.exit_code(), kind.name(), "cannot write to standard output", causes, None);
+            let (causes, hint) = (vec![e.to_string()], hint_of_causes(e).map(str::to_owned));
+            voice.say(kind.exit_code(), kind.name(), "cannot write to standard output", causes, hint);
             ExitCode::from(kind.exit_code())
         }
     }
 }
 
-/// A panic is a bug in dvc: one short message, then exit code 70.
+/// What the standard library panics with where the system gives no thread.
+const NO_THREAD: &str = "failed to spawn thread";
+
+/// The exit code of a panic.
+pub(crate) fn of_panic(payload: &(dyn std::any::Any + Send)) -> ExitCode {
+    let kind = if words_of(payload).starts_with(NO_THREAD) { Kind::System } else { Kind::Internal };
+    ExitCode::from(kind.exit_code())
+}
+
+fn words_of(payload: &(dyn std::any::Any + Send)) -> &str {
+    let what = payload.downcast_ref::<&str>().copied();
+    what.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("panic")
+}
+
+/// A panic is a bug in dvc: one short message, then exit code 70. Only a thread that the system does not give is none.
 pub(crate) fn install_panic_hook(voice: Voice) {
     std::panic::set_hook(Box::new(move |panic| {
-        let payload = panic.payload();
-        let what = payload.downcast_ref::<&str>().copied();
-        let what = what.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("panic");
+        let what = words_of(panic.payload());
+        if what.starts_with(NO_THREAD) {
+            let e = io::Error::from(rustix::io::Errno::AGAIN);
+            let (kind, hint) = (Kind::System, hint_of_causes(&e).map(str::to_owned));
+            voice.say(kind.exit_code(), kind.name(), "cannot start a thread", vec![e.to_string()], hint);
+            return;
+        }
         let place = panic.location().map(|l| format!(" at {}:{}", l.file(), l.line())).unwrap_or_default();
         let trace = std::backtrace::Backtrace::capture();
         let trace = (trace.status() == std::backtrace::BacktraceStatus::Captured).then(|| trace.to_string());

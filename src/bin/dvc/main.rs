@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     let argv: Vec<OsString> = fstab::translated(std::env::args_os().collect());
     argv::hide_passwords(&argv);
     failure::install_panic_hook(Voice::of(&argv));
-    std::panic::catch_unwind(|| run(&argv)).unwrap_or(ExitCode::from(failure::BUG))
+    std::panic::catch_unwind(|| run(&argv)).unwrap_or_else(|panic| failure::of_panic(&*panic))
 }
 
 fn run(argv: &[OsString]) -> ExitCode {

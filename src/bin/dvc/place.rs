@@ -4,7 +4,7 @@ use crate::dirs;
 use crate::failure::CliError;
 use dvc::mount::{control, health, mountinfo};
 use dvc::ops::mount::InMount;
-use dvc::repo::Repo;
+use dvc::repo::{Repo, layout};
 use dvc::store::location::{Location, without_password};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -86,6 +86,9 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliErr
             return Ok(Place { repository, worktree: current.to_owned(), prefix: PathBuf::new(), far, mount: None });
         }
         let root = current.join(local(named)?);
+        for dir in [&root, &root.join(INSIDE)] {
+            ensure_readable(dir)?;
+        }
         let repository = [root.clone(), root.join(INSIDE)].into_iter().find(|r| is_repository(r));
         let repository = repository.ok_or(CliError::NotARepository(root))?;
         // However it is spelled, the repository in a worktree is that worktree's.
@@ -98,8 +101,14 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<Place, CliErr
     if let Some(mount) = mounted(current)? {
         return Ok(in_mount(mount, current));
     }
-    if let Some(top) = current.ancestors().find(|dir| is_repository(&dir.join(INSIDE))) {
-        return Ok(inside(top, current));
+    for top in current.ancestors() {
+        let dir = top.join(INSIDE);
+        if is_repository(&dir) {
+            return Ok(inside(top, current));
+        }
+        if dir.symlink_metadata().is_ok() {
+            ensure_readable(&dir)?;
+        }
     }
     if lies_in_mount(current)
         && let Some(e) = health::why_not(&dirs::usable_run()?, current)
@@ -160,7 +169,7 @@ fn inside(top: &Path, current: &Path) -> Place {
 }
 
 /// The path without symbolic links on the way to its last name, as far as it exists.
-fn without_links(path: &Path) -> PathBuf {
+pub(crate) fn without_links(path: &Path) -> PathBuf {
     match (path.parent(), path.file_name()) {
         (Some(dir), Some(name)) => dir.canonicalize().unwrap_or_else(|_| without_links(dir)).join(name),
         _ => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
@@ -174,6 +183,16 @@ pub(crate) fn local(named: &Path) -> Result<PathBuf, CliError> {
         Some(("file", path)) if path.starts_with('/') => Ok(PathBuf::from(path)),
         Some(_) => Err(CliError::Remote(text.to_owned())),
         None => Ok(named.to_owned()),
+    }
+}
+
+/// That the system lets us see whether a directory is a repository: what may not be looked at is not missing.
+fn ensure_readable(dir: &Path) -> Result<(), CliError> {
+    match dir.join(layout::MARKER).metadata() {
+        Err(source) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(CliError::File { doing: "look into the repository", path: dir.to_owned(), source })
+        }
+        _ => Ok(()),
     }
 }
 

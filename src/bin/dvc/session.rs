@@ -51,10 +51,11 @@ impl Session {
         }
         let failed = |source| CliError::File { doing: "find", path: PathBuf::from("."), source };
         let current = std::env::current_dir().map_err(failed)?;
+        let is_quiet = globals.quiet > 0;
         Ok(Self {
             globals,
             signals,
-            now: jiff::Zoned::now(),
+            now: jiff::Timestamp::now().to_zoned(zone(is_quiet)),
             argv: argv.to_vec(),
             begun,
             current,
@@ -326,6 +327,20 @@ impl Session {
         let when: When = text.parse().map_err(Error::from)?;
         Ok(when.resolve(&self.now, edge).map_err(Error::from)?.secs)
     }
+}
+
+/// The user's time zone. One that `TZ` names and the system does not have is worth a word: all times would be wrong by
+/// some hours.
+fn zone(quiet: bool) -> jiff::tz::TimeZone {
+    let named = std::env::var("TZ").ok().filter(|name| !name.is_empty());
+    jiff::tz::TimeZone::try_system().unwrap_or_else(|_| {
+        if let Some(name) = named.filter(|_| !quiet) {
+            let line =
+                format!("warning: the time zone `{name}` of TZ is not known (package tzdata); times are in UTC\n");
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        }
+        jiff::tz::TimeZone::UTC
+    })
 }
 
 /// The name of this machine.

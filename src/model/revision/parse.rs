@@ -94,7 +94,7 @@ pub(super) fn revision(text: &str) -> Parsed<Revision> {
 }
 
 fn base(head: &str, whole: &str) -> Parsed<Base> {
-    let name = |name: &str| match RefName::new(name) {
+    let name = |name: &str| match RefName::tracked(name) {
         Ok(name) => Ok(name),
         Err(e) => bad(whole.as_bytes(), e.rule),
     };

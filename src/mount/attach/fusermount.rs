@@ -113,7 +113,7 @@ fn meaning(program: &Path, at: &Path, said: &str, why: &str, status: impl Fn() -
         AttachError::NoDevice(last.to_owned())
     } else if says(&["Device or resource busy"]) {
         AttachError::InUse(at)
-    } else if says(&["Operation not permitted", "Permission denied"]) {
+    } else if says(&["Operation not permitted", "Permission denied", "could not determine username"]) {
         AttachError::NotPermitted { at, why: format!("{why}, and `{}` says: {last}", program.display()) }
     } else {
         let said = if last.is_empty() { status() } else { last.to_owned() };
@@ -142,6 +142,7 @@ mod tests {
         assert_eq!(e.to_string(), "there is no usable `/dev/fuse`: fuse device not found, try 'modprobe fuse' first");
         let e = of("fusermount3: mount failed: Operation not permitted");
         assert_eq!((e.kind(), e.hint().unwrap().contains("SYS_ADMIN")), (Kind::Denied, true));
+        assert_eq!(of("fusermount3: could not determine username").kind(), Kind::Denied);
         let words = "mounting on `/m` is not permitted: mount(2) fails, and `/usr/bin/fusermount3` says: mount failed: \
                      Operation not permitted";
         assert_eq!(e.to_string(), words);

@@ -76,7 +76,7 @@ impl Volumes {
         let error = text.lines().rev().find_map(|line| serde_json::from_str::<Said>(line).ok());
         Err(match error {
             Some(said) => {
-                let kind = Kind::ALL.into_iter().find(|kind| kind.name() == said.kind).unwrap_or(Kind::Internal);
+                let kind = Kind::ALL.into_iter().find(|kind| kind.name() == said.kind).unwrap_or(Kind::System);
                 let words: Vec<_> = std::iter::once(said.message).chain(said.causes).collect();
                 VolumeError::Process { name: name.to_owned(), said: words.join(": "), hint: said.hint, kind }
             }
@@ -87,7 +87,7 @@ impl Volumes {
 
     fn unclear(&self, name: &str, said: &str) -> VolumeError {
         let said = format!("`{}`: {said}", self.program.0.display());
-        VolumeError::Process { name: name.to_owned(), said, hint: None, kind: Kind::Internal }
+        VolumeError::Process { name: name.to_owned(), said, hint: None, kind: Kind::System }
     }
 }
 

@@ -12,6 +12,7 @@ use url::{Url, form_urlencoded};
 
 use super::challenge::Challenge;
 use super::login::{Login, Password, secret_header};
+use super::refusal::Refusal;
 use crate::store::meter::Meter;
 use crate::store::{Trouble, http};
 
@@ -19,7 +20,8 @@ use crate::store::{Trouble, http};
 const TOKEN_LIFE: u64 = 60;
 /// A token is not used when it ends sooner than this, at most a quarter of its life.
 const TOKEN_MARGIN: u64 = 30;
-
+/// No answer with a token is longer, in bytes.
+const TOKEN_MAX: usize = 1 << 20;
 /// A program of docker that knows passwords answers within this.
 const HELPER: Duration = Duration::from_secs(30);
 
@@ -44,6 +46,14 @@ pub(super) struct NoProof {
 impl NoProof {
     fn denied(said: String) -> Self {
         Self { trouble: Trouble::Denied, said }
+    }
+
+    /// What a login that is refused means.
+    const fn of(login: &Login) -> Trouble {
+        match login {
+            Login::Nobody(_) => Trouble::NoCredentials,
+            Login::Password(_) | Login::Identity(_) => Trouble::Denied,
+        }
     }
 }
 
@@ -132,6 +142,11 @@ impl Auth {
         self.token(&mut state, client, meter, scope, &challenge).await
     }
 
+    /// Whether requests prove who is asking. While it is not known, the registry has not asked for it.
+    pub(super) async fn has_login(&self) -> bool {
+        !matches!(self.state.lock().await.login, Some(Login::Nobody(_)))
+    }
+
     async fn login(&self, state: &mut State) -> Login {
         if let Some(login) = &state.login {
             return login.clone();
@@ -159,7 +174,7 @@ impl Auth {
             _ => None,
         };
         let who = || format!("it wants a user name and a password; we are {}", login.who(&self.server));
-        header.ok_or_else(|| NoProof::denied(who()))
+        header.ok_or_else(|| NoProof { trouble: NoProof::of(&login), said: who() })
     }
 
     async fn token(
@@ -202,6 +217,7 @@ impl Auth {
         };
         let token = token.map_err(|mut e| {
             if e.trouble == Trouble::Denied {
+                e.trouble = NoProof::of(&login);
                 e.said = format!("{} (we are {})", e.said, login.who(&self.server));
             }
             e
@@ -232,17 +248,19 @@ impl TokenServer<'_> {
         let fail = |trouble, what: &str| NoProof { trouble, said: format!("token server {}: {what}", self.realm) };
         let asked = Instant::now();
         self.meter.request();
-        let response = self.request(scope).send().await.map_err(|e| {
+        let mut response = self.request(scope).send().await.map_err(|e| {
             let trouble = http::trouble_of(&e);
             fail(trouble, &http::root_cause(&e.without_url()))
         })?;
-        let status = response.status();
-        if !status.is_success() {
-            return Err(fail(http::trouble_of_status(status.as_u16()), &status.to_string()));
+        if !response.status().is_success() {
+            let body = http::first_bytes(&mut response, http::REFUSAL_MAX).await;
+            let refusal = Refusal::new(response.status(), response.headers(), &body, true);
+            return Err(fail(refusal.trouble(), &refusal.said));
         }
-        let body =
-            response.bytes().await.map_err(|e| fail(http::trouble_of(&e), &http::root_cause(&e.without_url())))?;
         let nonsense = || fail(Trouble::Nonsense, "its answer holds no token");
+        let body = http::whole_body(&mut response, TOKEN_MAX).await;
+        let body = body.map_err(|e| fail(http::trouble_of(&e), &http::root_cause(&e.without_url())))?;
+        let body = body.ok_or_else(nonsense)?;
         let answer: Answer = serde_json::from_slice(&body).map_err(|_| nonsense())?;
         let token = answer.token.or(answer.access_token).ok_or_else(nonsense)?;
         let header = secret_header("Bearer", &token).ok_or_else(nonsense)?;

@@ -98,7 +98,7 @@ pub(super) async fn delete(registry: &Registry, asked: &Asked, name: &str) -> Re
     if response.status().is_success() || response.status() == StatusCode::NOT_FOUND {
         return Ok(());
     }
-    let refusal = registry.refusal(asked, response).await?;
+    let refusal = registry.refusal(response).await;
     match refusal.is_unsupported() {
         true => Ok(()),
         false => Err(registry.error(asked, refusal.trouble(), refusal.said)),

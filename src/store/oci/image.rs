@@ -104,6 +104,7 @@ impl Store for ImageStore {
             }
             Place::Blob(_) => {
                 let Some(len) = self.len(key)? else { return Ok(None) };
+                self.0.registry.small(key, len)?;
                 let len = usize::try_from(len).map_err(|e| io_error("read", key)(io::Error::other(e)))?;
                 self.read_at(key, 0, len).map(Some)
             }

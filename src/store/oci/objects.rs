@@ -89,7 +89,7 @@ pub(super) async fn store(
         if response.status() == StatusCode::CREATED {
             return Ok(());
         }
-        let refusal = registry.refusal(asked, response).await?;
+        let refusal = registry.refusal(response).await;
         if !refusal.has("MANIFEST_BLOB_UNKNOWN") && !refusal.has("BLOB_UNKNOWN") {
             return Err(registry.error(asked, refusal.trouble(), refusal.said));
         }
@@ -112,7 +112,7 @@ pub(super) async fn delete(registry: &Registry, asked: &Asked, tag: &str) -> Res
         if response.status().is_success() || response.status() == StatusCode::NOT_FOUND {
             return Ok(());
         }
-        let refusal = registry.refusal(asked, response).await?;
+        let refusal = registry.refusal(response).await;
         if refusal.is_unsupported() {
             let said = format!("the registry does not allow deleting (`storage.delete.enabled`): {}", refusal.said);
             return Err(registry.error(asked, Trouble::Refused, said));

@@ -4,21 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderValue, LINK};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LINK, LOCATION};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use url::Url;
 
 use super::auth::{Auth, NoProof, Scope};
 use super::refusal::Refusal;
+use crate::observe::Observer;
 use crate::store::access::Access;
 use crate::store::location::Location;
 use crate::store::meter::Meter;
-use crate::store::{Said, StoreError, Trouble, http};
+use crate::store::{ENTRIES_MAX, SMALL_MAX, Said, StoreError, Trouble, http};
 
 /// Tags that are asked for at once; a registry may give fewer.
 const TAGS: &str = "n=1000";
-/// No answer but that with a blob is longer, in bytes.
-const BODY_MAX: usize = 64 << 20;
+/// No answer but that with a blob is longer, in bytes: a page of tags; a manifest has at most 4 MiB.
+const BODY_MAX: usize = 8 << 20;
 /// No more pages are followed.
 const PAGES_MAX: usize = 10_000;
 
@@ -40,6 +41,8 @@ pub(super) struct Registry {
     auth: Auth,
     /// Counts what goes over the network.
     pub(super) meter: Arc<Meter>,
+    /// Says when everything shall stop.
+    pub(super) observer: Arc<dyn Observer>,
 }
 
 impl Registry {
@@ -52,6 +55,7 @@ impl Registry {
             uploader: http::uploader()?,
             auth,
             meter: Arc::clone(&access.meter),
+            observer: Arc::clone(&access.observer),
         })
     }
 
@@ -64,6 +68,15 @@ impl Registry {
     pub(super) fn error(&self, asked: &Asked, trouble: Trouble, said: impl Into<String>) -> StoreError {
         let (what, key, place) = (asked.what, asked.key.clone(), self.place.clone());
         StoreError::Away { what, key, place, trouble, said: Said(said.into()) }
+    }
+
+    /// That an object is short enough to be read at once.
+    pub(super) fn small(&self, key: &str, len: u64) -> Result<(), StoreError> {
+        if len <= SMALL_MAX {
+            return Ok(());
+        }
+        let asked = Asked { what: "read", key: key.to_owned() };
+        Err(self.error(&asked, Trouble::Nonsense, format!("{len} bytes are too many for this object")))
     }
 
     /// The URL of something in the repository.
@@ -113,6 +126,8 @@ impl Registry {
         self.attempt(asked, &method, url, &dress, Some(&answer.map_err(no_proof)?)).await
     }
 
+    /// Sends a request. Blobs often lie with another server, to which the registry redirects: that one is only asked for
+    /// them, and hears nothing secret.
     async fn attempt(
         &self,
         asked: &Asked,
@@ -122,12 +137,44 @@ impl Registry {
         proof: Option<&HeaderValue>,
     ) -> Result<Response, StoreError> {
         let client = if *method == Method::PUT { &self.uploader } else { &self.client };
-        let mut request = dress(client.request(method.clone(), url.clone()));
-        if let Some(proof) = proof {
-            request = request.header(AUTHORIZATION, proof.clone());
+        let mut url = url.clone();
+        for _ in 0..=http::HOPS {
+            let mut request = dress(client.request(method.clone(), url.clone()));
+            if let Some(proof) = proof.filter(|_| self.is_here(&url)) {
+                request = request.header(AUTHORIZATION, proof.clone());
+            }
+            self.meter.request();
+            let response = request.send().await.map_err(|e| self.broken(asked, e))?;
+            let is_read = *method == Method::GET || *method == Method::HEAD;
+            let target = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
+            match target.filter(|_| is_read && response.status().is_redirection()) {
+                None => return self.answered(asked, response),
+                Some(target) => url = self.redirected(asked, response.url(), target)?,
+            }
         }
-        self.meter.request();
-        request.send().await.map_err(|e| self.broken(asked, e))
+        Err(self.error(asked, Trouble::Nonsense, "it redirects again and again"))
+    }
+
+    /// Where a redirect of a read leads.
+    fn redirected(&self, asked: &Asked, from: &Url, to: &str) -> Result<Url, StoreError> {
+        let url = self.resolve(from, to);
+        let url = url.ok_or_else(|| self.error(asked, Trouble::Nonsense, "it redirects to what is no URL"))?;
+        match (self.base.scheme(), url.scheme()) {
+            (_, "https") | ("http", "http") => Ok(url),
+            _ => {
+                let said = format!("it redirects to {}://{}", url.scheme(), url.host_str().unwrap_or_default());
+                Err(self.error(asked, Trouble::Untrusted, said))
+            }
+        }
+    }
+
+    /// A login page or a proxy answers everything with HTML, and a registry nothing.
+    fn answered(&self, asked: &Asked, response: Response) -> Result<Response, StoreError> {
+        let kind = response.headers().get(CONTENT_TYPE).and_then(|t| t.to_str().ok()).unwrap_or_default();
+        match response.status() == StatusCode::OK && kind.starts_with("text/html") {
+            true => Err(self.error(asked, Trouble::WebPage, "a page of HTML with status 200")),
+            false => Ok(response),
+        }
     }
 
     /// The error of a request that got no answer, or not all of it.
@@ -138,18 +185,16 @@ impl Registry {
     }
 
     /// What an answer says that is no success.
-    pub(super) async fn refusal(&self, asked: &Asked, response: Response) -> Result<Refusal, StoreError> {
-        let status = response.status();
-        let body = self.body(asked, response).await?;
-        Ok(Refusal::new(status, &body))
+    pub(super) async fn refusal(&self, mut response: Response) -> Refusal {
+        let body = http::first_bytes(&mut response, http::REFUSAL_MAX).await;
+        let signed = self.is_here(response.url()) && self.auth.has_login().await;
+        Refusal::new(response.status(), response.headers(), &body, signed)
     }
 
     /// The error for an answer that is no success.
     pub(super) async fn refused(&self, asked: &Asked, response: Response) -> StoreError {
-        match self.refusal(asked, response).await {
-            Ok(refusal) => self.error(asked, refusal.trouble(), refusal.said),
-            Err(e) => e,
-        }
+        let refusal = self.refusal(response).await;
+        self.error(asked, refusal.trouble(), refusal.said)
     }
 
     /// The next piece of an answer, counted, not faster than is allowed.
@@ -168,7 +213,7 @@ impl Registry {
     pub(super) async fn body(&self, asked: &Asked, mut response: Response) -> Result<Vec<u8>, StoreError> {
         let mut out = Vec::new();
         while let Some(piece) = self.piece(asked, &mut response).await? {
-            out.extend_from_slice(&piece);
+            out.extend_from_slice(&piece[..piece.len().min(BODY_MAX + 1 - out.len().min(BODY_MAX))]);
             if out.len() > BODY_MAX {
                 return Err(self.error(asked, Trouble::Nonsense, "its answer does not end"));
             }
@@ -207,6 +252,9 @@ impl Registry {
             let body = self.body(asked, response).await?;
             let page: Page = serde_json::from_slice(&body).map_err(|e| nonsense(&format!("list of tags: {e}")))?;
             out.extend(page.tags.unwrap_or_default());
+            if out.len() > ENTRIES_MAX {
+                break;
+            }
         }
         Err(nonsense("its list of tags does not end"))
     }

@@ -455,7 +455,7 @@ fn a_token_server_without_encryption_gets_nothing() {
     let auth = super::Auth::new("a".to_owned(), "h".to_owned(), false, None);
     let mut headers = reqwest::header::HeaderMap::new();
     headers.insert("www-authenticate", "Bearer realm=\"http://h.example/token\"".parse().unwrap());
-    let error = crate::store::runtime::run(async move {
+    let error = crate::store::runtime::run(&crate::observe::Silent, crate::store::runtime::Effect::Read, async move {
         let (client, meter) = (crate::store::http::client().unwrap(), Arc::new(crate::store::meter::Meter::default()));
         auth.answer(&client, &meter, super::auth::Scope::Use, &headers, None).await.unwrap_err()
     });

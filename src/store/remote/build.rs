@@ -1,7 +1,7 @@
 //! From a location to an opendal operator. URLs are read by us: opendal's own reading loses users, ports and schemes.
 
+use opendal::Operator;
 use opendal::services::{Azblob, Azfile, Gcs, S3, Webdav};
-use opendal::{HttpTransporter, Operator};
 
 use crate::store::access::Access;
 use crate::store::location::{Location, Scheme};
@@ -11,8 +11,7 @@ const REGION: &str = "us-east-1";
 
 /// The operator of a location, with the credentials that the caller found; what is missing opendal looks for in the
 /// store's own places (profiles, instance metadata, service accounts).
-pub(super) fn operator(location: &Location, access: &Access, client: reqwest::Client) -> opendal::Result<Operator> {
-    HttpTransporter::install_default(opendal_http_transport_reqwest::ReqwestTransport::new(client));
+pub(super) fn operator(location: &Location, access: &Access) -> opendal::Result<Operator> {
     let credential = |name: &str| access.credential(name);
     let option = |name: &str| location.option(name);
     let scheme = |default: &str| if location.plain_http() { "http" } else { default }.to_owned();

@@ -13,6 +13,7 @@ use tokio::process::Child;
 
 use super::Wrong;
 use super::ssh::{Ssh, Words};
+use crate::error::with_causes;
 use crate::store::Trouble;
 
 /// Nobody waits longer for a connection, the login included.
@@ -49,7 +50,7 @@ impl Connection {
                     (true, Error::IOError(_) | Error::BackgroundTaskFailure(_)) => {
                         Wrong::Trouble(Trouble::Unreachable, "`ssh` ended without a word".to_owned())
                     }
-                    (true, e) => Wrong::Trouble(Trouble::Nonsense, e.to_string()),
+                    (true, e) => Wrong::Trouble(Trouble::Nonsense, with_causes(e)),
                     (false, _) => Wrong::Trouble(trouble, said),
                 });
             }
@@ -95,7 +96,7 @@ impl Connection {
                 // Whatever was written while it lived: a change that was under way may have been made.
                 Wrong::Trouble(if trouble.passes() { trouble } else { Trouble::Unreachable }, said)
             }
-            e => Wrong::Trouble(Trouble::Nonsense, e.to_string()),
+            e => Wrong::Trouble(Trouble::Nonsense, with_causes(&e)),
         })
     }
 

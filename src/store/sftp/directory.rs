@@ -21,7 +21,7 @@ use super::pool::{Lease, Pool, Weight};
 use super::transfer::{Ahead, Source, read_once, send};
 use crate::store::local::STAGING;
 use crate::store::meter::Meter;
-use crate::store::{Listed, Trouble};
+use crate::store::{ENTRIES_MAX, Listed, SMALL_MAX, Trouble};
 
 /// Reads of this many bytes get a connection of their own.
 const BIG: usize = 1 << 20;
@@ -85,6 +85,9 @@ impl Directory {
         let lease = self.pool.lease(Weight::Small).await?;
         let file = self.open(&lease, key).await?;
         let (mut bytes, len) = self.begin(&lease, &file, 0).await?;
+        if len > SMALL_MAX {
+            return Err(Wrong::Trouble(Trouble::Nonsense, format!("{len} bytes are too many for this object")));
+        }
         let mut rest = Ahead::new(Arc::clone(&lease.connection), file, bytes.len() as u64, len);
         while let Some(piece) = rest.next(&self.meter).await? {
             bytes.extend_from_slice(&piece);
@@ -326,6 +329,9 @@ impl Directory {
             for listed in listed {
                 let key = if folder.is_empty() { listed.name } else { format!("{folder}/{}", listed.name) };
                 if listed.is_dir { folders.push(key) } else { keys.push(key) }
+            }
+            if keys.len() > ENTRIES_MAX {
+                return Err(Wrong::Trouble(Trouble::Nonsense, "its listing does not end".to_owned()));
             }
         }
     }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::Wrong;
 use super::connection::{Answer, Connection};
-use crate::store::Listed;
+use crate::store::{ENTRIES_MAX, Listed, Trouble};
 
 /// Listing requests under way for one folder: a server answers each with about a hundred names.
 const LISTINGS: usize = 3;
@@ -44,6 +44,9 @@ async fn read_names(connection: Arc<Connection>, names: ReadDir) -> Result<Vec<L
         };
         let is_dir = entry.file_type().is_some_and(|t| t.is_dir());
         let len = if is_dir { 0 } else { entry.metadata().len().unwrap_or(0) };
+        if out.len() >= ENTRIES_MAX {
+            return Err(Wrong::Trouble(Trouble::Nonsense, "its listing does not end".to_owned()));
+        }
         out.push(Listed { name: name.to_owned(), is_dir, len });
     }
 }

@@ -20,6 +20,8 @@ use crate::store::location::Location;
 const WORDS: usize = 8 << 10;
 /// Lines of them that are shown.
 const LINES: usize = 3;
+/// What is said where `ssh` gives no reason of its own.
+const ENDED: &str = "`ssh` ended without a reason; the server's log has it (does the account have sftp there?)";
 /// How long its last words are waited for once the connection broke.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -161,12 +163,12 @@ impl Words {
         let over = tokio::time::timeout(LAST_WORDS, ended.wait_for(|over| *over)).await;
         drop(over);
         let text = String::from_utf8_lossy(&self.text.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
-        let (trouble, said) = meaning(&text);
-        (trouble.unwrap_or(Trouble::Unreachable), if said.is_empty() { otherwise.to_owned() } else { said })
+        let (trouble, said) = meaning(&text, otherwise);
+        (trouble.unwrap_or(Trouble::Unreachable), said)
     }
 }
 
-/// Which trouble a line tells of. The last line that says anything counts: warnings come before.
+/// Which trouble a line of `ssh` tells of. The last line counts: warnings come before.
 const MEANINGS: &[(&str, Trouble)] = &[
     ("could not resolve hostname", Trouble::UnknownHost),
     ("host key verification failed", Trouble::Untrusted),
@@ -180,20 +182,67 @@ const MEANINGS: &[(&str, Trouble)] = &[
     ("connection refused", Trouble::Unreachable),
     ("no route to host", Trouble::Unreachable),
     ("network is unreachable", Trouble::Unreachable),
-    ("subsystem request failed", Trouble::Refused),
+    ("subsystem request failed", Trouble::NoSftp),
     ("unable to negotiate", Trouble::Refused),
     ("bad configuration option", Trouble::Refused),
     ("can't open user config file", Trouble::Refused),
     ("this service allows sftp connections only", Trouble::Refused),
+    ("disk quota exceeded", Trouble::Full),
+    ("no space left on device", Trouble::Full),
 ];
 
-fn meaning(text: &str) -> (Option<Trouble>, String) {
+/// How other lines of `ssh` begin. All else is the server's banner, or what a command of the user's configuration says.
+const OWN: &[&str] = &[
+    "ssh:",
+    "ssh_",
+    "kex_",
+    "client_loop:",
+    "connection ",
+    "connection closed",
+    "received disconnect",
+    "disconnected from",
+    "timeout,",
+    "bad ",
+    "command-line",
+    "load key ",
+    "no such identity",
+    "identity file ",
+    "authentication ",
+    "unprotected private key file",
+    "shared connection to",
+    "channel ",
+    "banner exchange:",
+    "getsockname",
+    "write failed",
+    "packet_write_wait",
+    "ssh_dispatch_run_fatal",
+    "offending ",
+    "@ warning",
+];
+
+/// The trouble that the last words of `ssh` tell of, and those of them that say why; `otherwise` where it said nothing.
+fn meaning(text: &str, otherwise: &str) -> (Option<Trouble>, String) {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| l.chars().any(|c| c.is_alphanumeric())).collect();
-    let trouble = lines.iter().rev().find_map(|line| {
+    let of = |line: &str| {
         let line = line.to_ascii_lowercase();
         MEANINGS.iter().find(|(words, _)| line.contains(words)).map(|(_, trouble)| *trouble)
-    });
-    let said = lines[lines.len().saturating_sub(LINES)..].join("; ");
+    };
+    let is_own = |line: &str| {
+        let line = line.to_ascii_lowercase();
+        of(&line).is_some() || OWN.iter().any(|words| line.starts_with(words))
+    };
+    let trouble = lines.iter().rev().find_map(|line| of(line));
+    // A banner comes before all that matters and may be long, so it must not crowd out the reason.
+    let own: Vec<&str> = lines.iter().copied().filter(|line| is_own(line)).collect();
+    let said = match (own.is_empty(), lines.is_empty()) {
+        (false, _) => own[own.len().saturating_sub(LINES)..].join("; "),
+        (true, false) => {
+            let mut last = lines[lines.len().saturating_sub(LINES)..].to_vec();
+            last.dedup();
+            format!("{ENDED}; before that it printed: {}", last.join("; "))
+        }
+        (true, true) => otherwise.to_owned(),
+    };
     // A server may send anything; a terminal would obey it.
     (trouble, said.chars().map(|c| if c.is_control() { '?' } else { c }).collect())
 }
@@ -225,13 +274,24 @@ mod tests {
             ),
             ("ssh: connect to host h port 22: Connection timed out", Some(Trouble::TimedOut)),
             ("Timeout, server h not responding.", Some(Trouble::TimedOut)),
-            ("subsystem request failed on channel 0", Some(Trouble::Refused)),
+            ("subsystem request failed on channel 0", Some(Trouble::NoSftp)),
             ("client_loop: send disconnect: Broken pipe", None),
             ("", None),
         ];
         for (text, trouble) in table {
-            assert_eq!(meaning(text).0, trouble, "{text}");
+            assert_eq!(meaning(text, "").0, trouble, "{text}");
         }
-        assert_eq!(meaning("a\n\n@@@\nb\x1b[2J\nc\nd\n").1, "b?[2J; c; d");
+        let said = |text| meaning(text, "nothing").1;
+        assert_eq!(said("a\n\n@@@\nb\x1b[2J\nc\nd\n"), format!("{ENDED}; before that it printed: b?[2J; c; d"));
+        assert_eq!(said(""), "nothing");
+    }
+
+    #[test]
+    fn a_banner_does_not_crowd_out_the_reason() {
+        let banner = "WELCOME, all is logged\n".repeat(20);
+        let closed = "Connection closed by 127.0.0.1 port 22";
+        assert_eq!(meaning(&format!("{closed}\n{banner}"), "").1, closed);
+        assert_eq!(meaning(&format!("{banner}{closed}"), "").1, closed);
+        assert_eq!(meaning(&banner, "").1, format!("{ENDED}; before that it printed: WELCOME, all is logged"));
     }
 }

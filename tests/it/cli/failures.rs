@@ -196,3 +196,31 @@ fn the_help_has_examples() {
         assert!(examples.lines().all(|l| l.starts_with("  dvc ") && l.contains(verb)), "{examples}");
     }
 }
+
+/// What may not be looked at is not missing.
+#[test]
+fn a_repository_that_may_not_be_read_is_12() {
+    use std::os::unix::fs::PermissionsExt;
+    let s = three();
+    let mode = |mode| std::fs::set_permissions(s.w(".dvcs"), std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o000);
+    let runs = [s.kept_out(["log"]), s.kept_out(["--repo", ".", "log"])];
+    mode(0o700);
+    for run in runs {
+        run.code(12).complains("cannot look into the repository").complains(".dvcs");
+    }
+}
+
+/// Times that are some hours off without a word would be wrong.
+#[test]
+fn a_time_zone_that_is_not_known_is_told_once() {
+    let mut s = three();
+    s.set("TZ", "No/Where");
+    let told = s.dvc(["log"]).ok().err;
+    assert_eq!(told.matches("the time zone `No/Where` of TZ is not known").count(), 1, "{told}");
+    assert!(s.dvc(["-q", "log"]).ok().err.is_empty());
+    for known in ["UTC", "EST5EDT,M3.2.0,M11.1.0", ""] {
+        s.set("TZ", known);
+        assert!(s.dvc(["log"]).ok().err.is_empty(), "{known}");
+    }
+}

@@ -180,3 +180,39 @@ fn packs(s: &Sandbox) -> Vec<PathBuf> {
     let below = |dir: PathBuf| fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
     below(s.w(".dvcs/packs")).filter(|p| p.is_dir()).flat_map(below).collect()
 }
+
+/// The marker is a file of one line and its checksum. A damaged one is named, and does not keep all the rest away.
+#[test]
+fn a_damaged_marker_is_named_and_made_again() {
+    let s = three();
+    let marker = s.w(".dvcs/format");
+    let whole = fs::read_to_string(&marker).unwrap();
+    let (line, _) = whole.split_once('\n').unwrap();
+    let id = serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
+    let here = s.w(".dvcs").canonicalize().unwrap().display().to_string();
+
+    fs::write(&marker, format!("{line}\n{}\n", "0".repeat(64))).unwrap();
+    let run = s.dvc(["log"]).code(5).complains("the marker `format`").complains("checksum does not match");
+    assert!(run.err.contains(&here) && run.err.contains("hint: "), "{}", run.err);
+    s.dvc(["fsck", "--rebuild"]).ok().says(&format!("made the marker again, with its id {id}"));
+    assert_eq!(fs::read_to_string(&marker).unwrap(), whole);
+
+    for left in ["", "garbage\n"] {
+        fs::write(&marker, left).unwrap();
+        s.dvc(["log"]).code(5).complains("the marker `format`");
+        s.dvc(["fsck", "--rebuild"]).ok().says("made a new marker");
+        assert_eq!(s.dvc(["log", "--format=%s"]).ok().out, "third\nsecond\nfirst\n");
+    }
+    fs::remove_file(&marker).unwrap();
+    s.dvc(["log"]).code(5).complains("has lost its marker");
+    s.dvc(["fsck", "--rebuild"]).ok().says("made a new marker");
+    s.dvc(["fsck", "--data"]).ok();
+
+    // A later format is not damage, and stays as it is.
+    let later = whole.replace("\"version\":1", "\"version\":2");
+    let line = later.split_once('\n').unwrap().0;
+    let later = format!("{line}\n{}\n", dvc::format::marker::line_checksum(line));
+    fs::write(&marker, &later).unwrap();
+    s.dvc(["fsck", "--rebuild"]).code(5).complains("version 2 is not known");
+    assert_eq!(fs::read_to_string(&marker).unwrap(), later);
+}

@@ -16,6 +16,7 @@ mod foreign;
 mod fsck;
 mod hooks;
 mod import;
+mod limits;
 mod log;
 mod ls;
 mod show;

@@ -4,7 +4,11 @@ use crate::support::sandbox::Sandbox;
 
 #[test]
 fn old_forms_become_new_ones() {
-    let s = Sandbox::with_repo();
+    // A repository elsewhere: a remote may not lie in the worktree of its own.
+    let mut s = Sandbox::new();
+    s.dvc(["--repo", "../r", "init"]).ok();
+    let repository = s.at("r").display().to_string();
+    s.set("DVC_REPO", &repository);
     let here = s.w("").canonicalize().unwrap();
     let here = here.display().to_string();
     let here = here.trim_end_matches('/');

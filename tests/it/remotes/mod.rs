@@ -1,14 +1,17 @@
 //! Stores elsewhere: the servers that the tests push to, and what `dvc` does with each of them.
 
+mod answers;
 mod changed;
 mod clones;
 mod damage;
 mod faults;
 mod forms;
+mod interrupted;
 mod journey;
 mod lazy;
 mod machines;
 mod mirrors;
+mod mistakes;
 mod place;
 mod ranges;
 mod secrets;

@@ -20,6 +20,12 @@ use crate::support::servers::webdav::Webdav;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const DENIED: Trouble = Trouble { code: 12, kind: "denied", words: "access is denied", hint: "check the credentials" };
+const NO_CREDENTIALS: Trouble = Trouble {
+    code: 12,
+    kind: "denied",
+    words: "it wants credentials, and none were found",
+    hint: "set the credentials",
+};
 const NO_PLACE: Trouble =
     Trouble { code: 13, kind: "not-found", words: "there is no such place", hint: "create it first, or check the URL" };
 const UNKNOWN_HOST: Trouble =
@@ -112,7 +118,7 @@ fn a_wrong_key_of_azblob() {
 fn a_wrong_password_of_webdav() {
     let Some(webdav) = Webdav::with_password() else { return };
     DENIED.of(&webdav.url("p"), &[("WEBDAV_PASSWORD", "wrong".to_owned())]);
-    DENIED.of(&webdav.url("p"), &[]);
+    NO_CREDENTIALS.of(&webdav.url("p"), &[]);
 }
 
 #[test]
@@ -120,7 +126,7 @@ fn a_wrong_password_of_a_registry() {
     let Some(registry) = Registry::with_password() else { return };
     let user = ("REGISTRY_USERNAME", registry::USER.to_owned());
     DENIED.of(&registry.url("p"), &[user, ("REGISTRY_PASSWORD", "wrong".to_owned())]);
-    DENIED.of(&registry.url("p"), &[]);
+    NO_CREDENTIALS.of(&registry.url("p"), &[]);
 }
 
 #[test]

@@ -87,6 +87,17 @@ fn print(
     dry_run: bool,
     took: std::time::Duration,
 ) -> Result<(), Failed> {
+    match &report.marker {
+        Some(marker) if marker.is_new => {
+            writeln!(
+                out,
+                "made a new marker, with the id {}: copies of this repository count as others now",
+                marker.id
+            )?;
+        }
+        Some(marker) => writeln!(out, "made the marker again, with its id {}", marker.id)?,
+        None => {}
+    }
     if let Some(made) = &report.rebuild {
         print_rebuild(out, made, dry_run)?;
     }
@@ -211,6 +222,7 @@ fn as_json(report: &FsckReport, seconds: f64) -> serde_json::Value {
         "versions": versions.iter().map(named).collect::<Vec<_>>(),
         "reaches": reaches.iter().map(reach).collect::<Vec<_>>(),
         "notes": notes,
+        "marker": report.marker.as_ref().map(|m| json!({ "id": m.id, "new": m.is_new })),
         "rebuild": report.rebuild.as_ref().map(|r| json!({
             "packs": r.packs, "objects": r.objects, "baseless": r.baseless, "segments": r.segments,
             "replaced": r.replaced, "versions": r.versions, "put_aside": r.put_aside,

@@ -132,6 +132,7 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> Outcome {
         _ => {}
     }
     let location = session.location(&args.url)?;
+    ensure_outside(&place, &location)?;
     if !session.dry_run(args.dry) {
         let lazy = (args.lazy || known.is_some_and(|known| known.lazy)).then_some("true");
         write(&place, &args.name, Some(&location), lazy)?;
@@ -175,6 +176,20 @@ fn add(session: &Session, args: &AddArgs, again: bool) -> Outcome {
 
 fn tell(session: &Session, out: &mut crate::print::Out, line: &str) -> std::io::Result<()> {
     if session.globals.json || session.globals.quiet > 0 { Ok(()) } else { writeln!(out, "{line}") }
+}
+
+/// A remote inside the worktree would be part of the versions that are pushed to it, and would be lost with them.
+fn ensure_outside(place: &crate::place::Place, location: &Location) -> Result<(), CliError> {
+    let (Some(dir), true) = (location.as_directory(), place.repository == place.worktree.join(crate::place::INSIDE))
+    else {
+        return Ok(());
+    };
+    let dir = crate::place::without_links(&dir);
+    let top = place.worktree.canonicalize().unwrap_or_else(|_| place.worktree.clone());
+    match dir.starts_with(&top) {
+        true => Err(CliError::InsideWorktree { dir, top }),
+        false => Ok(()),
+    }
 }
 
 /// Writes a remote into the repository's settings.

@@ -1,0 +1,282 @@
+//! How opendal sends its requests: no answer is longer than what was asked for, and each refusal is kept as it came.
+//!
+//! opendal turns an answer into a message with the structures of its own parser. What a store meant is read here from
+//! the answer itself, and the operation that waits for it takes it from its [`Talk`].
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+
+use ::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RANGE};
+use ::http::{HeaderMap, Method, Request, Response, StatusCode};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, HttpTransporter};
+use opendal_http_transport_reqwest::ReqwestTransport;
+
+use super::answers::Refusal;
+use super::http::{REFUSAL_MAX, uploader};
+
+/// No answer that is no object is longer, in bytes: a page of a listing, the properties of a folder.
+pub(super) const ANSWER_MAX: u64 = 64 << 20;
+/// Services of a cloud that give credentials to its own machines. Away from that cloud nobody answers there, which says
+/// nothing about the store.
+const CREDENTIAL_HOSTS: &[&str] =
+    &["169.254.169.254", "169.254.170.2", "169.254.170.23", "metadata.google.internal", "[fd00:ec2::254]"];
+/// Parts of a query that prove who is asking.
+const SIGNATURES: &[&str] = &["X-Amz-Signature=", "X-Goog-Signature=", "Signature=", "sig="];
+
+tokio::task_local! {
+    /// The operation that the current task works for.
+    pub(super) static TALK: Arc<Talk>;
+}
+
+/// What one operation wants of the answers to its requests, and what came.
+#[derive(Debug)]
+pub(super) struct Talk {
+    /// Bytes of an answer that may be read where the request names no range.
+    most: u64,
+    seen: Mutex<Seen>,
+}
+
+/// What is known of the last answer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// It was no success.
+    pub(super) refusal: Option<Refusal>,
+    /// It was a success, but a web page.
+    pub(super) is_page: bool,
+    /// It was longer than it may be.
+    pub(super) too_long: bool,
+    /// Its status.
+    pub(super) status: u16,
+}
+
+impl Talk {
+    /// For answers of at most `most` bytes.
+    pub(super) fn new(most: u64) -> Arc<Self> {
+        Arc::new(Self { most, seen: Mutex::default() })
+    }
+
+    /// What the last answer was.
+    pub(super) fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Seen)) {
+        note(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Makes opendal send all requests of this process by [`Transport`].
+pub(super) fn install() -> Result<(), reqwest::Error> {
+    static INSTALLED: OnceLock<()> = OnceLock::new();
+    let client = uploader()?;
+    INSTALLED.get_or_init(|| HttpTransporter::install_default(Transport { inner: ReqwestTransport::new(client) }));
+    Ok(())
+}
+
+struct Transport {
+    inner: ReqwestTransport,
+}
+
+impl HttpTransport for Transport {
+    async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
+        let talk = TALK.try_with(Arc::clone).ok();
+        let note = |change: &dyn Fn(&mut Seen)| {
+            if let Some(talk) = &talk {
+                talk.note(|seen| change(seen));
+            }
+        };
+        note(&|seen| *seen = Seen::default());
+        let signed = is_signed(&request);
+        let about_store = !request.uri().host().is_some_and(|host| CREDENTIAL_HOSTS.contains(&host));
+        let range = (request.method() == Method::GET).then(|| range_of(request.headers())).flatten();
+        let is_head = request.method() == Method::HEAD;
+        let most = talk.as_ref().map_or(ANSWER_MAX, |talk| talk.most);
+        let (mut parts, mut body) = self.inner.fetch(request).await?.into_parts();
+        if !parts.status.is_success() && parts.status != StatusCode::NOT_MODIFIED {
+            let bytes = if is_head { Vec::new() } else { first_bytes(body, REFUSAL_MAX).await };
+            if about_store {
+                let refusal = Refusal::read(parts.status.as_u16(), &parts.headers, &bytes, signed);
+                note(&|seen| seen.refusal = Some(refusal.clone()));
+            }
+            // opendal must not expect what was cut off.
+            parts.headers.remove(CONTENT_LENGTH);
+            let rest = stream::iter([Ok(Buffer::from(bytes))]);
+            return Ok(Response::from_parts(parts, HttpBody::new(rest, None)));
+        }
+        let header = |name| parts.headers.get(name).and_then(|v| v.to_str().ok());
+        let is_page = header(CONTENT_TYPE).is_some_and(|t| t.starts_with("text/html"));
+        let (status, len) = (parts.status.as_u16(), header(CONTENT_LENGTH).and_then(|l| l.parse::<u64>().ok()));
+        note(&|seen| (seen.is_page, seen.status) = (is_page, status));
+        if is_head {
+            return Ok(Response::from_parts(parts, body));
+        }
+        // A server that does not know ranges sends the whole object.
+        let window = match range {
+            Some((from, end)) if parts.status != StatusCode::PARTIAL_CONTENT => {
+                Window::Part { skip: from, left: end - from }
+            }
+            Some((from, end)) => Window::All { left: end - from },
+            None => Window::All { left: most },
+        };
+        if let Window::All { left } = window
+            && len.is_some_and(|len| len > left)
+        {
+            note(&|seen| seen.too_long = true);
+            return Err(too_long());
+        }
+        let mut inner = None;
+        let take = |stream| {
+            inner = Some(stream);
+            let nothing: Body = Box::new(stream::empty());
+            nothing
+        };
+        body = match window {
+            Window::All { .. } => body.map_inner(|stream| Box::new(Bounded { stream, window, talk: talk.clone() })),
+            Window::Part { .. } => {
+                drop(body.map_inner(take));
+                let stream = inner.unwrap_or_else(|| Box::new(stream::empty()));
+                parts.headers.remove(CONTENT_LENGTH);
+                HttpBody::new(Bounded { stream, window, talk: talk.clone() }, None)
+            }
+        };
+        Ok(Response::from_parts(parts, body))
+    }
+}
+
+type Body = Box<dyn Stream<Item = opendal::Result<Buffer>> + Send + Sync + Unpin + 'static>;
+
+fn too_long() -> Error {
+    Error::new(ErrorKind::Unexpected, "the answer is longer than what was asked for")
+}
+
+/// Which bytes of an answer are handed on.
+#[derive(Clone, Copy, Debug)]
+enum Window {
+    /// All; more than these are an error.
+    All { left: u64 },
+    /// A part of them; what comes after it is not read.
+    Part { skip: u64, left: u64 },
+}
+
+struct Bounded {
+    stream: Body,
+    window: Window,
+    talk: Option<Arc<Talk>>,
+}
+
+impl Stream for Bounded {
+    type Item = opendal::Result<Buffer>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if matches!(self.window, Window::Part { left: 0, .. }) {
+                return Poll::Ready(None);
+            }
+            let Some(piece) = std::task::ready!(self.stream.poll_next_unpin(cx)) else { return Poll::Ready(None) };
+            let piece = piece?;
+            let len = piece.len() as u64;
+            match &mut self.window {
+                Window::All { left } if len > *left => {
+                    if let Some(talk) = &self.talk {
+                        talk.note(|seen| seen.too_long = true);
+                    }
+                    return Poll::Ready(Some(Err(too_long())));
+                }
+                Window::All { left } => {
+                    *left -= len;
+                    return Poll::Ready(Some(Ok(piece)));
+                }
+                Window::Part { skip, left } => {
+                    let over = (*skip).min(len);
+                    *skip -= over;
+                    let taken = (len - over).min(*left);
+                    *left -= taken;
+                    if taken > 0 {
+                        let at = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+                        return Poll::Ready(Some(Ok(piece.slice(at(over)..at(over + taken)))));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The beginning of a body; one that breaks off counts as far as it came.
+async fn first_bytes(body: HttpBody, most: usize) -> Vec<u8> {
+    let mut inner: Option<Body> = None;
+    drop(body.map_inner(|stream| {
+        inner = Some(stream);
+        Box::new(stream::empty())
+    }));
+    let mut out = Vec::new();
+    let Some(mut stream) = inner else { return out };
+    while out.len() < most
+        && let Some(Ok(piece)) = stream.next().await
+    {
+        let piece: Bytes = piece.to_bytes();
+        out.extend_from_slice(&piece[..piece.len().min(most - out.len())]);
+    }
+    out
+}
+
+/// The range of a request as `from..end`; `None` where it has no end.
+fn range_of(headers: &HeaderMap) -> Option<(u64, u64)> {
+    let (from, last) = headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
+    let (from, last) = (from.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
+    (from <= last).then_some((from, last.saturating_add(1)))
+}
+
+/// Whether a request proves who is asking.
+fn is_signed(request: &Request<Buffer>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    let header = request.headers().get(AUTHORIZATION).and_then(|h| h.to_str().ok());
+    header.is_some_and(|h| !is_half(h)) || query.split('&').any(|q| SIGNATURES.iter().any(|s| q.starts_with(s)))
+}
+
+/// Whether a header has a user name and no password.
+fn is_half(authorization: &str) -> bool {
+    let pair = authorization.strip_prefix("Basic ").and_then(|pair| STANDARD.decode(pair).ok());
+    pair.is_some_and(|pair| pair.ends_with(b":"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bounded(window: Window, pieces: &[&'static [u8]]) -> opendal::Result<Vec<u8>> {
+        let pieces: Vec<opendal::Result<Buffer>> = pieces.iter().map(|p| Ok(Buffer::from(*p))).collect();
+        let body = Bounded { stream: Box::new(stream::iter(pieces)), window, talk: None };
+        let mut out = Vec::new();
+        for piece in futures_util::FutureExt::now_or_never(body.collect::<Vec<_>>()).unwrap() {
+            out.extend(piece?.to_bytes());
+        }
+        Ok(out)
+    }
+
+    #[test]
+    fn no_more_bytes_than_were_asked_for() {
+        assert_eq!(bounded(Window::All { left: 4 }, &[b"ab", b"cd"]).unwrap(), b"abcd");
+        assert!(bounded(Window::All { left: 3 }, &[b"ab", b"cd"]).is_err());
+        let part = Window::Part { skip: 3, left: 4 };
+        assert_eq!(bounded(part, &[b"ab", b"cdef", b"ghij", b"more"]).unwrap(), b"defg");
+        assert_eq!(bounded(part, &[b"abcde"]).unwrap(), b"de");
+    }
+
+    #[test]
+    fn ranges_of_requests() {
+        let of = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RANGE, text.parse().unwrap());
+            range_of(&headers)
+        };
+        assert_eq!(of("bytes=5-9"), Some((5, 10)));
+        assert_eq!(of("bytes=5-"), None);
+        assert_eq!(of("bytes=-5"), None);
+        assert_eq!(of("bytes=9-5"), None);
+    }
+}
