@@ -207,11 +207,23 @@ fn init_makes_an_empty_directory_private() {
     is_private(&people.dir(OWNER, "r"), OWNER.uid);
     people.sh(OWNER, "umask 000; echo a > a; dvc --repo ../r commit -qb main -m 1; dvc --repo ../r remote add o ../o; dvc --repo ../r push -q").ok();
     is_private(&people.dir(OWNER, "o"), OWNER.uid);
-    // A directory that was prepared for a group gets a hint.
+}
+
+#[test]
+fn init_in_a_directory_that_is_shared_shares_the_repository() {
+    let Some(people) = People::new() else { return };
     let team = people.dir(OWNER, "team");
     chown(&team, None, Some(TEAM)).unwrap();
     fs::set_permissions(&team, fs::Permissions::from_mode(0o2775)).unwrap();
-    people.sh(OWNER, "dvc --repo ../team/r init").ok().complains("dvc init --shared");
+    let repo = team.join("r");
+    people.sh(OWNER, "umask 002; dvc --repo ../team/r init").ok().complains("the group of the directory can use");
+    people.sh(OWNER, "umask 002; echo 1 > a; dvc --repo ../team/r commit -q -b one -m 1").ok();
+    people.dvc(MEMBER, &["--repo", repo.to_str().unwrap(), "log", "--oneline", "one"]).ok().says("1");
+    people.sh(OWNER, "umask 002; echo 2 > a; dvc --repo ../team/r commit -q -b one -m 2").ok();
+    people.dvc(STRANGER, &["--repo", repo.to_str().unwrap(), "log", "--oneline", "one"]).code(12);
+    // The umask of a user who shares nothing is an answer too.
+    people.sh(OWNER, "umask 022; dvc --repo ../team/own init -q").ok();
+    is_private(&team.join("own"), OWNER.uid);
 }
 
 #[test]

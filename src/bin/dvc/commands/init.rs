@@ -67,15 +67,18 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> Outcome {
     };
     let named = args.branch.as_deref().or(session.settings()?.text("init.branch")).unwrap_or("main").to_owned();
     let branch = RefName::new(&named).map_err(Error::from)?;
+    let prepared = args.shared.is_none() && is_for_a_group(&place.repository);
     let sharing = match args.shared {
+        None if prepared => Sharing::Group,
         None => Sharing::Owner,
         Some(Shared::Group) => Sharing::Group,
         Some(Shared::All) => Sharing::Everyone,
     };
     let options = InitOptions { branch, cutting, sharing, dry_run: session.dry_run(args.dry) };
     let report = init(&session.context(&place)?, &options)?;
-    if args.shared.is_none() && is_for_a_group(&report.repository) {
-        let message = "only you can use the repository; `dvc init --shared` creates one for the directory's group";
+    if prepared {
+        let message = "the group of the directory can use the repository, because the directory is shared; \
+                       with umask 077 only you can";
         session.told()?.notice(Notice { level: Level::Info, path: Vec::new(), message: message.to_owned() });
     }
     let mut out = session.plain_out();
@@ -91,10 +94,18 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> Outcome {
     Ok(Exit::DONE)
 }
 
-/// Whether the directory around a repository was prepared for a group: set-group-ID, and the group may write.
+/// Whether the directory around a repository was prepared for a group (set-group-ID and group-writable), and the caller's
+/// umask lets the group write too. Both together are what users set up who share a directory.
 fn is_for_a_group(repository: &Path) -> bool {
     let around = repository.parent().and_then(|dir| std::fs::metadata(dir).ok());
-    around.is_some_and(|dir| dir.mode() & 0o2020 == 0o2020)
+    around.is_some_and(|dir| dir.mode() & 0o2020 == 0o2020) && umask() & 0o070 == 0
+}
+
+/// Returns the umask of this process. The command has no other thread yet that creates files.
+fn umask() -> u32 {
+    let mask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    rustix::process::umask(mask);
+    mask.as_raw_mode()
 }
 
 /// `auto`, `cdc:SIZE` or `fixed:SIZE`.
