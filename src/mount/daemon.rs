@@ -76,6 +76,8 @@ pub struct Setup {
     pub meter: Arc<Meter>,
     /// Asked from time to time which version is to be shown, and its tree.
     pub follow: Option<Box<Follow>>,
+    /// Whether the directories show several versions.
+    pub several: bool,
     /// Told what goes wrong.
     pub complain: Arc<Complain>,
 }
@@ -114,6 +116,10 @@ struct Inner {
     forgetter: Forgetter,
     follow: Option<Box<Follow>>,
     complain: Arc<Complain>,
+    /// The device number of the mount.
+    device: (u32, u32),
+    /// Why it could not follow the last time, so that the log says it once.
+    refused: Mutex<String>,
     /// Whether somebody makes a version or shows another one.
     turn: (Mutex<bool>, Condvar),
     ended: (Mutex<bool>, Condvar),
@@ -271,9 +277,13 @@ impl Inner {
             let below = self.standing().below;
             if below == tree { Ok(()) } else { self.show(version, tree, None, false) }
         });
-        if let Err(e) = moved {
-            (self.complain)(&format!("cannot follow: {}", with_causes(&e)));
+        let why =
+            moved.err().map(|e| format!("cannot follow, will try again: {}", with_causes(&e))).unwrap_or_default();
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if !why.is_empty() && why != *refused {
+            (self.complain)(&why);
         }
+        *refused = why;
     }
 
     fn attend(self: &Arc<Self>, desk: &Desk) {

@@ -19,7 +19,7 @@ use super::lower::Lower;
 use super::space::Space;
 use super::state::{BLOCK, Base, Facts, State, blocks};
 use super::sums::Sums;
-use crate::model::entry::Content;
+use crate::model::entry::{Chunker, Content};
 
 mod checked;
 mod kept;
@@ -48,7 +48,7 @@ pub struct Data {
     unsettled: AtomicBool,
     /// The store knows something else of it.
     news: AtomicBool,
-    /// It was of a version that is not shown any more, and was open for writing.
+    /// It is of a version that is not shown any more.
     dead: AtomicBool,
     /// How it is read.
     reading: Mutex<kernel::Reading>,
@@ -56,6 +56,10 @@ pub struct Data {
     direct_writers: AtomicU64,
     /// The store has checksums of it as it is on disk; they go before anything of it changes.
     sealed: AtomicBool,
+    /// Open files by which it only reads that by itself.
+    direct_readers: AtomicU64,
+    /// The kernel was given bytes to keep since the file is open.
+    cached: AtomicBool,
 }
 
 /// A stretch of a file and where it is.
@@ -113,6 +117,8 @@ impl Data {
             reading: Mutex::default(),
             direct_writers: AtomicU64::new(0),
             sealed: AtomicBool::new(false),
+            direct_readers: AtomicU64::new(0),
+            cached: AtomicBool::new(false),
         }
     }
 
@@ -126,6 +132,13 @@ impl Data {
 
     fn alone(&self) -> MutexGuard<'_, ()> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to change the file, with its length as the kernel may have changed it.
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        let alone = self.alone();
+        self.learn();
+        alone
     }
 
     /// Its length in bytes.
@@ -169,6 +182,31 @@ impl Data {
     /// Whether all bytes are in the upper file, or there are none of a version.
     pub fn is_complete(&self) -> bool {
         self.get().is_complete()
+    }
+
+    /// Whether it is a file of the version just as it is there.
+    pub fn is_as_in(&self, size: u64, chunker: Chunker, content: &Content) -> bool {
+        let state = self.get();
+        let whole = !state.changed && state.frozen.is_none() && state.lost.is_none() && state.dirty.is_empty();
+        let same = |base: &Base| (base.size, base.chunker, &base.content) == (size, chunker, content);
+        whole && state.kept == size && state.size == size && state.base.as_deref().is_some_and(same)
+    }
+
+    /// Keeps what it is for those that have it open: nothing is written to it any more.
+    pub fn retire(&self) {
+        self.dead.store(true, Ordering::Release);
+    }
+
+    /// Notes that the kernel was given bytes to keep.
+    pub fn note_cached(&self) {
+        if !self.cached.load(Ordering::Relaxed) {
+            self.cached.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the kernel was given bytes to keep since the file is open.
+    pub fn is_cached(&self) -> bool {
+        self.cached.load(Ordering::Relaxed)
     }
 
     /// Whether it differs from the last commit.
@@ -318,7 +356,7 @@ impl Data {
     /// or has some of them.
     pub fn write(&self, lower: &Lower, offset: u64, bytes: &[u8]) -> Answer<()> {
         let end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= SIZE_MAX).ok_or(Errno::FBIG)?;
-        let _alone = self.alone();
+        let _alone = self.changing();
         self.space.check()?;
         let upper = self.open_to_write()?;
         let range = offset..end;
@@ -452,7 +490,7 @@ impl Data {
         if size > SIZE_MAX {
             return Err(Errno::FBIG);
         }
-        let _alone = self.alone();
+        let _alone = self.changing();
         let before = self.get().size;
         if size == before {
             return Ok(());
@@ -461,7 +499,8 @@ impl Data {
             self.begin_again()?;
         }
         self.open_to_write()?;
-        if size == 0 {
+        // What the kernel uses by itself stays the upper file: what it would write to another one were lost.
+        if size == 0 && !self.is_shared() {
             self.put_aside()?;
         }
         self.preserve(&(size..before))?;
@@ -503,7 +542,7 @@ impl Data {
 
     /// Zeros for a range, without space; the length stays.
     pub fn punch(&self, lower: &Lower, range: Range<u64>) -> Answer<()> {
-        let _alone = self.alone();
+        let _alone = self.changing();
         let size = self.get().size;
         let range = range.start.min(size)..range.end.min(size);
         if range.is_empty() {
@@ -526,7 +565,7 @@ impl Data {
 
     /// Makes sure that a range has space, as far as it is the upper file's; `grow`: the file reaches to its end then.
     pub fn reserve(&self, range: &Range<u64>, grow: bool) -> Answer<()> {
-        let _alone = self.alone();
+        let _alone = self.changing();
         self.space.check()?;
         if range.end > SIZE_MAX {
             return Err(Errno::FBIG);
@@ -560,6 +599,7 @@ impl Data {
 
     /// The next byte of data, or of a hole, from `offset` on.
     pub fn seek(&self, lower: &Lower, offset: u64, data: bool) -> Answer<u64> {
+        self.catch_up();
         let size = self.size();
         if offset >= size {
             return Err(Errno::NXIO);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::users::User;
 use crate::error::{Failure, Kind};
 
 /// A mount is refused.
@@ -39,6 +40,20 @@ pub enum MountError {
     /// Nobody took a snapshot.
     #[error("there is no snapshot to settle")]
     NoSnapshot,
+    /// A file is open for writing.
+    #[error("cannot show another version: `{path}` is open for writing{}", by(user.as_ref()))]
+    Written {
+        /// The file, from the mount point on.
+        path: String,
+        /// A process that has it open, where one is seen.
+        user: Option<User>,
+    },
+    /// A mount would be taken away.
+    #[error("cannot show another version: `{}` is a mount point, and that version has something else there", at.display())]
+    MountPoint {
+        /// Where.
+        at: PathBuf,
+    },
     /// The kernel writes by itself.
     #[error("a file is open for writing that the kernel writes to by itself, so there is no moment to commit")]
     Handed,
@@ -49,6 +64,7 @@ impl Failure for MountError {
         match self {
             Self::OtherVersion { .. } | Self::Dirty | Self::Handed => Kind::Rejected,
             Self::Upper { .. } | Self::File { .. } => Kind::Integrity,
+            Self::Written { .. } | Self::MountPoint { .. } => Kind::Busy,
             Self::NoSnapshot => Kind::Internal,
         }
     }
@@ -68,7 +84,13 @@ impl Failure for MountError {
                 "write the file anew from another copy, or remove it; `dvc mount --salvage` copies out what is there"
                     .to_owned(),
             ),
+            Self::Written { .. } => Some("end what writes to it, then try again".to_owned()),
+            Self::MountPoint { at } => Some(format!("unmount it first: `umount {}`", at.display())),
             Self::NoSnapshot => None,
         }
     }
+}
+
+fn by(user: Option<&User>) -> String {
+    user.map_or_else(String::new, |user| format!(" by {} (process {})", user.name, user.pid))
 }

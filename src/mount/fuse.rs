@@ -8,8 +8,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use fuser::{Config, INodeNo, Notifier, ReplyEmpty, Session, SessionACL};
 
@@ -37,6 +37,10 @@ struct Fuse {
     backings: Arc<Backings>,
     steer: Steer,
     syncs: Few,
+    /// Makes the kernel forget what it keeps of a range. A thread of its own, because the kernel waits for reads of that
+    /// range meanwhile, which the other threads have to answer.
+    overwritten: Arc<Pool>,
+    notifier: Arc<OnceLock<Notifier>>,
     /// The kernel is to go by access lists: it asks for that of each node that somebody else than its owner uses.
     enforces_lists: bool,
     /// The mount point.
@@ -89,6 +93,7 @@ pub fn serve(
     mode: Mode,
     allow_other: bool,
 ) -> io::Result<Served> {
+    let notifier = Arc::new(OnceLock::new());
     let fuse = Fuse {
         view,
         pool: Pool::new(WAITING),
@@ -96,6 +101,8 @@ pub fn serve(
         backings: Arc::default(),
         steer: Steer::new(),
         syncs: Few { limit: threads / 2, ..Few::default() },
+        overwritten: Arc::new(Pool::new(1)),
+        notifier: Arc::clone(&notifier),
         enforces_lists: allow_other,
         at: at.to_owned(),
         opens_no_directory: false,
@@ -106,6 +113,7 @@ pub fn serve(
     config.n_threads = Some(threads);
     config.clone_fd = true;
     let session = Session::from_fd(fuse, device, acl, config)?;
+    let _ = notifier.set(session.notifier());
     Ok(Served { session: session.spawn()? })
 }
 
@@ -134,6 +142,17 @@ impl Forgetter {
     /// Of an inode: attributes only.
     pub fn attributes(&self, ino: u64) {
         let _ = self.0.inval_inode(INodeNo(ino), -1, 0);
+    }
+
+    /// Of a name and the inode, which has no name any more. Not for directories: mounts on these would go.
+    pub fn removed(&self, parent: u64, ino: u64, name: &[u8]) {
+        let _ = self.0.delete(INodeNo(parent), INodeNo(ino), OsStr::from_bytes(name));
+    }
+
+    /// Waits until the kernel has taken over what it was told of a directory before: it keeps a directory locked for that,
+    /// and waits for the lock to forget any name, also one that cannot be.
+    pub fn wait_for(&self, dir: u64) {
+        self.name(dir, b".");
     }
 
     /// Of a name.

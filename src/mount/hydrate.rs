@@ -40,6 +40,8 @@ impl Which {
 struct Queue {
     files: VecDeque<u64>,
     known: HashSet<u64>,
+    /// All files are to be looked for.
+    walk: bool,
     busy: bool,
     ended: bool,
 }
@@ -56,7 +58,8 @@ pub struct Hydrator {
 impl Hydrator {
     /// Of these files, at most so many bytes.
     pub fn new(which: Which, budget_bytes: u64) -> Self {
-        let queue = Queue { busy: !matches!(which, Which::Off | Which::Open), ..Queue::default() };
+        let walk = !matches!(which, Which::Off | Which::Open);
+        let queue = Queue { walk, busy: walk, ..Queue::default() };
         Self { which, budget_bytes, queue: Mutex::new(queue), wake: Condvar::new(), done_bytes: AtomicU64::new(0) }
     }
 
@@ -91,13 +94,6 @@ impl Hydrator {
 
     /// Brings files until [`Self::end`]. `complain` is told of those that cannot be had.
     pub fn run(&self, view: &View, complain: &dyn Fn(&str)) {
-        if self.is_on() && !matches!(self.which, Which::Open) {
-            if let Err(e) = self.walk(view, ROOT, b"") {
-                complain(&format!("not all files can be brought: {e:?}"));
-            }
-            self.lock().busy = false;
-            self.wake.notify_all();
-        }
         loop {
             let ino = {
                 let mut queue = self.lock();
@@ -105,14 +101,23 @@ impl Hydrator {
                     if queue.ended {
                         return;
                     }
+                    if std::mem::take(&mut queue.walk) {
+                        break None;
+                    }
                     if let Some(ino) = queue.files.pop_front() {
                         queue.busy = true;
-                        break ino;
+                        break Some(ino);
                     }
                     queue.busy = false;
                     self.wake.notify_all();
                     queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 }
+            };
+            let Some(ino) = ino else {
+                if let Err(e) = self.walk(view, ROOT, b"") {
+                    complain(&format!("not all files can be brought: {e:?}"));
+                }
+                continue;
             };
             let told = match self.bring(view, ino) {
                 Ok(true) => None,
@@ -122,6 +127,16 @@ impl Hydrator {
             if let Some(told) = told {
                 complain(&told);
             }
+        }
+    }
+
+    /// Another version is shown: what of it is not here is to be brought.
+    pub fn again(&self) {
+        if self.is_on() && !matches!(self.which, Which::Open) {
+            let mut queue = self.lock();
+            queue.known.clear();
+            (queue.walk, queue.busy) = (true, true);
+            self.wake.notify_all();
         }
     }
 
@@ -168,7 +183,7 @@ impl Hydrator {
     fn bring(&self, view: &View, ino: u64) -> Answer<bool> {
         let data = match view.ask(|n| {
             n.raise(ino)?;
-            n.open(ino)
+            n.open(ino, false)
         }) {
             Ok(data) => data,
             // It is gone, or something else by now.
@@ -192,7 +207,7 @@ impl Hydrator {
         }
         self.done_bytes.fetch_add(absent - data.absent_bytes().min(absent), Ordering::Relaxed);
         let synced = if absent > 0 && fits { view.settle(&data) } else { Ok(()) };
-        view.closed(&data, false);
+        view.closed(&data, false, false);
         failed.map_or(synced, Err).map(|()| fits)
     }
 }

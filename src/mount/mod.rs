@@ -6,6 +6,7 @@
 
 pub mod attach;
 mod bits;
+mod clock;
 pub mod control;
 pub mod daemon;
 pub mod data;
@@ -17,6 +18,7 @@ pub mod health;
 pub mod holders;
 pub mod hydrate;
 pub mod inode;
+pub mod inside;
 pub mod lower;
 pub mod mountinfo;
 pub mod names;
@@ -29,4 +31,5 @@ pub mod space;
 pub mod state;
 pub mod store;
 mod sums;
+pub mod users;
 pub mod view;

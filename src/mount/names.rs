@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::data::Data;
 use super::errno::Errno;
-use super::inode::{Attr, Inode, Kind, ROOT, What};
+use super::inode::{Inode, Kind, ROOT, What};
 use super::lower::Lower;
 use super::space::Space;
 use crate::codec::hash::checksum;
@@ -19,13 +19,17 @@ use crate::model::id::Id;
 mod change;
 mod held;
 mod look;
-mod replace;
+mod plan;
 
 pub use change::Rename;
 pub use look::{Listed, position};
+pub use plan::{Dirs, Forgotten, Moved, Plan};
 
 /// Numbers of the version's nodes have this bit, those of new ones have not.
 const OF_VERSION: u64 = 1 << 62;
+
+/// The directory of inodes that the version which is shown does not have, and that the kernel may know still.
+const RETIRED: u64 = 0;
 
 /// Why something is not answered.
 #[derive(Debug)]
@@ -57,6 +61,13 @@ struct Place {
     index: u32,
 }
 
+impl Place {
+    /// Whether it is one of a version that is not shown any more.
+    fn is_retired(&self) -> bool {
+        self.parent == RETIRED
+    }
+}
+
 /// What was made and changed; cheap to copy.
 #[derive(Clone, Debug, Default)]
 pub struct Upper {
@@ -66,15 +77,40 @@ pub struct Upper {
     pub names: HashMap<u64, Arc<Overrides>>,
     /// Numbers are made with it, so that nobody can make a version in which two are the same.
     pub key: [u8; 16],
-    /// Numbers of files that were open when another version was shown: the kernel keeps what it knows of them.
+    /// Numbers that no node gets: the kernel may know inodes of a version by them that is not shown any more. See
+    /// [`Plan`].
     pub retired: Arc<HashSet<u64>>,
+    /// Directories that were made here and are in the version now: their numbers, by those that they would have of it.
+    pub given: Arc<HashMap<u64, u64>>,
+    /// Whether the directories show several versions.
+    pub several: bool,
 }
 
 impl Upper {
-    /// The number of a node of the version at a place; names of one file have the same.
+    /// Returns the number of a node of the version at a place; the hard links of one file have the same.
     pub fn number_of(&self, parent: u64, name: &[u8], link: Option<&HardLink>) -> u64 {
-        let number = |salt| number_of(&self.key, parent, name, link, salt);
-        (0..=u8::MAX).map(number).find(|n| !self.retired.contains(n)).unwrap_or_else(|| number(0))
+        self.number_in(0, parent, name, link)
+    }
+
+    /// Returns the same in a mount that shows several versions: `version` is the directory of the one that the node is in,
+    /// because each version has its own hard links, under the same group ids.
+    fn number_in(&self, version: u64, parent: u64, name: &[u8], link: Option<&HardLink>) -> u64 {
+        let number = self.free_number((version, parent, name, link));
+        self.given.get(&number).copied().unwrap_or(number)
+    }
+
+    fn free_number(&self, place: Spot<'_>) -> u64 {
+        self.numbers(place).find(|n| !self.retired.contains(n)).unwrap_or(0)
+    }
+
+    /// The numbers of a place that it does not have because they are taken.
+    fn taken_numbers<'s>(&'s self, place: Spot<'s>) -> impl Iterator<Item = u64> + 's {
+        self.numbers(place).take_while(|n| self.retired.contains(n))
+    }
+
+    /// The numbers of a place, the first of which that is not taken is its own.
+    fn numbers<'s>(&'s self, place: Spot<'s>) -> impl Iterator<Item = u64> + 's {
+        (0..).map(move |salt| number_of(&self.key, place, salt))
     }
 }
 
@@ -89,6 +125,17 @@ pub struct Pending {
     pub times: HashSet<u64>,
 }
 
+/// How often an inode is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Openings {
+    /// Through this process.
+    through: u64,
+    /// By the kernel alone.
+    alone: u64,
+    /// How many of all these are for writing.
+    writers: u64,
+}
+
 /// The names of a mount.
 pub struct Names {
     lower: Arc<Lower>,
@@ -96,12 +143,10 @@ pub struct Names {
     trees: Vec<Id>,
     tree_numbers: HashMap<Id, u32>,
     untouched: HashMap<u64, (Place, u64)>,
-    /// Nodes that the kernel knows of the version that was shown before: where they were, and how often it holds them.
-    before: HashMap<u64, (u64, Vec<u8>, u64)>,
-    /// Files of a version that is not shown any more, which somebody has open still.
-    lingering: HashMap<u64, Attr>,
     /// Names by which the kernel may know a file of the version that has several: by inode, directories and names.
     aliases: HashMap<u64, HashSet<(u64, Vec<u8>)>>,
+    /// Numbers that nodes did not get because they were taken.
+    chains: HashMap<u64, Vec<u64>>,
     /// Open files of untouched nodes.
     reading: HashMap<u64, Arc<Data>>,
     upper: Upper,
@@ -110,8 +155,8 @@ pub struct Names {
     hard_links: HashMap<u64, HashSet<(u64, Vec<u8>)>>,
     /// How often the kernel holds an inode of `upper`.
     held: HashMap<u64, u64>,
-    /// How often an inode is open: through us, and by the kernel alone.
-    opened: HashMap<u64, (u64, u64)>,
+    /// How often an inode is open.
+    opened: HashMap<u64, Openings>,
     next: u64,
     pending: Pending,
     /// Inodes that differ from the last commit.
@@ -142,9 +187,8 @@ impl Names {
             trees: Vec::new(),
             tree_numbers: HashMap::new(),
             untouched: HashMap::new(),
-            before: HashMap::new(),
             aliases: HashMap::new(),
-            lingering: HashMap::new(),
+            chains: HashMap::new(),
             reading: HashMap::new(),
             upper,
             hard_links,
@@ -246,6 +290,9 @@ impl Names {
             return Ok(());
         }
         let place = self.place(ino)?;
+        if place.is_retired() {
+            return Err(Errno::STALE.into());
+        }
         // Whatever is above something changed can be named without looking at the version.
         self.raise(place.parent)?;
         let (dir, at) = self.entry(&place)?;
@@ -268,9 +315,18 @@ impl Names {
         Ok(())
     }
 
+    /// Makes sure that an inode can be changed: one of a version that is not shown any more cannot.
+    fn raise_shown(&mut self, ino: u64) -> Found<()> {
+        self.raise(ino)?;
+        match self.upper.inodes.get(&ino) {
+            Some(inode) if inode.parent == RETIRED => Err(Errno::STALE.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// An inode to be changed, noted as different from the last commit.
     pub fn change(&mut self, ino: u64) -> Found<&mut Inode> {
-        self.raise(ino)?;
+        self.raise_shown(ino)?;
         self.pending.inodes.insert(ino);
         self.changed.insert(ino);
         let inode = self.upper.inodes.get_mut(&ino).ok_or(Errno::NOENT)?;
@@ -279,7 +335,7 @@ impl Names {
 
     /// An inode of which only that changes which no version holds.
     pub fn touch(&mut self, ino: u64) -> Found<&mut Inode> {
-        self.raise(ino)?;
+        self.raise_shown(ino)?;
         self.pending.inodes.insert(ino);
         let inode = self.upper.inodes.get_mut(&ino).ok_or(Errno::NOENT)?;
         Ok(Arc::make_mut(inode))
@@ -287,7 +343,7 @@ impl Names {
 
     /// An inode of which only times change, which a later flush may tell.
     pub fn times(&mut self, ino: u64) -> Found<&mut Inode> {
-        self.raise(ino)?;
+        self.raise_shown(ino)?;
         self.pending.times.insert(ino);
         self.changed.insert(ino);
         let inode = self.upper.inodes.get_mut(&ino).ok_or(Errno::NOENT)?;
@@ -295,10 +351,17 @@ impl Names {
     }
 }
 
-fn number_of(key: &[u8; 16], parent: u64, name: &[u8], link: Option<&HardLink>, salt: u8) -> u64 {
+/// The directory of the version (in a mount of several), the directory, the name, and the hard link.
+type Spot<'s> = (u64, u64, &'s [u8], Option<&'s HardLink>);
+
+/// Returns the number of a place; another one for each `salt`.
+fn number_of(key: &[u8; 16], (version, parent, name, link): Spot<'_>, salt: u32) -> u64 {
+    let long = salt.to_be_bytes();
+    let salt = if salt <= 0xff { &long[3..] } else { &long };
     let hash = match link {
-        Some(link) => checksum(&[key, b"link", &[salt], &link.group]),
-        None => checksum(&[key, b"name", &[salt], &parent.to_be_bytes(), name]),
+        Some(link) if version == 0 => checksum(&[key, b"link", salt, &link.group]),
+        Some(link) => checksum(&[key, b"link of a version", salt, &version.to_be_bytes(), &link.group]),
+        None => checksum(&[key, b"name", salt, &parent.to_be_bytes(), name]),
     };
     let mut low = [0; 8];
     low.copy_from_slice(&hash[..8]);

@@ -54,7 +54,7 @@ impl View {
     /// it, no file may be open that the kernel writes to by itself.
     pub fn begin(&self, commit: bool) -> Result<Snapshot> {
         let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        if commit && self.is_written_alone() {
+        if commit && (self.is_written_alone() || !self.mapped_alone().is_empty()) {
             return Err(MountError::Handed.into());
         }
         let mut names = self.names();

@@ -46,6 +46,10 @@ const FILE: &str = "overlay.db";
 pub const CLEAN: &str = "clean";
 /// That a fact is so.
 pub const YES: &[u8] = b"yes";
+/// Numbers that no node gets; see `names::Upper`.
+pub const RETIRED: &str = "retired";
+/// Pairs of numbers: those that directories would have, and have; see `names::Upper`.
+pub const GIVEN: &str = "given";
 /// The version of its tables.
 const VERSION: i64 = 1;
 
@@ -268,6 +272,12 @@ impl Store {
         let mut key = [0; 16];
         let parsed = std::str::from_utf8(&hex).ok().and_then(|hex| parse_hex(hex, &mut key));
         parsed.map(|()| Some(key)).ok_or_else(|| self.damaged("key"))
+    }
+
+    /// Numbers that are a fact.
+    fn numbers(&self, key: &str) -> Result<Vec<u64>> {
+        let bytes = self.meta(key)?.unwrap_or_default();
+        Ok(bytes.chunks_exact(8).filter_map(|n| Some(u64::from_be_bytes(n.try_into().ok()?))).collect())
     }
 
     /// Whether anything differs from the last commit.
@@ -503,6 +513,8 @@ impl Store {
             return Err(self.damaged("it has no root"));
         }
         upper.key = self.key()?.ok_or_else(|| self.damaged("it has no key"))?;
+        upper.retired = Arc::new(self.numbers(RETIRED)?.into_iter().collect());
+        upper.given = Arc::new(self.numbers(GIVEN)?.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect());
         Ok(Loaded { upper, changed, news, lost, unsealed })
     }
 }

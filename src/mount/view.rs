@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use super::data::Data;
 use super::errno::{Answer, Errno};
@@ -19,9 +19,10 @@ use super::profile::Recorder;
 use super::space::Space;
 use super::state::State;
 use super::store::Store;
+use super::users::{self, User};
 use crate::error::{Error, with_causes};
 use crate::model::entry::Meta;
-use crate::write::commit::now;
+use crate::mount::clock::now;
 
 mod acl;
 mod attrs;
@@ -35,7 +36,8 @@ use handles::Opened;
 use list::Listing;
 
 pub use attrs::{Changes, When};
-pub use keep::Forgotten;
+pub(super) use attrs::{lose_trust, loses_trust};
+pub use keep::Shown;
 pub use list::Item;
 pub use news::News;
 
@@ -129,6 +131,8 @@ pub struct View {
     stale: Mutex<Option<Box<Wanted>>>,
     /// Told of inodes that are opened for writing.
     wanted: Mutex<Option<Box<Wanted>>>,
+    /// The device number of the mount.
+    device: OnceLock<(u32, u32)>,
 }
 
 /// Told of an inode.
@@ -167,7 +171,19 @@ impl View {
             all_unsealed: AtomicBool::new(false),
             stale: Mutex::default(),
             wanted: Mutex::default(),
+            device: OnceLock::new(),
         }
+    }
+
+    /// Notes the device number that the mount got.
+    pub fn attached_as(&self, device: (u32, u32)) {
+        let _ = self.device.set(device);
+    }
+
+    /// Files that programs write to by mappings of which nothing else tells.
+    pub(super) fn mapped_alone(&self) -> Vec<(u64, User)> {
+        let device = self.device.get().filter(|_| self.options.passthrough && !self.options.read_only);
+        device.map(|device| users::mapped(*device)).unwrap_or_default()
     }
 
     /// Tells `told` of every inode that is opened for writing.
@@ -265,11 +281,6 @@ impl View {
 
     /// The attributes of an inode.
     pub fn attr(&self, ino: u64) -> Answer<Attr> {
-        if self.options.passthrough
-            && let Some(data) = self.data_of(ino)
-        {
-            self.catch_up(&data);
-        }
         self.ask(|n| n.attr(ino).map(|attr| self.shown(n, attr))).map(|attr| self.with_holes(attr))
     }
 
@@ -368,7 +379,7 @@ impl View {
     /// Makes a file and opens it, for the kernel alone where that is done.
     pub fn create(&self, caller: Caller, parent: u64, name: &[u8], mode: u32) -> Answer<(Attr, u64, Backing)> {
         let attr = self.make(caller, parent, name, mode, New::File)?;
-        let data = self.ask(|n| n.open(attr.ino))?;
+        let data = self.ask(|n| n.open(attr.ino, true))?;
         let (handle, backing) = self.opened(attr.ino, data, true);
         Ok((attr, handle, backing))
     }

@@ -253,6 +253,7 @@ pub fn mount(
             let follow = move |repo: &Repo| shown(repo, &context, &options).map(|(version, tree, _)| (version, tree));
             Box::new(follow) as Box<Follow>
         }),
+        several: options.show == Show::All,
         complain,
     };
     Ok((Daemon::start(setup, observer)?, overlay.map(|o| o.0)))

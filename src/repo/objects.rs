@@ -38,6 +38,11 @@ impl Volatile {
         all.into_iter().map(|(id, plain)| (id, plain.to_vec())).collect()
     }
 
+    /// Whether an object is only in memory.
+    pub fn has(&self, id: &Id) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains_key(id)
+    }
+
     fn get(&self, id: &Id) -> Option<Plain> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }

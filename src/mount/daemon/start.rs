@@ -26,7 +26,7 @@ use crate::mount::names::{Names, Upper};
 use crate::mount::process::ProcessIdentity;
 use crate::mount::space::{FOLDER, Space};
 use crate::mount::state::State;
-use crate::mount::store::{Flush, Store};
+use crate::mount::store::{Flush, GIVEN, RETIRED, Store};
 use crate::mount::view::{Complain, View, ViewOptions};
 use crate::observe::Observer;
 use crate::repo::Repo;
@@ -74,11 +74,13 @@ impl Daemon {
                 let root = upper.inodes.get(&ROOT).cloned();
                 let mut meta = facts_of(&standing, &setup.revision);
                 meta.push(("key", to_hex(&upper.key).into_bytes()));
+                meta.extend([(RETIRED, Vec::new()), (GIVEN, Vec::new())]);
                 store.replace(&Flush { inodes: vec![(ROOT, root, false)], meta, ..Flush::default() })?;
                 let failed = |source| StoreError::Io { what: "mark", key: dir.display().to_string(), source };
                 space.put_mark(&mark_of(&upper.key)).map_err(failed)?;
             }
         }
+        upper.several = setup.several;
         if store.is_some() {
             sweep(&dir, &upper, &space);
         }
@@ -139,6 +141,7 @@ impl Daemon {
         let forgetter = served.forgetter();
         let stale = served.forgetter();
         view.tell_stale(Box::new(move |ino| stale.attributes(ino)));
+        view.attached_as(device);
         undo.forget();
         let inner = Inner {
             view,
@@ -153,6 +156,8 @@ impl Daemon {
             forgetter,
             follow: setup.follow,
             complain: Arc::clone(&setup.complain),
+            device,
+            refused: Mutex::default(),
             turn: <_>::default(),
             ended: <_>::default(),
             discard: AtomicBool::new(setup.ephemeral),

@@ -3,14 +3,19 @@
 //! A snapshot that nobody settles is as if it had not been, however its visitor leaves.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::start::rooted;
 use super::{Inner, Standing, facts_of};
 use crate::error::Result;
 use crate::model::id::Id;
+use crate::model::path::display;
 use crate::mount::control::{Shot, Visit};
 use crate::mount::error::MountError;
+use crate::mount::inside::mounts_inside;
 use crate::mount::snapshot::{Snapshot, Taken, take};
+use crate::mount::users;
+use crate::mount::view::Shown;
 use crate::observe::{Notice, Observer};
 use crate::write::output::Output;
 use crate::write::walk::Rules;
@@ -161,22 +166,49 @@ impl Inner {
         self.show(id, commit.tree, branch, force)
     }
 
-    /// Shows another tree.
+    /// Shows another tree. Refused as long as a file is open for writing, or where a mount would be taken away.
     pub(super) fn show(&self, version: Id, tree: Id, branch: Option<String>, force: bool) -> Result<()> {
+        /// The kernel tells that a file was closed some time after the program has gone on. Where no process has it open
+        /// any more, that is waited for.
+        const CLOSING: Duration = Duration::from_secs(5);
         let upper = rooted(&self.lower, &tree)?;
-        let mut standing = self.standing();
-        let branch = branch.or_else(|| standing.branch.clone());
-        let next = Standing { version, below: tree, branch, shot: None };
+        let standing = self.standing().clone();
+        let next = Standing { version, below: tree, branch: branch.or(standing.branch), shot: None };
         let facts = facts_of(&next, &self.note.revision);
-        let forgotten = self.view.replace(upper, facts, force)?;
-        *standing = next;
-        drop(standing);
-        for (parent, name) in &forgotten.names {
-            self.forgetter.name(*parent, name);
+        let inside = mounts_inside(self.device);
+        let since = Instant::now();
+        let forgotten = loop {
+            let written = match self.view.replace(&upper, &facts, force, &inside)? {
+                Shown::Done(forgotten) => break forgotten,
+                Shown::Written(written) => written,
+            };
+            let user = written.iter().find_map(|(ino, path, user)| {
+                let user = user.clone().or_else(|| users::writer(self.device, *ino))?;
+                Some((path, Some(user)))
+            });
+            let late = written.first().filter(|_| since.elapsed() > CLOSING).map(|(_, path, _)| (path, None));
+            if let Some((path, user)) = user.or(late) {
+                return Err(MountError::Written { path: display(path).to_string(), user }.into());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        *self.standing() = next;
+        for dir in &forgotten.dirs {
+            self.forgetter.wait_for(*dir);
         }
-        for ino in &forgotten.inodes {
+        for (parent, name, gone) in &forgotten.names {
+            match gone {
+                Some(ino) => self.forgetter.removed(*parent, *ino, name),
+                None => self.forgetter.name(*parent, name),
+            }
+        }
+        for ino in &forgotten.dirs {
             self.forgetter.inode(*ino);
         }
+        for ino in &forgotten.attributes {
+            self.forgetter.attributes(*ino);
+        }
+        self.hydrator.again();
         Ok(())
     }
 }

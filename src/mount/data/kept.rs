@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::Data;
 use crate::mount::frozen::Frozen;
-use crate::mount::state::{BLOCK, Base, Blocks, State};
+use crate::mount::state::{BLOCK, Base, Blocks};
 
 impl Data {
     /// Makes what was written durable. Returns the blocks that the store has to note then.
@@ -79,15 +79,6 @@ impl Data {
         self.unsynced.store(false, Ordering::Release);
     }
 
-    /// Gives up what was written: whoever has it open sees the version's file, and writes no more.
-    pub fn give_up(&self) {
-        let _alone = self.alone();
-        self.dead.store(true, Ordering::Release);
-        self.remove_upper();
-        let mut state = self.set();
-        *state = state.base.clone().map_or_else(State::default, State::of);
-    }
-
     /// Bytes that were written since the version.
     pub fn dirty_bytes(&self) -> u64 {
         let state = self.get();
@@ -99,6 +90,7 @@ impl Data {
 
     /// The file as it is at this moment, preserved until it is thawed. Nobody may write meanwhile.
     pub fn freeze(&self) -> Arc<Frozen> {
+        self.catch_up();
         let mut state = self.set();
         let frozen = Arc::new(Frozen::new(state.clone(), self.space.path(self.ino)));
         state.frozen = Some(Arc::clone(&frozen));
@@ -109,12 +101,6 @@ impl Data {
     /// Whether a version that is being made takes it.
     pub fn is_frozen(&self) -> bool {
         self.get().frozen.is_some()
-    }
-
-    /// Makes it the file of another version; nothing of it was written.
-    pub fn reset(&self, base: Arc<Base>) {
-        let _alone = self.alone();
-        *self.set() = State::of(base);
     }
 
     /// Ends a freeze. `became`: what the frozen state was stored as; its blocks are clean then, but for those written

@@ -39,7 +39,9 @@ impl Data {
             // A later time says that something was written.
             set_times(&upper, mtime)?;
         }
-        if write {
+        if !write {
+            self.direct_readers.fetch_add(1, Ordering::AcqRel);
+        } else {
             self.direct_writers.fetch_add(1, Ordering::AcqRel);
             self.unsynced.store(true, Ordering::Release);
             let mut state = self.set();
@@ -56,10 +58,14 @@ impl Data {
         if self.is_handed_over() { set_times(&*self.open_upper()?, mtime) } else { Ok(()) }
     }
 
-    /// Ends what [`Self::hand_over`] began for writing.
-    pub fn take_back(&self) {
-        self.catch_up();
-        self.direct_writers.fetch_sub(1, Ordering::AcqRel);
+    /// Ends what [`Self::hand_over`] began.
+    pub fn take_back(&self, write: bool) {
+        if write {
+            self.catch_up();
+            self.direct_writers.fetch_sub(1, Ordering::AcqRel);
+        } else {
+            self.direct_readers.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 
     /// Whether the kernel writes to the upper file by itself.
@@ -67,8 +73,23 @@ impl Data {
         self.direct_writers.load(Ordering::Acquire) > 0
     }
 
+    /// Whether the kernel reads the upper file by itself, or writes to it.
+    pub(super) fn is_shared(&self) -> bool {
+        self.is_handed_over() || self.direct_readers.load(Ordering::Acquire) > 0
+    }
+
     /// Learns the length of an upper file that the kernel writes to; its last change, where that is known.
     pub fn catch_up(&self) -> Option<Time> {
+        if !self.is_handed_over() {
+            return None;
+        }
+        // Between the look at the upper file and the note of its length no other thread may cut it.
+        let _alone = self.alone();
+        self.learn()
+    }
+
+    /// The same, for callers that keep others from changing the file.
+    pub(super) fn learn(&self) -> Option<Time> {
         if !self.is_handed_over() {
             return None;
         }

@@ -233,10 +233,14 @@ impl Filesystem for Fuse {
         offset: u64,
         size: u32,
         _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
+        lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
         self.steer.saw(req.pid(), size > MUCH);
+        // The kernel names an owner of locks only where it reads past its cache.
+        if lock_owner.is_none() {
+            self.view.note_cached(fh.0);
+        }
         if self.view.may_wait(fh.0, offset, size as usize) {
             let view = Arc::clone(&self.view);
             return self.pool.run(move || read(&view, fh.0, offset, size, reply));
@@ -247,28 +251,45 @@ impl Filesystem for Fuse {
     fn write(
         &self,
         req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         data: &[u8],
         write_flags: WriteFlags,
         _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
+        lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
         self.steer.saw(req.pid(), data.len() > MUCH as usize);
         let cached = write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
         let caller = caller(req);
         let len = u32::try_from(data.len()).unwrap_or(0);
-        let done = move |reply: ReplyWrite, answer| match answer {
+        let written = move |reply: ReplyWrite, answer| match answer {
             Ok(()) => reply.written(len),
             Err(e) => reply.error(raw(e)),
         };
-        if self.view.may_wait_to_write(fh.0, offset, data.len()) {
+        let (view, overwritten, notifier) = (&self.view, Arc::clone(&self.overwritten), Arc::clone(&self.notifier));
+        let past_cache = !cached && lock_owner.is_some();
+        let done = move |view: &View, reply: ReplyWrite, answer| {
+            if !past_cache || !view.may_be_cached(fh.0) {
+                return written(reply, answer);
+            }
+            overwritten.run(move || {
+                if let (Some(notifier), Ok(offset)) = (notifier.get(), i64::try_from(offset)) {
+                    let _ = notifier.inval_inode(ino, offset, i64::from(len));
+                }
+                written(reply, answer);
+            });
+        };
+        if view.may_wait_to_write(fh.0, offset, data.len()) {
             let (view, data) = (Arc::clone(&self.view), data.to_vec());
-            return self.pool.run(move || done(reply, caught(|| view.write(caller, fh.0, offset, &data, cached))));
+            let write = move || {
+                let answer = caught(|| view.write(caller, fh.0, offset, &data, cached));
+                done(&view, reply, answer);
+            };
+            return self.pool.run(write);
         }
-        done(reply, caught(|| self.view.write(caller, fh.0, offset, data, cached)));
+        done(view, reply, caught(|| view.write(caller, fh.0, offset, data, cached)));
     }
 
     fn flush(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {

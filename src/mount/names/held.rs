@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Found, Names};
+use super::{Found, Names, RETIRED};
 use crate::model::entry::Node;
 use crate::mount::data::Data;
 use crate::mount::errno::Errno;
@@ -20,15 +20,6 @@ impl Names {
 
     /// Counts that the kernel let go of an inode so many times. Returns a file that is gone for good.
     pub fn forget(&mut self, ino: u64, times: u64) -> Option<Arc<Data>> {
-        let mut times = times;
-        if let Some(known) = self.before.get_mut(&ino) {
-            let less = times.min(known.2);
-            known.2 -= less;
-            times -= less;
-            if known.2 == 0 {
-                self.before.remove(&ino);
-            }
-        }
         let untouched = match self.untouched.get_mut(&ino) {
             Some(known) => {
                 known.1 = known.1.saturating_sub(times);
@@ -56,9 +47,9 @@ impl Names {
     }
 
     /// Whether the kernel knows an inode.
-    fn is_held(&self, ino: u64) -> bool {
+    pub(super) fn is_held(&self, ino: u64) -> bool {
         let untouched = self.untouched.get(&ino).is_some_and(|known| known.1 > 0);
-        untouched || self.before.contains_key(&ino) || self.held.contains_key(&ino)
+        untouched || self.held.contains_key(&ino)
     }
 
     /// Removes an inode that has no name and that nobody holds.
@@ -78,14 +69,17 @@ impl Names {
         }
     }
 
-    /// The bytes of a file that is opened. Each is to be closed.
-    pub fn open(&mut self, ino: u64) -> Found<Arc<Data>> {
+    /// The bytes of a file that is opened. Each is to be closed. One of a version that is not shown any more can only be
+    /// read: the kernel looks its name up again, and finds what is shown.
+    pub fn open(&mut self, ino: u64, write: bool) -> Found<Arc<Data>> {
         let data = match self.upper.inodes.get(&ino) {
             Some(inode) => match &inode.what {
+                What::File(_) if write && inode.parent == RETIRED => return Err(Errno::STALE.into()),
                 What::File(data) => Arc::clone(data),
                 What::Dir { .. } => return Err(Errno::ISDIR.into()),
                 _ => return Err(Errno::INVAL.into()),
             },
+            None if write && self.place(ino)?.is_retired() => return Err(Errno::STALE.into()),
             None => match self.reading.get(&ino) {
                 Some(data) => Arc::clone(data),
                 None => {
@@ -100,17 +94,19 @@ impl Names {
                 }
             },
         };
-        self.opened.entry(ino).or_default().0 += 1;
+        let opened = self.opened.entry(ino).or_default();
+        opened.through += 1;
+        opened.writers += u64::from(write);
         Ok(data)
     }
 
     /// Makes the last opening of an inode one by the kernel alone, if it may be: all of its openings have to be alike.
     pub fn open_alone(&mut self, ino: u64, complete: bool) -> bool {
         let Some(opened) = self.opened.get_mut(&ino) else { return false };
-        let may = opened.1 > 0 || complete && opened.0 == 1;
+        let may = opened.alone > 0 || complete && opened.through == 1;
         if may {
-            opened.0 -= 1;
-            opened.1 += 1;
+            opened.through -= 1;
+            opened.alone += 1;
         }
         may
     }
@@ -118,22 +114,22 @@ impl Names {
     /// Makes the last opening of an inode one through us again.
     pub fn open_through(&mut self, ino: u64) {
         if let Some(opened) = self.opened.get_mut(&ino) {
-            opened.0 += 1;
-            opened.1 = opened.1.saturating_sub(1);
+            opened.through += 1;
+            opened.alone = opened.alone.saturating_sub(1);
         }
     }
 
     /// Closes a file once. True if nobody has it open now, with the file where it is gone for good.
-    pub fn close(&mut self, ino: u64, alone: bool) -> (bool, Option<Arc<Data>>) {
+    pub fn close(&mut self, ino: u64, alone: bool, write: bool) -> (bool, Option<Arc<Data>>) {
         if let Some(opened) = self.opened.get_mut(&ino) {
-            let n = if alone { &mut opened.1 } else { &mut opened.0 };
+            let n = if alone { &mut opened.alone } else { &mut opened.through };
             *n = n.saturating_sub(1);
-            if *opened != (0, 0) {
+            opened.writers = opened.writers.saturating_sub(u64::from(write));
+            if opened.through + opened.alone > 0 {
                 return (false, None);
             }
         }
         self.opened.remove(&ino);
-        self.lingering.remove(&ino);
         self.reading.remove(&ino);
         if self.untouched.get(&ino).is_some_and(|known| known.1 == 0) {
             self.untouched.remove(&ino);
@@ -141,8 +137,9 @@ impl Names {
         (true, self.purge(ino))
     }
 
-    /// Open files of untouched nodes.
-    pub fn open_files(&self) -> Vec<Arc<Data>> {
-        self.reading.values().cloned().collect()
+    /// Inodes with a name that are open for writing.
+    pub fn written(&self) -> Vec<u64> {
+        let named = |ino: &u64| self.upper.inodes.get(ino).is_none_or(|inode| inode.nlink > 0);
+        self.opened.iter().filter(|(_, o)| o.writers > 0).map(|(ino, _)| *ino).filter(named).collect()
     }
 }

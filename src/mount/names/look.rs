@@ -7,10 +7,12 @@ use std::sync::Arc;
 use super::{Found, Names, Place, Stop};
 use crate::model::entry::{Entry, Meta, Node};
 use crate::model::id::Id;
+use crate::mount::data::Data;
 use crate::mount::errno::Errno;
 use crate::mount::inode::{Attr, Kind, ROOT, What};
 use crate::mount::lower::Dir;
 use crate::mount::state::Base;
+use crate::mount::view::{lose_trust, loses_trust};
 
 /// One name of a directory.
 #[derive(Clone, Debug)]
@@ -39,6 +41,9 @@ impl Names {
                 at = inode.parent;
             } else {
                 let place = self.place(at)?;
+                if place.is_retired() {
+                    return Ok(None);
+                }
                 let (dir, index) = self.entry(&place)?;
                 names.push(dir[index].name.clone());
                 at = place.parent;
@@ -82,24 +87,9 @@ impl Names {
     }
 
     /// Where an untouched node is.
-    pub(super) fn place(&mut self, ino: u64) -> Found<Place> {
-        if let Some((place, _)) = self.untouched.get(&ino) {
-            return Ok(*place);
-        }
-        // It may be in this version too.
-        let (parent, name, held) = self.before.get(&ino).cloned().ok_or(Errno::NOENT)?;
-        match self.find(parent, &name)? {
-            Some(found) if found == ino => {}
-            _ => return Err(Errno::STALE.into()),
-        }
-        self.before.remove(&ino);
-        match self.untouched.get_mut(&ino) {
-            Some(known) => {
-                known.1 += held;
-                Ok(known.0)
-            }
-            None => Err(Errno::STALE.into()),
-        }
+    pub(super) fn place(&self, ino: u64) -> Found<Place> {
+        let known = self.untouched.get(&ino).ok_or(Errno::NOENT)?;
+        Ok(known.0)
     }
 
     /// The version's directory below a directory.
@@ -118,19 +108,61 @@ impl Names {
         }
     }
 
+    /// Returns the number of a node of the version at its place.
+    pub fn number_at(&self, parent: u64, entry: &Entry) -> Found<u64> {
+        let version = self.version_of(parent, entry)?;
+        Ok(self.upper.number_in(version, parent, &entry.name, entry.link.as_ref()))
+    }
+
+    fn version_of(&self, parent: u64, entry: &Entry) -> Found<u64> {
+        match entry.link {
+            Some(_) if self.upper.several => self.version_above(parent),
+            _ => Ok(0),
+        }
+    }
+
+    /// Notes the numbers that a node would have had if they were not taken.
+    fn note_chain(&mut self, parent: u64, entry: &Entry, ino: u64) -> Found<()> {
+        if !self.upper.retired.is_empty() {
+            let version = self.version_of(parent, entry)?;
+            let place = (version, parent, entry.name.as_slice(), entry.link.as_ref());
+            let chain: Vec<u64> = self.upper.taken_numbers(place).collect();
+            if !chain.is_empty() {
+                self.chains.insert(ino, chain);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the directory of the version that a directory is in, in a mount of several versions: the first one on the
+    /// way up whose name stands in a tree that was made in memory for this mount.
+    fn version_above(&self, dir: u64) -> Found<u64> {
+        let mut at = dir;
+        while at != ROOT {
+            let place = self.place(at)?;
+            let tree = self.trees.get(place.tree as usize).ok_or(Errno::IO)?;
+            if self.lower.repo().volatile().has(tree) {
+                return Ok(at);
+            }
+            at = place.parent;
+        }
+        Ok(ROOT)
+    }
+
     /// The number of a node of the version at its place; the node is known then.
-    pub(super) fn number(&mut self, parent: u64, tree: &Id, index: usize, entry: &Entry) -> u64 {
+    pub(super) fn number(&mut self, parent: u64, tree: &Id, index: usize, entry: &Entry) -> Found<u64> {
         let place = Place { parent, tree: self.tree_number(tree), index: u32::try_from(index).unwrap_or(u32::MAX) };
-        let ino = self.upper.number_of(parent, &entry.name, entry.link.as_ref());
+        let ino = self.number_at(parent, entry)?;
+        self.note_chain(parent, entry, ino)?;
         if entry.link.is_some() {
             self.aliases.entry(ino).or_default().insert((parent, entry.name.clone()));
         }
         if self.upper.inodes.contains_key(&ino) {
-            return ino;
+            return Ok(ino);
         }
         let known = self.untouched.entry(ino).or_insert((place, 0));
         // Two names of one file are the same number. Should two files be, then the second is not shown.
-        if known.0 == place || entry.link.is_some() { ino } else { 0 }
+        if known.0 == place || entry.link.is_some() { Ok(ino) } else { Err(Errno::IO.into()) }
     }
 
     /// The inode of a name.
@@ -144,31 +176,52 @@ impl Names {
         let Some(tree) = self.tree_of(parent)? else { return Ok(None) };
         let dir = self.dir(&tree)?;
         match dir.binary_search_by(|e| e.name.as_slice().cmp(name)) {
-            Ok(at) => match self.number(parent, &tree, at, &dir[at]) {
-                0 => Err(Errno::IO.into()),
-                ino => Ok(Some(ino)),
-            },
+            Ok(at) => self.number(parent, &tree, at, &dir[at]).map(Some),
             Err(_) => Ok(None),
         }
     }
 
     /// What `stat` says of an inode.
     pub fn attr(&mut self, ino: u64) -> Found<Attr> {
+        if let Some(What::File(data)) = self.upper.inodes.get(&ino).map(|inode| &inode.what)
+            && data.is_handed_over()
+        {
+            // Every answer passes here: an old length would be believed by the kernel.
+            let data = Arc::clone(data);
+            self.catch_up(&data)?;
+        }
         if let Some(inode) = self.upper.inodes.get(&ino) {
             return Ok(inode.attr(ino));
-        }
-        if let Some(attr) = self.lingering.get(&ino) {
-            return Ok(*attr);
         }
         let place = self.place(ino)?;
         let (dir, at) = self.entry(&place)?;
         let mut attr = Attr::of_entry(ino, &dir[at]);
+        if place.is_retired() {
+            attr.nlink = 0;
+        }
         if let Node::Dir { tree, totals } = &dir[at].node {
             // One that was not read yet has at most so many.
             let most = u32::try_from(totals.dirs).unwrap_or(u32::MAX - 2);
             attr.nlink = 2 + self.lower.known_dir(tree).map_or(most, |d| d.subdirs);
         }
         Ok(attr)
+    }
+
+    /// Takes over what the kernel did to a file that it writes to by itself. True if that was trusted as it was before: it
+    /// is not any more, and the kernel has to be told.
+    pub fn catch_up(&mut self, data: &Data) -> Found<bool> {
+        let Some(mtime) = data.catch_up() else { return Ok(false) };
+        let inode = self.times(data.ino())?;
+        if inode.meta.mtime == mtime {
+            return Ok(false);
+        }
+        inode.meta.mtime = mtime;
+        inode.ctime = inode.ctime.max(mtime);
+        let distrusted = loses_trust(&inode.meta, false);
+        if distrusted {
+            lose_trust(&mut self.change(data.ino())?.meta, false);
+        }
+        Ok(distrusted)
     }
 
     /// Whether an inode's owner is the version's.
@@ -199,7 +252,8 @@ impl Names {
         if let Some(inode) = self.upper.inodes.get(&ino) {
             return Ok(inode.parent);
         }
-        Ok(self.place(ino)?.parent)
+        let place = self.place(ino)?;
+        if place.is_retired() { Err(Errno::STALE.into()) } else { Ok(place.parent) }
     }
 
     /// The version's directory where nothing differs from it, for a listing without copies.
@@ -226,7 +280,7 @@ impl Names {
         if let Some(dir) = &dir {
             for (index, entry) in dir.iter().enumerate() {
                 if !over.contains_key(&entry.name) {
-                    let number = self.upper.number_of(ino, &entry.name, entry.link.as_ref());
+                    let number = self.number_at(ino, entry)?;
                     let (kind, at) = (Kind::of(&entry.node), position(index));
                     out.push(Listed { name: entry.name.clone(), ino: number, kind, at });
                 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{Caller, View, acl};
 use crate::model::entry::{Meta, Time, Xattr};
+use crate::mount::clock::now;
 use crate::mount::errno::{Answer, Errno};
 use crate::mount::inode::{Attr, Kind, What};
-use crate::write::commit::now;
 
 const SETUID: u32 = 0o4000;
 const SETGID: u32 = 0o2000;
@@ -65,13 +65,13 @@ fn ensure_in_namespace(name: &[u8]) -> Answer<()> {
 }
 
 /// What a write takes from a file: set-user-id and set-group-id, unless `keeps_mode`, and capabilities.
-pub(super) fn loses_trust(meta: &Meta, keeps_mode: bool) -> bool {
+pub(in crate::mount) fn loses_trust(meta: &Meta, keeps_mode: bool) -> bool {
     let mode = meta.mode & SETUID != 0 || meta.mode & (SETGID | GROUP_EXEC) == SETGID | GROUP_EXEC;
     mode && !keeps_mode || meta.xattrs.iter().any(|x| x.name == CAPABILITY)
 }
 
 /// Takes it.
-pub(super) fn lose_trust(meta: &mut Meta, keeps_mode: bool) {
+pub(in crate::mount) fn lose_trust(meta: &mut Meta, keeps_mode: bool) {
     if !keeps_mode {
         meta.mode &= !SETUID;
         if meta.mode & GROUP_EXEC != 0 {
@@ -85,15 +85,19 @@ impl View {
     /// Sets attributes and returns what they are then.
     pub fn set_attr(&self, caller: Caller, ino: u64, changes: &Changes) -> Answer<Attr> {
         if let Some(size) = changes.size {
-            let data = self.ask(|n| n.open(ino))?;
+            let data = self.ask(|n| n.open(ino, true))?;
             let done = self.resize(caller, &data, size);
-            self.closed(&data, false);
+            self.closed(&data, false, true);
             done?;
         }
         let _gate = self.changing()?;
         let mtime = changes.mtime.map(When::time);
-        if let (Some(mtime), Some(data)) = (mtime, self.data_of(ino)) {
-            data.stamp(mtime)?;
+        if let Some(data) = self.data_of(ino) {
+            // What was written before takes nothing from the mode that is set now.
+            self.ask(|n| n.catch_up(&data))?;
+            if let Some(mtime) = mtime {
+                data.stamp(mtime)?;
+            }
         }
         self.ask(|n| {
             let only_times = changes.mode.is_none() && changes.uid.is_none() && changes.gid.is_none();

@@ -5,10 +5,10 @@ use std::sync::{Arc, PoisonError};
 
 use super::{Caller, View, attrs};
 use crate::model::path::display;
+use crate::mount::clock::now;
 use crate::mount::data::Data;
 use crate::mount::errno::{Answer, Errno};
 use crate::mount::names::{Names, Stop};
-use crate::write::commit::now;
 
 impl View {
     /// Whether a read may have to wait for a network.
@@ -19,6 +19,19 @@ impl View {
     /// Whether a write may have to wait for a network: it needs the rest of a block.
     pub fn may_wait_to_write(&self, handle: u64, offset: u64, len: usize) -> bool {
         self.is_far() && self.file(handle).is_ok_and(|data| data.lacks_edges(offset, len))
+    }
+
+    /// Notes that the kernel is about to be given bytes of a file that it keeps.
+    pub fn note_cached(&self, handle: u64) {
+        if let Ok(data) = self.file(handle) {
+            data.note_cached();
+        }
+    }
+
+    /// Whether the kernel may keep bytes of a file that are older than a write past its cache: it forgets them before such
+    /// a write, but not those that were read meanwhile, if the program does not wait for the write.
+    pub fn may_be_cached(&self, handle: u64) -> bool {
+        self.file(handle).is_ok_and(|data| data.is_cached())
     }
 
     /// Fills `out` from a file; fewer bytes only at its end.
@@ -65,8 +78,12 @@ impl View {
         let write = || -> Answer<()> {
             let _gate = self.changing()?;
             self.unseal(&data)?;
-            self.ask(|n| self.about_to_write(n, caller, &data, cached))?;
+            let distrusted = self.ask(|n| self.about_to_write(n, caller, &data, cached))?;
             let done = data.write(&self.lower, offset, bytes);
+            if distrusted {
+                // The kernel goes by the mode that it knows: it must not know the old one when the write has returned.
+                self.is_stale(data.ino());
+            }
             self.note_news(&data)?;
             done
         };
@@ -96,8 +113,8 @@ impl View {
         Ok(())
     }
 
-    /// Notes that a file changes: its times, and that it loses what only its old content was trusted with.
-    fn about_to_write(&self, n: &mut Names, caller: Caller, data: &Data, cached: bool) -> Result<(), Stop> {
+    /// Notes that a file changes: its times, and that it loses what only its old content was trusted with. True if it does.
+    fn about_to_write(&self, n: &mut Names, caller: Caller, data: &Data, cached: bool) -> Result<bool, Stop> {
         let ino = data.ino();
         if !data.is_changed() {
             n.change(ino)?;
@@ -113,19 +130,22 @@ impl View {
             inode.meta.mtime = now();
             inode.ctime = inode.meta.mtime;
         }
-        Ok(())
+        Ok(drops)
     }
 
     /// Changes what the store keeps of a file besides its blocks: it is noted once, since no flush comes between.
     fn reshape(&self, caller: Caller, data: &Arc<Data>, change: impl FnOnce() -> Answer<()>) -> Answer<()> {
         let _gate = self.changing()?;
         self.unseal(data)?;
-        let mtime = self.ask(|n| {
-            self.about_to_write(n, caller, data, false)?;
-            n.change(data.ino()).map(|inode| inode.meta.mtime)
+        let (mtime, distrusted) = self.ask(|n| {
+            let distrusted = self.about_to_write(n, caller, data, false)?;
+            n.change(data.ino()).map(|inode| (inode.meta.mtime, distrusted))
         })?;
-        // The file system below has a clock of its own, which is behind ours.
+        // The file system below has stamped it later than this was noted.
         let done = change().and_then(|()| Ok(data.stamp(mtime)?));
+        if distrusted {
+            self.is_stale(data.ino());
+        }
         data.take_news();
         self.note_unsynced(data);
         done
@@ -157,7 +177,7 @@ impl View {
     /// The next data or hole of a file.
     pub fn seek(&self, handle: u64, offset: u64, data: bool) -> Answer<u64> {
         let file = self.file(handle)?;
-        self.catch_up(&file);
+        let _ = self.ask(|n| n.catch_up(&file));
         file.seek(&self.lower, offset, data)
     }
 

@@ -29,9 +29,9 @@ impl View {
         if write && self.options.read_only {
             return Err(Errno::ROFS);
         }
-        let data = self.ask(|n| n.open(ino))?;
+        let data = self.ask(|n| n.open(ino, write))?;
         if truncate && let Err(e) = self.resize(caller, &data, 0) {
-            self.closed(&data, false);
+            self.closed(&data, false, write);
             return Err(e);
         }
         if write {
@@ -102,7 +102,7 @@ impl View {
             if data.facts().base.is_some()
                 && let Err(e) = self.sync_data(data)
             {
-                data.take_back();
+                data.take_back(true);
                 return Err(e);
             }
         }
@@ -118,30 +118,13 @@ impl View {
             (Arc::clone(&opened.data), opened.write)
         };
         (self.complain)(&format!("the kernel cannot use a file by itself: {why}"));
-        if opened.1 {
-            opened.0.take_back();
-        }
+        opened.0.take_back(opened.1);
         self.names().open_through(opened.0.ino());
     }
 
-    /// Takes over what the kernel did to a file by itself.
-    pub(in crate::mount) fn catch_up(&self, data: &Data) {
-        if let Some(mtime) = data.catch_up() {
-            let _ = self.ask(|n| {
-                let inode = n.times(data.ino())?;
-                if inode.meta.mtime != mtime {
-                    inode.meta.mtime = mtime;
-                    inode.ctime = inode.ctime.max(mtime);
-                }
-                Ok(())
-            });
-            self.news.come();
-        }
-    }
-
-    pub(in crate::mount) fn closed(&self, data: &Arc<Data>, alone: bool) {
+    pub(in crate::mount) fn closed(&self, data: &Arc<Data>, alone: bool, write: bool) {
         let mut names = self.names();
-        let (last, gone) = names.close(data.ino(), alone);
+        let (last, gone) = names.close(data.ino(), alone, write);
         let pending = names.has_pending();
         drop(names);
         self.discard(gone);
@@ -156,11 +139,16 @@ impl View {
     /// Closes what was opened.
     pub fn release(&self, handle: u64) {
         let Some(opened) = self.handles.write().unwrap_or_else(PoisonError::into_inner).remove(&handle) else { return };
-        if opened.alone && opened.write {
-            self.catch_up(&opened.data);
-            opened.data.take_back();
+        if opened.alone {
+            if self.ask(|n| n.catch_up(&opened.data)) == Ok(true) {
+                self.is_stale(opened.data.ino());
+            }
+            if opened.write {
+                self.news.come();
+            }
+            opened.data.take_back(opened.write);
         }
-        self.closed(&opened.data, opened.alone);
+        self.closed(&opened.data, opened.alone, opened.write);
     }
 
     /// Whether the kernel writes to a file by itself.

@@ -1,24 +1,29 @@
 //! Making changes durable: of one file, or of all.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::View;
 use crate::error::Result;
+use crate::model::id::Id;
 use crate::mount::data::Data;
 use crate::mount::errno::{Answer, Errno};
 use crate::mount::error::MountError;
-use crate::mount::inode::{Inode, ROOT, What};
-use crate::mount::names::{Names, Pending, Upper};
+use crate::mount::inode::{Inode, What};
+use crate::mount::inside::Inside;
+use crate::mount::names::{Dirs, Forgotten, Moved, Names, Pending, Upper};
 use crate::mount::state::Blocks;
-use crate::mount::store::Flush;
+use crate::mount::store::{Flush, GIVEN, RETIRED};
+use crate::mount::users::User;
+use crate::store::StoreError;
 
-/// What the kernel knew of a version that is not shown any more.
-pub struct Forgotten {
-    /// Inodes.
-    pub inodes: Vec<u64>,
-    /// Names, by directory.
-    pub names: Vec<(u64, Vec<u8>)>,
+/// An attempt to show another version.
+pub enum Shown {
+    /// It is shown; the kernel has to forget this.
+    Done(Forgotten),
+    /// Files are open for writing: inodes and paths, and who has each open, where that is known.
+    Written(Vec<(u64, Vec<u8>, Option<User>)>),
 }
 
 impl View {
@@ -93,45 +98,77 @@ impl View {
         Ok(())
     }
 
-    /// Shows another version, of which nothing is changed; what was changed is given up, which only `force` allows.
-    pub fn replace(&self, upper: Upper, facts: Vec<(&'static str, Vec<u8>)>, force: bool) -> Result<Forgotten> {
-        let _one = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
-        let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        let mut names = self.names();
-        let written: Vec<Arc<Data>> = names.upper().inodes.values().filter_map(file_of).collect();
-        if !force && (names.any_changed() || written.iter().any(|data| data.is_changed())) {
-            return Err(MountError::Dirty.into());
-        }
-        if let Some(store) = &self.store {
-            let root = upper.inodes.get(&ROOT).cloned();
-            store.replace(&Flush { inodes: vec![(ROOT, root, false)], meta: facts, ..Flush::default() })?;
-        }
-        let open = names.open_files();
-        let known_dirs = names.known_dirs();
-        let known = names.replace(upper, self.keeps_lengths());
-        drop(names);
-        self.unsynced().clear();
-        self.forget_listings();
-        for data in std::mem::take(&mut *self.doomed.lock().unwrap_or_else(PoisonError::into_inner)) {
-            data.remove_upper();
-        }
-        for data in written {
-            data.give_up();
-        }
-        for data in open {
-            // One that the version does not have stays what it was until it is closed.
-            if let Ok(base) = self.ask(|n| n.base_of(data.ino())) {
-                data.reset(base);
+    /// Shows the version of which `root` holds the root and nothing else; changes are given up, which only `force` allows.
+    ///
+    /// All directories that are needed are read before other threads have to wait.
+    pub fn replace(
+        &self,
+        root: &Upper,
+        facts: &[(&'static str, Vec<u8>)],
+        force: bool,
+        inside: &[Inside],
+    ) -> Result<Shown> {
+        let mut dirs = Dirs::default();
+        loop {
+            let first = self.names().plan(root.clone(), &dirs, inside);
+            if let Moved::Unread(trees) = first {
+                dirs.read(&self.lower, &trees)?;
+                continue;
+            }
+            match self.replace_at_once(root, facts, force, inside, &dirs)? {
+                Ok(shown) => return Ok(shown),
+                // Something else became known meanwhile.
+                Err(trees) => dirs.read(&self.lower, &trees)?,
             }
         }
-        let mut gone: Vec<(u64, Vec<u8>)> = known.iter().map(|k| (k.1, k.2.clone())).collect();
-        // The kernel remembers also what was not there.
-        for (dir, before) in known_dirs {
-            let now = self.ask(|n| n.list(dir)).unwrap_or_default();
-            let new = now.into_iter().filter(|listed| !before.contains(&listed.name));
-            gone.extend(new.map(|listed| (dir, listed.name)));
+    }
+
+    /// Does that, or tells which directories have to be read first.
+    fn replace_at_once(
+        &self,
+        root: &Upper,
+        facts: &[(&'static str, Vec<u8>)],
+        force: bool,
+        inside: &[Inside],
+        dirs: &Dirs,
+    ) -> Result<std::result::Result<Shown, Vec<Id>>> {
+        let _one = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let mapped = self.mapped_alone().into_iter().map(|(ino, user)| (ino, Some(user)));
+        let mut names = self.names();
+        let written: Vec<_> = mapped.chain(names.written().into_iter().map(|ino| (ino, None))).collect();
+        if !written.is_empty() {
+            let mut path = |ino| names.path(ino).ok().flatten().unwrap_or_default();
+            let all = written.into_iter().map(|(ino, user)| (ino, path(ino), user));
+            return Ok(Ok(Shown::Written(all.collect())));
         }
-        Ok(Forgotten { inodes: known.iter().map(|k| k.0).chain([ROOT]).collect(), names: gone })
+        let is_changed = |inode: &Arc<Inode>| matches!(&inode.what, What::File(data) if data.is_changed());
+        if !force && (names.any_changed() || names.upper().inodes.values().any(is_changed)) {
+            return Err(MountError::Dirty.into());
+        }
+        let mut plan = match names.plan(root.clone(), dirs, inside) {
+            Moved::Ready(plan) => *plan,
+            Moved::Unread(trees) => return Ok(Err(trees)),
+            Moved::MountPoint(at) => return Err(MountError::MountPoint { at }.into()),
+        };
+        if let Some(store) = &self.store {
+            store.replace(&kept_rows(&plan.upper, facts).map_err(|source| StoreError::Io {
+                what: "flush",
+                key: self.space.dir().display().to_string(),
+                source,
+            })?)?;
+        }
+        let (retired, dropped) = (std::mem::take(&mut plan.retired), std::mem::take(&mut plan.dropped));
+        let forgotten = names.adopt(plan);
+        let files = |inode: &Arc<Inode>| matches!(&inode.what, What::File(_) if inode.nlink > 0);
+        let kept: HashSet<u64> = names.upper().inodes.iter().filter(|(_, i)| files(i)).map(|(ino, _)| *ino).collect();
+        drop(names);
+        self.unsynced().retain(|ino, _| kept.contains(ino));
+        self.forget_listings();
+        retired.iter().for_each(|data| data.retire());
+        let doomed = std::mem::take(&mut *self.doomed.lock().unwrap_or_else(PoisonError::into_inner));
+        doomed.iter().chain(&dropped).for_each(|data| data.remove_upper());
+        Ok(Ok(Shown::Done(forgotten)))
     }
 
     /// Makes files durable and then what is known of them; `times`: also changes that can wait.
@@ -235,4 +272,24 @@ pub(in crate::mount) fn rows(names: &Names, pending: &Pending) -> Flush {
         (*parent, name.clone(), now)
     });
     Flush { inodes: inodes.collect(), names: told.collect(), ..Flush::default() }
+}
+
+/// What the store is to know of a version that is shown from now on: what is kept of what was known of it.
+fn kept_rows(upper: &Upper, facts: &[(&'static str, Vec<u8>)]) -> std::io::Result<Flush> {
+    let named = upper.inodes.iter().filter(|(_, inode)| inode.nlink > 0);
+    let inodes: Vec<_> = named.map(|(ino, inode)| (*ino, Some(Arc::clone(inode)), false)).collect();
+    for (_, inode, _) in &inodes {
+        let Some(What::File(data)) = inode.as_ref().map(|inode| &inode.what) else { continue };
+        data.set_sealed(false);
+        if data.is_unsettled() {
+            // A length that a crash may take back is not told.
+            data.sync().map(|blocks| data.put_back(blocks))?;
+        }
+    }
+    let all = upper.names.iter().flat_map(|(dir, names)| names.iter().map(|(name, ino)| (*dir, name.clone(), *ino)));
+    let names = all.map(|(dir, name, ino)| (dir, name, Some(ino))).collect();
+    let mut meta = facts.to_vec();
+    meta.push((RETIRED, upper.retired.iter().flat_map(|ino| ino.to_be_bytes()).collect()));
+    meta.push((GIVEN, upper.given.iter().flat_map(|(from, to)| [*from, *to]).flat_map(u64::to_be_bytes).collect()));
+    Ok(Flush { inodes, names, meta, ..Flush::default() })
 }

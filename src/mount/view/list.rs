@@ -99,7 +99,11 @@ impl View {
             let (name, number, mut kind, next) = match &*listing {
                 Listing::Plain(dir) => {
                     let entry = &dir[index];
-                    let number = names.upper().number_of(ino, &entry.name, entry.link.as_ref());
+                    let number = match names.number_at(ino, entry) {
+                        Ok(number) => number,
+                        Err(Stop::Errno(e)) => return Err(e),
+                        Err(Stop::Dir(_)) => return Err(Errno::IO),
+                    };
                     (&entry.name, number, Kind::of(&entry.node), position(index))
                 }
                 Listing::Merged(all, _) => (&all[index].name, all[index].ino, all[index].kind, all[index].at),

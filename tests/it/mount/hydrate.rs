@@ -3,10 +3,15 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::panic::{catch_unwind, resume_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use crate::mount::harness::{Mount, Volume, assert_like};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, SeekFrom, StatxFlags, fallocate, seek, statx};
+
+use crate::mount::harness::{Mount, PASSTHROUGH, Volume, assert_like, is_passthrough};
+use crate::mount::mapping::Mapping;
 use crate::support::zoo::noise;
 
 const LEN: usize = 3 << 20;
@@ -151,4 +156,86 @@ fn the_time_of_a_truncation_does_not_go_back() {
         m.again();
         assert_eq!(mtime(&m), told, "{len}");
     }
+}
+
+/// What the kernel wrote by itself made the file longer than this process knew.
+#[test]
+fn lengths_count_from_what_the_kernel_wrote_by_itself() {
+    let Some(v) = volume() else { return };
+    let m = v.mount(PASSTHROUGH);
+    if !is_passthrough(&m) {
+        return;
+    }
+    let file = File::options().read(true).write(true).open(m.at("deep/small")).unwrap();
+    let len = |file: &File| file.metadata().unwrap().len();
+    file.write_all_at(&noise(3, 10_000), 0).unwrap();
+    // Back to the length that it had when it was opened.
+    file.set_len(5).unwrap();
+    assert_eq!((len(&file), fs::read(m.at("deep/small")).unwrap()), (5, noise(3, 5)));
+    file.write_all_at(&noise(4, 10_000), 0).unwrap();
+    fallocate(&file, FallocateFlags::empty(), 0, 6000).unwrap();
+    assert_eq!(len(&file), 10_000);
+    file.write_all_at(&noise(5, 30_000), 0).unwrap();
+    fallocate(&file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 20_000, 1000).unwrap();
+    let mut expected = noise(5, 30_000);
+    expected[20_000..21_000].fill(0);
+    assert!(fs::read(m.at("deep/small")).unwrap() == expected);
+    file.write_all_at(b"end", 40_000).unwrap();
+    assert!(seek(&file, SeekFrom::Data(39_000)).is_ok());
+    // Another name of it is asked for at once.
+    fs::hard_link(m.at("deep/small"), m.at("link")).unwrap();
+    file.write_all_at(b"end", 50_000).unwrap();
+    assert_eq!(fs::metadata(m.at("link")).unwrap().len(), 50_003);
+}
+
+/// A question about a file that was answered while it was cut does not bring the old length back.
+#[test]
+fn a_length_that_was_cut_stays_cut_while_others_look() {
+    let Some(v) = volume() else { return };
+    let m = v.mount(PASSTHROUGH);
+    if !is_passthrough(&m) {
+        return;
+    }
+    let (path, ended) = (m.at("deep/small"), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    statx(CWD, &path, AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS).unwrap();
+                }
+            });
+        }
+        let done = catch_unwind(|| {
+            let file = File::options().write(true).open(&path).unwrap();
+            for n in 0..2000u64 {
+                file.write_all_at(&[7; 8192], 0).unwrap();
+                let cut = n % 4096;
+                file.set_len(cut).unwrap();
+                assert_eq!(file.metadata().unwrap().len(), cut, "round {n}");
+            }
+        });
+        ended.store(true, Ordering::Relaxed);
+        done.unwrap_or_else(|e| resume_unwind(e));
+    });
+}
+
+/// The kernel tells that a file was closed, not that a mapping still writes to it.
+#[test]
+fn no_version_is_made_while_a_mapping_writes_to_a_file() {
+    let Some(v) = volume() else { return };
+    let m = v.mount(PASSTHROUGH);
+    if !is_passthrough(&m) {
+        return;
+    }
+    let mapping = Mapping::of(&File::options().read(true).write(true).open(m.at("big.ibd")).unwrap());
+    mapping.write(100, b"first");
+    m.dvc(&["commit", "-m", "too early"]).code(4).complains("open");
+    mapping.write(200, b"second");
+    drop(mapping);
+    m.commit("in time");
+    let out = v.checkout("main", "out");
+    let mut expected = noise(1, LEN);
+    expected[100..105].copy_from_slice(b"first");
+    expected[200..206].copy_from_slice(b"second");
+    assert!(fs::read(out.join("big.ibd")).unwrap() == expected);
 }

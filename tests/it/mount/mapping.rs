@@ -23,6 +23,14 @@ impl Mapping {
         Self { start: start.unwrap().cast(), len }
     }
 
+    /// Maps a file that is open for reading only; the same holds for it.
+    pub fn to_read(file: &File) -> Self {
+        let len = usize::try_from(file.metadata().unwrap().len()).unwrap();
+        // SAFETY: the kernel chooses a place that nothing else has.
+        let start = unsafe { mmap(null_mut(), len, ProtFlags::READ, MapFlags::SHARED, file, 0) };
+        Self { start: start.unwrap().cast(), len }
+    }
+
     /// Writes bytes; all must lie inside.
     pub fn write(&self, offset: usize, bytes: &[u8]) {
         assert!(offset + bytes.len() <= self.len);

@@ -1,10 +1,315 @@
-//! `checkout` in a mount: another version is shown, also of what the kernel remembers.
+//! `checkout` in a mount, and a mount that follows: another version is shown, also of what the kernel remembers, and never
+//! under the feet of programs and mounts.
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use crate::mount::harness::{Volume, assert_like};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
+
+use crate::mount::harness::{Mount, Volume, assert_like, errno};
+use crate::mount::mapping::Mapping;
+use crate::support::needs;
+use crate::support::sandbox::Run;
 use crate::support::zoo::noise;
+
+/// Options of mounts in all modes that can be written.
+const MODES: [&[&str]; 3] =
+    [&["--ephemeral"], &["--ephemeral", "--live"], &["--ephemeral", "--hydrate", "all", "--wait-hydrated"]];
+
+/// A mount that is taken away when it is dropped.
+struct Below(PathBuf);
+
+impl Below {
+    fn tmpfs(at: PathBuf) -> Self {
+        mount("inner", &at, "tmpfs", MountFlags::empty(), None).unwrap();
+        Self(at)
+    }
+
+    fn bind(from: &Path, at: PathBuf) -> Self {
+        mount_bind(from, &at).unwrap();
+        Self(at)
+    }
+}
+
+impl Drop for Below {
+    fn drop(&mut self) {
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
+/// What another process reads at a path.
+fn read_by_another(path: &Path) -> Vec<u8> {
+    std::process::Command::new(needs::need("cat")).arg(path).output().unwrap().stdout
+}
+
+/// Two versions: a file that grows, one that shrinks, one that stays.
+fn growing() -> Option<Volume> {
+    let v = Volume::of(|w| {
+        fs::write(w.join("grows"), noise(1, 100)).unwrap();
+        fs::write(w.join("shrinks"), noise(2, 30_000)).unwrap();
+        fs::write(w.join("stays"), noise(3, 5000)).unwrap();
+    })?;
+    fs::write(v.s.at("w/grows"), noise(4, 30_000)).unwrap();
+    fs::write(v.s.at("w/shrinks"), noise(5, 100)).unwrap();
+    v.commit("second");
+    Some(v)
+}
+
+/// Names have what the second version has, also for what is written and committed then.
+fn assert_second(v: &Volume, m: &Mount<'_>, what: &str) {
+    for (name, bytes) in [("grows", noise(4, 30_000)), ("shrinks", noise(5, 100)), ("stays", noise(3, 5000))] {
+        assert!(read_by_another(&m.at(name)) == bytes, "{name}, {what}");
+        assert_eq!(fs::metadata(m.at(name)).unwrap().len(), bytes.len() as u64, "{name}, {what}");
+        std::io::Write::write_all(&mut File::options().append(true).open(m.at(name)).unwrap(), b"tail").unwrap();
+        assert!(read_by_another(&m.at(name)) == [&bytes[..], b"tail"].concat(), "{name} appended to, {what}");
+    }
+    let run = m.dvc(&["--json", "commit", "-b", what, "-m", what]).ok();
+    assert_like(m.root(), &v.checkout(run.json()["id"].as_str().unwrap(), what));
+}
+
+#[test]
+fn what_is_pinned_but_not_open_stays_what_it_was_and_names_show_the_version() {
+    let Some(v) = growing() else { return };
+    for (mode, options) in MODES.into_iter().enumerate() {
+        let mut m = v.mount_at("m", "main@v1", options);
+        let watch = inotify::init(CreateFlags::CLOEXEC).unwrap();
+        let pin = |name: &str| rustix::fs::open(m.at(name), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let pinned = ["grows", "shrinks", "stays"].map(pin);
+        for name in ["grows", "shrinks", "stays"] {
+            inotify::add_watch(&watch, m.at(name), WatchFlags::MODIFY).unwrap();
+        }
+        fs::write(v.s.at("side"), b"").unwrap();
+        let bound = Below::bind(&m.at("grows"), v.s.at("side"));
+        m.dvc(&["checkout", "main@v2"]).ok();
+        let again = |n: usize| PathBuf::from(format!("/proc/self/fd/{}", pinned[n].as_raw_fd()));
+        assert!(fs::read(again(0)).unwrap() == noise(1, 100), "{options:?}");
+        assert!(fs::read(again(1)).unwrap() == noise(2, 30_000), "{options:?}");
+        assert!(read_by_another(&v.s.at("side")) == noise(1, 100), "{options:?}");
+        // It cannot be written: that would be in no version.
+        assert_eq!(errno(File::options().write(true).open(again(0))), 116);
+        assert_eq!(fs::metadata(again(2)).unwrap().ino(), fs::metadata(m.at("stays")).unwrap().ino());
+        assert_second(&v, &m, &format!("pinned-{mode}"));
+        drop((bound, pinned, watch));
+        assert_eq!(m.down_with(&["--discard"]).code, 0);
+    }
+}
+
+#[test]
+fn what_is_open_for_reading_stays_what_it_was_and_names_show_the_version() {
+    let Some(v) = growing() else { return };
+    for (mode, options) in MODES.into_iter().enumerate() {
+        let mut m = v.mount_at("m", "main@v1", options);
+        let open = |name: &str| File::open(m.at(name)).unwrap();
+        let (grows, shrinks) = (open("grows"), open("shrinks"));
+        let seen = |file: &File| {
+            let mut bytes = vec![0; 40_000];
+            let n = file.read_at(&mut bytes, 0).unwrap();
+            bytes.truncate(n);
+            bytes
+        };
+        assert!(seen(&shrinks) == noise(2, 30_000));
+        m.dvc(&["checkout", "main@v2"]).ok();
+        assert_second(&v, &m, &format!("open-{mode}"));
+        assert!(seen(&grows) == noise(1, 100) && seen(&shrinks) == noise(2, 30_000), "{options:?}");
+        assert_eq!(shrinks.metadata().unwrap().len(), 30_000);
+        drop((grows, shrinks));
+        assert_eq!(m.down_with(&["--discard"]).code, 0);
+    }
+}
+
+#[test]
+fn as_long_as_a_file_is_open_for_writing_no_other_version_is_shown() {
+    let Some(v) = growing() else { return };
+    let me = format!("process {}", std::process::id());
+    for (mode, options) in MODES.into_iter().enumerate() {
+        let mut m = v.mount_at("m", "main@v1", options);
+        let writer = File::options().read(true).write(true).open(m.at("grows")).unwrap();
+        for args in [&["checkout", "main@v2"][..], &["checkout", "--force", "main@v2"]] {
+            m.dvc(args).code(11).complains("grows").complains(&me);
+        }
+        writer.write_all_at(b"written", 10).unwrap();
+        writer.sync_all().unwrap();
+        let mut expected = noise(1, 100);
+        expected[10..17].copy_from_slice(b"written");
+        assert!(read_by_another(&m.at("grows")) == expected);
+        m.dvc(&["checkout", "--force", "main@v2"]).code(11);
+        drop(writer);
+        // A mapping alone writes too.
+        let mapping = Mapping::of(&File::options().read(true).write(true).open(m.at("shrinks")).unwrap());
+        m.dvc(&["checkout", "--force", "main@v2"]).code(11).complains("shrinks").complains(&me);
+        drop(mapping);
+        m.dvc(&["checkout", "main@v2"]).code(4);
+        m.dvc(&["checkout", "--force", "main@v2"]).ok();
+        assert_second(&v, &m, &format!("closed-{mode}"));
+        assert_eq!(m.down_with(&["--discard"]).code, 0);
+    }
+}
+
+/// What is changed after another version was shown is still there after the next mount.
+#[test]
+fn changes_of_what_was_pinned_are_kept_over_mounts() {
+    let Some(v) = growing() else { return };
+    let mut m = v.mount_at("m", "main@v1", &[]);
+    fs::create_dir(m.at("made")).unwrap();
+    fs::write(m.at("made/file"), b"first").unwrap();
+    m.dvc(&["commit", "-b", "other", "-m", "a directory"]).ok();
+    let pinned = ["grows", "made/file"].map(|name| File::open(m.at(name)).unwrap());
+    m.dvc(&["checkout", "main@v2"]).ok();
+    m.dvc(&["checkout", "other"]).ok();
+    m.dvc(&["checkout", "main@v2"]).ok();
+    m.dvc(&["checkout", "other"]).ok();
+    for name in ["grows", "made/file"] {
+        std::io::Write::write_all(&mut File::options().append(true).open(m.at(name)).unwrap(), b"more").unwrap();
+    }
+    drop(pinned);
+    let mut expected = noise(1, 100);
+    expected.extend_from_slice(b"more");
+    m.set("other", &[]);
+    for _ in 0..2 {
+        assert!(fs::read(m.at("grows")).unwrap() == expected);
+        assert_eq!(fs::read(m.at("made/file")).unwrap(), b"firstmore");
+        m.again();
+    }
+    m.dvc(&["status", "--porcelain"]).ok().says("M grows").says("M made/file");
+}
+
+/// Versions with directories on which something else is mounted.
+fn nested() -> Option<Volume> {
+    let v = Volume::of(|w| {
+        fs::create_dir_all(w.join("a/in")).unwrap();
+        fs::write(w.join("a/in/x"), b"1").unwrap();
+        fs::write(w.join("a/f"), b"1").unwrap();
+        fs::write(w.join("conf"), b"1").unwrap();
+    })?;
+    fs::write(v.s.at("w/a/f"), b"second").unwrap();
+    fs::write(v.s.at("w/a/in/x"), b"second").unwrap();
+    v.commit("second");
+    fs::remove_dir_all(v.s.at("w/a/in")).unwrap();
+    fs::write(v.s.at("w/conf"), b"third").unwrap();
+    v.commit("third");
+    Some(v)
+}
+
+#[test]
+fn mounts_inside_a_mount_stay_or_the_version_is_refused() {
+    let Some(v) = nested() else { return };
+    for (mode, options) in MODES.into_iter().enumerate() {
+        let mut m = v.mount_at("m", "main@v1", options);
+        fs::write(v.s.at("own"), b"own").unwrap();
+        let inner = Below::tmpfs(m.at("a/in"));
+        fs::write(m.at("a/in/precious"), b"x").unwrap();
+        m.dvc(&["checkout", "main@v2"]).ok();
+        assert_eq!(fs::read(m.at("a/in/precious")).unwrap(), b"x", "{options:?}");
+        assert_eq!(read_by_another(&m.at("a/f")), b"second");
+        m.dvc(&["checkout", "main@v3"]).code(11).complains("a/in").complains("umount");
+        assert_eq!(fs::read(m.at("a/in/precious")).unwrap(), b"x", "{options:?}");
+        drop(inner);
+        assert_eq!(read_by_another(&m.at("a/in/x")), b"second");
+        // A file is mounted on a file that is another in the next version.
+        let inner = Below::bind(&v.s.at("own"), m.at("conf"));
+        m.dvc(&["checkout", "main@v1"]).ok();
+        m.dvc(&["checkout", "main@v3"]).code(11).complains("conf");
+        assert_eq!(read_by_another(&m.at("conf")), b"own");
+        drop(inner);
+        m.dvc(&["checkout", "main@v3"]).ok();
+        assert_eq!(read_by_another(&m.at("conf")), b"third");
+        // A directory that was made here is the version's one day.
+        fs::create_dir_all(m.at("made/here")).unwrap();
+        fs::write(m.at("made/f"), b"1").unwrap();
+        let id = |run: Run| run.ok().json()["id"].as_str().unwrap().to_owned();
+        let first = id(m.dvc(&["--json", "commit", "-b", &format!("made-{mode}"), "-m", "1"]));
+        fs::write(m.at("made/f"), b"other").unwrap();
+        let second = id(m.dvc(&["--json", "commit", "-m", "2"]));
+        let inner = Below::tmpfs(m.at("made/here"));
+        fs::write(m.at("made/here/precious"), b"x").unwrap();
+        for (version, bytes) in [(&first, b"1".as_slice()), (&second, b"other"), (&first, b"1")] {
+            m.dvc(&["checkout", version]).ok();
+            assert_eq!(fs::read(m.at("made/here/precious")).unwrap(), b"x", "{options:?}");
+            assert_eq!(read_by_another(&m.at("made/f")), bytes);
+        }
+        drop(inner);
+        assert_eq!(m.down_with(&["--discard"]).code, 0);
+    }
+}
+
+/// Waits until a file has some bytes.
+#[track_caller]
+fn wait_for(path: &Path, bytes: &[u8]) {
+    let since = Instant::now();
+    while fs::read(path).unwrap() != bytes {
+        assert!(since.elapsed() < Duration::from_secs(60), "{} does not change", path.display());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_mount_that_follows_leaves_mounts_inside_alone_and_waits_for_those_in_the_way() {
+    let Some(mut v) = nested() else { return };
+    let run = v.s.at("run-of-its-own");
+    fs::create_dir_all(run.join("mounts")).unwrap();
+    v.s.set("DVC_RUN_DIR", run.to_str().unwrap());
+    v.dvc(&["branch", "moving", "main@v1"]).ok();
+    let m = v.mount_at("m", "moving", &["--follow"]);
+    let pinned = File::open(m.at("a/f")).unwrap();
+    let inner = Below::tmpfs(m.at("a/in"));
+    let move_to = |revision: &str| v.dvc(&["branch", "-f", "moving", revision]).ok();
+    move_to("main@v2");
+    wait_for(&m.at("a/f"), b"second");
+    let mut bytes = [0; 8];
+    assert_eq!(pinned.read_at(&mut bytes, 0).unwrap(), 1);
+    fs::write(m.at("a/in/precious"), b"x").unwrap();
+    move_to("main@v3");
+    // It looks at the branch every few seconds; that it waits is seen by its log.
+    let log = run.join("mounts/log");
+    let since = Instant::now();
+    while !fs::read_to_string(&log).unwrap().contains("is a mount point") {
+        assert!(since.elapsed() < Duration::from_secs(60), "the log does not say why");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(fs::read(m.at("conf")).unwrap(), b"1");
+    assert_eq!(fs::read(m.at("a/in/precious")).unwrap(), b"x");
+    drop(inner);
+    wait_for(&m.at("conf"), b"third");
+}
+
+/// Hard links of one version are no links of another one.
+#[test]
+fn each_version_of_all_has_its_own_hard_links() {
+    let Some(v) = Volume::of(|w| {
+        fs::create_dir(w.join("d")).unwrap();
+        fs::write(w.join("a"), b"first").unwrap();
+        fs::hard_link(w.join("a"), w.join("d/b")).unwrap();
+    }) else {
+        return;
+    };
+    fs::write(v.s.at("w/a"), b"second, and longer").unwrap();
+    v.commit("second");
+    fs::create_dir(v.s.at("x")).unwrap();
+    fs::write(v.s.at("x/a"), b"another branch").unwrap();
+    fs::create_dir(v.s.at("x/d")).unwrap();
+    fs::hard_link(v.s.at("x/a"), v.s.at("x/d/b")).unwrap();
+    v.commit_dir("x", "other/branch", "other");
+    let m = v.mount_at("m", "@", &["--all"]);
+    for _ in 0..2 {
+        for (version, bytes) in [
+            ("main/v1", b"first".as_slice()),
+            ("main/v2", b"second, and longer"),
+            ("main/latest", b"second, and longer"),
+            ("other/branch/v1", b"another branch"),
+        ] {
+            for name in ["a", "d/b"] {
+                assert_eq!(read_by_another(&m.at(version).join(name)), bytes, "{version}/{name}");
+            }
+            let number = |name: &str| fs::metadata(m.at(version).join(name)).unwrap().ino();
+            assert_eq!(number("a"), number("d/b"), "{version}");
+        }
+    }
+}
 
 #[test]
 fn what_the_kernel_remembers_is_forgotten() {

@@ -3,6 +3,7 @@
 //!
 //! `DVC_TEST_MODEL` is the number of seeds (six without it), `DVC_TEST_SEED` the first. A failure names its seed.
 
+mod moves;
 mod steps;
 
 use std::collections::{HashMap, HashSet};

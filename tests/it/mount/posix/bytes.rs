@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 
-use crate::mount::harness::{Mount, Volume, assert_like, drop_cache, errno, python};
+use crate::mount::harness::{Mount, PASSTHROUGH, Volume, assert_like, drop_cache, errno, python};
 use crate::mount::mapping::Mapping;
 use crate::support::needs::{need, run};
 use crate::support::zoo::{noise, prose};
@@ -363,6 +363,62 @@ fn opens_of_every_kind_see_each_other() {
 
 const O_DIRECT: i32 = rustix::fs::OFlags::DIRECT.bits().cast_signed();
 const O_SYNC: i32 = rustix::fs::OFlags::SYNC.bits().cast_signed();
+
+/// Writes past the cache for which the program does not wait, while another thread reads through the cache.
+const ASYNCHRONOUS: &str = r#"
+import ctypes, mmap, os, platform, struct, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+setup, submit, events = {"x86_64": (206, 209, 208), "aarch64": (0, 2, 4)}[platform.machine()]
+call = lambda *a: libc.syscall(*[ctypes.c_long(x) if isinstance(x, int) else x for x in a])
+SIZE, COUNT = 4096, 16
+path = sys.argv[1]
+direct = os.open(path, os.O_RDWR | os.O_DIRECT)
+cached = os.open(path, os.O_RDONLY)
+context = ctypes.c_ulong(0)
+assert call(setup, COUNT, ctypes.byref(context)) == 0, os.strerror(ctypes.get_errno())
+buffers = [mmap.mmap(-1, SIZE) for _ in range(COUNT)]
+address = [ctypes.addressof(ctypes.c_char.from_buffer(b)) for b in buffers]
+ended = False
+def read():
+    while not ended:
+        for n in range(COUNT):
+            os.pread(cached, SIZE, n * SIZE)
+reader = threading.Thread(target=read)
+reader.start()
+stale = 0
+for turn in range(1, 120):
+    blocks = []
+    for n in range(COUNT):
+        buffers[n][:] = bytes([turn]) * SIZE
+        # data, key, rw_flags, opcode, priority, descriptor, buffer, length, offset, reserved, flags, resfd
+        block = struct.pack("=QIiHhIQQqQII", n, 0, 0, 1, 0, direct, address[n], SIZE, n * SIZE, 0, 0, 0)
+        blocks.append(ctypes.create_string_buffer(block, 64))
+    pointers = (ctypes.c_void_p * COUNT)(*[ctypes.addressof(b) for b in blocks])
+    assert call(submit, context, COUNT, pointers) == COUNT, os.strerror(ctypes.get_errno())
+    out = ctypes.create_string_buffer(32 * COUNT)
+    assert call(events, context, COUNT, COUNT, out, None) == COUNT
+    assert all(struct.unpack_from("=q", out, 32 * n + 16)[0] == SIZE for n in range(COUNT))
+    for n in range(COUNT):
+        stale += os.pread(cached, SIZE, n * SIZE) != bytes([turn]) * SIZE
+ended = True
+reader.join()
+print(stale)
+"#;
+
+#[test]
+fn reads_see_what_was_written_past_the_cache_also_if_no_program_waited_for_it() {
+    let Some(v) = Volume::of(|w| fs::write(w.join("f"), noise(1, 16 * 4096)).unwrap()) else { return };
+    for options in [&[][..], &["--live"], PASSTHROUGH] {
+        let mut m = v.mount(&[&["--ephemeral"], options].concat());
+        for name in ["f", "new"] {
+            if name == "new" {
+                fs::write(m.at(name), noise(2, 16 * 4096)).unwrap();
+            }
+            assert_eq!(python(ASYNCHRONOUS, &[&m.at(name)]), "0", "stale reads of `{name}` ({options:?})");
+        }
+        m.down();
+    }
+}
 
 #[test]
 fn two_processes_append_without_losing_a_line() {

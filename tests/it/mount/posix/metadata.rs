@@ -4,10 +4,10 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use rustix::fs::{XattrFlags, getxattr, listxattr, removexattr, setxattr};
+use rustix::fs::{AtFlags, CWD, StatxFlags, XattrFlags, getxattr, listxattr, removexattr, setxattr, statx};
 use rustix::io::Errno;
 
-use crate::mount::harness::{Volume, as_user, assert_like};
+use crate::mount::harness::{Volume, as_user, assert_like, is_passthrough};
 use crate::support::facts::xattrs;
 use crate::support::zoo::{noise, set_mtime};
 
@@ -76,6 +76,96 @@ fn trust_ends(options: &[&str]) {
     for (way, _) in WAYS.into_iter().filter(|w| w.0 != "map") {
         assert_eq!(mode(&m.at(way).join("f")), 0o777);
         assert!(xattrs(&m.at(way).join("f")).is_empty());
+    }
+}
+
+/// What the kernel knows of a mode without a question: it executes by that.
+fn known_mode(path: &Path) -> u32 {
+    u32::from(statx(CWD, path, AtFlags::empty(), StatxFlags::MODE).unwrap().stx_mode) & 0o7777
+}
+
+#[test]
+fn the_kernel_knows_that_trust_has_ended_when_a_write_returns() {
+    const SCRIPTS: [&str; 6] = [
+        "printf x >> f",
+        "printf x | dd of=f bs=1 conv=notrunc 2>/dev/null",
+        "head -c 4096 /dev/zero | dd of=f bs=4096 oflag=direct conv=notrunc 2>/dev/null",
+        "fallocate -l 9000 f",
+        "fallocate -p -o 0 -l 3 f",
+        ": > f",
+    ];
+    let Some(v) = Volume::of(|w| fs::write(w.join("other"), b"x").unwrap()) else { return };
+    for options in [&["--allow-other"][..], &["--allow-other", "--hydrate", "all", "--wait-hydrated"]] {
+        let mut m = v.mount(&[&["--ephemeral"], options].concat());
+        fs::set_permissions(m.root(), PermissionsExt::from_mode(0o755)).unwrap();
+        for script in SCRIPTS {
+            let file = m.at("f");
+            fs::write(&file, b"program").unwrap();
+            trusted(&file);
+            // Another program has it open, so that nothing else makes the kernel ask.
+            let _reader = File::open(&file).unwrap();
+            assert_eq!(known_mode(&file), 0o6777);
+            let (done, said) = as_user(4321, m.root(), &format!("cd \"$DIR\" && {script}"));
+            assert!(done, "{said}");
+            assert_eq!(known_mode(&file), 0o777, "{script}, {options:?}");
+            fs::remove_file(&file).unwrap();
+        }
+        m.down();
+    }
+}
+
+/// The mode is set while another program has the file open for writing, which the kernel then does by itself.
+#[test]
+fn trust_that_is_given_to_a_file_that_is_being_written_ends_with_the_next_write() {
+    let Some(v) = Volume::of(|w| fs::write(w.join("f"), b"program").unwrap()) else { return };
+    let mut m = v.mount(&["--ephemeral", "--hydrate", "all", "--wait-hydrated"]);
+    if !is_passthrough(&m) {
+        return;
+    }
+    let writer = File::options().write(true).open(m.at("f")).unwrap();
+    writer.write_all_at(b"before", 0).unwrap();
+    fs::set_permissions(m.at("f"), PermissionsExt::from_mode(0o4755)).unwrap();
+    assert_eq!(mode(&m.at("f")), 0o4755);
+    writer.write_all_at(b"after", 0).unwrap();
+    drop(writer);
+    assert_eq!(mode(&m.at("f")), 0o755);
+    m.down();
+}
+
+/// Times come from the kernel and from the process of the mount: a later one is never earlier.
+#[test]
+fn what_is_changed_later_has_no_earlier_time() {
+    let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"1").unwrap()) else { return };
+    for options in [&[][..], &["--live"], &["--hydrate", "all", "--wait-hydrated"]] {
+        let mut m = v.mount(&[&["--ephemeral"], options].concat());
+        let time = |name: &str| {
+            let meta = fs::symlink_metadata(m.at(name)).unwrap();
+            (meta.mtime(), meta.mtime_nsec())
+        };
+        fs::create_dir(m.at("d")).unwrap();
+        let mut last = (0, 0);
+        let mut later = |name: &str, what: &str| {
+            let now = time(name);
+            assert!(now >= last, "{what} of `{name}` at {now:?}, after {last:?} ({options:?})");
+            last = now;
+        };
+        for n in 0..40 {
+            let (empty, written, link) = (format!("d/e{n}"), format!("d/w{n}"), format!("d/l{n}"));
+            File::create(m.at(&empty)).unwrap();
+            later(&empty, "creation");
+            fs::write(m.at(&written), b"x").unwrap();
+            later(&written, "write");
+            std::os::unix::fs::symlink("x", m.at(&link)).unwrap();
+            later(&link, "creation");
+            later("d", "change");
+            File::options().append(true).open(m.at("a")).unwrap().write_all_at(b"y", 0).unwrap();
+            later("a", "write");
+            fs::remove_file(m.at(&link)).unwrap();
+            later("d", "removal");
+            File::options().write(true).open(m.at(&written)).unwrap().set_len(0).unwrap();
+            later(&written, "truncation");
+        }
+        m.down();
     }
 }
 
