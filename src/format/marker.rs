@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Malformed;
 use crate::model::id::to_hex;
+use crate::model::refname::RefName;
 
 /// The only version of the format so far.
 pub const VERSION: u32 = 1;
@@ -33,6 +34,11 @@ pub struct Marker {
     pub cdc: [u32; 3],
     /// Chunk size of page-structured files in bytes.
     pub page: u32,
+}
+
+/// Whether a text is the id of a repository: 32 hex digits, lower case. Ids become names of directories.
+pub fn is_repository_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Hashes a line of text for the line after it.
@@ -78,7 +84,23 @@ impl Marker {
                 format!("feature `{unknown}` is not known to this program"),
             ));
         }
-        serde_json::from_str(line).map_err(bad)
+        let marker: Self = serde_json::from_str(line).map_err(bad)?;
+        marker.check()?;
+        Ok(marker)
+    }
+
+    /// Checks the values that become names of files and refs: a remote may have written anything.
+    fn check(&self) -> Result<(), Malformed> {
+        let why = if self.kind != "dvc" {
+            "its kind is not `dvc`"
+        } else if !is_repository_id(&self.id) {
+            "its id is not 32 hex digits"
+        } else if RefName::new(&self.default_branch).is_err() {
+            "its default branch is not a name of a branch"
+        } else {
+            return Ok(());
+        };
+        Err(Malformed::new("repository marker", why))
     }
 }
 
@@ -108,6 +130,19 @@ mod tests {
             b[i] ^= 4;
             assert!(Marker::decode(&b).is_err(), "{i}");
         }
+    }
+
+    #[test]
+    fn values_that_become_names_are_checked() {
+        for id in ["", "../../../x", "/etc", "AB", &"g".repeat(32), &"A".repeat(32), &"0".repeat(31), &"0".repeat(33)] {
+            let bad = Marker { id: id.to_owned(), ..marker() };
+            assert!(Marker::decode(&bad.encode()).is_err(), "{id}");
+        }
+        for branch in ["", "../x", "a/../b", "a\n", "\u{1b}[2J", "/a"] {
+            let bad = Marker { default_branch: branch.to_owned(), ..marker() };
+            assert!(Marker::decode(&bad.encode()).is_err(), "{branch}");
+        }
+        assert!(Marker::decode(&Marker { kind: "git".into(), ..marker() }.encode()).is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Malformed;
 use super::marker::{checked_line, line_checksum};
+use crate::model::id::Id;
 
 /// One move of a ref.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +49,22 @@ impl RefEntry {
     /// Reads an entry.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let line = checked_line(bytes, "ref entry")?;
-        serde_json::from_str(line).map_err(|e| Malformed::new("ref entry", e.to_string()))
+        let entry: Self = serde_json::from_str(line).map_err(|e| Malformed::new("ref entry", e.to_string()))?;
+        std::iter::once(&entry).chain(&entry.older).try_for_each(Self::check)?;
+        Ok(entry)
+    }
+
+    /// Checks the values that are used as ids and numbers: a remote may have written anything, and a value that is no id
+    /// must not pass for a deletion.
+    fn check(&self) -> Result<(), Malformed> {
+        let is_id = |value: &Option<String>| value.as_deref().is_none_or(|text| Id::parse(text).is_some());
+        if self.seq == 0 {
+            return Err(Malformed::new("ref entry", "its number is 0"));
+        }
+        if !is_id(&self.old) || !is_id(&self.new) {
+            return Err(Malformed::new("ref entry", "its value is not the id of a version"));
+        }
+        Ok(())
     }
 }
 
@@ -121,7 +137,7 @@ mod tests {
             name: "main".into(),
             seq: 1,
             old: None,
-            new: Some("ab".into()),
+            new: Some("ab".repeat(32)),
             update: "u".into(),
             time: 5,
             nanos: 6,
@@ -130,12 +146,21 @@ mod tests {
             older: vec![],
         };
         let bytes = e.encode();
-        assert_eq!(RefEntry::decode(&bytes), Ok(e));
+        assert_eq!(RefEntry::decode(&bytes), Ok(e.clone()));
         for i in 0..bytes.len() {
             let mut b = bytes.clone();
             b[i] ^= 1;
             assert!(RefEntry::decode(&b).is_err());
         }
         assert!(RefEntry::decode(&bytes[..bytes.len() - 1]).is_err());
+        for bad in [
+            RefEntry { new: Some("../../x".into()), ..e.clone() },
+            RefEntry { new: Some(String::new()), ..e.clone() },
+            RefEntry { old: Some("ab".into()), ..e.clone() },
+            RefEntry { seq: 0, ..e.clone() },
+            RefEntry { older: vec![RefEntry { new: Some("ab".into()), ..e.clone() }], ..e.clone() },
+        ] {
+            assert!(RefEntry::decode(&bad.encode()).is_err());
+        }
     }
 }

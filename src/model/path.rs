@@ -50,6 +50,41 @@ pub fn is_within(path: &[u8], dir: &[u8]) -> bool {
     dir.is_empty() || path == dir || (path.starts_with(dir) && path.get(dir.len()) == Some(&b'/'))
 }
 
+/// Whether a name is that of a repository, `.dvcs`, on any file system: some file systems ignore case, trailing dots and
+/// blanks, or invisible characters, and FAT has short names.
+///
+/// No version contains such a name and no checkout creates one, because the hooks and settings of a repository could
+/// then come from a remote.
+pub fn is_reserved(name: &[u8]) -> bool {
+    const RESERVED: &str = ".dvcs";
+    // The eighth-character limit of FAT makes `DVCS~1` another name of `.dvcs`.
+    let is_short = |rest: &[u8]| matches!(rest, [b'~', digits @ ..] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit));
+    if name.get(..4).is_some_and(|first| first.eq_ignore_ascii_case(b"dvcs")) && is_short(&name[4..]) {
+        return true;
+    }
+    let Ok(text) = std::str::from_utf8(name) else { return false };
+    // The alternate streams of NTFS name the directory itself: `.dvcs::$INDEX_ALLOCATION`.
+    let text = text.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
+    let folded =
+        text.chars().filter(|c| !is_ignorable(*c)).map(|c| if c == 'ſ' { 's' } else { c.to_ascii_lowercase() });
+    folded.eq(RESERVED.chars())
+}
+
+/// Whether a component of a path is reserved for repositories.
+pub fn has_reserved(path: &[u8]) -> bool {
+    path.split(|b| *b == b'/').any(is_reserved)
+}
+
+/// Characters that case-insensitive file systems leave out of a comparison: Unicode's `Default_Ignorable_Code_Point`.
+fn is_ignorable(c: char) -> bool {
+    matches!(
+        u32::from(c),
+        0xad | 0x34f | 0x61c | 0x115f..=0x1160 | 0x17b4..=0x17b5 | 0x180b..=0x180f | 0x200b..=0x200f | 0x202a..=0x202e
+            | 0x2060..=0x206f | 0x3164 | 0xfe00..=0xfe0f | 0xfeff | 0xffa0 | 0xfff0..=0xfff8 | 0x1bca0..=0x1bca3
+            | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff
+    )
+}
+
 /// The path as text for people: bytes that are not printable UTF-8 are escaped as `\xNN`, characters that change the direction of
 /// text as `\u{NNNN}`, a backslash as `\\`.
 pub fn display(path: &[u8]) -> String {
@@ -81,6 +116,23 @@ mod tests {
         assert_eq!(check_name(b".."), Err(BadName::Dots));
         assert_eq!(check_name(b"a/b"), Err(BadName::Separator));
         assert_eq!(check_name(b""), Err(BadName::Empty));
+    }
+
+    #[test]
+    fn names_of_repositories_on_any_file_system() {
+        for name in
+            [".dvcs", ".DVCS", ".dVcs", ".dvcs.", ".dvcs . ", ".dvcs::$INDEX_ALLOCATION", ".dvcſ", ".d\u{200c}vcs"]
+        {
+            assert!(is_reserved(name.as_bytes()), "{name}");
+        }
+        for name in ["dvcs~1", "DVCS~12"] {
+            assert!(is_reserved(name.as_bytes()), "{name}");
+        }
+        for name in ["dvcs", ".dvc", ".dvcsignore", "x.dvcs", ".dvcs2", "dvcs~", "dvcs~x", "..dvcs", ".git", ""] {
+            assert!(!is_reserved(name.as_bytes()), "{name}");
+        }
+        assert!(!is_reserved(b".dvcs\xff"));
+        assert!(has_reserved(b"a/.dvcs/hooks") && has_reserved(b".dvcs") && !has_reserved(b"a/b.dvcs"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::format::object::ListNode;
 use crate::model::entry::{Content, Entry, Extent};
 use crate::model::id::Id;
+use crate::model::path::is_reserved;
 use crate::repo::Repo;
 
 /// Directory entries that are kept decoded; one takes some 300 bytes.
@@ -131,7 +132,9 @@ impl Lower {
         if let Some(dir) = self.known_dir(tree) {
             return Ok(dir);
         }
-        let entries = self.repo.entries(tree)?;
+        let mut entries = self.repo.entries(tree)?;
+        // A mount shows no repository of a version: its hooks and settings would come from a remote.
+        entries.retain(|e| !is_reserved(&e.name));
         let subdirs = u32::try_from(entries.iter().filter(|e| e.is_dir()).count()).unwrap_or(u32::MAX);
         let dir = Arc::new(Directory { entries, subdirs });
         let weight = dir.len() + 1;
@@ -208,8 +211,12 @@ impl Lower {
                             return Ok((start + before, *extent));
                         }
                         Items::Inner(children) => {
-                            start += before;
                             let child = self.list(children.get(at).ok_or_else(short)?)?;
+                            // Offsets below a node stay below its end only if the node is as long as its parent says.
+                            if child.ends.last().copied() != node.ends.get(at).map(|end| end - before) {
+                                return Err(short());
+                            }
+                            start += before;
                             node = child;
                         }
                     }

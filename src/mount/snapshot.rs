@@ -17,14 +17,14 @@ use super::view::View;
 use crate::error::{Kind, Result};
 use crate::model::entry::{Entry, HardLink, Node, Totals};
 use crate::model::id::Id;
-use crate::model::path::{display, join};
+use crate::model::path::{display, is_reserved, join};
 use crate::model::tree::{LinkTable, RootInfo};
 use crate::observe::{Level, Notice, Observer};
-use crate::repo::layout::INSIDE;
 use crate::write::links::link_of;
 use crate::write::output::Output;
 use crate::write::pipeline::{flush_small, store_links};
 use crate::write::recut::{Change, OldState, recut};
+use crate::write::scan::reserved_notice;
 use crate::write::tree::store_tree;
 use crate::write::walk::{IGNORE_FILE, Ignores, Rules};
 
@@ -298,7 +298,11 @@ impl Maker<'_> {
                 (Some(inode), _) => matches!(inode.what, What::Dir { .. }),
                 (None, entry) => entry.is_some_and(Entry::is_dir),
             };
-            if depth == 0 && name == INSIDE.as_bytes() || ignores.excludes(self.rules, &full, is_dir) {
+            if is_reserved(name) {
+                self.observer.notice(reserved_notice(full));
+                continue;
+            }
+            if ignores.excludes(self.rules, &full, is_dir) {
                 continue;
             }
             if let Some(entry) = self.entry(name, number, entry, &full, depth, &ignores)? {

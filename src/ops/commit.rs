@@ -24,7 +24,6 @@ use crate::model::tree::LinkTable;
 use crate::observe::{Level, Notice, Observer};
 use crate::read::journal::Journal;
 use crate::repo::Repo;
-use crate::repo::layout::INSIDE;
 use crate::repo::refs::{Move, value_of};
 use crate::write::commit::{Draft, Snapshot, Source, TreeOf, publish, snapshot};
 use crate::write::graft::{Edit, graft};
@@ -110,6 +109,12 @@ pub enum CommitError {
         /// As given.
         path: String,
     },
+    /// A path lies in a repository.
+    #[error("cannot commit `{path}`: no version may contain a repository")]
+    Reserved {
+        /// As given.
+        path: String,
+    },
     /// A path is neither there nor in the version before.
     #[error("there is no `{path}`, neither in the worktree nor in the last version")]
     NoPath {
@@ -131,7 +136,7 @@ impl Failure for CommitError {
     fn kind(&self) -> Kind {
         match self {
             Self::EmptySource { .. } | Self::Detached | Self::HalfCheckedOut | Self::TagExists { .. } => Kind::Rejected,
-            Self::BadPath { .. } => Kind::Usage,
+            Self::BadPath { .. } | Self::Reserved { .. } => Kind::Usage,
             Self::NoPath { .. } => Kind::NotFound,
         }
     }
@@ -272,8 +277,11 @@ pub(super) fn output<'a>(repo: &'a Repo, observer: &'a dyn Observer, dry_run: bo
 
 pub(super) fn checked_path(raw: &[u8]) -> Result<Vec<Vec<u8>>> {
     match path::split(raw) {
-        // No checkout would take a version that holds a repository.
-        Some(names) if names.first().is_some_and(|n| n != INSIDE.as_bytes()) && !raw.starts_with(b"/") => Ok(names),
+        // No checkout would restore it.
+        Some(names) if names.iter().any(|n| path::is_reserved(n)) => {
+            Err(CommitError::Reserved { path: path::display(raw) }.into())
+        }
+        Some(names) if !names.is_empty() && !raw.starts_with(b"/") => Ok(names),
         _ => Err(CommitError::BadPath { path: path::display(raw) }.into()),
     }
 }

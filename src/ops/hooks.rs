@@ -87,6 +87,8 @@ pub struct Hooks {
     pub commands: BTreeMap<Event, Vec<String>>,
     /// The directory of the repository's own, if it is on this machine.
     pub dir: Option<PathBuf>,
+    /// Another user whose hooks are run from there: the caller trusts the owner of the repository.
+    pub trusted: Option<u32>,
     /// So long each may take.
     pub limit: Duration,
     /// Where what they print goes; nowhere if `None`.
@@ -279,15 +281,21 @@ impl Hooks {
         }
         if let Some(dir) = &self.dir {
             let program = dir.join(event.name());
-            // As in git, one that is not executable is none.
-            if program.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0) {
-                if !(is_ours(dir) && is_ours(&program)) {
+            if is_executable(&program) {
+                if !(self.is_ours(dir) && self.is_ours(&program)) {
                     return Err(HookError::Foreign { event: event.name(), program });
                 }
                 found.push(Hook { program, args: Vec::new() });
             }
         }
         Ok(found)
+    }
+
+    /// Whether only root, the caller and a trusted owner decide what a path contains.
+    fn is_ours(&self, path: &Path) -> bool {
+        let own = rustix::process::geteuid().as_raw();
+        let is_trusted = |owner| owner == own || owner == 0 || Some(owner) == self.trusted;
+        path.metadata().is_ok_and(|m| is_trusted(m.uid()) && m.mode() & 0o002 == 0)
     }
 
     fn run_one(&self, event: &'static str, hook: &Hook, told: &[u8], observer: &dyn Observer) -> Result<(), HookError> {
@@ -319,18 +327,17 @@ impl Hooks {
     }
 }
 
+/// Whether there is a hook at a path. As in git, a file that is not executable is none.
+pub fn is_executable(program: &Path) -> bool {
+    program.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
 /// What a hook reads. It lies in memory, so that nobody waits for a hook that does not.
 fn input(told: &[u8]) -> io::Result<Stdio> {
     let mut file = File::from(memfd_create("hook", MemfdFlags::CLOEXEC)?);
     file.write_all(told)?;
     file.rewind()?;
     Ok(file.into())
-}
-
-/// Whether nobody but root and ourselves decides what a path holds.
-fn is_ours(path: &Path) -> bool {
-    let own = rustix::process::geteuid().as_raw();
-    path.metadata().is_ok_and(|m| (m.uid() == own || m.uid() == 0) && m.mode() & 0o002 == 0)
 }
 
 /// Ends a hook with all that it started.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
@@ -22,7 +22,8 @@ use super::restore_pool::{Queue, run};
 use super::source::Source;
 use crate::error::Result;
 use crate::model::entry::{Entry, Node};
-use crate::observe::Observer;
+use crate::model::path::is_reserved;
+use crate::observe::{Level, Notice, Observer};
 
 /// Names that one item makes.
 const NAMES: usize = 64;
@@ -148,7 +149,13 @@ impl<'a> Engine<'a> {
     }
 
     /// Pushes everything that is in a directory, then gives up the caller's hold on it.
-    pub(super) fn fill(&self, dir: &Arc<Dir>, entries: Vec<Entry>, queue: &Queue<'_, Item<'a>>) {
+    pub(super) fn fill(&self, dir: &Arc<Dir>, mut entries: Vec<Entry>, queue: &Queue<'_, Item<'a>>) {
+        if entries.iter().any(|e| is_reserved(&e.name)) {
+            for entry in entries.extract_if(.., |e| is_reserved(&e.name)) {
+                dir.placed().broken = true;
+                self.reserved(dir.path_of(&entry.name));
+            }
+        }
         let (dirs, nodes): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(Entry::is_dir);
         // The last one pushed is taken first.
         for entry in dirs.into_iter().rev() {
@@ -163,6 +170,13 @@ impl<'a> Engine<'a> {
             queue.push(Item::Nodes(Arc::clone(dir), nodes.into_iter()));
         }
         self.release(dir);
+    }
+
+    /// Reports a name of the version that is not restored because it would be a repository.
+    pub(super) fn reserved(&self, path: Vec<u8>) {
+        self.counts.damaged.fetch_add(1, Ordering::Relaxed);
+        let message = "not restored: no version may contain a repository".to_owned();
+        self.observer.notice(Notice { level: Level::Damage, path, message });
     }
 
     fn node(&self, place: Member, entry: Entry, queue: &Queue<'_, Item<'a>>) -> Result<()> {

@@ -52,11 +52,11 @@ pub enum ReadError {
         /// Where it is.
         path: String,
     },
-    /// A version holds a name at its root that belongs to repositories.
-    #[error("the version holds `{name}`, which no version may")]
+    /// A version contains a name that is reserved for repositories.
+    #[error("the version contains `{path}`, but no version may contain a repository")]
     Reserved {
-        /// The name.
-        name: &'static str,
+        /// The path in the version.
+        path: String,
     },
     /// Another checkout is at work on the same worktree.
     #[error("another checkout is at work on this worktree")]

@@ -15,8 +15,7 @@ use rustix::process::{Flock, FlockType, Pid, fcntl_getlk, test_kill_process};
 
 use super::mounts::{Mounts, Place};
 use crate::error::{Failure, Kind};
-use crate::model::path::{display, is_within};
-use crate::repo::layout::INSIDE;
+use crate::model::path::{display, has_reserved, is_reserved, is_within};
 
 /// Files by which engines lock a whole data directory.
 const LOCK_FILES: [&str; 3] = ["ibdata1", "aria_log_control", "postmaster.pid"];
@@ -119,9 +118,9 @@ pub fn users<'p>(dir: &Path, changed: impl IntoIterator<Item = &'p [u8]>) -> Vec
     users
 }
 
-/// The repository inside a worktree may always be in use.
+/// Repositories inside a worktree may always be in use.
 fn is_ours(path: &[u8]) -> bool {
-    is_within(path, INSIDE.as_bytes())
+    has_reserved(path)
 }
 
 /// Looks for lock files of engines in the directory and a little below.
@@ -139,7 +138,7 @@ fn find_lock_files(dir: &Path) -> Vec<Vec<u8>> {
                 }
                 let name = entry.file_name();
                 let Ok(kind) = entry.file_type() else { continue };
-                if kind.is_dir() && name != OsStr::new(INSIDE) {
+                if kind.is_dir() && !is_reserved(name.as_bytes()) {
                     next.push(below.join(&name));
                 } else if kind.is_file() && LOCK_FILES.iter().any(|l| name == OsStr::new(l)) {
                     found.push(below.join(&name).as_os_str().as_bytes().to_vec());

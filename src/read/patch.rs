@@ -29,9 +29,8 @@ use super::source::Source;
 use crate::error::Result;
 use crate::model::entry::{Entry, HardLink, Node, Time};
 use crate::model::id::Id;
-use crate::model::path::{is_within, join};
+use crate::model::path::{has_reserved, is_within, join};
 use crate::observe::{Observer, Silent};
-use crate::repo::layout::INSIDE;
 
 /// One difference between the worktree and the version.
 #[derive(Clone, Debug)]
@@ -151,7 +150,7 @@ pub fn patch(
     if patch.journal.is_resumed() {
         // What the interrupted run has touched is not known: it may have been any file system in here.
         for point in Mounts::read(Path::new("/proc/self")).below(shown) {
-            if !is_within(point, INSIDE.as_bytes()) {
+            if !has_reserved(point) {
                 let _ = patch.dir(point);
             }
         }
@@ -163,7 +162,10 @@ impl<'a> Patch<'a> {
     fn run(&mut self, mut changes: Vec<Change>) -> Result<RestoreReport> {
         self.clear_leftovers();
         self.add_half_written(&mut changes)?;
-        changes.retain(|c| !is_within(&c.path, INSIDE.as_bytes()));
+        // Repositories in the worktree are the user's; those in a version are never restored.
+        for change in changes.extract_if(.., |c| has_reserved(&c.path)).filter(|c| c.new.is_some()) {
+            self.engine.reserved(change.path);
+        }
         changes.sort_by(|a, b| a.path.cmp(&b.path));
         let observer = self.engine.observer;
         let nothing = changes.is_empty();
@@ -171,7 +173,7 @@ impl<'a> Patch<'a> {
             Some(Entry { node: Node::Dir { totals, .. }, .. }) if !is_dir(&c.old) => totals.files,
             _ => 1,
         });
-        observer.phase("checkout", Some(files.sum()), None);
+        observer.phase("checkout", Some(files.fold(0, u64::saturating_add)), None);
         observer.step("checkout begin");
         self.remove_old(&changes)?;
         observer.step("checkout removed");

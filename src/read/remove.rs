@@ -14,6 +14,7 @@ use super::links::Member;
 use super::meta::open_up;
 use crate::error::Result;
 use crate::model::entry::{Entry, Node};
+use crate::model::path::is_reserved;
 use crate::observe::{Level, Notice};
 
 /// A directory that is being emptied.
@@ -47,6 +48,10 @@ pub(super) fn remove(engine: &Engine<'_>, place: &Member, old: &Entry, expand: b
             }
             continue;
         };
+        // A repository of the user, whatever the version has under this name.
+        if is_reserved(&entry.name) {
+            continue;
+        }
         let place = Member { dir: Arc::clone(&top.dir), name: entry.name };
         match &entry.node {
             Node::Dir { tree, .. } => descend(engine, place, engine.source.entries(tree)?, &mut levels)?,

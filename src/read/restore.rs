@@ -22,8 +22,8 @@ use super::source::Source;
 use crate::error::Result;
 use crate::model::entry::Entry;
 use crate::model::id::Id;
+use crate::model::path::{display, is_reserved};
 use crate::observe::Observer;
-use crate::repo::layout::INSIDE;
 
 /// How to restore.
 #[derive(Clone, Copy)]
@@ -120,10 +120,11 @@ pub fn restore(
     Ok(report)
 }
 
-/// Refuses a version that would write into a repository.
+/// Refuses a version that would write into the repository of the worktree. Repositories further down are left out one
+/// by one, as damage, because they need not keep the user from everything else.
 pub(super) fn refuse_reserved(root: &[Entry]) -> Result<()> {
-    match root.iter().find(|e| e.name == INSIDE.as_bytes()) {
-        Some(_) => Err(ReadError::Reserved { name: INSIDE }.into()),
+    match root.iter().find(|e| is_reserved(&e.name)) {
+        Some(e) => Err(ReadError::Reserved { path: display(&e.name) }.into()),
         None => Ok(()),
     }
 }

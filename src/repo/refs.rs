@@ -66,6 +66,14 @@ pub enum RefError {
         /// What is wrong.
         why: String,
     },
+    /// Its newest entry has the greatest number, which only damage or malice can have written.
+    #[error("cannot move {} `{name}`: its newest entry has the greatest number that is possible", kind.name())]
+    Last {
+        /// Branch or tag.
+        kind: RefKind,
+        /// Its name.
+        name: String,
+    },
 }
 
 impl Failure for RefError {
@@ -202,7 +210,8 @@ impl<'a> Refs<'a> {
         new: Option<Id>,
         how: &Move<'_>,
     ) -> Result<Option<RefEntry>> {
-        let seq = tip.map_or(0, |t| t.seq) + 1;
+        let last = || RefError::Last { kind, name: name.as_str().to_owned() };
+        let seq = tip.map_or(0, |t| t.seq).checked_add(1).ok_or_else(last)?;
         let mut entry = RefEntry {
             kind: kind.dir().to_owned(),
             name: name.as_str().to_owned(),

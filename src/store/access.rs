@@ -31,6 +31,16 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Why a location is not used: a repository that the caller does not trust names it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Distrusted {
+    /// The reason for the distrust.
+    pub why: String,
+    /// What the caller can do about it.
+    pub hint: String,
+}
+
 /// Makes one store of another.
 pub type Wrap = dyn Fn(Arc<dyn Store>) -> Arc<dyn Store> + Send + Sync;
 
@@ -50,6 +60,8 @@ pub struct Access {
     pub patience: Option<Duration>,
     /// Whether a probe found that the store does not keep what it says about exclusive creation.
     pub guarded: bool,
+    /// Why the store is not to be opened at all.
+    pub distrusted: Option<Distrusted>,
     /// Put around the store itself, below all that repeats and guards; for tests.
     pub wrap: Option<Arc<Wrap>>,
 }
@@ -63,6 +75,7 @@ impl Default for Access {
             observer: Arc::new(Silent),
             patience: None,
             guarded: false,
+            distrusted: None,
             wrap: None,
         }
     }

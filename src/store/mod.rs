@@ -292,6 +292,14 @@ pub enum StoreError {
         #[source]
         said: Said,
     },
+    /// A repository that is not trusted names the store.
+    #[error("cannot use {place}, which is a remote of a repository that is not trusted")]
+    Distrusted {
+        /// The store's URL, without secrets.
+        place: String,
+        /// The reason.
+        source: access::Distrusted,
+    },
     /// The caller stopped it.
     #[error("stopped")]
     Cancelled,
@@ -319,6 +327,7 @@ impl Failure for StoreError {
             Self::Missing { .. } => Kind::Integrity,
             Self::Io { source, .. } => Kind::of_io(source),
             Self::Away { trouble, .. } => trouble.kind(),
+            Self::Distrusted { .. } => Kind::Denied,
             Self::Cancelled => Kind::Cancelled,
         }
     }
@@ -330,6 +339,7 @@ impl Failure for StoreError {
                 Some("free some space and run the command again; what was committed before is safe".to_owned())
             }
             Self::Away { trouble, .. } => Some(trouble.hint().to_owned()),
+            Self::Distrusted { source, .. } => Some(source.hint.clone()),
             Self::Io { .. } | Self::Cancelled => None,
         }
     }

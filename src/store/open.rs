@@ -15,11 +15,20 @@ use super::{Said, Store, StoreError, Trouble};
 
 /// The images for container engines at a location of a registry, retried. No request is sent yet.
 pub fn images(location: &Location, access: &Access) -> Result<Arc<dyn Store>, StoreError> {
+    ensure_trusted(location, access)?;
     if access.offline {
         return Err(offline(location));
     }
     let base: Arc<dyn Store> = Arc::new(ImageStore::open(location, access)?);
     Ok(Arc::new(RetryStore::new(base, Arc::clone(&access.observer))))
+}
+
+/// Fails if the caller does not trust who named the location.
+fn ensure_trusted(location: &Location, access: &Access) -> Result<(), StoreError> {
+    match &access.distrusted {
+        Some(source) => Err(StoreError::Distrusted { place: location.to_string(), source: source.clone() }),
+        None => Ok(()),
+    }
 }
 
 fn offline(location: &Location) -> StoreError {
@@ -29,6 +38,7 @@ fn offline(location: &Location) -> StoreError {
 
 /// The store of a location. No request is sent yet.
 pub fn open(location: &Location, access: &Access) -> Result<Arc<dyn Store>, StoreError> {
+    ensure_trusted(location, access)?;
     let dir = location.as_directory();
     if let (Some(dir), None) = (&dir, &access.wrap) {
         return Ok(Arc::new(LocalStore::new(dir.clone())));

@@ -17,6 +17,7 @@ use super::scan::{Finished, Walk};
 use super::unrestored::Unrestored;
 use super::walk::{Ignores, Rules, open_dir, open_root, stat_at};
 use crate::error::{Failure, Kind, Result};
+use crate::format::Malformed;
 use crate::format::object::encode_commit;
 use crate::model::commit::{Commit, Counts, Timestamp};
 use crate::model::entry::{Entry, Meta, Time, Totals};
@@ -265,11 +266,17 @@ pub struct Draft {
 impl Draft {
     /// The version that it is as the child of `parent`.
     pub fn child_of(&self, parent: Option<&(Id, Commit)>, tree: &TreeOf<'_>, out: &Output<'_>) -> Result<Commit> {
+        let ordinal = match parent {
+            Some((_, parent)) => parent.ordinal.checked_add(1).ok_or_else(|| {
+                Malformed::new("version", "its ordinal is the greatest that is possible, so no version can follow it")
+            })?,
+            None => 1,
+        };
         let (tree, totals) = tree(parent.map(|p| &p.1))?;
         Ok(Commit {
             tree,
             parents: parent.iter().map(|p| p.0).collect(),
-            ordinal: parent.map_or(1, |p| p.1.ordinal.saturating_add(1)),
+            ordinal,
             author: self.author.clone(),
             host: self.host.clone(),
             time: self.time,

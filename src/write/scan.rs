@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,6 +26,7 @@ use crate::model::id::{Id, ObjectKind};
 use crate::model::path;
 use crate::model::tree::RootInfo;
 use crate::observe::{Level, Notice, Observer};
+use crate::repo::layout::INSIDE;
 
 /// Files up to this size are read at once by the thread that found them.
 pub const SMALL_MAX: u64 = 512 << 10;
@@ -83,6 +84,12 @@ pub struct Found {
     pub dirs: Vec<Arc<Dir>>,
     /// Files to be read in pieces.
     pub readers: Vec<Box<Reader>>,
+}
+
+/// The notice about a repository that is left out of a version.
+pub fn reserved_notice(path: Vec<u8>) -> Notice {
+    let message = "left out: no version may contain a repository".to_owned();
+    Notice { level: Level::Skipped, path, message }
 }
 
 impl<'a> Walk<'a> {
@@ -171,7 +178,8 @@ impl<'a> Walk<'a> {
             if dir.is_root() && self.only.as_ref().is_some_and(|only| *only != name) {
                 continue;
             }
-            if dir.is_version_root() && name == crate::repo::layout::INSIDE.as_bytes() {
+            if path::is_reserved(&name) {
+                self.reserved(dir, fd, name);
                 continue;
             }
             let stat = match walk::stat_at(fd, &name) {
@@ -198,6 +206,15 @@ impl<'a> Walk<'a> {
             out.push((name, stat));
         }
         Ok(Some(out))
+    }
+
+    /// Reports that a repository of another worktree is left out. The worktree's own repository goes without saying.
+    fn reserved(&self, dir: &Dir, fd: BorrowedFd<'_>, name: Vec<u8>) {
+        let own = dir.is_version_root() && name == INSIDE.as_bytes();
+        let is_repository = |s: &Stat| self.rules.repository == Some((s.dev, s.ino));
+        if !own && !walk::stat_at(fd, &name).is_ok_and(|stat| is_repository(&stat)) {
+            self.observer.notice(reserved_notice(path::join(&dir.path, &name)));
+        }
     }
 
     /// Compares what is there with the record, and takes up what changed.

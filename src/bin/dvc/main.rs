@@ -18,6 +18,7 @@ mod session;
 mod settings;
 mod sidecar;
 mod signals;
+mod trust;
 mod usage;
 
 use args::{Cli, Globals, Verb};

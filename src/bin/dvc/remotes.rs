@@ -10,7 +10,7 @@ use dvc::error::Error;
 use dvc::observe::Observer;
 use dvc::ops::reach::Remote;
 use dvc::repo::Repo;
-use dvc::store::access::{Access, Secret};
+use dvc::store::access::{Access, Distrusted, Secret};
 use dvc::store::location::{Location, Parsed};
 use dvc::store::meter::Meter;
 use std::collections::BTreeMap;
@@ -84,11 +84,17 @@ impl Session {
     pub(crate) fn remotes(&self, settings: &Settings) -> Result<Vec<Remote>, Failed> {
         let mut remotes = Vec::new();
         for (name, entry) in settings.remotes() {
-            let url = env(&prefixed(name, "URL")).or_else(|| entry.url.clone());
-            let Some(url) = url else { continue };
+            let from_env = env(&prefixed(name, "URL"));
+            let by_repository = from_env.is_none() && entry.by_repository;
+            let Some(url) = from_env.or_else(|| entry.url.clone()) else { continue };
             let location = Location::parse(&url, &self.current).map_err(Error::from)?.location;
             // One that nobody uses does no harm, whatever is wrong with its credentials.
-            let access = self.access(settings, Some(name), false)?;
+            let mut access = self.access(settings, Some(name), false)?;
+            if by_repository {
+                // A remote of a stranger's repository could read and write anything as the caller, run commands
+                // by an ssh configuration, and take the caller's credentials.
+                access.distrusted = self.distrusted().map(|d| Distrusted { why: d.to_string(), hint: d.remedy() });
+            }
             remotes.push(Remote { name: name.to_owned(), location, lazy: entry.lazy, access });
         }
         // One that is of no use is told when it is asked for.
@@ -139,7 +145,8 @@ impl Session {
 
     /// The remote with its credentials, which must be readable now.
     pub(crate) fn with_access(&self, remote: &Remote) -> Result<Remote, Failed> {
-        let access = self.access(self.settings()?, Some(&remote.name), true)?;
+        let distrusted = remote.access.distrusted.clone();
+        let access = Access { distrusted, ..self.access(self.settings()?, Some(&remote.name), true)? };
         Ok(Remote { access, ..remote.clone() })
     }
 
@@ -196,6 +203,7 @@ impl Session {
             observer,
             patience: None,
             guarded: false,
+            distrusted: None,
             wrap: None,
         })
     }

@@ -8,6 +8,7 @@ use crate::print::{self, Out};
 use crate::progress::{Progress, Watch};
 use crate::settings::{BadConfiguration, Settings, SourceFile, Sources};
 use crate::signals::Signals;
+use crate::trust::{self, Distrusted};
 use dvc::error::Error;
 use dvc::model::text::harmless_line;
 use dvc::model::when::{Edge, When};
@@ -17,6 +18,7 @@ use dvc::ops::worktree::WalkOptions;
 use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,6 +126,12 @@ impl Session {
             self.told()?.notice(Notice { level: Level::Info, path: Vec::new(), message });
         }
         Ok(settings)
+    }
+
+    /// Why the hooks and remotes of the repository here are not used; `None` if they are.
+    pub(crate) fn distrusted(&self) -> Option<Distrusted> {
+        let repository = self.place().ok()?.repository;
+        trust::distrusted(&repository, self.settings().ok()?.list("safe.directory"))
     }
 
     fn load_settings(&self, repository: Option<&Path>) -> Result<Settings, BadConfiguration> {
@@ -284,10 +292,23 @@ impl Session {
     /// The hooks of the settings and of a repository on this machine.
     pub(crate) fn hooks(&self, context: &dvc::ops::Context) -> Result<Hooks, BadConfiguration> {
         let settings = self.settings()?;
+        let mut dir = context.far.is_none().then(|| context.repository.join(hooks::DIR));
+        if let Some(hooks) = &dir
+            && let Some(why) = trust::distrusted(&context.repository, settings.list("safe.directory"))
+        {
+            if Event::ALL.iter().any(|event| hooks::is_executable(&hooks.join(event.name()))) {
+                let message = format!("the hooks of the repository are not run: {why}; {}", why.remedy());
+                self.told()?.notice(Notice { level: Level::Incomplete, path: Vec::new(), message });
+            }
+            dir = None;
+        }
+        // `safe.directory` extends to the hooks of the repository's owner, but to no third user's.
+        let trusted = dir.as_ref().and_then(|_| context.repository.metadata().ok()).map(|m| m.uid());
         let configured = Event::ALL.into_iter().map(|event| (event, settings.list(&format!("hook.{}", event.name()))));
         Ok(Hooks {
             commands: configured.map(|(event, command)| (event, command.to_vec())).collect(),
-            dir: context.far.is_none().then(|| context.repository.join(hooks::DIR)),
+            dir,
+            trusted,
             limit: Duration::from_secs(settings.number("hook.timeout").unwrap_or(0)),
             output: rustix::stdio::stderr().try_clone_to_owned().ok().map(|fd| Arc::new(fd.into())),
         })

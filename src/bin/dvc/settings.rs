@@ -106,6 +106,8 @@ pub(crate) struct Settings {
 pub(crate) struct RemoteEntry {
     /// Where it is.
     pub(crate) url: Option<String>,
+    /// Whether the configuration of the repository says where it is.
+    pub(crate) by_repository: bool,
     /// Whether what is missing here is taken from it when it is read.
     pub(crate) lazy: bool,
 }

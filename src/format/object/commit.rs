@@ -110,7 +110,11 @@ fn read(bytes: &[u8]) -> Result<Commit, DecodeError> {
         last = Some(key);
     }
     finished(&d, bytes)?;
-    if last.is_none_or(|l| l < 8) || c.ordinal == 0 || c.time.nanos >= 1_000_000_000 || c.time.offset.abs() >= 86_400 {
+    if last.is_none_or(|l| l < 8)
+        || c.ordinal == 0
+        || c.time.nanos >= 1_000_000_000
+        || c.time.offset.unsigned_abs() >= 86_400
+    {
         return Err(DecodeError::message("a field is missing or out of range"));
     }
     Ok(c)

@@ -12,7 +12,7 @@ use crate::archive::writer::{head, padding};
 use crate::error::{Error, Result};
 use crate::model::entry::{Content, Entry, Extent, Meta, Node, Time};
 use crate::model::id::Id;
-use crate::model::path::{display, join};
+use crate::model::path::{display, is_reserved, join};
 use crate::read::error::ReadError;
 use crate::repo::Repo;
 
@@ -137,6 +137,10 @@ impl Walk<'_, '_> {
 
     fn entry(&mut self, dir: &[u8], entry: Entry) -> Result<()> {
         let path = join(dir, &entry.name);
+        // The archive would bring its reader a repository whose hooks came from a remote.
+        if is_reserved(&entry.name) {
+            return Err(ReadError::Reserved { path: display(&path) }.into());
+        }
         let Entry { meta, link, node, .. } = entry;
         if let Some(link) = link {
             if let Some(target) = self.links.get(&link.group).cloned() {

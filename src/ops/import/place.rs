@@ -5,8 +5,7 @@
 use super::names_of;
 use crate::archive::ArchiveError;
 use crate::error::Result;
-use crate::model::path::{display, split};
-use crate::repo::layout::INSIDE;
+use crate::model::path::{display, is_reserved, split};
 
 /// No path has more names: trees are walked name by name.
 const DEPTH_MAX: usize = 1000;
@@ -63,7 +62,7 @@ impl Places {
                 None => return Ok(None),
             }
         }
-        if names.first().is_some_and(|name| name == INSIDE.as_bytes()) {
+        if names.first().is_some_and(|name| is_reserved(name)) {
             return Err(ArchiveError::Refused {
                 entry: display(path),
                 why: "no version may hold a repository".to_owned(),

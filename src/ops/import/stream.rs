@@ -1,5 +1,6 @@
 //! One tar stream into the tree: read in order, stored by several threads, put in place in order.
 
+use std::collections::BTreeSet;
 use std::io::{self, Cursor, Read};
 
 use super::place::Places;
@@ -14,12 +15,12 @@ use crate::codec::stream::plain;
 use crate::error::{Result, carried};
 use crate::model::entry::{Chunker, Extent, Meta, Node};
 use crate::model::id::to_hex;
-use crate::model::path::{display, split};
+use crate::model::path::{display, is_reserved, split};
 use crate::observe::Observer;
 use crate::write::intake::{self, Gathered, Stretch, cut_file, store_file};
 use crate::write::output::Output;
 use crate::write::pipeline::{Stopped, flush_small};
-use crate::write::scan::SMALL_MAX;
+use crate::write::scan::{SMALL_MAX, reserved_notice};
 
 /// Bytes of an archive.
 pub(super) type Bytes<'r> = Box<dyn Read + Send + 'r>;
@@ -104,7 +105,8 @@ impl Intake<'_, '_> {
             self.threads,
             self.threads * 2,
             |give| {
-                let mut reading = Reading { give, cutting, group: Vec::new(), bytes: 0 };
+                let reserved = BTreeSet::new();
+                let mut reading = Reading { give, cutting, observer, group: Vec::new(), bytes: 0, reserved };
                 read(&mut reading)?;
                 reading.hand_over()
             },
@@ -162,8 +164,11 @@ fn stored(read: Read1, out: &Output<'_>) -> Result<Done> {
 struct Reading<'g> {
     give: &'g Give<'g, Vec<Read1>>,
     cutting: &'g Cutting,
+    observer: &'g dyn Observer,
     group: Vec<Read1>,
     bytes: usize,
+    /// Paths of repositories that were left out.
+    reserved: BTreeSet<Vec<u8>>,
 }
 
 impl Reading<'_> {
@@ -186,6 +191,15 @@ impl Reading<'_> {
                 self.push(Read1::LeftOut, 0)?;
                 continue;
             }
+            if let Some(at) = names.iter().position(|name| is_reserved(name)) {
+                // An archive names all that is in a directory: one notice will do.
+                let repository = names[..=at].join(&b'/');
+                if self.reserved.insert(repository.clone()) {
+                    self.observer.notice(reserved_notice(repository));
+                }
+                self.push(Read1::LeftOut, 0)?;
+                continue;
+            }
             self.member(reader, names, member, &name, (places, layer))?;
         }
         Ok(())
@@ -204,7 +218,8 @@ impl Reading<'_> {
             MemberKind::Dir => Read1::Dir(names, meta),
             MemberKind::HardLink { target } => {
                 let why = || format!("it is another name of `{}`, which is not taken", display(&target));
-                let place = places.of(&target, layer)?.filter(|target| !places.is_above(target));
+                let is_taken = |names: &Names| !places.is_above(names) && !names.iter().any(|name| is_reserved(name));
+                let place = places.of(&target, layer)?.filter(is_taken);
                 Read1::Link(names, place.ok_or_else(|| ArchiveError::refused(name, why()))?)
             }
             MemberKind::Symlink { target } => Read1::Node(names, meta, Node::Symlink { target }),

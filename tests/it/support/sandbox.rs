@@ -29,6 +29,20 @@ pub struct Run {
     pub bytes: Vec<u8>,
 }
 
+/// Everything below a directory, itself included; no link is followed.
+pub fn all_below(dir: &Path) -> Vec<PathBuf> {
+    let mut all = vec![dir.to_path_buf()];
+    let mut at = 0;
+    while at < all.len() {
+        if all[at].symlink_metadata().unwrap().is_dir() {
+            let entries = fs::read_dir(&all[at]).unwrap();
+            all.extend(entries.map(|e| e.unwrap().path()));
+        }
+        at += 1;
+    }
+    all
+}
+
 impl Sandbox {
     /// An empty sandbox; the working directory of its runs is `w/`.
     pub fn new() -> Self {

@@ -97,6 +97,15 @@ pub(crate) const KEYS: &[Key] = &[
         "DVC_QUIESCE_PASSWORD",
         key("quiesce.password", Type::Text, "", "the databases' password for `commit --quiesce`"),
     )),
+    not_in_repository(from_env(
+        "DVC_SAFE_DIRECTORY",
+        key(
+            "safe.directory",
+            Type::List,
+            "",
+            "repositories of other users whose hooks and remotes are used; `DIR/*` is all below, `*` is all",
+        ),
+    )),
     key("ui.color", WHEN, "auto", "colour in the output"),
     from_env("DVC_LOG", key("ui.log", LEVELS, "info", "the least important messages to show on standard error")),
     not_in_repository(from_env(

@@ -88,6 +88,10 @@ impl Reading {
 
     fn file(&mut self, table: &'static [Key], file: &SourceFile) {
         let origin = || Origin::File(file.path.clone());
+        // A pipe of another user would make every command wait.
+        if file.in_repository && file.path.metadata().is_ok_and(|m| !m.is_file()) {
+            return self.problem(origin(), "it is not a file");
+        }
         let text = match fs::read_to_string(&file.path) {
             Ok(text) => text,
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return,
@@ -102,7 +106,7 @@ impl Reading {
         };
         for (name, value) in flatten(&document) {
             if let Some(name) = name.strip_prefix("remote.") {
-                if let Err(text) = self.remote(name, &value) {
+                if let Err(text) = self.remote(name, &value, file.in_repository) {
                     self.problem(origin(), format!("`remote.{name}`: {text}"));
                 }
                 continue;
@@ -118,11 +122,14 @@ impl Reading {
     }
 
     /// `NAME.url` and `NAME.lazy` of a remote.
-    fn remote(&mut self, name: &str, value: &toml::Value) -> Result<(), String> {
+    fn remote(&mut self, name: &str, value: &toml::Value, by_repository: bool) -> Result<(), String> {
         let (name, option) = name.rsplit_once('.').ok_or("it is not `remote.NAME.url` or `remote.NAME.lazy`")?;
         let entry = self.remotes.entry(name.to_owned()).or_default();
         match (option, value) {
-            ("url", toml::Value::String(url)) => entry.url = Some(url.clone()),
+            ("url", toml::Value::String(url)) => {
+                entry.url = Some(url.clone());
+                entry.by_repository = by_repository;
+            }
             ("lazy", toml::Value::Boolean(lazy)) => entry.lazy = *lazy,
             ("url", _) => return Err("it is not text".to_owned()),
             ("lazy", _) => return Err("it is neither true nor false".to_owned()),

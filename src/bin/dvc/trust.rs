@@ -1,0 +1,135 @@
+//! Whether the hooks and remotes of a repository may be used, by who owns it and by `safe.directory`.
+//!
+//! In: the repository, and the directories that the caller's own settings trust. Out: nothing, or the reason for the
+//! distrust. The data of a distrusted repository is still read and written; nothing that it names is run or contacted.
+
+use dvc::mount::mountinfo;
+use std::fmt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A repository whose hooks and remotes are not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Distrusted {
+    repository: PathBuf,
+    why: Why,
+}
+
+/// Why a repository is not trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Why {
+    /// A file or directory that decides about it belongs to another user.
+    Owner(PathBuf, u32),
+    /// Every user can change it.
+    Writable(PathBuf),
+    /// It is part of a version, so a remote may have written it.
+    Mounted,
+}
+
+/// The reason not to trust a repository; `safe` are the directories of `safe.directory`.
+pub(crate) fn distrusted(repository: &Path, safe: &[String]) -> Option<Distrusted> {
+    if is_safe(repository, safe) {
+        return None;
+    }
+    let why = doubt(repository).or_else(|| doubt(&repository.join("config.toml"))).or_else(|| in_mount(repository))?;
+    Some(Distrusted { repository: repository.to_owned(), why })
+}
+
+/// The reason not to trust one file or directory. Of a symbolic link, both its owner and that of its target count,
+/// because the owner of the link decides where it leads.
+fn doubt(path: &Path) -> Option<Why> {
+    let link = path.symlink_metadata().ok()?;
+    let target = path.metadata().ok()?;
+    let own = rustix::process::geteuid().as_raw();
+    let is_foreign = |owner: &u32| *owner != own && *owner != 0;
+    if let Some(owner) = [link.uid(), target.uid()].into_iter().find(is_foreign) {
+        return Some(Why::Owner(path.to_owned(), owner));
+    }
+    (target.mode() & 0o002 != 0).then(|| Why::Writable(path.to_owned()))
+}
+
+fn in_mount(repository: &Path) -> Option<Why> {
+    let mounted = mountinfo::containing(repository).ok().flatten()?;
+    mounted.is_ours().then_some(Why::Mounted)
+}
+
+/// Whether `safe.directory` names the repository, its worktree, or with `/*` a directory above; `*` names all.
+fn is_safe(repository: &Path, safe: &[String]) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let repository = || real(repository);
+    safe.iter().any(|entry| match entry.strip_suffix("/*") {
+        _ if entry == "*" => true,
+        Some(above) => Path::new(above).is_absolute() && repository().starts_with(real(Path::new(above))),
+        None => {
+            let (named, repository) = (real(Path::new(entry)), repository());
+            named.is_absolute() && (repository == named || repository == named.join(crate::place::INSIDE))
+        }
+    })
+}
+
+impl Distrusted {
+    /// The setting that would trust it.
+    pub(crate) fn remedy(&self) -> String {
+        let file = if rustix::process::geteuid().is_root() { "--system" } else { "--global" };
+        format!("if you trust it, run `dvc config set {file} safe.directory {}`", self.repository.display())
+    }
+}
+
+impl fmt::Display for Distrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.why {
+            Why::Owner(path, owner) => write!(f, "`{}` belongs to another user ({owner})", path.display()),
+            Why::Writable(path) => write!(f, "every user can write to `{}`", path.display()),
+            Why::Mounted => write!(f, "`{}` is part of a mounted version", self.repository.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn owners_and_modes_decide_and_settings_overrule() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        let repository = top.join("w/.dvcs");
+        std::fs::create_dir_all(&repository).unwrap();
+        assert_eq!(distrusted(&repository, &[]), None);
+        let config = repository.join("config.toml");
+        std::fs::write(&config, "").unwrap();
+        assert_eq!(distrusted(&repository, &[]), None);
+        for path in [&config, &repository] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+            let why = distrusted(&repository, &[]).unwrap();
+            assert_eq!(why.why, Why::Writable(path.clone()));
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        std::fs::set_permissions(&repository, std::fs::Permissions::from_mode(0o777)).unwrap();
+        let safe = |entry: String| distrusted(&repository, &[entry]).is_none();
+        assert!(safe("*".to_owned()));
+        for trusted in ["", "/w", "/w/.dvcs"] {
+            let entry = format!("{}{trusted}", top.display());
+            assert_eq!(safe(entry.clone()), !trusted.is_empty(), "{entry}");
+            assert_eq!(safe(format!("{entry}/*")), true, "{entry}/*");
+        }
+        for other in ["", ".", "w", "/", "/elsewhere", "/elsewhere/*", "*/w"] {
+            assert!(!safe(other.to_owned()), "{other}");
+        }
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        std::fs::set_permissions(&repository, std::fs::Permissions::from_mode(0o700)).unwrap();
+        std::os::unix::fs::chown(&repository, Some(65533), None).unwrap();
+        let why = distrusted(&repository, &[]).unwrap();
+        assert_eq!(why.why, Why::Owner(repository.clone(), 65533));
+        assert!(why.remedy().contains("--system"));
+        std::os::unix::fs::chown(&repository, Some(0), None).unwrap();
+        let link = top.join("link");
+        std::os::unix::fs::symlink(&repository, &link).unwrap();
+        assert_eq!(distrusted(&link, &[]), None);
+        std::os::unix::fs::lchown(&link, Some(65533), None).unwrap();
+        assert!(distrusted(&link, &[]).is_some());
+    }
+}
