@@ -21,6 +21,10 @@ pub const FOOTER_LEN: usize = 44;
 /// No table of contents is longer, plain.
 pub const TABLE_MAX: u32 = 256 * 1024 * 1024;
 
+/// No table of contents, plain, is so many times longer than the frames that it is of: an object takes at most 48 bytes in
+/// the table, and at least one in the header of its frame.
+const TABLE_TO_FRAMES: u64 = 64;
+
 /// What a pack holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PackKind {
@@ -166,6 +170,11 @@ pub fn decode_table(mut bytes: &[u8], first: u64) -> Result<Vec<TableFrame>, Mal
             None
         };
         let stored = varint::take(&mut bytes).and_then(|n| u32::try_from(n).ok()).ok_or_else(|| bad("cut short"))?;
+        // The header of a frame has a byte or more for each of its objects. Without this a few bytes could claim any
+        // number of them.
+        if u64::from(stored) < count + 3 {
+            return Err(bad("a frame is shorter than its header"));
+        }
         frames.push(TableFrame { kind, codec, offset, stored, objects, base });
         offset = offset.checked_add(u64::from(stored)).ok_or_else(|| bad("impossible offset"))?;
     }
@@ -221,7 +230,8 @@ impl Footer {
         let table_offset = u64::from_le_bytes(offset);
         let footer = Self { table_offset, table_stored: le32(8), table_plain: le32(12), frames: le32(16), checksum };
         let end = table_offset.checked_add(u64::from(footer.table_stored) + FOOTER_LEN as u64);
-        if end != Some(pack_len) || footer.table_plain > TABLE_MAX {
+        let most = table_offset.saturating_mul(TABLE_TO_FRAMES).min(u64::from(TABLE_MAX));
+        if end != Some(pack_len) || u64::from(footer.table_plain) > most {
             return Err(bad("impossible table"));
         }
         Ok(footer)
@@ -262,8 +272,13 @@ mod tests {
         ];
         let mut plain = Vec::new();
         frames.iter().for_each(|f| put_table_frame(&mut plain, f));
+        let frame = frames[0].clone();
         assert_eq!(decode_table(&plain, 16), Ok(frames));
         assert!(decode_table(&plain[..plain.len() - 1], 16).is_err());
+        let short = TableFrame { stored: 4, ..frame };
+        plain.clear();
+        put_table_frame(&mut plain, &short);
+        assert!(decode_table(&plain, 16).is_err(), "it is shorter than the header of two objects");
     }
 
     #[test]
@@ -271,5 +286,7 @@ mod tests {
         let f = Footer { table_offset: 1000, table_stored: 50, table_plain: 90, frames: 2, checksum: [7; 16] };
         assert_eq!(Footer::decode(&f.encode(), 1000 + 50 + 44), Ok(f));
         assert!(Footer::decode(&f.encode(), 1000).is_err());
+        let long = Footer { table_plain: 1000 * 64 + 1, ..f };
+        assert!(Footer::decode(&long.encode(), 1000 + 50 + 44).is_err());
     }
 }

@@ -50,6 +50,10 @@ pub fn is_within(path: &[u8], dir: &[u8]) -> bool {
     dir.is_empty() || path == dir || (path.starts_with(dir) && path.get(dir.len()) == Some(&b'/'))
 }
 
+/// The length in bytes of the longest path of a directory that is committed or restored: twice what Linux takes in one
+/// call. Without a limit, the paths of a chain of directories would take the square of its depth in memory.
+pub const DIR_PATH_MAX: usize = 8 << 10;
+
 /// Whether a name is that of a repository, `.dvcs`, on any file system: some file systems ignore case, trailing dots and
 /// blanks, or invisible characters, and FAT has short names.
 ///

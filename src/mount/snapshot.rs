@@ -17,9 +17,10 @@ use super::view::View;
 use crate::error::{Kind, Result};
 use crate::model::entry::{Entry, HardLink, Node, Totals};
 use crate::model::id::Id;
-use crate::model::path::{display, is_reserved, join};
+use crate::model::path::{DIR_PATH_MAX, display, is_reserved, join};
 use crate::model::tree::{LinkTable, RootInfo};
 use crate::observe::{Level, Notice, Observer};
+use crate::store::StoreError;
 use crate::write::links::link_of;
 use crate::write::output::Output;
 use crate::write::pipeline::{flush_small, store_links};
@@ -96,6 +97,9 @@ impl View {
     }
 }
 
+/// Directories are made by recursion, [`DIR_PATH_MAX`] deep at most. What is not used of a stack takes no memory.
+const STACK: usize = 256 << 20;
+
 /// Makes the tree of a snapshot. `below`: the tree that the mount was made over; `committed`: there is another since.
 #[expect(clippy::too_many_arguments, reason = "all that a tree is made of, once")]
 pub fn take(
@@ -127,8 +131,16 @@ pub fn take(
         maker.above(*ino);
     }
     maker.find_groups(&lower.repo().links(&info)?, committed);
-    let (tree, totals) = maker.dir(ROOT, Some(*below), b"", 0, &Ignores::default())?;
-    flush_small(out)?;
+    let (tree, totals) = std::thread::scope(|scope| {
+        let make = || -> Result<(Id, Totals)> {
+            let made = maker.dir(ROOT, Some(*below), b"", 0, &Ignores::default())?;
+            flush_small(out)?;
+            Ok(made)
+        };
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, make);
+        let thread = thread.map_err(|source| StoreError::Io { what: "start", key: "a thread".to_owned(), source })?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
     out.flush()?;
     let named = |ino: &&u64| snapshot.upper.inodes.get(ino).is_some_and(|inode| inode.nlink > 0);
     let missing = |ino: &&u64| !maker.in_tree.contains(ino);
@@ -303,6 +315,12 @@ impl Maker<'_> {
                 continue;
             }
             if ignores.excludes(self.rules, &full, is_dir) {
+                continue;
+            }
+            if is_dir && full.len() > DIR_PATH_MAX {
+                let message =
+                    format!("a directory in it is left out: its path is longer than {} KiB", DIR_PATH_MAX >> 10);
+                self.observer.notice(Notice { level: Level::Incomplete, path: path.to_vec(), message });
                 continue;
             }
             if let Some(entry) = self.entry(name, number, entry, &full, depth, &ignores)? {

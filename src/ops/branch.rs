@@ -5,13 +5,14 @@ use super::head::Head;
 use super::refmove::{Moved, Mover, RefMoveError};
 use super::resolve::Resolver;
 use super::undo::RENAME;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::model::commit::Commit;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Revision;
 use crate::observe::Observer;
 use crate::repo::Repo;
+use crate::repo::refs::tell_damaged;
 use std::path::Path;
 
 /// Which branches to list.
@@ -83,6 +84,8 @@ pub struct BranchLine {
 /// What is there, and what was done.
 #[derive(Clone, Debug, Default)]
 pub struct BranchReport {
+    /// Of a list: how many cannot be read.
+    pub damaged: usize,
     /// HEAD's branch, which may have no version yet.
     pub current: Option<RefName>,
     /// All branches, for [`BranchAction::List`].
@@ -98,7 +101,7 @@ pub fn branch(context: &Context, options: &BranchOptions, observer: &dyn Observe
     let mut mover = Mover::new(context, &repo, observer, options.dry_run);
     let mut report = BranchReport { current: head.branch.clone(), ..BranchReport::default() };
     match &options.action {
-        BranchAction::List(scope) => report.branches = list(&repo, &head, *scope)?,
+        BranchAction::List(scope) => (report.branches, report.damaged) = list(&repo, &head, *scope, observer)?,
         BranchAction::Create { name, at, force } => {
             let id = Resolver::new(&repo, context)?.revision(at)?;
             mover.create(RefKind::Branch, name, id, *force, &format!("branch: at {at}"))?;
@@ -125,20 +128,30 @@ pub fn branch(context: &Context, options: &BranchOptions, observer: &dyn Observe
     Ok(report)
 }
 
-fn list(repo: &Repo, head: &Head, scope: BranchScope) -> Result<Vec<BranchLine>> {
+/// The branches, and how many cannot be read; a notice names each of these.
+fn list(repo: &Repo, head: &Head, scope: BranchScope, observer: &dyn Observer) -> Result<(Vec<BranchLine>, usize)> {
     let kinds: &[RefKind] = match scope {
         BranchScope::Local => &[RefKind::Branch],
         BranchScope::Remote => &[RefKind::Remote],
         BranchScope::All => &[RefKind::Branch, RefKind::Remote],
     };
-    let mut lines = Vec::new();
+    let (mut lines, mut damaged) = (Vec::new(), 0);
     for kind in kinds.iter().copied() {
-        for tip in repo.refs().list(kind)? {
+        let readable = repo.refs().readable(kind)?;
+        damaged += readable.damaged.len();
+        for tip in readable.or_tell(observer) {
             let current = kind == RefKind::Branch && head.branch.as_ref() == Some(&tip.name);
-            lines.push(BranchLine { commit: repo.commit_cached(&tip.id)?, name: tip.name, kind, id: tip.id, current });
+            match repo.commit_cached(&tip.id) {
+                Ok(commit) => lines.push(BranchLine { commit, name: tip.name, kind, id: tip.id, current }),
+                Err(e) if e.kind() == Kind::Integrity => {
+                    damaged += 1;
+                    tell_damaged(&e, observer);
+                }
+                Err(e) => return Err(e),
+            }
         }
     }
-    Ok(lines)
+    Ok((lines, damaged))
 }
 
 /// First everything gets its new name, then the old names go: no instant in which a version has none.
@@ -153,7 +166,7 @@ fn rename(repo: &Repo, mover: &mut Mover<'_>, old: &RefName, new: &RefName) -> R
         return Err(RefMoveError::Exists { kind: RefKind::Branch, name: new.clone() }.into());
     }
     mover.create(RefKind::Branch, new, id, false, &why)?;
-    let tags = repo.refs().list(RefKind::Tag)?;
+    let tags = repo.refs().readable(RefKind::Tag)?.tips;
     let tags: Vec<_> = tags.into_iter().filter(|t| t.name.scope().is_some_and(|(b, _)| b == old.as_str())).collect();
     for tag in &tags {
         let name = tag.name.scope().map_or(tag.name.as_str(), |(_, name)| name);

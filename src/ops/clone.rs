@@ -129,7 +129,7 @@ pub fn clone(
 fn branches(repo: &Repo, remote: &Remote) -> Result<Vec<(RefName, Id)>> {
     let prefix = format!("{}/", remote.name);
     let mut all = Vec::new();
-    for tip in repo.refs().list(RefKind::Remote)? {
+    for tip in repo.refs().readable(RefKind::Remote)?.tips {
         if let Some(name) = tip.name.as_str().strip_prefix(&prefix) {
             all.push((RefName::new(name)?, tip.id));
         }

@@ -7,14 +7,19 @@ use crate::error::Result;
 use crate::format::object::encode_entry;
 use crate::model::entry::{Entry, Meta, Node};
 use crate::model::id::Id;
-use crate::model::path::{is_within, join};
+use crate::model::path::is_within;
 use crate::repo::Repo;
+use crate::repo::names::Names;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 /// With more added or deleted files than this, moved ones are not looked for.
 const RENAMES_MAX: usize = 100_000;
+/// Nor with longer paths than this together, in bytes.
+const RENAME_BYTES_MAX: usize = 16 << 20;
+/// So many pairs of directories are remembered as walked; one takes some 100 bytes.
+const WALKED_MAX: usize = 100_000;
 
 /// What happened to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,6 +73,43 @@ pub struct Change {
 /// Receives changes until it breaks.
 pub type Visit<'v> = dyn FnMut(Change) -> Result<ControlFlow<()>> + 'v;
 
+/// Where one side of a comparison begins.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// The root of a version; `None` is an empty one.
+    Root(Option<Id>),
+    /// A directory.
+    Dir(Id),
+    /// These entries, sorted by name.
+    These(Vec<Entry>),
+}
+
+impl Start {
+    fn names<'a>(&self, repo: &'a Repo) -> Result<(Option<Meta>, Names<'a>)> {
+        Ok(match self {
+            Self::Root(Some(tree)) => {
+                let (info, names) = repo.root_names(tree)?;
+                (Some(info.meta), names)
+            }
+            Self::Root(None) => (None, Names::these(repo, Vec::new())),
+            Self::Dir(tree) => (None, repo.names(tree)?),
+            Self::These(entries) => (None, Names::these(repo, entries.clone())),
+        })
+    }
+}
+
+/// What a comparison tells of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Told {
+    /// Every path that differs.
+    #[default]
+    All,
+    /// All but what is a directory on both sides, or on its only one.
+    Files,
+    /// A directory that comes or goes stands for all that is in it.
+    WholeDirs,
+}
+
 /// Compares two versions' trees, `None` is an empty one. With `paths`, only what is one of them or lies below one.
 pub fn compare(
     repo: &Repo,
@@ -76,81 +118,157 @@ pub fn compare(
     paths: &[Vec<u8>],
     visit: &mut Visit<'_>,
 ) -> Result<()> {
-    let (old_root, old) = root(repo, old)?;
-    let (new_root, new) = root(repo, new)?;
-    if let (Some(before), Some(after)) = (&old_root, &new_root)
-        && before != after
-        && paths.is_empty()
-    {
-        let change = Change { letter: Letter::Metadata, path: Vec::new(), from: None, old: None, new: None };
-        if visit(change)?.is_break() {
-            return Ok(());
-        }
-    }
-    entries(repo, old, new, b"", paths, visit)
+    from(repo, &Start::Root(old.copied()), &Start::Root(new.copied()), b"", paths, visit)
 }
 
-fn root(repo: &Repo, tree: Option<&Id>) -> Result<(Option<Meta>, Vec<Entry>)> {
-    match tree {
-        Some(tree) => repo.root(tree).map(|(info, entries)| (Some(info.meta), entries)),
-        None => Ok((None, Vec::new())),
-    }
-}
-
-/// Compares two directories' entries; paths begin with `dir`.
-pub fn entries(
+/// Like [`compare`], but directories themselves are not told of. Equal directories without files are walked once.
+pub fn compare_files(
     repo: &Repo,
-    old: Vec<Entry>,
-    new: Vec<Entry>,
-    dir: &[u8],
+    old: Option<&Id>,
+    new: Option<&Id>,
     paths: &[Vec<u8>],
     visit: &mut Visit<'_>,
 ) -> Result<()> {
-    let mut pairs = Pairs { repo, paths, moved: HashMap::new(), gone: Vec::new(), whole_dirs: false };
-    let moved = pairs.find_moved(&old, &new, dir)?;
+    let (old, new) = (Start::Root(old.copied()), Start::Root(new.copied()));
+    pairs(repo, &old, &new, b"", paths, Told::Files, visit)
+}
+
+/// Compares what lies below two starts; paths begin with `dir`.
+pub fn from(repo: &Repo, old: &Start, new: &Start, dir: &[u8], paths: &[Vec<u8>], visit: &mut Visit<'_>) -> Result<()> {
+    pairs(repo, old, new, dir, paths, Told::All, visit)
+}
+
+fn pairs(
+    repo: &Repo,
+    old: &Start,
+    new: &Start,
+    dir: &[u8],
+    paths: &[Vec<u8>],
+    told: Told,
+    visit: &mut Visit<'_>,
+) -> Result<()> {
+    let mut pairs = Pairs { repo, paths, moved: HashMap::new(), gone: Vec::new(), told: Told::Files };
+    let moved = pairs.find_moved(old, new, dir)?;
     pairs.gone = moved.values().cloned().collect();
     pairs.gone.sort_unstable();
     pairs.moved = moved;
-    pairs.directory(old, new, dir, visit).map(drop)
+    pairs.told = told;
+    pairs.run(old, new, dir, visit).map(drop)
 }
 
 /// What has to be done to make `old` into `new`: like [`compare`], but nothing is called renamed, and a directory that
 /// comes or goes stands for all that is in it.
 pub fn steps(repo: &Repo, old: Option<&Id>, new: &Id, paths: &[Vec<u8>], visit: &mut Visit<'_>) -> Result<()> {
-    let (_, old) = root(repo, old)?;
-    let (_, new) = root(repo, Some(new))?;
-    let pairs = Pairs { repo, paths, moved: HashMap::new(), gone: Vec::new(), whole_dirs: true };
-    pairs.directory(old, new, b"", visit).map(drop)
+    let pairs = Pairs { repo, paths, moved: HashMap::new(), gone: Vec::new(), told: Told::WholeDirs };
+    let mut visit = |change: Change| match change.path.is_empty() {
+        true => Ok(ControlFlow::Continue(())),
+        false => visit(change),
+    };
+    pairs.run(&Start::Root(old.copied()), &Start::Root(Some(*new)), b"", &mut visit).map(drop)
 }
 
 struct Pairs<'a> {
     repo: &'a Repo,
     paths: &'a [Vec<u8>],
-    /// What is below a directory that comes or goes is not told.
-    whole_dirs: bool,
+    told: Told,
     /// New path to old path.
     moved: HashMap<Vec<u8>, Vec<u8>>,
     /// Old paths of what moved, sorted.
     gone: Vec<Vec<u8>>,
 }
 
-impl Pairs<'_> {
+/// One side of a directory that is being compared.
+struct Side<'a> {
+    names: Names<'a>,
+    next: Option<Entry>,
+}
+
+/// A directory that is being compared.
+struct Level<'a> {
+    old: Side<'a>,
+    new: Side<'a>,
+    /// The length of its path.
+    dir: usize,
+}
+
+/// The trees of a pair of directories.
+type Trees = (Option<Id>, Option<Id>);
+
+/// Pairs of directories that were walked, and how much had been told of when each was begun.
+#[derive(Default)]
+struct Walked {
+    begun: HashMap<Trees, u64>,
+    told: u64,
+}
+
+impl<'a> Side<'a> {
+    fn new(mut names: Names<'a>) -> Result<Self> {
+        let next = names.next().transpose()?;
+        Ok(Self { names, next })
+    }
+
+    fn of(repo: &'a Repo, tree: Option<Id>) -> Result<Self> {
+        Self::new(match tree {
+            Some(tree) => repo.names(&tree)?,
+            None => Names::these(repo, Vec::new()),
+        })
+    }
+
+    fn take(&mut self) -> Result<Option<Entry>> {
+        let next = self.names.next().transpose()?;
+        Ok(std::mem::replace(&mut self.next, next))
+    }
+}
+
+impl Level<'_> {
+    /// The next name with what both sides have there.
+    fn take(&mut self) -> Result<Option<(Option<Entry>, Option<Entry>)>> {
+        let order = match (&self.old.next, &self.new.next) {
+            (Some(o), Some(n)) => o.name.cmp(&n.name),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return Ok(None),
+        };
+        let old = if order.is_le() { self.old.take()? } else { None };
+        let new = if order.is_ge() { self.new.take()? } else { None };
+        Ok(Some((old, new)))
+    }
+
+    fn is_done(&self) -> bool {
+        self.old.next.is_none() && self.new.next.is_none()
+    }
+}
+
+impl Walked {
+    /// Whether a walk of these would tell of nothing, because it has told of nothing before. No directory contains
+    /// itself, so one that is met again was walked to its end.
+    fn is_barren(&mut self, trees: Trees) -> bool {
+        if self.begun.len() >= WALKED_MAX {
+            self.begun.clear();
+        }
+        self.begun.insert(trees, self.told) == Some(self.told)
+    }
+}
+
+impl<'a> Pairs<'a> {
     /// Pairs deleted files with added ones of the same content, by a first pass over the same trees.
-    fn find_moved(&self, old: &[Entry], new: &[Entry], dir: &[u8]) -> Result<HashMap<Vec<u8>, Vec<u8>>> {
+    fn find_moved(&self, old: &Start, new: &Start, dir: &[u8]) -> Result<HashMap<Vec<u8>, Vec<u8>>> {
         let (mut gone, mut came): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
-        let _ended_early = self.directory(old.to_vec(), new.to_vec(), dir, &mut |change| {
+        let mut bytes = 0;
+        let flow = self.run(old, new, dir, &mut |change| {
             let (list, entry) = match change.letter {
                 Letter::Deleted => (&mut gone, change.old),
                 Letter::Added => (&mut came, change.new),
                 _ => return Ok(ControlFlow::Continue(())),
             };
             if let Some(key) = entry.as_ref().and_then(content_key) {
+                bytes += change.path.len();
                 list.push((key, change.path));
             }
-            let many = gone.len() > RENAMES_MAX || came.len() > RENAMES_MAX;
+            let many = gone.len() > RENAMES_MAX || came.len() > RENAMES_MAX || bytes > RENAME_BYTES_MAX;
             Ok(if many { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
-        if gone.len() > RENAMES_MAX || came.len() > RENAMES_MAX {
+        if flow.is_break() {
             return Ok(HashMap::new());
         }
         let mut by_key: HashMap<[u8; 16], Vec<Vec<u8>>> = HashMap::new();
@@ -161,61 +279,85 @@ impl Pairs<'_> {
         Ok(came.into_iter().filter_map(pair).collect())
     }
 
-    fn directory(
-        &self,
-        old: Vec<Entry>,
-        new: Vec<Entry>,
-        dir: &[u8],
-        visit: &mut Visit<'_>,
-    ) -> Result<ControlFlow<()>> {
-        let (mut old, mut new) = (old.into_iter().peekable(), new.into_iter().peekable());
-        loop {
-            let order = match (old.peek(), new.peek()) {
-                (Some(o), Some(n)) => o.name.cmp(&n.name),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (None, None) => return Ok(ControlFlow::Continue(())),
-            };
-            let before = if order.is_le() { old.next() } else { None };
-            let after = if order.is_ge() { new.next() } else { None };
-            if before != after && self.pair(before, after, dir, visit)?.is_break() {
+    /// Walks both sides, with a stack of its own: a version may be nested more deeply than a thread's stack.
+    fn run(&self, old: &Start, new: &Start, dir: &[u8], visit: &mut Visit<'_>) -> Result<ControlFlow<()>> {
+        let ((old_meta, old), (new_meta, new)) = (old.names(self.repo)?, new.names(self.repo)?);
+        if let (Some(before), Some(after)) = (&old_meta, &new_meta)
+            && before != after
+            && self.paths.is_empty()
+            && self.told != Told::Files
+        {
+            let change = Change { letter: Letter::Metadata, path: Vec::new(), from: None, old: None, new: None };
+            if visit(change)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
+        let mut path = dir.to_vec();
+        let mut walked = Walked::default();
+        let mut levels = vec![Level { old: Side::new(old)?, new: Side::new(new)?, dir: path.len() }];
+        while let Some(level) = levels.last_mut() {
+            let Some((old, new)) = level.take()? else {
+                levels.pop();
+                continue;
+            };
+            path.truncate(level.dir);
+            if level.is_done() {
+                // A long chain of directories needs no more memory than its last one.
+                levels.pop();
+            }
+            if old == new {
+                continue;
+            }
+            let Some(name) = new.as_ref().or(old.as_ref()).map(|e| &e.name) else { continue };
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name);
+            match self.pair(&path, old, new, &mut walked, visit)? {
+                ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+                ControlFlow::Continue(None) => {}
+                ControlFlow::Continue(Some((old, new))) => {
+                    let (old, new) = (Side::of(self.repo, old)?, Side::of(self.repo, new)?);
+                    levels.push(Level { old, new, dir: path.len() });
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
+    /// Tells of one name; out: the directories to walk below it.
     fn pair(
         &self,
+        path: &[u8],
         old: Option<Entry>,
         new: Option<Entry>,
-        dir: &[u8],
+        walked: &mut Walked,
         visit: &mut Visit<'_>,
-    ) -> Result<ControlFlow<()>> {
-        let Some(name) = new.as_ref().or(old.as_ref()).map(|e| e.name.as_slice()) else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        let path = join(dir, name);
-        let inside = self.paths.is_empty() || self.paths.iter().any(|p| is_within(&path, p));
-        let above = !inside && self.paths.iter().any(|p| is_within(p, &path));
+    ) -> Result<ControlFlow<(), Option<Trees>>> {
+        let inside = self.paths.is_empty() || self.paths.iter().any(|p| is_within(path, p));
+        let above = !inside && self.paths.iter().any(|p| is_within(p, path));
         if !inside && !above {
-            return Ok(ControlFlow::Continue(()));
+            return Ok(ControlFlow::Continue(None));
         }
-        let (old_tree, new_tree) = (tree_of(old.as_ref()), tree_of(new.as_ref()));
-        let told_whole = self.whole_dirs && inside && old_tree.is_some() != new_tree.is_some();
-        if let Some(letter) = letter(old.as_ref(), new.as_ref()).filter(|_| inside) {
-            let from = if letter == Letter::Added { self.moved.get(&path).cloned() } else { None };
+        let trees = (tree_of(old.as_ref()), tree_of(new.as_ref()));
+        let told_whole = self.told == Told::WholeDirs && inside && trees.0.is_some() != trees.1.is_some();
+        let is_dir = [&old, &new].into_iter().flatten().all(Entry::is_dir);
+        let is_told = inside && !(self.told == Told::Files && is_dir);
+        if let Some(letter) = letter(old.as_ref(), new.as_ref()).filter(|_| is_told) {
+            walked.told += 1;
+            let from = if letter == Letter::Added { self.moved.get(path).cloned() } else { None };
             let letter = if from.is_some() { Letter::Renamed } else { letter };
-            let moved_away = letter == Letter::Deleted && self.gone.binary_search(&path).is_ok();
-            let change = Change { letter, path: path.clone(), from, old, new };
+            let moved_away =
+                letter == Letter::Deleted && self.gone.binary_search_by(|gone| gone.as_slice().cmp(path)).is_ok();
+            let change = Change { letter, path: path.to_vec(), from, old, new };
             if !moved_away && visit(change)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        if old_tree == new_tree || told_whole {
-            return Ok(ControlFlow::Continue(()));
-        }
-        let below = |tree: Option<Id>| tree.map_or(Ok(Vec::new()), |id| self.repo.entries(&id));
-        self.directory(below(old_tree)?, below(new_tree)?, &path, visit)
+        // With paths, what is told of below a directory depends on where it is.
+        let barren = self.told == Told::Files && self.paths.is_empty() && walked.is_barren(trees);
+        let ends = trees.0 == trees.1 || told_whole || barren;
+        Ok(ControlFlow::Continue((!ends).then_some(trees)))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Changes are handed over one by one, with byte ranges and text patches where they are wanted.
 
 use super::Context;
-use super::compare::{Change, Letter, Visit, compare, entries};
+use super::compare::{Change, Letter, Start, Visit, compare, from};
 use super::describe::{Changed, Detail, measured};
 use super::head::Head;
 use super::history::{Walk, ancestors};
@@ -136,18 +136,18 @@ fn compare_sides(repo: &Repo, options: &DiffOptions, old: &Side, new: &Side, vis
         return Err(nowhere(&options.sides, new).into());
     }
     let (name, dir) = new.path.split_last().map_or((Vec::new(), Vec::new()), |(n, d)| (n.clone(), d.join(&b'/')));
-    let renamed = |entry: Option<Entry>| entry.map(|e| Entry { name: name.clone(), ..e }).into_iter().collect();
+    let renamed =
+        |entry: Option<Entry>| Start::These(entry.map(|e| Entry { name: name.clone(), ..e }).into_iter().collect());
     if let (Some(Node::Dir { tree: a, .. }), Some(Node::Dir { tree: b, .. })) =
         (before.as_ref().map(|e| &e.node), after.as_ref().map(|e| &e.node))
     {
-        let list = |tree: &Id, side: &Side| match (side.path.is_empty(), &side.tree) {
-            (true, Some(root)) => repo.root(root).map(|r| r.1),
-            _ => repo.entries(tree),
+        let start = |tree: &Id, side: &Side| match (side.path.is_empty(), &side.tree) {
+            (true, Some(root)) => Start::Root(Some(*root)),
+            _ => Start::Dir(*tree),
         };
-        let (a, b) = (list(a, old)?, list(b, new)?);
-        entries(repo, a, b, &join(&dir, &name), &options.paths, visit)
+        from(repo, &start(a, old), &start(b, new), &join(&dir, &name), &options.paths, visit)
     } else {
-        entries(repo, renamed(before), renamed(after), &dir, &options.paths, visit)
+        from(repo, &renamed(before), &renamed(after), &dir, &options.paths, visit)
     }
 }
 

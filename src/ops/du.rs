@@ -7,12 +7,13 @@ use super::cache::on_disk;
 use super::history::{Commits, Walk, ancestors};
 use super::mount::OVERLAYS;
 use super::resolve::Resolver;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::model::commit::Commit;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Query;
 use crate::observe::Observer;
+use crate::repo::refs::tell_damaged;
 use crate::repo::{Repo, layout};
 
 /// Options of `du`.
@@ -81,8 +82,11 @@ pub fn du(context: &Context, options: &DuOptions, observer: &dyn Observer) -> Re
     let repo = context.repo()?;
     let mut report = DuReport::default();
     if options.queries.is_empty() {
-        for tip in repo.refs().list(RefKind::Branch)? {
-            report.branches.push(branch_use(&repo, tip.name, tip.id)?);
+        for tip in repo.refs().readable(RefKind::Branch)?.or_tell(observer) {
+            match branch_use(&repo, tip.name, tip.id) {
+                Err(e) if e.kind() == Kind::Integrity => tell_damaged(&e, observer),
+                branch => report.branches.push(branch?),
+            }
             if observer.cancelled() {
                 return Ok(report);
             }

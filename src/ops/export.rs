@@ -156,8 +156,8 @@ pub fn export(
         (None, Format::Oci) => IMAGE_PREFIX,
     };
     let prefix = split(prefix).ok_or_else(|| ExportError::BadPrefix(display(prefix)))?;
-    let describe = Describe::new(&repo, resolver.head(), Detail::None, &[], true)?;
-    let address = describe.version(found.version, commit.clone())?.address;
+    let describe = Describe::new(&repo, resolver.head(), Detail::None, &[], true, observer)?;
+    let address = describe.version(found.version, commit.clone()).address;
     if paths.is_empty() {
         lazy::bring_tree(context, &repo, &commit.tree, observer)?;
     }

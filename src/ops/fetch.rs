@@ -11,18 +11,18 @@ use super::push::{track, tracking};
 use super::reach::{Reach, Remote};
 use super::refmove::RefMoveError;
 use super::resolve::{ResolveError, Resolver};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::format::pack::PackKind;
 use crate::index::segment_reader::SegmentReader;
 use crate::model::id::{Id, ObjectKind};
 use crate::model::path::{display, split};
 use crate::model::refname::{RefKind, RefName};
 use crate::observe::{Level, Notice, Observer};
-use crate::repo::refs::Move;
+use crate::repo::refs::{Move, tell_damaged};
 use crate::repo::{Repo, layout};
 use crate::sync::copy::{Copier, Sent};
 use crate::sync::missing::{self, From, INDEX_NEAR, Missing, Needed, Wanted, index_bytes};
-use crate::sync::tips::{self, values};
+use crate::sync::tips::{self, Tips, values};
 
 /// A lazy clone takes tree packs whole while they are together at most this long.
 const TREES_MAX: u64 = 8 << 20;
@@ -80,6 +80,8 @@ pub struct FetchReport {
     pub received_bytes: u64,
     /// Whether a ref there is older than it was.
     pub went_back: bool,
+    /// Refs there that were left out because they, or the versions that they name, are damaged.
+    pub damaged: usize,
 }
 
 /// Fetches from one remote.
@@ -106,7 +108,8 @@ pub fn fetch(
         // The rest could not be had later.
         return Err(NoName { url: remote.name.clone() }.into());
     }
-    let mut fetch = Fetch { context, repo: &repo, there: &there, reach: &reach, options, observer, sent: Vec::new() };
+    let (sent, lost) = (Vec::new(), HashSet::new());
+    let mut fetch = Fetch { context, repo: &repo, there: &there, reach: &reach, options, observer, sent, lost };
     let mut wants: Vec<Id> =
         [RefKind::Branch, RefKind::Tag].iter().flat_map(|k| values(&tips, *k).map(|v| v.1)).collect();
     wants.sort_unstable();
@@ -115,25 +118,35 @@ pub fn fetch(
         remote: remote.name.clone(),
         url: remote.location.to_string(),
         went_back,
+        damaged: tips.damaged.len(),
         ..FetchReport::default()
     };
     if !options.dry_run {
         fetch.objects(&wants)?;
+        wants.retain(|id| !fetch.lost.contains(id));
         report.packs = fetch.sent.len() as u64;
         report.bytes = fetch.sent.iter().map(|s| s.bytes).sum();
     }
     let branches: Vec<(RefName, Id)> = values(&tips, RefKind::Branch).map(|(n, id)| (n.clone(), id)).collect();
     for (name, id) in &branches {
-        fetch.branch(&mut report, name, *id)?;
+        match fetch.lost.contains(id) {
+            true => report.damaged += 1,
+            false => fetch.branch(&mut report, name, *id)?,
+        }
     }
     for (name, id) in values(&tips, RefKind::Tag) {
-        fetch.tag(&mut report, name, id)?;
+        match fetch.lost.contains(&id) {
+            true => report.damaged += 1,
+            false => fetch.tag(&mut report, name, id)?,
+        }
     }
     if options.prune {
-        fetch.prune(&mut report, &branches)?;
+        fetch.prune(&mut report, &branches, &tips)?;
+    }
+    if !options.dry_run && report.damaged == 0 {
+        fetch.settle(&wants)?;
     }
     if !options.dry_run {
-        fetch.settle(&wants)?;
         reach.state.shown.clone_from(&reach.state.seen);
         reach.save()?;
     }
@@ -150,6 +163,8 @@ struct Fetch<'f> {
     options: &'f FetchOptions,
     observer: &'f dyn Observer,
     sent: Vec<Sent>,
+    /// Versions that are damaged there, or the ones before them.
+    lost: HashSet<Id>,
 }
 
 impl Fetch<'_> {
@@ -167,7 +182,7 @@ impl Fetch<'_> {
         // What refs of a whole repository reach is here, all of it.
         if Repo::partial(self.repo.path()).is_none() {
             for kind in RefKind::ALL {
-                for tip in self.repo.refs().list(kind)? {
+                for tip in self.repo.refs().readable(kind)?.tips {
                     if self.repo.has(ObjectKind::Commit, &tip.id)? {
                         whole.extend(ancestors_beside(self.repo, &tip.id, &whole)?);
                     }
@@ -187,15 +202,26 @@ impl Fetch<'_> {
             // The versions that its branches stand at.
             self.nodes(&[PackKind::Tree], u64::MAX)?;
         }
-        let mut missing = Missing::new(From::Repo(self.there), Some(self.repo), wanted, self.observer);
-        if self.options.paths.is_empty() {
-            for id in wants {
-                missing.version(id, &|id| whole.contains(id), self.options.depth)?;
+        let needed = loop {
+            let mut missing = Missing::new(From::Repo(self.there), Some(self.repo), wanted, self.observer);
+            if !self.options.paths.is_empty() {
+                self.at_paths(&mut missing)?;
+                break missing.finish();
             }
-        } else {
-            self.at_paths(&mut missing)?;
-        }
-        let needed = missing.finish();
+            let mut find = |id: &&Id| {
+                let found = missing.version(id, &|id| whole.contains(id), self.options.depth);
+                found.err().map(|e| (**id, e))
+            };
+            match wants.iter().filter(|id| !self.lost.contains(id)).find_map(|id| find(&id)) {
+                // What was found for it must not be fetched: it is looked for once more without it.
+                Some((id, e)) if e.kind() == Kind::Integrity && wants.len() > 1 => {
+                    tell_damaged(&e, self.observer);
+                    self.lost.insert(id);
+                }
+                Some((_, e)) => return Err(e),
+                None => break missing.finish(),
+            }
+        };
         self.bring(&needed, "receiving")?;
         self.cover()
     }
@@ -216,7 +242,7 @@ impl Fetch<'_> {
             whole.extend(ancestors_beside(self.repo, id, &whole)?);
         }
         for kind in RefKind::ALL {
-            if self.repo.refs().list(kind)?.iter().any(|tip| !whole.contains(&tip.id)) {
+            if self.repo.refs().readable(kind)?.tips.iter().any(|tip| !whole.contains(&tip.id)) {
                 return Ok(());
             }
         }
@@ -377,11 +403,12 @@ impl Fetch<'_> {
     }
 
     /// Forgets branches that are not there any more.
-    fn prune(&self, report: &mut FetchReport, there: &[(RefName, Id)]) -> Result<()> {
+    fn prune(&self, report: &mut FetchReport, there: &[(RefName, Id)], tips: &Tips) -> Result<()> {
         let prefix = format!("{}/", self.reach.remote.name);
-        for tip in self.repo.refs().list(RefKind::Remote)? {
+        for tip in self.repo.refs().readable(RefKind::Remote)?.tips {
             let Some(branch) = tip.name.as_str().strip_prefix(&prefix) else { continue };
-            if there.iter().any(|(name, _)| name.as_str() == branch) {
+            let is_damaged = RefName::new(branch).is_ok_and(|name| tips.is_damaged(RefKind::Branch, &name));
+            if is_damaged || there.iter().any(|(name, _)| name.as_str() == branch) {
                 continue;
             }
             if !self.options.dry_run {

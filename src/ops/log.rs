@@ -5,7 +5,7 @@
 mod filter;
 
 use super::Context;
-use super::describe::{Describe, Detail, Version};
+use super::describe::{Changes, Describe, Detail, Version};
 use super::history::{Walk, ancestors};
 use super::resolve::Resolver;
 use crate::error::{Failure, Kind, Result};
@@ -16,7 +16,7 @@ use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Query, Range, Revision};
 use crate::observe::Observer;
 use crate::repo::Repo;
-use crate::repo::refs::value_of;
+use crate::repo::refs::{tell_damaged, value_of};
 use filter::Filter;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -105,13 +105,13 @@ pub fn log(
     context: &Context,
     options: &LogOptions,
     observer: &dyn Observer,
-    each: &mut dyn FnMut(Version) -> ControlFlow<()>,
+    each: &mut dyn FnMut(Version, &Changes<'_>) -> ControlFlow<()>,
 ) -> Result<LogReport> {
     let repo = context.repo()?;
     let resolver = Resolver::new(&repo, context)?;
     let filter = Filter::new(options)?;
-    let (tips, hidden) = starts(&repo, &resolver, options)?;
-    let describe = Describe::new(&repo, resolver.head(), options.detail, &options.paths, options.addresses)?;
+    let (tips, hidden) = starts(&repo, &resolver, options, observer)?;
+    let describe = Describe::new(&repo, resolver.head(), options.detail, &options.paths, options.addresses, observer)?;
     let limit = options.max_count.unwrap_or(usize::MAX);
     let mut report = LogReport::default();
     let mut kept = Vec::new();
@@ -130,8 +130,11 @@ pub fn log(
         if options.reverse || options.graph {
             hidden_parents.push((id, commit.parents.clone()));
             kept.push((id, commit));
-        } else if each(describe.version(id, commit)?).is_break() {
-            return Ok(report);
+        } else {
+            let changes = describe.changes(&commit)?;
+            if each(describe.version(id, commit), &changes).is_break() {
+                return Ok(report);
+            }
         }
     }
     let nearest = if options.graph { nearest_shown(&hidden_parents, &kept) } else { HashMap::new() };
@@ -139,9 +142,10 @@ pub fn log(
         kept.reverse();
     }
     for (id, commit) in kept {
-        let mut version = describe.version(id, commit)?;
+        let changes = describe.changes(&commit)?;
+        let mut version = describe.version(id, commit);
         version.shown_parents = parents_shown(&version.commit, &nearest);
-        if each(version).is_break() {
+        if each(version, &changes).is_break() {
             break;
         }
     }
@@ -200,7 +204,12 @@ pub fn updates(context: &Context, options: &LogOptions, each: &mut dyn FnMut(Upd
 }
 
 /// Which versions to walk from, and which to leave out with their ancestors.
-fn starts(repo: &Repo, resolver: &Resolver<'_>, options: &LogOptions) -> Result<(Vec<Id>, Vec<Id>)> {
+fn starts(
+    repo: &Repo,
+    resolver: &Resolver<'_>,
+    options: &LogOptions,
+    observer: &dyn Observer,
+) -> Result<(Vec<Id>, Vec<Id>)> {
     let (mut tips, mut hidden) = (Vec::new(), Vec::new());
     for query in &options.queries {
         match query {
@@ -210,7 +219,14 @@ fn starts(repo: &Repo, resolver: &Resolver<'_>, options: &LogOptions) -> Result<
     }
     if options.all {
         for kind in RefKind::ALL {
-            tips.extend(repo.refs().list(kind)?.into_iter().map(|tip| tip.id));
+            // Those that cannot be read are named where refs are described.
+            for tip in repo.refs().readable(kind)?.tips {
+                match repo.commit_cached(&tip.id) {
+                    Ok(_) => tips.push(tip.id),
+                    Err(e) if e.kind() == Kind::Integrity => tell_damaged(&e, observer),
+                    Err(e) => return Err(e),
+                }
+            }
         }
     } else if options.queries.is_empty() {
         tips.push(resolver.revision(&Revision::HEAD)?);

@@ -5,10 +5,11 @@ use super::resolve::{ResolveError, Resolver};
 use crate::error::Result;
 use crate::model::entry::{Entry, Node};
 use crate::model::id::Id;
-use crate::model::path::{display, join, split};
+use crate::model::path::{display, split};
 use crate::model::revision::Spec;
 use crate::observe::Observer;
 use crate::repo::Repo;
+use crate::repo::names::Names;
 use std::ops::ControlFlow;
 
 /// What to list.
@@ -70,30 +71,38 @@ impl Listing<'_, '_> {
     fn at(&mut self, root: &Id, names: &[Vec<u8>]) -> Result<ControlFlow<()>> {
         let path = names.join(&b'/');
         if names.is_empty() {
-            let entries = self.repo.root(root)?.1;
-            return self.directory(&path, entries);
+            let names = self.repo.root_names(root)?.1;
+            return self.directory(path, names);
         }
         let entry = self.repo.find(root, names)?.ok_or_else(|| not_there(self.options, &path))?;
         match &entry.node {
             Node::Dir { tree, .. } if !self.options.directory => {
-                let entries = self.repo.entries(tree)?;
-                self.directory(&path, entries)
+                let names = self.repo.names(tree)?;
+                self.directory(path, names)
             }
             _ => Ok(self.hand_over(&path, &entry)),
         }
     }
 
-    fn directory(&mut self, dir: &[u8], entries: Vec<Entry>) -> Result<ControlFlow<()>> {
-        for entry in entries {
-            let path = join(dir, &entry.name);
+    /// A directory and, if wanted, all below it, with a stack of its own: a version may be nested more deeply than a
+    /// thread's stack.
+    fn directory(&mut self, mut path: Vec<u8>, names: Names<'_>) -> Result<ControlFlow<()>> {
+        let mut levels = vec![(path.len(), names)];
+        while let Some((len, names)) = levels.last_mut() {
+            path.truncate(*len);
+            let Some(entry) = names.next().transpose()? else {
+                levels.pop();
+                continue;
+            };
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(&entry.name);
             if self.hand_over(&path, &entry).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
             if let (Node::Dir { tree, .. }, true) = (&entry.node, self.options.recursive) {
-                let below = self.repo.entries(tree)?;
-                if self.directory(&path, below)?.is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
+                levels.push((path.len(), self.repo.names(tree)?));
             }
         }
         Ok(ControlFlow::Continue(()))

@@ -437,7 +437,7 @@ fn mounted_at(at: &Path) -> Result<Mounted> {
 /// Makes the branches of a clone in which nobody works follow those of `origin`; one that has versions of its own stays.
 pub fn follow_origin(context: &Context) -> Result<()> {
     let repo = context.repo()?;
-    for tip in repo.refs().list(RefKind::Remote)? {
+    for tip in repo.refs().readable(RefKind::Remote)?.tips {
         let Some(name) = tip.name.as_str().strip_prefix("origin/") else { continue };
         let name = RefName::new(name)?;
         let ours = repo.refs().tip(RefKind::Branch, &name)?;

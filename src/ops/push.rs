@@ -17,7 +17,7 @@ use crate::format::refentry::RefEntry;
 use crate::model::id::{Id, ObjectKind, to_hex};
 use crate::model::refname::{RefKind, RefName};
 use crate::observe::Observer;
-use crate::repo::refs::{Move, Refs, value_of};
+use crate::repo::refs::{Move, Refs, tell_damaged, value_of};
 use crate::repo::{Repo, layout};
 use crate::store::StoreError;
 use crate::sync::copy::{Copier, Sent};
@@ -98,6 +98,8 @@ pub struct PushReport {
     pub verified: u64,
     /// Whether the repository there is new.
     pub created: bool,
+    /// Refs that were left out because they are damaged, here or there.
+    pub damaged: usize,
 }
 
 impl PushReport {
@@ -165,7 +167,7 @@ pub fn push(context: &Context, remote: &Remote, options: &PushOptions, observer:
 
 fn push_once(context: &Context, remote: &Remote, options: &PushOptions, observer: &dyn Observer) -> Result<PushReport> {
     let repo = context.repo()?;
-    let chosen = chosen(context, &repo, options)?;
+    let (mut chosen, mut damaged) = chosen(context, &repo, options, observer)?;
     let mut reach = Reach::new(context, remote)?;
     let (before, sent_before) = (remote.access.meter.requests(), remote.access.meter.up.bytes());
     let theirs = reach.marker()?;
@@ -182,12 +184,24 @@ fn push_once(context: &Context, remote: &Remote, options: &PushOptions, observer
     let there = reach.repo(theirs.unwrap_or_else(|| repo.marker().clone()))?;
     let tips = tips::read(&**reach.store().direct())?;
     reach.reached(&tips, observer);
+    let before_damage = chosen.len();
+    for (kind, name, _) in chosen.iter().filter(|(kind, name, _)| tips.is_damaged(*kind, name)) {
+        if options.names.iter().any(|asked| asked == name.as_str()) || before_damage == 1 {
+            Refs::of(&**reach.store().direct()).tip(*kind, name)?;
+        }
+    }
+    chosen.retain(|(kind, name, _)| !tips.is_damaged(*kind, name));
+    damaged += before_damage - chosen.len();
     let mut refs = decide(&repo, remote, &tips, &reach.state.shown, &chosen, options)?;
     if !options.dry_run {
         reach.save()?;
     }
-    let mut push = Push { context, repo: &repo, there: &there, reach: &mut reach, options, observer };
+    let lost = HashSet::new();
+    let mut push = Push { context, repo: &repo, there: &there, reach: &mut reach, options, observer, lost };
     let mut report = push.send(&tips, &refs)?;
+    let all = refs.len();
+    refs.retain(|one| !push.lost.contains(&one.new));
+    damaged += all - refs.len();
     if !options.dry_run {
         if created {
             push.mark()?;
@@ -199,14 +213,22 @@ fn push_once(context: &Context, remote: &Remote, options: &PushOptions, observer
         report.requests = remote.access.meter.requests() - before;
         report.sent_bytes = remote.access.meter.up.bytes() - sent_before;
     }
-    Ok(PushReport { remote: remote.name.clone(), url: remote.location.to_string(), refs, created, ..report })
+    Ok(PushReport { remote: remote.name.clone(), url: remote.location.to_string(), refs, created, damaged, ..report })
 }
 
-/// The refs to push.
-fn chosen(context: &Context, repo: &Repo, options: &PushOptions) -> Result<Vec<(RefKind, RefName, Id)>> {
-    let mut chosen: Vec<(RefKind, RefName, Id)> = Vec::new();
+/// Refs with the versions that they name.
+type Named = Vec<(RefKind, RefName, Id)>;
+
+/// The refs to push, and how many cannot be read; a notice names each of these.
+fn chosen(context: &Context, repo: &Repo, options: &PushOptions, observer: &dyn Observer) -> Result<(Named, usize)> {
+    let mut chosen: Named = Vec::new();
     let refs = repo.refs();
-    let of = |kind| Ok::<_, crate::error::Error>(refs.list(kind)?.into_iter().map(move |tip| (kind, tip.name, tip.id)));
+    let mut damaged = 0;
+    let mut of = |kind| -> Result<Vec<_>> {
+        let readable = refs.readable(kind)?;
+        damaged += readable.damaged.len();
+        Ok(readable.or_tell(observer).into_iter().map(move |tip| (kind, tip.name, tip.id)).collect())
+    };
     for name in &options.names {
         let name = RefName::parse_stored(name)?;
         let values = (refs.value(RefKind::Branch, &name)?, refs.value(RefKind::Tag, &name)?);
@@ -240,7 +262,7 @@ fn chosen(context: &Context, repo: &Repo, options: &PushOptions) -> Result<Vec<(
     }
     chosen.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
     chosen.dedup_by(|a, b| (a.0, &a.1) == (b.0, &b.1));
-    Ok(chosen)
+    Ok((chosen, damaged))
 }
 
 /// What each ref may become.
@@ -294,6 +316,8 @@ struct Push<'p, 'a> {
     reach: &'p mut Reach<'a>,
     options: &'p PushOptions,
     observer: &'p dyn Observer,
+    /// Versions that are damaged here, or the ones before them.
+    lost: HashSet<Id>,
 }
 
 impl Push<'_, '_> {
@@ -317,11 +341,23 @@ impl Push<'_, '_> {
                 }
             }
         }
-        let mut missing = Missing::new(From::Repo(self.repo), Some(self.there), Wanted::All, self.observer);
-        for one in &moving {
-            missing.version(&one.new, &|id| whole.contains(id), None)?;
-        }
-        let needed = missing.finish();
+        let needed = loop {
+            let mut missing = Missing::new(From::Repo(self.repo), Some(self.there), Wanted::All, self.observer);
+            let mut sound = moving.iter().filter(|one| !self.lost.contains(&one.new));
+            let find = |one: &&PushedRef| {
+                let found = missing.version(&one.new, &|id| whole.contains(id), None);
+                found.err().map(|e| (one.new, e))
+            };
+            match sound.find_map(find) {
+                // What was found for it must not be sent: it is looked for once more without it.
+                Some((id, e)) if e.kind() == Kind::Integrity && moving.len() > 1 => {
+                    tell_damaged(&e, self.observer);
+                    self.lost.insert(id);
+                }
+                Some((_, e)) => return Err(e),
+                None => break missing.finish(),
+            }
+        };
         let (earlier, url) = (self.reach.state.sent.clone(), self.reach.remote.location.to_string());
         let state = Mutex::new(self.reach.state.clone());
         let (repository, can_note) = (self.context.repository.clone(), !self.repo.is_read_only());
@@ -449,7 +485,15 @@ pub(super) fn track(
     let Ok(name) = tracking(remote, branch) else { return Ok(false) };
     let refs = repo.refs();
     for _ in 0..8 {
-        let tip = refs.tip(RefKind::Remote, &name)?;
+        let tip = match (refs.tip(RefKind::Remote, &name), value) {
+            // It only remembers what the remote has, and the remote has just said so.
+            (Err(e), Some(value)) if e.kind() == Kind::Integrity => {
+                let how = Move { who: &context.author, why, time: context.moved_at() };
+                refs.repair(RefKind::Remote, &name, value, &how)?;
+                continue;
+            }
+            (tip, _) => tip?,
+        };
         if tip.as_ref().and_then(value_of) == value {
             return Ok(false);
         }

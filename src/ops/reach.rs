@@ -8,10 +8,11 @@ use super::Context;
 use crate::cache::BlockCache;
 use crate::error::{Kind, Result};
 use crate::format::marker::Marker;
-use crate::format::refentry::RefEntry;
+use crate::format::refentry::{RefEntry, encode_name};
 use crate::model::refname::RefKind;
 use crate::observe::{Level, Notice, Observer};
 use crate::repo::away::CachedStore;
+use crate::repo::refs::tell_damaged;
 use crate::repo::{Repo, layout, marker_of};
 use crate::store::access::Access;
 use crate::store::location::Location;
@@ -132,7 +133,11 @@ impl<'a> Reach<'a> {
     pub fn reached(&mut self, tips: &Tips, observer: &dyn Observer) -> bool {
         let mut went_back = false;
         let mut there = HashSet::new();
-        for ((kind, name), entry) in tips {
+        for e in tips.damaged.values() {
+            tell_damaged(e, observer);
+        }
+        let is_damaged = |key: &str| tips.damaged.contains_key(&format!("refs/{}", encoded_key(key)));
+        for ((kind, name), entry) in tips.iter() {
             let key = seen_key(*kind, name.as_str());
             there.insert(key.clone());
             if let Some((seq, update)) = self.state.seen.get(&key)
@@ -150,14 +155,14 @@ impl<'a> Reach<'a> {
             self.state.seen.insert(key, (entry.seq, entry.update.clone()));
         }
         for (key, (seq, _)) in &self.state.seen {
-            if *seq > 0 && !there.contains(key) {
+            if *seq > 0 && !there.contains(key) && !is_damaged(key) {
                 went_back = true;
                 let message =
                     format!("the log of `{key}` of {} is gone: it was restored to an older state", self.remote.name);
                 observer.notice(Notice { level: Level::Incomplete, path: Vec::new(), message });
             }
         }
-        self.state.seen.retain(|key, _| there.contains(key));
+        self.state.seen.retain(|key, _| there.contains(key) || is_damaged(key));
         self.state.reached = Some(self.context.now_secs());
         went_back
     }
@@ -193,6 +198,11 @@ pub(super) fn seen_key(kind: RefKind, name: &str) -> String {
 
 fn is_read_only(dir: &Path) -> bool {
     rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_err()
+}
+
+/// The folder of a ref below `refs/`, of the key under which it is remembered.
+fn encoded_key(key: &str) -> String {
+    key.split_once('/').map_or_else(String::new, |(kind, name)| format!("{kind}/{}", encode_name(name)))
 }
 
 fn holds(entry: &RefEntry, update: &str) -> bool {

@@ -112,12 +112,31 @@ impl<'a> Mover<'a> {
 
     /// Creates a ref; one that exists is moved only with `force`.
     pub(super) fn create(&mut self, kind: RefKind, name: &RefName, id: Id, force: bool, why: &str) -> Result<()> {
-        let tip = self.repo.refs().tip(kind, name)?;
+        let tip = match self.repo.refs().tip(kind, name) {
+            Err(e) if force && e.kind() == Kind::Integrity => return self.repair(kind, name, id, why),
+            Ok(Some(tip)) if force && tip.seq == u64::MAX => return self.repair(kind, name, id, why),
+            tip => tip?,
+        };
         match tip.as_ref().and_then(value_of) {
             Some(old) if old == id => Ok(()),
             Some(_) if !force => Err(RefMoveError::Exists { kind, name: name.clone() }.into()),
             _ => self.update(kind, name, tip.as_ref(), Some(id), why),
         }
+    }
+
+    /// Writes the damaged newest entry of a ref again.
+    fn repair(&mut self, kind: RefKind, name: &RefName, id: Id, why: &str) -> Result<()> {
+        if !self.dry_run {
+            let why = format!("{why} (repaired)");
+            let how = Move { who: &self.context.author, why: &why, time: self.context.moved_at() };
+            self.observer.step("ref");
+            if !self.repo.refs().repair(kind, name, id, &how)? {
+                return Err(RefMoveError::Raced { kind, name: name.clone() }.into());
+            }
+            self.observer.step("ref moved");
+        }
+        self.moves.push(Moved { kind, name: name.clone(), old: None, new: Some(id) });
+        Ok(())
     }
 
     /// Deletes a ref that exists.

@@ -66,7 +66,7 @@ pub fn check(context: &Context, remote: &Remote, observer: &dyn Observer) -> Res
 pub fn forget(context: &Context, name: &str) -> Result<()> {
     let repo = context.repo()?;
     let prefix = format!("{name}/");
-    for tip in repo.refs().list(RefKind::Remote)? {
+    for tip in repo.refs().readable(RefKind::Remote)?.tips {
         if let Some(branch) = tip.name.as_str().strip_prefix(&prefix) {
             track(context, &repo, name, &RefName::new(branch)?, None, "remote rm")?;
         }

@@ -280,7 +280,7 @@ impl<'a> Resolver<'a> {
             return ResolveError::Unborn { branch: name.to_string() }.into();
         }
         let refs = self.repo.refs();
-        let known = RefKind::ALL.iter().filter_map(|kind| refs.list(*kind).ok()).flatten();
+        let known = RefKind::ALL.iter().filter_map(|kind| refs.readable(*kind).ok()).flat_map(|all| all.tips);
         let known: Vec<String> = known.map(|tip| tip.name.to_string()).collect();
         let near = nearest(name.as_str(), known.iter().map(String::as_str)).map(str::to_owned);
         ResolveError::Unknown { name: name.to_string(), near }.into()

@@ -1,7 +1,7 @@
 //! `show`: a version with what it changed, or the bytes of a file in it.
 
 use super::Context;
-use super::describe::{Describe, Detail, Version};
+use super::describe::{Changes, Describe, Detail, Version};
 use super::lazy;
 use super::resolve::{ResolveError, Resolver};
 use crate::error::{Failure, Kind, Result};
@@ -10,6 +10,7 @@ use crate::model::path::display;
 use crate::model::revision::Spec;
 use crate::observe::Observer;
 use crate::repo::Repo;
+use crate::repo::names::Names;
 use std::ops::ControlFlow;
 
 /// Holes are handed over in pieces of this size.
@@ -26,13 +27,23 @@ pub struct ShowOptions {
     pub addresses: bool,
 }
 
+/// A piece of what was asked for.
+pub enum Piece<'p> {
+    /// A version, with what it changed.
+    Version(&'p Version, &'p Changes<'p>),
+    /// The next entry of a directory.
+    Entry(&'p Entry),
+    /// The next bytes of a file.
+    Bytes(&'p [u8]),
+}
+
 /// What was asked for.
 #[derive(Debug)]
 pub enum Shown {
-    /// A version.
-    Version(Box<Version>),
-    /// A directory of a version: its entries.
-    Directory(Vec<Entry>),
+    /// A version, which was handed over.
+    Version,
+    /// A directory of a version, whose entries were handed over.
+    Directory,
     /// Where a symbolic link points.
     Link(Vec<u8>),
     /// A file, whose bytes were handed over.
@@ -55,31 +66,30 @@ impl Failure for NoContent {
     }
 }
 
-/// Shows a version or a path. The bytes of a file go to `each` in order; it ends the reading by breaking.
-pub fn show(
-    context: &Context,
-    options: &ShowOptions,
-    observer: &dyn Observer,
-    each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
-) -> Result<Shown> {
+/// Receives pieces until it breaks.
+pub type Each<'e> = dyn FnMut(Piece<'_>) -> ControlFlow<()> + 'e;
+
+/// Shows a version or a path, piece by piece and in order.
+pub fn show(context: &Context, options: &ShowOptions, observer: &dyn Observer, each: &mut Each<'_>) -> Result<Shown> {
     let repo = context.repo()?;
     let resolver = Resolver::new(&repo, context)?;
     let target = resolver.spec(&options.spec)?;
     let commit = repo.commit_cached(&target.version)?;
     if options.spec.path.is_none() {
-        let describe = Describe::new(&repo, resolver.head(), options.detail, &[], options.addresses)?;
-        let version = describe.version(target.version, commit)?;
-        return Ok(Shown::Version(Box::new(version)));
+        let describe = Describe::new(&repo, resolver.head(), options.detail, &[], options.addresses, observer)?;
+        let changes = describe.changes(&commit)?;
+        let _ended_early = each(Piece::Version(&describe.version(target.version, commit), &changes));
+        return Ok(Shown::Version);
     }
     if target.path.is_empty() {
-        return Ok(Shown::Directory(repo.root(&commit.tree)?.1));
+        return entries(repo.root_names(&commit.tree)?.1, each);
     }
     let path = display(&target.path.join(&b'/'));
     let missing = || ResolveError::NoPath { revision: options.spec.revision.to_string(), path: path.clone() };
     let entry = repo.find(&commit.tree, &target.path)?.ok_or_else(missing)?;
     let none = |what| Err(NoContent { path: path.clone(), what }.into());
     match &entry.node {
-        Node::Dir { tree, .. } => Ok(Shown::Directory(repo.entries(tree)?)),
+        Node::Dir { tree, .. } => entries(repo.names(tree)?, each),
         Node::Symlink { target } => Ok(Shown::Link(target.clone())),
         Node::File { content, .. } => {
             lazy::ahead(context, &repo, &entry, observer)?;
@@ -91,14 +101,18 @@ pub fn show(
     }
 }
 
-fn bytes(
-    repo: &Repo,
-    content: &Content,
-    observer: &dyn Observer,
-    each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
-) -> Result<()> {
+fn entries(names: Names<'_>, each: &mut Each<'_>) -> Result<Shown> {
+    for entry in names {
+        if each(Piece::Entry(&entry?)).is_break() {
+            break;
+        }
+    }
+    Ok(Shown::Directory)
+}
+
+fn bytes(repo: &Repo, content: &Content, observer: &dyn Observer, each: &mut Each<'_>) -> Result<()> {
     if let Content::Inline(bytes) = content {
-        let _ended_early = each(bytes);
+        let _ended_early = each(Piece::Bytes(bytes));
         return Ok(());
     }
     for extent in repo.extents(content) {
@@ -107,7 +121,7 @@ fn bytes(
             return Ok(());
         }
         let flow = match extent.chunk {
-            Some(id) => each(&repo.chunk_of(&id, extent.len)?),
+            Some(id) => each(Piece::Bytes(&repo.chunk_of(&id, extent.len)?)),
             None => zeros(extent.len, each),
         };
         if flow.is_break() {
@@ -117,10 +131,10 @@ fn bytes(
     Ok(())
 }
 
-fn zeros(mut len: u64, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
+fn zeros(mut len: u64, each: &mut Each<'_>) -> ControlFlow<()> {
     while len > 0 {
         let piece = usize::try_from(len).unwrap_or(usize::MAX).min(ZEROS.len());
-        each(&ZEROS[..piece])?;
+        each(Piece::Bytes(&ZEROS[..piece]))?;
         len -= piece as u64;
     }
     ControlFlow::Continue(())
@@ -140,24 +154,33 @@ mod tests {
         let link = entry("link", Node::Symlink { target: b"big".to_vec() });
         made.commit("main", "one", vec![large("big", extents), link, entry("pipe", Node::Fifo), file("tiny", "x")]);
         let run = |spec: &str| {
-            let mut out = Vec::new();
+            let (mut out, mut count, mut address) = (Vec::new(), 0, None);
             let options =
                 ShowOptions { spec: Spec::parse(spec.as_bytes()).unwrap(), detail: Detail::Names, addresses: true };
-            let shown = show(&made.context, &options, &Silent, &mut |bytes| {
-                out.extend_from_slice(bytes);
+            let shown = show(&made.context, &options, &Silent, &mut |piece| {
+                match piece {
+                    Piece::Bytes(bytes) => out.extend_from_slice(bytes),
+                    Piece::Entry(_) => count += 1,
+                    Piece::Version(version, changes) => {
+                        address.clone_from(&version.address);
+                        let told = changes.each(&mut |_| {
+                            count += 1;
+                            ControlFlow::Continue(())
+                        });
+                        told.unwrap();
+                    }
+                }
                 ControlFlow::Continue(())
             });
-            shown.map(|s| (s, out))
+            shown.map(|s| (s, out, count, address))
         };
-        let (shown, out) = run("main:big").unwrap();
+        let (shown, out, ..) = run("main:big").unwrap();
         assert!(matches!(shown, Shown::File(e) if e.size() == 100_008));
         assert_eq!((out.len(), &out[..5], &out[100_003..]), (100_008, &b"head\0"[..], &b"\0tail"[..]));
         assert_eq!(run("main:tiny").unwrap().1, b"x");
         assert!(matches!(run("main:link").unwrap().0, Shown::Link(t) if t == b"big"));
-        assert!(matches!(run("main:").unwrap().0, Shown::Directory(d) if d.len() == 4));
-        assert!(
-            matches!(run("main").unwrap().0, Shown::Version(v) if v.changes.len() == 4 && v.address.as_deref() == Some("main@v1"))
-        );
+        assert!(matches!(run("main:").unwrap(), (Shown::Directory, _, 4, None)));
+        assert!(matches!(run("main").unwrap(), (Shown::Version, _, 4, Some(address)) if address == "main@v1"));
         assert_eq!(run("main:pipe").unwrap_err().to_string(), "`pipe` is a named pipe, which has no content");
         assert_eq!(run("main:big/x").unwrap_err().kind(), Kind::NotFound);
     }

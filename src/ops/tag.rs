@@ -4,13 +4,14 @@ use super::Context;
 use super::head::Head;
 use super::refmove::{Moved, Mover, RefMoveError};
 use super::resolve::Resolver;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::model::commit::Commit;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Revision;
 use crate::observe::Observer;
 use crate::repo::Repo;
+use crate::repo::refs::tell_damaged;
 
 /// The name of a tag as it is written: `NAME`, `BRANCH@NAME`, or `@NAME` for a tag of the current branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct TagLine {
 /// What is there, and what was done.
 #[derive(Clone, Debug, Default)]
 pub struct TagReport {
+    /// Of a list: how many cannot be read.
+    pub damaged: usize,
     /// All tags, for [`TagAction::List`].
     pub tags: Vec<TagLine>,
     /// Refs that were moved.
@@ -110,8 +113,17 @@ pub fn tag(context: &Context, options: &TagOptions, observer: &dyn Observer) -> 
     let mut report = TagReport::default();
     match &options.action {
         TagAction::List => {
-            for tip in repo.refs().list(RefKind::Tag)? {
-                report.tags.push(TagLine { commit: repo.commit_cached(&tip.id)?, name: tip.name, id: tip.id });
+            let readable = repo.refs().readable(RefKind::Tag)?;
+            report.damaged = readable.damaged.len();
+            for tip in readable.or_tell(observer) {
+                match repo.commit_cached(&tip.id) {
+                    Ok(commit) => report.tags.push(TagLine { commit, name: tip.name, id: tip.id }),
+                    Err(e) if e.kind() == Kind::Integrity => {
+                        report.damaged += 1;
+                        tell_damaged(&e, observer);
+                    }
+                    Err(e) => return Err(e),
+                }
             }
         }
         TagAction::Create { name, at, force } => {

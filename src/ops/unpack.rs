@@ -397,7 +397,7 @@ fn in_no_version(
     let mut open: BTreeMap<Vec<u8>, Entry> = seen.changes.iter().filter_map(was).collect();
     let mut tips = BTreeSet::from([tip]);
     for kind in RefKind::ALL {
-        tips.extend(repo.refs().list(kind)?.iter().map(|tip| tip.id));
+        tips.extend(repo.refs().readable(kind)?.tips.iter().map(|tip| tip.id));
     }
     let tips: Vec<Id> = tips.into_iter().collect();
     for version in Walk::new(repo, &tips, &[])?.take(SEARCHED) {

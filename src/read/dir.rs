@@ -18,6 +18,9 @@ use crate::model::path::join;
 
 /// How many descriptors of directories a run keeps open.
 const HELD_MAX: usize = 200;
+/// Half of them are for directories at depths that are a multiple of this, so that no directory of a long chain has a long
+/// way from the nearest one that has a descriptor.
+const HELD_EVERY: usize = 64;
 
 /// How a directory is opened.
 pub(super) const OPEN_DIR: OFlags =
@@ -27,6 +30,9 @@ pub(super) const OPEN_DIR: OFlags =
 pub(super) struct Dir {
     parent: Option<Arc<Dir>>,
     name: Vec<u8>,
+    depth: usize,
+    /// The length of its path.
+    path_len: usize,
     held: Option<OwnedFd>,
     handles: Arc<AtomicUsize>,
     /// What still has to happen before its own metadata may be set.
@@ -83,7 +89,8 @@ impl Dir {
         let fd = openat(parent.fd()?, name, OPEN_DIR, Mode::empty())?;
         let handles = Arc::clone(&parent.handles);
         let before = handles.fetch_add(1, Ordering::Relaxed);
-        let held = if before < HELD_MAX {
+        let spare = before < HELD_MAX / 2 || (parent.depth + 1).is_multiple_of(HELD_EVERY);
+        let held = if before < HELD_MAX && spare {
             Some(fd)
         } else {
             handles.fetch_sub(1, Ordering::Relaxed);
@@ -100,7 +107,9 @@ impl Dir {
         finish: Option<Finish>,
     ) -> Arc<Self> {
         let (pending, placed) = (AtomicUsize::new(1), Mutex::default());
-        Arc::new(Self { parent, name, held, handles, pending, finish, placed })
+        let (depth, above) = parent.as_ref().map_or((0, 0), |p| (p.depth + 1, p.path_len));
+        let path_len = above + usize::from(above > 0) + name.len();
+        Arc::new(Self { parent, name, depth, path_len, held, handles, pending, finish, placed })
     }
 
     /// Its last name; empty for the target itself.
@@ -140,6 +149,11 @@ impl Dir {
             fd = DirFd::Opened(openat(&fd, name, OPEN_DIR, Mode::empty())?);
         }
         Ok(fd)
+    }
+
+    /// The length of its path relative to the target.
+    pub(super) fn path_len(&self) -> usize {
+        self.path_len
     }
 
     /// Its path relative to the target, empty for the target itself.
@@ -206,7 +220,7 @@ mod tests {
             dir = Dir::open(&dir, b"d", None).unwrap();
             assert!(dir.handles.load(Ordering::Relaxed) <= HELD_MAX, "{depth}");
         }
-        assert_eq!(dir.path().len(), 1_999);
+        assert_eq!((dir.path().len(), dir.path_len()), (1_999, 1_999));
         rustix::fs::mkdirat(dir.fd().unwrap(), "last", Mode::RWXU).unwrap();
         let handles = Arc::clone(&dir.handles);
         drop(dir);

@@ -22,7 +22,7 @@ use super::restore_pool::{Queue, run};
 use super::source::Source;
 use crate::error::Result;
 use crate::model::entry::{Entry, Node};
-use crate::model::path::is_reserved;
+use crate::model::path::{DIR_PATH_MAX, is_reserved};
 use crate::observe::{Level, Notice, Observer};
 
 /// Names that one item makes.
@@ -121,6 +121,13 @@ impl<'a> Engine<'a> {
 
     fn tree(&self, place: &Member, finish: Finish, queue: &Queue<'_, Item<'a>>) -> Result<()> {
         let tree = finish.tree;
+        if place.dir.path_len() + 1 + place.name.len() > DIR_PATH_MAX {
+            place.dir.placed().broken = true;
+            let message =
+                format!("a directory in it is not restored: its path is longer than {} KiB", DIR_PATH_MAX >> 10);
+            self.incomplete(place.dir.path(), message);
+            return Ok(());
+        }
         let made = match place.dir.fd().and_then(|fd| Maker::dir(fd.as_fd(), &place.name)) {
             // Kept by a patch, since something in it is not of any version.
             Err(Errno::EXIST) if !self.maker.uniform() => Ok(()),

@@ -5,6 +5,7 @@ pub mod behind;
 pub mod frames;
 pub mod layout;
 pub mod mark;
+pub mod names;
 pub mod objects;
 pub mod packs;
 mod present;

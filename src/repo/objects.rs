@@ -2,7 +2,7 @@
 //!
 //! Objects that were computed but not stored (of `status`, `diff` and dry runs) are answered from memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ use crate::model::tree::{LinkTable, RootInfo, TreeBody, TreeNode};
 
 /// No directory or list is nested deeper; a deeper one is a hostile loop.
 const DEPTH_MAX: usize = 64;
+/// No table of hard links is longer, in bytes.
+const LINKS_MAX: u64 = 1 << 30;
 
 /// Plain bytes of objects that are in memory only.
 #[derive(Default)]
@@ -169,17 +171,13 @@ impl Repo {
 
     /// All entries of a directory, sorted by name.
     pub fn entries(&self, tree: &Id) -> Result<Vec<Entry>> {
-        let node = self.tree_node(tree)?;
-        self.entries_of(tree, node)
+        self.names(tree)?.all()
     }
 
     /// The root of a version: its own metadata and all its entries.
     pub fn root(&self, tree: &Id) -> Result<(RootInfo, Vec<Entry>)> {
-        let mut node = self.tree_node(tree)?;
-        let Some(info) = node.root.take() else {
-            return Err(self.malformed(ObjectKind::Tree, tree, "it is not the root of a version"));
-        };
-        Ok((info, self.entries_of(tree, node)?))
+        let (info, names) = self.root_names(tree)?;
+        Ok((info, names.all()?))
     }
 
     /// The root's own metadata.
@@ -191,31 +189,6 @@ impl Repo {
     /// The base that a stored delta names.
     pub fn delta_base(&self, row: &Row) -> Result<Option<Id>> {
         self.frames.base_id(row)
-    }
-
-    fn entries_of(&self, tree: &Id, node: TreeNode) -> Result<Vec<Entry>> {
-        let mut out = Vec::new();
-        self.gather(tree, node, 0, &mut out)?;
-        if out.windows(2).any(|w| w[0].name >= w[1].name) {
-            return Err(self.malformed(ObjectKind::Tree, tree, "names out of order"));
-        }
-        Ok(out)
-    }
-
-    fn gather(&self, tree: &Id, node: TreeNode, depth: usize, out: &mut Vec<Entry>) -> Result<()> {
-        if depth > DEPTH_MAX {
-            return Err(self.malformed(ObjectKind::Tree, tree, "it is nested too deeply"));
-        }
-        match node.body {
-            TreeBody::Leaf(entries) if out.is_empty() => *out = entries,
-            TreeBody::Leaf(entries) => out.extend(entries),
-            TreeBody::Inner(children) => {
-                for child in children {
-                    self.gather(tree, self.tree_node(&child.id)?, depth + 1, out)?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// One entry of a directory by name, reading only the nodes on the way to it.
@@ -366,8 +339,24 @@ impl Repo {
     pub fn links(&self, info: &RootInfo) -> Result<LinkTable> {
         match &info.links {
             None => Ok(LinkTable::default()),
-            Some(content) => Ok(decode_links(&self.read_content(content, 1 << 32)?)?),
+            Some(content) => {
+                self.ensure_table(content)?;
+                Ok(decode_links(&self.read_content(content, LINKS_MAX)?)?)
+            }
         }
+    }
+
+    /// Fails if a content cannot be a table of hard links: no part of one is a hole or comes twice, because paths are
+    /// text and groups are hashes. Otherwise a few bytes could claim a table of any length.
+    fn ensure_table(&self, content: &Content) -> Result<()> {
+        let mut seen = HashSet::new();
+        for extent in self.extents(content) {
+            match extent?.chunk {
+                Some(id) if seen.insert(id) => {}
+                _ => return Err(crate::format::Malformed::new("link table", "it repeats itself").into()),
+            }
+        }
+        Ok(())
     }
 
     fn malformed(&self, kind: ObjectKind, id: &Id, why: &str) -> crate::error::Error {

@@ -4,12 +4,13 @@
 //! value before it. Deleting is an entry too; numbers never restart.
 
 use super::{Repo, layout};
-use crate::error::{Error, Failure, Kind, Result};
+use crate::error::{Error, Failure, Kind, Result, with_causes};
 use crate::format::Malformed;
 use crate::format::refentry::{RefEntry, encode_name, seq_key, seq_of_key, unique_seq_key};
 use crate::model::entry::Time;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
+use crate::observe::{Level, Notice, Observer};
 use crate::store::{Store, random_hex};
 
 /// Every so many entries the ones before are folded into one.
@@ -44,6 +45,29 @@ pub struct RefTip {
     pub entry: RefEntry,
 }
 
+/// The refs of a kind, of which some are damaged.
+#[derive(Debug, Default)]
+pub struct Readable {
+    /// Those that can be read, sorted by name.
+    pub tips: Vec<RefTip>,
+    /// Why others cannot.
+    pub damaged: Vec<Error>,
+}
+
+impl Readable {
+    /// The refs that can be read; a notice names each of the others.
+    pub fn or_tell(self, observer: &dyn Observer) -> Vec<RefTip> {
+        self.damaged.iter().for_each(|e| tell_damaged(e, observer));
+        self.tips
+    }
+}
+
+/// Names a damaged ref, without which an operation goes on.
+pub fn tell_damaged(e: &Error, observer: &dyn Observer) {
+    let message = format!("left out: {}", with_causes(e.as_error()));
+    observer.notice(Notice { level: Level::Incomplete, path: Vec::new(), message });
+}
+
 /// One entry of a log, as its key says.
 struct Number {
     seq: u64,
@@ -74,6 +98,12 @@ pub enum RefError {
         /// Its name.
         name: String,
     },
+    /// An operation on many refs left out the damaged ones, which were named before.
+    #[error("{count} damaged ref{} left out", if *count == 1 { " was" } else { "s were" })]
+    Some {
+        /// How many.
+        count: usize,
+    },
 }
 
 impl Failure for RefError {
@@ -82,7 +112,17 @@ impl Failure for RefError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("restore this file from a copy of the repository; removing it goes back to the entry before".to_owned())
+        let (kind, name) = match self {
+            Self::Damaged { kind, name, .. } | Self::Last { kind, name } => (kind, name),
+            Self::Some { .. } => {
+                return Some("`dvc fsck` names them; docs/errors.md says how to repair a ref".to_owned());
+            }
+        };
+        let copy = "restore this file from a copy of the repository; removing it goes back to the entry before";
+        Some(match kind {
+            RefKind::Remote => copy.to_owned(),
+            kind => format!("{copy}; here, `dvc {} -f {name} REV` writes it again", kind.name()),
+        })
     }
 }
 
@@ -118,6 +158,21 @@ impl<'a> Refs<'a> {
     /// The value of a ref, if it exists.
     pub fn value(&self, kind: RefKind, name: &RefName) -> Result<Option<Id>> {
         Ok(self.tip(kind, name)?.and_then(|e| value_of(&e)))
+    }
+
+    /// All refs of a kind that exist and can be read, and what is wrong with the others: a damaged ref must not stop
+    /// work on the rest.
+    pub fn readable(&self, kind: RefKind) -> Result<Readable> {
+        let mut readable = Readable::default();
+        for (_, tip) in self.list_checked(kind)? {
+            match tip {
+                Ok(tip) => readable.tips.extend(tip),
+                Err(e) if e.kind() == Kind::Integrity => readable.damaged.push(e),
+                Err(e) => return Err(e),
+            }
+        }
+        readable.tips.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(readable)
     }
 
     /// All refs of a kind that exist, sorted by name. One with a damaged tip is an error.
@@ -180,8 +235,11 @@ impl<'a> Refs<'a> {
         let dir = layout::refs(kind);
         let mut names = Vec::new();
         for listed in self.store.list(&dir)?.into_iter().filter(|l| l.is_dir) {
-            let newest = self.newest_of_log(kind, &listed.name, &format!("{dir}/{}", listed.name))?;
-            names.extend(newest.map(|(name, _)| name));
+            match self.newest_of_log(kind, &listed.name, &format!("{dir}/{}", listed.name)) {
+                Ok(newest) => names.extend(newest.map(|(name, _)| name)),
+                Err(e) if e.kind() == Kind::Integrity => {}
+                Err(e) => return Err(e),
+            }
         }
         Ok(names)
     }
@@ -256,6 +314,38 @@ impl<'a> Refs<'a> {
         numbers.iter().filter(old).try_for_each(|n| self.store.delete(&format!("{log}/{}", n.key)))?;
         entry.older.clear();
         Ok(Some(entry))
+    }
+
+    /// Writes the newest entry of a log again if it is damaged or has the greatest number: the ref is `new` from then on.
+    /// Returns whether it was.
+    pub fn repair(&self, kind: RefKind, name: &RefName, new: Id, how: &Move<'_>) -> Result<bool> {
+        let log = layout::ref_log(kind, name);
+        let numbers = self.numbers(&log)?;
+        let Some(newest) = numbers.first() else { return Ok(false) };
+        let is_last = newest.seq == u64::MAX;
+        match self.entry(kind, name, newest) {
+            Ok(_) if !is_last => return Ok(false),
+            Err(e) if e.kind() != Kind::Integrity => return Err(e),
+            _ => {}
+        }
+        let before = numbers.iter().find(|n| n.seq < newest.seq);
+        let old = before.map(|n| self.entry(kind, name, n)).transpose().ok().flatten();
+        let seq = if is_last { before.map_or(0, |n| n.seq) } else { newest.seq - 1 };
+        self.store.delete(&format!("{log}/{}", newest.key))?;
+        let tip = RefEntry {
+            kind: kind.dir().to_owned(),
+            name: name.as_str().to_owned(),
+            seq,
+            old: None,
+            new: old.and_then(|e| e.new),
+            update: String::new(),
+            time: how.time.secs,
+            nanos: how.time.nanos,
+            who: how.who.to_owned(),
+            why: String::new(),
+            older: Vec::new(),
+        };
+        Ok(self.update(kind, name, Some(&tip), Some(new), how)?.is_some())
     }
 
     /// Whether an entry that was written is one of the log. Not where others had moved on and folded the entry of its
@@ -427,5 +517,39 @@ mod tests {
         assert!(refs.value(RefKind::Branch, &name).unwrap().is_some());
         std::fs::rename(heads, tags).unwrap();
         assert_eq!(refs.value(RefKind::Tag, &name).unwrap_err().kind(), Kind::Integrity);
+    }
+
+    #[test]
+    fn a_damaged_ref_leaves_the_others_alone_and_is_written_again() {
+        let store = crate::store::memory::MemoryStore::default();
+        let refs = Refs::of(&store);
+        let names = ["good", "bad", "last"].map(|name| RefName::new(name).unwrap());
+        for name in &names {
+            let mut tip = None;
+            for n in 1..=3 {
+                tip = refs.update(RefKind::Branch, name, tip.as_ref(), Some(Id([n; 32])), &how()).unwrap();
+            }
+        }
+        let [good, bad, last] = &names;
+        let key = entry_key(RefKind::Branch, bad, 3);
+        store.delete(&key).unwrap();
+        assert!(store.create(&key, b"damage").unwrap());
+        let readable = refs.readable(RefKind::Branch).unwrap();
+        assert_eq!(readable.tips.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["good", "last"]);
+        assert_eq!(readable.damaged.len(), 1);
+        assert!(!refs.repair(RefKind::Branch, good, Id([9; 32]), &how()).unwrap(), "nothing is wrong with it");
+        assert!(refs.repair(RefKind::Branch, bad, Id([9; 32]), &how()).unwrap());
+        let values: Vec<_> = refs.log(RefKind::Branch, bad).unwrap().iter().map(value_of).collect();
+        assert_eq!(values, [9, 2, 1].map(|n| Some(Id([n; 32]))));
+        let mut entry = refs.tip(RefKind::Branch, last).unwrap().unwrap();
+        entry.seq = u64::MAX;
+        assert!(store.create(&entry_key(RefKind::Branch, last, u64::MAX), &entry.encode()).unwrap());
+        let tip = refs.tip(RefKind::Branch, last).unwrap();
+        assert_eq!(
+            refs.update(RefKind::Branch, last, tip.as_ref(), Some(Id([9; 32])), &how()).unwrap_err().kind(),
+            Kind::Integrity
+        );
+        assert!(refs.repair(RefKind::Branch, last, Id([9; 32]), &how()).unwrap());
+        assert_eq!(refs.tip(RefKind::Branch, last).unwrap().unwrap().seq, 4);
     }
 }

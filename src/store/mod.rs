@@ -311,7 +311,7 @@ impl StoreError {
         match self {
             Self::Away { trouble, .. } => trouble.passes() || matches!(trouble, Trouble::Nonsense | Trouble::WebPage),
             Self::Cancelled => true,
-            Self::Missing { .. } | Self::Io { .. } => false,
+            Self::Missing { .. } | Self::Io { .. } | Self::Distrusted { .. } => false,
         }
     }
 

@@ -173,6 +173,10 @@ impl<'a> Missing<'a> {
                 continue;
             }
             self.check()?;
+            let Some(old) = old else {
+                self.whole_directory(new, &mut next)?;
+                continue;
+            };
             let (fresh, gone) = self.entries(new, old)?;
             let gone: HashMap<&[u8], &Entry> = gone.iter().map(|e| (e.name.as_slice(), e)).collect();
             for entry in &fresh {
@@ -192,15 +196,39 @@ impl<'a> Missing<'a> {
         Ok(())
     }
 
+    /// A directory that is compared with nothing, node by node: all of its entries may not fit into memory.
+    fn whole_directory(&mut self, tree: Id, next: &mut Vec<(Id, Option<Id>)>) -> Result<()> {
+        let mut nodes = vec![tree];
+        while let Some(id) = nodes.pop() {
+            if self.is_known(&id, false) {
+                continue;
+            }
+            self.check()?;
+            self.need(ObjectKind::Tree, &id)?;
+            match self.walk.tree_node(&id)?.body {
+                TreeBody::Inner(children) => nodes.extend(children.into_iter().rev().map(|c| c.id)),
+                TreeBody::Leaf(entries) => {
+                    for entry in &entries {
+                        match &entry.node {
+                            Node::Dir { tree, .. } => next.push((*tree, None)),
+                            Node::File { content, .. } => self.content(content, None)?,
+                            _ => {}
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The entries of a directory that stand in nodes which the other does not have, and the other way round.
-    fn entries(&mut self, new: Id, old: Option<Id>) -> Result<(Vec<Entry>, Vec<Entry>)> {
+    fn entries(&mut self, new: Id, old: Id) -> Result<(Vec<Entry>, Vec<Entry>)> {
         let (mut fresh, mut gone) = (Vec::new(), Vec::new());
-        let (mut news, mut olds) = (vec![new], Vec::from_iter(old));
-        let old = old.is_some();
+        let (mut news, mut olds) = (vec![new], vec![old]);
         while !news.is_empty() {
             let (mut below, mut old_below) = (Vec::new(), Vec::new());
             for id in news {
-                if self.is_known(&id, old) {
+                if self.is_known(&id, true) {
                     continue;
                 }
                 self.need(ObjectKind::Tree, &id)?;
@@ -396,14 +424,14 @@ pub fn index_bytes(repo: &Repo) -> Result<u64> {
     Ok(repo.index()?.segments(PackKind::Data).iter().map(|s| s.file_bytes()).sum())
 }
 
-/// Both lists without what is in both.
-fn without_shared(news: Vec<Id>, olds: Vec<Id>) -> (Vec<Id>, Vec<Id>) {
-    if olds.is_empty() {
-        return (news, olds);
-    }
-    let (new_set, old_set): (HashSet<Id>, HashSet<Id>) =
-        (news.iter().copied().collect(), olds.iter().copied().collect());
-    let news = news.into_iter().filter(|id| !old_set.contains(id)).collect();
-    let olds = olds.into_iter().filter(|id| !new_set.contains(id)).collect();
+/// Both lists without what is in both, each node once: nodes that name the same ones below them, level for level, would
+/// make the lists grow without end.
+fn without_shared(mut news: Vec<Id>, mut olds: Vec<Id>) -> (Vec<Id>, Vec<Id>) {
+    let mut new_set = HashSet::new();
+    news.retain(|id| new_set.insert(*id));
+    let mut old_set = HashSet::new();
+    olds.retain(|id| old_set.insert(*id));
+    news.retain(|id| !old_set.contains(id));
+    olds.retain(|id| !new_set.contains(id));
     (news, olds)
 }

@@ -1,9 +1,10 @@
 //! The refs of a repository elsewhere: one listing, then the newest entry of each log, many at a time.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::format::refentry::{RefEntry, seq_of_key};
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
@@ -12,7 +13,28 @@ use crate::repo::refs::{Refs, value_of};
 use crate::store::Store;
 
 /// The newest entry of each ref, deleted ones included.
-pub type Tips = BTreeMap<(RefKind, RefName), RefEntry>;
+#[derive(Debug, Default)]
+pub struct Tips {
+    tips: BTreeMap<(RefKind, RefName), RefEntry>,
+    /// Logs whose newest entry is damaged, and what is wrong: they must not stop work on the others.
+    pub damaged: BTreeMap<String, Error>,
+}
+
+impl Deref for Tips {
+    type Target = BTreeMap<(RefKind, RefName), RefEntry>;
+
+    /// Those that can be read.
+    fn deref(&self) -> &Self::Target {
+        &self.tips
+    }
+}
+
+impl Tips {
+    /// Whether a ref is there but cannot be read.
+    pub fn is_damaged(&self, kind: RefKind, name: &RefName) -> bool {
+        self.damaged.contains_key(&layout::ref_log(kind, name))
+    }
+}
 
 /// Reads the tips of all branches and tags.
 pub fn read(store: &dyn Store) -> Result<Tips> {
@@ -35,12 +57,17 @@ pub fn read(store: &dyn Store) -> Result<Tips> {
     let threads = store.abilities().in_flight.min(newest.len());
     let queue = Mutex::new(newest.into_iter());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let found = Mutex::new(Tips::new());
+    let found = Mutex::new(Tips::default());
     let work = || -> Result<()> {
         while let Some((log, name)) = next() {
             let kind = kinds.into_iter().find(|k| log.starts_with(&layout::refs(*k))).unwrap_or(RefKind::Branch);
-            if let Some((name, entry)) = Refs::of(store).newest_at(kind, &log, &name)? {
-                found.lock().unwrap_or_else(PoisonError::into_inner).insert((kind, name), entry);
+            let newest = Refs::of(store).newest_at(kind, &log, &name);
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            match newest {
+                Ok(Some((name, entry))) => _ = found.tips.insert((kind, name), entry),
+                Ok(None) => {}
+                Err(e) if e.kind() == Kind::Integrity => _ = found.damaged.insert(log, e),
+                Err(e) => return Err(e),
             }
         }
         Ok(())

@@ -153,7 +153,7 @@ impl Log {
             if n > next {
                 findings.damage(What::Ref, &self.key, format!("entry {} missing", range(next, n - 1)));
             }
-            next = n + 1;
+            next = n.saturating_add(1);
         }
         for (n, entry) in &self.entries {
             let before = match n.checked_sub(1).and_then(|b| self.entries.get(&b)) {

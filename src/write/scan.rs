@@ -108,6 +108,12 @@ impl<'a> Walk<'a> {
         self.incomplete(path, "it changed while it was read; kept as read".to_owned());
     }
 
+    /// Reports that a directory is left out because of the length of its path; `above` is the path of its parent.
+    fn too_long(&self, above: &[u8]) {
+        let most = path::DIR_PATH_MAX >> 10;
+        self.incomplete(above, format!("a directory in it is left out: its path is longer than {most} KiB"));
+    }
+
     /// All hard links so far.
     pub fn links(&self) -> MutexGuard<'_, Links> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
@@ -246,6 +252,10 @@ impl<'a> Walk<'a> {
         let mut found = Found::default();
         let ignores = dir.lock().ignores.clone();
         for slot in slots.iter().filter(|s| s.stat.kind == FileType::Directory) {
+            if dir.path.len() + 1 + slot.name.len() > path::DIR_PATH_MAX {
+                self.too_long(&dir.path);
+                continue;
+            }
             dir.pending.fetch_add(1, Ordering::AcqRel);
             dir.users.fetch_add(1, Ordering::AcqRel);
             let old_tree = match old.get(&slot.name) {

@@ -90,9 +90,8 @@ impl Session {
             let location = Location::parse(&url, &self.current).map_err(Error::from)?.location;
             // One that nobody uses does no harm, whatever is wrong with its credentials.
             let mut access = self.access(settings, Some(name), false)?;
-            if by_repository {
-                // A remote of a stranger's repository could read and write anything as the caller, run commands
-                // by an ssh configuration, and take the caller's credentials.
+            if by_repository && location.as_directory().is_none() {
+                // Such a remote could run commands by an ssh configuration, and take the caller's keys and credentials.
                 access.distrusted = self.distrusted().map(|d| Distrusted { why: d.to_string(), hint: d.remedy() });
             }
             remotes.push(Remote { name: name.to_owned(), location, lazy: entry.lazy, access });

@@ -7,6 +7,9 @@ use super::{Enc, EncResult, array_len, bad, finished, id, map_len, to_vec};
 use crate::model::entry::Extent;
 use crate::model::id::Id;
 
+/// No node has more items: it has at most 1024 when it is written, and decoded an extent takes many times its bytes.
+const ITEMS_MAX: u64 = 8192;
+
 /// One node of a chunk list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListNode {
@@ -47,7 +50,7 @@ pub fn decode_list(bytes: &[u8]) -> Result<ListNode, Malformed> {
             0 => ListNode::Leaf(extents(&mut d)?),
             1 => {
                 let n = array_len(&mut d)?;
-                if n == 0 || n % 2 != 0 {
+                if n == 0 || n % 2 != 0 || n > ITEMS_MAX * 2 {
                     return Err(DecodeError::message("wrong array length"));
                 }
                 let mut children = Vec::new();
@@ -81,7 +84,7 @@ pub(super) fn put_extents(e: &mut Enc<'_>, extents: &[Extent]) -> EncResult {
 
 pub(super) fn extents(d: &mut Decoder<'_>) -> Result<Vec<Extent>, DecodeError> {
     let n = array_len(d)?;
-    if n % 2 != 0 {
+    if n % 2 != 0 || n > ITEMS_MAX * 2 {
         return Err(DecodeError::message("wrong array length"));
     }
     let mut out = Vec::new();

@@ -15,6 +15,8 @@ use crate::model::tree::{LinkTable, RootInfo, TreeBody, TreeChild, TreeNode};
 
 /// Metadata, totals and links, as bits.
 const ROOT_FIELDS: u32 = 0b0111_1100 | 1 << 14 | 1 << 17;
+/// No node has more items.
+const ITEMS_MAX: u64 = 8192;
 const FILE: u8 = 0;
 const DIR: u8 = 1;
 const SYMLINK: u8 = 2;
@@ -150,7 +152,7 @@ fn read_tree(bytes: &[u8]) -> Result<TreeNode, DecodeError> {
     let body = match d.u8()? {
         0 => {
             let mut entries: Vec<Entry> = Vec::new();
-            for _ in 0..array_len(d)? {
+            for _ in 0..at_most(array_len(d)?)? {
                 let f = Fields::read(d)?;
                 let entry = f.entry()?;
                 if entries.last().is_some_and(|l| l.name >= entry.name) {
@@ -162,7 +164,7 @@ fn read_tree(bytes: &[u8]) -> Result<TreeNode, DecodeError> {
         }
         1 => {
             let mut children: Vec<TreeChild> = Vec::new();
-            for _ in 0..array_len(d)? {
+            for _ in 0..at_most(array_len(d)?)? {
                 expect_array(d, 2)?;
                 let first = name(d.bytes()?)?;
                 if children.last().is_some_and(|l| l.first >= first) {
@@ -191,6 +193,11 @@ fn read_tree(bytes: &[u8]) -> Result<TreeNode, DecodeError> {
     };
     finished(d, bytes)?;
     Ok(TreeNode { root, body })
+}
+
+/// A node has at most 1024 items when it is written. Decoded, an entry takes ten times its bytes.
+fn at_most(items: u64) -> Result<u64, DecodeError> {
+    if items > ITEMS_MAX { Err(DecodeError::message("a node with too many items")) } else { Ok(items) }
 }
 
 fn name(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {

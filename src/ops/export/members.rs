@@ -15,6 +15,7 @@ use crate::model::id::Id;
 use crate::model::path::{display, is_reserved, join};
 use crate::read::error::ReadError;
 use crate::repo::Repo;
+use crate::repo::names::Names;
 
 /// Bytes of the archive that a thread makes at once.
 const BATCH: u64 = 1 << 20;
@@ -88,7 +89,7 @@ struct Walk<'w, 'a> {
 impl Walk<'_, '_> {
     fn all(&mut self) -> Result<()> {
         let (repo, tree) = (self.export.repo, self.export.commit.tree);
-        let (info, entries) = repo.root(&tree)?;
+        let (info, names) = repo.root_names(&tree)?;
         let mut top: Vec<u8> = Vec::new();
         let prefix = &self.export.prefix;
         for (n, name) in prefix.iter().enumerate() {
@@ -102,7 +103,7 @@ impl Walk<'_, '_> {
             if prefix.is_empty() {
                 self.head(b".", info.meta, MemberKind::Dir, None)?;
             }
-            return self.directory(&top, entries);
+            return self.directories(top, names);
         }
         let mut paths = self.export.paths.clone();
         paths.sort();
@@ -131,37 +132,64 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    fn directory(&mut self, dir: &[u8], entries: Vec<Entry>) -> Result<()> {
-        entries.into_iter().try_for_each(|entry| self.entry(dir, entry))
+    /// All below a directory, with a stack of its own: a version may be nested more deeply than a thread's stack.
+    fn directories(&mut self, mut path: Vec<u8>, names: Names<'_>) -> Result<()> {
+        let mut levels = vec![(path.len(), names)];
+        while let Some((len, names)) = levels.last_mut() {
+            path.truncate(*len);
+            let Some(entry) = names.next().transpose()? else {
+                levels.pop();
+                continue;
+            };
+            path = join(&path, &entry.name);
+            if let Some(tree) = self.node(&path, entry)? {
+                levels.push((path.len(), self.export.repo.names(&tree)?));
+            }
+        }
+        Ok(())
     }
 
+    /// One entry with all below it.
     fn entry(&mut self, dir: &[u8], entry: Entry) -> Result<()> {
         let path = join(dir, &entry.name);
+        match self.node(&path, entry)? {
+            Some(tree) => {
+                let names = self.export.repo.names(&tree)?;
+                self.directories(path, names)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// One entry; out: the tree of a directory, of which only the head was written.
+    fn node(&mut self, path: &[u8], entry: Entry) -> Result<Option<Id>> {
         // The archive would bring its reader a repository whose hooks came from a remote.
         if is_reserved(&entry.name) {
-            return Err(ReadError::Reserved { path: display(&path) }.into());
+            return Err(ReadError::Reserved { path: display(path) }.into());
         }
         let Entry { meta, link, node, .. } = entry;
         if let Some(link) = link {
             if let Some(target) = self.links.get(&link.group).cloned() {
-                return self.head(&path, meta, MemberKind::HardLink { target }, None);
+                return self.head(path, meta, MemberKind::HardLink { target }, None).map(|()| None);
             }
-            self.links.insert(link.group, path.clone());
+            self.links.insert(link.group, path.to_vec());
         }
         match node {
             Node::Dir { tree, .. } => {
-                self.head(&path, meta, MemberKind::Dir, None)?;
-                let entries = self.export.repo.entries(&tree)?;
-                self.directory(&path, entries)
+                self.head(path, meta, MemberKind::Dir, None)?;
+                return Ok(Some(tree));
             }
-            Node::File { size, content, .. } => self.file(&path, meta, size, &content),
-            Node::Symlink { target } => self.head(&path, meta, MemberKind::Symlink { target }, None),
-            Node::Fifo => self.head(&path, meta, MemberKind::Fifo, None),
-            Node::CharDevice { major, minor } => self.head(&path, meta, MemberKind::CharDevice { major, minor }, None),
+            Node::File { size, content, .. } => self.file(path, meta, size, &content)?,
+            Node::Symlink { target } => self.head(path, meta, MemberKind::Symlink { target }, None)?,
+            Node::Fifo => self.head(path, meta, MemberKind::Fifo, None)?,
+            Node::CharDevice { major, minor } => {
+                self.head(path, meta, MemberKind::CharDevice { major, minor }, None)?;
+            }
             Node::BlockDevice { major, minor } => {
-                self.head(&path, meta, MemberKind::BlockDevice { major, minor }, None)
+                self.head(path, meta, MemberKind::BlockDevice { major, minor }, None)?;
             }
         }
+        Ok(None)
     }
 
     fn file(&mut self, path: &[u8], meta: Meta, size: u64, content: &Content) -> Result<()> {

@@ -16,7 +16,7 @@ fn made() -> Made {
 
 fn list(made: &Made, options: &LogOptions) -> String {
     let mut lines = Vec::new();
-    log(&made.context, options, &Silent, &mut |v| {
+    log(&made.context, options, &Silent, &mut |v, _| {
         lines.push(v.commit.subject().to_owned());
         ControlFlow::Continue(())
     })
@@ -53,7 +53,7 @@ fn filters() {
     assert_eq!(with(LogOptions { author: Some("bob".to_owned()), ..from(&[]) }), "");
     assert_eq!(with(LogOptions { paths: vec![b"b".to_vec()], ..from(&[]) }), "m4 m3 m1");
     let bad = LogOptions { grep: Some("(".to_owned()), ..from(&[]) };
-    let e = log(&made.context, &bad, &Silent, &mut |_| ControlFlow::Continue(())).unwrap_err();
+    let e = log(&made.context, &bad, &Silent, &mut |_, _| ControlFlow::Continue(())).unwrap_err();
     assert_eq!(e.kind(), Kind::Usage);
 }
 
@@ -62,15 +62,22 @@ fn names_and_changes() {
     let made = made();
     let mut versions = Vec::new();
     let options = LogOptions { detail: Detail::Ranges, ..from(&[]) };
-    log(&made.context, &options, &Silent, &mut |v| {
+    let mut ranges = Vec::new();
+    log(&made.context, &options, &Silent, &mut |v, changes| {
+        let mut shown = Vec::new();
+        let told = changes.each(&mut |c| {
+            shown.push(format!("{:?}", c.ranges));
+            ControlFlow::Continue(())
+        });
+        told.unwrap();
+        ranges.push(shown);
         versions.push(v);
         ControlFlow::Continue(())
     })
     .unwrap();
     assert_eq!(versions[0].names.len(), 1);
     assert!(versions[0].names[0].head);
-    let shown: Vec<String> = versions[1].changes.iter().map(|c| format!("{:?}", c.ranges)).collect();
-    assert_eq!(shown, ["[0..1]", "[0..7]"]);
+    assert_eq!(ranges[1], ["[0..1]", "[0..7]"]);
 }
 
 #[test]

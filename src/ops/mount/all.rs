@@ -64,7 +64,7 @@ fn meta(mtime: Time) -> Meta {
 /// The tree of all branches of a repository; the handle then answers for it.
 pub(super) fn tree(repo: &Repo) -> Result<Id> {
     let mut top = Dir::default();
-    for branch in repo.refs().list(RefKind::Branch)? {
+    for branch in repo.refs().readable(RefKind::Branch)?.tips {
         let mut at = Some(branch.id);
         let mut newest = None;
         while let Some(id) = at {
@@ -81,7 +81,7 @@ pub(super) fn tree(repo: &Repo) -> Result<Id> {
             at = commit.parents.first().copied();
         }
     }
-    for tag in repo.refs().list(RefKind::Tag)? {
+    for tag in repo.refs().readable(RefKind::Tag)?.tips {
         let Some((branch, name)) = tag.name.as_str().split_once('@') else { continue };
         let commit = repo.commit_cached(&tag.id)?;
         let mtime = Time { secs: commit.time.secs, nanos: commit.time.nanos };

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use dvc::format::marker::Marker;
 
 use super::forge::{file, forge, program, symlink};
+use crate::mount::harness::Volume;
 use crate::support::sandbox::Sandbox;
 
-/// A remote at `far/` whose only version has a repository in `sub/`, and what its hook would leave behind.
-fn hostile(s: &Sandbox) -> PathBuf {
+/// A remote whose second version has a repository in `sub/`, and what its hook would leave behind.
+fn hostile(s: &Sandbox, far: &Path) -> PathBuf {
     let owned = s.at("owned");
     let hook = format!("#!/bin/sh\ntouch {}\n", owned.display());
     let marker = Marker {
@@ -23,7 +24,7 @@ fn hostile(s: &Sandbox) -> PathBuf {
         page: 65536,
     };
     let marker = String::from_utf8(marker.encode()).unwrap();
-    forge(&s.at("far"), |pen| {
+    forge(far, |pen| {
         let repository = |name: &str| {
             let hooks = ["failed-commit", "post-commit", "pre-commit"].map(|event| program(event, &hook));
             let hooks = pen.dir("hooks", hooks.to_vec());
@@ -55,7 +56,7 @@ fn name_of(entry: &std::fs::DirEntry) -> String {
 #[test]
 fn no_checkout_restores_a_repository_of_a_version() {
     let s = Sandbox::new();
-    let owned = hostile(&s);
+    let owned = hostile(&s, &s.at("far"));
     let far = s.at("far").display().to_string();
     // A whole restore.
     let run = s.dvc(["clone", &far, "../clone"]).code(5);
@@ -96,6 +97,25 @@ fn a_repository_at_the_root_of_a_version_is_refused_before_anything_is_touched()
         s.dvc(["clone", far.to_str().unwrap(), &to]).code(5).complains("no version may contain a repository");
         assert!(!s.w(&to).join("a").exists());
     }
+}
+
+#[test]
+fn a_mount_shows_no_repository_of_a_version() {
+    let Some(volume) = Volume::empty() else { return };
+    std::fs::remove_dir_all(volume.s.at("r")).unwrap();
+    let owned = hostile(&volume.s, &volume.s.at("r"));
+    let m = volume.mount(&[]);
+    is_harmless(m.root());
+    for name in ["sub/.dvcs", "sub/.dvcs/hooks/post-commit", "sub/DVCS~1", "sub/deep/.dvcs"] {
+        assert!(m.at(name).symlink_metadata().is_err(), "{name}");
+    }
+    std::fs::write(m.at("sub/new"), "1").unwrap();
+    m.dvc(&["-C", "sub", "commit", "-m", "x"]);
+    m.dvc(&["commit", "-m", "x"]);
+    assert!(!owned.exists(), "a program that came from a remote was run");
+    // A bare repository of the version may be named, but it is not trusted.
+    m.dvc(&["--repo", "bare", "commit", "--stdin", "f", "-m", "x"]);
+    assert!(!owned.exists(), "a program that came from a remote was run");
 }
 
 #[test]

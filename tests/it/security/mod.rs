@@ -2,8 +2,6 @@
 //!
 //! Each file plays one attacker of `docs/security.md` and checks that the attack fails and is reported.
 
-// One `mod` line per attacker.
-
 mod command_lines;
 mod content;
 mod forge;
@@ -12,5 +10,7 @@ mod names;
 mod ownership;
 mod people;
 mod privacy;
+mod refs;
+mod sizes;
 mod trust;
 mod unprivileged;

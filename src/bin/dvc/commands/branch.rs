@@ -6,7 +6,7 @@ use crate::print::{Out, Paint};
 use crate::render::moved;
 use crate::session::Session;
 use clap::Args;
-use dvc::error::Error;
+use dvc::error::{Error, Kind};
 use dvc::model::refname::RefName;
 use dvc::model::revision::Revision;
 use dvc::model::text::harmless;
@@ -51,7 +51,7 @@ pub(crate) struct BranchArgs {
 pub(crate) fn run(session: &Session, args: &BranchArgs) -> Outcome {
     let (_, context) = session.here()?;
     let options = BranchOptions { action: action(args)?, dry_run: session.dry_run(args.dry) };
-    let report = branch(&context, &options, &session.watch())?;
+    let report = branch(&context, &options, &session.notices()?)?;
     let mut out = session.plain_out();
     match options.action {
         BranchAction::List(_) if args.show_current => show_current(session, &mut out, &report)?,
@@ -59,7 +59,7 @@ pub(crate) fn run(session: &Session, args: &BranchArgs) -> Outcome {
         _ => moved::print(session, &mut out, &report.moves, options.dry_run)?,
     }
     out.finish()?;
-    Ok(Exit::DONE)
+    Ok(if report.damaged == 0 { Exit::DONE } else { Exit::with(Kind::Integrity) })
 }
 
 fn action(args: &BranchArgs) -> Result<BranchAction, Failed> {

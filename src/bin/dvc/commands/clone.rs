@@ -7,7 +7,7 @@ use crate::print::Paint;
 use crate::render::quoted;
 use crate::session::Session;
 use clap::Args;
-use dvc::error::Error;
+use dvc::error::{Error, Kind};
 use dvc::model::refname::RefName;
 use dvc::model::revision::{Base, Spec};
 use dvc::ops::clone::{CloneOptions, clone};
@@ -175,5 +175,8 @@ fn cloned(
         }
     }
     out.finish()?;
+    if report.fetched.damaged > 0 {
+        return Ok(Exit::with(Kind::Integrity));
+    }
     Ok(report.checkout.as_ref().map_or(Exit::DONE, checkout::exit))
 }

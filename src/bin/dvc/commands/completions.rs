@@ -112,7 +112,7 @@ fn names(session: &Session) -> Outcome {
         writeln!(out, "{}", remote.name)?;
     }
     for kind in RefKind::ALL {
-        for tip in repo.refs().list(kind)? {
+        for tip in repo.refs().readable(kind)?.tips {
             writeln!(out, "{}", tip.name)?;
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::print::{Out, Paint, size};
-use crate::render::change::{JsonChange, chunks, name_status, stat};
+use crate::render::change::{JsonChange, Stat, chunks, name_status};
 use crate::render::shown;
 use crate::session::Session;
 use clap::Args;
@@ -66,22 +66,19 @@ pub(crate) fn run(session: &Session, args: &DiffArgs) -> Outcome {
     };
     let mut out = session.paged_out();
     let mut written = Ok(());
-    let mut all = Vec::new();
+    let mut stat = (args.stat && !session.globals.json).then(|| Stat::new(""));
     let notices = session.notices()?;
     let report = diff(&context, &options, &notices, &mut |difference| {
-        if args.stat && !session.globals.json {
-            all.push(difference.changed);
-            return ControlFlow::Continue(());
-        }
-        written = match session.globals.json {
-            true => out.json(&JsonChange::new(&difference.changed, ranges)),
-            false => print(&mut out, args, &difference),
+        written = match (&mut stat, session.globals.json) {
+            (Some(stat), _) => stat.add(&mut out, &difference.changed),
+            (None, true) => out.json(&JsonChange::new(&difference.changed, ranges)),
+            (None, false) => print(&mut out, args, &difference),
         };
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     written?;
-    if args.stat && !session.globals.json && !all.is_empty() {
-        stat(&mut out, &all, "")?;
+    if let Some(stat) = stat.filter(|_| report.changes > 0) {
+        stat.finish(&mut out)?;
     }
     out.finish()?;
     let exit = match (report.unstable > 0, args.exit_code && report.changes > 0) {

@@ -32,7 +32,7 @@ pub(crate) fn run(session: &Session, args: &DuArgs) -> Outcome {
     }
     let query = |rev: &OsString| Query::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
     let options = DuOptions { queries: args.revs.iter().map(query).collect::<Result<_, _>>()? };
-    let report = du(&context, &options, &session.watch())?;
+    let report = du(&context, &options, &session.notices()?)?;
     let mut out = session.plain_out();
     if session.globals.json {
         out.json(&json(&report))?;

@@ -5,6 +5,7 @@ use crate::failure::{Exit, Outcome};
 use crate::print::{Out, Paint, elapsed, size};
 use crate::session::Session;
 use clap::Args;
+use dvc::error::Kind;
 use dvc::model::text::count;
 use dvc::ops::fetch::{FetchOptions, FetchReport, fetch};
 use std::ffi::OsString;
@@ -56,6 +57,7 @@ pub(crate) fn run(session: &Session, args: &FetchArgs) -> Outcome {
         force: args.force,
         dry_run: session.dry_run(args.dry),
     };
+    let mut damaged = 0;
     for remote in &remotes {
         let began = Instant::now();
         let progress = session.progress()?;
@@ -68,8 +70,9 @@ pub(crate) fn run(session: &Session, args: &FetchArgs) -> Outcome {
             false => print(&mut out, &report, began.elapsed())?,
         }
         out.finish()?;
+        damaged += report.damaged;
     }
-    Ok(Exit::DONE)
+    Ok(if damaged == 0 { Exit::DONE } else { Exit::with(Kind::Integrity) })
 }
 
 /// The report for programs.

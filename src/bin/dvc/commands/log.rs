@@ -2,10 +2,11 @@
 
 use crate::failure::{Exit, Failed, Outcome};
 use crate::print::{Out, Paint};
+use crate::render::change::{Stat, name_status};
 use crate::render::format::{Format, Surroundings};
 use crate::render::graph::{Graph, Rows};
+use crate::render::iso;
 use crate::render::version::{JsonVersion, full, one_line};
-use crate::render::{change, iso};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::Error;
@@ -14,10 +15,11 @@ use dvc::model::id::Id;
 use dvc::model::revision::{Query, Spec};
 use dvc::model::text::harmless;
 use dvc::model::when::Edge;
-use dvc::ops::describe::{Detail, Version};
+use dvc::ops::describe::{Changes, Detail, Version};
 use dvc::ops::diff::{DiffOptions, Sides, diff};
 use dvc::ops::log::{LogOptions, Update, log, updates};
 use dvc::ops::worktree::WalkOptions;
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
@@ -174,32 +176,27 @@ pub(crate) fn run(session: &Session, args: &LogArgs) -> Outcome {
         addresses: style.wants_address() || session.globals.json && args.format.is_some(),
     };
     let mut out = session.paged_out();
-    let mut written = Ok(());
+    let mut written: Result<(), Failed> = Ok(());
     if args.walk_reflogs {
         updates(&context, &options, &mut |update| {
-            written = print_update(session, &mut out, &update);
+            written = print_update(session, &mut out, &update).map_err(Failed::from);
             if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
     } else {
         let url = place.url();
         let around = Surroundings { now: session.now.timestamp().as_second(), url: &url };
         let patch = Patches { context: &context, paths: &options.paths, walk: session.walk()?, wanted: args.patch };
-        let mut failed = None;
         let mut printer = Printer { args, style: &style, around: &around, graph: Graph::default(), first: true };
-        log(&context, &options, &session.watch(), &mut |version| {
+        log(&context, &options, &session.notices()?, &mut |version, changes| {
             written = match session.globals.json {
-                true => out.json(&JsonVersion::new(&version, options.detail)),
-                false => printer.version(&mut out, &version),
+                true => json(&mut out, &version, changes),
+                false => printer.version(&mut out, &version, changes),
             };
             if written.is_ok() && !session.globals.json {
-                match patch.print(&mut out, &version) {
-                    Ok(done) => written = done,
-                    Err(e) => failed = Some(e),
-                }
+                written = patch.print(&mut out, &version, changes);
             }
-            if failed.is_none() && written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        failed.map_or(Ok(()), Err)?;
     }
     written?;
     out.finish()?;
@@ -227,14 +224,14 @@ struct Patches<'a> {
 
 impl Patches<'_> {
     /// The outer result is the comparison's, the inner one the output's. The first version is compared with nothing.
-    fn print(&self, out: &mut Out, version: &Version) -> Result<io::Result<()>, Error> {
+    fn print(&self, out: &mut Out, version: &Version, changed: &Changes<'_>) -> Result<(), Failed> {
         if !self.wanted {
-            return Ok(Ok(()));
+            return Ok(());
         }
-        let revision = |id: &Id| Spec::parse(id.to_string().as_bytes());
+        writeln!(out)?;
+        let revision = |id: &Id| Spec::parse(id.to_string().as_bytes()).map_err(Error::from);
         let Some(parent) = version.commit.parents.first() else {
-            let written = writeln!(out).and_then(|()| changes(out, version, false, ""));
-            return Ok(written);
+            return changes(out, changed, false, "");
         };
         let options = DiffOptions {
             sides: Sides::Between(revision(parent)?, revision(&version.id)?),
@@ -243,14 +240,12 @@ impl Patches<'_> {
             patch: true,
             walk: self.walk.clone(),
         };
-        let mut written = writeln!(out);
+        let mut written = Ok(());
         diff(self.context, &options, &dvc::observe::Silent, &mut |difference| {
-            if written.is_ok() {
-                written = super::diff::patch(out, &difference);
-            }
+            written = super::diff::patch(out, &difference);
             if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        Ok(written)
+        Ok(written?)
     }
 }
 
@@ -263,7 +258,7 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
-    fn version(&mut self, out: &mut Out, version: &Version) -> io::Result<()> {
+    fn version(&mut self, out: &mut Out, version: &Version, changed: &Changes<'_>) -> Result<(), Failed> {
         let rows = match self.args.graph {
             true => self.graph.next(version.id, &version.shown_parents),
             false => Rows { before: Vec::new(), first: String::new(), others: String::new() },
@@ -283,22 +278,39 @@ impl Printer<'_> {
             if matches!(self.style, Style::Full { .. }) {
                 writeln!(out, "{}", rows.others.trim_end())?;
             }
-            changes(out, version, self.args.stat, &rows.others)?;
+            changes(out, changed, self.args.stat, &rows.others)?;
         }
         Ok(())
     }
 }
 
-/// What a version changed, by letters or as a statistic.
-pub(crate) fn changes(out: &mut Out, version: &Version, stat: bool, before: &str) -> io::Result<()> {
+/// What a version changed, by letters or as a statistic, written as it is worked out.
+pub(crate) fn changes(out: &mut Out, changes: &Changes<'_>, stat: bool, before: &str) -> Result<(), Failed> {
+    let mut written = Ok(());
     if stat {
-        return change::stat(out, &version.changes, before);
+        let mut stat = Stat::new(before);
+        changes.each_file(&mut |changed| {
+            written = stat.add(out, &changed);
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        written?;
+        return Ok(stat.finish(out)?);
     }
-    for changed in &version.changes {
-        write!(out, "{before}")?;
-        change::name_status(out, &changed.change, false)?;
+    changes.each(&mut |changed| {
+        written = write!(out, "{before}").and_then(|()| name_status(out, &changed.change, false));
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(written?)
+}
+
+/// A version in JSON, its changes written as they are worked out.
+pub(crate) fn json(out: &mut Out, version: &Version, changes: &Changes<'_>) -> Result<(), Failed> {
+    let failed = RefCell::new(None);
+    let written = out.json(&JsonVersion::new(version, changes, &failed));
+    match failed.into_inner() {
+        Some(e) => Err(Error::into(e)),
+        None => Ok(written?),
     }
-    Ok(())
 }
 
 fn print_update(session: &Session, out: &mut Out, update: &Update) -> io::Result<()> {

@@ -6,6 +6,7 @@ use crate::failure::{Exit, Outcome};
 use crate::print::Paint;
 use crate::session::Session;
 use clap::Args;
+use dvc::error::Kind;
 use dvc::ops::pull::pull;
 use std::io::Write;
 use std::time::Instant;
@@ -52,5 +53,8 @@ pub(crate) fn run(session: &Session, args: &PullArgs) -> Outcome {
         }
     }
     out.finish()?;
+    if report.fetched.damaged > 0 {
+        return Ok(Exit::with(Kind::Integrity));
+    }
     Ok(report.checkout.as_ref().map_or(Exit::DONE, checkout::exit))
 }

@@ -12,6 +12,7 @@ use dvc::ops::Context;
 use dvc::ops::hooks::{Facts, HookError, Verb};
 use dvc::ops::push::{Outcome as What, PushOptions, PushReport, Rejected, push};
 use dvc::ops::reach::Remote;
+use dvc::repo::refs::RefError;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -93,6 +94,9 @@ pub(crate) fn to(session: &Session, context: &Context, remote: &Remote, options:
         Some(rejected) => {
             let (remote, kind, name) = (report.remote.clone(), rejected.kind, rejected.name.clone());
             Err(Error::from(Rejected { remote, kind, name }).into())
+        }
+        None if hook.is_none() && report.damaged > 0 => {
+            Err(Error::from(RefError::Some { count: report.damaged }).into())
         }
         None => hook.map_or(Ok(()), |failed| Err(Error::from(failed).into())),
     }

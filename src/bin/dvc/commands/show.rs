@@ -1,11 +1,10 @@
 //! `dvc show`: a version with what it changed, or the bytes of a file in it.
 
-use crate::commands::log::{Style, changes, detail};
-use crate::failure::{Exit, Outcome};
+use crate::commands::log::{self, Style, changes, detail};
+use crate::failure::{Exit, Failed, Outcome};
 use crate::print::Out;
 use crate::render::entry::JsonEntry;
 use crate::render::format::Surroundings;
-use crate::render::version::JsonVersion;
 use crate::render::{JsonPath, shown};
 use crate::session::Session;
 use clap::Args;
@@ -13,8 +12,8 @@ use dvc::error::Error;
 use dvc::model::id::to_hex;
 use dvc::model::path::{join, split};
 use dvc::model::revision::Spec;
-use dvc::ops::describe::Detail;
-use dvc::ops::show::{ShowOptions, Shown, show};
+use dvc::ops::describe::{Changes, Detail, Version};
+use dvc::ops::show::{Piece, ShowOptions, Shown, show};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -56,40 +55,43 @@ pub(crate) fn run(session: &Session, args: &ShowArgs) -> Outcome {
             wanted => wanted,
         };
         let options = ShowOptions { spec: spec.clone(), detail: wanted, addresses: style.wants_address() };
+        let path = split(&spec.path.unwrap_or_default()).unwrap_or_default().join(&b'/');
         let (mut written, mut bytes) = (Ok(()), Vec::new());
-        let found = show(&context, &options, &session.watch(), &mut |piece| {
-            match json {
-                true => bytes.extend_from_slice(piece),
-                false => written = out.write_all(piece),
+        let version = |out: &mut Out, version: &Version, changed: &Changes<'_>| -> Result<(), Failed> {
+            if json {
+                return log::json(out, version, changed);
             }
+            if n > 0 && args.format.is_none() {
+                writeln!(out)?;
+            }
+            for line in style.lines(out, version, &around) {
+                style.write(out, line.trim_end())?;
+            }
+            if wanted != Detail::None {
+                writeln!(out)?;
+                changes(out, changed, args.stat, "")?;
+            }
+            Ok(())
+        };
+        let found = show(&context, &options, &session.notices()?, &mut |piece| {
+            written = match (piece, json) {
+                (Piece::Version(one, changed), _) => version(&mut out, one, changed),
+                (Piece::Entry(e), true) => out.json(&JsonEntry::new(&join(&path, &e.name), e)).map_err(Failed::from),
+                (Piece::Entry(e), false) => {
+                    let end = if e.is_dir() { "/" } else { "" };
+                    writeln!(out, "{}{end}", shown(&e.name)).map_err(Failed::from)
+                }
+                (Piece::Bytes(piece), true) => {
+                    bytes.extend_from_slice(piece);
+                    Ok(())
+                }
+                (Piece::Bytes(piece), false) => out.write_all(piece).map_err(Failed::from),
+            };
             if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         written?;
-        let path = split(&spec.path.unwrap_or_default()).unwrap_or_default().join(&b'/');
         match (found, json) {
-            (Shown::Version(version), true) => out.json(&JsonVersion::new(&version, wanted))?,
-            (Shown::Version(version), false) => {
-                if n > 0 && args.format.is_none() {
-                    writeln!(out)?;
-                }
-                for line in style.lines(&out, &version, &around) {
-                    style.write(&mut out, line.trim_end())?;
-                }
-                if wanted != Detail::None {
-                    writeln!(out)?;
-                    changes(&mut out, &version, args.stat, "")?;
-                }
-            }
-            (Shown::Directory(entries), _) => {
-                for entry in entries {
-                    match json {
-                        true => out.json(&JsonEntry::new(&join(&path, &entry.name), &entry))?,
-                        false => {
-                            writeln!(out, "{}{}", shown(&entry.name), if entry.is_dir() { "/" } else { "" })?;
-                        }
-                    }
-                }
-            }
+            (Shown::Version | Shown::Directory, _) => {}
             (Shown::Link(target), true) => content(&mut out, &path, &target)?,
             (Shown::Link(target), false) => {
                 out.write_all(&target)?;

@@ -6,7 +6,7 @@ use crate::print::{Out, Paint};
 use crate::render::moved;
 use crate::session::Session;
 use clap::Args;
-use dvc::error::Error;
+use dvc::error::{Error, Kind};
 use dvc::model::revision::Revision;
 use dvc::model::text::harmless;
 use dvc::ops::tag::{TagAction, TagName, TagOptions, TagReport, tag};
@@ -35,14 +35,14 @@ pub(crate) struct TagArgs {
 pub(crate) fn run(session: &Session, args: &TagArgs) -> Outcome {
     let (_, context) = session.here()?;
     let options = TagOptions { action: action(args)?, dry_run: session.dry_run(args.dry) };
-    let report = tag(&context, &options, &session.watch())?;
+    let report = tag(&context, &options, &session.notices()?)?;
     let mut out = session.plain_out();
     match options.action {
         TagAction::List => list(session, &mut out, &report)?,
         _ => moved::print(session, &mut out, &report.moves, options.dry_run)?,
     }
     out.finish()?;
-    Ok(Exit::DONE)
+    Ok(if report.damaged == 0 { Exit::DONE } else { Exit::with(Kind::Integrity) })
 }
 
 fn action(args: &TagArgs) -> Result<TagAction, Failed> {

@@ -29,14 +29,14 @@ pub(crate) fn run(session: &Session, args: &UndoArgs) -> Outcome {
         Some(text) => Some(full_name(text, &context)?),
     };
     let mut options = UndoOptions { name, dry_run: true };
-    let planned = undo(&context, &options, &session.watch())?;
+    let planned = undo(&context, &options, &session.notices()?)?;
     let dry_run = session.dry_run(args.dry);
     let question = format!("undo {}?", words(session, &planned));
     if !dry_run && !session.confirmed(&question)? {
         return Ok(Exit::NO);
     }
     options.dry_run = dry_run;
-    let report = if dry_run { planned } else { undo(&context, &options, &session.watch())? };
+    let report = if dry_run { planned } else { undo(&context, &options, &session.notices()?)? };
     let mut out = session.plain_out();
     if !session.globals.json && session.globals.quiet == 0 {
         let would = if dry_run { "would undo" } else { "undid" };

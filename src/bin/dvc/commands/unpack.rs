@@ -4,7 +4,7 @@ use crate::args::DryRun;
 use crate::commands::{checkout, fetch, pack};
 use crate::failure::{Exit, Failed, Outcome};
 use crate::print::{Paint, elapsed, size};
-use crate::render::change::{JsonChange, stat};
+use crate::render::change::{JsonChange, Stat};
 use crate::session::Session;
 use crate::sidecar::Way;
 use clap::Args;
@@ -102,7 +102,9 @@ fn print(session: &Session, report: &UnpackReport, dry_run: bool, took: Duration
     }
     // Who has to look gets it to see.
     if (stopped.is_some() || dry_run && !quiet) && !changes.is_empty() {
-        stat(&mut out, changes, "")?;
+        let mut stat = Stat::new("");
+        changes.iter().try_for_each(|change| stat.add(&mut out, change))?;
+        stat.finish(&mut out)?;
     }
     if let (Some(checkout), false) = (checkout, quiet) {
         let (commit, done) = (&checkout.commit, &checkout.done);

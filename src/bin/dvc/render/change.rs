@@ -36,38 +36,88 @@ pub(crate) fn name_status(out: &mut Out, change: &Change, null: bool) -> io::Res
     }
 }
 
-/// The lines of `--stat` with their sum; directories are left out.
-pub(crate) fn stat(out: &mut Out, changes: &[Changed], before: &str) -> io::Result<()> {
-    let files: Vec<&Changed> = changes.iter().filter(|c| !is_dir(&c.change)).collect();
-    let name = |c: &Change| match &c.from {
-        Some(from) => format!("{} => {}", shown(from), shown(&c.path)),
-        None => shown(&c.path),
-    };
-    let rows: Vec<(String, String, String)> = files
-        .iter()
-        .map(|c| {
-            let entry = c.change.new.as_ref().or(c.change.old.as_ref());
-            (name(&c.change), size(entry.map_or(0, Entry::size)), what(c))
-        })
-        .collect();
-    let widest = |f: fn(&(String, String, String)) -> &str, most: usize| {
-        rows.iter().map(|r| f(r).chars().count()).max().unwrap_or(0).min(most)
-    };
-    let (names, sizes) = (widest(|r| &r.0, 60), widest(|r| &r.1, 12));
-    for (file, (name, bytes, what)) in files.iter().zip(&rows) {
-        let what = out.paint(paint(file.change.letter), what);
-        writeln!(out, "{before} {name:<names$} | {bytes:>sizes$} | {what}")?;
+/// Columns are as wide as so many rows need; later rows may be wider.
+const STAT_ROWS: usize = 1000;
+/// Rows with so many bytes of names are written without waiting for more.
+const STAT_BYTES: usize = 1 << 20;
+
+/// The lines of `--stat` with their sum, written as the changes come; directories are left out.
+pub(crate) struct Stat<'b> {
+    before: &'b str,
+    /// Rows that wait until the widths of the columns are known.
+    rows: Vec<Row>,
+    waiting: usize,
+    /// Of names and sizes.
+    widths: Option<(usize, usize)>,
+    files: u64,
+    bytes: u64,
+    ranges: usize,
+}
+
+struct Row {
+    name: String,
+    size: String,
+    what: String,
+    letter: Letter,
+}
+
+impl<'b> Stat<'b> {
+    /// Every line begins with `before`.
+    pub(crate) fn new(before: &'b str) -> Self {
+        Self { before, rows: Vec::new(), waiting: 0, widths: None, files: 0, bytes: 0, ranges: 0 }
     }
-    let (bytes, ranges) = files.iter().fold((0, 0), |(b, r), c| (b + total(&c.ranges), r + c.ranges.len()));
-    let plural = |n: usize| if n == 1 { "" } else { "s" };
-    writeln!(
-        out,
-        "{before} {} file{} changed, {} in {ranges} range{}",
-        files.len(),
-        plural(files.len()),
-        size(bytes),
-        plural(ranges)
-    )
+
+    /// Takes one change.
+    pub(crate) fn add(&mut self, out: &mut Out, changed: &Changed) -> io::Result<()> {
+        let change = &changed.change;
+        if is_dir(change) {
+            return Ok(());
+        }
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(total(&changed.ranges));
+        self.ranges += changed.ranges.len();
+        let name = match &change.from {
+            Some(from) => format!("{} => {}", shown(from), shown(&change.path)),
+            None => shown(&change.path),
+        };
+        let entry = change.new.as_ref().or(change.old.as_ref());
+        let row = Row { name, size: size(entry.map_or(0, Entry::size)), what: what(changed), letter: change.letter };
+        if let Some(widths) = self.widths {
+            return self.row(out, &row, widths);
+        }
+        self.waiting += row.name.len();
+        self.rows.push(row);
+        if self.rows.len() >= STAT_ROWS || self.waiting >= STAT_BYTES { self.flush(out) } else { Ok(()) }
+    }
+
+    /// Writes the rows that wait, and the sum.
+    pub(crate) fn finish(mut self, out: &mut Out) -> io::Result<()> {
+        self.flush(out)?;
+        let (files, ranges) = (self.files, self.ranges);
+        let plural = |is_one: bool| if is_one { "" } else { "s" };
+        writeln!(
+            out,
+            "{} {files} file{} changed, {} in {ranges} range{}",
+            self.before,
+            plural(files == 1),
+            size(self.bytes),
+            plural(ranges == 1)
+        )
+    }
+
+    fn flush(&mut self, out: &mut Out) -> io::Result<()> {
+        let rows = std::mem::take(&mut self.rows);
+        let widest =
+            |f: fn(&Row) -> &str, most: usize| rows.iter().map(|r| f(r).chars().count()).max().unwrap_or(0).min(most);
+        let widths = *self.widths.get_or_insert((widest(|r| &r.name, 60), widest(|r| &r.size, 12)));
+        rows.iter().try_for_each(|row| self.row(out, row, widths))
+    }
+
+    fn row(&self, out: &mut Out, row: &Row, (names, sizes): (usize, usize)) -> io::Result<()> {
+        let Row { name, size, what, letter } = row;
+        let what = out.paint(paint(*letter), what);
+        writeln!(out, "{} {name:<names$} | {size:>sizes$} | {what}", self.before)
+    }
 }
 
 fn what(changed: &Changed) -> String {

@@ -3,10 +3,14 @@
 use super::change::JsonChange;
 use super::{JsonPath, iso, long_date, shown};
 use crate::print::{Out, Paint, size};
+use dvc::error::Error;
 use dvc::model::refname::RefKind;
 use dvc::model::text::harmless;
-use dvc::ops::describe::{Detail, Version};
+use dvc::ops::describe::{Changes, Detail, Version};
 use serde::Serialize;
+use serde::ser::{Error as _, SerializeSeq, Serializer};
+use std::cell::RefCell;
+use std::ops::ControlFlow;
 
 /// `HEAD, AMCC, tag: AMCC@release`.
 pub(crate) fn names(version: &Version) -> Option<String> {
@@ -100,15 +104,38 @@ pub(crate) struct JsonVersion<'a> {
     tags: Vec<&'a str>,
     remote_branches: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    changes: Option<Vec<JsonChange>>,
+    changes: Option<JsonChanges<'a>>,
+}
+
+/// What a version changed, in JSON, serialised as it is worked out.
+struct JsonChanges<'a> {
+    changes: &'a Changes<'a>,
+    /// Why it could not be worked out.
+    failed: &'a RefCell<Option<Error>>,
+}
+
+impl Serialize for JsonChanges<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        let mut written = Ok(());
+        let told = self.changes.each(&mut |changed| {
+            written = list.serialize_element(&JsonChange::new(&changed, self.changes.detail() == Detail::Ranges));
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        if let Err(e) = told {
+            self.failed.replace(Some(e));
+            return Err(S::Error::custom("the changes cannot be worked out"));
+        }
+        written?;
+        list.end()
+    }
 }
 
 impl<'a> JsonVersion<'a> {
-    /// With the changes, where they were worked out.
-    pub(crate) fn new(version: &'a Version, detail: Detail) -> Self {
+    /// With the changes, where they are wanted. Why they cannot be worked out goes to `failed`.
+    pub(crate) fn new(version: &'a Version, changes: &'a Changes<'a>, failed: &'a RefCell<Option<Error>>) -> Self {
         let commit = &version.commit;
         let named = |kind| version.names.iter().filter(|n| n.kind == kind).map(|n| n.name.as_str()).collect();
-        let change = |c| JsonChange::new(c, detail == Detail::Ranges);
         Self {
             id: version.id.to_string(),
             tree: commit.tree.to_string(),
@@ -129,7 +156,7 @@ impl<'a> JsonVersion<'a> {
             branches: named(RefKind::Branch),
             tags: named(RefKind::Tag),
             remote_branches: named(RefKind::Remote),
-            changes: (detail != Detail::None).then(|| version.changes.iter().map(change).collect()),
+            changes: (changes.detail() != Detail::None).then_some(JsonChanges { changes, failed }),
         }
     }
 }
