@@ -335,6 +335,9 @@ impl Failure for StoreError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { .. } => Some("`dvc fsck` names what is damaged and which versions it reaches".to_owned()),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
+                Some("raise the limit of file sizes (`ulimit -f`); what was committed before is safe".to_owned())
+            }
             Self::Io { source, .. } if Kind::of_io(source) == Kind::NoSpace => {
                 Some("free some space and run the command again; what was committed before is safe".to_owned())
             }

@@ -1,4 +1,7 @@
-//! SIGINT and SIGTERM: the first asks the operation to end, the second ends the process at once.
+//! SIGINT, SIGTERM and SIGHUP: the first asks the operation to end, the second ends the process at once.
+//!
+//! Invariant: a signal that was ignored when the process started stays ignored, as under `nohup` and in the background
+//! jobs of a shell script.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,12 +31,41 @@ impl Signals {
 pub(crate) fn install() -> Signals {
     let signals = Signals::default();
     let again = Arc::new(AtomicBool::new(false));
+    let ignored = ignored();
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        if ignored & (1 << (signal - 1)) != 0 {
+            continue;
+        }
         let number = usize::try_from(signal).unwrap_or(0);
         // Handlers run in this order: the shutdown sees the flag only from the second signal on.
         let _ = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again));
         let _ = signal_hook::flag::register(signal, Arc::clone(&again));
         let _ = signal_hook::flag::register_usize(signal, Arc::clone(&signals.received), number);
     }
+    // With a handler, a write beyond the limit of file sizes (`ulimit -f`) fails with EFBIG, which is reported; without
+    // one, the signal kills the process without a message. Other programs that are started get the default again.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     signals
+}
+
+/// The signals that are ignored now, one bit each from SIGHUP up; none if the kernel does not report it.
+fn ignored() -> u64 {
+    std::fs::read_to_string("/proc/self/status").map_or(0, |status| ignored_in(&status))
+}
+
+fn ignored_in(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_read_from_the_status() {
+        let status = "Name:\tdvc\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000004002\n";
+        assert_eq!(ignored_in(status), 0x1001);
+        assert_eq!(ignored_in("Name:\tdvc\n"), 0);
+    }
 }
