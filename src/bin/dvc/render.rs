@@ -44,20 +44,50 @@ pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// The time on the clock that it was read from.
-pub(crate) fn zoned(time: &Timestamp) -> jiff::Zoned {
+/// The time on the clock that it was read from, by a pattern of `strftime`.
+///
+/// Years outside of -9999 to 9999 have a sign and as many digits as they need, as ISO 8601 allows: `+4428626`. File
+/// systems keep such times, but jiff does not.
+pub(crate) fn at(time: &Timestamp, pattern: &str) -> String {
+    /// The Gregorian calendar repeats after 400 years, the days of the week included.
+    const YEARS: i64 = 400;
+    const CYCLE: i64 = 146_097 * 24 * 60 * 60;
     let nanos = i32::try_from(time.nanos).unwrap_or(0);
-    let stamp = jiff::Timestamp::new(time.secs, nanos).unwrap_or_default();
     let offset = jiff::tz::Offset::from_seconds(time.offset).unwrap_or(jiff::tz::Offset::UTC);
-    stamp.to_zoned(jiff::tz::TimeZone::fixed(offset))
+    let zone = jiff::tz::TimeZone::fixed(offset);
+    if let Ok(stamp) = jiff::Timestamp::new(time.secs, nanos) {
+        return stamp.to_zoned(zone).strftime(pattern).to_string();
+    }
+    let within = jiff::Timestamp::new(time.secs.rem_euclid(CYCLE), nanos).unwrap_or_default().to_zoned(zone);
+    let year = i64::from(within.year()) + YEARS * time.secs.div_euclid(CYCLE);
+    within.strftime(&pattern.replace("%Y", &format!("{year:+05}"))).to_string()
 }
 
 /// `2026-11-20T03:00:00+01:00`.
 pub(crate) fn iso(time: &Timestamp) -> String {
-    zoned(time).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+    at(time, "%Y-%m-%dT%H:%M:%S%:z")
 }
 
 /// `Fri Nov 20 03:00:00 2026 +0100`, as git writes it.
 pub(crate) fn long_date(time: &Timestamp) -> String {
-    zoned(time).strftime("%a %b %-d %H:%M:%S %Y %z").to_string()
+    at(time, "%a %b %-d %H:%M:%S %Y %z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn years_of_any_length_are_shown() {
+        let shown = |secs, offset| iso(&Timestamp { secs, nanos: 7, offset });
+        assert_eq!(shown(0, 3600), "1970-01-01T01:00:00+01:00");
+        assert_eq!(shown(253_402_207_199, 0), "9999-12-30T21:59:59+00:00");
+        assert_eq!(shown(253_402_300_800, 0), "+10000-01-01T00:00:00+00:00");
+        assert_eq!(shown(139_750_000_000_000, 0), "+4430471-03-16T20:26:40+00:00");
+        assert_eq!(shown(-377_705_116_801, 0), "-10000-12-31T23:59:59+00:00");
+        assert_eq!(shown(i64::MAX, 0), "+292277026596-12-04T15:30:07+00:00");
+        assert_eq!(shown(i64::MIN, 0), "-292277022657-01-27T08:29:52+00:00");
+        let date = long_date(&Timestamp { secs: 253_402_300_800, nanos: 0, offset: 0 });
+        assert_eq!(date, "Sat Jan 1 00:00:00 +10000 +0000");
+    }
 }

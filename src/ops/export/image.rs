@@ -113,7 +113,9 @@ impl Export<'_> {
     }
 
     fn config(&self, diff_id: &str) -> Config {
-        let at = jiff::Timestamp::new(self.commit.time.secs, 0).unwrap_or_default().to_string();
+        // The format of images has no years beyond 9999.
+        let (first, last) = (jiff::Timestamp::MIN.as_second(), jiff::Timestamp::MAX.as_second());
+        let at = jiff::Timestamp::from_second(self.commit.time.secs.clamp(first, last)).unwrap_or_default().to_string();
         let mut labels = BTreeMap::new();
         let mut label = |name: &str, value: String| labels.insert(name.to_owned(), value);
         let top = format!("/{}", display(&self.prefix.join(&b'/')));

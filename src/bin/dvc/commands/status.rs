@@ -3,7 +3,7 @@
 use crate::failure::{Exit, Outcome};
 use crate::print::{Out, Paint};
 use crate::render::change::{JsonChange, paint};
-use crate::render::{JsonPath, quoted, shown, zoned};
+use crate::render::{JsonPath, at, quoted, shown};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::Kind;
@@ -134,7 +134,7 @@ fn porcelain(out: &mut Out, report: &StatusReport, null: bool) -> io::Result<()>
 
 /// When something was, in UTC.
 fn when(secs: i64) -> String {
-    zoned(&Timestamp { secs, nanos: 0, offset: 0 }).strftime("%Y-%m-%d %H:%M UTC").to_string()
+    at(&Timestamp { secs, nanos: 0, offset: 0 }, "%Y-%m-%d %H:%M UTC")
 }
 
 /// The command that finishes an interrupted checkout, from the top of the worktree.

@@ -1,6 +1,6 @@
 //! Entries of a version: `-rw-r--r--  0  0  21.0 MiB  2026-11-20 03:00:00  path`, JSON.
 
-use super::{JsonPath, iso, zoned};
+use super::{JsonPath, at, iso};
 use crate::print::size;
 use dvc::model::commit::Timestamp;
 use dvc::model::entry::{Entry, Meta, Node, Time};
@@ -53,7 +53,7 @@ fn stamp(time: Time) -> Timestamp {
 /// The columns before the path; times in UTC.
 pub(crate) fn long(entry: &Entry) -> String {
     let Meta { uid, gid, mtime, ref xattrs, .. } = entry.meta;
-    let time = zoned(&stamp(mtime)).strftime("%Y-%m-%d %H:%M:%S").to_string();
+    let time = at(&stamp(mtime), "%Y-%m-%d %H:%M:%S");
     let what = match &entry.node {
         Node::CharDevice { major, minor } | Node::BlockDevice { major, minor } => format!("{major}, {minor}"),
         Node::Dir { totals, .. } => size(totals.bytes),
@@ -83,6 +83,8 @@ pub(crate) struct JsonEntry {
     /// Of a directory, the bytes of all files below it.
     size: u64,
     mtime: String,
+    /// Seconds since 1970, also where `mtime` has a year that few programs can read.
+    mtime_s: i64,
     mtime_ns: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<u64>,
@@ -126,6 +128,7 @@ impl JsonEntry {
             gid: entry.meta.gid,
             size,
             mtime: iso(&stamp(entry.meta.mtime)),
+            mtime_s: entry.meta.mtime.secs,
             mtime_ns: entry.meta.mtime.nanos,
             files,
             target,

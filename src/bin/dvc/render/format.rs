@@ -98,7 +98,7 @@ fn value(field: &str, version: &Version, around: &Surroundings<'_>) -> String {
         "ae" => mail.to_owned(),
         "aI" | "ai" => iso(&commit.time),
         "ad" => long_date(&commit.time),
-        "ar" => ago(around.now - commit.time.secs),
+        "ar" => ago(around.now.saturating_sub(commit.time.secs)),
         "at" => commit.time.secs.to_string(),
         "d" => super::version::names(version).map(|n| format!(" ({n})")).unwrap_or_default(),
         "D" => super::version::names(version).unwrap_or_default(),
