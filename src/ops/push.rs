@@ -100,6 +100,8 @@ pub struct PushReport {
     pub created: bool,
     /// Refs that were left out because they are damaged, here or there.
     pub damaged: usize,
+    /// Branches that were not named, and whose versions here are not those of the remote.
+    pub left_out: Vec<RefName>,
 }
 
 impl PushReport {
@@ -192,6 +194,7 @@ fn push_once(context: &Context, remote: &Remote, options: &PushOptions, observer
     }
     chosen.retain(|(kind, name, _)| !tips.is_damaged(*kind, name));
     damaged += before_damage - chosen.len();
+    let left_out = left_out(&repo, &tips, &chosen, options)?;
     let mut refs = decide(&repo, remote, &tips, &reach.state.shown, &chosen, options)?;
     if !options.dry_run {
         reach.save()?;
@@ -213,7 +216,8 @@ fn push_once(context: &Context, remote: &Remote, options: &PushOptions, observer
         report.requests = remote.access.meter.requests() - before;
         report.sent_bytes = remote.access.meter.up.bytes() - sent_before;
     }
-    Ok(PushReport { remote: remote.name.clone(), url: remote.location.to_string(), refs, created, damaged, ..report })
+    let url = remote.location.to_string();
+    Ok(PushReport { remote: remote.name.clone(), url, refs, created, damaged, left_out, ..report })
 }
 
 /// Refs with the versions that they name.
@@ -263,6 +267,23 @@ fn chosen(context: &Context, repo: &Repo, options: &PushOptions, observer: &dyn 
     chosen.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
     chosen.dedup_by(|a, b| (a.0, &a.1) == (b.0, &b.1));
     Ok((chosen, damaged))
+}
+
+/// The branches that a push without names leaves out although the remote does not have what they are here.
+fn left_out(
+    repo: &Repo,
+    tips: &Tips,
+    chosen: &[(RefKind, RefName, Id)],
+    options: &PushOptions,
+) -> Result<Vec<RefName>> {
+    if !options.names.is_empty() || options.all || options.tags {
+        return Ok(Vec::new());
+    }
+    let is_chosen = |name: &RefName| chosen.iter().any(|one| one.0 == RefKind::Branch && one.1 == *name);
+    let is_there = |name: &RefName, id: &Id| tips.get(&(RefKind::Branch, name.clone())).and_then(value_of) == Some(*id);
+    let branches = repo.refs().readable(RefKind::Branch)?.tips;
+    let left = branches.into_iter().filter(|tip| !is_chosen(&tip.name) && !is_there(&tip.name, &tip.id));
+    Ok(left.map(|tip| tip.name).collect())
 }
 
 /// What each ref may become.

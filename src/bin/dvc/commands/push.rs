@@ -6,8 +6,9 @@ use crate::print::{Out, Paint, elapsed, size};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::{Error, Kind};
+use dvc::model::refname::RefName;
 use dvc::model::text::{count, harmless};
-use dvc::observe::Observer;
+use dvc::observe::{Level, Notice, Observer};
 use dvc::ops::Context;
 use dvc::ops::hooks::{Facts, HookError, Verb};
 use dvc::ops::push::{Outcome as What, PushOptions, PushReport, Rejected, push};
@@ -86,6 +87,10 @@ pub(crate) fn to(session: &Session, context: &Context, remote: &Remote, options:
     let began = Instant::now();
     let progress = session.progress()?;
     let (report, hook) = hooked(session, context, remote, options, &progress)?;
+    if !report.left_out.is_empty() {
+        let message = format!("not pushed: {}; name branches, or use `--all`", listed(&report.left_out));
+        progress.notice(Notice { level: Level::Info, path: Vec::new(), message });
+    }
     drop(progress);
     let mut out = session.plain_out();
     print(session, &mut out, &report, options.dry_run, began.elapsed())?;
@@ -164,6 +169,16 @@ fn split(session: &Session, context: &Context, args: &PushArgs) -> Result<(Vec<R
     Ok((remotes, names.to_vec()))
 }
 
+/// Names of branches for a message: all of a few, the first ones of many.
+fn listed(names: &[RefName]) -> String {
+    const SHOWN: usize = 5;
+    let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 fn print(session: &Session, out: &mut Out, report: &PushReport, dry_run: bool, took: Duration) -> std::io::Result<()> {
     let word = |what: What| match what {
         What::UpToDate => "up-to-date",
@@ -184,6 +199,7 @@ fn print(session: &Session, out: &mut Out, report: &PushReport, dry_run: bool, t
             "remote": report.remote, "url": report.url, "refs": refs.collect::<Vec<_>>(), "packs": report.packs,
             "bytes": report.bytes, "sent_bytes": report.sent_bytes,
             "requests": report.requests, "verified": report.verified, "created": report.created,
+            "not_pushed": report.left_out.iter().map(RefName::as_str).collect::<Vec<_>>(),
             "dry_run": dry_run, "seconds": took.as_secs_f64(),
         }));
     }
