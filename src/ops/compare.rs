@@ -3,13 +3,14 @@
 //! Trees in, one [`Change`] per path out. Reads directories only, never file data.
 
 use crate::codec::hash::checksum;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::object::encode_entry;
 use crate::model::entry::{Entry, Meta, Node};
 use crate::model::id::Id;
-use crate::model::path::is_within;
+use crate::model::path::{is_within, split};
 use crate::repo::Repo;
 use crate::repo::names::Names;
+use std::cell::{OnceCell, RefCell};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -118,7 +119,7 @@ pub fn compare(
     paths: &[Vec<u8>],
     visit: &mut Visit<'_>,
 ) -> Result<()> {
-    from(repo, &Start::Root(old.copied()), &Start::Root(new.copied()), b"", paths, visit)
+    pairs(repo, (old, new), paths, Told::All, visit)
 }
 
 /// Like [`compare`], but directories themselves are not told of. Equal directories without files are walked once.
@@ -129,37 +130,30 @@ pub fn compare_files(
     paths: &[Vec<u8>],
     visit: &mut Visit<'_>,
 ) -> Result<()> {
-    let (old, new) = (Start::Root(old.copied()), Start::Root(new.copied()));
-    pairs(repo, &old, &new, b"", paths, Told::Files, visit)
+    pairs(repo, (old, new), paths, Told::Files, visit)
 }
 
 /// Compares what lies below two starts; paths begin with `dir`.
 pub fn from(repo: &Repo, old: &Start, new: &Start, dir: &[u8], paths: &[Vec<u8>], visit: &mut Visit<'_>) -> Result<()> {
-    pairs(repo, old, new, dir, paths, Told::All, visit)
+    Pairs::new(repo, paths, Told::All).with_moved(old, new, dir, visit)
 }
 
+/// Compares two whole versions.
 fn pairs(
     repo: &Repo,
-    old: &Start,
-    new: &Start,
-    dir: &[u8],
+    (old, new): (Option<&Id>, Option<&Id>),
     paths: &[Vec<u8>],
     told: Told,
     visit: &mut Visit<'_>,
 ) -> Result<()> {
-    let mut pairs = Pairs { repo, paths, moved: HashMap::new(), gone: Vec::new(), told: Told::Files };
-    let moved = pairs.find_moved(old, new, dir)?;
-    pairs.gone = moved.values().cloned().collect();
-    pairs.gone.sort_unstable();
-    pairs.moved = moved;
-    pairs.told = told;
-    pairs.run(old, new, dir, visit).map(drop)
+    let pairs = Pairs { links: Links::of(old, new), ..Pairs::new(repo, paths, told) };
+    pairs.with_moved(&Start::Root(old.copied()), &Start::Root(new.copied()), b"", visit)
 }
 
 /// What has to be done to make `old` into `new`: like [`compare`], but nothing is called renamed, and a directory that
 /// comes or goes stands for all that is in it.
 pub fn steps(repo: &Repo, old: Option<&Id>, new: &Id, paths: &[Vec<u8>], visit: &mut Visit<'_>) -> Result<()> {
-    let pairs = Pairs { repo, paths, moved: HashMap::new(), gone: Vec::new(), told: Told::WholeDirs };
+    let pairs = Pairs::new(repo, paths, Told::WholeDirs);
     let mut visit = |change: Change| match change.path.is_empty() {
         true => Ok(ControlFlow::Continue(())),
         false => visit(change),
@@ -175,6 +169,54 @@ struct Pairs<'a> {
     moved: HashMap<Vec<u8>, Vec<u8>>,
     /// Old paths of what moved, sorted.
     gone: Vec<Vec<u8>>,
+    links: Links,
+}
+
+/// The paths of each group of hard links.
+type Groups = HashMap<[u8; 16], Vec<Vec<u8>>>;
+
+/// The hard links of the two trees, read when an entry differs in nothing else.
+struct Links {
+    /// The roots; `None` where single directories are compared.
+    trees: Option<(Id, Id)>,
+    tables: OnceCell<[Groups; 2]>,
+    /// Whether only names came or went, by the groups before and after.
+    known: RefCell<HashMap<[Option<[u8; 16]>; 2], bool>>,
+}
+
+impl Links {
+    fn of(old: Option<&Id>, new: Option<&Id>) -> Self {
+        let trees = old.copied().zip(new.copied());
+        Self { trees, tables: OnceCell::new(), known: RefCell::default() }
+    }
+
+    /// Whether two entries with the same path, content and metadata differ only because other names of the file were
+    /// added or removed. This is a change of these names and not of this one.
+    fn only_count(&self, repo: &Repo, path: &[u8], old: &Entry, new: &Entry) -> Result<bool> {
+        let Some((old_tree, new_tree)) = self.trees else { return Ok(false) };
+        let groups = [old, new].map(|entry| entry.link.map(|link| link.group));
+        if let Some(known) = self.known.borrow().get(&groups) {
+            return Ok(*known);
+        }
+        if self.tables.get().is_none() {
+            let table = |tree: &Id| Ok::<_, Error>(repo.links(&repo.root_names(tree)?.0)?.0.into_iter().collect());
+            let _ = self.tables.set([table(&old_tree)?, table(&new_tree)?]);
+        }
+        let Some([old_table, new_table]) = self.tables.get() else { return Ok(false) };
+        let own = [path.to_vec()];
+        let before = groups[0].and_then(|group| old_table.get(&group)).map_or(&own[..], Vec::as_slice);
+        let after = groups[1].and_then(|group| new_table.get(&group)).map_or(&own[..], Vec::as_slice);
+        let exists =
+            |tree: &Id, path: &[u8]| Ok::<_, Error>(repo.find(tree, &split(path).unwrap_or_default())?.is_some());
+        let mut only = true;
+        for (these, others, tree) in [(before, after, new_tree), (after, before, old_tree)] {
+            for name in these.iter().filter(|name| others.binary_search(name).is_err()) {
+                only = only && !exists(&tree, name)?;
+            }
+        }
+        self.known.borrow_mut().insert(groups, only);
+        Ok(only)
+    }
 }
 
 /// One side of a directory that is being compared.
@@ -251,6 +293,21 @@ impl Walked {
 }
 
 impl<'a> Pairs<'a> {
+    fn new(repo: &'a Repo, paths: &'a [Vec<u8>], told: Told) -> Self {
+        Self { repo, paths, told, moved: HashMap::new(), gone: Vec::new(), links: Links::of(None, None) }
+    }
+
+    /// Compares two starts, and reports moved files as renamed.
+    fn with_moved(mut self, old: &Start, new: &Start, dir: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        let told = std::mem::replace(&mut self.told, Told::Files);
+        let moved = self.find_moved(old, new, dir)?;
+        self.gone = moved.values().cloned().collect();
+        self.gone.sort_unstable();
+        self.moved = moved;
+        self.told = told;
+        self.run(old, new, dir, visit).map(drop)
+    }
+
     /// Pairs deleted files with added ones of the same content, by a first pass over the same trees.
     fn find_moved(&self, old: &Start, new: &Start, dir: &[u8]) -> Result<HashMap<Vec<u8>, Vec<u8>>> {
         let (mut gone, mut came): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
@@ -337,6 +394,15 @@ impl<'a> Pairs<'a> {
         let inside = self.paths.is_empty() || self.paths.iter().any(|p| is_within(path, p));
         let above = !inside && self.paths.iter().any(|p| is_within(p, path));
         if !inside && !above {
+            return Ok(ControlFlow::Continue(None));
+        }
+        if let (Some(old), Some(new)) = (&old, &new)
+            && old.link != new.link
+            && old.meta == new.meta
+            && old.node == new.node
+            && inside
+            && self.links.only_count(self.repo, path, old, new)?
+        {
             return Ok(ControlFlow::Continue(None));
         }
         let trees = (tree_of(old.as_ref()), tree_of(new.as_ref()));
