@@ -4,11 +4,13 @@
 //! version, and files that somebody uses.
 
 mod in_mount;
+pub(super) mod known;
 pub(super) mod left;
 mod placed;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::Context;
@@ -20,22 +22,26 @@ use super::resolve::Resolver;
 use super::worktree::{WalkOptions, forget_unrestored, look, remember_unrestored, worktree_number};
 use crate::error::{Error, Failure, Kind, Result};
 use crate::model::commit::Commit;
-use crate::model::entry::{Entry, Meta};
+use crate::model::entry::{Entry, Meta, Node};
 use crate::model::id::Id;
 use crate::model::path;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Revision;
 use crate::model::tree::LinkTable;
 use crate::observe::Observer;
+use crate::read::error::ReadError;
 use crate::read::in_use;
 use crate::read::journal::{Goal, Interrupted, Journal, Lock};
 use crate::read::patch::{self, PatchOptions, patch};
 use crate::read::restore::{RestoreOptions, RestoreReport, restore};
 use crate::read::verify::verify;
 use crate::repo::Repo;
+use crate::repo::layout::INSIDE;
 use crate::repo::refs::Move;
 use crate::write::graft::graft;
 use crate::write::output::Output;
+use crate::write::walk::{Ignores, Rules};
+use known::in_no_version;
 use left::Left;
 use placed::Placed;
 
@@ -48,8 +54,12 @@ pub struct CheckoutOptions {
     pub into: Option<PathBuf>,
     /// Make this branch at the version and move HEAD to it.
     pub new_branch: Option<RefName>,
-    /// Only these paths; nothing else is touched, and nothing is removed without `delete`.
+    /// Only these paths; nothing else is touched, and nothing is removed without `delete`. One that is not in the
+    /// version and holds `*`, `?` or `[` is a pattern of gitignore grammar.
     pub paths: Vec<Vec<u8>>,
+    /// The directory below the worktree in which the patterns were given: like in an ignore file of it, a pattern without a
+    /// slash is one of any depth.
+    pub prefix: Vec<u8>,
     /// Keep files that the version does not have.
     pub keep_extra: bool,
     /// With `paths`: remove what the version does not have there.
@@ -94,6 +104,14 @@ pub enum CheckoutError {
         /// How many more there are.
         more: usize,
     },
+    /// Another checkout into the directory was interrupted.
+    #[error("`{path}` has an interrupted checkout of `{revision}`")]
+    Unfinished {
+        /// The directory.
+        path: String,
+        /// What was checked out there, as it was named.
+        revision: String,
+    },
     /// There is no version.
     #[error("branch `{0}` has no version yet")]
     Unborn(RefName),
@@ -105,13 +123,16 @@ pub enum CheckoutError {
 impl Failure for CheckoutError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Dirty { .. } => Kind::Rejected,
+            Self::Dirty { .. } | Self::Unfinished { .. } => Kind::Rejected,
             Self::Unborn(_) | Self::NoPath(_) => Kind::NotFound,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Unfinished { path, revision } => Some(format!(
+                "finish it with the same command (`dvc checkout {revision} --into {path}`), or name a new or empty directory"
+            )),
             Self::Dirty { .. } => Some("commit them first, or give them up with `-f`".to_owned()),
             _ => None,
         }
@@ -141,12 +162,7 @@ pub fn checkout(context: &Context, options: &CheckoutOptions, observer: &dyn Obs
         }
     };
     let commit = repo.commit_cached(&version)?;
-    for asked in &options.paths {
-        let names = path::split(asked).unwrap_or_default();
-        if !names.is_empty() && repo.find(&commit.tree, &names)?.is_none() {
-            return Err(CheckoutError::NoPath(path::display(asked)).into());
-        }
-    }
+    let options = &CheckoutOptions { paths: expanded(&repo, &commit.tree, options)?, ..options.clone() };
     if let Some(name) = &options.new_branch
         && repo.refs().value(RefKind::Branch, name)?.is_some()
     {
@@ -164,7 +180,57 @@ pub fn checkout(context: &Context, options: &CheckoutOptions, observer: &dyn Obs
     }
 }
 
-/// Restores into a directory of its own; HEAD does not move.
+/// The paths, with each pattern replaced by the paths in the version that it matches.
+fn expanded(repo: &Repo, tree: &Id, options: &CheckoutOptions) -> Result<Vec<Vec<u8>>> {
+    let mut out = Vec::new();
+    for asked in &options.paths {
+        let names = path::split(asked).unwrap_or_default();
+        if names.is_empty() || repo.find(tree, &names)?.is_some() {
+            out.push(asked.clone());
+            continue;
+        }
+        let found = match std::str::from_utf8(asked) {
+            Ok(pattern) if pattern.contains(['*', '?', '[']) => {
+                let prefix = std::str::from_utf8(&options.prefix).unwrap_or_default();
+                let below = pattern.strip_prefix(prefix).and_then(|below| below.strip_prefix('/'));
+                match below.filter(|below| !prefix.is_empty() && !below.contains('/')) {
+                    Some(below) => matching(repo, tree, &format!("{prefix}/**/{below}"))?,
+                    None => matching(repo, tree, pattern)?,
+                }
+            }
+            _ => Vec::new(),
+        };
+        if found.is_empty() {
+            return Err(CheckoutError::NoPath(path::display(asked)).into());
+        }
+        out.extend(found);
+    }
+    out.dedup();
+    Ok(out)
+}
+
+/// The topmost paths of a tree that match a pattern, sorted by directory.
+fn matching(repo: &Repo, tree: &Id, pattern: &str) -> Result<Vec<Vec<u8>>> {
+    let mut rules = Rules::default();
+    rules.exclude(&[pattern.to_owned()])?;
+    let (none, mut found) = (Ignores::default(), Vec::new());
+    let mut dirs = vec![(Vec::new(), repo.root(tree)?.1)];
+    while let Some((dir, entries)) = dirs.pop() {
+        for entry in entries {
+            let path = path::join(&dir, &entry.name);
+            if none.excludes(&rules, &path, entry.is_dir()) {
+                found.push(path);
+            } else if let Node::Dir { tree, .. } = &entry.node {
+                dirs.push((path, repo.entries(tree)?));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Restores into a directory of its own, or finishes what an interrupted checkout has left there. HEAD of the current
+/// worktree does not move.
 fn restore_into(
     context: &Context,
     repo: &Repo,
@@ -173,19 +239,77 @@ fn restore_into(
     mut report: CheckoutReport,
     observer: &dyn Observer,
 ) -> Result<CheckoutReport> {
-    report.branch = None;
+    let branch = report.branch.take();
     let tree = only_paths(repo, &report.commit.tree, &options.paths)?;
     if options.dry_run {
         report.planned = planned(repo, None, &tree, &[])?;
         return Ok(report);
     }
-    lazy::bring_tree(context, repo, &tree, observer)?;
-    let how = RestoreOptions { jobs: context.threads(), placements: None };
-    report.done = restore(repo, &tree, into, &how, observer)?;
-    if options.verify {
-        report.wrong = verify(repo, &tree, into, &|_, _| true, context.threads(), observer)?.wrong;
+    let is_empty = make_dir(into)?;
+    let context =
+        &Context { worktree: into.canonicalize().unwrap_or_else(|_| into.to_owned()), mount: None, ..context.clone() };
+    let outside = !context.repository.canonicalize().is_ok_and(|dir| dir.ends_with(INSIDE));
+    let worktree = repo.worktree(&context.worktree);
+    let worktree = worktree.and_then(|worktree| Ok((Journal::lock(worktree.state_dir())?, worktree)));
+    let (lock, worktree) = match worktree {
+        Ok((lock, worktree)) => (Some(lock), Some(worktree)),
+        // Nothing can be remembered there, so an interrupted checkout cannot be continued.
+        Err(e) if matches!(e.kind(), Kind::Denied | Kind::NoSpace) => (None, None),
+        Err(e) => return Err(e),
+    };
+    let interrupted = worktree.as_ref().map(|w| Journal::read(w.state_dir())).transpose();
+    let interrupted = match interrupted {
+        Err(_) if is_empty => None,
+        read => read?.flatten(),
+    };
+    if !is_empty {
+        return match (interrupted, lock) {
+            (Some(found), Some(lock))
+                if found.goal.into && found.goal.target == report.version && found.goal.scope == options.paths =>
+            {
+                let head = Head { branch: None, base: None, known: false };
+                report.branch = branch.filter(|_| outside);
+                let report = in_place(context, repo, options, &head, Some(lock), report, observer)?;
+                Ok(CheckoutReport { branch: None, ..report })
+            }
+            (Some(found), _) if found.goal.into => {
+                let (path, revision) = (into.display().to_string(), found.goal.revision);
+                Err(CheckoutError::Unfinished { path, revision }.into())
+            }
+            _ => Err(ReadError::NotEmpty { path: into.display().to_string() }.into()),
+        };
     }
+    lazy::bring_tree(context, repo, &tree, observer)?;
+    let head = Head { branch: None, base: None, known: false };
+    let goal = Goal { into: true, ..goal(options, &head, report.version) };
+    let journal = lock.map(|lock| Journal::anew(lock, &goal)).transpose()?;
+    let how = RestoreOptions { jobs: context.threads(), placements: None };
+    report.done = restore(repo, &tree, &context.worktree, &how, observer)?;
+    if options.verify {
+        report.wrong = verify(repo, &tree, &context.worktree, &|_, _| true, context.threads(), observer)?.wrong;
+    }
+    if let (Some(worktree), true) = (&worktree, outside && options.paths.is_empty()) {
+        observer.step("worktree state");
+        worktree.save(branch.as_ref(), Some(&report.version))?;
+    }
+    observer.step("checkout end");
+    journal.map_or(Ok(()), Journal::finish)?;
     Ok(report)
+}
+
+/// Makes a directory that only its owner may enter, unless it exists. Returns whether it is empty.
+fn make_dir(dir: &Path) -> Result<bool> {
+    let failed = |action| {
+        let path = dir.display().to_string();
+        move |source: std::io::Error| ReadError::Io { action, path, source }
+    };
+    match std::fs::DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => return Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(failed("make")(e).into()),
+    }
+    let mut names = std::fs::read_dir(dir).map_err(failed("read"))?;
+    Ok(names.next().is_none())
 }
 
 /// The tree with nothing but some paths; all of it if there are none.
@@ -270,7 +394,9 @@ fn in_place(
         lazy::bring_changes(context, repo, &changes, observer)?;
         // Once there is a journal, the worktree counts as half checked out.
         patch::refuse_unfit(repo, &target, &context.worktree)?;
-        let mut journal = Journal::begin(lock, &goal(options, head, report.version), options.force)?;
+        let goal = goal(options, head, report.version);
+        let into = interrupted.as_ref().is_some_and(|i| i.goal.into && i.goal.target == goal.target);
+        let mut journal = Journal::begin(lock, &Goal { into, ..goal }, options.force)?;
         let placed = Placed::new(repo, worktree_number(repo, context), &now);
         let how = PatchOptions { jobs: context.threads(), scope: &options.paths, placements: Some(&placed) };
         let unsure: BTreeSet<&Vec<u8>> = now.unstable.iter().collect();
@@ -310,6 +436,7 @@ fn goal(options: &CheckoutOptions, head: &Head, target: Id) -> Goal {
         new_branch: options.new_branch.as_ref().map(RefName::to_string),
         scope: options.paths.clone(),
         keep_extra: options.keep_extra,
+        into: false,
     }
 }
 
@@ -355,12 +482,16 @@ fn refuse_dirty(
     };
     let left = interrupted.map(|i| Left::new(repo, &context.worktree, i)).transpose()?;
     let mut dirty = Vec::new();
+    let mut open = BTreeMap::new();
     let mut note = |path: &[u8], now: Option<&Entry>| -> Result<()> {
         // What will not be touched is not in danger.
         let touched = changes.iter().any(|c| within_either(path, &c.path));
         let is_left = || left.as_ref().map_or(Ok(false), |l| l.holds(path, now));
         if touched && !path.is_empty() && !is_left()? {
-            dirty.push(path::display(path));
+            match now {
+                Some(entry) => drop(open.insert(path.to_vec(), entry.clone())),
+                None => dirty.push(path.to_vec()),
+            }
         }
         Ok(())
     };
@@ -369,9 +500,8 @@ fn refuse_dirty(
         // A directory is only a place; what is in it is told on its own.
         let is_place = change.new.as_ref().is_some_and(Entry::is_dir) && change.letter != Letter::Type;
         let gone = change.new.is_none() && change.from.is_none();
-        // An interrupted checkout may have removed other names of the same file.
-        let relinked = interrupted.is_some()
-            && matches!((&change.old, &change.new), (Some(a), Some(b)) if a.meta == b.meta && a.node == b.node);
+        // Which other names the file has is no content that could be lost.
+        let relinked = matches!((&change.old, &change.new), (Some(a), Some(b)) if a.meta == b.meta && a.node == b.node);
         let same = match &change.new {
             Some(new) => repo.find(target, &at)?.as_ref() == Some(new),
             None => false,
@@ -381,10 +511,16 @@ fn refuse_dirty(
         }
         Ok(ControlFlow::Continue(()))
     })?;
+    // The worktree may have another version than it is known to have, or be unknown.
+    if !open.is_empty() {
+        let tips: Vec<Id> = head.base.into_iter().collect();
+        dirty.extend(in_no_version(repo, &tips, now, &options.paths, open, false)?.into_keys());
+        dirty.sort();
+    }
     if dirty.is_empty() {
         return Ok(());
     }
     let more = dirty.len().saturating_sub(SHOWN);
-    dirty.truncate(SHOWN);
-    Err(CheckoutError::Dirty { paths: dirty, more }.into())
+    let paths = dirty.iter().take(SHOWN).map(|path| path::display(path)).collect();
+    Err(CheckoutError::Dirty { paths, more }.into())
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::Context;
 use super::checkout::{CheckoutOptions, CheckoutReport, checkout};
 use super::fetch::{FetchOptions, FetchReport, fetch};
+use super::history::ancestors;
 use super::reach::{Reach, Remote};
 use super::refmove::RefMoveError;
 use crate::error::{Failure, Kind, Result};
@@ -12,7 +13,7 @@ use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Revision;
 use crate::observe::Observer;
-use crate::repo::refs::Move;
+use crate::repo::refs::{Move, value_of};
 use crate::repo::{Repo, RepoError};
 use crate::store::Store;
 
@@ -42,6 +43,19 @@ pub struct CloneReport {
     pub version: Option<Id>,
     /// What was checked out.
     pub checkout: Option<CheckoutReport>,
+}
+
+/// The file of a worktree's state that exists from the first move of a branch to the end of the clone.
+const NOTE: &str = "clone";
+
+/// Whether a clone into the repository and worktree of `context` was interrupted after it had made a branch.
+pub fn is_unfinished(context: &Context) -> bool {
+    let repo = Repo::open(&context.repository, context.open.clone());
+    repo.is_ok_and(|repo| is_noted(&repo, context))
+}
+
+fn is_noted(repo: &Repo, context: &Context) -> bool {
+    repo.worktree(&context.worktree).is_ok_and(|worktree| worktree.state_dir().join(NOTE).exists())
 }
 
 /// The branch to begin with is not clear.
@@ -76,7 +90,9 @@ pub fn clone(
     drop(reach);
     // One that was interrupted is taken up.
     match Repo::open(&context.repository, context.open.clone()) {
-        Ok(begun) if begun.marker().id == marker.id && begun.refs().list(RefKind::Branch)?.is_empty() => {}
+        Ok(begun)
+            if begun.marker().id == marker.id
+                && (is_noted(&begun, context) || begun.refs().list(RefKind::Branch)?.is_empty()) => {}
         Ok(_) => return Err(RepoError::Exists { path: context.repository.clone() }.into()),
         Err(_) => drop(Repo::create_copy(&context.repository, &marker, context.open.clone())?),
     }
@@ -102,11 +118,26 @@ pub fn clone(
             return Err(NoBranch { url: remote.location.to_string(), default: default.to_string(), branches }.into());
         }
     };
-    let how = Move { who: &context.author, why: "clone", time: context.moved_at() };
-    if repo.refs().update(RefKind::Branch, &branch, None, Some(tip), &how)?.is_none() {
-        return Err(RefMoveError::Raced { kind: RefKind::Branch, name: branch }.into());
+    let worktree = repo.worktree(&context.worktree)?;
+    worktree.write_file(NOTE, b"")?;
+    observer.step("clone noted");
+    let begun = repo.refs().tip(RefKind::Branch, &branch)?;
+    match begun.as_ref().and_then(value_of) {
+        // What was committed since is not given up.
+        Some(old) if old != tip && !ancestors(&repo, &tip)?.contains(&old) => {
+            return Err(RepoError::Exists { path: context.repository.clone() }.into());
+        }
+        Some(old) if old == tip => {}
+        _ => {
+            let how = Move { who: &context.author, why: "clone", time: context.moved_at() };
+            if repo.refs().update(RefKind::Branch, &branch, begun.as_ref(), Some(tip), &how)?.is_none() {
+                return Err(RefMoveError::Raced { kind: RefKind::Branch, name: branch }.into());
+            }
+        }
     }
-    repo.worktree(&context.worktree)?.save(Some(&branch), None)?;
+    if worktree.state()?.is_none() {
+        worktree.save(Some(&branch), None)?;
+    }
     let mut report = CloneReport {
         repository: context.repository.clone(),
         fetched,
@@ -122,6 +153,8 @@ pub fn clone(
         (report.branch, report.version) = (done.branch.clone(), Some(done.version));
         report.checkout = Some(done);
     }
+    observer.step("clone end");
+    worktree.remove_file(NOTE)?;
     Ok(report)
 }
 

@@ -4,17 +4,19 @@
 //! not have is brought over others' files only once it was shown. The look is kept, so the second run goes on.
 
 use super::Context;
+use super::checkout::known::in_no_version;
 use super::checkout::left::Left;
 use super::checkout::{CheckoutOptions, CheckoutReport, checkout};
-use super::compare::{Change, Letter, compare};
+use super::compare::{Change, compare};
 use super::describe::{Changed, Detail, measured};
 use super::fetch::{FetchOptions, FetchReport, fetch};
-use super::history::{Walk, ancestors};
+use super::history::ancestors;
 use super::pack::{advance, branch_of, mounted, places, prepare, settled};
 use super::pull::Diverged;
 use super::push::tracking;
 use super::reach::Remote;
 use super::refmove::RefMoveError;
+use super::resolve::Resolver;
 use super::worktree::{WalkOptions, look};
 use crate::error::{Failure, Kind, Result};
 use crate::model::entry::Entry;
@@ -31,8 +33,6 @@ use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 
-/// So many versions are searched for content that is about to be replaced.
-const SEARCHED: usize = 1000;
 /// The file of a worktree's state that says what was shown.
 const NOTE: &str = "unpack";
 
@@ -41,6 +41,8 @@ const NOTE: &str = "unpack";
 pub struct UnpackOptions {
     /// The branch; the repository's default branch if `None`.
     pub branch: Option<RefName>,
+    /// The version, whose branch replaces `branch`; the newest version if `None`.
+    pub revision: Option<Revision>,
     /// Where its newest version is; `None` uses what is here.
     pub remote: Option<Remote>,
     /// Only these paths below the worktree. If empty, what is mounted below it, or all where nothing is.
@@ -85,6 +87,14 @@ pub enum Stopped {
         /// The directory.
         target: String,
     },
+    /// The named version is not what the volumes have.
+    #[error("`{revision}` is not what is in `{target}`; look before you import")]
+    Other {
+        /// The version as it was named.
+        revision: String,
+        /// The directory.
+        target: String,
+    },
     /// Something would be lost.
     #[error("`{target}` has changes that are in no version: {}", listed(paths))]
     Uncommitted {
@@ -102,7 +112,7 @@ impl Failure for Stopped {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Newer { .. } => {
+            Self::Newer { .. } | Self::Other { .. } => {
                 "a second run goes on; so does `--yes`, also where the repository is not kept".to_owned()
             }
             Self::Uncommitted { .. } => "`dvc pack` keeps them, `--force` gives them up".to_owned(),
@@ -170,14 +180,22 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
     let found = prepare(context, options.remote.as_ref(), None)?;
     let (context, remote) = &settled(context, options.remote.as_ref(), found);
     let repo = context.repo()?;
-    let branch = branch_of(&repo, options.branch.as_ref())?;
+    let default = branch_of(&repo, options.branch.as_ref())?;
     let mut fetched = None;
     if let Some(remote) = remote {
         fetched = Some(fetch(context, remote, &FetchOptions::default(), observer)?);
     }
     drop(repo);
     let repo = context.repo()?;
-    let (version, moves) = newest(&repo, remote.as_ref(), &branch)?;
+    let branch = match &options.revision {
+        Some(revision) => named_branch(&repo, remote.as_ref(), revision)?.unwrap_or(default),
+        None => default,
+    };
+    let (newest, moves) = newest(&repo, remote.as_ref(), &branch)?;
+    let version = match &options.revision {
+        Some(revision) => named_version(context, &repo, remote.as_ref(), revision, &branch)?,
+        None => newest,
+    };
     let tree = repo.commit_cached(&version)?.tree;
     let paths = paths(context, &repo, options, &tree, observer)?;
     let mut report = UnpackReport { fetched, branch, version, stopped: None, changes: Vec::new(), checkout: None };
@@ -194,14 +212,18 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
     if options.dry_run {
         return Ok(report);
     }
-    if let Some(Stopped::Newer { .. }) = &report.stopped {
+    if let Some(Stopped::Newer { .. } | Stopped::Other { .. }) = &report.stopped {
         write(context, &repo, &Note { shown: Some(report.version.to_string()) })?;
     }
     if report.stopped.is_some() {
         return Ok(report);
     }
+    let base = match &options.revision {
+        Some(_) => RefName::new(&report.version.to_string())?,
+        None => report.branch.clone(),
+    };
     let how = CheckoutOptions {
-        revision: Some(Revision { base: Base::Name(report.branch.clone()), suffixes: Vec::new() }),
+        revision: Some(Revision { base: Base::Name(base), suffixes: Vec::new() }),
         delete: !paths.is_empty(),
         paths: paths.clone(),
         force: options.force,
@@ -211,13 +233,51 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
     };
     // Not before: what is packed instead must not follow what was refused.
     if moves {
-        advance(context, &repo, &report.branch, report.version, "unpack")?;
+        advance(context, &repo, &report.branch, newest, "unpack")?;
     }
     drop(repo);
     report.checkout = Some(checkout(context, &how, observer)?);
     let repo = context.repo()?;
     write(context, &repo, &Note::default())?;
     Ok(report)
+}
+
+/// The branch that a revision names, here or at the remote.
+fn named_branch(repo: &Repo, remote: Option<&Remote>, revision: &Revision) -> Result<Option<RefName>> {
+    let (Base::Name(name) | Base::Scoped(Some(name), _)) = &revision.base else { return Ok(None) };
+    let theirs = tracking(remote.map_or("origin", |remote| remote.name.as_str()), name)?;
+    let here = repo.refs().value(RefKind::Branch, name)?.or(repo.refs().value(RefKind::Remote, &theirs)?);
+    Ok(here.map(|_| name.clone()))
+}
+
+/// The version that a revision stands for. What is not here yet is looked for on the remote's branch.
+fn named_version(
+    context: &Context,
+    repo: &Repo,
+    remote: Option<&Remote>,
+    revision: &Revision,
+    branch: &RefName,
+) -> Result<Id> {
+    let resolver = Resolver::new(repo, context)?;
+    let based = |name: &RefName| {
+        let base = match &revision.base {
+            Base::Head => Base::Name(name.clone()),
+            Base::Name(named) if named == branch => Base::Name(name.clone()),
+            Base::Scoped(None, selector) => Base::Scoped(Some(name.clone()), selector.clone()),
+            Base::Scoped(Some(named), selector) if named == branch => {
+                Base::Scoped(Some(name.clone()), selector.clone())
+            }
+            other => other.clone(),
+        };
+        Revision { base, suffixes: revision.suffixes.clone() }
+    };
+    match resolver.revision(&based(branch)) {
+        Err(e) if e.kind() == Kind::NotFound && remote.is_some() => {
+            let theirs = tracking(remote.map_or("origin", |remote| remote.name.as_str()), branch)?;
+            resolver.revision(&based(&theirs)).map_err(|_| e)
+        }
+        found => found,
+    }
 }
 
 /// The newest version of the branch here and at the remote, and whether the branch here has to be moved to it.
@@ -366,7 +426,7 @@ fn stop(
         return Ok(None);
     }
     let target = display(context.worktree.as_os_str().as_bytes());
-    let lost = in_no_version(context, repo, report.version, seen, paths, interrupted)?;
+    let lost = lost(context, repo, report.version, seen, paths, interrupted)?;
     if !lost.is_empty() {
         return Ok(Some(Stopped::Uncommitted { target, paths: lost.iter().map(|p| display(p)).collect() }));
     }
@@ -376,13 +436,16 @@ fn stop(
     if options.accept || goes_on || shown {
         return Ok(None);
     }
-    Ok(Some(Stopped::Newer { branch: report.branch.clone(), target }))
+    Ok(Some(match &options.revision {
+        Some(revision) => Stopped::Other { revision: revision.to_string(), target },
+        None => Stopped::Newer { branch: report.branch.clone(), target },
+    }))
 }
 
 /// Paths whose content would be replaced or removed and that no version has there. What an interrupted unpack was writing is
 /// not among them: it has the content of a version with other metadata or fewer hard links, or a part of it. Of which version
 /// the volumes were then is not known; of the worktree's own they need not have been.
-fn in_no_version(
+fn lost(
     context: &Context,
     repo: &Repo,
     tip: Id,
@@ -394,33 +457,8 @@ fn in_no_version(
         let old = c.old.as_ref().filter(|e| !e.is_dir())?;
         Some((c.from.as_ref().unwrap_or(&c.path).clone(), old.clone()))
     };
-    let mut open: BTreeMap<Vec<u8>, Entry> = seen.changes.iter().filter_map(was).collect();
-    let mut tips = BTreeSet::from([tip]);
-    for kind in RefKind::ALL {
-        tips.extend(repo.refs().readable(kind)?.tips.iter().map(|tip| tip.id));
-    }
-    let tips: Vec<Id> = tips.into_iter().collect();
-    for version in Walk::new(repo, &tips, &[])?.take(SEARCHED) {
-        if open.is_empty() {
-            break;
-        }
-        let mut differs = BTreeSet::new();
-        let compared = version.and_then(|(_, commit)| {
-            compare(repo, Some(&commit.tree), Some(&seen.now), paths, &mut |change| {
-                let same = interrupted.is_some() && change.letter == Letter::Metadata;
-                if change.new.is_some() && !same {
-                    differs.insert(change.path);
-                }
-                Ok(ControlFlow::Continue(()))
-            })
-        });
-        match compared {
-            Ok(()) => open.retain(|path, _| differs.contains(path)),
-            // An old version that cannot be had now protects nothing.
-            Err(e) if e.kind() == Kind::Unreachable => break,
-            Err(e) => return Err(e),
-        }
-    }
+    let open: BTreeMap<Vec<u8>, Entry> = seen.changes.iter().filter_map(was).collect();
+    let open = in_no_version(repo, &[tip], &seen.now, paths, open, interrupted.is_some())?;
     let left = interrupted.map(|i| Left::anywhere(repo, &context.worktree, i)).transpose()?;
     let mut lost = Vec::new();
     for (path, now) in open {

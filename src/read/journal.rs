@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -22,6 +22,8 @@ use crate::sys::create;
 
 const NAME: &str = "checkout";
 const HEAD: &str = "dvc checkout 1";
+/// Attempts to get a lock that is held, 20 ms apart.
+const PATIENCE: u32 = 25;
 
 /// What a checkout is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +40,15 @@ pub struct Goal {
     pub scope: Vec<Vec<u8>>,
     /// Whether files that the version does not have stay.
     pub keep_extra: bool,
+    /// Whether the directory was new, so that everything in it may be written under its own name.
+    pub into: bool,
 }
 
 impl Goal {
     /// From one version to another, as a whole.
     pub fn whole(base: Option<Id>, target: Id) -> Self {
-        Self { base, target, revision: String::new(), new_branch: None, scope: Vec::new(), keep_extra: false }
+        let (revision, new_branch, scope) = (String::new(), None, Vec::new());
+        Self { base, target, revision, new_branch, scope, keep_extra: false, into: false }
     }
 
     /// Whether all that `other` was to change becomes like this one's version.
@@ -65,6 +70,9 @@ impl Goal {
         self.scope.iter().for_each(|s| text.push_str(&line("scope", s)));
         if self.keep_extra {
             text.push_str(&line("keep-extra", b""));
+        }
+        if self.into {
+            text.push_str(&line("into", b""));
         }
         text
     }
@@ -141,7 +149,17 @@ impl Journal {
         create::dir_all(state_dir).map_err(io_error("make", state_dir))?;
         let fd = rustix::fs::open(state_dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| io_error("open", state_dir)(e.into()))?;
-        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+        let mut locked = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive);
+        // A program that this process starts has a copy of each open file, and so of a lock that is already given up,
+        // until it is another program.
+        for _ in 0..PATIENCE {
+            if locked != Err(Errno::WOULDBLOCK) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            locked = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive);
+        }
+        match locked {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(ReadError::Locked.into()),
             // A file system without locks: two checkouts at once are then the user's to avoid.
@@ -149,6 +167,16 @@ impl Journal {
             Err(e) => return Err(io_error("lock", state_dir)(e.into()).into()),
         }
         Ok(Lock { state_dir: state_dir.to_owned(), fd })
+    }
+
+    /// Begins a checkout into an empty directory. What another one has left there is gone.
+    pub fn anew(lock: Lock, goal: &Goal) -> Result<Self> {
+        let path = lock.state_dir.join(NAME);
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(io_error("remove", &path)(e).into()),
+            _ => {}
+        }
+        Self::begin(lock, goal, false)
     }
 
     /// Begins a checkout, or takes an interrupted one up. `force` gives up a journal that cannot be understood, if the
@@ -286,6 +314,7 @@ fn parse(bytes: &[u8]) -> Option<Interrupted> {
             None if kind == "revision" => goal.revision = String::from_utf8(bytes).ok()?,
             None if kind == "branch" => goal.new_branch = Some(String::from_utf8(bytes).ok()?),
             None if kind == "keep-extra" => goal.keep_extra = true,
+            None if kind == "into" => goal.into = true,
             None if kind == "scope" => goal.scope.push(bytes),
             None if kind == "other" => others.push(Id(bytes.try_into().ok()?)),
             Some(("temps", run)) => _ = temps.insert((run.to_owned(), bytes)),

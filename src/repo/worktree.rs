@@ -209,6 +209,17 @@ impl Worktree {
         self.write_file(name, format!("{line}\n{}\n", line_checksum(&line)).as_bytes())
     }
 
+    /// Removes a file of this worktree's state, if it exists.
+    pub fn remove_file(&self, name: &str) -> Result<()> {
+        match fs::remove_file(self.dir.join(name)) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                let key = format!("{}/{name}", layout::WORKTREES);
+                Err(StoreError::Io { what: "remove", key, source }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Writes a file of this worktree's state so that a crash leaves the old or the new one.
     pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let write = || -> std::io::Result<()> {

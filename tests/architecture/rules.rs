@@ -56,6 +56,7 @@ const HOMES: &[(&str, &[&str])] = &[
             "write/pipeline",
             "write/recut",
             "read/restore",
+            "read/journal",
             "upkeep/",
             "mount/",
             "ops/quiesce",

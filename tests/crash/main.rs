@@ -7,6 +7,7 @@
 
 mod checkout;
 mod child;
+mod into;
 mod kill;
 #[path = "../it/support/known.rs"]
 #[allow(dead_code)]

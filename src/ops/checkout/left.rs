@@ -70,16 +70,20 @@ impl<'a> Left<'a> {
         }
         // In a directory that was new, files are written under their own names.
         let (Some(is), Some(_)) = (is, now) else { return Ok(false) };
+        let in_new = || match is_part_of(self.repo, self.worktree, path, &is) {
+            // It was here when it was written.
+            Err(e) if e.kind() == Kind::Unreachable => Ok(false),
+            other => other,
+        };
+        if self.interrupted.goal.into {
+            return in_new();
+        }
         let mut above = names.as_slice();
         while let Some((_, rest)) = above.split_last().filter(|(_, rest)| !rest.is_empty()) {
             above = rest;
             let node = self.at(self.base.as_ref(), above)?.map(|e| e.node);
             if !matches!(node, Some(Node::Dir { .. })) {
-                return match is_part_of(self.repo, self.worktree, path, &is) {
-                    // It was here when it was written.
-                    Err(e) if e.kind() == Kind::Unreachable => Ok(false),
-                    other => other,
-                };
+                return in_new();
             }
         }
         Ok(false)

@@ -292,6 +292,7 @@ pub fn create_plain(
             new_branch: tip.is_none().then(|| branch.clone()),
             into: None,
             paths: Vec::new(),
+            prefix: Vec::new(),
             keep_extra: false,
             delete: false,
             verify: false,

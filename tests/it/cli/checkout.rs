@@ -1,7 +1,8 @@
 //! `dvc checkout`.
 
 use super::{commit, fresh, three};
-use crate::support::sandbox::Sandbox;
+use crate::support::needs::is_root;
+use crate::support::sandbox::{Run, Sandbox};
 use std::fs;
 
 #[test]
@@ -113,7 +114,7 @@ fn a_checkout_that_cannot_begin_leaves_nothing() {
     let lock = |word: &str| s.other("chattr").arg(word).arg(s.w("")).status().is_ok_and(|s| s.success());
     let mode = |mode| fs::set_permissions(s.w(""), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
     mode(0o555);
-    if crate::support::needs::is_root() && !lock("+i") {
+    if is_root() && !lock("+i") {
         println!("skipped: nothing can be made immutable on this file system");
         return;
     }
@@ -125,4 +126,106 @@ fn a_checkout_that_cannot_begin_leaves_nothing() {
     refused.code(12);
     assert!(!status.ok().out.contains("did not end"));
     commit.ok();
+}
+
+/// Whether a removed name comes back or not, the other names of the file are not changed.
+#[test]
+fn the_number_of_names_is_no_change() {
+    use std::os::unix::fs::MetadataExt;
+    let s = fresh();
+    for (one, two) in [("b/one", "b/two"), ("c/a", "c/b")] {
+        s.write(one, "data");
+        fs::hard_link(s.w(one), s.w(two)).unwrap();
+    }
+    fs::hard_link(s.w("c/a"), s.w("c/c")).unwrap();
+    commit(&s, "1", 1);
+    let changes = || {
+        s.dvc(["status", "--porcelain"])
+            .ok()
+            .out
+            .lines()
+            .filter(|l| !l.starts_with('#'))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    for name in ["b/two", "c/a"] {
+        fs::remove_file(s.w(name)).unwrap();
+    }
+    assert_eq!(changes(), ["m b", "D b/two", "m c", "D c/a"]);
+    s.dvc(["checkout", "HEAD", "--", "b", "c"]).ok();
+    assert_eq!(fs::metadata(s.w("b/one")).unwrap().ino(), fs::metadata(s.w("b/two")).unwrap().ino());
+    assert_eq!(fs::metadata(s.w("c/a")).unwrap().nlink(), 3);
+    assert_eq!(changes(), Vec::<String>::new());
+    // A name more is a change of that name alone, a copy in the place of a link is one of all.
+    fs::hard_link(s.w("b/one"), s.w("b/three")).unwrap();
+    assert_eq!(changes(), ["m b", "A b/three"]);
+    fs::remove_file(s.w("b/three")).unwrap();
+    s.sh("cp -p b/two b/copy; mv b/copy b/two");
+    assert_eq!(changes(), ["m b", "m b/one", "m b/two"]);
+}
+
+/// A directory of which the repository knows nothing has the content of one version, of another, or of none.
+#[test]
+fn content_of_a_version_can_be_replaced_in_an_unknown_worktree() {
+    let s = three();
+    s.dvc(["checkout", "main@v1", "--into", "../copy"]).ok();
+    let repo = s.w(".dvcs");
+    let copy = |args: &[&str]| s.dvc([&["-C", "../copy", "--repo", repo.to_str().unwrap()], args].concat());
+    let read = |name: &str| fs::read_to_string(s.at("copy").join(name)).unwrap();
+    copy(&["checkout", "main"]).ok();
+    assert_eq!((read("a.txt"), read("d/more")), ("two\n".into(), "more\n".into()));
+    // Known as v3 now, but restored from elsewhere.
+    let old = fs::metadata(s.w("a.txt")).unwrap();
+    s.dvc(["checkout", "main@v1", "--into", "../other"]).ok();
+    s.sh("cp -p ../other/a.txt ../copy/a.txt").ok();
+    copy(&["checkout", "main@v2"]).ok();
+    fs::write(s.at("copy/a.txt"), "precious\n").unwrap();
+    fs::File::options().write(true).open(s.at("copy/a.txt")).unwrap().set_modified(old.modified().unwrap()).unwrap();
+    copy(&["checkout", "main@v1"]).code(4).complains("changes that are in no version: `a.txt`");
+    assert_eq!(read("a.txt"), "precious\n");
+}
+
+/// Where the repository lies apart, a new directory is a worktree of the version from then on.
+#[test]
+fn a_checkout_into_a_directory_is_remembered() {
+    let s = three();
+    let bare = s.at("bare");
+    s.sh("cp -r .dvcs ../bare").ok();
+    let dvc = |args: &[&str]| s.dvc([&["--repo", bare.to_str().unwrap()], args].concat());
+    dvc(&["checkout", "main", "--into", "../copy"]).ok();
+    dvc(&["-C", "../copy", "status"]).ok().says("on branch main, v3");
+    dvc(&["checkout", "main@v2", "--into", "../old"]).ok();
+    dvc(&["-C", "../old", "status"]).ok().says("on no branch, v2");
+    // Only some paths are no version.
+    dvc(&["checkout", "main", "--into", "../part", "--", "a.txt"]).ok();
+    dvc(&["-C", "../part", "status"]).ok().says("D d/more");
+}
+
+#[test]
+fn an_interrupted_checkout_into_a_directory_is_named() {
+    let s = three();
+    fs::create_dir(s.at("copy")).unwrap();
+    fs::write(s.at("copy/other"), "mine").unwrap();
+    s.dvc(["checkout", "main", "--into", "../copy"]).code(4).complains("is not empty");
+    if !is_root() {
+        return;
+    }
+    // The disk is too small at first; all of it in one namespace, which takes the disk along.
+    let script = "mkdir ../half; mount -t tmpfs -o size=100k none ../half; into() { dvc checkout $1 --into ../half; }; \
+        into main@v3 || test $? = 8; \
+        into main@v2 2> ../other || test $? = 4; \
+        mount -o remount,size=9m ../half; echo precious > ../half/mine; \
+        into main@v3 2> ../mine || test $? = 4; cat ../half/mine; rm ../half/mine; \
+        into main@v3; cat ../half/a.txt; cmp d/big ../half/d/big; cmp d/more ../half/d/more; \
+        into main@v3 2> ../done || test $? = 4";
+    let run = Run::of(s.other("unshare").args(["--mount", "bash", "-euc", script])).ok();
+    run.says("precious\n").says("two\n");
+    let said = |name: &str| fs::read_to_string(s.at(name)).unwrap();
+    let other = said("other");
+    assert!(other.contains("`../half` has an interrupted checkout of `main@v3`"), "{other}");
+    assert!(other.contains("`dvc checkout main@v3 --into ../half`"), "{other}");
+    assert!(said("mine").contains("in no version: `mine`") && said("done").contains("is not empty"));
+    // The disk is gone, and with it what was interrupted there.
+    s.dvc(["checkout", "main@v1", "--into", "../half"]).ok();
+    assert_eq!(fs::read(s.at("half/a.txt")).unwrap(), b"one\n");
 }

@@ -24,7 +24,8 @@ use std::time::Instant;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     dvc checkout AMCC@v41 --into /restored\n  \
-    dvc checkout AMCC@{yesterday} -- acme/orders.ibd")]
+    dvc checkout AMCC@{yesterday} -- acme/orders.ibd\n  \
+    dvc checkout AMCC@v41 -- 'orders*.ibd'")]
 pub(crate) struct CheckoutArgs {
     /// The version; a branch name moves the worktree to that branch, `-` to the branch before
     #[arg(value_name = "REV")]
@@ -49,7 +50,7 @@ pub(crate) struct CheckoutArgs {
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) dry: DryRun,
-    /// Only these paths; no other file is touched
+    /// Only these paths, or patterns as in `.dvcsignore`; no other file is touched
     #[arg(value_name = "PATH", last = true, value_hint = clap::ValueHint::AnyPath)]
     pub(crate) paths: Vec<OsString>,
 }
@@ -72,6 +73,7 @@ pub(crate) fn run(session: &Session, args: &CheckoutArgs) -> Outcome {
         into: args.into.clone(),
         new_branch: args.branch.as_deref().map(RefName::new).transpose().map_err(Error::from)?,
         paths: place.paths(&args.paths)?,
+        prefix: place.prefix.as_os_str().as_encoded_bytes().to_vec(),
         keep_extra: args.keep_extra,
         delete: false,
         verify: args.verify,

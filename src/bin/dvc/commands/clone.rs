@@ -10,7 +10,7 @@ use clap::Args;
 use dvc::error::{Error, Kind};
 use dvc::model::refname::RefName;
 use dvc::model::revision::{Base, Spec};
-use dvc::ops::clone::{CloneOptions, clone};
+use dvc::ops::clone::{CloneOptions, clone, is_unfinished};
 use dvc::repo::{Repo, RepoError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,8 @@ pub(crate) fn run(session: &Session, args: &CloneArgs) -> Outcome {
     let named = session.named_repository().map(|repo| session.current.join(repo));
     let repository = named.clone().unwrap_or_else(|| dir.join(INSIDE));
     let is_new = !dir.exists();
-    if named.is_none() && !is_new && !begun(&dir) {
+    let place = Place { repository, worktree: dir.clone(), prefix: PathBuf::new(), far: None, mount: None };
+    if named.is_none() && !is_new && !begun(&dir) && !is_unfinished(&session.context(&place)?) {
         let inside = dir.join(INSIDE);
         let taken =
             if Repo::is_at(&inside) { RepoError::Exists { path: inside } } else { RepoError::Occupied { path: dir } };
@@ -73,7 +74,6 @@ pub(crate) fn run(session: &Session, args: &CloneArgs) -> Outcome {
     }
     let failed = |source| CliError::File { doing: "create", path: dir.clone(), source };
     std::fs::create_dir_all(&dir).map_err(failed)?;
-    let place = Place { repository, worktree: dir.clone(), prefix: PathBuf::new(), far: None, mount: None };
     let result = cloned(session, args, location, revision, &place);
     if result.is_err() && is_new {
         // Nothing is left of a clone that did not even begin.

@@ -9,6 +9,7 @@ use crate::session::Session;
 use crate::sidecar::Way;
 use clap::Args;
 use dvc::error::Error;
+use dvc::model::revision::Revision;
 use dvc::model::text::harmless;
 use dvc::ops::unpack::{UnpackOptions, UnpackReport, unpack};
 use dvc::repo::Repo;
@@ -24,7 +25,8 @@ use std::time::{Duration, Instant};
     Where volumes hold another version, what would change is shown, and the exit code is 4; a second run, or --yes, goes on.\n\n\
     Examples:\n  \
     docker run --rm -v db:/source/db -e DATA_TAG=registry.example/backup dvc unpack\n  \
-    NO_PULL=1 dvc -C /srv/volumes --repo /backup/volumes unpack db"
+    NO_PULL=1 dvc -C /srv/volumes --repo /backup/volumes unpack db\n  \
+    NO_PULL=1 dvc -C /srv/volumes --repo /backup/volumes unpack AMCC@v41 db"
 )]
 pub(crate) struct UnpackArgs {
     /// That branch; else the tag of DATA_TAG, else the repository's default branch
@@ -38,15 +40,16 @@ pub(crate) struct UnpackArgs {
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) dry: DryRun,
-    /// Only these volumes, by their paths below /source
-    #[arg(value_name = "VOLUME", value_hint = clap::ValueHint::AnyPath)]
+    /// A version such as AMCC@v41, else the newest one; then only these volumes, by their paths below /source
+    #[arg(value_name = "REV|VOLUME", value_hint = clap::ValueHint::AnyPath)]
     pub(crate) volumes: Vec<OsString>,
 }
 
 /// Runs `unpack`.
 pub(crate) fn run(session: &Session, args: &UnpackArgs) -> Outcome {
+    let (revision, named) = split(&args.volumes)?;
     let pack::Begun { session, context, remote, branch, paths, volumes } =
-        pack::begin(session, Way::Unpack, args.no_pull, args.branch.as_deref(), &args.volumes)?;
+        pack::begin(session, Way::Unpack, args.no_pull, args.branch.as_deref(), named)?;
     let dry_run = session.dry_run(args.dry);
     if dry_run && remote.is_some() && !Repo::is_at(&context.repository) {
         let line = format!("would make a copy of the remote's repository in `{}`\n", context.repository.display());
@@ -56,6 +59,7 @@ pub(crate) fn run(session: &Session, args: &UnpackArgs) -> Outcome {
     let began = Instant::now();
     let options = UnpackOptions {
         branch,
+        revision,
         // What a dry run shows is what is here.
         remote: remote.filter(|_| !dry_run),
         paths,
@@ -72,6 +76,20 @@ pub(crate) fn run(session: &Session, args: &UnpackArgs) -> Outcome {
     match report.stopped {
         Some(stopped) if !dry_run => Err(Error::from(stopped).into()),
         _ => Ok(report.checkout.as_ref().map_or(Exit::DONE, checkout::exit)),
+    }
+}
+
+/// The version and the volumes among the words. The first word with an `@` is a version; a volume that has one in its name
+/// is written with a directory, `./a@b`.
+fn split(words: &[OsString]) -> Result<(Option<Revision>, &[OsString]), Failed> {
+    let is_path =
+        |word: &OsString| word.as_encoded_bytes().starts_with(b"/") || word.as_encoded_bytes().starts_with(b"./");
+    match words.split_first() {
+        Some((first, rest)) if first.as_encoded_bytes().contains(&b'@') && !is_path(first) => {
+            let revision = Revision::parse(&first.to_string_lossy()).map_err(Error::from)?;
+            Ok((Some(revision), rest))
+        }
+        _ => Ok((None, words)),
     }
 }
 
