@@ -462,8 +462,9 @@ pub fn basis(bytes: &[u8]) {
 }
 
 fn basis_samples() -> Vec<Vec<u8>> {
+    let newest = Time { secs: -1, nanos: 999_999_999 };
     let totals = Totals { files: 300, dirs: 2, bytes: 1 << 40 };
-    vec![DirRecord { tree: Id([3; 32]), totals, prints: vec![0, 5, u64::MAX] }.encode()]
+    vec![DirRecord { tree: Id([3; 32]), totals, device: 7, newest, prints: vec![0, 5, u64::MAX] }.encode()]
 }
 
 // Archives of others.

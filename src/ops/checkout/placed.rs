@@ -41,6 +41,12 @@ impl<'a> Placed<'a> {
         let dirs = self.dirs.into_inner().unwrap_or_else(PoisonError::into_inner);
         let catalogue = self.repo.catalogue()?;
         let now = now();
+        let root_stat = walk::open_root(root).and_then(|fd| walk::stat_at(std::os::fd::AsFd::as_fd(&fd), b"")).ok();
+        let mut devices: HashMap<Vec<u8>, u64> = root_stat.iter().map(|stat| (Vec::new(), stat.dev)).collect();
+        for (dir, (.., names)) in &dirs {
+            let below = names.iter().filter_map(|name| Some((name, name.stat.filter(is_dir)?)));
+            devices.extend(below.map(|(name, stat)| (path::join(dir, &name.name), stat.st_dev)));
+        }
         let mut records: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::with_capacity(dirs.len());
         for (dir, (tree, totals, names)) in &dirs {
             let old = match self.before.record(dir) {
@@ -48,22 +54,24 @@ impl<'a> Placed<'a> {
                 None => catalogue.stat_dirs(worktree, &[dir])?.into_iter().next().flatten(),
             };
             let old = old.and_then(|r| DirRecord::decode(&r)).map(|r| r.prints).unwrap_or_default();
+            let device = devices.get(dir).copied().unwrap_or(0);
             let mut prints: Vec<u64> = names
                 .iter()
                 .map(|name| {
                     let below = dirs.get(&path::join(dir, &name.name)).map(|d| &d.0);
-                    let print = name.stat.map_or(0, |s| fingerprint(&name.name, &seen(&s), below, now));
+                    let print = name.stat.map_or(0, |s| fingerprint(&name.name, &seen(&s), below, device, now));
                     if name.made || below.is_some() || old.contains(&print) { print } else { 0 }
                 })
                 .collect();
             let own = if dir.is_empty() {
-                let stat = walk::open_root(root).and_then(|fd| walk::stat_at(std::os::fd::AsFd::as_fd(&fd), b""));
-                stat.map_or(0, |s| fingerprint(b"", &s, Some(&Id([0; 32])), now))
+                root_stat.map_or(0, |s| fingerprint(b"", &s, Some(&Id([0; 32])), s.dev, now))
             } else {
                 0
             };
             prints.push(own);
-            records.push((dir.clone(), Some(DirRecord { tree: *tree, totals: *totals, prints }.encode())));
+            // What was just written to is no snapshot, so its state is that of now.
+            let record = DirRecord { tree: *tree, totals: *totals, device, newest: now, prints };
+            records.push((dir.clone(), Some(record.encode())));
         }
         records.sort();
         catalogue.put_stat_dirs(worktree, &records)?;
@@ -76,6 +84,10 @@ impl Placements for Placed<'_> {
         let mut dirs = self.dirs.lock().unwrap_or_else(PoisonError::into_inner);
         dirs.insert(path.to_vec(), (*tree, *totals, names));
     }
+}
+
+fn is_dir(s: &Stat) -> bool {
+    rustix::fs::FileType::from_raw_mode(s.st_mode).is_dir()
 }
 
 fn seen(s: &Stat) -> Seen {

@@ -1,5 +1,6 @@
 //! Every kind of content there and back, and programs that must find their data again.
 
 mod adverse;
+mod devices;
 mod everything;
 mod mariadb;

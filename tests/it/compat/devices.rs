@@ -1,0 +1,109 @@
+//! The same file system under another device number, as a snapshot of a volume has it each night.
+
+use std::fs;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::support::needs::{is_root, need, run};
+use crate::support::sandbox::Sandbox;
+
+/// A loop device; detached when dropped.
+struct Loop(String);
+
+impl Loop {
+    fn of(image: &Path) -> Self {
+        let out = Command::new(need("losetup")).args(["-f", "--show"]).arg(image).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        Self(String::from_utf8(out.stdout).unwrap().trim().to_owned())
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new(need("losetup")).args(["-d", &self.0]).status();
+    }
+}
+
+/// A mounted device; unmounted when dropped.
+struct Mounted<'l> {
+    at: PathBuf,
+    _device: &'l Loop,
+}
+
+impl<'l> Mounted<'l> {
+    fn new(device: &'l Loop, at: &Path) -> Self {
+        run("mount", &[&device.0, at.to_str().unwrap()]);
+        Self { at: at.to_owned(), _device: device }
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new(need("umount")).args(["-l"]).arg(&self.at).status();
+    }
+}
+
+/// Waits until a file's last change is old enough to be told from a later one.
+fn settle(path: &Path) {
+    let stat = fs::metadata(path).unwrap();
+    let changed = UNIX_EPOCH + Duration::new(stat.ctime().cast_unsigned(), u32::try_from(stat.ctime_nsec()).unwrap());
+    while SystemTime::now().duration_since(changed).unwrap_or_default() < Duration::from_millis(200) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Replaces the bytes of a file on its disk, so that nothing but a look at its content shows it.
+fn replace(image: &Path, old: &[u8], new: &[u8]) {
+    let bytes = fs::read(image).unwrap();
+    let at = bytes.windows(old.len()).position(|window| window == old).unwrap();
+    fs::File::options().write(true).open(image).unwrap().write_all_at(new, at as u64).unwrap();
+}
+
+#[test]
+fn a_file_system_on_another_device_is_not_read_again() {
+    if !is_root() {
+        return;
+    }
+    let s = Sandbox::new();
+    let (image, spare, at) = (s.at("image"), s.at("spare"), s.at("volume"));
+    for file in [&image, &spare] {
+        fs::File::create(file).unwrap().set_len(16 << 20).unwrap();
+    }
+    // Inodes of this size have fractions of seconds.
+    run("mkfs.ext4", &["-q", "-I", "256", image.to_str().unwrap()]);
+    fs::create_dir(&at).unwrap();
+    s.dvc(["init", "--repo", "../r"]).ok();
+    let commit = || s.dvc(["-C", "../volume", "--repo", "../r", "commit", "-b", "night", "-m", "x"]).ok();
+    let shown = |name: &str| s.dvc(["--repo", "../r", "show", &format!("night:{name}")]).ok().out;
+    let first = Loop::of(&image);
+    let device = {
+        let mounted = Mounted::new(&first, &at);
+        fs::create_dir(at.join("d")).unwrap();
+        fs::write(at.join("d/old"), "content of the old one").unwrap();
+        settle(&at.join("d/old"));
+        // A snapshot may be as old as this, and the file may have changed again in the same tick.
+        fs::write(at.join("late"), "content of the late one").unwrap();
+        settle(&at.join("late"));
+        run("sync", &["-f", at.to_str().unwrap()]);
+        commit();
+        fs::metadata(&mounted.at).unwrap().dev()
+    };
+    drop(first);
+    let _taken = Loop::of(&spare);
+    let second = Loop::of(&image);
+    for name in ["old", "late"] {
+        replace(
+            &image,
+            format!("content of the {name} one").as_bytes(),
+            format!("CONTENT of the {name} one").as_bytes(),
+        );
+    }
+    let _mounted = Mounted::new(&second, &at);
+    assert_ne!(fs::metadata(&at).unwrap().dev(), device, "another loop device");
+    assert_eq!(fs::read(at.join("d/old")).unwrap(), b"CONTENT of the old one");
+    commit();
+    assert_eq!(shown("d/old"), "content of the old one", "it is not read");
+    assert_eq!(shown("late"), "CONTENT of the late one", "it is read");
+}
