@@ -135,12 +135,14 @@ complete -c dvc -n "__fish_dvc_using_subcommand commit" -l author -d 'Who made i
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l time -d 'When it was made' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l trailer -d 'Add a `Key: value` line about the version' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l exclude -d 'Leave out what matches, as in `.dvcsignore`' -r
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -l exclude-larger-than -d 'Leave out files with more bytes than SIZE, such as 4G' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l stdin -d 'Commit standard input as a file of that name' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l exec -d 'Commit the output of a command, given after `--`, as a file of that name' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l volume -d 'Commit a volume of dvc or a plain one of Docker, in use or not; may be repeated' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l quiesce -d 'Hold writers still while the source is read; in a mount, for a moment. In the given order, undone in reverse: docker:pause, docker:stop, exec:CONTAINER:CMD[ / CMD], mariadb:[AT], postgres:[AT], fsfreeze:PATH, none' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l quiesce-timeout -d 'Let go after this time and give the commit up, such as 90s' -r
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l push -d 'Push the branch afterwards, to `origin` or the named remote' -r
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -l files-from -d 'Only the paths that FILE lists, one a line, with any that are arguments; `-` is standard input' -r -F
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s C -d 'Run as if started in DIR: the worktree, and the base of relative paths' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l repo -d 'The repository, where it does not lie in the worktree; one that is elsewhere is only read' -r -f -a "(__fish_complete_directories)"
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s c -d 'Set a configuration value for this run' -r
@@ -160,6 +162,7 @@ complete -c dvc -n "__fish_dvc_using_subcommand commit" -s a -l all -d 'Accepted
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l allow-empty -d 'Commit even where nothing changed or the source is empty'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l add -d 'With --stdin and --exec: keep the other files of the version before'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -l all-volumes -d 'Commit every volume of dvc, and every plain one of Docker that has a name: a version of each'
+complete -c dvc -n "__fish_dvc_using_subcommand commit" -s z -d 'With --files-from: a zero byte ends each path'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s n -l dry-run -d 'Show what would be done, and do nothing'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s v -l verbose -d 'Say more; may be repeated'
 complete -c dvc -n "__fish_dvc_using_subcommand commit" -s q -l quiet -d 'Say less; may be repeated'

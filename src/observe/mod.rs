@@ -26,6 +26,8 @@ pub enum Level {
     Info,
     /// Something was skipped on purpose.
     Skipped,
+    /// The operation does what was asked, but the result is probably not what the user wants.
+    Warning,
     /// Something could not be read, stored or restored: the operation ends with exit code 3.
     Incomplete,
     /// Stored data is damaged: the operation ends with exit code 5.

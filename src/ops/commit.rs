@@ -2,7 +2,7 @@
 
 mod in_mount;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
@@ -22,11 +22,13 @@ use crate::model::path;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::tree::LinkTable;
 use crate::observe::{Level, Notice, Observer};
+use crate::read::in_use::{User, engines, says, tells_engine};
 use crate::read::journal::Journal;
 use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
-use crate::write::commit::{Draft, Snapshot, Source, TreeOf, publish, snapshot};
+use crate::write::commit::{Draft, SnapshotError, Source, TreeOf, publish, snapshot};
 use crate::write::graft::{Edit, graft};
+use crate::write::named::{Found, NamedPaths, NotRecorded};
 use crate::write::output::Output;
 use crate::write::pipeline;
 use crate::write::walk::{self, Rules};
@@ -52,8 +54,22 @@ pub struct CommitOptions {
     pub paths: Vec<Vec<u8>>,
     /// How writers are held still while the source is read.
     pub quiesce: Option<Quiesce>,
+    /// What happens if a database runs in the source and its writers are not held still.
+    pub running_database: RunningDatabase,
     /// Say what would be done; nothing is held still for that.
     pub dry_run: bool,
+}
+
+/// What a commit does about a database that runs in the directory that it reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunningDatabase {
+    /// Makes the version, and warns.
+    #[default]
+    Warn,
+    /// Makes no version.
+    Refuse,
+    /// Makes the version.
+    Ignore,
 }
 
 /// A stream to commit as one file.
@@ -100,6 +116,12 @@ pub enum CommitError {
         /// The branch.
         branch: RefName,
     },
+    /// The stream has no bytes.
+    #[error("cannot commit `{path}`: the stream is empty")]
+    EmptyStream {
+        /// The path of the file.
+        path: String,
+    },
     /// HEAD names no branch.
     #[error("HEAD is detached, so there is no branch to commit to")]
     Detached,
@@ -124,6 +146,20 @@ pub enum CommitError {
     /// A checkout was interrupted, so the files are of two versions.
     #[error("a checkout of this worktree was interrupted: its files are of two versions")]
     HalfCheckedOut,
+    /// A database runs in the directory.
+    #[error("a database runs in `{path}`: {}", says(users))]
+    DatabaseRuns {
+        /// The directory.
+        path: String,
+        /// Its processes, not empty.
+        users: Vec<User>,
+    },
+    /// An option that only applies to a directory.
+    #[error("`{option}` does not apply to a mount")]
+    NotInMount {
+        /// The option.
+        option: &'static str,
+    },
     /// A tag exists already.
     #[error("there is a tag `{name}` already")]
     TagExists {
@@ -135,8 +171,13 @@ pub enum CommitError {
 impl Failure for CommitError {
     fn kind(&self) -> Kind {
         match self {
-            Self::EmptySource { .. } | Self::Detached | Self::HalfCheckedOut | Self::TagExists { .. } => Kind::Rejected,
-            Self::BadPath { .. } | Self::Reserved { .. } => Kind::Usage,
+            Self::EmptySource { .. }
+            | Self::EmptyStream { .. }
+            | Self::Detached
+            | Self::HalfCheckedOut
+            | Self::TagExists { .. } => Kind::Rejected,
+            Self::DatabaseRuns { .. } => Kind::Busy,
+            Self::BadPath { .. } | Self::Reserved { .. } | Self::NotInMount { .. } => Kind::Usage,
             Self::NoPath { .. } => Kind::NotFound,
         }
     }
@@ -146,6 +187,10 @@ impl Failure for CommitError {
             Self::EmptySource { .. } => {
                 Some("is the volume mounted? `--allow-empty` commits the empty directory".to_owned())
             }
+            Self::EmptyStream { .. } => {
+                Some("did the command that writes it fail? `--allow-empty` commits the empty file".to_owned())
+            }
+            Self::DatabaseRuns { .. } => Some(HOLD_WRITERS.to_owned()),
             Self::HalfCheckedOut => Some("run the checkout again to finish it, or another one with `-f`".to_owned()),
             Self::Detached => Some("`dvc checkout -b NAME` makes a branch of what is here".to_owned()),
             Self::TagExists { .. } => Some("`dvc tag -d` removes one".to_owned()),
@@ -154,9 +199,14 @@ impl Failure for CommitError {
     }
 }
 
+/// What to do about a running database.
+const HOLD_WRITERS: &str =
+    "hold it still with `--quiesce` (docs/quiesce.md), or run it in `dvc mount --live` (docs/mount.md)";
+
 /// Makes the next version of a branch from the worktree.
 pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observer) -> Result<CommitReport> {
     let repo = context.repo()?;
+    options.walk.warn(context, observer);
     if let Some(mount) = &context.mount {
         return in_mount::commit(context, &repo, mount, options, observer);
     }
@@ -174,21 +224,24 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
         let worktree = worktree_number(&repo, context);
         let source = Source {
             dir: &context.worktree,
-            only: Vec::new(),
+            only: &[],
             rules: &rules,
             before: target.parent.as_ref().map(|p| p.1.tree),
             basis: worktree,
             unrestored: unrestored(context, &repo)?,
             threads: context.threads(),
+            notes: tells_engine,
         };
         let snap = during(quiesce, context, observer, |observer| snapshot(&out, observer, &source))?;
         if snap.totals == Totals::default() && target.holds_files() && !options.allow_empty {
             let path = context.worktree.display().to_string();
             return Err(CommitError::EmptySource { path, branch: target.branch }.into());
         }
+        let engines = running_engines(context, options, &snap.noted)?;
         let unstable = snap.unstable.clone();
         let report =
             seal(context, &repo, &out, observer, options, target, &|_| Ok((snap.tree, snap.totals)), unstable)?;
+        warn_of_engines(&engines, &report, options, observer);
         if let (Some(worktree), false) = (worktree, options.dry_run)
             && let Err(e) = snap.remember(&repo, worktree)
         {
@@ -198,10 +251,36 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
         return Ok(report);
     }
     let read = |observer: &dyn Observer| some_paths(context, &out, observer, options, &rules, &target);
-    let (edits, links, unstable) = during(quiesce, context, observer, read)?;
+    let SomePaths { edits, links, unstable, noted } = during(quiesce, context, observer, read)?;
+    let engines = running_engines(context, options, &noted)?;
     let meta = |names: &[Vec<u8>]| dir_meta(context, names);
     let tree = |parent: Option<&Commit>| graft(&out, parent.map(|p| &p.tree), edits.clone(), links.clone(), &meta);
-    seal(context, &repo, &out, observer, options, target, &tree, unstable)
+    let report = seal(context, &repo, &out, observer, options, target, &tree, unstable)?;
+    warn_of_engines(&engines, &report, options, observer);
+    Ok(report)
+}
+
+/// The databases that run in the worktree, by the files that the walk noted, unless they are held still.
+fn running_engines(context: &Context, options: &CommitOptions, noted: &[Vec<u8>]) -> Result<Vec<User>> {
+    let is_quiet = options.quiesce.as_ref().is_some_and(|quiesce| !quiesce.profiles.is_empty());
+    if is_quiet || options.running_database == RunningDatabase::Ignore {
+        return Ok(Vec::new());
+    }
+    let users = engines(&context.worktree, noted);
+    if options.running_database == RunningDatabase::Refuse && !users.is_empty() {
+        let path = context.worktree.display().to_string();
+        return Err(CommitError::DatabaseRuns { path, users }.into());
+    }
+    Ok(users)
+}
+
+/// Warns of a version that was read while a database wrote.
+fn warn_of_engines(engines: &[User], report: &CommitReport, options: &CommitOptions, observer: &dyn Observer) {
+    if engines.is_empty() || report.unchanged || options.dry_run {
+        return;
+    }
+    let message = format!("a database runs here: {}; the version may not be consistent; {HOLD_WRITERS}", says(engines));
+    observer.notice(Notice { level: Level::Warning, path: Vec::new(), message });
 }
 
 /// Makes the next version of a branch from a stream.
@@ -218,6 +297,9 @@ pub fn commit_stream(
     observer.phase("commit", None, None);
     let (size, chunker, content) = pipeline::store_stream(&out, observer, stream.input)?;
     (stream.check)()?;
+    if size == 0 && !options.allow_empty {
+        return Err(CommitError::EmptyStream { path: path::display(&stream.name) }.into());
+    }
     let (secs, nanos) = (context.now.timestamp().as_second(), context.now.timestamp().subsec_nanosecond());
     let mtime = Time { secs, nanos: u32::try_from(nanos).unwrap_or(0) };
     let user = |mode| Meta {
@@ -234,6 +316,8 @@ pub fn commit_stream(
         let edits = vec![(path.clone(), Some(entry.clone()))];
         graft(&out, base, edits, LinkTable::default(), &|_| Ok(user(0o755)))
     };
+    // The files of the worktree are not what was committed.
+    let target = Target { of_worktree: false, ..target };
     seal(context, &repo, &out, observer, options, target, &tree, Vec::new())
 }
 
@@ -241,6 +325,8 @@ pub fn commit_stream(
 pub(super) struct Target {
     pub(super) branch: RefName,
     head: Head,
+    /// Whether the version is one of the worktree's files, so that the worktree is based on it.
+    pub(super) of_worktree: bool,
     pub(super) parent: Option<(Id, Commit)>,
 }
 
@@ -263,7 +349,7 @@ impl Target {
             Some(id) => Some((id, repo.commit_cached(&id)?)),
             None => None,
         };
-        Ok(Self { branch, head, parent })
+        Ok(Self { branch, head, of_worktree: true, parent })
     }
 
     pub(super) fn holds_files(&self) -> bool {
@@ -286,7 +372,18 @@ pub(super) fn checked_path(raw: &[u8]) -> Result<Vec<Vec<u8>>> {
     }
 }
 
-/// Some paths as they are in the worktree now, the hard links among them, and what did not hold still.
+/// Some paths as they are in the worktree now.
+struct SomePaths {
+    edits: Vec<Edit>,
+    /// The hard links among them.
+    links: LinkTable,
+    /// Paths that could not be read or did not hold still.
+    unstable: Vec<Vec<u8>>,
+    /// Files that show whether a database runs.
+    noted: Vec<Vec<u8>>,
+}
+
+/// Looks at the paths that were named.
 fn some_paths(
     context: &Context,
     out: &Output<'_>,
@@ -294,40 +391,50 @@ fn some_paths(
     options: &CommitOptions,
     rules: &Rules,
     target: &Target,
-) -> Result<(Vec<Edit>, LinkTable, Vec<Vec<u8>>)> {
+) -> Result<SomePaths> {
     let base = target.parent.as_ref().map(|p| p.1.tree);
-    let mut edits: Vec<Edit> = Vec::new();
-    let mut unstable = Vec::new();
-    let mut links = LinkTable::default();
     let asked = options.paths.iter().map(|raw| checked_path(raw)).collect::<Result<BTreeSet<_>>>()?;
-    let unrestored = unrestored(context, out.repo())?;
+    let open = |source| SnapshotError::Open { path: context.worktree.display().to_string(), source };
+    let mut named = NamedPaths::new(&context.worktree, rules).map_err(open)?;
+    let (mut there, mut edits) = (Vec::new(), Vec::new());
     for names in &asked {
-        if asked.iter().any(|other| other.len() < names.len() && names.starts_with(other)) {
+        let path = || path::display(&names.join(&b'/'));
+        match named.at(names)? {
+            Found::Something => there.push(names.clone()),
+            _ if base.map_or(Ok(None), |b| out.repo().find(&b, names))?.is_some() => edits.push((names.clone(), None)),
+            Found::Nothing => return Err(CommitError::NoPath { path: path() }.into()),
+            Found::BelowFile => return Err(CommitError::BadPath { path: path() }.into()),
+        }
+    }
+    drop(named);
+    if there.is_empty() {
+        return Ok(SomePaths { edits, links: LinkTable::default(), unstable: Vec::new(), noted: Vec::new() });
+    }
+    let source = Source {
+        dir: &context.worktree,
+        only: &there,
+        rules,
+        before: base,
+        basis: None,
+        unrestored: unrestored(context, out.repo())?,
+        threads: context.threads(),
+        notes: tells_engine,
+    };
+    let found = snapshot(out, observer, &source)?;
+    let mut picked: BTreeMap<Vec<u8>, Entry> = found.picked.into_iter().collect();
+    for names in there {
+        let path = names.join(&b'/');
+        let is_in = |above: usize| asked.contains(&names[..above]);
+        if (1..names.len()).any(is_in) {
             continue;
         }
-        let source = Source {
-            dir: &context.worktree,
-            only: names.clone(),
-            rules,
-            before: base,
-            basis: None,
-            unrestored: unrestored.clone(),
-            threads: context.threads(),
-        };
-        let found = match snapshot(out, observer, &source) {
-            Ok(found) => found,
-            // The directory above it is gone: so is the path.
-            Err(e) if e.kind() == Kind::NotFound => Snapshot::nothing(),
-            Err(e) => return Err(e),
-        };
-        if found.only.is_none() && base.map_or(Ok(None), |b| out.repo().find(&b, names))?.is_none() {
-            return Err(CommitError::NoPath { path: path::display(&names.join(&b'/')) }.into());
+        let entry = picked.remove(&path);
+        if entry.is_none() && found.unstable.iter().any(|unread| path::is_within(&path, unread)) {
+            return Err(NotRecorded::unread(&path).into());
         }
-        unstable.extend(found.unstable);
-        links.0.extend(found.links.0);
-        edits.push((names.clone(), found.only));
+        edits.push((names, entry));
     }
-    Ok((edits, links, unstable))
+    Ok(SomePaths { edits, links: found.links, unstable: found.unstable, noted: found.noted })
 }
 
 fn dir_meta(context: &Context, names: &[Vec<u8>]) -> Result<Meta> {
@@ -341,7 +448,7 @@ fn dir_meta(context: &Context, names: &[Vec<u8>]) -> Result<Meta> {
     };
     look().map_err(|e| {
         let path = path::display(&names.join(&b'/'));
-        crate::write::commit::SnapshotError::Open { path, source: e }.into()
+        SnapshotError::Open { path, source: e }.into()
     })
 }
 
@@ -440,8 +547,8 @@ fn make_tags(context: &Context, repo: &Repo, options: &CommitOptions, id: Id) ->
 
 /// A commit of HEAD's branch is what the worktree stands on now; one of another branch changes nothing about it.
 fn remember_head(context: &Context, repo: &Repo, target: &Target, id: &Id) -> Result<()> {
-    if context.mount.is_some() {
-        // Its process remembers it.
+    if context.mount.is_some() || !target.of_worktree {
+        // The process of a mount remembers it.
         return Ok(());
     }
     if target.head.branch.as_ref() != Some(&target.branch) && target.head.known {

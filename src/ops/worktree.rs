@@ -8,7 +8,7 @@ use super::Context;
 use super::compare::{Change, Letter};
 use super::head::Head;
 use crate::error::{Kind, Result};
-use crate::model::path::is_within;
+use crate::model::path::{self, is_within};
 use crate::observe::{Level, Notice, Observer};
 use crate::read::journal::Journal;
 use crate::read::restore::RestoreReport;
@@ -31,6 +31,8 @@ pub struct WalkOptions {
     pub skip_cache_dirs: bool,
     /// Other file systems than that of the source.
     pub one_file_system: bool,
+    /// Files with more bytes than this.
+    pub larger_than: Option<u64>,
     /// Directories that only hold others, by path: their own metadata is not taken. The empty path is the source itself.
     pub places: Vec<Vec<u8>>,
 }
@@ -42,7 +44,16 @@ impl WalkOptions {
         let mut rules = Rules::new(self.skip_cache_dirs, self.one_file_system, repository);
         rules.exclude(&self.exclude)?;
         rules.set_places(&self.places);
+        rules.exclude_larger_than(self.larger_than);
         Ok(rules)
+    }
+
+    /// Warns of patterns that cannot match anything.
+    pub(super) fn warn(&self, context: &Context, observer: &dyn Observer) {
+        for (pattern, why) in Rules::never_match(&self.exclude, &context.worktree) {
+            let message = format!("the pattern `{}` excludes nothing: {why}", path::display(pattern.as_bytes()));
+            observer.notice(Notice { level: Level::Warning, path: Vec::new(), message });
+        }
     }
 }
 
@@ -115,12 +126,13 @@ pub fn look(context: &Context, repo: &Repo, walk: &WalkOptions, observer: &dyn O
     let out = Output::dry(repo);
     let source = Source {
         dir: &context.worktree,
-        only: Vec::new(),
+        only: &[],
         rules: &rules,
         before: None,
         basis: worktree_number(repo, context),
         unrestored: unrestored(context, repo)?,
         threads: context.threads(),
+        notes: |_| false,
     };
     snapshot(&out, observer, &source)
 }

@@ -21,6 +21,20 @@ use crate::model::path::{display, has_reserved, is_reserved, is_within};
 const LOCK_FILES: [&str; 3] = ["ibdata1", "aria_log_control", "postmaster.pid"];
 /// Files of engines that lock by byte ranges, also seen from other containers.
 const LOCKED: [&str; 7] = [".ibd", ".db", ".db3", ".sqlite", ".sqlite3", "ibdata1", "aria_log_control"];
+/// Files that engines keep locked while they run: InnoDB, Aria, PostgreSQL, MongoDB, WiredTiger, LevelDB and RocksDB,
+/// LMDB, Lucene.
+const ENGINE_FILES: [&[u8]; 8] = [
+    b"ibdata1",
+    b"aria_log_control",
+    b"postmaster.pid",
+    b"mongod.lock",
+    b"WiredTiger.lock",
+    b"LOCK",
+    b"lock.mdb",
+    b"node.lock",
+];
+/// The endings of the files that SQLite keeps beside a database that is in use.
+const BESIDE_SQLITE: [&[u8]; 2] = [b"-shm", b"-journal"];
 /// The search for lock files ends after so many names.
 const NAMES_MAX: usize = 50_000;
 
@@ -81,7 +95,8 @@ impl Failure for InUse {
     }
 }
 
-fn says(users: &[User]) -> String {
+/// Who uses what, in words.
+pub fn says(users: &[User]) -> String {
     let Some(first) = users.first() else { return "nobody".to_owned() };
     let who = match first.pid {
         Some(pid) if first.command.is_empty() => format!("process {pid}"),
@@ -115,6 +130,32 @@ pub fn users<'p>(dir: &Path, changed: impl IntoIterator<Item = &'p [u8]>) -> Vec
         }
     }
     open_files(dir, &mut users);
+    users
+}
+
+/// Whether a file with this name tells [`engines`] that a database may run in its directory.
+pub fn tells_engine(name: &[u8]) -> bool {
+    ENGINE_FILES.contains(&name) || BESIDE_SQLITE.iter().any(|end| name.ends_with(end))
+}
+
+/// The databases that run in `dir`, by the files among `found` (paths relative to `dir`) that [`tells_engine`] accepts.
+/// Only these files are looked at, so that a commit can ask each time.
+pub fn engines(dir: &Path, found: &[Vec<u8>]) -> Vec<User> {
+    let mut users = Vec::new();
+    if found.is_empty() {
+        return users;
+    }
+    servers(dir, found, &mut users);
+    // Another process may have the number of a server that died.
+    users.retain(|user| matches!(user.command.as_str(), "postgres" | "postmaster" | ""));
+    let locks = Locks::read();
+    for path in found {
+        let database = BESIDE_SQLITE.iter().find_map(|end| path.strip_suffix(*end));
+        for path in database.into_iter().chain([path.as_slice()]) {
+            let user = locks.user(dir, path).or_else(|| locks.unlisted(dir, path));
+            users.extend(user.filter(|user| !users.contains(user)));
+        }
+    }
     users
 }
 
@@ -204,6 +245,16 @@ impl Locks {
         }
         let command = owner.map(command_of).unwrap_or_default();
         Some(User { pid: owner, command, path: path.to_vec(), how: Use::Locked })
+    }
+}
+
+impl Locks {
+    /// A lock of a process that `/proc/locks` does not show, since it is in another container.
+    fn unlisted(&self, dir: &Path, path: &[u8]) -> Option<User> {
+        let file = dir.join(OsStr::from_bytes(path));
+        let owner = fs::symlink_metadata(&file).ok().filter(fs::Metadata::is_file).and_then(|_| lock_on(&file))?;
+        let command = owner.map(command_of).unwrap_or_default();
+        (owner != Some(std::process::id())).then(|| User { pid: owner, command, path: path.to_vec(), how: Use::Locked })
     }
 }
 

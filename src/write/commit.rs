@@ -11,11 +11,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::basis::{DirRecord, are_vouched, vouch};
 use super::dir::Dir;
+use super::named::{Chosen, Names};
 use super::output::Output;
 use super::pipeline;
 use super::scan::{Finished, Walk};
 use super::unrestored::Unrestored;
-use super::walk::{Ignores, Rules, open_dir, open_root, stat_at};
+use super::walk::{Rules, open_root, stat_at};
 use crate::error::{Failure, Kind, Result};
 use crate::format::Malformed;
 use crate::format::object::encode_commit;
@@ -35,8 +36,8 @@ const UNSTABLE_MAX: usize = 1000;
 pub struct Source<'s> {
     /// The directory.
     pub dir: &'s Path,
-    /// Only this path below it, as names; empty for all of it.
-    pub only: Vec<Vec<u8>>,
+    /// Only these paths below it; all of it if there are none.
+    pub only: &'s [Names],
     /// What is left out.
     pub rules: &'s Rules,
     /// The tree of the version before, for deltas against it.
@@ -47,6 +48,8 @@ pub struct Source<'s> {
     pub unrestored: Option<Unrestored>,
     /// Threads.
     pub threads: usize,
+    /// Whether the snapshot notes a file with this name, also one that is left out.
+    pub notes: fn(&[u8]) -> bool,
 }
 
 /// A directory as it is now.
@@ -58,12 +61,14 @@ pub struct Snapshot {
     pub totals: Totals,
     /// Its own metadata.
     pub meta: Meta,
-    /// The entry of the only path that was asked for; `tree` and the rest mean nothing then.
-    pub only: Option<Entry>,
-    /// The hard links in it, where only one path was asked for.
+    /// The entries of the paths that were asked for, by path; `tree` and `totals` mean nothing then.
+    pub picked: Vec<(Vec<u8>, Entry)>,
+    /// The hard links among these paths.
     pub links: LinkTable,
     /// Paths that could not be read or did not hold still, sorted.
     pub unstable: Vec<Vec<u8>>,
+    /// Some of the paths that were to be noted.
+    pub noted: Vec<Vec<u8>>,
     /// Records for the next time, by path; only to be kept once the tree is durable.
     records: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -127,20 +132,25 @@ pub fn snapshot(out: &Output<'_>, observer: &dyn Observer, source: &Source<'_>) 
         }
         pipeline::settle_links(&walk, source.dir)?;
         out.flush()?;
-        let Walk { result, records, unstable, links, .. } = walk;
-        let links = match source.only.as_slice() {
+        let Walk { result, records, newest, unstable, noted, links, picked, .. } = walk;
+        let links = match source.only {
             [] => LinkTable::default(),
             _ => links.into_inner().unwrap_or_else(PoisonError::into_inner).table(),
         };
         let finished = result.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let Some(Finished { tree, totals, meta, only }) = finished else {
+        let picked = picked.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Some(Finished { tree, totals, meta }) = finished else {
             return Err(SnapshotError::Nothing { path: source.dir.display().to_string() }.into());
         };
         let mut unstable = unstable.into_inner().unwrap_or_else(PoisonError::into_inner);
         unstable.sort();
         unstable.dedup();
+        let newest = newest.into_inner().unwrap_or_else(PoisonError::into_inner);
         let records = records.into_inner().unwrap_or_else(PoisonError::into_inner);
-        return Ok(Snapshot { tree, totals, meta, only, links, unstable, records });
+        let encoded = |(path, record): (Vec<u8>, DirRecord)| (path, DirRecord { newest, ..record }.encode());
+        let records = records.into_iter().map(encoded).collect();
+        let noted = noted.into_inner().unwrap_or_else(PoisonError::into_inner);
+        return Ok(Snapshot { tree, totals, meta, picked, links, unstable, noted, records });
     }
 }
 
@@ -151,22 +161,24 @@ fn walk_once<'a>(
     basis: Option<i64>,
     distrust: HashSet<Vec<u8>>,
 ) -> Result<Walk<'a>> {
-    let (only, above) = match source.only.split_last() {
-        Some((only, above)) => (Some(only.clone()), above),
-        None => (None, &[][..]),
-    };
     // Deltas are of no use to a dry run.
     let before = source.before.filter(|_| out.sink().is_some());
-    let root = open_above(source, above, before);
-    let root = root.map_err(|e| SnapshotError::Open { path: source.dir.display().to_string(), source: e })?;
+    let open = || -> std::io::Result<_> {
+        let fd = open_root(source.dir)?;
+        let stat = stat_at(fd.as_fd(), b"")?;
+        Ok((fd, stat))
+    };
+    let root = open().map_err(|e| SnapshotError::Open { path: source.dir.display().to_string(), source: e })?;
+    let root = Dir::root(root, before, Chosen::of(source.only));
     let walk = Walk {
         out,
         observer,
         rules: source.rules,
+        notes: source.notes,
+        noted: Mutex::default(),
         basis,
         unrestored: source.unrestored.as_ref(),
         before: now(),
-        only,
         distrust,
         doubt: match basis.filter(|_| out.sink().is_some()) {
             Some(worktree) => !are_vouched(out.repo(), worktree)?,
@@ -174,24 +186,13 @@ fn walk_once<'a>(
         },
         links: Mutex::default(),
         records: Mutex::default(),
+        newest: Mutex::default(),
         unstable: Mutex::default(),
+        picked: Mutex::default(),
         result: Mutex::default(),
     };
     pipeline::run(&walk, root, source.threads)?;
     Ok(walk)
-}
-
-/// Opens the directory that the walk begins in, and reads the ignore files above it.
-fn open_above(source: &Source<'_>, above: &[Vec<u8>], before: Option<Id>) -> std::io::Result<std::sync::Arc<Dir>> {
-    let mut fd = open_root(source.dir)?;
-    let mut ignores = Ignores::default();
-    for (depth, name) in above.iter().enumerate() {
-        ignores = ignores.enter(fd.as_fd(), depth)?;
-        fd = open_dir(fd.as_fd(), name)?;
-    }
-    let stat = stat_at(fd.as_fd(), b"")?;
-    let before = before.filter(|_| above.is_empty());
-    Ok(Dir::root(above.join(&b'/'), above.len(), ignores, (fd, stat), before))
 }
 
 /// The hard links of the tree that the records are of.
@@ -218,7 +219,8 @@ impl Snapshot {
     /// What is seen where nothing is.
     pub fn nothing() -> Self {
         let (totals, meta, links) = (Totals::default(), Meta::default(), LinkTable::default());
-        Self { tree: Id([0; 32]), totals, meta, only: None, links, unstable: Vec::new(), records: Vec::new() }
+        let (picked, unstable, noted, records) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { tree: Id([0; 32]), totals, meta, picked, links, unstable, noted, records }
     }
 
     /// What somebody else has looked at.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::basis::DirRecord;
 use super::links::LinkKey;
+use super::named::Chosen;
 use super::walk::{self, Ignores, Stat};
 use crate::model::entry::{Entry, Xattr};
 use crate::model::id::Id;
@@ -23,6 +24,8 @@ pub struct Dir {
     pub(super) stat: Mutex<Stat>,
     /// What stood here in the version before, for deltas.
     pub(super) old_tree: Option<Id>,
+    /// The names that are looked at, where the walk is for named paths; then no tree is stored for it.
+    pub(super) chosen: Option<Arc<Chosen>>,
     state: Mutex<State>,
     /// Work below it that is not done; whoever brings it to 0 finishes it.
     pub(super) pending: AtomicUsize,
@@ -52,24 +55,18 @@ pub(super) struct Slot {
 }
 
 impl Dir {
-    /// The root of a walk; `path` is its place in the version, `depth` names below the root of that, where `ignores`
-    /// hold.
-    pub fn root(
-        path: Vec<u8>,
-        depth: usize,
-        ignores: Ignores,
-        (fd, stat): (OwnedFd, Stat),
-        old_tree: Option<Id>,
-    ) -> Arc<Self> {
+    /// The root of a walk for everything, or for `chosen` paths.
+    pub fn root((fd, stat): (OwnedFd, Stat), old_tree: Option<Id>, chosen: Option<Arc<Chosen>>) -> Arc<Self> {
         Arc::new(Self {
             old_tree,
+            chosen,
             parent: None,
             name: Vec::new(),
-            path,
-            depth,
+            path: Vec::new(),
+            depth: 0,
             fd: Mutex::new(Some(Arc::new(fd))),
             stat: Mutex::new(stat),
-            state: Mutex::new(State { ignores, ..State::default() }),
+            state: Mutex::default(),
             pending: AtomicUsize::new(1),
             users: AtomicUsize::new(1),
         })
@@ -84,6 +81,7 @@ impl Dir {
     ) -> Arc<Self> {
         Arc::new(Self {
             old_tree,
+            chosen: parent.chosen.as_ref().and_then(|chosen| chosen.below(name)),
             path: path::join(&parent.path, name),
             parent: Some(Arc::clone(parent)),
             name: name.to_vec(),
@@ -103,6 +101,11 @@ impl Dir {
     /// Its descriptor, if it is open.
     pub fn fd(&self) -> Option<Arc<OwnedFd>> {
         self.fd.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The device that it is on.
+    pub(super) fn device(&self) -> u64 {
+        self.stat.lock().unwrap_or_else(PoisonError::into_inner).dev
     }
 
     pub(super) fn open(&self) -> io::Result<Arc<OwnedFd>> {
@@ -127,12 +130,8 @@ impl Dir {
         }
     }
 
+    /// Whether it is the root of the version, whose object holds its own metadata.
     pub(super) fn is_root(&self) -> bool {
         self.parent.is_none()
-    }
-
-    /// Whether it is the root of a version, whose object holds its own metadata.
-    pub(super) fn is_version_root(&self) -> bool {
-        self.is_root() && self.path.is_empty()
     }
 }

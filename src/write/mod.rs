@@ -11,6 +11,7 @@ pub mod large;
 pub mod late;
 pub mod links;
 pub mod list;
+pub mod named;
 pub mod output;
 pub mod pipeline;
 pub mod recut;

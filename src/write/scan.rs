@@ -31,6 +31,9 @@ use crate::repo::layout::INSIDE;
 /// Files up to this size are read at once by the thread that found them.
 pub const SMALL_MAX: u64 = 512 << 10;
 
+/// More paths than this are not noted.
+const NOTED_MAX: usize = 1000;
+
 /// What all directories of a walk share.
 pub struct Walk<'a> {
     /// Where objects go.
@@ -39,14 +42,16 @@ pub struct Walk<'a> {
     pub observer: &'a dyn Observer,
     /// What is left out.
     pub rules: &'a Rules,
+    /// Whether a file with this name is noted.
+    pub notes: fn(&[u8]) -> bool,
+    /// Paths that were noted, the first ones.
+    pub noted: Mutex<Vec<Vec<u8>>>,
     /// The number of the worktree in the catalogue, if its records may be used.
     pub basis: Option<i64>,
     /// What a checkout could not restore.
     pub unrestored: Option<&'a Unrestored>,
     /// When the walk began.
     pub before: Time,
-    /// Only this name of the root is looked at, and nothing is stored for the root itself.
-    pub only: Option<Vec<u8>>,
     /// Directories whose records must not be used.
     pub distrust: HashSet<Vec<u8>>,
     /// Whether objects may be gone that records rely on, so that each is looked for.
@@ -54,9 +59,13 @@ pub struct Walk<'a> {
     /// Hard links.
     pub links: Mutex<Links>,
     /// New records, by path.
-    pub records: Mutex<Vec<(Vec<u8>, Vec<u8>)>>,
+    pub records: Mutex<Vec<(Vec<u8>, DirRecord)>>,
+    /// The latest change of anything that was seen.
+    pub newest: Mutex<Time>,
     /// Paths that could not be read or did not hold still.
     pub unstable: Mutex<Vec<Vec<u8>>>,
+    /// The entries of named paths, by path, where the walk is for these.
+    pub picked: Mutex<Vec<(Vec<u8>, Entry)>>,
     /// The finished root.
     pub result: Mutex<Option<Finished>>,
 }
@@ -70,8 +79,6 @@ pub struct Finished {
     pub totals: Totals,
     /// Its own metadata.
     pub meta: Meta,
-    /// The entry of the only name that was looked at, where the walk was for that.
-    pub only: Option<Entry>,
 }
 
 /// A name with what it is.
@@ -172,16 +179,26 @@ impl<'a> Walk<'a> {
             return Ok(None);
         }
         if names.iter().any(|n| n.1 == walk::IGNORE_FILE.as_bytes()) {
-            match state.ignores.enter(fd, dir.depth) {
+            let file = path::join(&dir.path, walk::IGNORE_FILE.as_bytes());
+            let mut report = |bad: walk::BadLine| {
+                self.observer.notice(Notice { level: Level::Warning, path: file.clone(), message: bad.to_string() });
+            };
+            match state.ignores.enter(fd, dir.depth, &mut report) {
                 Ok(ignores) => state.ignores = ignores,
-                Err(e) => self.unreadable(&path::join(&dir.path, walk::IGNORE_FILE.as_bytes()), "obey it", &e),
+                Err(e) => self.unreadable(&file, "obey it", &e),
             }
         }
         let ignores = state.ignores.clone();
         drop(state);
         let mut out = Vec::with_capacity(names.len());
         for (_, name) in names {
-            if dir.is_root() && self.only.as_ref().is_some_and(|only| *only != name) {
+            if (self.notes)(&name) {
+                let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+                if noted.len() < NOTED_MAX {
+                    noted.push(path::join(&dir.path, &name));
+                }
+            }
+            if dir.chosen.as_ref().is_some_and(|chosen| !chosen.takes(&name)) {
                 continue;
             }
             if path::is_reserved(&name) {
@@ -202,6 +219,13 @@ impl<'a> Walk<'a> {
             }
             let full = path::join(&dir.path, &name);
             if ignores.excludes(self.rules, &full, is_dir) {
+                continue;
+            }
+            if stat.kind == FileType::RegularFile
+                && let Some(limit) = self.rules.exceeded(stat.size)
+            {
+                let message = format!("left out: its {} bytes are more than {limit}", stat.size);
+                self.observer.notice(Notice { level: Level::Skipped, path: full, message });
                 continue;
             }
             if stat.kind == FileType::Socket {
@@ -225,11 +249,16 @@ impl<'a> Walk<'a> {
 
     /// Compares what is there with the record, and takes up what changed.
     fn compare(&self, dir: &Arc<Dir>, names: Vec<Named>, buffer: &mut Vec<u8>) -> Result<Found> {
+        let device = dir.device();
+        if let Some(newest) = names.iter().map(|(_, stat)| stat.ctime).max() {
+            let mut known = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            *known = newest.max(*known);
+        }
         let mut slots: Vec<Slot> = names
             .into_iter()
             .map(|(name, stat)| {
                 let is_dir = stat.kind == FileType::Directory;
-                let print = if is_dir { 0 } else { fingerprint(&name, &stat, None, self.before) };
+                let print = if is_dir { 0 } else { fingerprint(&name, &stat, None, device, self.before) };
                 Slot { name, stat, print, entry: None, link: None }
             })
             .collect();
@@ -242,7 +271,7 @@ impl<'a> Walk<'a> {
                 && slots
                     .iter()
                     .zip(&r.prints)
-                    .all(|(s, p)| s.stat.kind == FileType::Directory || (s.print == *p && *p != 0))
+                    .all(|(s, p)| s.stat.kind == FileType::Directory || r.confirms(device, &s.stat, s.print, *p))
         });
         let mut old = match &record {
             Some(_) if clean => HashMap::new(),
@@ -282,11 +311,8 @@ impl<'a> Walk<'a> {
             return Ok(found);
         }
         let positions: HashMap<Vec<u8>, usize> = slots.iter().enumerate().map(|(i, s)| (s.name.clone(), i)).collect();
-        {
-            let mut state = dir.lock();
-            state.slots = slots;
-            state.record = record;
-        }
+        dir.lock().slots = slots;
+        let confirms = |stat: &Stat, now, then| record.as_ref().is_some_and(|r| r.confirms(device, stat, now, then));
         let Some(fd) = dir.fd() else { return Ok(found) };
         for name in by_inode {
             if self.observer.cancelled() {
@@ -302,8 +328,7 @@ impl<'a> Walk<'a> {
             }
             let old = old.remove(&name);
             if let Some((entry, before)) = &old
-                && *before == print
-                && print != 0
+                && confirms(&stat, print, *before)
             {
                 if stat.nlink > 1 {
                     self.links().kept((stat.dev, stat.ino), &dir.path, &name);
@@ -432,7 +457,8 @@ impl<'a> Walk<'a> {
                     let mut state = dir.lock();
                     let slot = &mut state.slots[at];
                     slot.stat = now;
-                    slot.print = if xattrs.is_some() { fingerprint(name, &now, None, self.before) } else { 0 };
+                    slot.print =
+                        if xattrs.is_some() { fingerprint(name, &now, None, dir.device(), self.before) } else { 0 };
                     let meta = now.meta(xattrs.unwrap_or_default());
                     slot.entry = Some(Entry { name: name.to_vec(), meta, link: None, node: Node::Fifo });
                 }
@@ -546,7 +572,7 @@ impl<'a> Walk<'a> {
             {
                 let stat = *dir.stat.lock().unwrap_or_else(PoisonError::into_inner);
                 let slot = &mut state.slots[at];
-                slot.print = fingerprint(&dir.name, &stat, Some(&finished.tree), self.before);
+                slot.print = fingerprint(&dir.name, &stat, Some(&finished.tree), parent.device(), self.before);
                 slot.entry = Some(Entry {
                     name: dir.name.clone(),
                     meta: finished.meta,
@@ -567,15 +593,14 @@ impl<'a> Walk<'a> {
             true => Meta { mode: 0o755, ..Meta::default() },
             false => stat.meta(std::mem::take(&mut state.xattrs)),
         };
-        let own = fingerprint(b"", &stat, Some(&Id([0; 32])), self.before);
+        let own = fingerprint(b"", &stat, Some(&Id([0; 32])), stat.dev, self.before);
         if let Some(record) = state.record.as_ref().filter(|_| state.clean) {
-            // A print of 0 is never the same, not even as another 0.
-            let same = |(now, then): (u64, u64)| now == then && now != 0;
-            let names = state.slots.iter().map(|s| s.print).zip(record.prints.iter().copied()).all(same);
+            let same = |stat: &Stat, now, then: &u64| record.confirms(dir.device(), stat, now, *then);
+            let names = state.slots.iter().zip(&record.prints).all(|(s, then)| same(&s.stat, s.print, then));
             // The root's own metadata stands in its object; any other directory's in the one above.
-            let itself = !dir.is_version_root() || record.prints.last().is_some_and(|then| same((own, *then)));
+            let itself = !dir.is_root() || record.prints.last().is_some_and(|then| same(&stat, own, then));
             if names && itself {
-                return Ok(Finished { tree: record.tree, totals: record.totals, meta, only: None });
+                return Ok(Finished { tree: record.tree, totals: record.totals, meta });
             }
             // Only these entries say what the unchanged names hold: without them the walk has to begin anew.
             let mut old: HashMap<Vec<u8>, Entry> =
@@ -603,10 +628,13 @@ impl<'a> Walk<'a> {
             }
         }
         prints.push(own);
-        if dir.is_root() && self.only.is_some() {
-            return Ok(Finished { tree: Id([0; 32]), totals, meta, only: entries.pop() });
+        if let Some(chosen) = &dir.chosen {
+            let whole = entries.into_iter().filter(|entry| chosen.takes_whole(&entry.name));
+            let picked = whole.map(|entry| (path::join(&dir.path, &entry.name), entry));
+            self.picked.lock().unwrap_or_else(PoisonError::into_inner).extend(picked);
+            return Ok(Finished { tree: Id([0; 32]), totals, meta });
         }
-        let root = if dir.is_version_root() {
+        let root = if dir.is_root() {
             let table = self.links().table();
             let links = if table.0.is_empty() { None } else { Some(super::pipeline::store_links(self.out, &table)?) };
             Some(RootInfo { meta: meta.clone(), totals, links })
@@ -614,9 +642,10 @@ impl<'a> Walk<'a> {
             None
         };
         let tree = store_tree(entries, root, self.out)?;
-        let record = DirRecord { tree, totals, prints }.encode();
+        // How new the newest is will be known when the walk ends.
+        let record = DirRecord { tree, totals, device: stat.dev, newest: Time::default(), prints };
         self.records.lock().unwrap_or_else(PoisonError::into_inner).push((dir.path.clone(), record));
-        Ok(Finished { tree, totals, meta, only: None })
+        Ok(Finished { tree, totals, meta })
     }
 
     /// Gives the entries of a directory what a checkout could not restore, devices included.

@@ -1,7 +1,10 @@
-//! Looking at a directory: names, stat, attributes, and which names are left out.
+//! Looking at a directory: names, stat, attributes.
 //!
 //! Everything is opened relative to its directory and without following links, so that a directory that is swapped
 //! for a link during the walk cannot lead out of the worktree.
+
+mod pattern;
+mod rules;
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,18 +12,14 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
 
-use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, StatxFlags};
 
 use crate::format::marker::Marker;
 use crate::model::entry::{Meta, Node, Time, Xattr};
 use crate::repo::layout;
+pub use rules::{BadLine, BadPattern, IGNORE_FILE, Ignores, Rule, Rules};
 
-/// The name of ignore files.
-pub const IGNORE_FILE: &str = ".dvcsignore";
 /// Attributes of one node beyond this many bytes are not kept.
 const XATTRS_MAX: usize = 1 << 20;
 
@@ -206,135 +205,6 @@ fn read_xattrs(
     Ok(out)
 }
 
-/// What is left out of a walk.
-#[derive(Clone, Debug, Default)]
-pub struct Rules {
-    exclude: Option<Arc<Gitignore>>,
-    pub(super) skip_cache_dirs: bool,
-    pub(super) one_file_system: bool,
-    pub(super) repository: Option<(u64, u64)>,
-    places: Vec<Vec<u8>>,
-}
-
-/// A pattern that means nothing.
-#[derive(Debug, thiserror::Error)]
-#[error("`{pattern}` is not a pattern: {why}")]
-pub struct BadPattern {
-    pattern: String,
-    why: String,
-}
-
-impl crate::error::Failure for BadPattern {
-    fn kind(&self) -> crate::error::Kind {
-        crate::error::Kind::Usage
-    }
-}
-
-impl Rules {
-    /// Rules without patterns: whether directories marked by CACHEDIR.TAG and other file systems are left out, and
-    /// device and inode of the repository, which is never part of a tree.
-    pub fn new(skip_cache_dirs: bool, one_file_system: bool, repository: Option<(u64, u64)>) -> Self {
-        Self { exclude: None, skip_cache_dirs, one_file_system, repository, places: Vec::new() }
-    }
-
-    /// Directories, by path, that only hold others: their own metadata is not taken.
-    pub fn set_places(&mut self, places: &[Vec<u8>]) {
-        self.places = places.to_vec();
-    }
-
-    /// Whether a directory only holds others.
-    pub(super) fn is_place(&self, path: &[u8]) -> bool {
-        self.places.iter().any(|place| place == path)
-    }
-
-    /// Whether something is left out that no ignore file names.
-    pub fn leaves_out(&self) -> bool {
-        self.exclude.is_some()
-    }
-
-    /// Leaves out what matches these patterns of gitignore grammar, whatever ignore files say.
-    pub fn exclude(&mut self, patterns: &[String]) -> Result<(), BadPattern> {
-        let mut builder = GitignoreBuilder::new("");
-        for pattern in patterns {
-            let add = builder.add_line(None, pattern);
-            add.map_err(|e| BadPattern { pattern: pattern.clone(), why: e.to_string() })?;
-        }
-        let all = builder.build().map_err(|e| BadPattern { pattern: patterns.join(" "), why: e.to_string() })?;
-        self.exclude = (!patterns.is_empty()).then(|| Arc::new(all));
-        Ok(())
-    }
-}
-
-/// The ignore files from the root down to a directory.
-#[derive(Clone, Debug, Default)]
-pub struct Ignores {
-    /// Depth of the directory below the root at which each file stands, deepest last.
-    files: Vec<(usize, Arc<Gitignore>)>,
-}
-
-impl Ignores {
-    /// These and the ignore file of `dir`, which lies `depth` names below the root, if it has one.
-    pub fn enter(&self, dir: BorrowedFd<'_>, depth: usize) -> io::Result<Self> {
-        let mut inner = self.clone();
-        let fd = match open_file(dir, IGNORE_FILE.as_bytes()) {
-            Ok(fd) => fd,
-            // Gone, or a symbolic link, which is not an ignore file.
-            Err(e) if matches!(e.raw_os_error(), Some(2 | 40)) => return Ok(inner),
-            Err(e) => return Err(e),
-        };
-        if stat_at(fd.as_fd(), b"")?.kind != FileType::RegularFile {
-            return Ok(inner);
-        }
-        let mut text = Vec::new();
-        io::Read::read_to_end(&mut std::fs::File::from(fd), &mut text)?;
-        inner.add(&text, depth);
-        Ok(inner)
-    }
-
-    /// Adds the text of the ignore file of a directory, which lies `depth` names below the root.
-    pub fn add(&mut self, text: &[u8], depth: usize) {
-        let mut builder = GitignoreBuilder::new("");
-        for line in text.split(|b| *b == b'\n') {
-            // A line that is no pattern, or no UTF-8, matches nothing.
-            let _ = std::str::from_utf8(line).map(|line| builder.add_line(None, line).map(|_| ()));
-        }
-        if let Ok(rules) = builder.build() {
-            self.files.push((depth, Arc::new(rules)));
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
-    }
-
-    /// Whether a path below the root (`names` from the root down) is left out.
-    pub fn excludes(&self, rules: &Rules, path: &[u8], is_dir: bool) -> bool {
-        fn matched<'r>(rules: &'r Gitignore, path: &[u8], is_dir: bool) -> Match<&'r ignore::gitignore::Glob> {
-            rules.matched(Path::new(OsStr::from_bytes(path)), is_dir)
-        }
-        if let Some(exclude) = &rules.exclude {
-            match matched(exclude, path, is_dir) {
-                Match::Ignore(_) => return true,
-                Match::Whitelist(_) => return false,
-                Match::None => {}
-            }
-        }
-        for (depth, file) in self.files.iter().rev() {
-            let mut below = path;
-            for _ in 0..*depth {
-                below = below.iter().position(|b| *b == b'/').map_or(below, |at| &below[at + 1..]);
-            }
-            match matched(file, below, is_dir) {
-                Match::Ignore(_) => return true,
-                Match::Whitelist(_) => return false,
-                Match::None => {}
-            }
-        }
-        false
-    }
-}
-
 /// Whether a directory holds a valid CACHEDIR.TAG.
 pub fn is_cache_dir(dir: BorrowedFd<'_>) -> bool {
     const SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
@@ -358,26 +228,6 @@ pub fn is_repository(dir: BorrowedFd<'_>, names: &[(u64, Vec<u8>)]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ignore_files_nest() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("sub")).unwrap();
-        std::fs::write(dir.path().join(IGNORE_FILE), "*.log\n/tmp/\n").unwrap();
-        std::fs::write(dir.path().join("sub").join(IGNORE_FILE), "!keep.log\n").unwrap();
-        let root = open_root(dir.path()).unwrap();
-        let top = Ignores::default().enter(root.as_fd(), 0).unwrap();
-        let sub = top.enter(open_dir(root.as_fd(), b"sub").unwrap().as_fd(), 1).unwrap();
-        let mut rules = Rules::default();
-        assert!(top.excludes(&rules, b"a.log", false));
-        assert!(top.excludes(&rules, b"tmp", true));
-        assert!(!top.excludes(&rules, b"tmp", false));
-        assert!(sub.excludes(&rules, b"sub/b.log", false));
-        assert!(!sub.excludes(&rules, b"sub/keep.log", false));
-        assert!(!sub.excludes(&rules, b"sub/tmp", true));
-        rules.exclude(&["*.bin".to_owned()]).unwrap();
-        assert!(sub.excludes(&rules, b"sub/x.bin", false));
-    }
 
     #[test]
     fn links_are_not_followed() {

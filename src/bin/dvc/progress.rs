@@ -127,7 +127,7 @@ impl Observer for Progress {
     fn notice(&self, notice: Notice) {
         let (needs, word) = match notice.level {
             Level::Damage => (0, "damage"),
-            Level::Incomplete => (1, "warning"),
+            Level::Incomplete | Level::Warning => (1, "warning"),
             Level::Skipped => (2, "skipped"),
             Level::Info => (2, "note"),
             Level::Detail => (3, "detail"),

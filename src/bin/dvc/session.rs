@@ -321,6 +321,7 @@ impl Session {
             exclude: settings.list("commit.exclude").to_vec(),
             skip_cache_dirs: settings.on("commit.exclude-caches"),
             one_file_system: settings.on("commit.one-file-system"),
+            larger_than: None,
             places: Vec::new(),
         })
     }

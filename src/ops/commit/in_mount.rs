@@ -17,8 +17,11 @@ use crate::ops::mount::{InMount, MountRefusal, tree_of};
 use crate::ops::quiesce::during;
 use crate::repo::Repo;
 use crate::repo::refs::Move;
+use crate::write::commit::SnapshotError;
 use crate::write::graft::{Edit, graft};
+use crate::write::named::NamedPaths;
 use crate::write::output::Output;
+use crate::write::walk::Rules;
 
 /// Makes the next version of the mount's branch.
 pub(super) fn commit(
@@ -44,6 +47,10 @@ pub(super) fn commit(
         }
     }
     let stands = repo.commit_cached(&version)?;
+    if options.walk.larger_than.is_some() {
+        return Err(CommitError::NotInMount { option: "--exclude-larger-than" }.into());
+    }
+    ensure_recorded(context, options)?;
     let cancelled = || observer.cancelled();
     let mut client = mount.client()?.heed(&cancelled);
     observer.phase("commit", Some(stands.counts.files), None);
@@ -79,6 +86,7 @@ pub(super) fn commit(
     let target = Target {
         branch: branch.clone(),
         head: Head { branch: Some(branch.clone()), ..head },
+        of_worktree: true,
         parent: Some((parent, commit)),
     };
     let before = stands.tree;
@@ -94,6 +102,22 @@ pub(super) fn commit(
         client.ask::<()>(&settle)?;
     }
     Ok(report)
+}
+
+/// Refuses if the snapshot leaves a named path out, because the path would be removed from the version then.
+fn ensure_recorded(context: &Context, options: &CommitOptions) -> Result<()> {
+    if options.paths.is_empty() {
+        return Ok(());
+    }
+    // Another file system that is mounted inside is not a part of the mount.
+    let mut rules = Rules::new(false, true, None);
+    rules.exclude(&options.walk.exclude)?;
+    let open = |source| SnapshotError::Open { path: context.worktree.display().to_string(), source };
+    let mut named = NamedPaths::new(&context.worktree, &rules).map_err(open)?;
+    for asked in &options.paths {
+        named.at(&checked_path(asked)?)?;
+    }
+    Ok(())
 }
 
 /// The tree with only some paths of what the mount is now.

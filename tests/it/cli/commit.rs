@@ -254,3 +254,45 @@ fn files_whose_objects_are_gone_are_read_again() {
         s.dvc(["commit", "-m", "three"]).ok().says("nothing to commit");
     }
 }
+
+/// A program that keeps the file of an engine locked stands for the engine.
+#[test]
+fn a_commit_beside_a_running_database_warns() {
+    use rustix::process::{Flock, FlockType, fcntl_getlk};
+    use std::process::Stdio;
+    let s = fresh();
+    for name in ["data/ibdata1", "data/t.ibd", "other/f"] {
+        s.write(name, "1");
+    }
+    let next = |n: &str| s.write("data/t.ibd", n);
+    s.dvc(["commit", "-m", "stopped"]).ok().err.is_empty().then_some(()).unwrap();
+    let script = "use Fcntl; open F, '+<', 'data/ibdata1'; \
+                  my $lock = pack('s x32', F_WRLCK); fcntl(F, F_SETLK, $lock) or die; sleep 600";
+    let mut engine = s.other("perl").args(["-e", script]).stdout(Stdio::piped()).spawn().unwrap();
+    let file = fs::File::options().write(true).open(s.w("data/ibdata1")).unwrap();
+    while fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).unwrap().is_none() {
+        assert!(engine.try_wait().unwrap().is_none());
+        std::thread::yield_now();
+    }
+    let pid = engine.id();
+    // Nothing changed, so no version is made of it.
+    assert_eq!(s.dvc(["commit", "-m", "x"]).ok().err, "");
+    next("2");
+    let run = s.dvc(["commit", "-q", "-m", "warned"]).ok();
+    let words = format!("warning: a database runs here: `perl` (process {pid}) has locked `data/ibdata1`; ");
+    run.complains(&words).complains("`--quiesce`").complains("docs/quiesce.md").complains("`dvc mount --live`");
+    next("3");
+    s.dvc(["commit", "-m", "x", "data/t.ibd"]).ok().complains(&words);
+    s.write("other/f", "2");
+    assert_eq!(s.dvc(["commit", "-m", "x", "other"]).ok().err, "");
+    next("4");
+    s.dvc(["-c", "commit.running-database=refuse", "commit", "-m", "x"]).code(11).complains("a database runs in `");
+    assert_eq!(s.dvc(["-c", "commit.running-database=ignore", "commit", "-m", "ignored"]).ok().err, "");
+    next("5");
+    assert_eq!(s.dvc(["commit", "-m", "held", "--quiesce", "none"]).ok().err, "");
+    assert_eq!(s.dvc(["commit", "-n", "-m", "x"]).ok().err, "");
+    engine.kill().unwrap();
+    engine.wait().unwrap();
+    next("6");
+    assert_eq!(s.dvc(["-c", "commit.running-database=refuse", "commit", "-m", "x"]).ok().err, "");
+}

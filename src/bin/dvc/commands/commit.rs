@@ -12,7 +12,8 @@ use crate::place::Place;
 use crate::print::{Paint, elapsed, size};
 use crate::render::{JsonPath, shown};
 use crate::session::Session;
-use crate::settings::value;
+use crate::settings::BadConfiguration;
+use crate::settings::value::{self, Type, Value};
 use clap::Args;
 use dvc::error::{Error, Kind};
 use dvc::model::refname::RefName;
@@ -20,15 +21,15 @@ use dvc::model::text::harmless;
 use dvc::model::when::{Edge, When};
 use dvc::observe::Observer;
 use dvc::ops::Context;
-use dvc::ops::commit::{CommitOptions, CommitReport, StreamOptions, commit, commit_stream};
+use dvc::ops::commit::{CommitOptions, CommitReport, RunningDatabase, StreamOptions, commit, commit_stream};
 use dvc::ops::head::Head;
 use dvc::ops::hooks::{Facts, HookError, Verb as HookVerb};
 use dvc::ops::push::PushOptions;
 use dvc::ops::quiesce::{Profile, Quiesce};
 use dvc::ops::worktree::WalkOptions;
 use std::ffi::OsString;
-use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
+use std::io::{Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -63,6 +64,9 @@ pub(crate) struct CommitArgs {
     /// Leave out what matches, as in `.dvcsignore`
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
+    /// Leave out files with more bytes than SIZE, such as 4G
+    #[arg(long, value_name = "SIZE", conflicts_with = "stream")]
+    pub(crate) exclude_larger_than: Option<String>,
     /// Leave out directories marked by a CACHEDIR.TAG
     #[arg(long)]
     pub(crate) exclude_caches: bool,
@@ -100,6 +104,12 @@ pub(crate) struct CommitArgs {
     /// Push the branch afterwards, to `origin` or the named remote
     #[arg(long, value_name = "REMOTE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub(crate) push: Option<String>,
+    /// Only the paths that FILE lists, one a line, with any that are arguments; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["stream", "volume", "all_volumes"])]
+    pub(crate) files_from: Option<PathBuf>,
+    /// With --files-from: a zero byte ends each path
+    #[arg(short = 'z', requires = "files_from")]
+    pub(crate) null: bool,
     #[command(flatten)]
     pub(crate) dry: DryRun,
     /// Only these paths, or the command of --exec
@@ -296,7 +306,14 @@ fn options(session: &Session, args: &CommitArgs, context: &Context, place: &Plac
         }
         trailers.push((key.to_owned(), value.to_owned()));
     }
-    let paths = if args.exec.is_some() { Vec::new() } else { place.paths(&args.args)? };
+    let mut paths = if args.exec.is_some() { Vec::new() } else { place.paths(&args.args)? };
+    if let Some(list) = &args.files_from {
+        paths.extend(place.paths(&listed(args, list)?)?);
+    }
+    // The top of the worktree is all of it.
+    if paths.iter().any(Vec::is_empty) {
+        paths.clear();
+    }
     Ok(CommitOptions {
         message: message(args)?,
         branch,
@@ -307,13 +324,68 @@ fn options(session: &Session, args: &CommitArgs, context: &Context, place: &Plac
             exclude: [walk.exclude.as_slice(), args.exclude.as_slice()].concat(),
             skip_cache_dirs: args.exclude_caches || walk.skip_cache_dirs,
             one_file_system: args.one_file_system || walk.one_file_system,
+            larger_than: args.exclude_larger_than.as_deref().map(size_of).transpose()?,
             places: walk.places,
         },
         allow_empty: args.allow_empty,
         paths,
         quiesce: quiesce(session, args)?,
+        running_database: match args.quiesce.is_empty() {
+            true => running_database(session)?,
+            // `none` says that nothing is to be held still.
+            false => RunningDatabase::Ignore,
+        },
         dry_run: session.dry_run(args.dry),
     })
+}
+
+/// What is to be done about a database that runs where a commit reads.
+pub(crate) fn running_database(session: &Session) -> Result<RunningDatabase, BadConfiguration> {
+    Ok(match session.settings()?.text("commit.running-database") {
+        Some("refuse") => RunningDatabase::Refuse,
+        Some("ignore") => RunningDatabase::Ignore,
+        _ => RunningDatabase::Warn,
+    })
+}
+
+fn size_of(text: &str) -> Result<u64, CliError> {
+    match (Type::Size { min: 0 }).parse(text) {
+        Ok(Value::Number(bytes)) => Ok(bytes),
+        Ok(_) => Err(CliError::option("--exclude-larger-than", "it is not a size")),
+        Err(problem) => Err(CliError::option("--exclude-larger-than", problem)),
+    }
+}
+
+/// The paths that a file lists.
+fn listed(args: &CommitArgs, list: &std::path::Path) -> Result<Vec<OsString>, CliError> {
+    let is_stdin = list.as_os_str() == "-";
+    if is_stdin && args.file.as_ref().is_some_and(|file| file.as_os_str() == "-") {
+        return Err(CliError::option("--files-from", "`-` is standard input, which `--file` reads"));
+    }
+    let mut text = Vec::new();
+    let read = if is_stdin {
+        std::io::stdin().read_to_end(&mut text)
+    } else {
+        std::fs::File::open(list).and_then(|mut file| file.read_to_end(&mut text))
+    };
+    read.map_err(|source| CliError::File { doing: "read", path: list.to_owned(), source })?;
+    let paths = if args.null { split_list(&text, b'\0') } else { split_list(&text, b'\n') };
+    if paths.is_empty() && args.args.is_empty() {
+        // Without any path everything would be committed.
+        return Err(CliError::option("--files-from", format!("`{}` lists no path", list.display())));
+    }
+    Ok(paths)
+}
+
+/// The paths in a list; lines may end as on Windows, and begin with a byte order mark.
+fn split_list(text: &[u8], end: u8) -> Vec<OsString> {
+    let lines = end == b'\n';
+    let text = text.strip_prefix(b"\xef\xbb\xbf").filter(|_| lines).unwrap_or(text);
+    let path = |piece: &[u8]| {
+        let piece = piece.strip_suffix(b"\r").filter(|_| lines).unwrap_or(piece);
+        (!piece.is_empty()).then(|| OsString::from_vec(piece.to_vec()))
+    };
+    text.split(|byte| *byte == end).filter_map(path).collect()
 }
 
 fn message(args: &CommitArgs) -> Result<String, CliError> {
@@ -421,4 +493,19 @@ fn print_of(
     }
     out.finish()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_paths() {
+        let split = |text: &[u8], end| -> Vec<String> {
+            split_list(text, end).into_iter().map(|path| path.to_string_lossy().into_owned()).collect()
+        };
+        assert_eq!(split(b"\xef\xbb\xbfa b\r\n\nc", b'\n'), ["a b", "c"]);
+        assert_eq!(split(b"a\nb\r\0c\0", b'\0'), ["a\nb\r", "c"]);
+        assert_eq!(split(b"\n\n", b'\n'), Vec::<String>::new());
+    }
 }

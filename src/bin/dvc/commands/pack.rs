@@ -94,6 +94,7 @@ pub(crate) fn run(session: &Session, args: &PackArgs) -> Outcome {
             walk: session.walk()?,
             allow_empty: args.allow_empty,
             paths: begun.paths.clone(),
+            running_database: commit::running_database(session)?,
             dry_run,
             ..CommitOptions::default()
         },

@@ -67,6 +67,12 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("commit.exclude-caches", Type::Bool, "false", "leave out directories marked by a `CACHEDIR.TAG`"),
     key("commit.one-file-system", Type::Bool, "false", "do not descend into other file systems"),
+    key(
+        "commit.running-database",
+        Type::Choice(&["warn", "refuse", "ignore"]),
+        "warn",
+        "what a commit does about a database that runs in the directory that it reads",
+    ),
     worked_out(from_env("DVC_JOBS", key("core.jobs", Type::Count, "", "threads that work at the same time"))),
     from_env(
         "DVC_MEMORY",

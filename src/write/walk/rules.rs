@@ -1,0 +1,275 @@
+//! Which paths a walk leaves out: patterns of the caller, ignore files, directories of certain kinds.
+//!
+//! In: patterns of gitignore grammar and the text of ignore files. Out: whether a path is left out, and by which rule.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder, Glob};
+use rustix::fs::FileType;
+
+use super::pattern::{why_line_never_matches, why_pattern_never_matches};
+use super::{open_file, stat_at};
+use crate::model::path;
+
+/// The name of ignore files.
+pub const IGNORE_FILE: &str = ".dvcsignore";
+/// Some editors begin a file with this mark; it is not a part of the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What is left out of a walk.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    exclude: Option<Arc<Gitignore>>,
+    pub(in crate::write) skip_cache_dirs: bool,
+    pub(in crate::write) one_file_system: bool,
+    pub(in crate::write) repository: Option<(u64, u64)>,
+    places: Vec<Vec<u8>>,
+    larger_than: Option<u64>,
+}
+
+/// A pattern that means nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("`{pattern}` is not a pattern: {why}")]
+pub struct BadPattern {
+    pattern: String,
+    why: String,
+}
+
+impl crate::error::Failure for BadPattern {
+    fn kind(&self) -> crate::error::Kind {
+        crate::error::Kind::Usage
+    }
+}
+
+impl Rules {
+    /// Rules without patterns: whether directories marked by CACHEDIR.TAG and other file systems are left out, and
+    /// device and inode of the repository, which is never part of a tree.
+    pub fn new(skip_cache_dirs: bool, one_file_system: bool, repository: Option<(u64, u64)>) -> Self {
+        Self { skip_cache_dirs, one_file_system, repository, ..Self::default() }
+    }
+
+    /// Directories, by path, that only hold others: their own metadata is not taken.
+    pub fn set_places(&mut self, places: &[Vec<u8>]) {
+        self.places = places.to_vec();
+    }
+
+    /// Leaves out regular files with more bytes than this.
+    pub fn exclude_larger_than(&mut self, bytes: Option<u64>) {
+        self.larger_than = bytes;
+    }
+
+    /// The limit that a file of `size` bytes is beyond, if there is one.
+    pub(in crate::write) fn exceeded(&self, size: u64) -> Option<u64> {
+        self.larger_than.filter(|limit| size > *limit)
+    }
+
+    /// Whether a directory only holds others.
+    pub(in crate::write) fn is_place(&self, path: &[u8]) -> bool {
+        self.places.iter().any(|place| place == path)
+    }
+
+    /// Whether something is left out that no ignore file names.
+    pub fn leaves_out(&self) -> bool {
+        self.exclude.is_some()
+    }
+
+    /// Leaves out what matches these patterns of gitignore grammar, whatever ignore files say.
+    pub fn exclude(&mut self, patterns: &[String]) -> Result<(), BadPattern> {
+        let mut builder = GitignoreBuilder::new("");
+        for pattern in patterns {
+            let add = builder.add_line(None, pattern);
+            add.map_err(|e| BadPattern { pattern: pattern.clone(), why: e.to_string() })?;
+        }
+        let all = builder.build().map_err(|e| BadPattern { pattern: patterns.join(" "), why: e.to_string() })?;
+        self.exclude = (!patterns.is_empty()).then(|| Arc::new(all));
+        Ok(())
+    }
+
+    /// Those of the patterns for [`Rules::exclude`] that cannot match any path of a worktree, each with the reason.
+    pub fn never_match<'p>(patterns: &'p [String], worktree: &Path) -> Vec<(&'p str, String)> {
+        let why = |pattern: &'p String| Some((pattern.as_str(), why_pattern_never_matches(pattern, Some(worktree))?));
+        patterns.iter().filter_map(why).collect()
+    }
+}
+
+/// A rule that leaves a path out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The ignore file, by its path below the root, and the line in it; `None` for a pattern of the caller.
+    pub place: Option<(Vec<u8>, usize)>,
+    /// The pattern as it is written there.
+    pub pattern: String,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Some((file, line)) => write!(f, "{}:{line}: {}", path::display(file), self.pattern),
+            None => write!(f, "{}", self.pattern),
+        }
+    }
+}
+
+/// A line of an ignore file that has no effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadLine {
+    /// The number of the line, from 1.
+    pub line: usize,
+    /// The line as text.
+    pub text: String,
+    /// Why it has no effect.
+    pub why: String,
+}
+
+impl fmt::Display for BadLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = path::display(self.text.as_bytes());
+        write!(f, "line {} never matches: `{text}`: {}", self.line, self.why)
+    }
+}
+
+/// The ignore files from the root down to a directory.
+#[derive(Clone, Debug, Default)]
+pub struct Ignores {
+    /// Depth of the directory below the root that has the file, deepest last.
+    files: Vec<(usize, Arc<Gitignore>)>,
+}
+
+impl Ignores {
+    /// These and the ignore file of `dir`, which lies `depth` names below the root, if it has one. `report` receives
+    /// the lines of that file that have no effect.
+    pub fn enter(&self, dir: BorrowedFd<'_>, depth: usize, report: &mut dyn FnMut(BadLine)) -> io::Result<Self> {
+        let mut inner = self.clone();
+        let fd = match open_file(dir, IGNORE_FILE.as_bytes()) {
+            Ok(fd) => fd,
+            // Gone, or a symbolic link, which is not an ignore file.
+            Err(e) if matches!(e.raw_os_error(), Some(2 | 40)) => return Ok(inner),
+            Err(e) => return Err(e),
+        };
+        if stat_at(fd.as_fd(), b"")?.kind != FileType::RegularFile {
+            return Ok(inner);
+        }
+        let mut text = Vec::new();
+        io::Read::read_to_end(&mut std::fs::File::from(fd), &mut text)?;
+        inner.add(&text, depth).into_iter().for_each(report);
+        Ok(inner)
+    }
+
+    /// Adds the text of the ignore file of a directory, which lies `depth` names below the root. Returns the lines
+    /// that have no effect.
+    pub fn add(&mut self, text: &[u8], depth: usize) -> Vec<BadLine> {
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+        let mut builder = GitignoreBuilder::new("");
+        let mut bad = Vec::new();
+        for (at, line) in text.split(|b| *b == b'\n').enumerate() {
+            let number = at + 1;
+            let why = match std::str::from_utf8(line) {
+                // The library carries a path with each pattern: here it is the number of the line.
+                Ok(text) => match builder.add_line(Some(PathBuf::from(number.to_string())), text) {
+                    Ok(_) => why_line_never_matches(text, None),
+                    Err(e) => Some(e.to_string()),
+                },
+                Err(_) => Some("the line is not UTF-8".to_owned()),
+            };
+            let text = || String::from_utf8_lossy(line).trim_end().to_owned();
+            bad.extend(why.map(|why| BadLine { line: number, text: text(), why }));
+        }
+        if let Ok(rules) = builder.build() {
+            self.files.push((depth, Arc::new(rules)));
+        }
+        bad
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Whether a path below the root (`names` from the root down) is left out.
+    pub fn excludes(&self, rules: &Rules, path: &[u8], is_dir: bool) -> bool {
+        self.deciding(rules, path, is_dir).is_some()
+    }
+
+    /// The rule that leaves a path out, if one does.
+    pub fn rule(&self, rules: &Rules, path: &[u8], is_dir: bool) -> Option<Rule> {
+        let (depth, glob) = self.deciding(rules, path, is_dir)?;
+        let line = || glob.from()?.to_str()?.parse().ok();
+        let place = depth.map(|depth| {
+            let names: Vec<&[u8]> = path.split(|b| *b == b'/').take(depth).collect();
+            (path::join(&names.join(&b'/'), IGNORE_FILE.as_bytes()), line().unwrap_or(0))
+        });
+        Some(Rule { place, pattern: glob.original().to_owned() })
+    }
+
+    /// The pattern that leaves a path out, with the depth of its ignore file; no depth for a pattern of the caller.
+    fn deciding<'r>(&'r self, rules: &'r Rules, path: &[u8], is_dir: bool) -> Option<(Option<usize>, &'r Glob)> {
+        fn matched<'r>(rules: &'r Gitignore, path: &[u8], is_dir: bool) -> Match<&'r Glob> {
+            rules.matched(Path::new(OsStr::from_bytes(path)), is_dir)
+        }
+        if let Some(exclude) = &rules.exclude {
+            match matched(exclude, path, is_dir) {
+                Match::Ignore(glob) => return Some((None, glob)),
+                Match::Whitelist(_) => return None,
+                Match::None => {}
+            }
+        }
+        for (depth, file) in self.files.iter().rev() {
+            let mut below = path;
+            for _ in 0..*depth {
+                below = below.iter().position(|b| *b == b'/').map_or(below, |at| &below[at + 1..]);
+            }
+            match matched(file, below, is_dir) {
+                Match::Ignore(glob) => return Some((Some(*depth), glob)),
+                Match::Whitelist(_) => return None,
+                Match::None => {}
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{open_dir, open_root};
+    use super::*;
+
+    #[test]
+    fn ignore_files_nest() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        std::fs::write(dir.path().join(IGNORE_FILE), "*.log\n/tmp/\n").unwrap();
+        std::fs::write(dir.path().join("sub").join(IGNORE_FILE), "# of sub\n!keep.log\nd.txt\n").unwrap();
+        let root = open_root(dir.path()).unwrap();
+        let none = &mut |bad: BadLine| panic!("{bad}");
+        let top = Ignores::default().enter(root.as_fd(), 0, none).unwrap();
+        let sub = top.enter(open_dir(root.as_fd(), b"sub").unwrap().as_fd(), 1, none).unwrap();
+        let mut rules = Rules::default();
+        assert!(top.excludes(&rules, b"a.log", false));
+        assert!(top.excludes(&rules, b"tmp", true));
+        assert!(!top.excludes(&rules, b"tmp", false));
+        assert!(sub.excludes(&rules, b"sub/b.log", false));
+        assert!(!sub.excludes(&rules, b"sub/keep.log", false));
+        assert!(!sub.excludes(&rules, b"sub/tmp", true));
+        assert_eq!(sub.rule(&rules, b"tmp", true).unwrap().to_string(), ".dvcsignore:2: /tmp/");
+        assert_eq!(sub.rule(&rules, b"sub/d.txt", false).unwrap().to_string(), "sub/.dvcsignore:3: d.txt");
+        rules.exclude(&["*.bin".to_owned()]).unwrap();
+        assert!(sub.excludes(&rules, b"sub/x.bin", false));
+        assert_eq!(sub.rule(&rules, b"sub/x.bin", false).unwrap(), Rule { place: None, pattern: "*.bin".to_owned() });
+    }
+
+    #[test]
+    fn lines_without_effect_are_returned() {
+        let mut ignores = Ignores::default();
+        let bad = ignores.add(b"\xef\xbb\xbfcache/\r\n\r\n./video\nok\n\xff\xfe\n{a\n", 0);
+        assert!(ignores.excludes(&Rules::default(), b"cache", true), "a byte order mark is not a part of a pattern");
+        assert_eq!(bad.iter().map(|b| b.line).collect::<Vec<_>>(), [3, 5, 6]);
+        assert!(bad[0].to_string().starts_with("line 3 never matches: `./video`: "), "{}", bad[0]);
+    }
+}

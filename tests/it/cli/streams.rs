@@ -1,0 +1,81 @@
+//! `dvc commit --stdin` and `--exec`: streams without bytes, and what a stream leaves alone.
+
+use super::{fresh, three};
+use crate::support::sandbox::Run;
+
+#[test]
+fn an_empty_stream_is_refused() {
+    let s = fresh();
+    s.dvc_with(["commit", "-b", "dump", "--stdin", "db/all.sql", "-m", "good"], b"INSERT").ok();
+    let empty: &[&[&str]] = &[
+        &["--stdin", "db/all.sql"],
+        &["--stdin", "db/all.sql", "--add"],
+        &["--exec", "db/all.sql", "--", "true"],
+        // The branch is new, so there is no other version to compare with.
+        &["-b", "other", "--exec", "all.sql", "--", "true"],
+    ];
+    for args in empty {
+        let branch = if args[0] == "-b" { &[][..] } else { &["-b", "dump"] };
+        let run = s.dvc([&["commit", "-m", "nightly"], branch, args].concat()).code(4);
+        run.complains("the stream is empty").complains("`--allow-empty`");
+    }
+    assert_eq!(s.dvc(["log", "dump", "--format=%s"]).ok().out, "good\n");
+    s.dvc(["log", "other"]).code(13);
+    s.dvc(["commit", "-b", "dump", "-m", "x", "--allow-empty", "--stdin", "db/all.sql"]).ok();
+    assert_eq!(s.dvc(["show", "dump:db/all.sql"]).ok().out, "");
+    // A command that fails is reported as that, and not as one without output.
+    s.dvc(["commit", "-b", "dump", "-m", "x", "--exec", "f", "--", "false"]).code(7);
+}
+
+#[test]
+fn an_archive_without_bytes_is_refused() {
+    let s = fresh();
+    s.write("f", "");
+    s.dvc(["commit", "-m", "one"]).ok();
+    s.dvc_with(["import", "-m", "x", "-"], b"").code(5);
+    s.dvc_with(["import", "-b", "new", "-m", "x", "-"], b"").code(5).complains("damaged");
+    s.dvc(["log", "new"]).code(13);
+}
+
+/// The files of the worktree are not those of the stream.
+#[test]
+fn a_stream_says_nothing_about_the_worktree() {
+    let s = fresh();
+    s.dvc_with(["commit", "-b", "dump", "--stdin", "all.sql", "-m", "x"], b"1").ok();
+    assert_eq!(s.dvc(["branch", "--show-current"]).ok().out, "main\n");
+    s.write("a", "1");
+    s.dvc(["commit", "-m", "the worktree's"]).ok().says("[main v1 ");
+    s.dvc_with(["commit", "--stdin", "all.sql", "-m", "x", "--add"], b"2").ok().says("[main v2 ");
+    // What the files are compared with is the version that they came from.
+    s.dvc(["checkout", "main"]).ok();
+    assert_eq!(s.read("all.sql"), b"2");
+}
+
+#[test]
+fn a_push_without_names_reports_what_it_leaves_out() {
+    let s = three();
+    s.dvc(["remote", "add", "origin", "../there"]).ok();
+    s.dvc_with(["commit", "-b", "dump", "--stdin", "all.sql", "-m", "x"], b"1").ok();
+    let run = s.dvc(["push"]).ok();
+    assert!(!run.out.contains("dump"), "{}", run.out);
+    run.complains("note: not pushed: `dump`; name branches, or use `--all`");
+    assert_eq!(s.dvc(["push", "--json"]).ok().json()["not_pushed"], serde_json::json!(["dump"]));
+    assert_eq!(s.dvc(["push", "origin", "main"]).ok().err, "");
+    assert_eq!(s.dvc(["push", "--all"]).ok().err, "");
+    // The remote has all of it now.
+    assert_eq!(s.dvc(["push"]).ok().err, "");
+}
+
+/// A repository without a worktree of its own pushes every branch, also after a stream from some directory.
+#[test]
+fn a_bare_push_after_a_stream_pushes_every_branch() {
+    let s = three();
+    let bare = s.at("bare");
+    Run::of(s.command(["init", "--repo"]).arg(&bare)).ok();
+    let run = |args: &[&str]| Run::of(s.command(["--repo"]).arg(&bare).args(args).current_dir(s.at("home"))).ok();
+    run(&["commit", "-b", "one", "-m", "x", "--exec", "f", "--", "echo", "1"]);
+    run(&["commit", "-b", "two", "-m", "x", "--exec", "f", "--", "echo", "2"]);
+    let there = s.at("there");
+    run(&["remote", "add", "origin", there.to_str().unwrap()]);
+    run(&["push"]).says("one").says("two");
+}
