@@ -289,6 +289,7 @@ fn restore_into(
         report.wrong = verify(repo, &tree, &context.worktree, &|_, _| true, context.threads(), observer)?.wrong;
     }
     if let (Some(worktree), true) = (&worktree, outside && options.paths.is_empty()) {
+        remember_unrestored(context, repo, &report.done)?;
         observer.step("worktree state");
         worktree.save(branch.as_ref(), Some(&report.version))?;
     }

@@ -407,6 +407,11 @@ fn some_paths(
         }
     }
     drop(named);
+    let unrestored = unrestored(context, out.repo())?;
+    if unrestored.is_some() {
+        // What a checkout could not make is not there, and is no removal: the walk decides.
+        there.extend(edits.drain(..).map(|(names, _)| names));
+    }
     if there.is_empty() {
         return Ok(SomePaths { edits, links: LinkTable::default(), unstable: Vec::new(), noted: Vec::new() });
     }
@@ -416,7 +421,7 @@ fn some_paths(
         rules,
         before: base,
         basis: None,
-        unrestored: unrestored(context, out.repo())?,
+        unrestored,
         threads: context.threads(),
         notes: tells_engine,
     };

@@ -651,10 +651,10 @@ impl<'a> Walk<'a> {
     /// Gives the entries of a directory what a checkout could not restore, devices included.
     fn settle_unrestored(&self, dir: &Dir, meta: &mut Meta, state: &mut State) -> Result<()> {
         let Some(unrestored) = self.unrestored else { return Ok(()) };
-        let own = dir.is_version_root().then_some(meta);
+        let own = dir.is_root().then_some(meta);
         for entry in unrestored.settle(self.out.repo(), &dir.path, own, &mut state.slots)? {
             let name = entry.name.clone();
-            let is_wanted = !dir.is_root() || self.only.as_ref().is_none_or(|only| *only == name);
+            let is_wanted = dir.chosen.as_ref().is_none_or(|chosen| chosen.takes(&name));
             if !is_wanted || state.ignores.excludes(self.rules, &path::join(&dir.path, &name), false) {
                 continue;
             }
