@@ -659,7 +659,7 @@ _dvc() {
             return 0
             ;;
         dvc__subcmd__commit)
-            opts="-m -F -b -x -a -n -C -c -v -q -j -y -h --message --file --branch --tag --author --time --trailer --exclude --exclude-caches --one-file-system --all --allow-empty --stdin --exec --add --volume --all-volumes --quiesce --quiesce-timeout --push --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
+            opts="-m -F -b -x -a -z -n -C -c -v -q -j -y -h --message --file --branch --tag --author --time --trailer --exclude --exclude-larger-than --exclude-caches --one-file-system --all --allow-empty --stdin --exec --add --volume --all-volumes --quiesce --quiesce-timeout --push --files-from --dry-run --repo --verbose --quiet --json --color --progress --no-pager --jobs --memory --limit-up --limit-down --offline --yes --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
