@@ -172,7 +172,7 @@ impl<'a> Walk<'a> {
             return Ok(None);
         }
         let names = walk::names(fd)?;
-        if !dir.is_root() && !dir.is_version_root() && walk::is_repository(fd, &names) {
+        if !dir.is_root() && walk::is_repository(fd, &names) {
             // Each push to it would be part of the next version, which would be pushed to it.
             let message = "left out: it is a repository".to_owned();
             self.observer.notice(Notice { level: Level::Skipped, path: dir.path.clone(), message });
