@@ -3,7 +3,7 @@
 //! One record per directory: the tree that it was stored as, and a fingerprint of each name's stat, in order of
 //! names. A fingerprint of 0 never matches: the file changed so recently, or while it was read, that its times
 //! prove nothing. The number of the device is not a part of it, because each snapshot of a volume has another one
-//! (docs/decisions/0009).
+//! (docs/decisions/0010).
 
 use crate::codec::hash::checksum;
 use crate::error::Result;

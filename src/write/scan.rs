@@ -240,7 +240,7 @@ impl<'a> Walk<'a> {
 
     /// Reports that a repository of another worktree is left out. The worktree's own repository goes without saying.
     fn reserved(&self, dir: &Dir, fd: BorrowedFd<'_>, name: Vec<u8>) {
-        let own = dir.is_version_root() && name == INSIDE.as_bytes();
+        let own = dir.is_root() && name == INSIDE.as_bytes();
         let is_repository = |s: &Stat| self.rules.repository == Some((s.dev, s.ino));
         if !own && !walk::stat_at(fd, &name).is_ok_and(|stat| is_repository(&stat)) {
             self.observer.notice(reserved_notice(path::join(&dir.path, &name)));

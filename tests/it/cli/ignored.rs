@@ -55,7 +55,7 @@ fn a_named_path_that_cannot_be_recorded_stays_in_the_version() {
     let before = listed(&s);
     // Nothing of it can be read.
     for name in ["a", "video"] {
-        fs::set_permissions(s.w(name), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(s.w(name), fs::Permissions::from_mode(0o0)).unwrap();
         s.kept_out(["commit", "-m", "x", "--", name]).code(12).complains(&format!("cannot read `{name}`"));
         fs::set_permissions(s.w(name), fs::Permissions::from_mode(0o700)).unwrap();
     }
