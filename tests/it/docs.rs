@@ -14,7 +14,9 @@ fn read(name: &str) -> String {
 
 #[test]
 fn errors_md_lists_every_kind_with_its_exit_code() {
-    let text = read("docs/errors.md");
+    let page = read("docs/errors.md");
+    // The first table; those of the later sections have other rows.
+    let text = page.split("\n## ").next().unwrap();
     for kind in Kind::ALL {
         let row = format!("| `{}` | {} |", kind.name(), kind.exit_code());
         assert!(text.lines().any(|l| l.starts_with(&row)), "docs/errors.md has no row that begins with: {row}");
