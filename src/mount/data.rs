@@ -54,6 +54,8 @@ pub struct Data {
     reading: Mutex<kernel::Reading>,
     /// Open files by which the kernel writes to the upper file by itself.
     direct_writers: AtomicU64,
+    /// Whether the kernel has ever written to the upper file by itself: a mapping can do so after the file is closed.
+    was_handed_over: AtomicBool,
     /// The store has checksums of it as it is on disk; they go before anything of it changes.
     sealed: AtomicBool,
     /// Open files by which it only reads that by itself.
@@ -116,6 +118,7 @@ impl Data {
             dead: AtomicBool::new(false),
             reading: Mutex::default(),
             direct_writers: AtomicU64::new(0),
+            was_handed_over: AtomicBool::new(false),
             sealed: AtomicBool::new(false),
             direct_readers: AtomicU64::new(0),
             cached: AtomicBool::new(false),

@@ -180,10 +180,20 @@ impl View {
         let _ = self.device.set(device);
     }
 
-    /// Files that programs write to by mappings of which nothing else tells.
+    /// Returns files that programs write to by mappings of which the kernel does not tell. A mapping of a file that the kernel
+    /// never used by itself keeps the file open, and its pages are written back like any others.
     pub(super) fn mapped_alone(&self) -> Vec<(u64, User)> {
         let device = self.device.get().filter(|_| self.options.passthrough && !self.options.read_only);
-        device.map(|device| users::mapped(*device)).unwrap_or_default()
+        let mut mapped = device.map(|device| users::mapped(*device)).unwrap_or_default();
+        if !mapped.is_empty() {
+            let names = self.names();
+            let inodes = &names.upper().inodes;
+            mapped.retain(|(ino, _)| match inodes.get(ino).map(|inode| &inode.what) {
+                Some(What::File(data)) => data.was_handed_over(),
+                _ => false,
+            });
+        }
+        mapped
     }
 
     /// Tells `told` of every inode that is opened for writing.

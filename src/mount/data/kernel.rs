@@ -43,6 +43,7 @@ impl Data {
             self.direct_readers.fetch_add(1, Ordering::AcqRel);
         } else {
             self.direct_writers.fetch_add(1, Ordering::AcqRel);
+            self.was_handed_over.store(true, Ordering::Release);
             self.unsynced.store(true, Ordering::Release);
             let mut state = self.set();
             state.sums.blindfold();
@@ -71,6 +72,11 @@ impl Data {
     /// Whether the kernel writes to the upper file by itself.
     pub fn is_handed_over(&self) -> bool {
         self.direct_writers.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether the kernel has written to the upper file by itself, or still does.
+    pub fn was_handed_over(&self) -> bool {
+        self.was_handed_over.load(Ordering::Acquire)
     }
 
     /// Whether the kernel reads the upper file by itself, or writes to it.
