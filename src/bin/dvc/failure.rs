@@ -243,7 +243,7 @@ impl Voice {
         let mut text = String::new();
         if self.json {
             let object = JsonFailure { schema: 1, code, kind, message, causes, hint };
-            text = crate::print::harmless_json(&serde_json::to_string(&object).unwrap_or_default());
+            text = crate::print::harmless_json(&object).unwrap_or_default();
             text.push('\n');
         } else {
             let (red, plain) = if self.colours(&io::stderr()) { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };

@@ -88,8 +88,7 @@ impl Out {
 
     /// One JSON object on one line, `schema` first.
     pub(crate) fn json<T: Serialize>(&mut self, object: &T) -> io::Result<()> {
-        let line = serde_json::to_string(&Envelope { schema: 1, object })?;
-        self.write_all(harmless_json(&line).as_bytes())?;
+        json_to(&mut *self, &Envelope { schema: 1, object })?;
         self.write_all(b"\n")
     }
 
@@ -176,15 +175,32 @@ fn painted(text: &str, colour: bool) -> String {
 }
 
 /// JSON in which characters that steer a terminal are written as JSON's own escapes; it reads the same.
-pub(crate) fn harmless_json(line: &str) -> String {
-    let mut out = String::with_capacity(line.len());
-    for c in line.chars() {
-        match is_unsafe(c) {
-            true => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}"))),
-            false => out.push(c),
+pub(crate) fn harmless_json<T: Serialize>(value: &T) -> io::Result<String> {
+    let mut out = Vec::new();
+    json_to(&mut out, value)?;
+    String::from_utf8(out).map_err(io::Error::other)
+}
+
+/// Writes such JSON piece by piece, because a version may list more changes than memory holds.
+fn json_to(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    Ok(value.serialize(&mut serde_json::Serializer::with_formatter(out, Harmless))?)
+}
+
+/// Formats JSON on one line, with escapes for all characters that steer a terminal.
+struct Harmless;
+
+impl serde_json::ser::Formatter for Harmless {
+    fn write_string_fragment<W: Write + ?Sized>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
+            out.write_all(&rest.as_bytes()[..at])?;
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.write_all(format!("\\u{unit:04x}").as_bytes())?;
+            }
+            rest = &rest[at + c.len_utf8()..];
         }
+        out.write_all(rest.as_bytes())
     }
-    out
 }
 
 #[derive(Serialize)]
@@ -266,7 +282,7 @@ mod tests {
         let name = out.paint(Paint::Branch, "a\x1b[8mb\u{202e}c");
         assert_eq!(painted(&format!("{name}\t\x07\n"), true), "\x1b[1;32ma\\x1b[8mb\\u{202e}c\x1b[0m\t\\x07\n");
         assert_eq!(painted(&name, false), "a\\x1b[8mb\\u{202e}c");
-        let json = harmless_json("[\"\u{202e}\u{e0041}\u{9b}\"]");
+        let json = harmless_json(&["\u{202e}\u{e0041}\u{9b}"]).unwrap();
         assert_eq!(json, "[\"\\u202e\\udb40\\udc41\\u009b\"]");
         assert_eq!(serde_json::from_str::<[String; 1]>(&json).unwrap(), ["\u{202e}\u{e0041}\u{9b}"]);
     }

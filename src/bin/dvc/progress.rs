@@ -140,7 +140,7 @@ impl Observer for Progress {
             (true, nowhere) => {
                 let path = if nowhere { JsonPath::default() } else { JsonPath::new(path) };
                 let notice = JsonNotice { schema: 1, notice: word, path, message };
-                harmless_json(&serde_json::to_string(&notice).unwrap_or_default())
+                harmless_json(&notice).unwrap_or_default()
             }
             (false, true) => format!("{word}: {}", harmless(message)),
             (false, false) => format!("{word}: `{}`: {}", display(path), harmless(message)),
