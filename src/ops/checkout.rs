@@ -245,6 +245,10 @@ fn restore_into(
         report.planned = planned(repo, None, &tree, &[])?;
         return Ok(report);
     }
+    // Before the directory exists, so that a remote that cannot be reached leaves nothing behind.
+    if std::fs::read_dir(into).map_or(true, |mut names| names.next().is_none()) {
+        lazy::bring_tree(context, repo, &tree, observer)?;
+    }
     let is_empty = make_dir(into)?;
     let context =
         &Context { worktree: into.canonicalize().unwrap_or_else(|_| into.to_owned()), mount: None, ..context.clone() };
@@ -279,7 +283,6 @@ fn restore_into(
             _ => Err(ReadError::NotEmpty { path: into.display().to_string() }.into()),
         };
     }
-    lazy::bring_tree(context, repo, &tree, observer)?;
     let head = Head { branch: None, base: None, known: false };
     let goal = Goal { into: true, ..goal(options, &head, report.version) };
     let journal = lock.map(|lock| Journal::anew(lock, &goal)).transpose()?;

@@ -12,7 +12,7 @@ use crate::sys::create;
 
 const FILE: &str = "reserve";
 /// What a flush of some thousand names takes.
-const BYTES: u64 = 1 << 20;
+const BYTES: u64 = 128 << 10;
 
 /// The file.
 pub(super) struct Reserve {
