@@ -11,7 +11,7 @@ use rustix::fs::FallocateFlags;
 use crate::sys::create;
 
 const FILE: &str = "reserve";
-/// What a flush of some thousand names takes.
+/// What a flush of some hundred names takes.
 const BYTES: u64 = 128 << 10;
 
 /// The file.
