@@ -339,7 +339,7 @@ fn options(session: &Session, args: &CommitArgs, context: &Context, place: &Plac
     })
 }
 
-/// What is to be done about a database that runs where a commit reads.
+/// The reaction to a database that runs in the directory that a commit reads.
 pub(crate) fn running_database(session: &Session) -> Result<RunningDatabase, BadConfiguration> {
     Ok(match session.settings()?.text("commit.running-database") {
         Some("refuse") => RunningDatabase::Refuse,

@@ -38,7 +38,7 @@ pub(crate) struct InitArgs {
     pub(crate) dry: DryRun,
 }
 
-/// Who besides the owner may use a new repository.
+/// The users, besides the owner, that may use a new repository.
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
 pub(crate) enum Shared {
     /// The members of the directory's group

@@ -284,7 +284,7 @@ impl Printer<'_> {
     }
 }
 
-/// What a version changed, by letters or as a statistic, written as it is worked out.
+/// Writes the changes of a version, by letters or as a statistic, while they are computed.
 pub(crate) fn changes(out: &mut Out, changes: &Changes<'_>, stat: bool, before: &str) -> Result<(), Failed> {
     let mut written = Ok(());
     if stat {
