@@ -67,7 +67,7 @@ class Bars:
             zstd = self.machine(data, f"zstd-{level}")
             floor = max(min(reads), zstd) if reads and zstd is not None else None
             self.times(f"first commit, {data}", data, "first", 1.25, floor,
-                       f"the machine ({seconds(floor)}: slower of parallel cold read and `zstd -T2 -{level}`)")
+                       f"the machine ({seconds(floor)}: the slower of a parallel cold read and `zstd -T2 -{level}`)")
         find = self.machine("tree", "find")
         self.times("nothing changed, tree, cold", "tree", "unchanged", 1.0, find, "cold `find` with times")
         self.compare("nothing changed, db, cold", "under 30 ms", self.figure("dvc", "db", "unchanged", "wall"), 0.030, seconds)
@@ -75,7 +75,7 @@ class Bars:
         self.compare("next version, db: growth", f"at most 25 MB (best peer here {peer})", self.figure("dvc", "db", "next", "growth"),
                      25 * MB, megabytes)
         self.against_peers("next version, db: time", "db", "next", 0.4)
-        self.times("whole checkout of the tenth version, db", "chain", "chain-10", 1.15,
+        self.times("checkout of the tenth version, db", "chain", "chain-10", 1.15,
                    self.figure("dvc", "chain", "chain-1", "wall"), "that of the first")
         for data in ("tree", "image"):
             self.against_peers(f"next version, {data}: growth", data, "next", 1.0, "growth", megabytes)
@@ -83,9 +83,9 @@ class Bars:
                    "bupstash", "repo", megabytes)
         self.against_peers("repository after the first commit, db", "db", "first", 0.97, "repo", megabytes)
         self.against_peers("repository after the first commit, image", "image", "first", 1.02, "repo", megabytes)
-        self.against_peers("whole checkout, tree, cold", "tree", "restore", 0.75)
-        self.times("whole checkout, tree, cold", "tree", "restore", 0.6, self.machine("tree", "cp"), "cold `cp -a`")
-        self.against_peers("whole checkout, db, cold", "db", "restore", 0.8)
+        self.against_peers("checkout, tree, cold", "tree", "restore", 0.75)
+        self.times("checkout, tree, cold", "tree", "restore", 0.6, self.machine("tree", "cp"), "cold `cp -a`")
+        self.against_peers("checkout, db, cold", "db", "restore", 0.8)
         self.in_place()
         for data in ("tree", "db", "image"):
             self.against_peers(f"`fsck --data`, {data}", data, "check", 0.8)
@@ -101,7 +101,7 @@ class Bars:
         self.times("checkout of the next version in place, db: bytes written", "db", "inplace", 2, changed,
                    f"the changed 64 KiB blocks ({megabytes(changed)})", "written", megabytes)
         self.times("checkout of the next version in place, db: time", "db", "inplace", 0.5,
-                   self.figure("dvc", "db", "restore", "wall"), "the whole checkout")
+                   self.figure("dvc", "db", "restore", "wall"), "the checkout into an empty directory")
 
     def memory(self):
         peaks = [(self.figure("dvc", data, op, "rss"), f"{op}, {data}") for data in ("tree", "db", "image")

@@ -215,15 +215,15 @@ def main():
     middle = lambda values: statistics.median(values)
     verdict = lambda met: "met" if met else "**missed**"
     seconds, fetched = middle(r[0] for r in far), middle(r[1] for r in far)
-    text = ["# Containers", "", "Made by `benches/rivals/containers.py`; nothing here is typed in. Medians of "
-            f"{options.runs} and 30. The engine: {subprocess.run(['dockerd', '--version'], capture_output=True, text=True).stdout.split(',')[0].lower()}.", "",
+    text = ["# Containers", "", "`benches/rivals/containers.py` generates this page. Do not edit it by hand. Figures are medians of "
+            f"{options.runs} runs (database) and 30 runs (plugin). Engine: {subprocess.run(['dockerd', '--version'], capture_output=True, text=True).stdout.split(',')[0].lower()}.", "",
             "| what | bar | dvc | |", "|---|---|---|---|",
-            f"| `docker volume create` and `docker run` of MariaDB on a version of 2.5 GB, S3 (moto) 20 ms away, nothing cached, to the first row | 10 s | {seconds:.1f} s (a native directory: {middle(r[0] for r in native):.1f} s) | {verdict(seconds < 10)} |",
-            f"| fetched for it | 100 MB | {fetched:.0f} MB | {verdict(fetched < 100)} |"]
+            f"| `docker volume create` and `docker run` of MariaDB on a version of 2.5 GB, S3 (moto) at 20 ms, nothing cached, until the first row | 10 s | {seconds:.1f} s (a native directory: {middle(r[0] for r in native):.1f} s) | {verdict(seconds < 10)} |",
+            f"| data fetched until then | 100 MB | {fetched:.0f} MB | {verdict(fetched < 100)} |"]
     for what, values in took.items():
-        text.append(f"| the plugin's {what} | 100 ms | {middle(values) * 1e3:.0f} ms, at most {max(values) * 1e3:.0f} | {verdict(middle(values) < 0.1)} |")
+        text.append(f"| {what} call of the plugin | 100 ms | {middle(values) * 1e3:.0f} ms, at most {max(values) * 1e3:.0f} | {verdict(middle(values) < 0.1)} |")
     for what, mib in memory.items():
-        text.append(f"| memory of the {what} when nobody uses it | 20 MiB | {mib:.1f} MiB | {verdict(mib <= 20)} |")
+        text.append(f"| memory of the idle {what} | 20 MiB | {mib:.1f} MiB | {verdict(mib <= 20)} |")
     Path(options.out).write_text("\n".join(text) + "\n")
     print("\n".join(text))
 

@@ -14,10 +14,10 @@ PROTOTYPE = (0.05, 0.3)
 BUSY = 0.25
 MORE = {"p99_ms": lambda v: f"p99 {v:.2f} ms", "mount_s": lambda v: f"mounted after {seconds(v)}", "fetched_mb": lambda v: f"{v:.1f} MB fetched",
         "requests": lambda v: f"{v:.0f} requests", "listed_s": lambda v: f"listed after {seconds(v)}", "over": lambda v: f"over {v:.0f} s",
-        "one_run_s": lambda v: f"in one run of bytes {seconds(v)}", "now": lambda v: f"{v:.0f} MiB at the end", "files": lambda v: f"{v:,.0f} files"}
-TITLES = {"first": "Lazy clone: the first row of a database", "terabyte": "Lazy clone and repository of 1 TiB", "far": "Lazy clone: a file in order",
-          "plain": "Local repository, nothing brought", "tree": "Local repository, 170,000 files", "small": "Names", "data P": "Brought whole, passthrough",
-          "data W": "Brought whole, writeback (`--live`)", "commit": "Commit", "memory": "Memory of the process"}
+        "one_run_s": lambda v: f"one contiguous range {seconds(v)}", "now": lambda v: f"{v:.0f} MiB at the end", "files": lambda v: f"{v:,.0f} files"}
+TITLES = {"first": "Lazy clone: the first row of a database", "terabyte": "Lazy clone and repository of 1 TiB", "far": "Lazy clone: a sequential read",
+          "plain": "Local repository, not hydrated", "tree": "Local repository, 170,000 files", "small": "Names", "data P": "Hydrated, passthrough",
+          "data W": "Hydrated, writeback (`--live`)", "commit": "Commit", "memory": "Memory of the process"}
 
 
 def show(value, unit):
@@ -68,7 +68,7 @@ class Bars:
         elif margin >= 1:
             verdict, self.met = f"met, {margin:.2f} times", self.met + 1
         else:
-            verdict, self.missed = f"**missed**, at {margin:.2f} of it", self.missed + 1
+            verdict, self.missed = f"**missed**, {margin:.2f} of the bar", self.missed + 1
         self.rows.append((what, bar, show(value, unit), verdict))
 
     def most(self, what, value, limit, unit, word="at most"):
@@ -85,9 +85,9 @@ class Bars:
     def names(self, group, name):
         low, high = (2 * p for p in PROTOTYPE)
         value = self.f.ratio(group, name)
-        bar = f"at least {low:.1f} to {high:.1f} of native (twice a prototype)"
+        bar = f"at least {low:.1f} to {high:.1f} of native (twice the prototype)"
         if value is not None and low <= value < high:
-            self.rows.append((name, bar, show(value, "x"), "within"))
+            self.rows.append((name, bar, show(value, "x"), "within the range"))
         else:
             self.add(name, bar, value, "x", value and (value / high if value >= high else value / low))
 
@@ -95,9 +95,9 @@ class Bars:
         get = self.f.get
         for kind in ("s3", "webdav"):
             name = f"first row of MariaDB, {kind}"
-            self.most(f"first row of MariaDB on a lazy clone, store 20 ms away ({kind})", get("first", name), 3, "s", "under")
-            self.most("bytes fetched for it", get("first", name, key="fetched_mb"), 60, "MB", "under")
-            self.most("the mount itself", get("first", name, key="mount_s"), 0.3, "s", "under")
+            self.most(f"first row of MariaDB on a lazy clone, store at 20 ms ({kind})", get("first", name), 3, "s", "under")
+            self.most("bytes fetched for that row", get("first", name, key="fetched_mb"), 60, "MB", "under")
+            self.most("time of the mount alone", get("first", name, key="mount_s"), 0.3, "s", "under")
         for name in ("local repository", "lazy clone"):
             self.most(f"the mount of 1 TiB, {name}", get("terabyte", f"mount, {name}"), 0.3, "s", "under")
         for name in ("sequential read, cold", "sequential read, warm", "random 4k, cold", "random 4k, O_DIRECT", "pgbench select, warm",
@@ -113,18 +113,18 @@ class Bars:
         self.least("cat of 1 GiB, lazy, 30 ms and 40 MB/s a connection", self.f.ratio("far", "cat of 1 GiB, lazy", "rclone copy"), 0.8, of="of `rclone copy`")
         for file in ("noise", "pages"):
             name = f"random 4k cold {file} x1"
-            self.least(f"random 4 KiB reads, not brought, {file}", get("plain", name), 8000, "1/s")
-            self.most("p99 of it", get("plain", name, key="p99_ms"), 0.5, "ms", "under")
-            self.most(f"cat of 1 GiB, not brought, {file}", get("plain", f"cat 1 GiB {file}"), 1.5, "s", "under")
+            self.least(f"random 4 KiB reads, not hydrated, {file}", get("plain", name), 8000, "1/s")
+            self.most("p99 latency of these reads", get("plain", name, key="p99_ms"), 0.5, "ms", "under")
+            self.most(f"cat of 1 GiB, not hydrated, {file}", get("plain", f"cat 1 GiB {file}"), 1.5, "s", "under")
         self.most("`find` over the tree, cold", get("tree", "find, cold"), 2, "s", "under")
         self.most("reading 3,400 small files, cold", get("tree", "read 3,400 small, cold"), 0.5, "s", "under")
         copy = "cp -a of all, cold"
         self.least("`cp -a` of the tree, cold", self.f.ratio("tree", copy, "checkout"), 0.8, of="of `checkout`")
         # a copy that was ended tells the least that it would have taken
         ours, theirs = get("tree", copy), get("tree", copy, "restic") or get("tree", copy, "restic", "over")
-        self.least("the same", ours and theirs and theirs / ours, 10, of="times restic's")
+        self.least("`cp -a` of the tree, cold, compared with restic", ours and theirs and theirs / ours, 10, of="times restic's")
         self.most("commit after random writes to 1 % of 10 GiB", get("commit", "1 % of 10 GiB in 4 KiB writes"), 5, "s", "under")
-        self.most("memory, a million files looked at", get("memory", "a million files looked at"), 200, "MiB")
+        self.most("memory after visiting a million files", get("memory", "a million files looked at"), 200, "MiB")
         return self.rows
 
 
@@ -154,17 +154,21 @@ def lines(figures, small):
     batches = sorted({row["batch"] for row in figures.rows.values()})
     about = figures.about[batches[-1]]
     machine, runs = about["machine"], sorted({side["value"]["runs"] for row in figures.rows.values() for name, side in row["sides"].items() if name == "mount"})
-    out = ["## Mounts", "", f"Made by `benches/rivals/mount.py --report` from its results file; nothing here is typed in. Machine: {machine['cpu']}, {machine['memory']}, "
+    out = ["## Mounts", "", f"`benches/rivals/mount.py --report` generates this section from its results file. Do not edit it by hand. Machine: {machine['cpu']}, {machine['memory']}, "
            f"{machine['system']}, {machine['file_system']}. Measured {' to '.join(sorted({batches[0][:10], batches[-1][:10]}))}. "
            f"Versions: {'; '.join(f'{tool} {version}' for tool, version in about['versions'].items())}.", "",
-           f"Medians of {'-'.join(str(r) for r in dict.fromkeys((runs[0], runs[-1])))} runs (smallest and largest in brackets); the native directory of the same disk and the mount "
-           "take turns. The ratio is the mount's speed to the native one's. Peers were run once. Cold: an empty page cache and, where nothing is brought, a process that was just "
-           "started. Servers: `s3` is moto, which reads a whole object for each range of it; `webdav` is rclone's. `~`: others used more than a quarter of a core before one of the runs.", ""]
+           f"Figures are medians of {'-'.join(str(r) for r in dict.fromkeys((runs[0], runs[-1])))} runs, with the smallest and the largest in brackets. Runs alternate between a native "
+           "directory on the same disk and the mount.", "",
+           "- The ratio is the speed of the mount divided by that of the native directory.",
+           "- Peers were run once.",
+           "- Cold means an empty page cache and, without hydration, a new process.",
+           "- Server `s3` is moto, which reads the complete object for each range. Server `webdav` is rclone's.",
+           "- `~`: other processes used more than a quarter of a core before one of the runs.", ""]
     if small:
-        out += ["**Small data (CI size): the bars do not apply, the figures only show that everything runs.**", ""]
+        out += ["**Small data (CI size): the bars do not apply. The figures only show that everything runs.**", ""]
     bars = Bars(figures)
     rows = bars.all()
-    out += [f"{bars.met} bars met, {bars.missed} missed, {len(rows) - bars.met - bars.missed} within or not measured.", ""]
+    out += [f"{bars.met} bars met, {bars.missed} missed, {len(rows) - bars.met - bars.missed} within the range or not measured.", ""]
     out += table(("what", "bar", "measured", ""), rows)
     names = [group for group in TITLES if group in {g for g, _ in figures.rows}]
     for group in names:

@@ -1,11 +1,14 @@
 # Turns the results file into docs/benchmarks.md: a table of bars, then a table per operation with every tool beside
-# the machine's own limits. In: JSON lines of run.py. Out: Markdown. For each tool, data set and operation only the newest
-# invocation counts; figures are medians of its runs; what failed is printed as failed, what was not run as "-".
+# the machine's own limits, and the chart of it. In: JSON lines of run.py. Out: Markdown and SVG. For each tool, data set and
+# operation only the newest invocation counts. Figures are medians of its runs. A failed operation is printed as "failed", one
+# that was not run as "-".
 
 import json
+import os
 import statistics
 import sys
 
+import chart
 from bars import MIB, PEERS, Bars, megabytes, seconds
 
 TOOLS = ("dvc", *PEERS)
@@ -13,15 +16,15 @@ TITLES = (
     ("first", "First commit", ("tree", "db", "image"), ("repo",)),
     ("unchanged", "Commit with nothing changed", ("tree", "db", "image"), ("growth",)),
     ("next", "Next version", ("tree", "db", "image"), ("growth",)),
-    ("restore", "Whole checkout of version 1 into an empty directory", ("tree", "db", "image"), ()),
+    ("restore", "Checkout of version 1 into an empty directory", ("tree", "db", "image"), ()),
     ("inplace", "Checkout of version 2 in place, over version 1", ("tree", "db", "image"), ("written",)),
     ("check", "Full read check of a repository with one version", ("tree", "db", "image"), ()),
 )
 OWN = (("status", "`status`, nothing changed, cold", ("tree", "db", "image")), ("diff", "`diff --stat` of the two versions, warm", ("tree", "db", "image")),
-       ("log", "`log --oneline` of 10,000 versions, warm", ("history",)), ("chain-1", "whole checkout of the first of ten versions", ("chain",)),
-       ("chain-10", "whole checkout of the tenth", ("chain",)))
-MACHINE = (("find", "`find -printf '%s %T@ %C@'`, cold"), ("read-2", "read everything, 2 threads, cold"),
-           ("read-4", "4 threads, cold"), ("cp", "`cp -a`, cold"),
+       ("log", "`log --oneline` of 10,000 versions, warm", ("history",)), ("chain-1", "checkout of the first of ten versions", ("chain",)),
+       ("chain-10", "checkout of the tenth of ten versions", ("chain",)))
+MACHINE = (("find", "`find -printf '%s %T@ %C@'`, cold"), ("read-2", "read all data, 2 threads, cold"),
+           ("read-4", "read all data, 4 threads, cold"), ("cp", "`cp -a`, cold"),
            ("zstd-1", "`zstd -T2 -1`, from memory"), ("zstd-3", "`zstd -T2 -3`, from memory"))
 DATA = {"tree": "copied from system directories (documentation, an SDK, a Rust toolchain, Python installations); next version: 1 % of the files edited, added or deleted, one directory renamed",
         "db": "a MariaDB data directory filled by sysbench; next version: random rows updated, rows inserted, clean shutdown",
@@ -118,44 +121,47 @@ def lines(figures, scale):
     versions = "; ".join(f"{tool} {', '.join(sorted(figures.versions()[tool]))}" for tool in TOOLS if tool in figures.versions())
     runs = sorted({len(rows) for (tool, _, op), rows in figures.rows.items() if op in ("first", "next", "restore")})
     out = ["# Benchmarks", "",
-           "Made by `benches/rivals/run.py --report` from its results file; nothing here is typed in.", "",
+           "`benches/rivals/run.py --report` generates this page up to *Remotes* from its results file. Do not edit that part by hand.", "",
            f"Machine: {machine.get('cpu')}, {machine.get('memory')}, {machine.get('system')}, {machine.get('file_system')}. "
-           f"Measured {' to '.join(sorted({min(used)[:10], newest[:10]}))}. Runs of each operation: {'-'.join(str(r) for r in (runs[:1] + runs[-1:] if len(runs) > 1 else runs))}; medians. Versions: {versions}.", ""]
+           f"Measured {' to '.join(sorted({min(used)[:10], newest[:10]}))}. Figures are medians of {'-'.join(str(r) for r in (runs[:1] + runs[-1:] if len(runs) > 1 else runs))} runs. Versions: {versions}.", ""]
     if scale == "small":
-        out += ["**Small data (CI size): the bars do not apply, the figures only show that everything runs.**", ""]
+        out += ["**Small data (CI size): the bars do not apply. The figures only show that everything runs.**", ""]
     out += ["Data:", *(f"- `{name}`: {facts(figures, name)}{text}." for name, text in DATA.items()), "",
-            "Every tool at zstd level 3 (restic: `auto`) except dvc, which chooses by content; no encryption where it can be switched off (borg and "
-            "dvc; bupstash, rustic and restic always encrypt). bupstash runs with its defaults, without `--xattrs` and `--ownership`. Each run starts with an empty page cache; "
-            "the tools take turns on the same directory, in another order each time. Repository size is the sum of the lengths of all its files (dvc's catalogue included; "
-            "caches and send logs of the peers outside their repositories not). Peak memory is that of the largest process.", ""]
+            "Method:", "",
+            "- All tools use zstd level 3 (restic: `auto`), except dvc, which chooses the level by content.",
+            "- Encryption is off in borg and dvc. bupstash, rustic and restic always encrypt.",
+            "- bupstash runs with its defaults, without `--xattrs` and `--ownership`.",
+            "- Each run starts with an empty page cache. The tools run in turn on the same directory, in a different order each time.",
+            "- Repository size is the total length of all files of the repository. It includes dvc's catalogue, but no caches and send logs of the peers outside their repositories.",
+            "- Peak memory is that of the largest process.", ""]
     if scale == "full":
         bars = Bars(figures.figure).all()
         met, missed = sum(b.met is True for b in bars), sum(b.met is False for b in bars)
         out += ["## Bars", "", f"{met} met, {missed} missed, {len(bars) - met - missed} not measured.", ""]
         out += table(("operation", "bar", "limit", "dvc", ""), [(b.what, b.bar, b.limit, b.dvc, b.mark) for b in bars])
-    out += ["## Every tool", "", "Each cell: wall / CPU seconds / peak MiB" + " (and what the heading names). Runs during which other processes used more than a "
-            "quarter of a core are left out; `~`: there was no other run.", ""]
+    out += ["## Every tool", "", "Each cell shows wall time / CPU seconds / peak MiB, and the value that the heading names. Runs are left out if other processes used more "
+            "than a quarter of a core. `~`: there was no other run.", ""]
     for op, title, sets, fields in TITLES:
         extra = {"repo": "repository size", "growth": "growth of the repository", "written": "bytes written to disk"}
         out += [f"### {title}" + "".join(f"; {extra[f]}" for f in fields), ""]
         out += table(("", *sets), [(tool, *(cell(figures, tool, data, op, fields) for data in sets)) for tool in TOOLS])
         if op == "inplace":
-            out += ["Changed between the versions, as 64 KiB blocks: " + ", ".join(
+            out += ["Changed 64 KiB blocks between the versions: " + ", ".join(
                 f"{data} {megabytes(figures.figure('machine', data, 'facts', 'changed'))}" for data in ("db", "image")) + ".", ""]
         if op == "check":
-            out += ["bupstash has no check of data: a whole `get` of the version, which verifies every chunk, stands in for it.", ""]
+            out += ["bupstash has no check of data. Its figures are those of a complete `get` of the version, which verifies every chunk.", ""]
     out += ["### dvc alone", ""]
     out += table(("operation", "data", "wall / CPU / MiB", "range"), [(title, data, cell(figures, "dvc", data, op, ()), figures.spread("dvc", data, op))
                                                                     for op, title, sets in OWN for data in sets])
     commits = figures.get("dvc", "chain", "chain-commit")
     if commits and all(row["ok"] for row in commits):
         out += [f"Ten versions of the database in one repository: growth {', '.join(megabytes(row['growth']) for row in commits)}.", ""]
-    out += ["### The machine itself", "", "wall / CPU seconds / peak MiB", ""]
+    out += ["### The machine itself", "", "Wall time / CPU seconds / peak MiB", ""]
     out += table(("", "tree", "db", "image"), [(title, *(cell(figures, "machine", data, op, ()) for data in ("tree", "db", "image"))) for op, title in MACHINE])
     failures = [f"- {tool}, {data}, {op}: {(row['error'].splitlines() or ['no message'])[-1][:200]}"
                 for (tool, data, op), rows in figures.rows.items() for row in rows if not row["ok"]]
     if failures:
-        out += ["### Failures", "", "The last line of what each printed:", "", *failures, ""]
+        out += ["### Failures", "", "The last line that each one printed:", "", *failures, ""]
     return out
 
 
@@ -174,4 +180,6 @@ def write(results, scale, path):
             rest = f.read().partition(REMOTES)[1:]
         with open(path, "w") as f:
             f.write(text.rstrip("\n") + "\n\n" + "".join(rest) if rest[0] else text)
+        if scale == "full":
+            chart.write(path, os.path.splitext(path)[0] + ".svg")
     return 0
