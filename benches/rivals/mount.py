@@ -9,6 +9,7 @@ import contextlib
 import datetime
 import json
 import os
+import re
 import shutil
 import signal
 import statistics
@@ -171,6 +172,8 @@ class Bench:
     def compare(self, group, name, sides, unit="s", better="less", before=measure.drop_caches, once=(), warmup=False):
         """Measures each side in turn, `runs` times over (those of `once` only in the first round), and records medians.
         A side returns a number, or a dict whose `value` is the number and whose other figures are kept too."""
+        if not re.search(self.options.figures, f"{group}: {name}"):
+            return None
         samples, errors, busy = {side: [] for side in sides}, {}, 0.0
         for side, work in sides.items() if warmup else ():
             side in once or work()
@@ -250,6 +253,7 @@ def arguments():
     p.add_argument("--moto", default=shutil.which("moto_server") or "moto_server", help="the S3 server")
     p.add_argument("--results", help="results file (default: DATA/mount.jsonl)")
     p.add_argument("--runs", type=int, default=3, help="runs of each side of each figure")
+    p.add_argument("--figures", default="", metavar="PATTERN", help="only figures whose `group: name` matches")
     p.add_argument("--small", action="store_true", help="CI-size data: only shows that everything runs")
     p.add_argument("--wait-quiet", type=int, default=20, metavar="S", help="wait up to S seconds before each run until the machine is idle")
     p.add_argument("--report", action="store_true", help="measure nothing: write the report from the results file")

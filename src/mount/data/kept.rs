@@ -74,6 +74,7 @@ impl Data {
         if std::mem::take(&mut state.has_upper) {
             let _ = fs::remove_file(self.space.path(self.ino));
         }
+        self.touches.fetch_add(1, Ordering::AcqRel);
         (state.sums, state.lost) = (Arc::default(), None);
         state.fresh.clear();
         self.unsynced.store(false, Ordering::Release);

@@ -44,7 +44,7 @@ impl Data {
         } else {
             self.direct_writers.fetch_add(1, Ordering::AcqRel);
             self.was_handed_over.store(true, Ordering::Release);
-            self.unsynced.store(true, Ordering::Release);
+            self.touch();
             let mut state = self.set();
             state.sums.blindfold();
             self.changes(&mut state);
@@ -100,8 +100,10 @@ impl Data {
             return None;
         }
         let upper = self.open_upper().ok()?;
+        self.touch();
+        let touches = self.touches.load(Ordering::Acquire);
         let meta = upper.metadata().ok()?;
-        self.unsynced.store(true, Ordering::Release);
+        self.note_taken(touches, &meta);
         let mut state = self.set();
         state.size = meta.len();
         self.account(&upper, &mut state);
@@ -141,7 +143,7 @@ impl Data {
                 }
                 done?;
                 self.note_sums(&upper, &range, Some(&bytes[index(from)..index(to)]));
-                self.unsynced.store(true, Ordering::Release);
+                self.touch();
                 self.set().local.insert(part.start..to.div_ceil(BLOCK));
             }
         }

@@ -131,6 +131,7 @@ impl Data {
             rustix::fs::fallocate(&*upper, flags, range.start, range.end - range.start)?;
             sums.clear(&blocks);
         }
+        self.touches.fetch_add(1, Ordering::AcqRel);
         self.account(&upper, &mut self.set());
         self.set().upper = None;
         Ok(())

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::{Found, Names};
-use crate::model::entry::Meta;
+use crate::model::entry::{Meta, Time};
 use crate::mount::clock::now;
 use crate::mount::data::Data;
 use crate::mount::errno::Errno;
@@ -65,8 +65,7 @@ impl Names {
     }
 
     /// Notes that names of a directory have changed.
-    pub(super) fn stamp(&mut self, dir: u64) -> Found<()> {
-        let now = now();
+    pub(super) fn stamp(&mut self, dir: u64, now: Time) -> Found<()> {
         let inode = self.change(dir)?;
         inode.meta.mtime = now;
         inode.ctime = now;
@@ -98,7 +97,7 @@ impl Names {
         self.pending.inodes.insert(ino);
         self.changed.insert(ino);
         self.put_name(parent, name, Some(ino));
-        self.stamp(parent)?;
+        self.stamp(parent, mtime)?;
         self.count_dirs(parent, i32::from(is_dir))?;
         Ok(ino)
     }
@@ -124,9 +123,10 @@ impl Names {
             _ => {}
         }
         inode.nlink += 1;
-        inode.ctime = now();
+        let now = now();
+        inode.ctime = now;
         self.put_name(parent, name, Some(ino));
-        self.stamp(parent)
+        self.stamp(parent, now)
     }
 
     /// Removes a name. Returns a file that is gone for good.
@@ -141,10 +141,11 @@ impl Names {
         }
         self.raise(ino)?;
         self.raise(parent)?;
+        let now = now();
         self.put_name(parent, name, None);
-        self.stamp(parent)?;
+        self.stamp(parent, now)?;
         self.count_dirs(parent, -i32::from(is_dir))?;
-        self.drop_name(ino, is_dir, (parent, name))
+        self.drop_name(ino, is_dir, (parent, name), now)
     }
 
     /// A name of an inode besides one that goes: one that is written down, or one of the version's that the kernel knows.
@@ -161,10 +162,16 @@ impl Names {
     }
 
     /// One name less.
-    pub(super) fn drop_name(&mut self, ino: u64, is_dir: bool, gone: (u64, &[u8])) -> Found<Option<Arc<Data>>> {
+    pub(super) fn drop_name(
+        &mut self,
+        ino: u64,
+        is_dir: bool,
+        gone: (u64, &[u8]),
+        now: Time,
+    ) -> Found<Option<Arc<Data>>> {
         let inode = self.change(ino)?;
         inode.nlink = if is_dir { 0 } else { inode.nlink.saturating_sub(1) };
-        inode.ctime = now();
+        inode.ctime = now;
         if inode.nlink > 0 && (inode.parent, inode.name.as_slice()) == gone {
             // It is known by another of its names from now on.
             let other = self.other_name(ino, gone);
@@ -219,7 +226,7 @@ impl Names {
                 let other_is_dir = self.attr(other)?.kind == Kind::Dir;
                 self.put_name(from.0, from.1, None);
                 self.count_dirs(to.0, -i32::from(other_is_dir))?;
-                self.drop_name(other, other_is_dir, to)?
+                self.drop_name(other, other_is_dir, to, now)?
             }
             (_, None) => {
                 self.put_name(from.0, from.1, None);
@@ -230,8 +237,8 @@ impl Names {
         let inode = self.change(ino)?;
         (inode.parent, inode.name) = (to.0, to.1.to_vec());
         inode.ctime = now;
-        self.stamp(from.0)?;
-        self.stamp(to.0)?;
+        self.stamp(from.0, now)?;
+        self.stamp(to.0, now)?;
         self.count_dirs(from.0, -i32::from(is_dir))?;
         self.count_dirs(to.0, i32::from(is_dir))?;
         Ok(gone)
