@@ -6,9 +6,9 @@
 //! 0 error   sys
 //! 1 model
 //! 2 codec   format   observe
-//! 3 store   index   cache   archive   engine
+//! 3 store   index   cache   archive   docker
 //! 4 repo
-//! 5 write   read   sync   upkeep
+//! 5 snapshot   checkout   sync   check
 //! 6 mount
 //! 7 ops
 //! 8 serve
@@ -17,7 +17,7 @@
 pub mod archive;
 pub mod cache;
 pub mod codec;
-pub mod engine;
+pub mod docker;
 pub mod error;
 pub mod format;
 pub mod index;
@@ -25,11 +25,11 @@ pub mod model;
 pub mod mount;
 pub mod observe;
 pub mod ops;
-pub mod read;
+pub mod checkout;
 pub mod repo;
 pub mod serve;
 pub mod store;
 pub mod sync;
 pub mod sys;
-pub mod upkeep;
-pub mod write;
+pub mod check;
+pub mod snapshot;

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, fstat, futimens};
 
 use crate::model::entry::Time;
-use crate::write::commit;
+use crate::snapshot::commit;
 
 /// Returns the time that the kernel would stamp a file with now.
 ///

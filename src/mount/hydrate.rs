@@ -10,7 +10,7 @@ use super::errno::Answer;
 use super::inode::{Kind, ROOT};
 use super::view::View;
 use crate::model::path::join;
-use crate::write::walk::{Ignores, Rules};
+use crate::snapshot::walk::{Ignores, Rules};
 
 /// Bytes that are brought at a time.
 const STEP: u64 = 1 << 20;

@@ -21,13 +21,13 @@ use crate::model::path::{DIR_PATH_MAX, display, is_reserved, join};
 use crate::model::tree::{LinkTable, RootInfo};
 use crate::observe::{Level, Notice, Observer};
 use crate::store::StoreError;
-use crate::write::links::link_of;
-use crate::write::output::Output;
-use crate::write::pipeline::{flush_small, store_links};
-use crate::write::recut::{Change, OldState, recut};
-use crate::write::scan::reserved_notice;
-use crate::write::tree::store_tree;
-use crate::write::walk::{IGNORE_FILE, Ignores, Rules};
+use crate::snapshot::links::link_of;
+use crate::snapshot::output::Output;
+use crate::snapshot::pipeline::{flush_small, store_links};
+use crate::snapshot::recut::{Change, OldState, recut};
+use crate::snapshot::scan::reserved_notice;
+use crate::snapshot::tree::store_tree;
+use crate::snapshot::walk::{IGNORE_FILE, Ignores, Rules};
 
 /// A mount at one moment.
 pub struct Snapshot {

@@ -22,16 +22,16 @@ use crate::model::path;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::tree::LinkTable;
 use crate::observe::{Level, Notice, Observer};
-use crate::read::in_use::{User, engines, says, tells_engine};
-use crate::read::journal::Journal;
+use crate::checkout::in_use::{User, engines, says, tells_engine};
+use crate::checkout::journal::Journal;
 use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
-use crate::write::commit::{Draft, SnapshotError, Source, TreeOf, publish, snapshot};
-use crate::write::graft::{Edit, graft};
-use crate::write::named::{Found, NamedPaths, NotRecorded};
-use crate::write::output::Output;
-use crate::write::pipeline;
-use crate::write::walk::{self, Rules};
+use crate::snapshot::commit::{Draft, SnapshotError, Source, TreeOf, publish, snapshot};
+use crate::snapshot::graft::{Edit, graft};
+use crate::snapshot::named::{Found, NamedPaths, NotRecorded};
+use crate::snapshot::output::Output;
+use crate::snapshot::pipeline;
+use crate::snapshot::walk::{self, Rules};
 
 /// What to commit.
 #[derive(Clone, Default)]

@@ -5,9 +5,9 @@ use crate::error::Result;
 use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::repo::mark::{self, Remade};
-use crate::upkeep::fsck::{CheckOptions, check};
-use crate::upkeep::rebuild::{self, RebuildReport};
-use crate::upkeep::report::CheckReport;
+use crate::check::fsck::{CheckOptions, check};
+use crate::check::rebuild::{self, RebuildReport};
+use crate::check::report::CheckReport;
 use std::time::Duration;
 
 /// What to check.

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::model::entry::{Entry, Node};
 use crate::model::id::Id;
 use crate::observe::Observer;
-use crate::read::plan::REPLACED_WHOLE;
+use crate::checkout::plan::REPLACED_WHOLE;
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
 use crate::sync::missing::{From, Missing, Wanted, is_nothing};

@@ -32,7 +32,7 @@ use crate::observe::{Level, Notice, Observer};
 use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
 use crate::store::StoreError;
-use crate::write::walk::Rules;
+use crate::snapshot::walk::Rules;
 
 pub use origin::{Unpushed, keep_unpushed};
 pub use overlays::{Overlay, OverlayError, OverlayState, Salvaged, discard, has_overlay, overlays, salvage};

@@ -21,7 +21,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::Context;
-use crate::engine::Engine;
+use crate::docker::Engine;
 use crate::error::{Failure, Kind, Result, with_causes};
 use crate::mount::mountinfo;
 use crate::observe::{Level, Notice, Observer};

@@ -13,7 +13,7 @@ use crate::model::commit::Commit;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::observe::Observer;
-use crate::read::journal::{Interrupted, Journal};
+use crate::checkout::journal::{Interrupted, Journal};
 use crate::repo::Repo;
 use crate::sync::state::RemoteState;
 

@@ -25,7 +25,7 @@ use crate::model::path::{display, is_within, join, split};
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Base, Revision};
 use crate::observe::{Level, Notice, Observer};
-use crate::read::journal::{Interrupted, Journal};
+use crate::checkout::journal::{Interrupted, Journal};
 use crate::repo::Repo;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,14 +10,14 @@ use super::head::Head;
 use crate::error::{Kind, Result};
 use crate::model::path::{self, is_within};
 use crate::observe::{Level, Notice, Observer};
-use crate::read::journal::Journal;
-use crate::read::restore::RestoreReport;
+use crate::checkout::journal::Journal;
+use crate::checkout::restore::RestoreReport;
 use crate::repo::Repo;
 use crate::repo::worktree::RestoredBy;
-use crate::write::commit::{Snapshot, Source, snapshot};
-use crate::write::output::Output;
-use crate::write::unrestored::Unrestored;
-use crate::write::walk::Rules;
+use crate::snapshot::commit::{Snapshot, Source, snapshot};
+use crate::snapshot::output::Output;
+use crate::snapshot::unrestored::Unrestored;
+use crate::snapshot::walk::Rules;
 
 /// New files of a directory with this bit have its group.
 const SETGID: u32 = 0o2000;

@@ -3,10 +3,10 @@
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use dvc::engine::{Engine as Api, EngineError, Exec};
+use dvc::docker::{Engine as Api, EngineError, Exec};
 use dvc::error::{Failure, Kind};
 
-use crate::engine::Engine;
+use crate::docker::Engine;
 use crate::support::sandbox::Sandbox;
 
 fn exec(script: &str) -> Exec {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::engine::Engine;
+use crate::docker::Engine;
 use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 
@@ -116,7 +116,7 @@ fn without_an_engine_it_is_said() {
         s.set("DOCKER_HOST", host);
         s.dvc(["commit", "--all-volumes", "-m", "y"]).code(2).complains("not a Unix socket");
     }
-    if !std::path::Path::new(dvc::engine::SOCKET).exists() {
+    if !std::path::Path::new(dvc::docker::SOCKET).exists() {
         s.set("DOCKER_HOST", "");
         s.dvc(["commit", "--all-volumes", "-m", "y"]).ok().complains("only volumes of dvc are committed");
     }

@@ -17,8 +17,8 @@ use crate::mount::snapshot::{Snapshot, Taken, take};
 use crate::mount::users;
 use crate::mount::view::Shown;
 use crate::observe::{Notice, Observer};
-use crate::write::output::Output;
-use crate::write::walk::Rules;
+use crate::snapshot::output::Output;
+use crate::snapshot::walk::Rules;
 
 /// The right to make versions of the mount or to show others; one at a time has it.
 pub(super) struct Turn<'i>(&'i Inner);

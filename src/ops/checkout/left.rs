@@ -10,8 +10,8 @@ use crate::model::entry::{Entry, Node};
 use crate::model::id::Id;
 use crate::model::path::{is_within, split};
 use crate::ops::compare::{Letter, letter};
-use crate::read::journal::Interrupted;
-use crate::read::part::is_part_of;
+use crate::checkout::journal::Interrupted;
+use crate::checkout::part::is_part_of;
 use crate::repo::Repo;
 
 /// What interrupted checkouts were about, by the trees of their versions.

@@ -13,11 +13,11 @@ use crate::error::Result;
 use crate::model::entry::{Time, Totals};
 use crate::model::id::Id;
 use crate::model::path;
-use crate::read::placed::{PlacedName, Placements};
+use crate::checkout::placed::{PlacedName, Placements};
 use crate::repo::Repo;
-use crate::write::basis::{DirRecord, fingerprint, vouch};
-use crate::write::commit::{Snapshot, now};
-use crate::write::walk::{self, Stat as Seen};
+use crate::snapshot::basis::{DirRecord, fingerprint, vouch};
+use crate::snapshot::commit::{Snapshot, now};
+use crate::snapshot::walk::{self, Stat as Seen};
 
 /// Gathers what a checkout has put in place.
 pub(super) struct Placed<'a> {

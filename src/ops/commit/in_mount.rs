@@ -17,11 +17,11 @@ use crate::ops::mount::{InMount, MountRefusal, tree_of};
 use crate::ops::quiesce::during;
 use crate::repo::Repo;
 use crate::repo::refs::Move;
-use crate::write::commit::SnapshotError;
-use crate::write::graft::{Edit, graft};
-use crate::write::named::NamedPaths;
-use crate::write::output::Output;
-use crate::write::walk::Rules;
+use crate::snapshot::commit::SnapshotError;
+use crate::snapshot::graft::{Edit, graft};
+use crate::snapshot::named::NamedPaths;
+use crate::snapshot::output::Output;
+use crate::snapshot::walk::Rules;
 
 /// Makes the next version of the mount's branch.
 pub(super) fn commit(

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::model::entry::{Content, Entry, Extent, Meta, Node, Time};
 use crate::model::id::Id;
 use crate::model::path::{display, is_reserved, join};
-use crate::read::error::ReadError;
+use crate::checkout::error::ReadError;
 use crate::repo::Repo;
 use crate::repo::names::Names;
 

@@ -17,10 +17,10 @@ use crate::model::entry::{Chunker, Extent, Meta, Node};
 use crate::model::id::to_hex;
 use crate::model::path::{display, is_reserved, split};
 use crate::observe::Observer;
-use crate::write::intake::{self, Gathered, Stretch, cut_file, store_file};
-use crate::write::output::Output;
-use crate::write::pipeline::{Stopped, flush_small};
-use crate::write::scan::{SMALL_MAX, reserved_notice};
+use crate::snapshot::intake::{self, Gathered, Stretch, cut_file, store_file};
+use crate::snapshot::output::Output;
+use crate::snapshot::pipeline::{Stopped, flush_small};
+use crate::snapshot::scan::{SMALL_MAX, reserved_notice};
 
 /// Bytes of an archive.
 pub(super) type Bytes<'r> = Box<dyn Read + Send + 'r>;

@@ -10,8 +10,8 @@ use crate::model::id::Id;
 use crate::model::refname::RefKind;
 use crate::model::tree::RootInfo;
 use crate::repo::Repo;
-use crate::write::output::Output;
-use crate::write::tree::store_tree;
+use crate::snapshot::output::Output;
+use crate::snapshot::tree::store_tree;
 
 /// A directory to be.
 #[derive(Default)]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::lines::{Lines, Next};
 use super::profile::{Server, Where};
-use crate::engine::{self, Engine, Exec};
+use crate::docker::{self, Engine, Exec};
 use crate::error::with_causes;
 
 /// What the client prints when the hold stands, and when it has ended.
@@ -39,7 +39,7 @@ pub(super) struct Session<'e> {
 
 enum Client<'e> {
     Here { child: Child, input: Option<ChildStdin>, output: Lines },
-    Inside(engine::Session<'e>),
+    Inside(docker::Session<'e>),
 }
 
 impl<'e> Session<'e> {
@@ -111,7 +111,7 @@ impl<'e> Session<'e> {
                 },
                 Client::Inside(session) => match session.line(tick) {
                     Ok(Some(line)) => Some(line),
-                    Err(engine::EngineError::TimedOut { .. }) => None,
+                    Err(docker::EngineError::TimedOut { .. }) => None,
                     Ok(None) => {
                         let said = session.complaints();
                         return Err(if said.is_empty() { "its client has ended".to_owned() } else { said });

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::TICK;
 use super::watchdog::{Plan, Undo};
-use crate::engine::{Container, Engine, EngineError, Mount, own};
+use crate::docker::{Container, Engine, EngineError, Mount, own};
 use crate::mount::mountinfo;
 
 /// A container that was started meanwhile is found by looking again, so often.

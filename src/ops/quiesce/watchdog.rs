@@ -15,7 +15,7 @@ use super::docker::{self, Noted, explained};
 use super::lines::{Lines, Next};
 use super::profile::{Profile, Where};
 use super::{TICK, freeze};
-use crate::engine::{Engine, Exec};
+use crate::docker::{Engine, Exec};
 use crate::error::{Failure, with_causes};
 
 /// What does not let go is tried so often while somebody waits, and then for so long.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::fs::{AtFlags, StatxFlags};
 
-use crate::engine::{Engine, EngineError, LOCAL, Volume, own};
+use crate::docker::{Engine, EngineError, LOCAL, Volume, own};
 use crate::error::{Failure, Kind, Result};
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Revision;
@@ -22,7 +22,7 @@ use crate::ops::head::Head;
 use crate::ops::mount::branch_of;
 use crate::ops::resolve::Resolver;
 use crate::ops::worktree::WalkOptions;
-use crate::read::journal::Journal;
+use crate::checkout::journal::Journal;
 use crate::store::StoreError;
 
 /// The label that names the branch of a volume's versions, and the one that names their repository.

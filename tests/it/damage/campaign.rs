@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use dvc::error::Kind;
 use dvc::observe::Silent;
 use dvc::ops::fsck::{FsckOptions, fsck};
-use dvc::upkeep::report::{CheckReport, What};
+use dvc::check::report::{CheckReport, What};
 
 use crate::support::known::{Known, KnownVersion, files_of, lost_paths};
 
@@ -153,7 +153,7 @@ fn an_undamaged_repository_is_sound() {
     assert_eq!((data.packs, data.bytes), (data.of_packs, data.of_bytes));
     let again = rebuild(&known);
     assert!(again.is_sound() && again.notes.is_empty(), "{again:?}");
-    assert_eq!(again.checked, dvc::upkeep::report::Checked { segments: 3, ..report.checked });
+    assert_eq!(again.checked, dvc::check::report::Checked { segments: 3, ..report.checked });
     assert_eq!(assert_told(&known, &again, "rebuilt"), 0);
 }
 

@@ -12,7 +12,7 @@ use dvc::model::refname::RefName;
 use dvc::ops::compare::{Change, Letter};
 use dvc::ops::describe::Changed;
 use dvc::ops::status::{StatusOptions, StatusReport, status};
-use dvc::read::journal::Goal;
+use dvc::checkout::journal::Goal;
 use std::ffi::OsString;
 use std::io::{self, Write};
 

@@ -8,7 +8,7 @@ use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::print::{Out, Paint, size};
 use crate::session::Session;
 use clap::{Args, Subcommand, ValueEnum};
-use dvc::engine::{Engine, EngineError};
+use dvc::docker::{Engine, EngineError};
 use dvc::model::revision::Spec;
 use dvc::observe::{Level, Notice, Observer};
 use dvc::ops::volume::{Removed, VolumeOptions, VolumeState, Volumes, check_name};

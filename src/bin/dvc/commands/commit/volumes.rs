@@ -8,7 +8,7 @@ use crate::dirs;
 use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::place::{self, Place};
 use crate::session::Session;
-use dvc::engine::EngineError;
+use dvc::docker::EngineError;
 use dvc::error::Error;
 use dvc::model::refname::RefName;
 use dvc::observe::{Level, Notice, Observer};

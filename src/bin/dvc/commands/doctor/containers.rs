@@ -5,7 +5,7 @@
 use super::Check;
 use crate::commands::{serve, volume};
 use crate::dirs;
-use dvc::engine::EngineError;
+use dvc::docker::EngineError;
 use dvc::error::Failure;
 use dvc::model::path::display;
 use dvc::mount::mountinfo;

@@ -50,7 +50,7 @@ fn print(session: &Session, args: &CreateArgs, report: &PlainReport, dry_run: bo
     let (at, done) = (&report.at, report.checkout.as_ref());
     if session.globals.json {
         out.json(&serde_json::json!({
-            "name": args.name, "new": report.new, "dry_run": dry_run, "driver": dvc::engine::LOCAL,
+            "name": args.name, "new": report.new, "dry_run": dry_run, "driver": dvc::docker::LOCAL,
             "branch": report.branch.as_str(), "at": at.as_ref().map(|at| at.to_string_lossy()),
             "id": done.map(|done| done.version.to_string()), "files": done.map(|done| done.done.files),
             "bytes": done.map(|done| done.done.bytes), "incomplete": done.map(|done| done.done.incomplete),

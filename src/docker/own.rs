@@ -37,7 +37,7 @@ impl Container {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Mount;
+    use crate::docker::Mount;
 
     #[test]
     fn paths_are_known_by_both_names() {

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use crate::error::Kind;
     use crate::observe::Silent;
-    use crate::read::memory::{BLOCK, Memory, noise};
+    use crate::checkout::memory::{BLOCK, Memory, noise};
 
     #[test]
     fn every_range_gives_its_bytes() {

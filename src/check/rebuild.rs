@@ -28,7 +28,7 @@ use crate::model::text::count;
 use crate::observe::{Level, Notice, Observer, Silent};
 use crate::repo::packs::{PackTable, read_table, rows_of};
 use crate::repo::{Repo, commit_row, layout};
-use crate::upkeep::fsck::CheckError;
+use crate::check::fsck::CheckError;
 
 /// Rows that are sorted in memory, about 20 MiB.
 const RUN_ROWS: usize = 150_000;

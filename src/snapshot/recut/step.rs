@@ -32,7 +32,7 @@ use crate::codec::cut::{BLOCK, CHUNK_MAX, Cutting, is_zero, next_chunk};
 use crate::error::Result;
 use crate::model::entry::{Chunker, Extent};
 use crate::model::id::Id;
-use crate::write::large::replaced;
+use crate::snapshot::large::replaced;
 
 /// A step ends when it has given so many parts.
 const PARTS_MAX: usize = 4096;

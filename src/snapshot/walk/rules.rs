@@ -27,9 +27,9 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     exclude: Option<Arc<Gitignore>>,
-    pub(in crate::write) skip_cache_dirs: bool,
-    pub(in crate::write) one_file_system: bool,
-    pub(in crate::write) repository: Option<(u64, u64)>,
+    pub(in crate::snapshot) skip_cache_dirs: bool,
+    pub(in crate::snapshot) one_file_system: bool,
+    pub(in crate::snapshot) repository: Option<(u64, u64)>,
     places: Vec<Vec<u8>>,
     larger_than: Option<u64>,
 }
@@ -66,12 +66,12 @@ impl Rules {
     }
 
     /// The limit that a file of `size` bytes is beyond, if there is one.
-    pub(in crate::write) fn exceeded(&self, size: u64) -> Option<u64> {
+    pub(in crate::snapshot) fn exceeded(&self, size: u64) -> Option<u64> {
         self.larger_than.filter(|limit| size > *limit)
     }
 
     /// Whether a directory only holds others.
-    pub(in crate::write) fn is_place(&self, path: &[u8]) -> bool {
+    pub(in crate::snapshot) fn is_place(&self, path: &[u8]) -> bool {
         self.places.iter().any(|place| place == path)
     }
 

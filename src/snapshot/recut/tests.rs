@@ -10,7 +10,7 @@ use crate::format::Malformed;
 use crate::model::refname::RefName;
 use crate::observe::Silent;
 use crate::repo::{OpenOptions, Repo};
-use crate::write::pipeline::{store_bytes, store_stream};
+use crate::snapshot::pipeline::{store_bytes, store_stream};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_oneof, proptest};
 
 const MIB: usize = 1 << 20;

@@ -84,7 +84,7 @@ impl<'a> Lookup<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::read::memory::Memory;
+    use crate::checkout::memory::Memory;
 
     #[test]
     fn paths_in_any_order() {

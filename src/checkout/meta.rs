@@ -319,11 +319,11 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
-    use crate::read::memory::{as_nobody, meta};
+    use crate::checkout::memory::{as_nobody, meta};
 
     #[test]
     fn rights_of_the_owner_are_not_given_to_another() {
-        if as_nobody("read::meta::tests::rights_of_the_owner_are_not_given_to_another") {
+        if as_nobody("checkout::meta::tests::rights_of_the_owner_are_not_given_to_another") {
             return;
         }
         let temp = tempfile::tempdir().unwrap();
