@@ -31,7 +31,7 @@ use dvc::model::revision::{Query, Spec};
 use dvc::model::tree::{LinkTable, RootInfo, TreeBody, TreeChild, TreeNode};
 use dvc::model::when::When;
 use dvc::repo::frames::decode_payload;
-use dvc::snapshot::basis::DirRecord;
+use dvc::snapshot::walk::basis::DirRecord;
 
 /// A decoder with bytes that it accepts.
 pub struct Decoder {

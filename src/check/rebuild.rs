@@ -13,6 +13,7 @@ use super::pack_reader::{BadWhy, PackReader};
 use super::rows::Rows;
 use super::salvage;
 use super::{logs, places};
+use crate::check::fsck::CheckError;
 use crate::error::{Result, with_causes};
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::{PackKind, TableFrame};
@@ -28,7 +29,6 @@ use crate::model::text::count;
 use crate::observe::{Level, Notice, Observer, Silent};
 use crate::repo::packs::{PackTable, read_table, rows_of};
 use crate::repo::{Repo, commit_row, layout};
-use crate::check::fsck::CheckError;
 
 /// Rows that are sorted in memory, about 20 MiB.
 const RUN_ROWS: usize = 150_000;

@@ -75,9 +75,9 @@ pub fn stream(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkout::memory::{BLOCK, Memory, noise};
     use crate::error::Kind;
     use crate::observe::Silent;
-    use crate::checkout::memory::{BLOCK, Memory, noise};
 
     #[test]
     fn every_range_gives_its_bytes() {

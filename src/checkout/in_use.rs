@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Flock, FlockType, Pid, fcntl_getlk, test_kill_process};
 
-use super::mounts::{Mounts, Place};
 use crate::error::{Failure, Kind};
 use crate::model::path::{display, has_reserved, is_reserved, is_within};
+use crate::sys::file_place::{Mounts, Place};
 
 /// Files by which engines lock a whole data directory.
 const LOCK_FILES: [&str; 3] = ["ibdata1", "aria_log_control", "postmaster.pid"];

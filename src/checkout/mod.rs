@@ -6,25 +6,13 @@
 
 mod content;
 mod dir;
-mod engine;
-mod engine_done;
-mod engine_file;
 pub mod error;
 pub mod file;
 pub mod in_use;
-pub mod journal;
-mod links;
 mod lookup;
 mod meta;
-mod mounts;
-mod node;
-pub mod part;
 pub mod patch;
-mod patch_large;
-mod patch_small;
 pub mod placed;
-pub mod plan;
-mod remove;
 pub mod restore;
 mod restore_pool;
 pub mod source;
@@ -32,7 +20,5 @@ pub mod verify;
 
 #[cfg(test)]
 mod memory;
-#[cfg(test)]
-mod patch_tests;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use super::memory::{BLOCK, Memory, Notes, linked, meta, node, noise};
 use super::placed::{PlacedName, Placements};
-use super::restore::{RestoreOptions, RestoreReport, restore};
+use crate::checkout::restore::whole::{RestoreOptions, RestoreReport, restore};
 use crate::error::{Kind, Result};
 use crate::model::entry::{Chunker, Content, Entry, Extent, Node, Time, Totals, Xattr};
 use crate::model::id::Id;

@@ -20,8 +20,9 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::{getgid, getuid};
 
-use super::mountinfo::{self, KIND, Mounted};
 use crate::error::{Failure, Kind};
+use crate::sys::mountinfo;
+use crate::sys::mountinfo::{KIND, Mounted};
 pub use fusermount::find as find_fusermount;
 pub use privilege::{NoPassthrough, in_user_namespace, is_admin, passthrough_possible};
 

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::mountinfo::{self, Mounted};
-use super::process::{ProcessIdentity, ProcessState};
 use crate::error::{Failure, Kind, Result, with_causes};
 use crate::model::id::Id;
 use crate::sys::create;
+use crate::sys::mountinfo;
+use crate::sys::mountinfo::Mounted;
+use crate::sys::process::{ProcessIdentity, ProcessState};
 
 mod client;
 

@@ -7,8 +7,9 @@ use std::path::Path;
 
 use super::attach::is_dead;
 use super::control::{Ask, Client, ControlError, Facts, HELLO};
-use super::mountinfo::{self, Mounted};
 use crate::error::{Error, Result};
+use crate::sys::mountinfo;
+use crate::sys::mountinfo::Mounted;
 
 /// How a mount of ours is served.
 #[derive(Clone, Debug, PartialEq, Eq)]

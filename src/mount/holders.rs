@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::mountinfo::parse;
+use crate::sys::mountinfo::parse;
 
 /// One process of each mount namespace in which the file system of a device is mounted, apart from this one's and that of
 /// the machine. Mounts at `but` do not count: services with a namespace of their own see the mount itself there.

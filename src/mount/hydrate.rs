@@ -10,7 +10,7 @@ use super::errno::Answer;
 use super::inode::{Kind, ROOT};
 use super::view::View;
 use crate::model::path::join;
-use crate::snapshot::walk::{Ignores, Rules};
+use crate::snapshot::walk::rules::{Ignores, Rules};
 
 /// Bytes that are brought at a time.
 const STEP: u64 = 1 << 20;

@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::mountinfo::{Mounted, parse};
+use crate::sys::mountinfo::{Mounted, parse};
 
 /// A mount on a name of another one.
 #[derive(Clone, Debug, PartialEq, Eq)]

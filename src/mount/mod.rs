@@ -6,7 +6,6 @@
 
 pub mod attach;
 mod bits;
-mod clock;
 pub mod control;
 pub mod daemon;
 pub mod data;
@@ -20,10 +19,8 @@ pub mod hydrate;
 pub mod inode;
 pub mod inside;
 pub mod lower;
-pub mod mountinfo;
 pub mod names;
 pub mod pool;
-pub mod process;
 pub mod profile;
 pub mod ranges;
 pub mod snapshot;

@@ -20,14 +20,14 @@ use crate::model::id::Id;
 use crate::model::path::{DIR_PATH_MAX, display, is_reserved, join};
 use crate::model::tree::{LinkTable, RootInfo};
 use crate::observe::{Level, Notice, Observer};
-use crate::store::StoreError;
-use crate::snapshot::links::link_of;
+use crate::snapshot::content::store::{flush_small, store_links};
 use crate::snapshot::output::Output;
-use crate::snapshot::pipeline::{flush_small, store_links};
-use crate::snapshot::recut::{Change, OldState, recut};
-use crate::snapshot::scan::reserved_notice;
+use crate::snapshot::rechunk::{Change, OldState, recut};
 use crate::snapshot::tree::store_tree;
-use crate::snapshot::walk::{IGNORE_FILE, Ignores, Rules};
+use crate::snapshot::walk::links::link_of;
+use crate::snapshot::walk::rules::{IGNORE_FILE, Ignores, Rules};
+use crate::snapshot::walk::scan::reserved_notice;
+use crate::store::StoreError;
 
 /// A mount at one moment.
 pub struct Snapshot {

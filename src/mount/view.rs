@@ -22,7 +22,7 @@ use super::store::Store;
 use super::users::{self, User};
 use crate::error::{Error, with_causes};
 use crate::model::entry::Meta;
-use crate::mount::clock::now;
+use crate::sys::clock::stamp_now;
 
 mod acl;
 mod attrs;
@@ -359,7 +359,8 @@ impl View {
     fn fresh(&self, names: &mut Names, parent: u64, caller: Caller, mode: u32, what: New<'_>) -> Result<Meta, Stop> {
         let dir = matches!(what, New::Dir);
         let above = names.attr(parent)?;
-        let mut meta = Meta { mode: mode & 0o7777, uid: caller.uid, gid: caller.gid, mtime: now(), xattrs: Vec::new() };
+        let mut meta =
+            Meta { mode: mode & 0o7777, uid: caller.uid, gid: caller.gid, mtime: stamp_now(), xattrs: Vec::new() };
         if above.mode & SETGID != 0 {
             meta.gid = self.shown(names, above).gid;
             if dir {

@@ -2,10 +2,6 @@
 //!
 //! The library never prints. A caller passes an [`Observer`]; tests pass one that records or that dies at a step.
 
-mod clock;
-
-pub use clock::{Clock, FixedClock, SystemClock};
-
 /// One line about one thing that was not done as asked, or that the user should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {

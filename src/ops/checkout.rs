@@ -13,13 +13,14 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::Context;
-use super::compare::{Change, Letter, compare, steps};
-use super::head::Head;
-use super::lazy;
-use super::refmove::RefMoveError;
-use super::resolve::Resolver;
-use super::worktree::{WalkOptions, forget_unrestored, look, remember_unrestored, worktree_number};
+use crate::checkout::error::ReadError;
+use crate::checkout::in_use;
+use crate::checkout::patch::apply;
+use crate::checkout::patch::apply::{PatchOptions, patch};
+use crate::checkout::patch::journal::{Goal, Interrupted, Journal, Lock};
+use crate::checkout::restore::whole::{RestoreOptions, RestoreReport, restore};
+use crate::checkout::verify::verify;
+use crate::context::Context;
 use crate::error::{Error, Failure, Kind, Result};
 use crate::model::commit::Commit;
 use crate::model::entry::{Entry, Meta, Node};
@@ -29,18 +30,18 @@ use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Revision;
 use crate::model::tree::LinkTable;
 use crate::observe::Observer;
-use crate::checkout::error::ReadError;
-use crate::checkout::in_use;
-use crate::checkout::journal::{Goal, Interrupted, Journal, Lock};
-use crate::checkout::patch::{self, PatchOptions, patch};
-use crate::checkout::restore::{RestoreOptions, RestoreReport, restore};
-use crate::checkout::verify::verify;
+use crate::query::compare::{Change, Letter, compare, steps};
+use crate::query::lazy;
+use crate::query::resolve::Resolver;
+use crate::query::worktree::{WalkOptions, forget_unrestored, look, remember_unrestored, worktree_number};
+use crate::refs::head::Head;
+use crate::refs::moves::RefMoveError;
 use crate::repo::Repo;
 use crate::repo::layout::INSIDE;
 use crate::repo::refs::Move;
 use crate::snapshot::graft::graft;
 use crate::snapshot::output::Output;
-use crate::snapshot::walk::{Ignores, Rules};
+use crate::snapshot::walk::rules::{Ignores, Rules};
 use known::in_no_version;
 use left::Left;
 use placed::Placed;
@@ -397,14 +398,14 @@ fn in_place(
     if !changes.is_empty() || half_written || interrupted.is_some() || whole {
         lazy::bring_changes(context, repo, &changes, observer)?;
         // Once there is a journal, the worktree counts as half checked out.
-        patch::refuse_unfit(repo, &target, &context.worktree)?;
+        apply::refuse_unfit(repo, &target, &context.worktree)?;
         let goal = goal(options, head, report.version);
         let into = interrupted.as_ref().is_some_and(|i| i.goal.into && i.goal.target == goal.target);
         let mut journal = Journal::begin(lock, &Goal { into, ..goal }, options.force)?;
         let placed = Placed::new(repo, worktree_number(repo, context), &now);
         let how = PatchOptions { jobs: context.threads(), scope: &options.paths, placements: Some(&placed) };
         let unsure: BTreeSet<&Vec<u8>> = now.unstable.iter().collect();
-        let changes = changes.into_iter().map(|c| patch::Change {
+        let changes = changes.into_iter().map(|c| apply::Change {
             sure: !unsure.contains(&c.path),
             path: c.path,
             old: c.old,

@@ -2,17 +2,18 @@
 
 use std::path::PathBuf;
 
-use super::Context;
 use super::checkout::{CheckoutOptions, CheckoutReport, checkout};
 use super::fetch::{FetchOptions, FetchReport, fetch};
-use super::history::ancestors;
-use super::reach::{Reach, Remote};
-use super::refmove::RefMoveError;
+use crate::context::Context;
+use crate::context::Remote;
+use crate::context::reach::Reach;
 use crate::error::{Failure, Kind, Result};
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Revision;
 use crate::observe::Observer;
+use crate::query::history::ancestors;
+use crate::refs::moves::RefMoveError;
 use crate::repo::refs::{Move, value_of};
 use crate::repo::{Repo, RepoError};
 use crate::store::Store;

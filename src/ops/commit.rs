@@ -8,12 +8,10 @@ use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::Context;
-use super::compare::compare;
-use super::head::Head;
-use super::quiesce::{Quiesce, during};
 use super::tag::ensure_branch;
-use super::worktree::{WalkOptions, unrestored, worktree_number};
+use crate::checkout::in_use::{User, engines, says, tells_engine};
+use crate::checkout::patch::journal::Journal;
+use crate::context::Context;
 use crate::error::{Failure, Kind, Result};
 use crate::model::commit::{Commit, Timestamp};
 use crate::model::entry::{Entry, Meta, Node, Time, Totals};
@@ -22,16 +20,19 @@ use crate::model::path;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::tree::LinkTable;
 use crate::observe::{Level, Notice, Observer};
-use crate::checkout::in_use::{User, engines, says, tells_engine};
-use crate::checkout::journal::Journal;
+use crate::query::compare::compare;
+use crate::query::worktree::{WalkOptions, unrestored, worktree_number};
+use crate::quiesce::{Quiesce, during};
+use crate::refs::head::Head;
 use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
 use crate::snapshot::commit::{Draft, SnapshotError, Source, TreeOf, publish, snapshot};
+use crate::snapshot::content::stream;
 use crate::snapshot::graft::{Edit, graft};
-use crate::snapshot::named::{Found, NamedPaths, NotRecorded};
 use crate::snapshot::output::Output;
-use crate::snapshot::pipeline;
-use crate::snapshot::walk::{self, Rules};
+use crate::snapshot::walk::entries;
+use crate::snapshot::walk::named::{Found, NamedPaths, NotRecorded};
+use crate::snapshot::walk::rules::Rules;
 
 /// What to commit.
 #[derive(Clone, Default)]
@@ -295,7 +296,7 @@ pub fn commit_stream(
     let path = checked_path(&stream.name)?;
     let out = output(&repo, observer, options.dry_run)?;
     observer.phase("commit", None, None);
-    let (size, chunker, content) = pipeline::store_stream(&out, observer, stream.input)?;
+    let (size, chunker, content) = stream::store_stream(&out, observer, stream.input)?;
     (stream.check)()?;
     if size == 0 && !options.allow_empty {
         return Err(CommitError::EmptyStream { path: path::display(&stream.name) }.into());
@@ -444,12 +445,12 @@ fn some_paths(
 
 fn dir_meta(context: &Context, names: &[Vec<u8>]) -> Result<Meta> {
     let look = || -> std::io::Result<Meta> {
-        let mut fd = Arc::new(walk::open_root(&context.worktree)?);
+        let mut fd = Arc::new(entries::open_root(&context.worktree)?);
         for name in names {
-            fd = Arc::new(walk::open_dir(fd.as_fd(), name)?);
+            fd = Arc::new(entries::open_dir(fd.as_fd(), name)?);
         }
-        let stat = walk::stat_at(fd.as_fd(), b"")?;
-        Ok(stat.meta(walk::xattrs_of(fd.as_fd())?))
+        let stat = entries::stat_at(fd.as_fd(), b"")?;
+        Ok(stat.meta(entries::xattrs_of(fd.as_fd())?))
     };
     look().map_err(|e| {
         let path = path::display(&names.join(&b'/'));

@@ -2,20 +2,20 @@
 //!
 //! Changes are handed over one by one, with byte ranges and text patches where they are wanted.
 
-use super::Context;
-use super::compare::{Change, Letter, Start, Visit, compare, from};
-use super::describe::{Changed, Detail, measured};
-use super::head::Head;
-use super::history::{Walk, ancestors};
-use super::lines::{Hunk, TEXT_MAX, hunks, is_text};
-use super::resolve::{ResolveError, Resolver, Target};
-use super::worktree::{Unstable, WalkOptions, look};
+use crate::context::Context;
 use crate::error::Result;
 use crate::model::entry::{Entry, Meta, Node, Totals};
 use crate::model::id::Id;
 use crate::model::path::{display, join};
 use crate::model::revision::{Range, Spec};
 use crate::observe::Observer;
+use crate::query::compare::{Change, Letter, Start, Visit, compare, from};
+use crate::query::describe::{Changed, Detail, measured};
+use crate::query::history::{Walk, ancestors};
+use crate::query::lines::{Hunk, TEXT_MAX, hunks, is_text};
+use crate::query::resolve::{ResolveError, Resolver, Target};
+use crate::query::worktree::{Unstable, WalkOptions, look};
+use crate::refs::head::Head;
 use crate::repo::Repo;
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -260,7 +260,7 @@ mod tests {
     use super::*;
     use crate::model::revision::{Query, Revision};
     use crate::observe::Silent;
-    use crate::ops::made::{Made, file};
+    use crate::query::made::{Made, file};
 
     fn shown(made: &Made, sides: Sides, paths: &[&str]) -> String {
         let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();

@@ -2,17 +2,17 @@
 //!
 //! Versions say themselves what they added, so nothing but commits, refs and the lengths of files is read.
 
-use super::Context;
-use super::cache::on_disk;
-use super::history::{Commits, Walk, ancestors};
 use super::mount::OVERLAYS;
-use super::resolve::Resolver;
+use crate::context::Context;
 use crate::error::{Kind, Result};
 use crate::model::commit::Commit;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Query;
 use crate::observe::Observer;
+use crate::ops::gc::on_disk;
+use crate::query::history::{Commits, Walk, ancestors};
+use crate::query::resolve::Resolver;
 use crate::repo::refs::tell_damaged;
 use crate::repo::{Repo, layout};
 
@@ -172,7 +172,7 @@ fn below(repo: &Repo, dir: &str) -> Result<(u64, u64)> {
 mod tests {
     use super::*;
     use crate::observe::Silent;
-    use crate::ops::made::Made;
+    use crate::query::made::Made;
 
     #[test]
     fn branches_and_ranges() {

@@ -7,19 +7,19 @@ mod members;
 
 use std::io::{self, Write};
 
-use super::Context;
-use super::describe::{Describe, Detail};
-use super::lazy;
-use super::reach::Remote;
-use super::resolve::{ResolveError, Resolver};
 use crate::archive::image::{is_tag, split_reference};
 use crate::archive::writer::END;
+use crate::context::Context;
+use crate::context::Remote;
 use crate::error::{Failure, Kind, Result};
 use crate::model::commit::Commit;
 use crate::model::id::Id;
 use crate::model::path::{display, split};
 use crate::model::revision::Spec;
 use crate::observe::Observer;
+use crate::query::describe::{Describe, Detail};
+use crate::query::lazy;
+use crate::query::resolve::{ResolveError, Resolver};
 use crate::repo::Repo;
 
 /// Where the data lies in an image unless something else is asked for: where data images have always had it.

@@ -4,13 +4,11 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::Context;
-use super::history::{ancestors, ancestors_beside};
 use super::pull::NoName;
 use super::push::{track, tracking};
-use super::reach::{Reach, Remote};
-use super::refmove::RefMoveError;
-use super::resolve::{ResolveError, Resolver};
+use crate::context::Context;
+use crate::context::Remote;
+use crate::context::reach::Reach;
 use crate::error::{Kind, Result};
 use crate::format::pack::PackKind;
 use crate::index::segment_reader::SegmentReader;
@@ -18,6 +16,9 @@ use crate::model::id::{Id, ObjectKind};
 use crate::model::path::{display, split};
 use crate::model::refname::{RefKind, RefName};
 use crate::observe::{Level, Notice, Observer};
+use crate::query::history::{ancestors, ancestors_beside};
+use crate::query::resolve::{ResolveError, Resolver};
+use crate::refs::moves::RefMoveError;
 use crate::repo::refs::{Move, tell_damaged};
 use crate::repo::{Repo, layout};
 use crate::sync::copy::{Copier, Sent};

@@ -1,13 +1,13 @@
 //! `fsck`: checks a repository, and makes its index and catalogue anew.
 
-use super::Context;
+use crate::check::fsck::{CheckOptions, check};
+use crate::check::rebuild::{self, RebuildReport};
+use crate::check::report::CheckReport;
+use crate::context::Context;
 use crate::error::Result;
 use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::repo::mark::{self, Remade};
-use crate::check::fsck::{CheckOptions, check};
-use crate::check::rebuild::{self, RebuildReport};
-use crate::check::report::CheckReport;
 use std::time::Duration;
 
 /// What to check.

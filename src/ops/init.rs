@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::Context;
 use crate::codec::cut::Cutting;
+use crate::context::Context;
 use crate::error::Result;
 use crate::model::refname::RefName;
 use crate::repo::state::Sharing;

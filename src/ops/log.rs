@@ -4,10 +4,7 @@
 
 mod filter;
 
-use super::Context;
-use super::describe::{Changes, Describe, Detail, Version};
-use super::history::{Walk, ancestors};
-use super::resolve::Resolver;
+use crate::context::Context;
 use crate::error::{Failure, Kind, Result};
 use crate::format::refentry::RefEntry;
 use crate::model::commit::Commit;
@@ -15,6 +12,9 @@ use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Query, Range, Revision};
 use crate::observe::Observer;
+use crate::query::describe::{Changes, Describe, Detail, Version};
+use crate::query::history::{Walk, ancestors};
+use crate::query::resolve::Resolver;
 use crate::repo::Repo;
 use crate::repo::refs::{tell_damaged, value_of};
 use filter::Filter;

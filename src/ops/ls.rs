@@ -1,13 +1,13 @@
 //! `ls`: the entries of a version, one by one.
 
-use super::Context;
-use super::resolve::{ResolveError, Resolver};
+use crate::context::Context;
 use crate::error::Result;
 use crate::model::entry::{Entry, Node};
 use crate::model::id::Id;
 use crate::model::path::{display, split};
 use crate::model::revision::Spec;
 use crate::observe::Observer;
+use crate::query::resolve::{ResolveError, Resolver};
 use crate::repo::Repo;
 use crate::repo::names::Names;
 use std::ops::ControlFlow;
@@ -121,7 +121,7 @@ impl Listing<'_, '_> {
 mod tests {
     use super::*;
     use crate::observe::Silent;
-    use crate::ops::made::{Made, file};
+    use crate::query::made::{Made, file};
 
     #[test]
     fn directories_files_and_everything_below() {

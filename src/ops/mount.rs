@@ -9,11 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Context;
-use super::head::Head;
-use super::history::Walk;
-use super::resolve::Resolver;
 use crate::codec::hash::checksum;
+use crate::context::Context;
 use crate::error::{Failure, Kind, Result};
 use crate::model::entry::Totals;
 use crate::model::id::{Id, to_hex};
@@ -25,14 +22,18 @@ use crate::mount::daemon::{self, Daemon, Follow, Setup, nothing_at};
 use crate::mount::health::{Health, health};
 use crate::mount::holders;
 use crate::mount::hydrate::Which;
-use crate::mount::mountinfo::{self, Mounted};
 use crate::mount::profile::{Profile, Recorder};
 use crate::mount::view::Complain;
 use crate::observe::{Level, Notice, Observer};
+use crate::query::history::Walk;
+use crate::query::resolve::Resolver;
+use crate::refs::head::Head;
 use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
+use crate::snapshot::walk::rules::Rules;
 use crate::store::StoreError;
-use crate::snapshot::walk::Rules;
+use crate::sys::mountinfo;
+use crate::sys::mountinfo::Mounted;
 
 pub use origin::{Unpushed, keep_unpushed};
 pub use overlays::{Overlay, OverlayError, OverlayState, Salvaged, discard, has_overlay, overlays, salvage};
@@ -125,17 +126,6 @@ impl Hydrate {
             }
         })
     }
-}
-
-/// A mount that a context is in.
-#[derive(Clone, Debug)]
-pub struct InMount {
-    /// Where sockets and notes of mounts are.
-    pub run: PathBuf,
-    /// The mount.
-    pub mounted: Mounted,
-    /// What its process noted.
-    pub note: Note,
 }
 
 /// Something that is not done in a mount.
@@ -466,45 +456,4 @@ pub fn default_branch(context: &Context) -> Result<RefName> {
             Err(MountRefusal::NoDefault { default, branches }.into())
         }
     }
-}
-
-impl InMount {
-    /// A connection to its process.
-    pub(super) fn client(&self) -> Result<Client<'static>> {
-        Client::connect(&self.run, &self.mounted)
-    }
-
-    /// How it stands.
-    pub fn facts(&self) -> Result<Facts> {
-        self.client()?.ask(&Ask::Facts)
-    }
-
-    /// HEAD of the mount.
-    pub(super) fn head(&self) -> Result<Head> {
-        let facts = self.facts()?;
-        Ok(Head {
-            branch: facts.branch.as_deref().map(RefName::new).transpose()?,
-            base: facts.version.as_deref().and_then(Id::parse),
-            known: true,
-        })
-    }
-
-    /// The tree of the mount as it is now; the repository then answers for it from memory.
-    pub(super) fn look(&self, repo: &Repo, exclude: &[String], observer: &dyn Observer) -> Result<(Id, Totals, Shot)> {
-        let cancelled = || observer.cancelled();
-        let mut client = self.client()?.heed(&cancelled);
-        client.settle_kernel()?;
-        let shot: Shot = client.ask(&Ask::Snapshot { store: false, exclude: exclude.to_vec() })?;
-        for (id, bytes) in client.receive(shot.objects)? {
-            repo.volatile().put(id, bytes);
-        }
-        let (tree, totals) = tree_of(&shot);
-        Ok((tree, totals, shot))
-    }
-}
-
-/// The tree that a mount told of.
-pub(super) fn tree_of(shot: &Shot) -> (Id, Totals) {
-    let totals = Totals { files: shot.files, dirs: shot.dirs, bytes: shot.bytes };
-    (Id::parse(&shot.tree).unwrap_or(Id([0; 32])), totals)
 }

@@ -4,22 +4,23 @@
 //! A version says what was mounted, so that a volume that is forgotten later is not taken for one that was emptied.
 //! Pushing is the caller's, by `push`.
 
-use super::Context;
 use super::commit::{CommitOptions, CommitReport, commit};
 use super::fetch::{FetchOptions, FetchReport, fetch};
 use super::push::tracking;
-use super::reach::{Reach, Remote};
-use super::refmove::RefMoveError;
 use crate::codec::cut::Cutting;
+use crate::context::Context;
+use crate::context::Remote;
+use crate::context::reach::Reach;
 use crate::error::{Failure, Kind, Result};
 use crate::model::entry::{Entry, Node};
 use crate::model::id::Id;
 use crate::model::path::{display, is_within, join, split};
 use crate::model::refname::{RefKind, RefName};
-use crate::mount::mountinfo::mounts;
 use crate::observe::Observer;
+use crate::refs::moves::RefMoveError;
 use crate::repo::refs::Move;
 use crate::repo::{Repo, RepoError};
+use crate::sys::mountinfo::mounts;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

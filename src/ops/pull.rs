@@ -1,20 +1,20 @@
 //! `pull`: fetches, and moves the current branch forward to what the remote has. Never merges.
 
-use super::Context;
 use super::checkout::{CheckoutOptions, CheckoutReport, checkout};
 use super::fetch::{FetchOptions, FetchReport, fetch};
-use super::head::Head;
-use super::history::ancestors;
-use super::lazy;
 use super::push::tracking;
-use super::reach::Remote;
-use super::refmove::RefMoveError;
-use super::worktree::WalkOptions;
+use crate::context::Context;
+use crate::context::Remote;
 use crate::error::{Failure, Kind, Result};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Base, Revision};
 use crate::observe::Observer;
+use crate::query::history::ancestors;
+use crate::query::lazy;
+use crate::query::worktree::WalkOptions;
+use crate::refs::head::Head;
+use crate::refs::moves::RefMoveError;
 use crate::repo::refs::{Move, value_of};
 
 /// What was pulled.

@@ -6,17 +6,18 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-use super::Context;
-use super::history::{ancestors, ancestors_beside};
-use super::reach::{Reach, Remote, seen_key};
-use super::refmove::RefMoveError;
-use super::resolve::ResolveError;
 use crate::codec::hash::NameHasher;
+use crate::context::Context;
+use crate::context::Remote;
+use crate::context::reach::{Reach, seen_key};
 use crate::error::{Failure, Kind, Result};
 use crate::format::refentry::RefEntry;
 use crate::model::id::{Id, ObjectKind, to_hex};
 use crate::model::refname::{RefKind, RefName};
 use crate::observe::Observer;
+use crate::query::history::{ancestors, ancestors_beside};
+use crate::query::resolve::ResolveError;
+use crate::refs::moves::RefMoveError;
 use crate::repo::refs::{Move, Refs, tell_damaged, value_of};
 use crate::repo::{Repo, layout};
 use crate::store::StoreError;
@@ -255,7 +256,7 @@ fn chosen(context: &Context, repo: &Repo, options: &PushOptions, observer: &dyn 
         chosen.extend(of(RefKind::Branch)?);
     }
     if options.names.is_empty() && !options.all && !options.tags {
-        let head = super::head::Head::read(context, repo)?;
+        let head = crate::refs::head::Head::read(context, repo)?;
         match &head.branch {
             Some(branch) if head.known => match refs.value(RefKind::Branch, branch)? {
                 Some(id) => chosen.push((RefKind::Branch, branch.clone(), id)),

@@ -1,8 +1,9 @@
 //! `remote check` and `remote rm`: whether a remote can be reached, written to, and relied on; forgetting one.
 
-use super::Context;
 use super::push::track;
-use super::reach::{Reach, Remote};
+use crate::context::Context;
+use crate::context::Remote;
+use crate::context::reach::Reach;
 use crate::error::Result;
 use crate::model::refname::{RefKind, RefName};
 use crate::observe::Observer;

@@ -1,14 +1,14 @@
 //! `show`: a version with what it changed, or the bytes of a file in it.
 
-use super::Context;
-use super::describe::{Changes, Describe, Detail, Version};
-use super::lazy;
-use super::resolve::{ResolveError, Resolver};
+use crate::context::Context;
 use crate::error::{Failure, Kind, Result};
 use crate::model::entry::{Content, Entry, Node};
 use crate::model::path::display;
 use crate::model::revision::Spec;
 use crate::observe::Observer;
+use crate::query::describe::{Changes, Describe, Detail, Version};
+use crate::query::lazy;
+use crate::query::resolve::{ResolveError, Resolver};
 use crate::repo::Repo;
 use crate::repo::names::Names;
 use std::ops::ControlFlow;
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::model::entry::Extent;
     use crate::observe::Silent;
-    use crate::ops::made::{Made, entry, file, large};
+    use crate::query::made::{Made, entry, file, large};
 
     #[test]
     fn versions_directories_links_and_bytes() {

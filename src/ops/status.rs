@@ -2,18 +2,18 @@
 
 use std::ops::ControlFlow;
 
-use super::Context;
-use super::compare::{Change, compare};
-use super::head::Head;
-use super::history::Walk;
 use super::push::tracking;
-use super::worktree::{Unstable, WalkOptions, look};
+use crate::checkout::patch::journal::{Interrupted, Journal};
+use crate::context::Context;
 use crate::error::Result;
 use crate::model::commit::Commit;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::observe::Observer;
-use crate::checkout::journal::{Interrupted, Journal};
+use crate::query::compare::{Change, compare};
+use crate::query::history::Walk;
+use crate::query::worktree::{Unstable, WalkOptions, look};
+use crate::refs::head::Head;
 use crate::repo::Repo;
 use crate::sync::state::RemoteState;
 

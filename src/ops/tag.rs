@@ -1,15 +1,15 @@
 //! `tag`: lists, creates and deletes tags. All of it can be undone.
 
-use super::Context;
-use super::head::Head;
-use super::refmove::{Moved, Mover, RefMoveError};
-use super::resolve::Resolver;
+use crate::context::Context;
 use crate::error::{Kind, Result};
 use crate::model::commit::Commit;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Revision;
 use crate::observe::Observer;
+use crate::query::resolve::Resolver;
+use crate::refs::head::Head;
+use crate::refs::moves::{Moved, Mover, RefMoveError};
 use crate::repo::Repo;
 use crate::repo::refs::tell_damaged;
 

@@ -3,14 +3,14 @@
 //! Undoing again goes one change further back: an entry that undid something is passed over with what it undid.
 //! No version is lost by it; the report says what the ref was.
 
-use super::Context;
-use super::head::Head;
-use super::refmove::{Moved, Mover, RefMoveError};
+use crate::context::Context;
 use crate::error::Result;
 use crate::format::refentry::RefEntry;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::observe::Observer;
+use crate::refs::head::Head;
+use crate::refs::moves::{Moved, Mover, RefMoveError};
 use crate::repo::Repo;
 use std::path::Path;
 
@@ -156,8 +156,8 @@ mod tests {
     use super::*;
     use crate::observe::Silent;
     use crate::ops::branch::{BranchAction, BranchOptions, branch};
-    use crate::ops::made::Made;
     use crate::ops::tag::{TagAction, TagName, TagOptions, tag};
+    use crate::query::made::Made;
 
     fn undo_all(made: &Made, name: Option<&str>) -> Vec<String> {
         let name = name.map(|n| RefName::parse_stored(n).unwrap());

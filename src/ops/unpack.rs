@@ -3,21 +3,16 @@
 //! Invariant: what is in no version of the repository is changed or removed only with `force`; a version that the volumes did
 //! not have is brought over others' files only once it was shown. The look is kept, so the second run goes on.
 
-use super::Context;
 use super::checkout::known::in_no_version;
 use super::checkout::left::Left;
 use super::checkout::{CheckoutOptions, CheckoutReport, checkout};
-use super::compare::{Change, compare};
-use super::describe::{Changed, Detail, measured};
 use super::fetch::{FetchOptions, FetchReport, fetch};
-use super::history::ancestors;
 use super::pack::{advance, branch_of, mounted, places, prepare, settled};
 use super::pull::Diverged;
 use super::push::tracking;
-use super::reach::Remote;
-use super::refmove::RefMoveError;
-use super::resolve::Resolver;
-use super::worktree::{WalkOptions, look};
+use crate::checkout::patch::journal::{Interrupted, Journal};
+use crate::context::Context;
+use crate::context::Remote;
 use crate::error::{Failure, Kind, Result};
 use crate::model::entry::Entry;
 use crate::model::id::Id;
@@ -25,7 +20,12 @@ use crate::model::path::{display, is_within, join, split};
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Base, Revision};
 use crate::observe::{Level, Notice, Observer};
-use crate::checkout::journal::{Interrupted, Journal};
+use crate::query::compare::{Change, compare};
+use crate::query::describe::{Changed, Detail, measured};
+use crate::query::history::ancestors;
+use crate::query::resolve::Resolver;
+use crate::query::worktree::{WalkOptions, look};
+use crate::refs::moves::RefMoveError;
 use crate::repo::Repo;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cache::BlockCache;
+use crate::context::Context;
 use crate::error::{Failure, Kind, Result};
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
@@ -20,13 +21,13 @@ use crate::mount::attach::is_dead;
 use crate::mount::control::{Ask, Client, Facts, Note, note};
 use crate::mount::daemon;
 use crate::mount::holders;
-use crate::mount::mountinfo::{self, Mounted};
 use crate::observe::Silent;
-use crate::ops::Context;
 use crate::ops::mount::{OVERLAYS, UmountOptions, Unpushed, keep_unpushed, umount};
 use crate::store::StoreError;
 use crate::store::location::Location;
 use crate::sys::create;
+use crate::sys::mountinfo;
+use crate::sys::mountinfo::Mounted;
 use record::Shelf;
 
 pub use options::{BadOption, VolumeOptions};

@@ -9,14 +9,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::basis::{DirRecord, are_vouched, vouch};
-use super::dir::Dir;
-use super::named::{Chosen, Names};
 use super::output::Output;
 use super::pipeline;
-use super::scan::{Finished, Walk};
-use super::unrestored::Unrestored;
-use super::walk::{Rules, open_root, stat_at};
 use crate::error::{Failure, Kind, Result};
 use crate::format::Malformed;
 use crate::format::object::encode_commit;
@@ -28,6 +22,13 @@ use crate::model::tree::LinkTable;
 use crate::observe::Observer;
 use crate::repo::refs::{Move, value_of};
 use crate::repo::{Repo, commit_row};
+use crate::snapshot::walk::basis::{DirRecord, are_vouched, vouch};
+use crate::snapshot::walk::dir::Dir;
+use crate::snapshot::walk::entries::{open_root, stat_at};
+use crate::snapshot::walk::named::{Chosen, Names};
+use crate::snapshot::walk::rules::Rules;
+use crate::snapshot::walk::scan::{Finished, Walk};
+use crate::snapshot::walk::unrestored::Unrestored;
 
 /// No commit keeps more paths of unstable files.
 const UNSTABLE_MAX: usize = 1000;
@@ -207,12 +208,6 @@ fn old_links(repo: &Repo, walk: &Walk<'_>) -> Result<LinkTable> {
         Some(Err(e)) => Err(e),
         None => Ok(LinkTable::default()),
     }
-}
-
-/// The present, as file systems count it.
-pub fn now() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time { secs: i64::try_from(since.as_secs()).unwrap_or(0), nanos: since.subsec_nanos() }
 }
 
 impl Snapshot {

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::links::take_out;
+use super::content::store::store_links;
 use super::output::Output;
-use super::pipeline::store_links;
 use super::tree::store_tree;
 use crate::error::Result;
 use crate::model::entry::{Entry, Meta, Node, Totals};
 use crate::model::id::Id;
 use crate::model::path::{is_within, split};
 use crate::model::tree::{LinkTable, RootInfo};
+use crate::snapshot::walk::links::take_out;
 
 /// What stands at a path from now on; `None` removes it.
 pub type Edit = (Vec<Vec<u8>>, Option<Entry>);

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::frame::{Gather, Packer};
 use crate::error::Result;
 use crate::format::pack::PackKind;
 use crate::model::id::{Id, ObjectKind};
 use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::repo::sink::Sink;
+use crate::snapshot::content::frame::{Gather, Packer};
 
 /// Takes objects; usable from several threads.
 pub struct Output<'a> {

@@ -1,3 +1,1 @@
-//! What dvc asks of the operating system, below everything else.
 
-pub mod create;

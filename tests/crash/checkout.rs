@@ -6,11 +6,11 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use dvc::context::Context;
 use dvc::error::Result;
 use dvc::model::refname::RefName;
 use dvc::model::revision::Revision;
 use dvc::observe::{Observer, Silent};
-use dvc::ops::Context;
 use dvc::ops::checkout::{CheckoutOptions, CheckoutReport};
 use dvc::ops::commit::{CommitOptions, commit};
 use dvc::ops::status::{StatusOptions, status};
@@ -33,7 +33,7 @@ fn context(dir: &Path) -> Context {
         open: OpenOptions::default(),
         far: None,
         remotes: Vec::new(),
-        cache: dvc::ops::reach::CacheOptions::default(),
+        cache: dvc::context::CacheOptions::default(),
         mount: None,
     }
 }

@@ -6,13 +6,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use dvc::context::Context;
+use dvc::context::{CacheOptions, Remote};
 use dvc::error::Result;
 use dvc::model::revision::Revision;
 use dvc::observe::{Observer, Silent};
-use dvc::ops::Context;
 use dvc::ops::checkout::{CheckoutOptions, checkout};
 use dvc::ops::clone::{CloneOptions, CloneReport, clone, is_unfinished};
-use dvc::ops::reach::{CacheOptions, Remote};
 use dvc::ops::status::{StatusOptions, status};
 use dvc::store::access::Access;
 use dvc::store::location::Location;

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use dvc::codec::cut::Cutting;
+use dvc::context::Context;
 use dvc::model::refname::{RefKind, RefName};
 use dvc::observe::Silent;
-use dvc::ops::Context;
 use dvc::ops::fsck::{FsckOptions, fsck};
 use dvc::ops::undo::{UndoOptions, undo};
 use dvc::repo::{OpenOptions, Repo};

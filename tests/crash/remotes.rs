@@ -6,13 +6,13 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use dvc::context::Context;
+use dvc::context::{CacheOptions, Remote};
 use dvc::model::refname::{RefKind, RefName};
 use dvc::observe::{Observer, Silent};
-use dvc::ops::Context;
 use dvc::ops::fetch::{FetchOptions, FetchReport, fetch};
 use dvc::ops::fsck::{FsckOptions, fsck};
 use dvc::ops::push::{PushOptions, push};
-use dvc::ops::reach::{CacheOptions, Remote};
 use dvc::repo::Repo;
 use dvc::repo::refs::Refs;
 use dvc::store::access::Access;

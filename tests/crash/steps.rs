@@ -4,11 +4,11 @@
 use std::fs;
 use std::path::Path;
 
+use dvc::context::Context;
 use dvc::model::id::Id;
 use dvc::model::refname::{RefKind, RefName};
 use dvc::model::revision::Revision;
 use dvc::observe::{Observer, Silent};
-use dvc::ops::Context;
 use dvc::ops::commit::{CommitOptions, commit};
 use dvc::ops::fsck::{FsckOptions, fsck};
 use dvc::ops::tag::{TagAction, TagName, TagOptions, tag};

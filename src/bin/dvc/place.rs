@@ -2,10 +2,11 @@
 
 use crate::dirs;
 use crate::failure::CliError;
-use dvc::mount::{control, health, mountinfo};
-use dvc::ops::mount::InMount;
+use dvc::context::InMount;
+use dvc::mount::{control, health};
 use dvc::repo::{Repo, layout};
 use dvc::store::location::{Location, without_password};
+use dvc::sys::mountinfo;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};

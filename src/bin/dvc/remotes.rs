@@ -6,9 +6,9 @@ use crate::session::Session;
 use crate::settings::keys::KEYS;
 use crate::settings::{BadConfiguration, Origin, Problem, Settings};
 use crate::sidecar;
+use dvc::context::Remote;
 use dvc::error::Error;
 use dvc::observe::Observer;
-use dvc::ops::reach::Remote;
 use dvc::repo::Repo;
 use dvc::store::access::{Access, Distrusted, Secret};
 use dvc::store::location::{Location, Parsed};
@@ -117,7 +117,7 @@ impl Session {
     }
 
     /// The remote of a name, or of a URL that is given instead.
-    pub(crate) fn remote(&self, context: &dvc::ops::Context, text: &str) -> Result<Remote, Failed> {
+    pub(crate) fn remote(&self, context: &dvc::context::Context, text: &str) -> Result<Remote, Failed> {
         match context.remote(text) {
             Some(remote) => self.with_access(remote),
             None if Location::is_url(text) || text.contains('/') => self.unnamed(self.location(text)?),
@@ -129,7 +129,7 @@ impl Session {
     }
 
     /// The remote that is meant where none is named: `origin`, or the only one.
-    pub(crate) fn default_remote(&self, context: &dvc::ops::Context) -> Result<Remote, Failed> {
+    pub(crate) fn default_remote(&self, context: &dvc::context::Context) -> Result<Remote, Failed> {
         let origin = context.remote(ORIGIN).or(match context.remotes.as_slice() {
             [only] => Some(only),
             _ => None,

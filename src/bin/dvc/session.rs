@@ -10,11 +10,12 @@ use crate::settings::{BadConfiguration, Settings, SourceFile, Sources};
 use crate::signals::Signals;
 use crate::trust::{self, Distrusted};
 use dvc::error::Error;
+use dvc::hooks;
+use dvc::hooks::{Event, Hooks};
 use dvc::model::text::harmless_line;
 use dvc::model::when::{Edge, When};
 use dvc::observe::{Level, Notice, Observer};
-use dvc::ops::hooks::{self, Event, Hooks};
-use dvc::ops::worktree::WalkOptions;
+use dvc::query::worktree::WalkOptions;
 use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -224,14 +225,14 @@ impl Session {
     }
 
     /// Where, for whom and when an operation works.
-    pub(crate) fn context(&self, place: &Place) -> Result<dvc::ops::Context, Failed> {
+    pub(crate) fn context(&self, place: &Place) -> Result<dvc::context::Context, Failed> {
         let settings = self.settings()?;
         let far = match &place.far {
             Some(url) => Some(self.unnamed(self.location(url)?)?),
             None => None,
         };
         let number = |key| settings.number(key).unwrap_or(0);
-        Ok(dvc::ops::Context {
+        Ok(dvc::context::Context {
             repository: place.repository.clone(),
             worktree: place.worktree.canonicalize().unwrap_or_else(|_| place.worktree.clone()),
             author: self.author()?,
@@ -250,7 +251,7 @@ impl Session {
             },
             far,
             remotes: self.remotes(settings)?,
-            cache: dvc::ops::reach::CacheOptions {
+            cache: dvc::context::CacheOptions {
                 dir: settings.text("cache.dir").map(PathBuf::from).unwrap_or_default(),
                 limit_bytes: number("cache.size"),
             },
@@ -268,14 +269,14 @@ impl Session {
     }
 
     /// The repository here, with everything that an operation needs.
-    pub(crate) fn here(&self) -> Result<(Place, dvc::ops::Context), Failed> {
+    pub(crate) fn here(&self) -> Result<(Place, dvc::context::Context), Failed> {
         let place = self.place()?;
         let context = self.context(&place)?;
         Ok((place, context))
     }
 
     /// What an operation needs that works without a repository here.
-    pub(crate) fn nowhere(&self) -> Result<dvc::ops::Context, Failed> {
+    pub(crate) fn nowhere(&self) -> Result<dvc::context::Context, Failed> {
         let repository = PathBuf::from("/nonexistent");
         let place =
             Place { repository, worktree: self.current.clone(), prefix: PathBuf::new(), far: None, mount: None };
@@ -283,14 +284,14 @@ impl Session {
     }
 
     /// The repository here or, where `--repo` is a URL, the one there, to read it.
-    pub(crate) fn anywhere(&self) -> Result<(Place, dvc::ops::Context), Failed> {
+    pub(crate) fn anywhere(&self) -> Result<(Place, dvc::context::Context), Failed> {
         let place = self.any_place()?;
         let context = self.context(&place)?;
         Ok((place, context))
     }
 
     /// The hooks of the settings and of a repository on this machine.
-    pub(crate) fn hooks(&self, context: &dvc::ops::Context) -> Result<Hooks, BadConfiguration> {
+    pub(crate) fn hooks(&self, context: &dvc::context::Context) -> Result<Hooks, BadConfiguration> {
         let settings = self.settings()?;
         let mut dir = context.far.is_none().then(|| context.repository.join(hooks::DIR));
         if let Some(hooks) = &dir

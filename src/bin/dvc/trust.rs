@@ -3,7 +3,7 @@
 //! In: the repository, and the directories that the caller's own settings trust. Out: nothing, or the reason for the
 //! distrust. The data of a distrusted repository is still read and written; nothing that it names is run or contacted.
 
-use dvc::mount::mountinfo;
+use dvc::sys::mountinfo;
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

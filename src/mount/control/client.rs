@@ -14,8 +14,8 @@ use serde::Deserialize;
 use super::{Ask, ControlError, Reply, base, note};
 use crate::error::{Kind, Result};
 use crate::model::id::Id;
-use crate::mount::mountinfo::Mounted;
-use crate::mount::process::{ProcessIdentity, ProcessState};
+use crate::sys::mountinfo::Mounted;
+use crate::sys::process::{ProcessIdentity, ProcessState};
 
 /// How long a process may take to show that it is well.
 pub const HELLO: Duration = Duration::from_secs(10);

@@ -21,9 +21,7 @@ use crate::mount::fuse::{self, Mode};
 use crate::mount::hydrate::Hydrator;
 use crate::mount::inode::{Inode, ROOT, What};
 use crate::mount::lower::Lower;
-use crate::mount::mountinfo;
 use crate::mount::names::{Names, Upper};
-use crate::mount::process::ProcessIdentity;
 use crate::mount::space::{FOLDER, Space};
 use crate::mount::state::State;
 use crate::mount::store::{Flush, GIVEN, RETIRED, Store};
@@ -31,6 +29,8 @@ use crate::mount::view::{Complain, View, ViewOptions};
 use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::store::{StoreError, random_bytes};
+use crate::sys::mountinfo;
+use crate::sys::process::ProcessIdentity;
 
 impl Daemon {
     /// Attaches a version and begins to serve it.

@@ -18,7 +18,7 @@ use crate::mount::users;
 use crate::mount::view::Shown;
 use crate::observe::{Notice, Observer};
 use crate::snapshot::output::Output;
-use crate::snapshot::walk::Rules;
+use crate::snapshot::walk::rules::Rules;
 
 /// The right to make versions of the mount or to show others; one at a time has it.
 pub(super) struct Turn<'i>(&'i Inner);

@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::mount::attach::AttachError;
 use crate::mount::control::ControlError;
-use crate::mount::mountinfo;
-use crate::mount::process::ProcessIdentity;
 use crate::mount::store::Store;
 use crate::observe::{Level, Notice, Observer};
 use crate::sys::create;
+use crate::sys::mountinfo;
+use crate::sys::process::ProcessIdentity;
 
 const FILE: &str = "server.json";
 /// How long a process may flush at its end.

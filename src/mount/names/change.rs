@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Found, Names};
 use crate::model::entry::{Meta, Time};
-use crate::mount::clock::now;
+use crate::sys::clock::stamp_now;
 use crate::mount::data::Data;
 use crate::mount::errno::Errno;
 use crate::mount::inode::{Inode, Kind, What};
@@ -123,7 +123,7 @@ impl Names {
             _ => {}
         }
         inode.nlink += 1;
-        let now = now();
+        let now = stamp_now();
         inode.ctime = now;
         self.put_name(parent, name, Some(ino));
         self.stamp(parent, now)
@@ -141,7 +141,7 @@ impl Names {
         }
         self.raise(ino)?;
         self.raise(parent)?;
-        let now = now();
+        let now = stamp_now();
         self.put_name(parent, name, None);
         self.stamp(parent, now)?;
         self.count_dirs(parent, -i32::from(is_dir))?;
@@ -210,7 +210,7 @@ impl Names {
         } else if how == Rename::Exchange {
             return Err(Errno::NOENT.into());
         }
-        let now = now();
+        let now = stamp_now();
         let gone = match (how, there) {
             (Rename::Exchange, Some(other)) => {
                 self.put_name(from.0, from.1, Some(other));

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{Caller, View, acl};
 use crate::model::entry::{Meta, Time, Xattr};
-use crate::mount::clock::now;
 use crate::mount::errno::{Answer, Errno};
 use crate::mount::inode::{Attr, Kind, What};
+use crate::sys::clock::stamp_now;
 
 const SETUID: u32 = 0o4000;
 const SETGID: u32 = 0o2000;
@@ -27,7 +27,7 @@ pub enum When {
 impl When {
     fn time(self) -> Time {
         match self {
-            Self::Now => now(),
+            Self::Now => stamp_now(),
             Self::At(time) => time,
         }
     }
@@ -163,7 +163,7 @@ impl View {
                 _ => {}
             }
             let inode = n.change(ino)?;
-            inode.ctime = now();
+            inode.ctime = stamp_now();
             let xattrs = &mut inode.meta.xattrs;
             xattrs.retain(|x| x.name != name);
             xattrs.push(Xattr { name: name.to_vec(), value: value.to_vec() });
@@ -191,7 +191,7 @@ impl View {
                 return Err(ensure_in_namespace(name).err().unwrap_or(Errno::NODATA).into());
             }
             let inode = n.change(ino)?;
-            inode.ctime = now();
+            inode.ctime = stamp_now();
             inode.meta.xattrs.retain(|x| x.name != name);
             Ok(())
         })

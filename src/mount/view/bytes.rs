@@ -5,10 +5,10 @@ use std::sync::{Arc, PoisonError};
 
 use super::{Caller, View, attrs};
 use crate::model::path::display;
-use crate::mount::clock::now;
 use crate::mount::data::Data;
 use crate::mount::errno::{Answer, Errno};
 use crate::mount::names::{Names, Stop};
+use crate::sys::clock::stamp_now;
 
 impl View {
     /// Whether a read may have to wait for a network.
@@ -127,7 +127,7 @@ impl View {
         // A kernel that keeps times tells them in its own time.
         if !cached && !self.keeps_lengths() {
             let inode = n.times(ino)?;
-            inode.meta.mtime = now();
+            inode.meta.mtime = stamp_now();
             inode.ctime = inode.meta.mtime;
         }
         Ok(drops)

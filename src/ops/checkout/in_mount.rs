@@ -1,12 +1,13 @@
 //! `checkout` in a mount: its process shows another version in place.
 
 use super::{CheckoutOptions, CheckoutReport, Context, Head, planned};
+use crate::context::InMount;
 use crate::error::Result;
 use crate::model::refname::RefKind;
 use crate::mount::control::Ask;
-use crate::ops::mount::{InMount, branch_of};
-use crate::ops::refmove::RefMoveError;
-use crate::ops::resolve::Resolver;
+use crate::ops::mount::branch_of;
+use crate::query::resolve::Resolver;
+use crate::refs::moves::RefMoveError;
 use crate::repo::Repo;
 use crate::repo::refs::Move;
 

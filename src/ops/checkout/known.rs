@@ -9,8 +9,8 @@ use crate::error::{Kind, Result};
 use crate::model::entry::Entry;
 use crate::model::id::Id;
 use crate::model::refname::RefKind;
-use crate::ops::compare::{Letter, compare};
-use crate::ops::history::Walk;
+use crate::query::compare::{Letter, compare};
+use crate::query::history::Walk;
 use crate::repo::Repo;
 
 /// Versions that are searched, newest first.

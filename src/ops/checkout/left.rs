@@ -5,13 +5,13 @@
 
 use std::path::Path;
 
+use crate::checkout::patch::journal::Interrupted;
+use crate::checkout::patch::part::is_part_of;
 use crate::error::{Kind, Result};
 use crate::model::entry::{Entry, Node};
 use crate::model::id::Id;
 use crate::model::path::{is_within, split};
-use crate::ops::compare::{Letter, letter};
-use crate::checkout::journal::Interrupted;
-use crate::checkout::part::is_part_of;
+use crate::query::compare::{Letter, letter};
 use crate::repo::Repo;
 
 /// What interrupted checkouts were about, by the trees of their versions.

@@ -9,15 +9,17 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::Stat;
 
+use crate::checkout::placed::{PlacedName, Placements};
 use crate::error::Result;
 use crate::model::entry::{Time, Totals};
 use crate::model::id::Id;
 use crate::model::path;
-use crate::checkout::placed::{PlacedName, Placements};
 use crate::repo::Repo;
-use crate::snapshot::basis::{DirRecord, fingerprint, vouch};
-use crate::snapshot::commit::{Snapshot, now};
-use crate::snapshot::walk::{self, Stat as Seen};
+use crate::snapshot::commit::Snapshot;
+use crate::snapshot::walk::basis::{DirRecord, fingerprint, vouch};
+use crate::snapshot::walk::entries;
+use crate::snapshot::walk::entries::Stat as Seen;
+use crate::sys::clock::now;
 
 /// Gathers what a checkout has put in place.
 pub(super) struct Placed<'a> {
@@ -41,7 +43,8 @@ impl<'a> Placed<'a> {
         let dirs = self.dirs.into_inner().unwrap_or_else(PoisonError::into_inner);
         let catalogue = self.repo.catalogue()?;
         let now = now();
-        let root_stat = walk::open_root(root).and_then(|fd| walk::stat_at(std::os::fd::AsFd::as_fd(&fd), b"")).ok();
+        let root_stat =
+            entries::open_root(root).and_then(|fd| entries::stat_at(std::os::fd::AsFd::as_fd(&fd), b"")).ok();
         let mut devices: HashMap<Vec<u8>, u64> = root_stat.iter().map(|stat| (Vec::new(), stat.dev)).collect();
         for (dir, (.., names)) in &dirs {
             let below = names.iter().filter_map(|name| Some((name, name.stat.filter(is_dir)?)));

@@ -2,6 +2,8 @@
 //! stands on that.
 
 use super::{CommitError, CommitOptions, CommitReport, Target, checked_path, output, seal};
+use crate::context::Context;
+use crate::context::InMount;
 use crate::error::Result;
 use crate::model::commit::Commit;
 use crate::model::entry::Totals;
@@ -11,17 +13,16 @@ use crate::model::refname::{RefKind, RefName};
 use crate::model::tree::LinkTable;
 use crate::mount::control::{Ask, Shot};
 use crate::observe::{Level, Notice, Observer};
-use crate::ops::Context;
-use crate::ops::head::Head;
-use crate::ops::mount::{InMount, MountRefusal, tree_of};
-use crate::ops::quiesce::during;
+use crate::ops::mount::{MountRefusal, tree_of};
+use crate::quiesce::during;
+use crate::refs::head::Head;
 use crate::repo::Repo;
 use crate::repo::refs::Move;
 use crate::snapshot::commit::SnapshotError;
 use crate::snapshot::graft::{Edit, graft};
-use crate::snapshot::named::NamedPaths;
 use crate::snapshot::output::Output;
-use crate::snapshot::walk::Rules;
+use crate::snapshot::walk::named::NamedPaths;
+use crate::snapshot::walk::rules::Rules;
 
 /// Makes the next version of the mount's branch.
 pub(super) fn commit(
@@ -32,7 +33,7 @@ pub(super) fn commit(
     observer: &dyn Observer,
 ) -> Result<CommitReport> {
     let facts = mount.facts()?;
-    let head = mount.head()?;
+    let head = Head::of_mount(mount)?;
     let Some(mut version) = head.base else { return Err(CommitError::Detached.into()) };
     let branch = match options.branch.clone().or_else(|| head.branch.clone()) {
         Some(branch) => branch,

@@ -14,11 +14,11 @@ use crate::archive::member::{Member, MemberKind};
 use crate::archive::writer::{END, head, padding};
 use crate::codec::hash::NameHasher;
 use crate::codec::stream::Gzip;
+use crate::context::Remote;
 use crate::error::Result;
 use crate::model::entry::{Meta, Time};
 use crate::model::id::to_hex;
 use crate::model::path::display;
-use crate::ops::reach::Remote;
 use crate::store::open;
 use crate::sys::create;
 

@@ -9,11 +9,11 @@ use crate::archive::member::{Member, MemberKind};
 use crate::archive::ordered::{Give, in_order};
 use crate::archive::sparse::{Run, few};
 use crate::archive::writer::{head, padding};
+use crate::checkout::error::ReadError;
 use crate::error::{Error, Result};
 use crate::model::entry::{Content, Entry, Extent, Meta, Node, Time};
 use crate::model::id::Id;
 use crate::model::path::{display, is_reserved, join};
-use crate::checkout::error::ReadError;
 use crate::repo::Repo;
 use crate::repo::names::Names;
 

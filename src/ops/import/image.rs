@@ -16,9 +16,9 @@ use crate::archive::image::{Config, Descriptor, JSON_MAX, LAYOUT, Manifest, Save
 use crate::archive::member::MemberKind;
 use crate::archive::reader::{Input, TarReader, first_name};
 use crate::codec::stream::plain;
+use crate::context::Remote;
 use crate::error::Result;
 use crate::model::path::{display, split};
-use crate::ops::reach::Remote;
 use crate::store::oci::image::Pulled;
 use crate::store::{Store, open};
 

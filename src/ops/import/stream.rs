@@ -17,10 +17,12 @@ use crate::model::entry::{Chunker, Extent, Meta, Node};
 use crate::model::id::to_hex;
 use crate::model::path::{display, is_reserved, split};
 use crate::observe::Observer;
-use crate::snapshot::intake::{self, Gathered, Stretch, cut_file, store_file};
+use crate::snapshot::content::small::SMALL_MAX;
+use crate::snapshot::content::store::flush_small;
+use crate::snapshot::content::stream;
+use crate::snapshot::content::stream::{Gathered, Stretch, cut_file, store_file};
 use crate::snapshot::output::Output;
-use crate::snapshot::pipeline::{Stopped, flush_small};
-use crate::snapshot::scan::{SMALL_MAX, reserved_notice};
+use crate::snapshot::walk::scan::reserved_notice;
 
 /// Bytes of an archive.
 pub(super) type Bytes<'r> = Box<dyn Read + Send + 'r>;
@@ -114,7 +116,7 @@ impl Intake<'_, '_> {
             || flush_small(out),
             |group| {
                 if observer.cancelled() {
-                    return Err(Stopped.into());
+                    return Err(crate::work::Cancelled.into());
                 }
                 for done in group {
                     match done {
@@ -310,7 +312,7 @@ fn drained(reader: TarReader<Bytes<'_>>) -> Result<()> {
 /// The file that a reader is at.
 struct OfMember<'m, 'r>(&'m mut TarReader<Bytes<'r>>);
 
-impl intake::Bytes for OfMember<'_, '_> {
+impl stream::Bytes for OfMember<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         Ok(self.0.read(buffer)?)
     }

@@ -12,10 +12,10 @@ use crate::model::entry::{Entry, HardLink, Meta, Node, Time, Totals};
 use crate::model::id::Id;
 use crate::model::path::{display, join};
 use crate::model::tree::{LinkTable, RootInfo};
-use crate::snapshot::links::link_of;
+use crate::snapshot::content::store::store_links;
 use crate::snapshot::output::Output;
-use crate::snapshot::pipeline::store_links;
 use crate::snapshot::tree::store_tree;
+use crate::snapshot::walk::links::link_of;
 
 /// What a name takes in memory besides its bytes: the nodes of maps and the rest of an entry.
 const NAME_BYTES: u64 = 250;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::observe::Silent;
-use crate::ops::made::{DAY, Made, START, file};
+use crate::query::made::{DAY, Made, START, file};
 
 fn made() -> Made {
     let made = Made::new();

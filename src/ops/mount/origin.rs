@@ -12,8 +12,8 @@ use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Base, Revision, Selector};
 use crate::mount::daemon;
-use crate::ops::history::Walk;
-use crate::ops::resolve::Resolver;
+use crate::query::history::Walk;
+use crate::query::resolve::Resolver;
 use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
 

@@ -10,9 +10,9 @@ use crate::mount::attach;
 use crate::mount::control::{Client, note};
 use crate::mount::daemon::{self, Kept};
 use crate::mount::health::{Health, health};
-use crate::mount::mountinfo;
 use crate::mount::profile::Profile;
 use crate::observe::Observer;
+use crate::sys::mountinfo;
 
 /// What would be mounted.
 #[derive(Debug)]

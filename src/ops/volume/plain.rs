@@ -10,20 +10,20 @@ use std::time::Duration;
 
 use rustix::fs::{AtFlags, StatxFlags};
 
+use crate::checkout::patch::journal::Journal;
+use crate::context::Context;
 use crate::docker::{Engine, EngineError, LOCAL, Volume, own};
 use crate::error::{Failure, Kind, Result};
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Revision;
-use crate::mount::mountinfo;
 use crate::observe::Observer;
-use crate::ops::Context;
 use crate::ops::checkout::{CheckoutOptions, CheckoutReport, checkout};
-use crate::ops::head::Head;
 use crate::ops::mount::branch_of;
-use crate::ops::resolve::Resolver;
-use crate::ops::worktree::WalkOptions;
-use crate::checkout::journal::Journal;
+use crate::query::resolve::Resolver;
+use crate::query::worktree::WalkOptions;
+use crate::refs::head::Head;
 use crate::store::StoreError;
+use crate::sys::mountinfo;
 
 /// The label that names the branch of a volume's versions, and the one that names their repository.
 const BRANCH: &str = "dvc.branch";

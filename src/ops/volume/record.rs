@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::VolumeError;
 use crate::error::Result;
-use crate::mount::mountinfo;
 use crate::store::StoreError;
 use crate::sys::create;
+use crate::sys::mountinfo;
 
 const RECORD: &str = "volume.json";
 const USERS: &str = "users.json";

@@ -15,8 +15,8 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder, Glob};
 use rustix::fs::FileType;
 
 use super::pattern::{why_line_never_matches, why_pattern_never_matches};
-use super::{open_file, stat_at};
 use crate::model::path;
+use crate::snapshot::walk::entries::{open_file, stat_at};
 
 /// The name of ignore files.
 pub const IGNORE_FILE: &str = ".dvcsignore";
@@ -237,8 +237,8 @@ impl Ignores {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{open_dir, open_root};
     use super::*;
+    use crate::snapshot::walk::entries::{open_dir, open_root};
 
     #[test]
     fn ignore_files_nest() {

@@ -6,9 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Mutex;
 
+use dvc::context::Context;
 use dvc::format::pack::PackKind;
 use dvc::observe::{Notice, Observer};
-use dvc::ops::Context;
 use dvc::ops::commit::{CommitOptions, commit};
 use dvc::repo::packs::read_table;
 

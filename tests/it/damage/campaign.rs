@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use dvc::check::report::{CheckReport, What};
 use dvc::error::Kind;
 use dvc::observe::Silent;
 use dvc::ops::fsck::{FsckOptions, fsck};
-use dvc::check::report::{CheckReport, What};
 
 use crate::support::known::{Known, KnownVersion, files_of, lost_paths};
 
@@ -243,11 +243,11 @@ fn marker_and_worktree_state() {
         let report = check(known, false);
         if !matches!(harm, Harm::Remove) {
             assert_named(&report, key, &case);
-            let head = dvc::ops::head::Head::read(&known.context, &known.context.repo().unwrap());
+            let head = dvc::refs::head::Head::read(&known.context, &known.context.repo().unwrap());
             assert_eq!(head.unwrap_err().kind(), Kind::Integrity, "{case}");
         }
         assert!(rebuild(known).is_sound(), "{case}");
-        assert!(dvc::ops::head::Head::read(&known.context, &known.context.repo().unwrap()).is_ok(), "{case}");
+        assert!(dvc::refs::head::Head::read(&known.context, &known.context.repo().unwrap()).is_ok(), "{case}");
     });
 }
 

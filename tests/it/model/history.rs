@@ -2,11 +2,11 @@
 //! a plain list of trees in memory says.
 
 use dvc::codec::cut::Cutting;
+use dvc::context::Context;
 use dvc::model::id::Id;
 use dvc::model::refname::{RefKind, RefName};
 use dvc::model::revision::Revision;
 use dvc::observe::Silent;
-use dvc::ops::Context;
 use dvc::ops::checkout::{CheckoutOptions, checkout};
 use dvc::ops::commit::{CommitOptions, commit};
 use dvc::ops::status::{StatusOptions, status};
@@ -91,7 +91,7 @@ impl Model {
             open: OpenOptions::default(),
             far: None,
             remotes: Vec::new(),
-            cache: dvc::ops::reach::CacheOptions::default(),
+            cache: dvc::context::CacheOptions::default(),
             mount: None,
         };
         Repo::create(&context.repository, &RefName::new("main").unwrap(), &Cutting::default(), OpenOptions::default())

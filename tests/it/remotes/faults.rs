@@ -4,15 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use dvc::context::Context;
+use dvc::context::{CacheOptions, Remote};
 use dvc::error::{Kind, Result};
 use dvc::model::refname::{RefKind, RefName};
 use dvc::observe::Silent;
-use dvc::ops::Context;
 use dvc::ops::clone::{CloneOptions, clone};
 use dvc::ops::fetch::{FetchOptions, fetch};
 use dvc::ops::fsck::{FsckOptions, fsck};
 use dvc::ops::push::{Outcome, PushOptions, PushReport, push};
-use dvc::ops::reach::{CacheOptions, Remote};
 use dvc::ops::remote::check;
 use dvc::repo::Repo;
 use dvc::repo::refs::Refs;

@@ -8,10 +8,10 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use dvc::context::Context;
+use dvc::context::{CacheOptions, Remote};
 use dvc::model::entry::Node;
 use dvc::model::refname::{RefKind, RefName};
-use dvc::ops::Context;
-use dvc::ops::reach::{CacheOptions, Remote};
 use dvc::store::access::{Access, Secret};
 use dvc::store::location::Location;
 use dvc::store::meter::Meter;

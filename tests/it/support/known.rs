@@ -8,12 +8,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dvc::codec::cut::Cutting;
+use dvc::context::Context;
 use dvc::error::{Error, Result};
 use dvc::model::entry::Node;
 use dvc::model::id::Id;
 use dvc::model::refname::RefName;
 use dvc::observe::Silent;
-use dvc::ops::Context;
 use dvc::ops::branch::{BranchAction, BranchOptions, branch};
 use dvc::ops::commit::{CommitOptions, commit};
 use dvc::ops::undo::{UndoOptions, undo};
@@ -107,7 +107,7 @@ pub fn context(repository: PathBuf, worktree: PathBuf) -> Context {
         open: OpenOptions::default(),
         far: None,
         remotes: Vec::new(),
-        cache: dvc::ops::reach::CacheOptions::default(),
+        cache: dvc::context::CacheOptions::default(),
         mount: None,
     }
 }

@@ -7,8 +7,8 @@ use clap::Args;
 use dvc::error::Error;
 use dvc::model::revision::Query;
 use dvc::model::text::{count, harmless};
-use dvc::ops::cache::cache_use;
 use dvc::ops::du::{BranchUse, DuOptions, DuReport, RepositoryUse, VersionUse, du};
+use dvc::ops::gc::cache_use;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -43,7 +43,7 @@ pub(crate) fn run(session: &Session, args: &DuArgs) -> Outcome {
     Ok(Exit::DONE.unless_cancelled(&session.signals))
 }
 
-fn cache(session: &Session, context: &dvc::ops::Context) -> Outcome {
+fn cache(session: &Session, context: &dvc::context::Context) -> Outcome {
     let used = cache_use(context)?;
     let mut out = session.plain_out();
     if session.globals.json {

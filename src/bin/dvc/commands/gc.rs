@@ -5,7 +5,7 @@ use crate::failure::{CliError, Exit, Outcome};
 use crate::print::size;
 use crate::session::Session;
 use clap::Args;
-use dvc::ops::cache::shrink;
+use dvc::ops::gc::shrink;
 use std::io::Write;
 
 /// Options of `gc`.

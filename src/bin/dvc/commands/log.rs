@@ -15,10 +15,10 @@ use dvc::model::id::Id;
 use dvc::model::revision::{Query, Spec};
 use dvc::model::text::harmless;
 use dvc::model::when::Edge;
-use dvc::ops::describe::{Changes, Detail, Version};
 use dvc::ops::diff::{DiffOptions, Sides, diff};
 use dvc::ops::log::{LogOptions, Update, log, updates};
-use dvc::ops::worktree::WalkOptions;
+use dvc::query::describe::{Changes, Detail, Version};
+use dvc::query::worktree::WalkOptions;
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -216,7 +216,7 @@ fn count(text: &str) -> Result<usize, std::num::ParseIntError> {
 
 /// Prints the changed lines of versions.
 struct Patches<'a> {
-    context: &'a dvc::ops::Context,
+    context: &'a dvc::context::Context,
     paths: &'a [Vec<u8>],
     walk: WalkOptions,
     wanted: bool,

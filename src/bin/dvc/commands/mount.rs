@@ -18,7 +18,6 @@ use dvc::mount::attach::MountTrust;
 use dvc::mount::control::Note;
 use dvc::mount::daemon::Kept;
 use dvc::mount::health::Health;
-use dvc::mount::mountinfo;
 use dvc::observe::{Level, Notice, Observer};
 use dvc::ops::clone::{CloneOptions, clone};
 use dvc::ops::fetch::{FetchOptions, fetch};
@@ -26,6 +25,7 @@ use dvc::ops::mount::{Hydrate, MountOptions, MountState, OVERLAYS, Show, default
 use dvc::repo::Repo;
 use dvc::store::location::Location;
 use dvc::sys::create;
+use dvc::sys::mountinfo;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
@@ -513,7 +513,7 @@ fn cloned(session: &Session, volume: Option<Option<&str>>, url: &str, dry: bool)
 }
 
 /// Makes the branches of a clone that nobody works in the same as its remote's.
-fn follow(context: &dvc::ops::Context) -> Result<(), Failed> {
+fn follow(context: &dvc::context::Context) -> Result<(), Failed> {
     Ok(dvc::ops::mount::follow_origin(context)?)
 }
 

@@ -9,9 +9,9 @@ use crate::dirs;
 use crate::failure::{Exit, Failed, Outcome};
 use crate::print::{Out, Paint, size};
 use crate::session::Session;
-use dvc::mount::mountinfo;
 use dvc::ops::mount::{Overlay, OverlayError, OverlayState, discard as remove, has_overlay, overlays, salvage as copy};
 use dvc::repo::Repo;
+use dvc::sys::mountinfo;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 

@@ -6,13 +6,13 @@ use crate::render::change::{JsonChange, paint};
 use crate::render::{JsonPath, at, quoted, shown};
 use crate::session::Session;
 use clap::Args;
+use dvc::checkout::patch::journal::Goal;
 use dvc::error::Kind;
 use dvc::model::commit::Timestamp;
 use dvc::model::refname::RefName;
-use dvc::ops::compare::{Change, Letter};
-use dvc::ops::describe::Changed;
 use dvc::ops::status::{StatusOptions, StatusReport, status};
-use dvc::checkout::journal::Goal;
+use dvc::query::compare::{Change, Letter};
+use dvc::query::describe::Changed;
 use std::ffi::OsString;
 use std::io::{self, Write};
 

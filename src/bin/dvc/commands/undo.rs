@@ -47,8 +47,8 @@ pub(crate) fn run(session: &Session, args: &UndoArgs) -> Outcome {
     Ok(Exit::DONE)
 }
 
-fn full_name(text: &str, context: &dvc::ops::Context) -> Result<RefName, Failed> {
-    let head = dvc::ops::head::Head::read(context, &context.repo()?)?;
+fn full_name(text: &str, context: &dvc::context::Context) -> Result<RefName, Failed> {
+    let head = dvc::refs::head::Head::read(context, &context.repo()?)?;
     Ok(TagName::parse(text)?.on(head.branch.as_ref())?)
 }
 

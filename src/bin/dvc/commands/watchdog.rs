@@ -2,7 +2,7 @@
 
 use crate::failure::BUG;
 use crate::signals::Signals;
-use dvc::ops::quiesce::watchdog;
+use dvc::quiesce::watchdog;
 use std::fs::File;
 use std::process::ExitCode;
 

@@ -3,9 +3,9 @@
 use super::{JsonPath, shown};
 use crate::print::{Out, Paint, size};
 use dvc::model::entry::Entry;
-use dvc::ops::compare::{Change, Letter};
-use dvc::ops::describe::Changed;
-use dvc::ops::ranges::total;
+use dvc::query::compare::{Change, Letter};
+use dvc::query::describe::Changed;
+use dvc::query::ranges::total;
 use serde::Serialize;
 use std::io::{self, Write};
 

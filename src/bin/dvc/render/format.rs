@@ -3,7 +3,7 @@
 use super::{iso, long_date};
 use crate::failure::CliError;
 use crate::print::ago;
-use dvc::ops::describe::Version;
+use dvc::query::describe::Version;
 
 /// A format, checked once.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use crate::print::{Out, Paint};
 use crate::session::Session;
 use dvc::model::id::Id;
-use dvc::ops::refmove::Moved;
+use dvc::refs::moves::Moved;
 use serde::Serialize;
 use std::io::{self, Write};
 

@@ -6,7 +6,7 @@ use crate::print::{Out, Paint, size};
 use dvc::error::Error;
 use dvc::model::refname::RefKind;
 use dvc::model::text::harmless;
-use dvc::ops::describe::{Changes, Detail, Version};
+use dvc::query::describe::{Changes, Detail, Version};
 use serde::Serialize;
 use serde::ser::{Error as _, SerializeSeq, Serializer};
 use std::cell::RefCell;

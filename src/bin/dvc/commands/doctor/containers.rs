@@ -8,7 +8,7 @@ use crate::dirs;
 use dvc::docker::EngineError;
 use dvc::error::Failure;
 use dvc::model::path::display;
-use dvc::mount::mountinfo;
+use dvc::sys::mountinfo;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;

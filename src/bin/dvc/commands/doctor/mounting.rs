@@ -5,7 +5,7 @@ use crate::session::Session;
 use dvc::error::{Failure, with_causes};
 use dvc::model::path::display;
 use dvc::mount::attach::{self, AttachError, How};
-use dvc::mount::mountinfo;
+use dvc::sys::mountinfo;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,501 @@
+//! Checkout in place: makes a worktree into a version by touching only what differs.
+//!
+//! In: the differences, each with what the worktree has and what the version has. Small files are made under another
+//! name and renamed, so that a crash leaves the old or the new one; large ones are patched ([`crate::checkout::patch::large`]).
+//! What is there and was not in the differences is never overwritten.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, syncfs, unlinkat};
+use rustix::io::Errno;
+
+use crate::checkout::dir::{Dir, Finish, OPEN_DIR};
+use crate::checkout::error::{concerns_all, io_error, words};
+use crate::checkout::lookup::Lookup;
+use crate::checkout::meta::{Known, Spot, mtime, open_file, open_up};
+use crate::checkout::patch::journal::{Journal, temp_name};
+use crate::checkout::patch::plan::{is_dir, plan};
+use crate::checkout::patch::remove::remove;
+use crate::checkout::placed::{PlacedName, Placements};
+use crate::checkout::restore::engine::{Counts, Engine, Item};
+use crate::checkout::restore::links::{Links, Member};
+use crate::checkout::restore::node::Maker;
+use crate::checkout::restore::whole::{RestoreReport, refuse_reserved};
+use crate::checkout::source::Source;
+use crate::error::Result;
+use crate::model::entry::{Entry, HardLink, Node, Time};
+use crate::model::id::Id;
+use crate::model::path::{has_reserved, is_within, join};
+use crate::observe::{Observer, Silent};
+use crate::sys::file_place::Mounts;
+
+/// One difference between the worktree and the version.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Relative to the worktree.
+    pub path: Vec<u8>,
+    /// What the worktree has.
+    pub old: Option<Entry>,
+    /// What the version has. A directory where there was none comes with all that is in it.
+    pub new: Option<Entry>,
+    /// Whether the content of `old` was found in the worktree; if not, only its kind is known.
+    pub sure: bool,
+}
+
+/// How to patch.
+#[derive(Clone, Copy)]
+pub struct PatchOptions<'a> {
+    /// Threads, at least 1.
+    pub jobs: usize,
+    /// Paths that become like the version; empty is everything. Directories outside keep their times.
+    pub scope: &'a [Vec<u8>],
+    /// Hears of directories that are in place.
+    pub placements: Option<&'a dyn Placements>,
+}
+
+/// A directory in which something was done.
+pub(in crate::checkout) struct Touched {
+    pub(in crate::checkout) dir: Arc<Dir>,
+    mtime: Time,
+    mode: u32,
+    pub(in crate::checkout) dev: u64,
+}
+
+impl Touched {
+    /// As it was before anything was done in it.
+    fn new(dir: Arc<Dir>, stat: &Stat) -> Self {
+        Self { dir, mtime: mtime(stat), mode: stat.st_mode & 0o7777, dev: stat.st_dev }
+    }
+
+    /// Gives it the mode and time that it had.
+    fn give_back(&self, spot: Spot<'_>) -> Result<(), Errno> {
+        if spot.stat()?.st_mode & 0o7777 != self.mode {
+            spot.chmod(self.mode)?;
+        }
+        spot.set_mtime(self.mtime)
+    }
+}
+
+/// A patch at work.
+pub(in crate::checkout) struct Patch<'a> {
+    pub(in crate::checkout) engine: Engine<'a>,
+    pub(in crate::checkout) journal: &'a mut Journal,
+    pub(in crate::checkout) options: PatchOptions<'a>,
+    pub(in crate::checkout) reflink: bool,
+    lookup: Lookup<'a>,
+    pub(in crate::checkout) touched: BTreeMap<Vec<u8>, Touched>,
+    pub(in crate::checkout) made: HashSet<Vec<u8>>,
+    pub(in crate::checkout) temps: u64,
+}
+
+/// Fails if no version, or not this one, can be put into `root`; nothing is touched.
+pub fn refuse_unfit(source: &dyn Source, target: &Id, root: &Path) -> Result<()> {
+    enter(source, target, root, &Silent).map(|_| ())
+}
+
+fn enter<'a>(
+    source: &'a dyn Source,
+    target: &Id,
+    root: &Path,
+    observer: &dyn Observer,
+) -> Result<(Lookup<'a>, OwnedFd, Stat, Maker)> {
+    let lookup = Lookup::new(source, target)?;
+    refuse_reserved(lookup.root())?;
+    let shown = root.as_os_str().as_encoded_bytes();
+    let fd = rustix::fs::open(root, OPEN_DIR, Mode::empty()).map_err(|e| io_error("open", shown, e))?;
+    let stat = fstat(&fd).map_err(|e| io_error("look at", shown, e))?;
+    open_up(fd.as_fd());
+    let maker =
+        Maker::probe(fd.as_fd(), false, observer).map_err(|e| io_error("make a file in", shown, e))?.remembering();
+    Ok((lookup, fd, stat, maker))
+}
+
+/// Makes `root` into the version with root `target`. The journal is not ended: that is for the caller, when the new
+/// state of the worktree is saved.
+pub fn patch(
+    source: &dyn Source,
+    target: &Id,
+    changes: Vec<Change>,
+    root: &Path,
+    journal: &mut Journal,
+    options: &PatchOptions<'_>,
+    observer: &dyn Observer,
+) -> Result<RestoreReport> {
+    let (lookup, fd, stat, maker) = enter(source, target, root, observer)?;
+    let shown = root.as_os_str().as_encoded_bytes();
+    let engine = Engine {
+        source,
+        maker,
+        observer,
+        placements: options.placements,
+        links: Links::default(),
+        counts: Counts::default(),
+        torn: Mutex::default(),
+        renamed: Mutex::default(),
+    };
+    let top = Touched::new(Dir::root(fd, None), &stat);
+    let mut patch = Patch {
+        engine,
+        journal,
+        options: *options,
+        reflink: true,
+        lookup,
+        touched: BTreeMap::from([(Vec::new(), top)]),
+        made: HashSet::new(),
+        temps: 0,
+    };
+    if patch.journal.is_resumed() {
+        // What the interrupted run has touched is not known: it may have been any file system in here.
+        for point in Mounts::read(Path::new("/proc/self")).below(shown) {
+            if !has_reserved(point) {
+                let _ = patch.dir(point);
+            }
+        }
+    }
+    patch.run(changes)
+}
+
+impl<'a> Patch<'a> {
+    fn run(&mut self, mut changes: Vec<Change>) -> Result<RestoreReport> {
+        self.clear_leftovers();
+        self.add_half_written(&mut changes)?;
+        // Repositories in the worktree are the user's; those in a version are never restored.
+        for change in changes.extract_if(.., |c| has_reserved(&c.path)).filter(|c| c.new.is_some()) {
+            self.engine.reserved(change.path);
+        }
+        changes.sort_by(|a, b| a.path.cmp(&b.path));
+        let observer = self.engine.observer;
+        let nothing = changes.is_empty();
+        let files = changes.iter().map(|c| match &c.new {
+            Some(Entry { node: Node::Dir { totals, .. }, .. }) if !is_dir(&c.old) => totals.files,
+            _ => 1,
+        });
+        observer.phase("checkout", Some(files.fold(0, u64::saturating_add)), None);
+        observer.step("checkout begin");
+        self.remove_old(&changes)?;
+        observer.step("checkout removed");
+        let plan = plan(&changes);
+        self.seed_groups(&changes, &plan.metadata)?;
+        self.make_trees(plan.trees)?;
+        let mut linked = plan.linked;
+        let mut replaced = plan.replaced;
+        for (change, others) in self.patch_large(plan.large)? {
+            let list = if others.is_empty() { &mut replaced } else { &mut linked };
+            list.push(change);
+            list.extend(others);
+        }
+        self.replace(replaced)?;
+        // All at once: later names link to the first one under its temporary name.
+        self.replace_batch(linked)?;
+        self.engine.close_groups();
+        for change in plan.metadata {
+            self.set_metadata(change)?;
+        }
+        observer.step("checkout contents");
+        self.finish_dirs()?;
+        self.end_half_written()?;
+        // An interrupted run may have ended just before it synced.
+        if !nothing || self.journal.is_resumed() {
+            self.sync_all()?;
+        }
+        observer.step("checkout done");
+        let mut report = RestoreReport::of(&self.engine.counts);
+        self.engine.maker.complete(&mut report, observer);
+        Ok(report)
+    }
+
+    /// Makes durable what was done, on every file system that was touched.
+    fn sync_all(&self) -> Result<()> {
+        let mut synced = HashSet::new();
+        for (path, touched) in &self.touched {
+            if synced.contains(&touched.dev) {
+                continue;
+            }
+            match touched.dir.fd().and_then(syncfs) {
+                Ok(()) => _ = synced.insert(touched.dev),
+                // Removed since; one above it is on the same file system.
+                Err(Errno::NOENT) => {}
+                Err(e) => return Err(io_error("sync", path, e)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory at `path`, each name on the way opened without following a link; it counts as touched.
+    pub(in crate::checkout) fn dir(&mut self, path: &[u8]) -> Result<Arc<Dir>, Errno> {
+        let mut dir = self.touched.get(&b""[..]).map(|t| Arc::clone(&t.dir)).ok_or(Errno::BADF)?;
+        let slashes = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
+        let mut from = 0;
+        for to in slashes.chain((!path.is_empty()).then_some(path.len())) {
+            dir = self.dir_in(&dir, &path[..to], &path[from..to])?;
+            from = to + 1;
+        }
+        Ok(dir)
+    }
+
+    fn dir_in(&mut self, parent: &Arc<Dir>, path: &[u8], name: &[u8]) -> Result<Arc<Dir>, Errno> {
+        if let Some(known) = self.touched.get(path) {
+            return Ok(Arc::clone(&known.dir));
+        }
+        let dir = match Dir::open(parent, name, None) {
+            // Only some paths are checked out, and this is the first of them in here.
+            Err(Errno::NOENT) if self.lookup.dir(path).is_ok_and(|d| d.is_some()) => {
+                Maker::dir(parent.fd()?.as_fd(), name)?;
+                self.made.insert(path.to_vec());
+                Dir::open(parent, name, None)?
+            }
+            other => other?,
+        };
+        let fd = dir.fd()?;
+        let stat = fstat(&fd)?;
+        open_up(fd.as_fd());
+        drop(fd);
+        self.touched.insert(path.to_vec(), Touched::new(Arc::clone(&dir), &stat));
+        Ok(dir)
+    }
+
+    /// Where a changed name is; `None`, with a notice, where its directory cannot be reached.
+    pub(in crate::checkout) fn member(&mut self, path: &[u8]) -> Result<Option<Member>> {
+        let slash = path.iter().rposition(|b| *b == b'/');
+        let (above, name) = slash.map_or((&path[..0], path), |at| (&path[..at], &path[at + 1..]));
+        match self.dir(above) {
+            Ok(dir) => Ok(Some(Member { dir, name: name.to_vec() })),
+            Err(e) if concerns_all(e) => Err(io_error("open", above, e)),
+            Err(e) => {
+                self.engine.incomplete(path.to_vec(), format!("its directory cannot be entered: {}", words(e)));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Removes temporary files of interrupted runs; they are known by the run's name.
+    fn clear_leftovers(&mut self) {
+        for (run, path) in self.journal.take_left() {
+            let Ok(dir) = self.dir(&path) else { continue };
+            let Ok(fd) = dir.fd() else { continue };
+            let Ok(names) = rustix::fs::Dir::read_from(&fd) else { continue };
+            let prefix = temp_name(&run);
+            for entry in names.flatten() {
+                if entry.file_name().to_bytes().starts_with(prefix.as_bytes()) {
+                    // One that stays is an unknown file to `status`, no harm.
+                    let _ = unlinkat(&fd, entry.file_name(), AtFlags::empty());
+                }
+            }
+        }
+    }
+
+    /// Half-written files of an interrupted run that the caller's differences do not name.
+    fn add_half_written(&mut self, changes: &mut Vec<Change>) -> Result<()> {
+        let half: Vec<Vec<u8>> = self.journal.half_written().iter().filter(|p| self.in_scope(p)).cloned().collect();
+        if half.is_empty() {
+            return Ok(());
+        }
+        let mut known: HashMap<&[u8], usize> = HashMap::new();
+        for (at, change) in changes.iter().enumerate() {
+            known.insert(&change.path, at);
+        }
+        let (known, missing): (Vec<_>, Vec<_>) =
+            half.into_iter().map(|p| (known.get(p.as_slice()).copied(), p)).partition(|k| k.0.is_some());
+        for change in known.into_iter().filter_map(|k| k.0).collect::<Vec<_>>() {
+            if let Some(change) = changes.get_mut(change) {
+                change.sure = false;
+            }
+        }
+        for (_, path) in missing {
+            let entry = self.lookup.entry(&path)?;
+            if entry.is_some() {
+                changes.push(Change { path, old: entry.clone(), new: entry, sure: false });
+            } else {
+                self.journal.end_files(&[path])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Half-written files of an interrupted run that were replaced or removed need no journal any more.
+    fn end_half_written(&mut self) -> Result<()> {
+        let mut done = Vec::new();
+        for path in self.journal.half_written().clone() {
+            if self.made.contains(&path) || (self.in_scope(&path) && self.lookup.entry(&path)?.is_none()) {
+                done.push(path);
+            }
+        }
+        self.journal.end_files(&done)
+    }
+
+    fn in_scope(&self, path: &[u8]) -> bool {
+        self.options.scope.is_empty() || self.options.scope.iter().any(|s| is_within(path, s))
+    }
+
+    fn remove_old(&mut self, changes: &[Change]) -> Result<()> {
+        for change in changes.iter().rev() {
+            let Some(old) = &change.old else { continue };
+            let gone = match &change.new {
+                None => true,
+                Some(new) => old.is_dir() != new.is_dir(),
+            };
+            if gone && let Some(place) = self.member(&change.path)? {
+                remove(&self.engine, &place, old, change.sure)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Groups of hard links of which some names stay the file that they are: new names link to these.
+    fn seed_groups(&mut self, changes: &[Change], staying: &[&Change]) -> Result<()> {
+        for change in staying {
+            if let Some(link) = change.new.as_ref().and_then(|n| n.link) {
+                self.seed_group(link, &change.path)?;
+            }
+        }
+        if self.lookup.info.links.is_none() {
+            return Ok(());
+        }
+        let table = self.engine.source.links(&self.lookup.info)?;
+        let changed: HashMap<&[u8], bool> =
+            changes.iter().map(|c| (c.path.as_slice(), is_dir(&c.new) && !is_dir(&c.old))).collect();
+        let is_changed = |path: &[u8]| {
+            let mut above = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| &path[..at]);
+            changed.contains_key(path) || above.any(|dir| changed.get(dir) == Some(&true))
+        };
+        for (group, paths) in table.0 {
+            // Outside of the scope nobody has looked: a name there may be any file.
+            let Some(stays) = paths.iter().find(|p| self.in_scope(p) && !is_changed(p)) else { continue };
+            if paths.iter().any(|p| is_changed(p)) {
+                let count = u32::try_from(paths.len()).unwrap_or(u32::MAX);
+                self.seed_group(HardLink { group, count }, stays)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn seed_group(&mut self, link: HardLink, path: &[u8]) -> Result<()> {
+        // The table and the entries say the same, unless somebody forged them.
+        let said = self.lookup.entry(path)?.filter(|e| e.link.is_some_and(|l| l.group == link.group));
+        let Some(Entry { node, .. }) = said else { return Ok(()) };
+        let Some(place) = self.member(path)? else { return Ok(()) };
+        let there = place.dir.fd().and_then(|fd| Spot::Named(fd.as_fd(), &place.name).stat());
+        if there.is_ok_and(|s| !FileType::from_raw_mode(s.st_mode).is_dir()) {
+            self.engine.links.seed(&link, place, node);
+        }
+        Ok(())
+    }
+
+    fn make_trees(&mut self, trees: Vec<&Change>) -> Result<()> {
+        let mut items = Vec::new();
+        for change in trees {
+            let Some(place) = self.member(&change.path)? else { continue };
+            let Some(Entry { meta, node: Node::Dir { tree, totals }, .. }) = &change.new else { continue };
+            place.dir.retain();
+            self.made.insert(change.path.clone());
+            items.push(Item::Tree { place, finish: Finish { meta: meta.clone(), tree: *tree, totals: *totals } });
+        }
+        self.engine.run(self.options.jobs, |queue| items.into_iter().rev().for_each(|i| queue.push(i)))
+    }
+
+    fn set_metadata(&mut self, change: &Change) -> Result<()> {
+        let Some(new) = &change.new else { return Ok(()) };
+        if new.is_dir() {
+            // Set with all directories, when nothing more happens in it.
+            if let Some(place) = self.member(&change.path)?
+                && let Err(e) = self.dir(&change.path)
+            {
+                self.engine.lose(&place, format!("metadata not restored: {}", words(e)));
+            }
+            return Ok(());
+        }
+        let Some(place) = self.member(&change.path)? else { return Ok(()) };
+        let settled = place.dir.fd().and_then(|dir| {
+            let file = match new.node {
+                Node::File { .. } => Some(open_file(dir.as_fd(), &place.name, OFlags::RDONLY)?),
+                _ => None,
+            };
+            let spot = file.as_ref().map_or(Spot::Named(dir.as_fd(), &place.name), |f| Spot::Open(f.as_fd()));
+            let stat = spot.stat()?;
+            // Another name of the same file may have had its turn.
+            let again = new.link.is_some() && is_as_found(&stat, new);
+            if !again && !change.old.as_ref().is_some_and(|old| is_as_found(&stat, old)) {
+                return Ok(None);
+            }
+            Ok(Some(spot.settle(&new.meta, Known::of(&stat), matches!(new.node, Node::Symlink { .. }))))
+        });
+        match settled {
+            Ok(None) => self.engine.lose(&place, "metadata not restored: changed in the meantime".to_owned()),
+            Ok(Some(lost)) => {
+                self.made.insert(change.path.clone());
+                self.engine.lost(lost, &place);
+                self.engine.counts.files.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                self.engine.observer.advance(1, 0);
+            }
+            Err(e) => self.engine.lose(&place, format!("metadata not restored: {}", words(e))),
+        }
+        Ok(())
+    }
+
+    /// Gives every touched directory the metadata of its version, deepest first; those outside of the scope get
+    /// their mode and time back.
+    fn finish_dirs(&mut self) -> Result<()> {
+        for (path, touched) in self.touched.iter().rev() {
+            let ours = self.in_scope(path) || self.made.contains(path);
+            let found = if ours { self.lookup.dir(path)? } else { None };
+            let settled = touched.dir.fd().and_then(|fd| {
+                let spot = Spot::Open(fd.as_fd());
+                match &found {
+                    Some(found) => spot.stat().map(|stat| spot.settle(found.meta, Known::of(&stat), false)),
+                    None => touched.give_back(spot).map(|()| Default::default()),
+                }
+            });
+            match settled {
+                Ok(lost) => {
+                    if !lost.other.is_empty() {
+                        touched.dir.placed_in_part();
+                    }
+                    let count = self.engine.maker.report(lost, || path.clone(), self.engine.observer);
+                    self.engine.counts.incomplete.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+                }
+                // Removed since, with its parent.
+                Err(Errno::NOENT) => continue,
+                Err(e) => {
+                    touched.dir.placed_in_part();
+                    self.engine.incomplete(path.clone(), format!("metadata not restored: {}", words(e)));
+                }
+            }
+            if let (Some(found), Some(placements)) = (found, self.options.placements)
+                && !touched.dir.placed().broken
+                && let Some(names) = stat_all(path, touched, found.entries, &self.made, &self.touched)
+            {
+                placements.dir_placed(path, &found.tree, &found.totals, names);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a node can still be what it was found to be.
+pub(in crate::checkout) fn is_as_found(stat: &Stat, found: &Entry) -> bool {
+    let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
+    let same_size = !is_file || u64::try_from(stat.st_size) == Ok(found.size());
+    is_file == matches!(found.node, Node::File { .. }) && same_size && mtime(stat) == found.meta.mtime
+}
+
+/// The stat of every name of a directory; `None` if one is missing.
+fn stat_all(
+    path: &[u8],
+    touched: &Touched,
+    entries: &[Entry],
+    made: &HashSet<Vec<u8>>,
+    dirs: &BTreeMap<Vec<u8>, Touched>,
+) -> Option<Vec<PlacedName>> {
+    let fd = touched.dir.fd().ok()?;
+    let in_part = std::mem::take(&mut touched.dir.placed().in_part);
+    let name_of = |entry: &Entry| {
+        let stat = Spot::Named(fd.as_fd(), &entry.name).stat().ok()?;
+        let below = join(path, &entry.name);
+        let made = made.contains(&below) || dirs.contains_key(&below);
+        Some(PlacedName { name: entry.name.clone(), stat: Some(stat).filter(|_| !in_part.contains(&entry.name)), made })
+    };
+    entries.iter().map(name_of).collect()
+}

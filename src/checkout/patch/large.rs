@@ -1,0 +1,290 @@
+//! Patches large files: only ranges that differ are written, and no second copy of the file is needed.
+//!
+//! Where the file system shares blocks, a clone is patched and renamed. Elsewhere the file itself is patched, and
+//! stands in the journal, durably, from before its first change until all of it is durable.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, PoisonError};
+
+use rustix::fs::{FileType, Mode, OFlags, fchmod, fstat, ioctl_ficlone};
+use rustix::io::Errno;
+
+use crate::checkout::content::{Piece, Pieces, pieces};
+use crate::checkout::error::{ReadError, concerns_all, io_error, words};
+use crate::checkout::meta::{ACL, open_file};
+use crate::checkout::patch::apply::{Change, Patch, is_as_found};
+use crate::checkout::restore::links::Member;
+use crate::checkout::source::Source;
+use crate::error::{Error, Result};
+use crate::model::entry::{Content, Entry, Meta, Node};
+use crate::model::path::display;
+
+/// So many files stand in the journal at a time.
+const AT_ONCE: usize = 16;
+
+/// A file, and its other names.
+type Group<'c> = (&'c Change, Vec<&'c Change>);
+
+/// A file that is ready to be patched.
+struct Ready<'c> {
+    change: &'c Change,
+    fd: OwnedFd,
+    /// Where it is patched: its own place, or a clone.
+    at: Member,
+    place: Member,
+    sure: bool,
+    others: Vec<&'c Change>,
+}
+
+impl<'a> Patch<'a> {
+    /// Patches files; returns those that have to be replaced as a whole, since they have names elsewhere, are being
+    /// executed, or are gone.
+    pub(in crate::checkout) fn patch_large<'c>(&mut self, all: Vec<Group<'c>>) -> Result<Vec<Group<'c>>> {
+        let mut unfit = Vec::new();
+        let mut all = all.into_iter().peekable();
+        while all.peek().is_some() {
+            let mut ready = Vec::new();
+            for (change, others) in all.by_ref().take(AT_ONCE) {
+                let Some(place) = self.member(&change.path)? else { continue };
+                match self.open_old(change, &place) {
+                    Ok(Some((fd, sure))) => {
+                        let at = place.clone();
+                        ready.push(Ready { change, fd, at, place, sure, others });
+                    }
+                    Ok(None) => unfit.push((change, others)),
+                    Err(e) if concerns_all(e) => return Err(io_error("open", &change.path, e)),
+                    Err(e) => self.engine.lose(&place, format!("not patched: {}", words(e))),
+                }
+            }
+            self.patch_batch(ready)?;
+        }
+        Ok(unfit)
+    }
+
+    /// Opens a file for patching, and says whether its content can be as was found; `None` if it is to be replaced.
+    fn open_old(&self, change: &Change, place: &Member) -> Result<Option<(OwnedFd, bool)>, Errno> {
+        let dir = place.dir.fd()?;
+        let fd = match open_file(dir.as_fd(), &place.name, OFlags::RDWR) {
+            Ok(fd) => fd,
+            Err(Errno::TXTBSY | Errno::NOENT | Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let stat = fstat(&fd)?;
+        let names = change.new.as_ref().and_then(|n| n.link).map_or(1, |l| u64::from(l.count));
+        if !FileType::from_raw_mode(stat.st_mode).is_file() || stat.st_nlink != names {
+            return Ok(None);
+        }
+        let sure = change.sure && change.old.as_ref().is_some_and(|old| is_as_found(&stat, old));
+        Ok(Some((fd, sure)))
+    }
+
+    /// A clone of an open file beside it, where the file system can do that.
+    fn clone_of(&mut self, file: &Ready<'_>) -> Result<Option<(Member, OwnedFd)>> {
+        // A clone of a file with several names would have to take the place of all of them at once.
+        if !self.reflink || !file.others.is_empty() {
+            return Ok(None);
+        }
+        self.journal.temps_in(&[file.place.dir.path()])?;
+        let temp = Member { dir: Arc::clone(&file.place.dir), name: self.temp_name() };
+        // It holds the old content first, which the new mode may show to others.
+        let closed = Meta { mode: 0o600, ..Meta::default() };
+        let made = temp.dir.fd().and_then(|dir| self.engine.maker.file(dir.as_fd(), &temp.name, &closed));
+        let Ok(fd) = made else { return Ok(None) };
+        if ioctl_ficlone(&fd, &file.fd).is_ok() {
+            return Ok(Some((temp, fd)));
+        }
+        self.reflink = false;
+        self.discard(&temp);
+        Ok(None)
+    }
+
+    fn patch_batch(&mut self, mut ready: Vec<Ready<'_>>) -> Result<()> {
+        if ready.is_empty() {
+            return Ok(());
+        }
+        let mut items = Vec::new();
+        let mut in_place = Vec::new();
+        for file in &mut ready {
+            let Some(new) = file.change.new.clone() else { continue };
+            let all = self.differing(file)?;
+            let old = file.fd.try_clone().map_err(|e| ReadError::Io {
+                action: "open",
+                path: display(&file.change.path),
+                source: e,
+            })?;
+            let fd = match self.clone_of(file)? {
+                Some((temp, fd)) => {
+                    file.at = temp;
+                    fd
+                }
+                None => {
+                    in_place.push(file.change.path.clone());
+                    old
+                }
+            };
+            // The group's other names are there already; there is nothing to link.
+            items.push((fd, file.at.clone(), Entry { link: None, ..new }, all));
+        }
+        self.journal.begin_files(&in_place)?;
+        self.engine.observer.step("checkout journal");
+        for file in ready.iter().filter(|f| f.at.name == f.place.name) {
+            if let (Some(old), Some(new)) = (&file.change.old, &file.change.new) {
+                narrow(&file.fd, &old.meta, &new.meta);
+            }
+        }
+        let engine = &self.engine;
+        let ran = engine.run(self.options.jobs, |queue| {
+            for (fd, at, entry, all) in items.into_iter().rev() {
+                engine.start(fd, at, entry, all, true, queue);
+            }
+        });
+        if let Err(e) = ran {
+            ready.iter().filter(|f| f.at.name != f.place.name).for_each(|f| self.discard(&f.at));
+            return Err(e);
+        }
+        self.engine.observer.step("checkout patched");
+        let torn = std::mem::take(&mut *self.engine.torn.lock().unwrap_or_else(PoisonError::into_inner));
+        let is_torn = |f: &Ready<'_>| torn.iter().any(|t| Arc::ptr_eq(&t.dir, &f.at.dir) && t.name == f.at.name);
+        let (torn, whole): (Vec<_>, Vec<_>) = ready.into_iter().partition(is_torn);
+        torn.iter().filter(|f| f.at.name != f.place.name).for_each(|f| self.discard(&f.at));
+        for file in &whole {
+            let synced = rustix::fs::fdatasync(&file.fd);
+            synced.map_err(|e| io_error("sync", &file.change.path, e))?;
+        }
+        let clones: Vec<&Member> = whole.iter().filter(|f| f.at.name != f.place.name).map(|f| &f.at).collect();
+        self.sync(&clones)?;
+        for file in &whole {
+            if file.at.name != file.place.name {
+                self.put_in_place(file.change, &file.place, &file.at)?;
+            } else {
+                self.made.insert(file.change.path.clone());
+            }
+            let in_part = file.place.dir.placed().in_part.contains(&file.place.name);
+            for other in &file.others {
+                self.made.insert(other.path.clone());
+                if in_part && let Some(place) = self.member(&other.path)? {
+                    place.dir.placed().in_part.insert(place.name);
+                }
+                self.engine.observer.advance(1, 0);
+            }
+        }
+        // A clone that could not be put in place leaves the old file as it was.
+        let done = whole.iter().map(|f| f.change.path.clone()).filter(|p| self.made.contains(p));
+        let done: Vec<Vec<u8>> = done.collect();
+        self.journal.end_files(&done)?;
+        self.engine.observer.step("checkout whole");
+        Ok(())
+    }
+
+    /// The pieces of the new content that the old file does not have in the same place.
+    fn differing(&self, file: &Ready<'_>) -> Result<Pieces<'a>> {
+        let path = file.change.path.clone();
+        let broken = move || -> Error { ReadError::Extents { path: display(&path) }.into() };
+        let Some((new_size, new)) = content_of(file.change.new.as_ref()) else { return Err(broken()) };
+        let source = self.engine.source;
+        let now = pieces(source, new, new_size, broken.clone());
+        match content_of(file.change.old.as_ref()) {
+            Some((old_size, old)) if file.sure => Ok(changed(pieces(source, old, old_size, broken), now)),
+            _ => {
+                let fd = file.fd.try_clone().map_err(|source| ReadError::Io {
+                    action: "open",
+                    path: display(&file.change.path),
+                    source,
+                })?;
+                Ok(Box::new(now.filter(move |p| !p.as_ref().is_ok_and(|p| holds(source, &fd, p)))))
+            }
+        }
+    }
+}
+
+/// Lets nobody read what is written into an old file, or run it as its owner, who may not by both versions.
+fn narrow(fd: &OwnedFd, old: &Meta, new: &Meta) {
+    let Ok(stat) = fstat(fd) else { return };
+    let now = stat.st_mode & 0o7777;
+    let acl = |meta: &Meta| meta.xattrs.iter().find(|x| x.name == ACL).map(|x| x.value.clone());
+    let same = (stat.st_uid, stat.st_gid) == (new.uid, new.gid) && acl(old) == acl(new);
+    let mode = now & new.mode & if same { 0o777 } else { 0o700 };
+    if mode != now {
+        // Who may not set the mode cannot set the new one later either, which is then said.
+        let _ = fchmod(fd, Mode::from_raw_mode(mode));
+    }
+}
+
+fn content_of(entry: Option<&Entry>) -> Option<(u64, &Content)> {
+    match entry.map(|e| &e.node) {
+        Some(Node::File { size, content, .. }) => Some((*size, content)),
+        _ => None,
+    }
+}
+
+/// Pieces of `now` that are not at the same place in `before`; what cannot be read of `before` counts as different.
+fn changed<'a>(before: Pieces<'a>, now: Pieces<'a>) -> Pieces<'a> {
+    let mut before = before.peekable();
+    let same = move |p: &Piece| {
+        loop {
+            match before.peek() {
+                Some(Ok(b)) if b.offset + b.len <= p.offset => _ = before.next(),
+                Some(Ok(b)) if b.chunk.is_none() && p.chunk.is_none() => {
+                    return b.offset <= p.offset && b.offset + b.len >= p.offset + p.len;
+                }
+                Some(Ok(b)) => return b == p,
+                Some(Err(_)) => _ = before.next(),
+                None => return false,
+            }
+        }
+    };
+    let mut same = same;
+    Box::new(now.filter(move |p| !p.as_ref().is_ok_and(&mut same)))
+}
+
+/// Whether an open file has a piece's bytes already. Holes are always made again, which costs nothing.
+fn holds(source: &dyn Source, fd: &OwnedFd, piece: &Piece) -> bool {
+    let Some(id) = &piece.chunk else { return false };
+    let Ok(len) = usize::try_from(piece.len) else { return false };
+    let mut bytes = vec![0u8; len];
+    let mut at = 0;
+    while let Some(rest) = bytes.get_mut(at..).filter(|r| !r.is_empty()) {
+        match rustix::io::pread(fd, rest, piece.offset + at as u64) {
+            Ok(0) => return false,
+            Ok(n) => at += n,
+            Err(Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+    source.chunk_id(&bytes) == *id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::Id;
+
+    fn list(runs: &[(u64, u8)]) -> Pieces<'static> {
+        let mut offset = 0;
+        let all: Vec<_> = runs
+            .iter()
+            .map(|(len, c)| {
+                let piece = Piece { offset, len: *len, chunk: (*c > 0).then_some(Id([*c; 32])) };
+                offset += len;
+                Ok(piece)
+            })
+            .collect();
+        Box::new(all.into_iter())
+    }
+
+    fn differ(before: &[(u64, u8)], now: &[(u64, u8)]) -> Vec<(u64, u64)> {
+        changed(list(before), list(now)).map(|p| p.unwrap()).map(|p| (p.offset, p.len)).collect()
+    }
+
+    #[test]
+    fn only_what_moved_or_changed_is_written() {
+        assert_eq!(differ(&[(10, 1), (10, 2)], &[(10, 1), (10, 2)]), []);
+        assert_eq!(differ(&[(10, 1), (10, 2), (5, 3)], &[(10, 1), (10, 9), (5, 3)]), [(10, 10)]);
+        // An inserted chunk moves the rest.
+        assert_eq!(differ(&[(10, 1), (10, 2)], &[(3, 7), (10, 1), (10, 2)]), [(0, 3), (3, 10), (13, 10)]);
+        assert_eq!(differ(&[(10, 1)], &[(10, 1), (10, 1), (4, 0)]), [(10, 10), (20, 4)]);
+        // A hole in a larger hole is there already, a larger one is not.
+        assert_eq!(differ(&[(10, 1), (20, 0)], &[(12, 1), (10, 0), (8, 2)]), [(0, 12), (22, 8)]);
+        assert_eq!(differ(&[(10, 0), (20, 2)], &[(15, 0), (15, 3)]), [(0, 15), (15, 15)]);
+    }
+}

@@ -1,0 +1,258 @@
+//! Closes the account of each node: counters, groups of hard links, directories that are complete, notices.
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use rustix::fs::{AtFlags, Stat, linkat, unlinkat};
+use rustix::io::Errno;
+
+use crate::checkout::dir::{Dir, Finish};
+use crate::checkout::error::{concerns_all, io_error, words};
+use crate::checkout::meta::{Known, Lost, Spot};
+use crate::checkout::placed::PlacedName;
+use crate::checkout::restore::engine::Engine;
+use crate::checkout::restore::links::Member;
+use crate::checkout::restore::node::refused;
+use crate::error::{Error, Kind, Result};
+use crate::model::entry::{Entry, Node};
+use crate::model::path::display;
+use crate::observe::{Level, Notice};
+
+pub(in crate::checkout) const UNLINKED: &str = "not made, like the file it is linked to";
+
+/// Why a node could not be made.
+pub(in crate::checkout) enum Failed {
+    /// The target refused.
+    Target(String),
+    /// The caller lacks the privilege, and remembers that.
+    Denied(String),
+    /// The version is damaged.
+    Source(Error),
+}
+
+impl Engine<'_> {
+    /// Closes the account of a node: counters, its group of hard links, the stat cache.
+    pub(in crate::checkout) fn done(
+        &self,
+        place: &Member,
+        entry: Entry,
+        outcome: Result<(), Failed>,
+        stat: Option<Stat>,
+    ) -> Result<()> {
+        let made = outcome.is_ok();
+        match outcome {
+            Ok(()) => {
+                self.counts.files.fetch_add(1, Ordering::Relaxed);
+                self.observer.advance(1, 0);
+                self.placed(place, stat.filter(|_| entry.link.is_none()));
+            }
+            Err(Failed::Target(why)) => self.lose(place, why),
+            Err(Failed::Denied(message)) => {
+                place.dir.placed().broken = true;
+                let path = self.shown(place.dir.path_of(&place.name));
+                self.observer.notice(Notice { level: Level::Info, path, message });
+            }
+            Err(Failed::Source(e)) => {
+                place.dir.placed().broken = true;
+                self.damaged(place.dir.path_of(&place.name), e)?;
+            }
+        }
+        let Some(link) = entry.link else { return Ok(()) };
+        let kept = if made { self.links.made(&link, place) } else { self.links.failed(&link) };
+        for (member, entry) in kept {
+            if made {
+                self.link(&member, &entry, place)?;
+            } else {
+                self.lose(&member, UNLINKED.to_owned());
+            }
+            self.group_step(&entry);
+            self.release(&member.dir);
+        }
+        self.group_step(&entry);
+        Ok(())
+    }
+
+    /// Notes a name for the stat cache.
+    fn placed(&self, place: &Member, stat: Option<Stat>) {
+        if self.placements.is_some() {
+            let mut placed = place.dir.placed();
+            let stat = stat.filter(|_| !placed.in_part.contains(&place.name));
+            placed.names.push(PlacedName { name: place.name.clone(), stat, made: true });
+        }
+    }
+
+    /// Says that a node could not be made.
+    pub(in crate::checkout) fn lose(&self, place: &Member, why: String) {
+        place.dir.placed().broken = true;
+        self.incomplete(place.dir.path_of(&place.name), why);
+    }
+
+    pub(in crate::checkout) fn link(&self, place: &Member, entry: &Entry, first: &Member) -> Result<()> {
+        let linked = first.dir.fd().and_then(|from| {
+            let to = place.dir.fd()?;
+            linkat(&from, first.name.as_slice(), &to, place.name.as_slice(), AtFlags::empty())
+        });
+        match linked {
+            Ok(()) => {
+                self.counts.files.fetch_add(1, Ordering::Relaxed);
+                self.observer.advance(1, entry.size());
+                self.placed(place, None);
+                Ok(())
+            }
+            Err(e) if concerns_all(e) => Err(io_error("link", &place.dir.path_of(&place.name), e)),
+            Err(e @ (Errno::MLINK | Errno::PERM | Errno::NOTSUP | Errno::XDEV)) => {
+                let why = format!(
+                    "not linked to `{}`, a copy instead: {}",
+                    display(&first.dir.path_of(&first.name)),
+                    words(e)
+                );
+                self.incomplete(place.dir.path_of(&place.name), why);
+                place.dir.placed().in_part.insert(place.name.clone());
+                self.copy(place, entry)
+            }
+            Err(e) => {
+                self.lose(place, format!("not linked: {}", words(e)));
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes a node of its own where a link could not be made; by one thread, since this is rare.
+    fn copy(&self, place: &Member, entry: &Entry) -> Result<()> {
+        let alone = Entry { link: None, ..entry.clone() };
+        match alone.node {
+            Node::File { .. } => self.small(place, alone),
+            _ => self.special(place, alone),
+        }
+    }
+
+    /// Makes a node that is neither a file nor a directory.
+    pub(in crate::checkout) fn special(&self, place: &Member, entry: Entry) -> Result<()> {
+        match place.dir.fd().and_then(|dir| self.maker.special(dir.as_fd(), &place.name, &entry)) {
+            Ok(lost) => {
+                self.lost(lost, place);
+                let stat = self.stat(|| Spot::Named(place.dir.fd()?.as_fd(), &place.name).stat());
+                self.done(place, entry, Ok(()), stat)
+            }
+            Err(e) if concerns_all(e) => Err(io_error("make", &place.dir.path_of(&place.name), e)),
+            Err(e) => {
+                let why = refused(&entry, e);
+                let is_remembered = self.maker.is_denied_device(&entry, e);
+                let failed = if is_remembered { Failed::Denied(why) } else { Failed::Target(why) };
+                self.done(place, entry, Err(failed), None)
+            }
+        }
+    }
+
+    /// One member of a group of hard links is done, or lost.
+    pub(in crate::checkout) fn group_step(&self, entry: &Entry) {
+        if let Some(link) = &entry.link
+            && let Some(first) = self.links.complete(link)
+        {
+            self.release(&first.dir);
+        }
+    }
+
+    /// One thing is done in `dir`: finishes it when that was the last, and then perhaps its parents.
+    pub(in crate::checkout) fn release(&self, dir: &Arc<Dir>) {
+        let mut dir = Arc::clone(dir);
+        while dir.release() {
+            self.finish_dir(&dir);
+            let Some(parent) = dir.parent().map(Arc::clone) else { break };
+            dir = parent;
+        }
+    }
+
+    fn finish_dir(&self, dir: &Dir) {
+        let Some(finish) = &dir.finish else { return };
+        let settled = dir.fd().and_then(|fd| {
+            let spot = Spot::Open(fd.as_fd());
+            let known = if dir.parent().is_some() { self.maker.known_dir(spot)? } else { Known::of(&spot.stat()?) };
+            let lost = spot.settle(&finish.meta, known, false);
+            Ok((lost, if self.placements.is_some() { Some(spot.stat()?) } else { None }))
+        });
+        self.counts.dirs.fetch_add(1, Ordering::Relaxed);
+        match settled {
+            Ok((lost, stat)) => {
+                // What was denied is remembered for the whole worktree, so the stat cache may vouch for the rest.
+                if !lost.other.is_empty() {
+                    dir.placed_in_part();
+                }
+                let count = self.maker.report(lost, || dir.path(), self.observer);
+                self.counts.incomplete.fetch_add(count, Ordering::Relaxed);
+                self.tell_placed(dir, finish, stat);
+            }
+            Err(e) => {
+                if let Some(parent) = dir.parent() {
+                    parent.placed().broken = true;
+                }
+                self.incomplete(dir.path(), format!("metadata not restored: {}", words(e)));
+            }
+        }
+    }
+
+    /// Tells the stat cache of a directory that is complete, and its parent of its stat.
+    fn tell_placed(&self, dir: &Dir, finish: &Finish, stat: Option<Stat>) {
+        let Some(placements) = self.placements else { return };
+        let placed = std::mem::take(&mut *dir.placed());
+        if !placed.broken {
+            let mut names = placed.names;
+            names.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+            placements.dir_placed(&dir.path(), &finish.tree, &finish.totals, names);
+        }
+        if let Some(parent) = dir.parent() {
+            let mut above = parent.placed();
+            let stat = stat.filter(|_| !above.in_part.contains(dir.name()));
+            above.names.push(PlacedName { name: dir.name().to_vec(), stat, made: true });
+        }
+    }
+
+    pub(in crate::checkout) fn stat(&self, stat: impl FnOnce() -> Result<Stat, Errno>) -> Option<Stat> {
+        self.placements?;
+        stat().ok()
+    }
+
+    pub(in crate::checkout) fn unlink(&self, place: &Member) {
+        if let Ok(dir) = place.dir.fd() {
+            // The notice about the file itself follows; a name that cannot be removed adds nothing to it.
+            let _ = unlinkat(dir, place.name.as_slice(), AtFlags::empty());
+        }
+    }
+
+    /// Says what was lost of a node.
+    pub(in crate::checkout) fn lost(&self, lost: Lost, place: &Member) {
+        if !lost.other.is_empty() && self.placements.is_some() {
+            place.dir.placed().in_part.insert(place.name.clone());
+        }
+        let count = self.maker.report(lost, || self.shown(place.dir.path_of(&place.name)), self.observer);
+        self.counts.incomplete.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Files that are made under another name than they get.
+    pub(in crate::checkout) fn renamed(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Vec<u8>>> {
+        self.renamed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shown(&self, path: Vec<u8>) -> Vec<u8> {
+        self.renamed().get(&path).cloned().unwrap_or(path)
+    }
+
+    /// Says that something could not be restored.
+    pub(in crate::checkout) fn incomplete(&self, path: Vec<u8>, message: String) {
+        self.counts.incomplete.fetch_add(1, Ordering::Relaxed);
+        self.observer.notice(Notice { level: Level::Incomplete, path: self.shown(path), message });
+    }
+
+    /// Says that something in the repository is damaged; any other failure of the repository ends the run.
+    pub(in crate::checkout) fn damaged(&self, path: Vec<u8>, e: Error) -> Result<()> {
+        if e.kind() != Kind::Integrity {
+            return Err(e);
+        }
+        self.counts.damaged.fetch_add(1, Ordering::Relaxed);
+        let path = self.shown(path);
+        self.observer.notice(Notice { level: Level::Damage, path, message: format!("not restored: {e}") });
+        Ok(())
+    }
+}

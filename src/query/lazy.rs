@@ -1,0 +1,91 @@
+//! Data that a lazy clone lacks, brought before it is needed: near ranges in one request, many requests at a time.
+
+use crate::checkout::patch::plan::REPLACED_WHOLE;
+use crate::context::Context;
+use crate::error::Result;
+use crate::model::entry::{Entry, Node};
+use crate::model::id::Id;
+use crate::observe::Observer;
+use crate::query::compare::Change;
+use crate::repo::{Repo, layout};
+use crate::sync::copy::Copier;
+use crate::sync::missing::{From, Missing, Wanted, is_nothing};
+
+/// Brings all data of a tree into this repository.
+pub(in crate::ops) fn bring_tree(context: &Context, repo: &Repo, tree: &Id, observer: &dyn Observer) -> Result<()> {
+    bring(context, repo, observer, |missing| missing.tree(tree, None))
+}
+
+/// Brings the data that some changes of a worktree need.
+pub(in crate::ops) fn bring_changes(
+    context: &Context,
+    repo: &Repo,
+    changes: &[Change],
+    observer: &dyn Observer,
+) -> Result<()> {
+    let old = |change: &Change| match change.old.as_ref().map(|old| &old.node) {
+        Some(Node::File { content, size, .. }) if *size > REPLACED_WHOLE => Some(content.clone()),
+        _ => None,
+    };
+    bring(context, repo, observer, |missing| {
+        for change in changes {
+            let Some(new) = &change.new else { continue };
+            let before = old(change).filter(|_| new.size() > REPLACED_WHOLE);
+            if !new.is_dir() || change.old.is_none() {
+                missing.entry(new, before.as_ref())?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn bring(
+    context: &Context,
+    repo: &Repo,
+    observer: &dyn Observer,
+    find: impl FnOnce(&mut Missing<'_>) -> Result<()>,
+) -> Result<()> {
+    if !repo.is_lazy() {
+        return Ok(());
+    }
+    observer.phase("looking", None, None);
+    let mut missing = Missing::new(From::Behind(repo), Some(repo), Wanted::Chunks, observer);
+    find(&mut missing)?;
+    let needed = missing.finish();
+    // What is here is had without a network.
+    let behind = if is_nothing(&needed) { None } else { repo.behind()? };
+    let Some(behind) = behind else { return Ok(()) };
+    let meter = context.behind().map(|r| r.access.meter.clone()).unwrap_or_default();
+    let copier = Copier::new(behind, repo, &meter, observer)?;
+    let sent = copier.run(copier.plan(&needed)?, "receiving")?;
+    copier.cover().run(&sent)?;
+    Ok(())
+}
+
+/// Fetches what a file needs into the cache, where it is not on this machine.
+pub(in crate::ops) fn ahead(context: &Context, repo: &Repo, entry: &Entry, observer: &dyn Observer) -> Result<()> {
+    // A repository elsewhere has everything, but nothing of it is here.
+    let (from, dest) = match repo.far() {
+        Some(_) => (From::Repo(repo), None),
+        None if repo.is_lazy() => (From::Behind(repo), Some(repo)),
+        None => return Ok(()),
+    };
+    // What does not fit into the cache would be fetched twice.
+    if entry.size() > context.cache.limit_bytes / 2 {
+        return Ok(());
+    }
+    let mut missing = Missing::new(from, dest, Wanted::Chunks, observer);
+    missing.entry(entry, None)?;
+    let needed = missing.finish();
+    let source = match from {
+        From::Repo(repo) => Some(repo),
+        From::Behind(_) if is_nothing(&needed) => None,
+        From::Behind(lazy) => lazy.behind()?,
+    };
+    let Some(far) = source.and_then(Repo::far) else { return Ok(()) };
+    let range = |frame: &(u32, u32)| u64::from(frame.0)..u64::from(frame.0) + u64::from(frame.1);
+    let packs = needed.iter().flatten();
+    let ranges = packs.map(|(name, frames)| (layout::pack(name), frames.iter().map(range).collect()));
+    far.fetch_ahead(&ranges.collect::<Vec<_>>())?;
+    Ok(())
+}

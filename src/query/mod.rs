@@ -1,0 +1,12 @@
+//! Questions about versions that several operations ask: what a revision means, what differs, what came before.
+
+pub mod compare;
+pub mod describe;
+pub mod history;
+pub mod lazy;
+pub mod lines;
+#[cfg(test)]
+pub mod made;
+pub mod ranges;
+pub mod resolve;
+pub mod worktree;

@@ -1,0 +1,170 @@
+//! Which byte ranges of a file differ from the same places of another, by their chunk lists alone.
+//!
+//! Equal nodes of both lists at the same offset are skipped unread. A range is as exact as the chunks are: bytes outside
+//! of all ranges are equal; inside of one, some differ.
+
+use crate::error::Result;
+use crate::format::object::ListNode;
+use crate::model::entry::{Content, Node};
+use crate::model::id::Id;
+use crate::repo::Repo;
+use std::ops::Range;
+
+/// A piece of a file: an inner node that is not read yet, or an extent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Piece {
+    List(Id),
+    Chunk(Id),
+    Hole,
+}
+
+/// The rest of a file, the next piece last.
+struct Rest<'a> {
+    repo: &'a Repo,
+    pieces: Vec<(u64, Piece)>,
+}
+
+impl Rest<'_> {
+    /// Opens nodes until the next piece is an extent, or is no longer than `len`.
+    fn open(&mut self) -> Result<()> {
+        if let Some((_, Piece::List(id))) = self.pieces.last().copied() {
+            self.pieces.pop();
+            match self.repo.list_node(&id)? {
+                ListNode::Leaf(extents) => {
+                    self.pieces
+                        .extend(extents.iter().rev().map(|e| (e.len, e.chunk.map_or(Piece::Hole, Piece::Chunk))));
+                }
+                ListNode::Inner(children) => {
+                    self.pieces.extend(children.iter().rev().map(|(len, id)| (*len, Piece::List(*id))));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes `len` bytes off the next extent. What is left of a cut chunk is equal to nothing.
+    fn take(&mut self, len: u64) {
+        if let Some((left, _)) = self.pieces.last_mut() {
+            *left = left.saturating_sub(len);
+            if *left == 0 {
+                self.pieces.pop();
+            }
+        }
+    }
+}
+
+/// The ranges of `new` that may differ from the same places of `old`, sorted, not touching. Nodes that are no files have none.
+pub fn changed(repo: &Repo, old: Option<&Node>, new: &Node) -> Result<Vec<Range<u64>>> {
+    let Node::File { size, content, .. } = new else { return Ok(Vec::new()) };
+    let whole = Some(0..*size).filter(|r| !r.is_empty()).into_iter().collect();
+    let Some(Node::File { size: old_size, content: old_content, .. }) = old else { return Ok(whole) };
+    let (Some(before), Some(after)) = (pieces(*old_size, old_content), pieces(*size, content)) else {
+        return Ok(match (old_content, content) {
+            (Content::Inline(before), Content::Inline(after)) => inline(before, after),
+            _ => whole,
+        });
+    };
+    let mut out = Vec::new();
+    let (mut before, mut after) = (Rest { repo, pieces: before }, Rest { repo, pieces: after });
+    let mut at = 0;
+    // How much of the next piece of each side was taken already: cut chunks are equal only where both are cut alike.
+    let (mut cut_before, mut cut_after) = (0, 0);
+    while let Some((len, piece)) = after.pieces.last().copied() {
+        let Some((old_len, old_piece)) = before.pieces.last().copied() else {
+            push(&mut out, at..*size);
+            break;
+        };
+        let aligned = cut_before == cut_after;
+        if piece == old_piece && len == old_len && aligned && (cut_after == 0 || piece != Piece::Hole) {
+            after.pieces.pop();
+            before.pieces.pop();
+            (cut_before, cut_after) = (0, 0);
+            at += len;
+            continue;
+        }
+        match (piece, old_piece) {
+            (Piece::List(_), Piece::List(_)) if len >= old_len => after.open()?,
+            (Piece::List(_), Piece::List(_)) | (_, Piece::List(_)) => before.open()?,
+            (Piece::List(_), _) => after.open()?,
+            _ => {
+                let step = len.min(old_len);
+                if piece != Piece::Hole || old_piece != Piece::Hole {
+                    push(&mut out, at..at + step);
+                }
+                cut_after = if step == len { 0 } else { cut_after + step };
+                cut_before = if step == old_len { 0 } else { cut_before + step };
+                after.take(step);
+                before.take(step);
+                at += step;
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn pieces(size: u64, content: &Content) -> Option<Vec<(u64, Piece)>> {
+    match content {
+        Content::Inline(bytes) if bytes.is_empty() => Some(Vec::new()),
+        Content::Inline(_) => None,
+        Content::Direct(extents) => {
+            Some(extents.iter().rev().map(|e| (e.len, e.chunk.map_or(Piece::Hole, Piece::Chunk))).collect())
+        }
+        Content::List(id) => Some(vec![(size, Piece::List(*id))]),
+    }
+}
+
+fn inline(before: &[u8], after: &[u8]) -> Vec<Range<u64>> {
+    let same_head = before.iter().zip(after).take_while(|(a, b)| a == b).count();
+    let same_tail = if before.len() == after.len() {
+        before.iter().rev().zip(after.iter().rev()).take_while(|(a, b)| a == b).count()
+    } else {
+        0
+    };
+    let range = same_head as u64..(after.len() - same_tail.min(after.len() - same_head)) as u64;
+    if range.is_empty() { Vec::new() } else { vec![range] }
+}
+
+fn push(out: &mut Vec<Range<u64>>, range: Range<u64>) {
+    match out.last_mut() {
+        Some(last) if last.end == range.start => last.end = range.end,
+        _ => out.push(range),
+    }
+}
+
+/// Bytes in all ranges together.
+pub fn total(ranges: &[Range<u64>]) -> u64 {
+    ranges.iter().map(|r| r.end - r.start).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::entry::Extent;
+    use crate::query::made::{Made, file, large};
+
+    fn pairs(made: &Made, old: Option<&Node>, new: &Node) -> Vec<(u64, u64)> {
+        changed(&made.repo, old, new).unwrap().into_iter().map(|r| (r.start, r.end)).collect()
+    }
+
+    #[test]
+    fn chunks_holes_and_tails() {
+        let made = Made::new();
+        let (a, b, c) = (made.chunk(&[1; 100]), made.chunk(&[2; 100]), made.chunk(&[3; 50]));
+        let hole = |len| Extent { len, chunk: None };
+        let check = |old: Vec<Extent>, new: Vec<Extent>, expected: &[(u64, u64)]| {
+            let (old, new) = (large("f", old), large("f", new));
+            assert_eq!(pairs(&made, Some(&old.node), &new.node), expected);
+        };
+        check(vec![a, b, c], vec![a, b, c], &[]);
+        check(vec![a, b, c], vec![a, a, c], &[(100, 200)]);
+        check(vec![a, b], vec![a, b, c], &[(200, 250)]);
+        check(vec![a, b, c], vec![a], &[]);
+        check(vec![b, a, c], vec![c, a, b], &[(0, 250)]);
+        check(vec![hole(300)], vec![hole(100), b, hole(100)], &[(100, 200)]);
+        check(vec![c, hole(300), a], vec![hole(50), hole(250), c, a], &[(0, 50), (300, 350)]);
+        check(vec![hole(10), a], vec![hole(10), a, a], &[(110, 210)]);
+        let (old, new) = (file("f", "hello world"), file("f", "hello earth"));
+        assert_eq!(pairs(&made, Some(&old.node), &new.node), [(6, 11)]);
+        assert_eq!(pairs(&made, None, &new.node), [(0, 11)]);
+    }
+}

@@ -1,0 +1,84 @@
+//! HEAD: which branch a worktree is on, and which version its files came from.
+
+use crate::context::{Context, InMount};
+use crate::error::{Failure, Kind, Result};
+use crate::model::id::Id;
+use crate::model::refname::{RefKind, RefName};
+use crate::model::revision::Revision;
+use crate::repo::Repo;
+
+/// HEAD never moved to another branch.
+#[derive(Debug, thiserror::Error)]
+#[error("no other branch was checked out here before")]
+pub struct NoPrevious;
+
+impl Failure for NoPrevious {
+    fn kind(&self) -> Kind {
+        Kind::NotFound
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("name a branch; `dvc branch` lists them".to_owned())
+    }
+}
+
+/// The state of the worktree of a [`Context`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The branch; `None` is a detached HEAD.
+    pub branch: Option<RefName>,
+    /// The version that the files came from or were committed as.
+    pub base: Option<Id>,
+    /// Whether the worktree was ever used with this repository. If not, it stands on the default branch.
+    pub known: bool,
+}
+
+impl Head {
+    /// Reads it.
+    pub fn read(context: &Context, repo: &Repo) -> Result<Self> {
+        if let Some(mount) = &context.mount {
+            return Self::of_mount(mount);
+        }
+        match repo.worktree(&context.worktree)?.state()? {
+            Some(state) => Ok(Self {
+                branch: state.branch.as_deref().map(RefName::new).transpose()?,
+                base: state.base.as_deref().and_then(Id::parse),
+                known: true,
+            }),
+            None => {
+                let branch = Some(RefName::new(&repo.marker().default_branch)?);
+                Ok(Self { branch, base: None, known: false })
+            }
+        }
+    }
+
+    /// Returns the HEAD of a mount.
+    pub fn of_mount(mount: &InMount) -> Result<Self> {
+        let facts = mount.facts()?;
+        Ok(Self {
+            branch: facts.branch.as_deref().map(RefName::new).transpose()?,
+            base: facts.version.as_deref().and_then(Id::parse),
+            known: true,
+        })
+    }
+
+    /// What HEAD was before it moved to another branch: a branch or a version.
+    pub fn previous(context: &Context) -> Result<Revision> {
+        let state = match &context.mount {
+            Some(_) => None,
+            None => context.repo()?.worktree(&context.worktree)?.state()?,
+        };
+        match state.and_then(|state| state.previous) {
+            Some(text) => Ok(Revision::parse(&text)?),
+            None => Err(NoPrevious.into()),
+        }
+    }
+
+    /// The current version: the tip of the branch, or the version of a detached HEAD. `None` on an unborn branch.
+    pub fn version(&self, repo: &Repo) -> Result<Option<Id>> {
+        match &self.branch {
+            Some(branch) => repo.refs().value(RefKind::Branch, branch),
+            None => Ok(self.base),
+        }
+    }
+}

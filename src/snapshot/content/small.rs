@@ -1,0 +1,108 @@
+//! Reads a small file whole and stores it.
+//!
+//! In: an open file and its stat. Out: its node, or why there is none. A file that changes while it is read is read
+//! again, and counts as unstable only after the last attempt.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::large::{ATTEMPTS, OldFile};
+use super::store::{INLINE_MAX, store_bytes};
+use crate::codec::cut::CHUNK_MAX;
+use crate::codec::sniff;
+use crate::error::Result;
+use crate::model::entry::{Chunker, Node};
+use crate::snapshot::output::Output;
+use crate::snapshot::walk::entries::{Stat, stat_at};
+use crate::store::once::Once;
+
+/// Files above this size in bytes are read in pieces.
+pub const SMALL_MAX: u64 = 512 << 10;
+
+/// The outcome of [`store_small`].
+pub enum SmallFile {
+    /// The file was stored.
+    Stored {
+        /// Its chunker and content.
+        node: Node,
+        /// Its length.
+        bytes: u64,
+        /// Its stat before the bytes were read.
+        stat: Stat,
+        /// The bytes are those of one moment.
+        stable: bool,
+        /// The file did not change at all while it was read, so its stat can vouch for it.
+        fresh: bool,
+    },
+    /// The file has grown beyond [`SMALL_MAX`].
+    Grown(Stat),
+    /// The file cannot be read.
+    Unreadable(io::Error),
+}
+
+/// Reads a small file whole, again if it changed meanwhile, and stores it. `buffer` is reused between calls.
+pub fn store_small(
+    out: &Output<'_>,
+    file: &OwnedFd,
+    stat: Stat,
+    old: Option<&OldFile>,
+    buffer: &mut Vec<u8>,
+) -> Result<SmallFile> {
+    let mut stat = stat;
+    let size = |stat: &Stat| usize::try_from(stat.size).unwrap_or(usize::MAX);
+    let mut len = match read_whole(file, size(&stat), buffer) {
+        Ok(len) => len,
+        Err(e) => return Ok(SmallFile::Unreadable(e)),
+    };
+    let (mut stable, mut fresh) = (false, true);
+    let mut second = Vec::new();
+    for attempt in 0..=ATTEMPTS {
+        let now = match stat_at(file.as_fd(), b"") {
+            Ok(now) => now,
+            Err(e) => return Ok(SmallFile::Unreadable(e)),
+        };
+        if now.same(&stat) {
+            stable = true;
+            break;
+        }
+        fresh = false;
+        if attempt == ATTEMPTS {
+            break;
+        }
+        if now.size > SMALL_MAX {
+            return Ok(SmallFile::Grown(now));
+        }
+        match read_whole(file, size(&now), &mut second) {
+            // Appended to, or touched: this is what it held between both reads.
+            Ok(n) if n >= len && second[..len] == buffer[..len] => {
+                stable = true;
+                break;
+            }
+            Ok(n) => {
+                std::mem::swap(buffer, &mut second);
+                (len, stat) = (n, now);
+            }
+            Err(e) => return Ok(SmallFile::Unreadable(e)),
+        }
+    }
+    let bytes = &buffer[..len];
+    let head = &bytes[..len.min(sniff::HEAD)];
+    let chunker =
+        if len as u64 > INLINE_MAX { out.repo().cutting().choose(head, len as u64) } else { Chunker::Cdc };
+    let content = store_bytes(out, bytes, chunker, old)?;
+    Ok(SmallFile::Stored { node: Node::File { size: len as u64, chunker, content }, bytes: len as u64, stat, stable, fresh })
+}
+
+fn read_whole(file: &OwnedFd, limit: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    if buffer.len() < limit + 1 {
+        buffer.resize((limit + 1).next_power_of_two().max(CHUNK_MAX), 0);
+    }
+    let (mut len, mut once) = (0, Once::whole());
+    while len < limit {
+        match once.read_at(file, &mut buffer[len..limit], len as u64)? {
+            0 => break,
+            n => len += n,
+        }
+    }
+    Ok(len)
+}

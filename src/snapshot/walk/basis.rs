@@ -1,0 +1,218 @@
+//! What a directory looked like when it was last committed, so that what did not change is not read again.
+//!
+//! One record per directory: the tree that it was stored as, and a fingerprint of each name's stat, in order of
+//! names. A fingerprint of 0 never matches: the file changed so recently, or while it was read, that its times
+//! prove nothing. The number of the device is not a part of it, because each snapshot of a volume has another one
+//! (docs/decisions/0010).
+
+use crate::codec::hash::checksum;
+use crate::error::Result;
+use crate::format::varint;
+use crate::model::entry::{Time, Totals};
+use crate::model::id::Id;
+use crate::repo::Repo;
+
+use crate::snapshot::walk::entries::Stat;
+
+const VERSION: u8 = 2;
+
+/// The record of one directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirRecord {
+    /// Its tree object.
+    pub tree: Id,
+    /// What lies below it.
+    pub totals: Totals,
+    /// The device that it was on.
+    pub device: u64,
+    /// The latest change of anything that the walk saw. If the walk was of a snapshot of a volume, the snapshot is not
+    /// older than this.
+    pub newest: Time,
+    /// One per name, in order of names.
+    pub prints: Vec<u64>,
+}
+
+impl DirRecord {
+    /// The record's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        out.extend_from_slice(&self.tree.0);
+        varint::put(&mut out, self.totals.files);
+        varint::put(&mut out, self.totals.dirs);
+        varint::put(&mut out, self.totals.bytes);
+        out.extend_from_slice(&self.device.to_le_bytes());
+        out.extend_from_slice(&self.newest.secs.to_le_bytes());
+        out.extend_from_slice(&self.newest.nanos.to_le_bytes());
+        for print in &self.prints {
+            out.extend_from_slice(&print.to_le_bytes());
+        }
+        out
+    }
+
+    /// Reads a record; one that means nothing is as good as none.
+    pub fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let (version, rest) = bytes.split_first()?;
+        bytes = rest;
+        let (tree, rest) = bytes.split_first_chunk::<32>()?;
+        bytes = rest;
+        let totals = Totals {
+            files: varint::take(&mut bytes)?,
+            dirs: varint::take(&mut bytes)?,
+            bytes: varint::take(&mut bytes)?,
+        };
+        let (device, rest) = bytes.split_first_chunk()?;
+        let (secs, rest) = rest.split_first_chunk()?;
+        let (nanos, rest) = rest.split_first_chunk()?;
+        let (prints, rest) = rest.as_chunks::<8>();
+        (*version == VERSION && rest.is_empty()).then(|| Self {
+            tree: Id(*tree),
+            totals,
+            device: u64::from_le_bytes(*device),
+            newest: Time { secs: i64::from_le_bytes(*secs), nanos: u32::from_le_bytes(*nanos) },
+            prints: prints.iter().map(|p| u64::from_le_bytes(*p)).collect(),
+        })
+    }
+}
+
+/// The fact of the catalogue that names the packs which a worktree's records rely on.
+fn fact(worktree: i64) -> String {
+    format!("stat-packs-{worktree}")
+}
+
+/// Notes that the objects of all records of a worktree are in packs that are there now.
+pub fn vouch(repo: &Repo, worktree: i64) -> Result<()> {
+    let packs: Vec<u8> = repo.sound_packs()?.into_iter().flat_map(u64::to_be_bytes).collect();
+    let (catalogue, fact) = (repo.catalogue()?, fact(worktree));
+    if catalogue.meta(&fact)?.is_none_or(|before| before != packs) {
+        catalogue.set_meta(&fact, Some(&packs))?;
+    }
+    Ok(())
+}
+
+/// Whether all packs are there that [`vouch`] found. If one is gone, each record has to be looked at.
+pub fn are_vouched(repo: &Repo, worktree: i64) -> Result<bool> {
+    let Some(packs) = repo.catalogue()?.meta(&fact(worktree))? else { return Ok(false) };
+    let sound = repo.sound_packs()?;
+    let (packs, _) = packs.as_chunks::<8>();
+    Ok(packs.iter().all(|pack| sound.binary_search(&u64::from_be_bytes(*pack)).is_ok()))
+}
+
+impl DirRecord {
+    /// Whether a name is as it was: `then` is its fingerprint in this record, `now` that of `stat` in a directory on
+    /// `device`.
+    pub fn confirms(&self, device: u64, stat: &Stat, now: u64, then: u64) -> bool {
+        // On another device than before, the last walk may have seen a snapshot that was taken in the same tick of the
+        // clock as the change, and a later write in this tick left the same times.
+        now == then && now != 0 && (device == self.device || is_settled(stat.ctime, self.newest))
+    }
+}
+
+/// Whether a change at `ctime` shows: a later one, after `moment`, must have another time.
+fn is_settled(ctime: Time, moment: Time) -> bool {
+    // Clocks of file systems tick in milliseconds, of old ones in seconds.
+    let margin = if ctime.nanos == 0 { 2_000_000_000 } else { 50_000_000 };
+    nanos(ctime) + margin < nanos(moment)
+}
+
+/// The fingerprint of a name's stat; for a directory `tree` is what it was stored as. 0: never clean.
+///
+/// `device` is that of the directory with the name. `before` is when the walk began: what changed after it, or in the
+/// same tick, may change again unseen.
+pub fn fingerprint(name: &[u8], stat: &Stat, tree: Option<&Id>, device: u64, before: Time) -> u64 {
+    if !is_settled(stat.ctime, before) {
+        return 0;
+    }
+    // A file system whose times have no fractions may have invented them, and with them the inode numbers of another
+    // image are the same: there the device counts. So it does for what is mounted on a name.
+    let inherited = stat.dev == device && stat.ctime.nanos != 0;
+    let mut record = [0u8; 96];
+    let words = [
+        stat.ino,
+        if inherited { 0 } else { stat.dev },
+        if tree.is_some() { 0 } else { stat.size },
+        stat.mtime.secs.cast_unsigned(),
+        u64::from(stat.mtime.nanos) << 32 | u64::from(stat.ctime.nanos),
+        stat.ctime.secs.cast_unsigned(),
+        u64::from(stat.mode) << 32 | u64::from(if tree.is_some() { 0 } else { stat.nlink }),
+        u64::from(stat.uid) << 32 | u64::from(stat.gid),
+        u64::from(stat.rdev.0) << 32 | u64::from(stat.rdev.1),
+        u64::from(stat.kind.as_raw_mode()),
+        tree.map_or(0, Id::prefix),
+    ];
+    for (slot, word) in record.chunks_exact_mut(8).zip(words) {
+        slot.copy_from_slice(&word.to_le_bytes());
+    }
+    let sum = checksum(&[&record, name]);
+    let mut first = [0u8; 8];
+    first.copy_from_slice(&sum[..8]);
+    u64::from_le_bytes(first).max(1)
+}
+
+fn nanos(t: Time) -> i128 {
+    i128::from(t.secs) * 1_000_000_000 + i128::from(t.nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trip() {
+        let record = DirRecord {
+            tree: Id([3; 32]),
+            totals: Totals { files: 300, dirs: 2, bytes: 1 << 40 },
+            device: 7,
+            newest: Time { secs: -1, nanos: 999 },
+            prints: vec![1, u64::MAX],
+        };
+        assert_eq!(DirRecord::decode(&record.encode()), Some(record.clone()));
+        assert_eq!(DirRecord::decode(&record.encode()[1..]), None);
+    }
+
+    fn some_stat() -> Stat {
+        let stat = crate::snapshot::walk::entries::stat_at(rustix::fs::CWD, b".").unwrap();
+        Stat { ctime: Time { secs: 1000, nanos: 7 }, ..stat }
+    }
+
+    #[test]
+    fn recent_changes_are_never_clean() {
+        let mut stat = some_stat();
+        let print = |name: &[u8], stat: &Stat, before| fingerprint(name, stat, None, stat.dev, before);
+        let later = Time { secs: stat.ctime.secs + 3, nanos: 0 };
+        assert_ne!(print(b"a", &stat, later), 0);
+        assert_ne!(print(b"a", &stat, later), print(b"b", &stat, later));
+        assert_eq!(print(b"a", &stat, stat.ctime), 0);
+        let before = print(b"a", &stat, later);
+        stat.size += 1;
+        assert_ne!(before, print(b"a", &stat, later));
+    }
+
+    #[test]
+    fn the_device_counts_only_where_times_prove_little() {
+        let later = Time { secs: 2000, nanos: 0 };
+        let there = some_stat();
+        let moved = Stat { dev: there.dev + 1, ..there };
+        let print = |stat: &Stat, device| fingerprint(b"a", stat, None, device, later);
+        assert_eq!(print(&there, there.dev), print(&moved, moved.dev), "the same file system on another device");
+        assert_ne!(print(&there, there.dev), print(&moved, there.dev), "another file system is mounted on the name");
+        let coarse = |stat: Stat| Stat { ctime: Time { secs: 1000, nanos: 0 }, ..stat };
+        assert_ne!(print(&coarse(there), there.dev), print(&coarse(moved), moved.dev));
+    }
+
+    #[test]
+    fn a_change_in_the_tick_of_a_snapshot_is_seen_on_another_device() {
+        let stat = some_stat();
+        let record = |newest| DirRecord {
+            tree: Id([0; 32]),
+            totals: Totals::default(),
+            device: stat.dev,
+            newest: Time { secs: 1000, nanos: newest },
+            prints: Vec::new(),
+        };
+        // The snapshot may be as old as the file's last change, or is known to be much younger.
+        let (same_tick, younger) = (record(5_000_000), record(900_000_000));
+        assert!(same_tick.confirms(stat.dev, &stat, 5, 5) && younger.confirms(stat.dev, &stat, 5, 5));
+        assert!(!same_tick.confirms(stat.dev + 1, &stat, 5, 5) && younger.confirms(stat.dev + 1, &stat, 5, 5));
+        assert!(!younger.confirms(stat.dev, &stat, 0, 0) && !younger.confirms(stat.dev, &stat, 5, 6));
+    }
+}

@@ -1,0 +1,139 @@
+//! A directory while it is walked: its names and what they turned out to be, its descriptor, and who still needs both.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::model::entry::{Entry, Xattr};
+use crate::model::id::Id;
+use crate::model::path;
+use crate::snapshot::walk::basis::DirRecord;
+use crate::snapshot::walk::entries;
+use crate::snapshot::walk::entries::LinkKey;
+use crate::snapshot::walk::entries::Stat;
+use crate::snapshot::walk::named::Chosen;
+use crate::snapshot::walk::rules::Ignores;
+
+/// A directory of the walk.
+pub struct Dir {
+    pub(in crate::snapshot) parent: Option<Arc<Dir>>,
+    pub(in crate::snapshot) name: Vec<u8>,
+    /// Its path below the root of the version.
+    pub path: Vec<u8>,
+    pub(in crate::snapshot) depth: usize,
+    fd: Mutex<Option<Arc<OwnedFd>>>,
+    pub(in crate::snapshot) stat: Mutex<Stat>,
+    /// What stood here in the version before, for deltas.
+    pub(in crate::snapshot) old_tree: Option<Id>,
+    /// The names that are looked at, where the walk is for named paths; then no tree is stored for it.
+    pub(in crate::snapshot) chosen: Option<Arc<Chosen>>,
+    state: Mutex<State>,
+    /// Work below it that is not done; whoever brings it to 0 finishes it.
+    pub(in crate::snapshot) pending: AtomicUsize,
+    /// Who still needs its descriptor: its scan, and the directories below that are not open yet.
+    pub(in crate::snapshot) users: AtomicUsize,
+}
+
+#[derive(Default)]
+pub(in crate::snapshot) struct State {
+    pub(in crate::snapshot) xattrs: Vec<Xattr>,
+    pub(in crate::snapshot) ignores: Ignores,
+    pub(in crate::snapshot) slots: Vec<Slot>,
+    pub(in crate::snapshot) record: Option<DirRecord>,
+    /// All names but directories are as the record says; entries are loaded only if that proves not to be enough.
+    pub(in crate::snapshot) clean: bool,
+    pub(in crate::snapshot) waits_for_links: bool,
+    /// It vanished before it could be read.
+    pub(in crate::snapshot) gone: bool,
+}
+
+pub(in crate::snapshot) struct Slot {
+    pub(in crate::snapshot) name: Vec<u8>,
+    pub(in crate::snapshot) stat: Stat,
+    pub(in crate::snapshot) print: u64,
+    pub(in crate::snapshot) entry: Option<Entry>,
+    pub(in crate::snapshot) link: Option<LinkKey>,
+}
+
+impl Dir {
+    /// The root of a walk for everything, or for `chosen` paths.
+    pub fn root((fd, stat): (OwnedFd, Stat), old_tree: Option<Id>, chosen: Option<Arc<Chosen>>) -> Arc<Self> {
+        Arc::new(Self {
+            old_tree,
+            chosen,
+            parent: None,
+            name: Vec::new(),
+            path: Vec::new(),
+            depth: 0,
+            fd: Mutex::new(Some(Arc::new(fd))),
+            stat: Mutex::new(stat),
+            state: Mutex::default(),
+            pending: AtomicUsize::new(1),
+            users: AtomicUsize::new(1),
+        })
+    }
+
+    pub(in crate::snapshot) fn below(
+        parent: &Arc<Self>,
+        name: &[u8],
+        stat: Stat,
+        ignores: Ignores,
+        old_tree: Option<Id>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            old_tree,
+            chosen: parent.chosen.as_ref().and_then(|chosen| chosen.below(name)),
+            path: path::join(&parent.path, name),
+            parent: Some(Arc::clone(parent)),
+            name: name.to_vec(),
+            depth: parent.depth + 1,
+            fd: Mutex::new(None),
+            stat: Mutex::new(stat),
+            state: Mutex::new(State { ignores, ..State::default() }),
+            pending: AtomicUsize::new(1),
+            users: AtomicUsize::new(1),
+        })
+    }
+
+    pub(in crate::snapshot) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its descriptor, if it is open.
+    pub fn fd(&self) -> Option<Arc<OwnedFd>> {
+        self.fd.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The device that it is on.
+    pub(in crate::snapshot) fn device(&self) -> u64 {
+        self.stat.lock().unwrap_or_else(PoisonError::into_inner).dev
+    }
+
+    pub(in crate::snapshot) fn open(&self) -> io::Result<Arc<OwnedFd>> {
+        if let Some(fd) = self.fd() {
+            return Ok(fd);
+        }
+        let parent = self.parent.as_ref().and_then(|p| p.fd());
+        let parent = parent.ok_or_else(|| io::Error::other("its parent is closed"))?;
+        let opened = entries::open_dir(parent.as_fd(), &self.name);
+        if let Some(parent) = &self.parent {
+            parent.release();
+        }
+        let fd = Arc::new(opened?);
+        *self.fd.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&fd));
+        Ok(fd)
+    }
+
+    /// One user of the descriptor less; closed after the last, so that few are open at a time.
+    pub fn release(&self) {
+        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
+            *self.fd.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    /// Whether it is the root of the version, whose object holds its own metadata.
+    pub(in crate::snapshot) fn is_root(&self) -> bool {
+        self.parent.is_none()
+    }
+}

@@ -1,0 +1,241 @@
+//! Looking at a directory: names, stat, attributes.
+//!
+//! Everything is opened relative to its directory and without following links, so that a directory that is swapped
+//! for a link during the walk cannot lead out of the worktree.
+
+use std::ffi::OsStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, StatxFlags};
+
+use crate::format::marker::Marker;
+use crate::model::entry::{Meta, Node, Time, Xattr};
+use crate::repo::layout;
+
+/// Attributes of one node beyond this many bytes are not kept.
+const XATTRS_MAX: usize = 1 << 20;
+
+/// Device and inode of a file.
+pub type LinkKey = (u64, u64);
+
+/// What `statx` said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Its type.
+    pub kind: FileType,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Length in bytes.
+    pub size: u64,
+    /// Allocated, in units of 512 bytes.
+    pub blocks: u64,
+    /// Last change of content.
+    pub mtime: Time,
+    /// Last change of anything.
+    pub ctime: Time,
+    /// Inode number.
+    pub ino: u64,
+    /// File system.
+    pub dev: u64,
+    /// Names of this inode.
+    pub nlink: u32,
+    /// Major and minor number of a device node.
+    pub rdev: (u32, u32),
+}
+
+impl Stat {
+    /// Metadata with these attributes.
+    pub fn meta(&self, xattrs: Vec<Xattr>) -> Meta {
+        Meta { mode: self.mode, uid: self.uid, gid: self.gid, mtime: self.mtime, xattrs }
+    }
+
+    /// Whether both are the same state of the same file.
+    pub fn same(&self, other: &Self) -> bool {
+        (self.ino, self.dev, self.size, self.mtime, self.ctime)
+            == (other.ino, other.dev, other.size, other.mtime, other.ctime)
+    }
+}
+
+/// Looks at a name without following a link; an empty name is the directory itself.
+pub fn stat_at(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Stat> {
+    let flags = if name.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::SYMLINK_NOFOLLOW };
+    let s = rustix::fs::statx(dir, OsStr::from_bytes(name), flags, StatxFlags::BASIC_STATS)?;
+    let mode = u32::from(s.stx_mode);
+    Ok(Stat {
+        kind: FileType::from_raw_mode(mode),
+        mode: mode & 0o7777,
+        uid: s.stx_uid,
+        gid: s.stx_gid,
+        size: s.stx_size,
+        blocks: s.stx_blocks,
+        mtime: Time { secs: s.stx_mtime.tv_sec, nanos: s.stx_mtime.tv_nsec },
+        ctime: Time { secs: s.stx_ctime.tv_sec, nanos: s.stx_ctime.tv_nsec },
+        ino: s.stx_ino,
+        dev: rustix::fs::makedev(s.stx_dev_major, s.stx_dev_minor),
+        nlink: s.stx_nlink,
+        rdev: (s.stx_rdev_major, s.stx_rdev_minor),
+    })
+}
+
+/// Opens the root of a walk; a link there is followed.
+pub fn open_root(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Opens a directory below another one.
+pub fn open_dir(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    open_quietly(dir, name, flags)
+}
+
+/// Opens a file for reading.
+pub fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+    open_quietly(dir, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC)
+}
+
+/// Reading must not change access times, where we are allowed to ask for that.
+fn open_quietly(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+    let name = OsStr::from_bytes(name);
+    match rustix::fs::openat(dir, name, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(rustix::io::Errno::PERM) => Ok(rustix::fs::openat(dir, name, flags, Mode::empty())?),
+        r => Ok(r?),
+    }
+}
+
+/// Names of a directory with their inode numbers, in order of those (cold inode tables are read front to back).
+pub fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<(u64, Vec<u8>)>> {
+    let mut buf = vec![MaybeUninit::<u8>::uninit(); 64 << 10];
+    let mut iter = RawDir::new(dir, &mut buf);
+    let mut out = Vec::new();
+    while let Some(entry) = iter.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            out.push((entry.ino(), name.to_vec()));
+        }
+    }
+    out.sort_unstable();
+    Ok(out)
+}
+
+/// Where a symbolic link points.
+fn read_link(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<u8>> {
+    Ok(rustix::fs::readlinkat(dir, OsStr::from_bytes(name), Vec::new())?.into_bytes())
+}
+
+/// What a name is that is neither a file nor a directory.
+pub fn node_of(dir: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> io::Result<Node> {
+    Ok(match stat.kind {
+        FileType::Symlink => Node::Symlink { target: read_link(dir, name)? },
+        FileType::Fifo => Node::Fifo,
+        FileType::CharacterDevice => Node::CharDevice { major: stat.rdev.0, minor: stat.rdev.1 },
+        FileType::BlockDevice => Node::BlockDevice { major: stat.rdev.0, minor: stat.rdev.1 },
+        _ => return Err(io::Error::other("unknown type of file")),
+    })
+}
+
+/// The attributes of an open file or directory.
+pub fn xattrs_of(fd: BorrowedFd<'_>) -> io::Result<Vec<Xattr>> {
+    read_xattrs(
+        |buf| rustix::fs::flistxattr(fd, buf),
+        |name, buf| rustix::fs::fgetxattr(fd, OsStr::from_bytes(name), buf),
+    )
+}
+
+/// The attributes of a node that cannot be opened: links, pipes, devices.
+pub fn xattrs_at(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<Xattr>> {
+    let mut path = format!("/proc/self/fd/{}/", dir.as_fd().as_raw_fd()).into_bytes();
+    path.extend_from_slice(name);
+    let path = OsStr::from_bytes(&path);
+    read_xattrs(
+        |buf| rustix::fs::llistxattr(path, buf),
+        |name, buf| rustix::fs::lgetxattr(path, OsStr::from_bytes(name), buf),
+    )
+}
+
+fn read_xattrs(
+    list: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+    get: impl Fn(&[u8], &mut [u8]) -> rustix::io::Result<usize>,
+) -> io::Result<Vec<Xattr>> {
+    use rustix::io::Errno;
+    let mut buf = [0u8; 1024];
+    let mut large;
+    let names = match list(&mut buf) {
+        Ok(n) => &buf[..n],
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(Vec::new()),
+        Err(Errno::RANGE) => {
+            large = vec![0u8; 64 << 10];
+            let n = list(&mut large)?;
+            &large[..n]
+        }
+        Err(e) => return Err(e.into()),
+    };
+    let mut out = Vec::new();
+    let mut total = 0;
+    for name in names.split(|b| *b == 0).filter(|n| !n.is_empty()) {
+        let mut value = vec![0u8; 256];
+        let got = match get(name, &mut value) {
+            Err(Errno::RANGE) => {
+                value.resize(64 << 10, 0);
+                get(name, &mut value)
+            }
+            r => r,
+        };
+        match got {
+            Ok(n) => value.truncate(n),
+            Err(Errno::NODATA) => continue,
+            Err(e) => return Err(e.into()),
+        }
+        total += name.len() + value.len();
+        if total > XATTRS_MAX {
+            return Err(io::Error::other("more than 1 MiB of extended attributes"));
+        }
+        out.push(Xattr { name: name.to_vec(), value });
+    }
+    out.sort();
+    Ok(out)
+}
+
+/// Whether a directory holds a valid CACHEDIR.TAG.
+pub fn is_cache_dir(dir: BorrowedFd<'_>) -> bool {
+    const SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
+    let Ok(fd) = open_file(dir, b"CACHEDIR.TAG") else { return false };
+    let mut head = [0u8; 43];
+    io::Read::read_exact(&mut std::fs::File::from(fd), &mut head).is_ok() && head == SIGNATURE
+}
+
+/// Whether a directory with these names is a repository without a worktree, such as a remote.
+pub fn is_repository(dir: BorrowedFd<'_>, names: &[(u64, Vec<u8>)]) -> bool {
+    let has = |name: &str| names.iter().any(|n| n.1 == name.as_bytes());
+    if ![layout::MARKER, layout::PACKS, layout::INDEX].into_iter().all(has) {
+        return false;
+    }
+    let Ok(fd) = open_file(dir, layout::MARKER.as_bytes()) else { return false };
+    let mut bytes = Vec::new();
+    let read = io::Read::take(std::fs::File::from(fd), 64 << 10);
+    io::Read::read_to_end(&mut { read }, &mut bytes).is_ok() && Marker::decode(&bytes).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/etc", dir.path().join("out")).unwrap();
+        let root = open_root(dir.path()).unwrap();
+        assert!(open_dir(root.as_fd(), b"out").is_err());
+        assert_eq!(read_link(root.as_fd(), b"out").unwrap(), b"/etc");
+        assert_eq!(stat_at(root.as_fd(), b"out").unwrap().kind, FileType::Symlink);
+        assert_eq!(names(root.as_fd()).unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,297 @@
+//! The mount table of this process, `/proc/self/mountinfo`: what is mounted where, and which mount a path lies in.
+//!
+//! In: the table, or a path. Out: mounts. Nothing here asks a file system that is served by a process: a path is
+//! resolved up to the first such mount on its way and taken literally below it, so a mount whose daemon is gone or not
+//! yet there is found like any other. A symbolic link inside of such a mount is therefore not followed.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+/// The type of our mounts in the table.
+pub const KIND: &str = "fuse.dvc";
+/// The table.
+const TABLE: &str = "/proc/self/mountinfo";
+/// After so many symbolic links a path leads nowhere.
+const LINKS_MAX: usize = 40;
+
+/// A line of the mount table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// The mount's own number.
+    pub id: u64,
+    /// The number of the mount that it is mounted on.
+    pub parent: u64,
+    /// Major and minor number of the file system's device.
+    pub device: (u32, u32),
+    /// The directory of the file system that is shown; `/` unless it is a bind mount of a part.
+    pub root: PathBuf,
+    /// The mount point.
+    pub at: PathBuf,
+    /// Options of this mount, such as `rw,nosuid`.
+    pub options: String,
+    /// The peer group with which it shares mounts and unmounts (`shared:N`).
+    pub shared: Option<u64>,
+    /// The peer group from which it receives them (`master:N`).
+    pub master: Option<u64>,
+    /// The type, such as `fuse.dvc`.
+    pub kind: String,
+    /// What is mounted, as whoever mounted it wrote it.
+    pub source: Vec<u8>,
+    /// Options of the file system, such as `rw,user_id=0`.
+    pub super_options: String,
+}
+
+impl Mounted {
+    /// Whether it is a mount of ours.
+    pub fn is_ours(&self) -> bool {
+        self.kind == KIND
+    }
+
+    /// The user who mounted it, as the kernel tells for FUSE file systems.
+    pub fn owner(&self) -> Option<u32> {
+        self.super_options.split(',').find_map(|option| option.strip_prefix("user_id=")?.parse().ok())
+    }
+
+    /// Whether a process serves it, so that asking it may take forever.
+    fn is_served(&self) -> bool {
+        self.kind == "fuse" || self.kind.starts_with("fuse.")
+    }
+}
+
+/// Reads the mount table, in the order of mounting.
+pub fn mounts() -> io::Result<Vec<Mounted>> {
+    Ok(parse(&fs::read(TABLE)?))
+}
+
+/// Our mounts, in the order of mounting.
+pub fn ours() -> io::Result<Vec<Mounted>> {
+    Ok(mounts()?.into_iter().filter(Mounted::is_ours).collect())
+}
+
+/// The mount that `path` lies in, as the kernel would find it: hidden mounts do not count. A relative path is taken
+/// from the current directory; what does not exist lies where it would be created.
+pub fn containing(path: &Path) -> io::Result<Option<Mounted>> {
+    let table = mounts()?;
+    let path = resolved(&table, path)?;
+    Ok(top_at(&table, &path).cloned())
+}
+
+/// The mount of ours whose mount point a path is, found without asking it anything.
+pub fn ours_at(path: &Path) -> io::Result<Option<Mounted>> {
+    let table = mounts()?;
+    let path = resolved(&table, path)?;
+    Ok(top_at(&table, &path).filter(|m| m.is_ours() && m.at == path).cloned())
+}
+
+/// The absolute path without symbolic links; one that leads to or into a mount that nobody serves any more is known too.
+pub fn located(path: &Path) -> io::Result<PathBuf> {
+    resolved(&mounts()?, path)
+}
+
+/// The path without symbolic links, as far as no file system has to be asked that a process serves.
+pub(in crate::mount) fn resolved(table: &[Mounted], path: &Path) -> io::Result<PathBuf> {
+    let mut todo = names(&std::path::absolute(path)?);
+    let (mut done, mut links) = (PathBuf::from("/"), 0);
+    while let Some(name) = todo.pop() {
+        if name == ".." {
+            done.pop();
+            continue;
+        }
+        let next = done.join(name);
+        // A mount point is no link, and what it shows must not be asked.
+        if top_at(table, &next).is_some_and(|m| m.is_served() || m.at == next) {
+            done = next;
+            continue;
+        }
+        match fs::read_link(&next) {
+            Ok(_) if links == LINKS_MAX => return Err(io::ErrorKind::InvalidFilename.into()),
+            Ok(target) => {
+                links += 1;
+                if target.is_absolute() {
+                    done = PathBuf::from("/");
+                }
+                todo.extend(names(&target));
+            }
+            Err(_) => done = next,
+        }
+    }
+    Ok(done)
+}
+
+/// The names of a path, the last one first.
+fn names(path: &Path) -> Vec<OsString> {
+    let name = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        _ => None,
+    };
+    path.components().rev().filter_map(name).collect()
+}
+
+/// The mount in which a resolved path lies: from each mount into the first one on the way, as the kernel walks.
+pub(in crate::mount) fn top_at<'t>(table: &'t [Mounted], path: &Path) -> Option<&'t Mounted> {
+    let known: HashSet<u64> = table.iter().map(|m| m.id).collect();
+    let mut here: Option<&Mounted> = None;
+    // As many steps as there are mounts: a table that was read while it changed may go round in circles.
+    for _ in 0..table.len() {
+        let is_next = |m: &&Mounted| match here {
+            Some(here) => m.parent == here.id && m.id != here.id,
+            None => m.parent == m.id || !known.contains(&m.parent),
+        };
+        let on_the_way = table.iter().filter(is_next).filter(|m| path.starts_with(&m.at));
+        match on_the_way.min_by_key(|m| m.at.as_os_str().len()) {
+            Some(next) => here = Some(next),
+            None => break,
+        }
+    }
+    here
+}
+
+pub(in crate::mount) fn parse(table: &[u8]) -> Vec<Mounted> {
+    table.split(|b| *b == b'\n').filter_map(parse_line).collect()
+}
+
+/// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`
+fn parse_line(line: &[u8]) -> Option<Mounted> {
+    let mut fields = line.split(|b| *b == b' ');
+    let mut field = || fields.next();
+    let (id, parent) = (number(field()?)?, number(field()?)?);
+    let (major, minor) = std::str::from_utf8(field()?).ok()?.split_once(':')?;
+    let device = (major.parse().ok()?, minor.parse().ok()?);
+    let (root, at, options) = (path(field()?), path(field()?), text(field()?));
+    let (mut shared, mut master) = (None, None);
+    // Optional fields end with a dash; those that are not known are skipped, as proc(5) asks.
+    loop {
+        match field()? {
+            b"-" => break,
+            tag => {
+                shared = tag.strip_prefix(b"shared:").and_then(number).or(shared);
+                master = tag.strip_prefix(b"master:").and_then(number).or(master);
+            }
+        }
+    }
+    let (kind, source) = (text(field()?), unescaped(field()?));
+    let super_options = field().map(text).unwrap_or_default();
+    Some(Mounted { id, parent, device, root, at, options, shared, master, kind, source, super_options })
+}
+
+fn number(field: &[u8]) -> Option<u64> {
+    std::str::from_utf8(field).ok()?.parse().ok()
+}
+
+fn path(field: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from_vec(unescaped(field)))
+}
+
+fn text(field: &[u8]) -> String {
+    OsStr::from_bytes(&unescaped(field)).to_string_lossy().into_owned()
+}
+
+/// Blanks, tabs, line breaks, backslashes and `#` stand as a backslash and three octal digits.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, after)) = rest.split_first() {
+        let code = after.get(..3).filter(|d| *first == b'\\' && d.iter().all(|d| (b'0'..b'8').contains(d)));
+        let code = code.and_then(|d| u8::from_str_radix(std::str::from_utf8(d).ok()?, 8).ok());
+        out.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &after[3..] } else { after };
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    const SOME: &[u8] = b"22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n\
+        30 22 8:2 /a\\040b /mnt/my\\040\\134db\\012\xff rw,nosuid shared:5 master:2 propagate_from:2 unbindable - xfs /dev/sda2 rw,attr2\n\
+        31 22 0:50 / /mnt/v rw,nosuid,nodev - fuse.dvc dvc:AMCC\\043v3 rw,user_id=0,group_id=0,default_permissions\n\
+        32 22 0:51 / /run rw - tmpfs  rw\n\
+        not a line\n\
+        33 22 0:x / /run rw - tmpfs none rw\n";
+
+    #[test]
+    fn lines_of_all_kinds() {
+        let table = parse(SOME);
+        assert_eq!(table.iter().map(|m| m.id).collect::<Vec<_>>(), [22, 30, 31, 32]);
+        let odd = &table[1];
+        assert_eq!(odd.at.as_os_str().as_bytes(), b"/mnt/my \\db\n\xff");
+        assert_eq!((odd.root.as_path(), odd.device), (Path::new("/a b"), (8, 2)));
+        assert_eq!((odd.shared, odd.master, odd.kind.as_str()), (Some(5), Some(2), "xfs"));
+        let ours = &table[2];
+        assert_eq!((ours.source.as_slice(), ours.shared, ours.is_ours()), (&b"dvc:AMCC#v3"[..], None, true));
+        assert_eq!((ours.parent, ours.options.as_str()), (22, "rw,nosuid,nodev"));
+        assert_eq!(ours.owner(), Some(0));
+        assert_eq!(ours.super_options, "rw,user_id=0,group_id=0,default_permissions");
+        assert_eq!(table[3].source, b"");
+        assert!(parse(b"").is_empty());
+    }
+
+    #[test]
+    fn escapes_that_are_none() {
+        for (field, meant) in [("a\\04", "a\\04"), ("\\089", "\\089"), ("\\777", "\\777"), ("\\101\\", "A\\")] {
+            assert_eq!(unescaped(field.as_bytes()), meant.as_bytes(), "{field}");
+        }
+    }
+
+    fn mount(id: u64, parent: u64, at: &str, kind: &str) -> Mounted {
+        let line = format!("{id} {parent} 0:{id} / {at} rw - {kind} none rw");
+        parse_line(line.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_path_lies_in_the_mount_that_is_seen_there() {
+        let table = [
+            mount(1, 1, "/", "rootfs"),
+            mount(2, 1, "/", "ext4"),
+            mount(3, 2, "/a/b", "ext4"),
+            mount(4, 2, "/a", "tmpfs"),
+            mount(5, 4, "/a/c", KIND),
+            mount(6, 5, "/a/c", "tmpfs"),
+        ];
+        let id = |path: &str| top_at(&table, Path::new(path)).unwrap().id;
+        assert_eq!((id("/"), id("/etc"), id("/a")), (2, 2, 4));
+        // 3 was mounted first and is hidden by 4; 6 covers 5.
+        assert_eq!((id("/a/b/x"), id("/a/c/x"), id("/a/cc")), (4, 6, 4));
+        // As in a chroot: nobody's parent is known.
+        let table = [mount(8, 7, "/x", "ext4"), mount(9, 8, "/x/y", "ext4"), mount(10, 11, "/z", "ext4")];
+        assert_eq!(top_at(&table, Path::new("/x/y/z")).unwrap().id, 9);
+        assert_eq!(top_at(&table, Path::new("/y")), None);
+        // Two that stand on each other end the search.
+        let round = [mount(1, 1, "/", "ext4"), mount(2, 3, "/a", "ext4"), mount(3, 2, "/a", "ext4")];
+        assert_eq!(top_at(&round, Path::new("/a")).unwrap().id, 1);
+    }
+
+    #[test]
+    fn links_are_followed_up_to_a_served_mount() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(top.join("real/m")).unwrap();
+        symlink("real", top.join("link")).unwrap();
+        symlink(top.join("link/m"), top.join("far")).unwrap();
+        symlink("round", top.join("round")).unwrap();
+        symlink("..", top.join("real/m/up")).unwrap();
+        let plain = |path: &str| resolved(&[mount(1, 1, "/", "ext4")], &top.join(path));
+        assert_eq!(plain("link/m").unwrap(), top.join("real/m"));
+        assert_eq!(plain("far/none/../x").unwrap(), top.join("real/m/x"));
+        assert_eq!(plain("far/up").unwrap(), top.join("real"));
+        assert!(plain("round/x").is_err());
+        let served = [mount(1, 1, "/", "ext4"), mount(2, 1, top.join("real/m").to_str().unwrap(), KIND)];
+        assert_eq!(resolved(&served, &top.join("link/m/up")).unwrap(), top.join("real/m/up"));
+        assert_eq!(resolved(&served, &top.join("link/m/../x")).unwrap(), top.join("real/x"));
+    }
+
+    #[test]
+    fn this_process_has_mounts() {
+        let table = mounts().unwrap();
+        assert!(table.iter().any(|m| m.at == Path::new("/proc") && m.kind == "proc"));
+        assert_eq!(containing(Path::new("/proc/self/stat")).unwrap().unwrap().kind, "proc");
+        assert!(containing(Path::new(".")).unwrap().is_some());
+    }
+}
