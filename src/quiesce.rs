@@ -129,7 +129,7 @@ impl Failure for QuiesceError {
 }
 
 /// Does something while writers are held still.
-pub(in crate::ops) fn during<T>(
+pub fn during<T>(
     quiesce: Option<&Quiesce>,
     context: &Context,
     observer: &dyn Observer,

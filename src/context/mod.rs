@@ -165,7 +165,7 @@ impl Context {
     }
 
     /// Opens a repository that is not on this machine, to read it.
-    pub(in crate::ops) fn open_far(&self, remote: &Remote) -> Result<Repo> {
+    pub fn open_far(&self, remote: &Remote) -> Result<Repo> {
         let state = match RemoteState::load(&self.repository, &remote.location.to_string()) {
             // Reading relies on the ids of objects, so another user's notes on the remote are not needed.
             Err(e) if e.kind() == Kind::Denied => RemoteState::default(),

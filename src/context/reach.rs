@@ -1,7 +1,7 @@
 //! Remotes: opening one, and what is remembered of it.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{Context, Remote};
@@ -15,7 +15,6 @@ use crate::repo::away::CachedStore;
 use crate::repo::refs::tell_damaged;
 use crate::repo::{Repo, layout, marker_of};
 use crate::store::access::Access;
-use crate::store::location::Location;
 use crate::store::open::open;
 use crate::store::{Store, probe};
 use crate::sync::error::SyncError;
@@ -151,7 +150,7 @@ impl<'a> Reach<'a> {
     }
 
     /// Remembers that the user knows of one ref as it is there now.
-    pub(in crate::ops) fn shown(&mut self, kind: RefKind, entry: &RefEntry) {
+    pub fn shown(&mut self, kind: RefKind, entry: &RefEntry) {
         self.state.shown.insert(seen_key(kind, &entry.name), (entry.seq, entry.update.clone()));
     }
 
@@ -170,7 +169,7 @@ impl<'a> Reach<'a> {
 }
 
 /// Under which a ref is remembered.
-pub(in crate::ops) fn seen_key(kind: RefKind, name: &str) -> String {
+pub fn seen_key(kind: RefKind, name: &str) -> String {
     format!("{}/{name}", kind.dir())
 }
 

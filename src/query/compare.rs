@@ -435,7 +435,7 @@ fn tree_of(entry: Option<&Entry>) -> Option<Id> {
 }
 
 /// What happened to the entry itself; `None` where only what lies below it changed.
-pub(in crate::ops) fn letter(old: Option<&Entry>, new: Option<&Entry>) -> Option<Letter> {
+pub fn letter(old: Option<&Entry>, new: Option<&Entry>) -> Option<Letter> {
     let (old, new) = match (old, new) {
         (None, None) => return None,
         (None, Some(_)) => return Some(Letter::Added),

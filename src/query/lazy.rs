@@ -12,17 +12,12 @@ use crate::sync::copy::Copier;
 use crate::sync::missing::{From, Missing, Wanted, is_nothing};
 
 /// Brings all data of a tree into this repository.
-pub(in crate::ops) fn bring_tree(context: &Context, repo: &Repo, tree: &Id, observer: &dyn Observer) -> Result<()> {
+pub fn bring_tree(context: &Context, repo: &Repo, tree: &Id, observer: &dyn Observer) -> Result<()> {
     bring(context, repo, observer, |missing| missing.tree(tree, None))
 }
 
 /// Brings the data that some changes of a worktree need.
-pub(in crate::ops) fn bring_changes(
-    context: &Context,
-    repo: &Repo,
-    changes: &[Change],
-    observer: &dyn Observer,
-) -> Result<()> {
+pub fn bring_changes(context: &Context, repo: &Repo, changes: &[Change], observer: &dyn Observer) -> Result<()> {
     let old = |change: &Change| match change.old.as_ref().map(|old| &old.node) {
         Some(Node::File { content, size, .. }) if *size > REPLACED_WHOLE => Some(content.clone()),
         _ => None,
@@ -63,7 +58,7 @@ fn bring(
 }
 
 /// Fetches what a file needs into the cache, where it is not on this machine.
-pub(in crate::ops) fn ahead(context: &Context, repo: &Repo, entry: &Entry, observer: &dyn Observer) -> Result<()> {
+pub fn ahead(context: &Context, repo: &Repo, entry: &Entry, observer: &dyn Observer) -> Result<()> {
     // A repository elsewhere has everything, but nothing of it is here.
     let (from, dest) = match repo.far() {
         Some(_) => (From::Repo(repo), None),

@@ -16,19 +16,19 @@ use crate::repo::sink::Sink;
 use crate::repo::{OpenOptions, Repo};
 
 /// A repository in a temporary directory, with the worktree beside it.
-pub(in crate::ops) struct Made {
-    pub(in crate::ops) context: Context,
-    pub(in crate::ops) repo: Repo,
-    pub(in crate::ops) dir: tempfile::TempDir,
+pub struct Made {
+    pub(crate) context: Context,
+    pub(crate) repo: Repo,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 /// 2026-11-20T03:00:00Z.
-pub(in crate::ops) const START: i64 = 1_795_143_600;
+pub const START: i64 = 1_795_143_600;
 /// Seconds of a day.
-pub(in crate::ops) const DAY: i64 = 86_400;
+pub const DAY: i64 = 86_400;
 
 impl Made {
-    pub(in crate::ops) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let repository = dir.path().join("repo");
         let main = RefName::new("main").unwrap();
@@ -64,12 +64,12 @@ impl Made {
     }
 
     /// The chunk of those bytes.
-    pub(in crate::ops) fn chunk(&self, bytes: &[u8]) -> Extent {
+    pub(crate) fn chunk(&self, bytes: &[u8]) -> Extent {
         Extent { len: bytes.len() as u64, chunk: Some(self.put(ObjectKind::Chunk, bytes)) }
     }
 
     /// Stores a directory.
-    pub(in crate::ops) fn dir(&self, name: &str, entries: Vec<Entry>) -> Entry {
+    pub(crate) fn dir(&self, name: &str, entries: Vec<Entry>) -> Entry {
         let mut totals = Totals::default();
         entries.iter().for_each(|e| totals.add(e));
         let tree = self.put(ObjectKind::Tree, &encode_tree(&TreeNode { root: None, body: TreeBody::Leaf(entries) }));
@@ -77,7 +77,7 @@ impl Made {
     }
 
     /// Stores the root of a version.
-    pub(in crate::ops) fn root(&self, entries: Vec<Entry>) -> Id {
+    pub(crate) fn root(&self, entries: Vec<Entry>) -> Id {
         let mut totals = Totals::default();
         entries.iter().for_each(|e| totals.add(e));
         let root = RootInfo { meta: Meta { mode: 0o755, ..Meta::default() }, totals, links: None };
@@ -86,7 +86,7 @@ impl Made {
     }
 
     /// Makes the next version of a branch, one day after the one before.
-    pub(in crate::ops) fn commit(&self, branch: &str, message: &str, entries: Vec<Entry>) -> Id {
+    pub(crate) fn commit(&self, branch: &str, message: &str, entries: Vec<Entry>) -> Id {
         let name = RefName::new(branch).unwrap();
         let tip = self.repo.refs().tip(RefKind::Branch, &name).unwrap();
         let parent = tip.as_ref().and_then(crate::repo::refs::value_of);
@@ -114,7 +114,7 @@ impl Made {
     }
 
     /// Creates a tag.
-    pub(in crate::ops) fn tag(&self, name: &str, id: Id) {
+    pub(crate) fn tag(&self, name: &str, id: Id) {
         let name = RefName::parse_stored(name).unwrap();
         let how = Move { who: &self.context.author, why: "tag", time: Time { secs: START, nanos: 0 } };
         self.repo.refs().update(RefKind::Tag, &name, None, Some(id), &how).unwrap().unwrap();
@@ -122,19 +122,19 @@ impl Made {
 }
 
 /// A node with plain metadata.
-pub(in crate::ops) fn entry(name: &str, node: Node) -> Entry {
+pub fn entry(name: &str, node: Node) -> Entry {
     let meta = Meta { mode: 0o644, mtime: Time { secs: START, nanos: 0 }, ..Meta::default() };
     Entry { name: name.into(), meta, link: None, node }
 }
 
 /// A tiny file.
-pub(in crate::ops) fn file(name: &str, text: &str) -> Entry {
+pub fn file(name: &str, text: &str) -> Entry {
     let content = Content::Inline(text.into());
     entry(name, Node::File { size: text.len() as u64, chunker: Chunker::Cdc, content })
 }
 
 /// A file of chunks.
-pub(in crate::ops) fn large(name: &str, extents: Vec<Extent>) -> Entry {
+pub fn large(name: &str, extents: Vec<Extent>) -> Entry {
     let size = extents.iter().map(|e| e.len).sum();
     entry(name, Node::File { size, chunker: Chunker::Cdc, content: Content::Direct(extents) })
 }

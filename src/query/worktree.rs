@@ -39,7 +39,7 @@ pub struct WalkOptions {
 
 impl WalkOptions {
     /// The rules for a walk; the repository itself is always left out.
-    pub(in crate::ops) fn rules(&self, context: &Context) -> Result<Rules> {
+    pub fn rules(&self, context: &Context) -> Result<Rules> {
         let repository = std::fs::metadata(&context.repository).ok().map(|m| (m.dev(), m.ino()));
         let mut rules = Rules::new(self.skip_cache_dirs, self.one_file_system, repository);
         rules.exclude(&self.exclude)?;
@@ -49,7 +49,7 @@ impl WalkOptions {
     }
 
     /// Warns of patterns that cannot match anything.
-    pub(in crate::ops) fn warn(&self, context: &Context, observer: &dyn Observer) {
+    pub fn warn(&self, context: &Context, observer: &dyn Observer) {
         for (pattern, why) in Rules::never_match(&self.exclude, &context.worktree) {
             let message = format!("the pattern `{}` excludes nothing: {why}", path::display(pattern.as_bytes()));
             observer.notice(Notice { level: Level::Warning, path: Vec::new(), message });
@@ -58,12 +58,12 @@ impl WalkOptions {
 }
 
 /// The catalogue's number of the worktree; `None` where there is no catalogue.
-pub(in crate::ops) fn worktree_number(repo: &Repo, context: &Context) -> Option<i64> {
+pub fn worktree_number(repo: &Repo, context: &Context) -> Option<i64> {
     repo.catalogue().ok()?.worktree(context.worktree.as_os_str().as_bytes()).ok()
 }
 
 /// What checkouts of the worktree could not restore for lack of privilege; `None` if no such checkout is known.
-pub(in crate::ops) fn unrestored(context: &Context, repo: &Repo) -> Result<Option<Unrestored>> {
+pub fn unrestored(context: &Context, repo: &Repo) -> Result<Option<Unrestored>> {
     let worktree = repo.worktree(&context.worktree)?;
     let by = worktree.restored_by()?;
     if by.is_empty() {
@@ -89,7 +89,7 @@ pub(in crate::ops) fn unrestored(context: &Context, repo: &Repo) -> Result<Optio
 }
 
 /// Remembers that this process checked the worktree out without the privileges that `done` needed.
-pub(in crate::ops) fn remember_unrestored(context: &Context, repo: &Repo, done: &RestoreReport) -> Result<()> {
+pub fn remember_unrestored(context: &Context, repo: &Repo, done: &RestoreReport) -> Result<()> {
     let user = rustix::process::geteuid();
     if user.is_root() && done.denied == 0 {
         return Ok(());
@@ -101,7 +101,7 @@ pub(in crate::ops) fn remember_unrestored(context: &Context, repo: &Repo, done: 
 }
 
 /// Forgets what checkouts could not restore, so that the next one tries to restore it again.
-pub(in crate::ops) fn forget_unrestored(context: &Context, repo: &Repo) -> Result<()> {
+pub fn forget_unrestored(context: &Context, repo: &Repo) -> Result<()> {
     let worktree = repo.worktree(&context.worktree)?;
     if !worktree.restored_by()?.is_empty() {
         if let Some(number) = worktree_number(repo, context) {
@@ -139,19 +139,19 @@ pub fn look(context: &Context, repo: &Repo, walk: &WalkOptions, observer: &dyn O
 
 /// What a look at the worktree could not read or did not find still: it is told as that, not as what it seems to be.
 #[derive(Default)]
-pub(in crate::ops) struct Unstable {
+pub struct Unstable {
     paths: BTreeSet<Vec<u8>>,
     told: BTreeSet<Vec<u8>>,
 }
 
 impl Unstable {
     /// Of a look.
-    pub(in crate::ops) fn new(snapshot: &Snapshot) -> Self {
+    pub fn new(snapshot: &Snapshot) -> Self {
         Self { paths: snapshot.unstable.iter().cloned().collect(), told: BTreeSet::new() }
     }
 
     /// How a change is told; `None` where the directory above, which could not be read, stands for it.
-    pub(in crate::ops) fn told(&mut self, mut change: Change) -> Option<Change> {
+    pub fn told(&mut self, mut change: Change) -> Option<Change> {
         if self.paths.contains(&change.path) {
             self.told.insert(change.path.clone());
             change.letter = Letter::Unstable;
@@ -162,7 +162,7 @@ impl Unstable {
     }
 
     /// What no change has told of yet, and is asked for or lies above that.
-    pub(in crate::ops) fn rest(self, asked: &[Vec<u8>]) -> impl Iterator<Item = Change> {
+    pub fn rest(self, asked: &[Vec<u8>]) -> impl Iterator<Item = Change> {
         let untold = self.paths.into_iter().filter(move |path| !self.told.contains(path));
         let wanted = |path: &Vec<u8>| {
             asked.is_empty() || asked.iter().any(|asked| is_within(path, asked) || is_within(asked, path))

@@ -96,29 +96,23 @@ impl Failure for RefMoveError {
 }
 
 /// What a user wants done with refs.
-pub(in crate::ops) struct Mover<'a> {
+pub struct Mover<'a> {
     context: &'a Context,
     repo: &'a Repo,
     observer: &'a dyn Observer,
     dry_run: bool,
     /// What was done so far.
-    pub(in crate::ops) moves: Vec<Moved>,
+    pub moves: Vec<Moved>,
 }
 
 impl<'a> Mover<'a> {
-    pub(in crate::ops) fn new(context: &'a Context, repo: &'a Repo, observer: &'a dyn Observer, dry_run: bool) -> Self {
+    /// Prepares moves in one repository; with `dry_run` nothing is moved.
+    pub fn new(context: &'a Context, repo: &'a Repo, observer: &'a dyn Observer, dry_run: bool) -> Self {
         Self { context, repo, observer, dry_run, moves: Vec::new() }
     }
 
     /// Creates a ref; one that exists is moved only with `force`.
-    pub(in crate::ops) fn create(
-        &mut self,
-        kind: RefKind,
-        name: &RefName,
-        id: Id,
-        force: bool,
-        why: &str,
-    ) -> Result<()> {
+    pub fn create(&mut self, kind: RefKind, name: &RefName, id: Id, force: bool, why: &str) -> Result<()> {
         let tip = match self.repo.refs().tip(kind, name) {
             Err(e) if force && e.kind() == Kind::Integrity => return self.repair(kind, name, id, why),
             Ok(Some(tip)) if force && tip.seq == u64::MAX => return self.repair(kind, name, id, why),
@@ -147,13 +141,13 @@ impl<'a> Mover<'a> {
     }
 
     /// Deletes a ref that exists.
-    pub(in crate::ops) fn delete(&mut self, kind: RefKind, name: &RefName, why: &str) -> Result<()> {
+    pub fn delete(&mut self, kind: RefKind, name: &RefName, why: &str) -> Result<()> {
         let tip = self.existing(kind, name)?;
         self.update(kind, name, Some(&tip), None, why)
     }
 
     /// Deletes all of them, or none where one does not exist.
-    pub(in crate::ops) fn delete_all(&mut self, kind: RefKind, names: &BTreeSet<RefName>, why: &str) -> Result<()> {
+    pub fn delete_all(&mut self, kind: RefKind, names: &BTreeSet<RefName>, why: &str) -> Result<()> {
         names.iter().try_for_each(|name| self.existing(kind, name).map(drop))?;
         names.iter().try_for_each(|name| self.delete(kind, name, why))
     }
@@ -165,7 +159,7 @@ impl<'a> Mover<'a> {
     }
 
     /// Moves a ref from what `tip` said.
-    pub(in crate::ops) fn update(
+    pub fn update(
         &mut self,
         kind: RefKind,
         name: &RefName,

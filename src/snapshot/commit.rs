@@ -7,7 +7,6 @@ use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::output::Output;
 use super::pipeline;
@@ -29,6 +28,7 @@ use crate::snapshot::walk::named::{Chosen, Names};
 use crate::snapshot::walk::rules::Rules;
 use crate::snapshot::walk::scan::{Finished, Walk};
 use crate::snapshot::walk::unrestored::Unrestored;
+use crate::sys::clock;
 
 /// No commit keeps more paths of unstable files.
 const UNSTABLE_MAX: usize = 1000;
@@ -179,7 +179,7 @@ fn walk_once<'a>(
         noted: Mutex::default(),
         basis,
         unrestored: source.unrestored.as_ref(),
-        before: now(),
+        before: clock::now(),
         distrust,
         doubt: match basis.filter(|_| out.sink().is_some()) {
             Some(worktree) => !are_vouched(out.repo(), worktree)?,

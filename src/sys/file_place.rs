@@ -14,14 +14,14 @@ struct Mount {
 
 /// A place inside a file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::checkout) struct Place {
+pub struct Place {
     device: String,
     path: Vec<u8>,
 }
 
 impl Place {
     /// The path of `other` below this one.
-    pub(in crate::checkout) fn below<'o>(&self, other: &'o Self) -> Option<&'o [u8]> {
+    pub fn below<'o>(&self, other: &'o Self) -> Option<&'o [u8]> {
         if self.device != other.device {
             return None;
         }
@@ -31,11 +31,11 @@ impl Place {
 
 /// The mounts of a process.
 #[derive(Clone, Debug, Default)]
-pub(in crate::checkout) struct Mounts(Vec<Mount>);
+pub struct Mounts(Vec<Mount>);
 
 impl Mounts {
     /// Of the process whose folder in `/proc` is `process`.
-    pub(in crate::checkout) fn read(process: &Path) -> Self {
+    pub fn read(process: &Path) -> Self {
         Self::parse(&fs::read(process.join("mountinfo")).unwrap_or_default())
     }
 
@@ -44,12 +44,12 @@ impl Mounts {
     }
 
     /// The mount points below `dir`, relative to it.
-    pub(in crate::checkout) fn below<'m>(&'m self, dir: &'m [u8]) -> impl Iterator<Item = &'m [u8]> {
+    pub fn below<'m>(&'m self, dir: &'m [u8]) -> impl Iterator<Item = &'m [u8]> {
         self.0.iter().filter_map(move |m| below(dir, &m.point)).filter(|p| !p.is_empty())
     }
 
     /// Where `path` lies.
-    pub(in crate::checkout) fn place(&self, path: &[u8]) -> Option<Place> {
+    pub fn place(&self, path: &[u8]) -> Option<Place> {
         // Later mounts cover earlier ones at the same point.
         let covers = |m: &&Mount| below(&m.point, path).is_some();
         let mount = self.0.iter().filter(covers).max_by_key(|m| m.point.len())?;

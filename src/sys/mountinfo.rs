@@ -93,7 +93,7 @@ pub fn located(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// The path without symbolic links, as far as no file system has to be asked that a process serves.
-pub(in crate::mount) fn resolved(table: &[Mounted], path: &Path) -> io::Result<PathBuf> {
+pub fn resolved(table: &[Mounted], path: &Path) -> io::Result<PathBuf> {
     let mut todo = names(&std::path::absolute(path)?);
     let (mut done, mut links) = (PathBuf::from("/"), 0);
     while let Some(name) = todo.pop() {
@@ -133,7 +133,7 @@ fn names(path: &Path) -> Vec<OsString> {
 }
 
 /// The mount in which a resolved path lies: from each mount into the first one on the way, as the kernel walks.
-pub(in crate::mount) fn top_at<'t>(table: &'t [Mounted], path: &Path) -> Option<&'t Mounted> {
+pub fn top_at<'t>(table: &'t [Mounted], path: &Path) -> Option<&'t Mounted> {
     let known: HashSet<u64> = table.iter().map(|m| m.id).collect();
     let mut here: Option<&Mounted> = None;
     // As many steps as there are mounts: a table that was read while it changed may go round in circles.
@@ -151,7 +151,8 @@ pub(in crate::mount) fn top_at<'t>(table: &'t [Mounted], path: &Path) -> Option<
     here
 }
 
-pub(in crate::mount) fn parse(table: &[u8]) -> Vec<Mounted> {
+/// Parses a mount table: the bytes of a `mountinfo` file of any process.
+pub fn parse(table: &[u8]) -> Vec<Mounted> {
     table.split(|b| *b == b'\n').filter_map(parse_line).collect()
 }
 

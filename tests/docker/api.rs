@@ -6,7 +6,7 @@ use std::time::Duration;
 use dvc::docker::{Engine as Api, EngineError, Exec};
 use dvc::error::{Failure, Kind};
 
-use crate::docker::Engine;
+use crate::engine::Engine;
 use crate::support::sandbox::Sandbox;
 
 fn exec(script: &str) -> Exec {

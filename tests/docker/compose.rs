@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::docker::Engine;
+use crate::engine::Engine;
 use crate::sidecar::{load, project};
 use crate::support::databases::mariadb;
 use crate::support::needs;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::docker::Engine;
+use crate::engine::Engine;
 
 /// What the machine holds that belongs to an engine.
 fn traces(name: &str) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::docker::Engine;
+use crate::engine::Engine;
 use crate::support::facts::{Compare, assert_same_by};
 use crate::support::needs::run;
 use crate::support::sandbox::Sandbox;

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::docker::Engine;
+use crate::engine::Engine;
 use crate::sidecar::{load, project};
 use crate::support::needs;
 use crate::support::sandbox::Run;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::docker::Engine;
+use crate::engine::Engine;
 use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::docker::Engine;
+use crate::engine::Engine;
 use crate::support::held::Held;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::program::{is_alive, with_descendants};

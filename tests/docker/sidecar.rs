@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::docker::Engine;
+use crate::engine::Engine;
 use crate::support::facts::{Compare, assert_same, facts};
 use crate::support::needs;
 use crate::support::sandbox::Run;

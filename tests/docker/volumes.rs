@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::docker::{Engine, Plugin};
+use crate::engine::{Engine, Plugin};
 use crate::support::databases::mariadb;
 use crate::support::needs;
 use crate::support::sandbox::Sandbox;

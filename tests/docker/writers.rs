@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::docker::Engine;
+use crate::engine::Engine;
 use crate::support::sandbox::{Run, Sandbox};
 
 const WRITERS: usize = 3;

@@ -1,8 +1,8 @@
 //! Restores a version into a new or empty directory, on any number of threads.
 
 mod done;
-mod engine;
+pub(super) mod engine;
 mod files;
-mod links;
-mod node;
+pub(super) mod links;
+pub(super) mod node;
 pub mod whole;

@@ -122,7 +122,7 @@ impl View {
                 inode.meta.gid = changes.gid.unwrap_or(inode.meta.gid);
                 inode.atime = changes.atime.map_or(inode.atime, When::time);
                 inode.meta.mtime = mtime.unwrap_or(inode.meta.mtime);
-                inode.ctime = changes.ctime.unwrap_or_else(now);
+                inode.ctime = changes.ctime.unwrap_or_else(stamp_now);
             }
             n.attr(ino).map(|attr| self.shown(n, attr))
         })

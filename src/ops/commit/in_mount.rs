@@ -4,6 +4,7 @@
 use super::{CommitError, CommitOptions, CommitReport, Target, checked_path, output, seal};
 use crate::context::Context;
 use crate::context::InMount;
+use crate::context::tree_of;
 use crate::error::Result;
 use crate::model::commit::Commit;
 use crate::model::entry::Totals;
@@ -13,7 +14,7 @@ use crate::model::refname::{RefKind, RefName};
 use crate::model::tree::LinkTable;
 use crate::mount::control::{Ask, Shot};
 use crate::observe::{Level, Notice, Observer};
-use crate::ops::mount::{MountRefusal, tree_of};
+use crate::ops::mount::MountRefusal;
 use crate::quiesce::during;
 use crate::refs::head::Head;
 use crate::repo::Repo;

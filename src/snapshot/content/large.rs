@@ -9,17 +9,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::snapshot::chunk::{Piece, cut};
-use crate::snapshot::walk::dir::Dir;
-use crate::snapshot::content::frame::{Class, Gather, Packer};
-use crate::snapshot::content::list::ListBuilder;
-use crate::snapshot::output::Output;
-use crate::snapshot::walk::entries::{Stat, open_file, stat_at};
 use crate::codec::cut::{BLOCK, CHUNK_MAX};
 use crate::codec::sniff;
 use crate::error::Result;
 use crate::model::entry::{Chunker, Content, Extent};
 use crate::model::id::{Id, ObjectKind};
+use crate::snapshot::chunk::{Piece, cut};
+use crate::snapshot::content::frame::{Class, Gather, Packer};
+use crate::snapshot::content::list::ListBuilder;
+use crate::snapshot::output::Output;
+use crate::snapshot::walk::dir::Dir;
+use crate::snapshot::walk::entries::{Stat, open_file, stat_at};
 use crate::store::once::Once;
 
 /// Bytes that a reader takes at a time.

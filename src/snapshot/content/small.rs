@@ -87,10 +87,15 @@ pub fn store_small(
     }
     let bytes = &buffer[..len];
     let head = &bytes[..len.min(sniff::HEAD)];
-    let chunker =
-        if len as u64 > INLINE_MAX { out.repo().cutting().choose(head, len as u64) } else { Chunker::Cdc };
+    let chunker = if len as u64 > INLINE_MAX { out.repo().cutting().choose(head, len as u64) } else { Chunker::Cdc };
     let content = store_bytes(out, bytes, chunker, old)?;
-    Ok(SmallFile::Stored { node: Node::File { size: len as u64, chunker, content }, bytes: len as u64, stat, stable, fresh })
+    Ok(SmallFile::Stored {
+        node: Node::File { size: len as u64, chunker, content },
+        bytes: len as u64,
+        stat,
+        stable,
+        fresh,
+    })
 }
 
 fn read_whole(file: &OwnedFd, limit: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {

@@ -29,7 +29,7 @@ use crate::snapshot::walk::dir::{Dir, Slot, State};
 use crate::snapshot::walk::entries;
 use crate::snapshot::walk::entries::Stat;
 use crate::snapshot::walk::links::Links;
-use crate::snapshot::walk::rules::Rules;
+use crate::snapshot::walk::rules::{self, Rules};
 use crate::snapshot::walk::unrestored::Unrestored;
 
 /// More paths than this are not noted.
@@ -179,9 +179,9 @@ impl<'a> Walk<'a> {
             self.observer.notice(Notice { level: Level::Skipped, path: dir.path.clone(), message });
             return Ok(None);
         }
-        if names.iter().any(|n| n.1 == entries::IGNORE_FILE.as_bytes()) {
-            let file = path::join(&dir.path, entries::IGNORE_FILE.as_bytes());
-            let mut report = |bad: entries::BadLine| {
+        if names.iter().any(|n| n.1 == rules::IGNORE_FILE.as_bytes()) {
+            let file = path::join(&dir.path, rules::IGNORE_FILE.as_bytes());
+            let mut report = |bad: rules::BadLine| {
                 self.observer.notice(Notice { level: Level::Warning, path: file.clone(), message: bad.to_string() });
             };
             match state.ignores.enter(fd, dir.depth, &mut report) {

@@ -203,7 +203,7 @@ fn nobody_reads_new_content_by_the_old_mode() {
 
 #[test]
 fn a_closed_directory_outside_of_the_scope_stays_closed() {
-    if as_nobody("checkout::patch_tests::distrust::a_closed_directory_outside_of_the_scope_stays_closed") {
+    if as_nobody("checkout::patch::tests::distrust::a_closed_directory_outside_of_the_scope_stays_closed") {
         return;
     }
     let mut closed = dir(5);
