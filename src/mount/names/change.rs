@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::{Found, Names};
 use crate::model::entry::{Meta, Time};
-use crate::sys::clock::stamp_now;
 use crate::mount::data::Data;
 use crate::mount::errno::Errno;
 use crate::mount::inode::{Inode, Kind, What};
 use crate::mount::space::Space;
+use crate::sys::clock::stamp_now;
 
 /// The most names of one inode.
 const LINKS_MAX: u32 = 65_000;
