@@ -1,4 +1,4 @@
-//! The compose files of `docs/compose`, as they are written, and the compose tour of the README.
+//! The compose files of `docs/compose`, unchanged, and the tour of `docs/compose-tour.md`.
 //!
 //! Only variables that the files name are set: where the image is, what the driver is called, where the remote is. The driver
 //! itself runs in a container, `plugin.yml`. What the engine's guard finds below the engine's directory it takes away.
@@ -370,15 +370,15 @@ fn namespaces_are_made_asked_and_removed_in_the_container() {
     host.compose("plugin.yml", &["down", "-v"]).ok();
 }
 
-/// The compose tour of the README: every `bash` block, in order, beside a copy of the documents. It is typed slowly: between any two
-/// lines, as long as the sidecar is there, the sidecar makes and pushes a version of its own.
+/// The tour of `docs/compose-tour.md`: every `bash` block, in order, beside a copy of the documents. While the sidecar runs, it
+/// makes and pushes a version between any two lines.
 #[test]
-fn the_compose_tour_of_the_readme_works() {
+fn the_compose_tour_works() {
     let Some(mut host) = Host::new() else { return };
-    let readme = fs::read_to_string(project().join("README.md")).unwrap();
+    let page = fs::read_to_string(project().join("docs/compose-tour.md")).unwrap();
     let mut script = String::new();
     let mut inside = false;
-    for line in readme.lines() {
+    for line in page.lines() {
         match line.trim_end() {
             "```bash" => inside = true,
             "```" => inside = false,
