@@ -4,7 +4,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::error::{Error, Failure, Kind, Result};
 
@@ -54,7 +55,7 @@ pub fn in_order<J: Send, T: Send>(
     let stop = AtomicBool::new(false);
     let fail = |e: Error| {
         stop.store(true, Ordering::Relaxed);
-        let mut first = failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = failed.lock();
         // Who was ended by others is not the reason.
         if first.is_none() && e.as_error().downcast_ref::<Ended>().is_none() {
             *first = Some(e);
@@ -65,7 +66,7 @@ pub fn in_order<J: Send, T: Send>(
     let to_do = Mutex::new(to_do);
     let worker = || {
         loop {
-            let next = to_do.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let next = to_do.lock().recv();
             let Ok((job, result)) = next else { break };
             // After a failure the rest is only taken away, so that nobody waits.
             if stop.load(Ordering::Relaxed) {
@@ -111,7 +112,7 @@ pub fn in_order<J: Send, T: Send>(
         // Whoever makes work finds out by this; what is handed over until then is taken away.
         drop(results);
         while stop.load(Ordering::Relaxed) {
-            let next = to_do.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let next = to_do.lock().recv();
             if next.is_err() {
                 break;
             }
@@ -122,7 +123,7 @@ pub fn in_order<J: Send, T: Send>(
             }
         }
     });
-    let first = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let first = failed.into_inner();
     match first {
         Some(e) => Err(e),
         None if stop.into_inner() => Err(Ended.into()),

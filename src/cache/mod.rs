@@ -11,9 +11,11 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::codec::hash::checksum;
 use crate::sys::create;
@@ -59,7 +61,7 @@ struct Flight<'c> {
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
         let (flying, landed) = &self.cache.flying;
-        let mut flying = flying.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flying = flying.lock();
         for block in &self.blocks {
             flying.remove(block);
         }
@@ -146,11 +148,11 @@ impl BlockCache {
     /// Marks blocks as being fetched. `None`: some of them were, by somebody who has ended now.
     fn take_off<'c>(&'c self, object: &str, run: &Range<u64>) -> Option<Flight<'c>> {
         let (flying, landed) = &self.flying;
-        let mut flying = flying.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flying = flying.lock();
         let blocks = || run.clone().map(|block| (object.to_owned(), block));
         if blocks().any(|block| flying.contains(&block)) {
             while blocks().any(|block| flying.contains(&block)) {
-                flying = landed.wait(flying).unwrap_or_else(PoisonError::into_inner);
+                landed.wait(&mut flying);
             }
             return None;
         }
@@ -208,7 +210,7 @@ impl BlockCache {
     }
 
     fn opened(&self) -> MutexGuard<'_, HashMap<String, HashMap<u64, Region>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock()
     }
 
     /// The parts of `ranges` that are not here, in whole blocks, sorted and joined.
@@ -378,7 +380,7 @@ fn mark_used(file: &File) {
 #[allow(clippy::single_range_in_vec_init, reason = "one range of a list of ranges")]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     fn object(len: usize) -> Vec<u8> {
         (0..len).map(|n| u8::try_from(n * 7 / 3 % 251).unwrap()).collect()
@@ -391,7 +393,7 @@ mod tests {
         let bytes = object(10_000_000);
         let asked = Mutex::new(Vec::new());
         let fetch = |r: Range<u64>| {
-            asked.lock().unwrap().push(r.clone());
+            asked.lock().push(r.clone());
             Ok::<_, ()>(bytes[usize::try_from(r.start).unwrap()..usize::try_from(r.end).unwrap()].to_vec())
         };
         let len = bytes.len() as u64;
@@ -399,9 +401,9 @@ mod tests {
             let expected = &bytes[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
             assert_eq!(cache.read("packs/ab/abcd", len, range, &fetch).unwrap(), expected);
         }
-        let before = asked.lock().unwrap().len();
+        let before = asked.lock().len();
         assert_eq!(cache.read("packs/ab/abcd", len, 0..len, &fetch).unwrap(), bytes);
-        assert_eq!(asked.lock().unwrap().len(), before);
+        assert_eq!(asked.lock().len(), before);
         assert!(cache.missing("packs/ab/abcd", len, &[5..6, 100..len]).is_empty());
         assert_eq!(cache.missing("packs/ab/abce", len, &[5..6, 70_000..140_000]), [0..BLOCK * 3]);
         cache.forget("packs/ab/abcd", len);
@@ -415,7 +417,7 @@ mod tests {
         let bytes = object(300_000);
         let fetched = Mutex::new(0);
         let fetch = |r: Range<u64>| {
-            *fetched.lock().unwrap() += 1;
+            *fetched.lock() += 1;
             Ok::<_, ()>(bytes[usize::try_from(r.start).unwrap()..usize::try_from(r.end).unwrap()].to_vec())
         };
         let len = bytes.len() as u64;
@@ -423,17 +425,17 @@ mod tests {
         let process = || BlockCache::new(dir.path().to_path_buf(), 1 << 30);
         let read = || process().read("packs/ab/abcd", len, 0..len, &fetch).unwrap() == bytes;
         assert!(read() && read());
-        assert_eq!(*fetched.lock().unwrap(), 1);
+        assert_eq!(*fetched.lock(), 1);
         let path = process().path("packs/ab/abcd", 0);
         let file = File::options().write(true).open(&path).unwrap();
         file.write_all_at(b"x", HEAD + BLOCK + 5).unwrap();
         assert!(read() && read());
-        assert_eq!(*fetched.lock().unwrap(), 2);
+        assert_eq!(*fetched.lock(), 2);
         // What was the end of a shorter object is not the same block of a longer one.
         file.set_len(HEAD + 4 * BLOCK + 5).unwrap();
         file.set_len(HEAD + 5 * BLOCK).unwrap();
         assert!(read() && read());
-        assert_eq!(*fetched.lock().unwrap(), 3);
+        assert_eq!(*fetched.lock(), 3);
     }
 
     #[test]

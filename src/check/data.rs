@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::findings::{Findings, is_damage};
 use super::pack_reader::{BadWhy, PackOutcome, PackReader};
@@ -87,7 +88,7 @@ impl DataCheck<'_> {
             }
         });
         let out_of_time = shared.out_of_time.load(Ordering::Relaxed);
-        let mut done = shared.done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut done = shared.done.into_inner();
         if let Some(e) = done.failed.take() {
             return Err(e);
         }
@@ -287,6 +288,6 @@ fn said(outcome: &PackOutcome) -> Option<String> {
     }
 }
 
-fn lock(done: &Mutex<Done>) -> std::sync::MutexGuard<'_, Done> {
-    done.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(done: &Mutex<Done>) -> parking_lot::MutexGuard<'_, Done> {
+    done.lock()
 }

@@ -4,7 +4,8 @@
 //! stays small however much is lost.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::report::{Damage, Lost, What};
 use crate::error::{Error, Kind, is_disk_failure};
@@ -44,7 +45,7 @@ impl<'a> Findings<'a> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+        self.found.lock()
     }
 
     fn say(&self, level: Level, message: String) {
@@ -140,7 +141,7 @@ impl<'a> Findings<'a> {
 
     /// Everything.
     pub(super) fn finish(self) -> Found {
-        let mut found = self.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut found = self.found.into_inner();
         found.damage.sort_by(|a, b| (a.what, &a.key).cmp(&(b.what, &b.key)));
         found
     }

@@ -5,8 +5,8 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use rayon::Scope;
 
 use super::findings::{Findings, is_damage};
@@ -128,7 +128,7 @@ impl<'a> Walk<'a> {
     /// Walks from all roots with the threads of the pool that it is called in; returns the versions.
     pub(super) fn run(&self, roots: &[Root]) -> Result<Versions> {
         let versions = rayon::scope(|scope| self.versions(scope, roots));
-        match self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        match self.failed.lock().take() {
             Some(e) => Err(e),
             None => {
                 self.tell_elsewhere();
@@ -153,7 +153,7 @@ impl<'a> Walk<'a> {
                 there
             }
             Err(e) => {
-                self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+                self.failed.lock().get_or_insert(e);
                 true
             }
         }
@@ -222,17 +222,17 @@ impl<'a> Walk<'a> {
 
     /// True at the first time.
     fn visit(&self, id: &Id) -> bool {
-        self.visited.lock().unwrap_or_else(PoisonError::into_inner).insert(id.prefix())
+        self.visited.lock().insert(id.prefix())
     }
 
     fn stopped(&self) -> bool {
-        self.observer.cancelled() || self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.observer.cancelled() || self.failed.lock().is_some()
     }
 
     /// An object cannot be had.
     fn fail(&self, kind: ObjectKind, id: &Id, e: Error) {
         if !is_damage(&e) {
-            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+            self.failed.lock().get_or_insert(e);
             return;
         }
         if !self.findings.lose(kind, id) {

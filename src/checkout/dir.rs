@@ -5,9 +5,10 @@
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
@@ -119,7 +120,7 @@ impl Dir {
 
     /// What has been put into it.
     pub(super) fn placed(&self) -> MutexGuard<'_, Placed> {
-        self.placed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.placed.lock()
     }
 
     /// Notes that it lacks something of its own metadata.

@@ -1,7 +1,8 @@
 //! Versions in memory, for the tests of this module.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+
+use parking_lot::Mutex;
 
 use super::source::{Extents, Source};
 use crate::codec::hash::IdHasher;
@@ -137,7 +138,7 @@ impl Source for Memory {
     }
 
     fn chunk(&self, id: &Id, len: u64) -> Result<Plain> {
-        self.asked.lock().unwrap().push(*id);
+        self.asked.lock().push(*id);
         let bytes = self.chunks.get(id).cloned().filter(|b| b.len() as u64 == len);
         bytes.map(Plain::alone).ok_or_else(|| Error::from(Damaged))
     }
@@ -160,7 +161,7 @@ pub(super) struct Notes {
 
 impl Observer for Notes {
     fn notice(&self, notice: Notice) {
-        self.notices.lock().unwrap().push(notice);
+        self.notices.lock().push(notice);
     }
 
     fn step(&self, name: &'static str) {

@@ -4,7 +4,8 @@
 //! work in different directories, where the file system lets them, and meet only on large files and at the end.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::error::ReadError;
 use crate::error::{Error, Result};
@@ -31,7 +32,7 @@ pub(super) struct Queue<'p, T> {
 
 impl<T> Pool<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// The next item for a lane; `None` when all is done or something failed.
@@ -51,7 +52,7 @@ impl<T> Pool<T> {
                 self.wake.notify_all();
                 return None;
             }
-            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.wake.wait(&mut state);
         }
     }
 }
@@ -118,7 +119,7 @@ pub(super) fn run<T: Send>(
         }
         worker(0);
     });
-    match pool.state.into_inner().unwrap_or_else(PoisonError::into_inner).error {
+    match pool.state.into_inner().error {
         Some(e) => Err(e),
         None => Ok(()),
     }

@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::sync::Mutex;
+
+use parking_lot::Mutex;
 
 use super::memory::{BLOCK, Memory, Notes, linked, meta, node, noise};
 use super::placed::{PlacedName, Placements};
@@ -43,7 +44,7 @@ fn every_kind_of_node() {
         let temp = tempfile::tempdir().unwrap();
         let at = temp.path().join("new");
         let (report, notes) = run(&m, &tree, &at, jobs).unwrap();
-        assert_eq!(notes.notices.into_inner().unwrap(), []);
+        assert_eq!(notes.notices.into_inner(), []);
         assert_eq!((report.files, report.dirs, report.incomplete), (6, 3, 0));
         let stat = |name: &str| fs::symlink_metadata(at.join(name)).unwrap();
         assert_eq!(fs::read(at.join("tagged")).unwrap(), noise(3 * BLOCK, 1));
@@ -114,7 +115,7 @@ fn links_of_a_group_are_one_file_under_any_order() {
     for jobs in [1, 4] {
         let temp = tempfile::tempdir().unwrap();
         let (report, notes) = run(&m, &tree, temp.path(), jobs).unwrap();
-        assert_eq!(notes.notices.into_inner().unwrap(), []);
+        assert_eq!(notes.notices.into_inner(), []);
         assert_eq!((report.files, report.dirs), (80, 21));
         for name in ["small", "large", "link"] {
             let stats: Vec<_> =
@@ -147,7 +148,7 @@ fn damage_is_named_and_the_rest_is_restored() {
     let temp = tempfile::tempdir().unwrap();
     let (report, notes) = run(&m, &tree, temp.path(), 2).unwrap();
     assert_eq!((report.files, report.damaged, report.incomplete), (1, 4, 1));
-    let mut said: Vec<_> = notes.notices.into_inner().unwrap().into_iter().map(|n| (n.level, n.path)).collect();
+    let mut said: Vec<_> = notes.notices.into_inner().into_iter().map(|n| (n.level, n.path)).collect();
     said.sort_by(|a, b| a.1.cmp(&b.1));
     assert_eq!(said[0], (Level::Damage, b"bad".to_vec()));
     assert!(said.iter().any(|s| s.1 == b"sub/lost"));
@@ -188,7 +189,7 @@ fn placements_hear_of_whole_directories() {
     struct Heard(Mutex<Vec<Told>>);
     impl Placements for Heard {
         fn dir_placed(&self, path: &[u8], tree: &Id, _: &Totals, names: Vec<PlacedName>) {
-            self.0.lock().unwrap().push((path.to_vec(), *tree, names));
+            self.0.lock().push((path.to_vec(), *tree, names));
         }
     }
     let mut m = Memory::default();
@@ -203,7 +204,7 @@ fn placements_hear_of_whole_directories() {
     let heard = Heard(Mutex::default());
     let options = RestoreOptions { jobs: 2, placements: Some(&heard) };
     restore(&m, &tree, temp.path(), &options, &Notes::default()).unwrap();
-    let heard = heard.0.into_inner().unwrap();
+    let heard = heard.0.into_inner();
     assert_eq!(heard.len(), 2, "nothing of a directory that is not complete");
     let (path, _, names) = &heard[0];
     assert_eq!(path, b"sub");
@@ -241,7 +242,7 @@ fn what_lacks_metadata_is_not_remembered() {
     impl Placements for Heard {
         fn dir_placed(&self, path: &[u8], _: &Id, _: &Totals, names: Vec<PlacedName>) {
             let names = names.into_iter().map(|n| (crate::model::path::join(path, &n.name), n.stat.is_some()));
-            self.0.lock().unwrap().extend(names);
+            self.0.lock().extend(names);
         }
     }
     let impossible = |mut entry: Entry| {
@@ -258,7 +259,7 @@ fn what_lacks_metadata_is_not_remembered() {
     let report =
         restore(&m, &tree, temp.path(), &RestoreOptions { jobs: 2, placements: Some(&heard) }, &Notes::default());
     assert_eq!(report.unwrap().incomplete, 3);
-    let remembered: Vec<_> = heard.0.into_inner().unwrap().into_iter().filter(|n| n.1).map(|n| n.0).collect();
+    let remembered: Vec<_> = heard.0.into_inner().into_iter().filter(|n| n.1).map(|n| n.0).collect();
     assert_eq!(remembered, [b"sub/good".to_vec()]);
 }
 

@@ -3,12 +3,13 @@
 //! Everything in it is derived. A file that is no database, is damaged, or has another schema is made anew and starts empty; the caller
 //! compares it with the repository. Writes are one transaction per call. Methods take `&self` and may be called from many threads.
 
+use parking_lot::{Mutex, MutexGuard};
+
 use super::sqlite;
 use crate::error::{Failure, Kind};
 use crate::sys::create;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 mod check;
@@ -123,7 +124,7 @@ impl Catalogue {
     /// Closes the catalogue and empties its log. Dropping does the same without saying what went wrong.
     pub fn close(self) -> Result<()> {
         let Self { path, connection, .. } = self;
-        let connection = connection.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let connection = connection.into_inner();
         // Fails to empty the log, without an error, while another process reads: then that one does it.
         let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         emptied.and_then(|()| connection.close().map_err(|(_, e)| e)).map_err(|source| Error::Sqlite { path, source })
@@ -170,7 +171,7 @@ impl Catalogue {
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock()
     }
 
     fn wrap(&self, source: rusqlite::Error) -> Error {

@@ -3,6 +3,8 @@
 //! All of it is derived from packs and refs and can be rebuilt. An [`Index`] is used from many threads; a lookup of an absent id costs one
 //! cache miss per segment, one of a present id a small read. Who writes a segment makes it durable before it is added here.
 
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
 use crate::error::{Failure, Kind};
 use crate::format::pack::PackKind;
 use crate::format::segment::{self, PackName, Row, SegmentName};
@@ -10,7 +12,7 @@ use crate::model::id::Id;
 use pending::Pending;
 use segment_reader::SegmentReader;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 pub mod catalogue;
 mod pending;
@@ -318,11 +320,11 @@ fn tier(rows: u64) -> u32 {
 
 /// A poisoned lock is of no matter: no thread leaves these tables half changed.
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
+    lock.read()
 }
 
 fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
+    lock.write()
 }
 
 #[cfg(test)]

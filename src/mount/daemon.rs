@@ -3,9 +3,11 @@
 //! The overlay is locked while it lives. Whatever ends it, what was fsynced is on disk; a clean end flushes all.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::attach::{self, MountTrust};
 use super::control::{Ask, ControlError, Desk, Facts, Note, Visit};
@@ -215,19 +217,19 @@ fn facts_of(standing: &Standing, revision: &str) -> Vec<(&'static str, Vec<u8>)>
 
 impl Inner {
     fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.standing.lock()
     }
 
     fn end(&self) {
-        *self.ended.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.ended.0.lock() = true;
         self.ended.1.notify_all();
         self.view.news().come();
     }
 
     fn has_ended(&self, wait: Duration) -> bool {
-        let ended = self.ended.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.ended.1.wait_timeout_while(ended, wait, |ended| !*ended);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
+        let mut ended = self.ended.0.lock();
+        self.ended.1.wait_while_for(&mut ended, |ended| !*ended, wait);
+        *ended
     }
 
     /// Flushes what changed, some seconds after it did. Only a mount that follows something looks at it from time to time.
@@ -279,7 +281,7 @@ impl Inner {
         });
         let why =
             moved.err().map(|e| format!("cannot follow, will try again: {}", with_causes(&e))).unwrap_or_default();
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = self.refused.lock();
         if !why.is_empty() && why != *refused {
             (self.complain)(&why);
         }
@@ -330,7 +332,7 @@ impl Inner {
                     drop((pending.take(), begun.take()));
                     let _turn = self.turn();
                     // The process does not end before this is answered.
-                    let _leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+                    let _leaving = self.leaving.lock();
                     let stopped = self.stop(discard);
                     let done = stopped.is_ok();
                     let _ = visit.reply(&stopped);

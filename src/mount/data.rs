@@ -8,9 +8,10 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rustix::fs::FallocateFlags;
 
 use super::errno::{Answer, Errno};
@@ -133,15 +134,15 @@ impl Data {
     }
 
     fn get(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read()
     }
 
     fn set(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.write()
     }
 
     fn alone(&self) -> MutexGuard<'_, ()> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writing.lock()
     }
 
     /// The right to change the file, with its length as the kernel may have changed it.
@@ -164,7 +165,7 @@ impl Data {
             (state.upper.clone(), state.has_upper, state.base.clone(), state.kept, local)
         };
         let touches = self.touches.load(Ordering::Acquire);
-        let known = *self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *self.taken.lock();
         let more = match known {
             // The kernel's own writes are not counted, but `Names::attr` learns of them, and of the space, before it asks.
             Some((at, bytes)) if at == touches => bytes,
@@ -186,7 +187,7 @@ impl Data {
     /// Notes the space that the upper file took at a count of changes; a later change makes the note void. Returns bytes.
     fn note_taken(&self, touches: u64, meta: &std::fs::Metadata) -> u64 {
         let bytes = meta.blocks() * 512;
-        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some((touches, bytes));
+        *self.taken.lock() = Some((touches, bytes));
         bytes
     }
 

@@ -4,7 +4,8 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::errno::Answer;
 use super::inode::{Kind, ROOT};
@@ -64,7 +65,7 @@ impl Hydrator {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 
     /// Whether anything is brought at all.
@@ -110,7 +111,7 @@ impl Hydrator {
                     }
                     queue.busy = false;
                     self.wake.notify_all();
-                    queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                    self.wake.wait(&mut queue);
                 }
             };
             let Some(ino) = ino else {
@@ -150,7 +151,7 @@ impl Hydrator {
     pub fn wait(&self) {
         let mut queue = self.lock();
         while !queue.ended && (queue.busy || !queue.files.is_empty()) {
-            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            self.wake.wait(&mut queue);
         }
     }
 

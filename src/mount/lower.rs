@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::error::Result;
 use crate::format::object::ListNode;
@@ -124,7 +126,7 @@ impl Lower {
 
     /// A directory that was read before.
     pub fn known_dir(&self, tree: &Id) -> Option<Dir> {
-        self.dirs.lock().unwrap_or_else(PoisonError::into_inner).get(tree)
+        self.dirs.lock().get(tree)
     }
 
     /// A directory.
@@ -138,7 +140,7 @@ impl Lower {
         let subdirs = u32::try_from(entries.iter().filter(|e| e.is_dir()).count()).unwrap_or(u32::MAX);
         let dir = Arc::new(Directory { entries, subdirs });
         let weight = dir.len() + 1;
-        self.dirs.lock().unwrap_or_else(PoisonError::into_inner).put(*tree, Arc::clone(&dir), weight);
+        self.dirs.lock().put(*tree, Arc::clone(&dir), weight);
         Ok(dir)
     }
 
@@ -237,7 +239,7 @@ impl Lower {
 
     /// Bytes of a chunk list that are no holes; `None` where finding out would take a network, or too long.
     pub fn allocated(&self, list: &Id) -> Option<u64> {
-        let known = || self.allocated.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = || self.allocated.lock();
         if let Some(bytes) = known().get(list) {
             return Some(*bytes);
         }
@@ -268,11 +270,11 @@ impl Lower {
 
     /// The same, if it is known.
     pub fn known_allocated(&self, list: &Id) -> Option<u64> {
-        self.allocated.lock().unwrap_or_else(PoisonError::into_inner).get(list).copied()
+        self.allocated.lock().get(list).copied()
     }
 
     fn list(&self, id: &Id) -> Result<Arc<Spans>> {
-        if let Some(known) = self.lists.lock().unwrap_or_else(PoisonError::into_inner).get(id) {
+        if let Some(known) = self.lists.lock().get(id) {
             return Ok(known);
         }
         let mut end = 0u64;
@@ -291,7 +293,7 @@ impl Lower {
         };
         let spans = Arc::new(spans);
         let weight = spans.ends.len() + 1;
-        self.lists.lock().unwrap_or_else(PoisonError::into_inner).put(*id, Arc::clone(&spans), weight);
+        self.lists.lock().put(*id, Arc::clone(&spans), weight);
         Ok(spans)
     }
 }

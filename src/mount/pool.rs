@@ -1,9 +1,10 @@
 //! Threads for answers that may have to wait, so that whoever takes requests never does.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use parking_lot::{Condvar, Mutex};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -32,7 +33,7 @@ impl Pool {
 
     /// Runs a job on one of the threads.
     pub fn run(&self, job: impl FnOnce() + Send + 'static) {
-        let mut queue = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.shared.0.lock();
         queue.jobs.push_back(Box::new(job));
         if queue.idle >= queue.jobs.len() || queue.threads.len() >= self.limit {
             drop(queue);
@@ -51,18 +52,18 @@ impl Pool {
 }
 
 fn work(shared: &(Mutex<Queue>, Condvar)) {
-    let mut queue = shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut queue = shared.0.lock();
     loop {
         if let Some(job) = queue.jobs.pop_front() {
             drop(queue);
             // A job that panics has answered by that: its reply is dropped.
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
-            queue = shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+            queue = shared.0.lock();
         } else if queue.closed {
             return;
         } else {
             queue.idle += 1;
-            queue = shared.1.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            shared.1.wait(&mut queue);
             queue.idle -= 1;
         }
     }
@@ -71,7 +72,7 @@ fn work(shared: &(Mutex<Queue>, Condvar)) {
 impl Drop for Pool {
     fn drop(&mut self) {
         let threads = {
-            let mut queue = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut queue = self.shared.0.lock();
             queue.closed = true;
             std::mem::take(&mut queue.threads)
         };

@@ -8,8 +8,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::lower::Lower;
@@ -141,8 +141,8 @@ impl Recorder {
         Ok(state.out.flush().map_err(|source| ProfileError::File { path: self.path.clone(), source })?)
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, Recorded> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> parking_lot::MutexGuard<'_, Recorded> {
+        self.state.lock()
     }
 }
 

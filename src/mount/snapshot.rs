@@ -5,7 +5,7 @@
 //! mount would give.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::error::MountError;
 use super::frozen::Frozen;
@@ -54,7 +54,7 @@ impl View {
     /// The mount at this moment. Nobody writes meanwhile, and what is in it is preserved until [`Self::end`]. To `commit`
     /// it, no file may be open that the kernel writes to by itself.
     pub fn begin(&self, commit: bool) -> Result<Snapshot> {
-        let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.gate.write();
         if commit && (self.is_written_alone() || !self.mapped_alone().is_empty()) {
             return Err(MountError::Handed.into());
         }
@@ -75,7 +75,7 @@ impl View {
 
     /// Ends a snapshot: it was stored as `taken`, or not at all.
     pub fn end(&self, snapshot: &Snapshot, taken: Option<&Taken>) {
-        let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.gate.write();
         let became: HashMap<u64, &Arc<Base>> =
             taken.iter().flat_map(|t| &t.files).map(|(ino, base)| (*ino, base)).collect();
         for ino in snapshot.files.keys() {

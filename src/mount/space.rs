@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::errno::{Answer, Errno};
 use crate::sys::create;
@@ -174,7 +175,7 @@ impl Space {
     }
 
     fn made_in(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
-        self.made_in.lock().unwrap_or_else(PoisonError::into_inner)
+        self.made_in.lock()
     }
 
     /// Makes the names of new upper files durable.

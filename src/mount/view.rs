@@ -7,7 +7,9 @@ use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 use super::data::Data;
 use super::errno::{Answer, Errno};
@@ -198,22 +200,22 @@ impl View {
 
     /// Tells `told` of every inode that is opened for writing.
     pub fn tell_wanted(&self, told: Box<Wanted>) {
-        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+        *self.wanted.lock() = Some(told);
     }
 
     /// Tells `told` of every inode of which the kernel knows old attributes.
     pub fn tell_stale(&self, told: Box<Wanted>) {
-        *self.stale.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+        *self.stale.lock() = Some(told);
     }
 
     fn is_stale(&self, ino: u64) {
-        if let Some(told) = &*self.stale.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(told) = &*self.stale.lock() {
             told(ino);
         }
     }
 
     fn wants(&self, ino: u64) {
-        if let Some(told) = &*self.wanted.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(told) = &*self.wanted.lock() {
             told(ino);
         }
     }
@@ -234,14 +236,14 @@ impl View {
     }
 
     pub(super) fn names(&self) -> MutexGuard<'_, Names> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+        self.names.lock()
     }
 
     fn changing(&self) -> Answer<RwLockReadGuard<'_, ()>> {
         if self.options.read_only {
             return Err(Errno::ROFS);
         }
-        let gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let gate = self.gate.read();
         // Under the gate, so that no flush takes the news and misses the change.
         self.news.come();
         Ok(gate)
@@ -335,7 +337,7 @@ impl View {
 
     /// Whether space of removed files is given back by the next flush.
     fn has_doomed(&self) -> bool {
-        !self.doomed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.doomed.lock().is_empty()
     }
 
     fn discard(&self, gone: Option<Arc<Data>>) {
@@ -343,7 +345,7 @@ impl View {
         self.unsynced().remove(&data.ino());
         if self.store.is_some() {
             // A crash may bring its names back: its bytes go after these.
-            self.doomed.lock().unwrap_or_else(PoisonError::into_inner).push(data);
+            self.doomed.lock().push(data);
             self.news.come();
         } else {
             data.remove_upper();
@@ -447,7 +449,7 @@ impl View {
     }
 
     fn unsynced(&self) -> MutexGuard<'_, HashMap<u64, Arc<Data>>> {
-        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unsynced.lock()
     }
 
     /// Inodes that differ from the last commit, bytes that were written since, inodes that the kernel knows, open files.

@@ -4,7 +4,8 @@
 //! when it was read, so of many writers one wins and the others are told.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::codec::hash::NameHasher;
 use crate::context::Context;
@@ -384,7 +385,7 @@ impl Push<'_, '_> {
         let state = Mutex::new(self.reach.state.clone());
         let (repository, can_note) = (self.context.repository.clone(), !self.repo.is_read_only());
         let arrived = |pack: &[u8; 32]| {
-            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = state.lock();
             state.sent.insert(to_hex(pack));
             // Written as a whole each time, so the more rarely the longer it is.
             let count = state.sent.len();
@@ -405,7 +406,7 @@ impl Push<'_, '_> {
             return Ok(report);
         }
         let ran = copier.run(plan, "sending");
-        self.reach.state = std::mem::take(&mut *state.lock().unwrap_or_else(PoisonError::into_inner));
+        self.reach.state = std::mem::take(&mut *state.lock());
         if ran.is_err() {
             let _ = self.reach.save();
         }

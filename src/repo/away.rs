@@ -6,10 +6,11 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tempfile::NamedTempFile;
 
 use super::{Repo, layout};
@@ -86,11 +87,11 @@ impl CachedStore {
 
     /// Remembers the length of an object that somebody else told.
     pub fn learn(&self, key: &str, len: u64) {
-        self.lens.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), len);
+        self.lens.lock().insert(key.to_owned(), len);
     }
 
     fn length(&self, key: &str) -> Result<u64, StoreError> {
-        if let Some(len) = self.lens.lock().unwrap_or_else(PoisonError::into_inner).get(key) {
+        if let Some(len) = self.lens.lock().get(key) {
             return Ok(*len);
         }
         let near = self.near_file(key).and_then(|path| std::fs::metadata(path).ok()).map(|m| m.len());
@@ -102,13 +103,13 @@ impl CachedStore {
 
     /// What this process fetched into the cache: objects and their lengths.
     pub fn fetched(&self) -> Vec<(String, u64)> {
-        let fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        let fetched = self.fetched.lock();
         fetched.iter().map(|(key, len)| (key.clone(), *len)).collect()
     }
 
     /// Drops what is here of an object: it is damaged here or there.
     pub fn forget(&self, key: &str) {
-        self.not_near.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned());
+        self.not_near.lock().insert(key.to_owned());
         if let (Ok(len), Some(cache)) = (self.length(key), &self.cache) {
             cache.forget(key, len);
         }
@@ -160,7 +161,7 @@ impl CachedStore {
     }
 
     fn pieces(&self) -> MutexGuard<'_, VecDeque<Piece>> {
-        self.pieces.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pieces.lock()
     }
 
     fn take_piece(&self, is_it: impl Fn(&Piece) -> bool) -> Option<Piece> {
@@ -172,7 +173,7 @@ impl CachedStore {
     /// The same object on this machine.
     pub(super) fn near_file(&self, key: &str) -> Option<PathBuf> {
         let near = self.near.as_ref().map(|near| near.join(key)).filter(|path| path.is_file())?;
-        let damaged = self.not_near.lock().unwrap_or_else(PoisonError::into_inner).contains(key);
+        let damaged = self.not_near.lock().contains(key);
         (!damaged).then_some(near)
     }
 
@@ -195,14 +196,14 @@ impl CachedStore {
 
     fn through(&self, cache: &BlockCache, key: &str, len: u64, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
         cache.read(key, len, range, &|r| {
-            self.fetched.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), len);
+            self.fetched.lock().insert(key.to_owned(), len);
             self.fetch(key, r)
         })
     }
 
     fn fetch(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
         let size = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        let failed = || self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = || self.failed.lock();
         if let Some((_, said)) = failed().as_ref().filter(|(at, _)| at.elapsed() < FAILED) {
             let (place, said) = (self.inner.place(), Said(said.clone()));
             let key = key.to_owned();

@@ -1,8 +1,10 @@
 //! What is not here of a repository: whether refs need it, where it is, and what is done while nobody answers there.
 
 use std::path::Path;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::{Repo, RepoError, layout};
 use crate::error::{Error, Kind, Result};
@@ -36,7 +38,7 @@ struct Silence {
 impl Behind {
     /// What was wrong when it did not answer, not long ago: not everybody has to wait for it again.
     fn silence(&self) -> Option<String> {
-        let silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        let silence = self.silence.lock();
         silence.as_ref().filter(|s| s.since.elapsed() < s.pause).map(|s| s.said.clone())
     }
 
@@ -44,7 +46,7 @@ impl Behind {
     fn note_silence(&self, e: &Error) -> bool {
         let unreachable = e.kind() == Kind::Unreachable;
         if unreachable {
-            let mut silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut silence = self.silence.lock();
             let pause = silence.as_ref().map_or(SILENT, |s| (s.pause * 2).min(SILENT_MAX));
             *silence = Some(Silence { since: Instant::now(), pause, said: e.to_string() });
         }
@@ -90,7 +92,7 @@ impl Repo {
         if let Some(behind) = self.behind.repo.get() {
             return Ok(Some(behind));
         }
-        let _one = self.behind.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.behind.opening.lock();
         if let Some(said) = self.behind.silence() {
             return Err(RepoError::Silent { said }.into());
         }

@@ -6,7 +6,9 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::ops::{Deref, Range};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
 
 use super::layout;
 use crate::codec::compress::Decompressor;
@@ -179,7 +181,7 @@ impl Frames {
         };
         if self.ids.id(kind, bytes) != row.id {
             // Read again, it may be another copy.
-            self.cache.lock().unwrap_or_else(PoisonError::into_inner).remove(&(row.place.pack, row.place.offset));
+            self.cache.lock().remove(&(row.place.pack, row.place.offset));
             return Err(damaged(kind, &row.id, &row.place, "its bytes do not match its id"));
         }
         Ok(Plain { frame, range })
@@ -242,11 +244,11 @@ impl Frames {
     }
 
     fn cached(&self, key: &FrameKey) -> Option<Arc<Vec<u8>>> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(key)
+        self.cache.lock().get(key)
     }
 
     fn keep(&self, key: FrameKey, plain: &Arc<Vec<u8>>) {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).put(key, Arc::clone(plain));
+        self.cache.lock().put(key, Arc::clone(plain));
     }
 
     /// The base that a delta frame names.

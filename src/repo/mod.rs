@@ -17,8 +17,10 @@ pub mod worktree;
 use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use crate::codec::cut::{self, Cutting, Rule};
 use crate::codec::hash::{IdHasher, checksum};
@@ -355,7 +357,7 @@ impl Repo {
         if let Some(index) = self.index.get() {
             return Ok(index);
         }
-        let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.opening.lock();
         if self.index.get().is_none() {
             let _ = self.index.set(looking_again(|| self.open_index())?);
         }
@@ -387,7 +389,7 @@ impl Repo {
     /// Opens segments that other processes have written meanwhile; true if there were any.
     pub(super) fn refresh_index(&self) -> Result<bool> {
         let index = self.index()?;
-        let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.opening.lock();
         let mut open: HashSet<SegmentName> =
             layout::SEGMENT_KINDS.iter().flat_map(|k| index.segments(*k)).map(|s| *s.name()).collect();
         open.extend(index.damaged().iter().map(|d| d.0));
@@ -478,7 +480,7 @@ impl Repo {
         if let Some(catalogue) = self.catalogue.get() {
             return Ok(catalogue);
         }
-        let _one = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.opening.lock();
         self.open_catalogue()
     }
 

@@ -3,8 +3,9 @@
 //! Objects that were computed but not stored (of `status`, `diff` and dry runs) are answered from memory.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
 
 use super::Repo;
 use super::frames::{ObjectError, Plain};
@@ -31,22 +32,22 @@ pub struct Volatile(RwLock<HashMap<Id, Plain>>);
 impl Volatile {
     /// Keeps an object for the life of this repository handle.
     pub fn put(&self, id: Id, bytes: Vec<u8>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, Plain::alone(bytes));
+        self.0.write().insert(id, Plain::alone(bytes));
     }
 
     /// Takes all of them out.
     pub fn take(&self) -> Vec<(Id, Vec<u8>)> {
-        let all = std::mem::take(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner));
+        let all = std::mem::take(&mut *self.0.write());
         all.into_iter().map(|(id, plain)| (id, plain.to_vec())).collect()
     }
 
     /// Whether an object is only in memory.
     pub fn has(&self, id: &Id) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).contains_key(id)
+        self.0.read().contains_key(id)
     }
 
     fn get(&self, id: &Id) -> Option<Plain> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.0.read().get(id).cloned()
     }
 }
 
@@ -92,7 +93,7 @@ impl Repo {
     fn stored_meanwhile(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
         const PAUSE: Duration = Duration::from_secs(1);
         {
-            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut looked = self.looked.lock();
             if looked.is_none_or(|at| at.elapsed() >= PAUSE) {
                 self.refresh_index()?;
                 *looked = Some(Instant::now());

@@ -6,7 +6,8 @@
 use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::output::Output;
 use super::pipeline;
@@ -119,7 +120,7 @@ pub fn snapshot(out: &Output<'_>, observer: &dyn Observer, source: &Source<'_>) 
             walk => walk?,
         };
         let stale = {
-            let links = walk.links.lock().unwrap_or_else(PoisonError::into_inner);
+            let links = walk.links.lock();
             if links.is_empty() || walk.basis.is_none() {
                 HashSet::new()
             } else {
@@ -136,21 +137,21 @@ pub fn snapshot(out: &Output<'_>, observer: &dyn Observer, source: &Source<'_>) 
         let Walk { result, records, newest, unstable, noted, links, picked, .. } = walk;
         let links = match source.only {
             [] => LinkTable::default(),
-            _ => links.into_inner().unwrap_or_else(PoisonError::into_inner).table(),
+            _ => links.into_inner().table(),
         };
-        let finished = result.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let picked = picked.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let finished = result.into_inner();
+        let picked = picked.into_inner();
         let Some(Finished { tree, totals, meta }) = finished else {
             return Err(SnapshotError::Nothing { path: source.dir.display().to_string() }.into());
         };
-        let mut unstable = unstable.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut unstable = unstable.into_inner();
         unstable.sort();
         unstable.dedup();
-        let newest = newest.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let records = records.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let newest = newest.into_inner();
+        let records = records.into_inner();
         let encoded = |(path, record): (Vec<u8>, DirRecord)| (path, DirRecord { newest, ..record }.encode());
         let records = records.into_iter().map(encoded).collect();
-        let noted = noted.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let noted = noted.into_inner();
         return Ok(Snapshot { tree, totals, meta, picked, links, unstable, noted, records });
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::error::Result;
 use crate::format::pack::PackKind;
@@ -73,7 +74,7 @@ impl<'a> Output<'a> {
         let new = match &self.sink {
             Some(sink) => sink.claim(ObjectKind::Chunk, id)?,
             None => {
-                let first = self.dry.lock().unwrap_or_else(PoisonError::into_inner).insert(*id);
+                let first = self.dry.lock().insert(*id);
                 if first && self.repo.index()?.lookup(PackKind::Data, id)?.is_none() {
                     self.new_bytes.fetch_add(len as u64, Ordering::Relaxed);
                 }
@@ -109,7 +110,7 @@ impl<'a> Output<'a> {
                 return Ok(id);
             }
             let slot = &self.metadata[usize::from(kind == ObjectKind::Tree)];
-            let full = slot.lock().unwrap_or_else(PoisonError::into_inner).add(id, &bytes);
+            let full = slot.lock().add(id, &bytes);
             if let Some(full) = full {
                 Packer::with(|p| p.metadata(sink, &full))?;
             }
@@ -121,7 +122,7 @@ impl<'a> Output<'a> {
     pub fn flush(&self) -> Result<()> {
         let Some(sink) = &self.sink else { return Ok(()) };
         for slot in &self.metadata {
-            let rest = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let rest = slot.lock().take();
             Packer::with(|p| p.metadata(sink, &rest))?;
         }
         Ok(())

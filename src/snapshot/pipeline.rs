@@ -3,7 +3,9 @@
 //!
 //! Batches of chunks first, then the next piece of a large file, then the next directory, depth first.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::content::large::{ATTEMPTS, Batch, Buffers, Finished, Next, ReadError, Reader};
 use super::content::store::flush_small;
@@ -44,14 +46,14 @@ pub fn run(walk: &Walk<'_>, root: Arc<Dir>, threads: usize) -> Result<()> {
             }
         }
     });
-    let queue = pool.queue.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let queue = pool.queue.into_inner();
     queue.error.map_or(Ok(()), Err)
 }
 
 /// Finishes the directories that waited for all hard links to be known; `root` is the directory of the version.
 pub fn settle_links(walk: &Walk<'_>, root: &std::path::Path) -> Result<()> {
     read_unread(walk, root)?;
-    let waiting = walk.links.lock().unwrap_or_else(PoisonError::into_inner).take_waiting();
+    let waiting = walk.links.lock().take_waiting();
     waiting.iter().try_for_each(|dir| walk.done(dir))
 }
 
@@ -63,7 +65,7 @@ enum Job {
 
 impl Pool<'_, '_> {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 
     fn work(&self) {
@@ -120,7 +122,7 @@ impl Pool<'_, '_> {
                 self.wake.notify_all();
                 return None;
             }
-            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            self.wake.wait(&mut queue);
         }
     }
 

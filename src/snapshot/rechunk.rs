@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::codec::cut::CHUNK_MAX;
 use crate::codec::sniff;
@@ -249,7 +250,7 @@ impl<'p, 'a> Pool<'p, 'a> {
             pool.work();
         });
         let (out, chunker) = (self.out, self.plan.chunker);
-        let queue = self.queue.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let queue = self.queue.into_inner();
         match (queue.error, queue.assembler) {
             (None, Some(assembler)) => Ok((chunker, assembler.builder.finish(out)?)),
             (error, _) => Err(error.unwrap_or_else(|| Panicked.into())),
@@ -257,7 +258,7 @@ impl<'p, 'a> Pool<'p, 'a> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue<'p>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 
     fn work(&self) {
@@ -295,7 +296,7 @@ impl<'p, 'a> Pool<'p, 'a> {
             if job.is_some() {
                 return job;
             }
-            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            self.wake.wait(&mut queue);
         }
     }
 

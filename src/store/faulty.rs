@@ -2,7 +2,9 @@
 //! after it, so that only the reply is lost. What was asked is written down.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{Abilities, Listed, Said, Store, StoreError, Take, Trouble};
 
@@ -72,7 +74,7 @@ impl Faults {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn next(&self, what: &str, key: &str) -> Option<Fault> {

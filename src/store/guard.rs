@@ -286,12 +286,12 @@ mod tests {
 
     /// Keeps what is said to users who did not ask for details.
     #[derive(Default)]
-    struct Told(std::sync::Mutex<Vec<String>>);
+    struct Told(parking_lot::Mutex<Vec<String>>);
 
     impl Observer for Told {
         fn notice(&self, notice: Notice) {
             if notice.level > Level::Detail {
-                self.0.lock().unwrap().push(notice.message);
+                self.0.lock().push(notice.message);
             }
         }
     }
@@ -330,7 +330,7 @@ mod tests {
         assert!(store.create("refs/x", b"y").unwrap());
         assert!(inner.list_all("sessions").unwrap().is_empty());
         // Meanwhile the user was told what is waited for, and for how long.
-        let told = told.0.lock().unwrap();
+        let told = told.0.lock();
         assert!(told[0].contains(&format!("waiting for the lock `{left}` on `refs`")), "{told:?}");
         assert!(told[0].contains("it is removed after"), "{told:?}");
         assert_eq!(told[1], format!("removed the lock `{left}` that a dead process left"));

@@ -8,8 +8,9 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustix::fs::{CWD, RenameFlags};
 
 use super::trace::{DiskEvent, Tracer, tell};
@@ -92,7 +93,7 @@ impl LocalStore {
     /// Makes the folder of a key and syncs every new name on the way.
     fn make_parent(&self, path: &Path) -> io::Result<PathBuf> {
         let parent = path.parent().unwrap_or(&self.root).to_path_buf();
-        let durable = || self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        let durable = || self.durable.lock();
         if parent == self.root || durable().contains(&parent) {
             return Ok(parent);
         }
@@ -117,7 +118,7 @@ impl LocalStore {
     }
 
     fn handle(&self, key: &str) -> io::Result<Arc<File>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         if let Some(at) = open.iter().position(|(k, _)| k == key) {
             let hit = open.remove(at);
             let file = Arc::clone(&hit.1);

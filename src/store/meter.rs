@@ -3,8 +3,9 @@
 //! One meter is shared by all requests to a store; whoever shows progress looks at it from time to time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// Bytes of one direction.
 #[derive(Debug, Default)]
@@ -32,7 +33,7 @@ impl Flow {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let Some(rate) = self.rate else { return Duration::ZERO };
         let now = Instant::now();
-        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut due = self.due.lock();
         #[allow(clippy::cast_precision_loss, reason = "a rate is not exact to the byte")]
         let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
         let next = due.filter(|d| *d > now).unwrap_or(now) + takes;

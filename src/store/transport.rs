@@ -4,7 +4,7 @@
 //! the answer itself, and the operation that waits for it takes it from its [`Talk`].
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use ::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RANGE};
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, HttpTransporter};
 use opendal_http_transport_reqwest::ReqwestTransport;
+use parking_lot::Mutex;
 
 use super::answers::Refusal;
 use super::http::{REFUSAL_MAX, uploader};
@@ -62,11 +63,11 @@ impl Talk {
 
     /// What the last answer was.
     pub(super) fn seen(&self) -> Seen {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen.lock().clone()
     }
 
     fn note(&self, note: impl FnOnce(&mut Seen)) {
-        note(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+        note(&mut self.seen.lock());
     }
 }
 

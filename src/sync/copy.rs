@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::ops::Range;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::cover::Cover;
 use super::error::SyncError;
@@ -201,7 +202,7 @@ impl<'a> Copier<'a> {
             (0..missing).for_each(|_| drop(End(&shared)));
             self.watch(&shared);
         });
-        let work = shared.work.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let work = shared.work.into_inner();
         match work.failed {
             Some(e) => Err(e),
             None => Ok(work.sent),
@@ -215,8 +216,8 @@ impl<'a> Copier<'a> {
         let total = || if receives { self.meter.down.bytes() } else { self.meter.up.bytes() };
         let (begun, mut told) = (total(), 0);
         loop {
-            let work = shared.lock();
-            let (work, _) = shared.ended.wait_timeout(work, TICK).unwrap_or_else(PoisonError::into_inner);
+            let mut work = shared.lock();
+            shared.ended.wait_for(&mut work, TICK);
             let (ended, arrived) = (work.left == 0, work.bytes);
             drop(work);
             let passed = total() - begun;
@@ -274,7 +275,7 @@ impl<'a> Copier<'a> {
             Ok(local) => {
                 {
                     // One after the other, so that the first of them are soon on their way.
-                    let _one = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
+                    let _one = self.hashing.lock();
                     self.as_named(local, name, &key)?;
                 }
                 self.observer.step("pack");
@@ -482,7 +483,7 @@ impl Drop for End<'_> {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+        self.work.lock()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::error::{Error, Kind, Result};
 use crate::format::refentry::{RefEntry, seq_of_key};
@@ -56,13 +57,13 @@ pub fn read(store: &dyn Store) -> Result<Tips> {
     }
     let threads = store.abilities().in_flight.min(newest.len());
     let queue = Mutex::new(newest.into_iter());
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let next = || queue.lock().next();
     let found = Mutex::new(Tips::default());
     let work = || -> Result<()> {
         while let Some((log, name)) = next() {
             let kind = kinds.into_iter().find(|k| log.starts_with(&layout::refs(*k))).unwrap_or(RefKind::Branch);
             let newest = Refs::of(store).newest_at(kind, &log, &name);
-            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut found = found.lock();
             match newest {
                 Ok(Some((name, entry))) => _ = found.tips.insert((kind, name), entry),
                 Ok(None) => {}
@@ -81,7 +82,7 @@ pub fn read(store: &dyn Store) -> Result<Tips> {
         }
         workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })?;
-    Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(found.into_inner())
 }
 
 /// The values of those of a kind that exist.

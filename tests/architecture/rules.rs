@@ -35,6 +35,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("opendal", &["store/"]),
     ("opendal_http_transport_reqwest", &["store/"]),
     ("openssh_sftp_client", &["store/"]),
+    ("parking_lot", &[""]),
     ("percent_encoding", &["store/", "ops/pack"]),
     ("rayon", &["snapshot/pipeline", "checkout/restore", "check/"]),
     ("regex", &["ops/"]),

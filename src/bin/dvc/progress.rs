@@ -9,11 +9,12 @@ use dvc::model::path::display;
 use dvc::model::text::harmless;
 use dvc::observe::{Level, Notice, Observer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use parking_lot::Mutex;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -94,7 +95,7 @@ impl Progress {
     }
 
     fn say(&self, line: &str) {
-        let bar = self.shared.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        let bar = self.shared.bar.lock();
         match bar.as_ref() {
             Some(bar) => bar.suspend(|| write_line(line)),
             None => write_line(line),
@@ -104,7 +105,7 @@ impl Progress {
 
 impl Observer for Progress {
     fn phase(&self, name: &'static str, files: Option<u64>, bytes: Option<u64>) {
-        let mut phase = self.shared.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut phase = self.shared.phase.lock();
         *phase = Phase { name, files, bytes, since: Instant::now(), number: phase.number + 1 };
         self.shared.files.store(0, Ordering::Relaxed);
         self.shared.bytes.store(0, Ordering::Relaxed);
@@ -164,7 +165,7 @@ impl Drop for Progress {
 
 impl Shared {
     fn phase(&self) -> Phase {
-        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.phase.lock()
     }
 
     /// The line for a terminal of so many columns.
@@ -266,7 +267,7 @@ fn draw(shared: &Shared, stopped: &Receiver<()>, terminal: bool) {
             }
             continue;
         }
-        let mut bar = shared.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bar = shared.bar.lock();
         if phase.number != shown {
             if let Some(old) = bar.take() {
                 old.finish_and_clear();
@@ -283,7 +284,7 @@ fn draw(shared: &Shared, stopped: &Receiver<()>, terminal: bool) {
             bar.tick();
         }
     }
-    let bar = shared.bar.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let bar = shared.bar.lock().take();
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }

@@ -4,7 +4,7 @@
 //! stands in the journal, durably, from before its first change until all of it is durable.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use rustix::fs::{FileType, Mode, OFlags, fchmod, fstat, ioctl_ficlone};
 use rustix::io::Errno;
@@ -143,7 +143,7 @@ impl<'a> Patch<'a> {
             return Err(e);
         }
         self.engine.observer.step("checkout patched");
-        let torn = std::mem::take(&mut *self.engine.torn.lock().unwrap_or_else(PoisonError::into_inner));
+        let torn = std::mem::take(&mut *self.engine.torn.lock());
         let is_torn = |f: &Ready<'_>| torn.iter().any(|t| Arc::ptr_eq(&t.dir, &f.at.dir) && t.name == f.at.name);
         let (torn, whole): (Vec<_>, Vec<_>) = ready.into_iter().partition(is_torn);
         torn.iter().filter(|f| f.at.name != f.place.name).for_each(|f| self.discard(&f.at));

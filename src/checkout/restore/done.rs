@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
 
+use parking_lot::MutexGuard;
 use rustix::fs::{AtFlags, Stat, linkat, unlinkat};
 use rustix::io::Errno;
 
@@ -232,7 +233,7 @@ impl Engine<'_> {
 
     /// Files that are made under another name than they get.
     pub(in crate::checkout) fn renamed(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Vec<u8>>> {
-        self.renamed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.renamed.lock()
     }
 
     fn shown(&self, path: Vec<u8>) -> Vec<u8> {

@@ -1,9 +1,10 @@
 //! Writes files: small ones at once, large ones by ranges that several threads take.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use rustix::fs::{Stat, fstat, ftruncate};
 use rustix::io::Errno;
 
@@ -105,13 +106,13 @@ impl<'a> Engine<'a> {
             file.ranges.fetch_add(1, Ordering::AcqRel);
             queue.push(Item::Range(Arc::clone(&file), rest));
         }
-        let failed_before = file.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let failed_before = file.failed.lock().is_some();
         if outcome.is_ok() && !failed_before {
             outcome = write_pieces(self.source, file.fd.as_fd(), Once::whole(), &now, file.old);
         }
         if let Err(e) = outcome {
             let failed = write_error(e, &file.place)?;
-            file.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failed);
+            file.failed.lock().get_or_insert(failed);
         } else {
             self.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
             self.observer.advance(0, bytes + holes);
@@ -128,7 +129,7 @@ impl<'a> Engine<'a> {
 
     fn finish_large(&self, file: Large) -> Result<()> {
         let Large { fd, place, entry, old, failed, .. } = file;
-        let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let failed = failed.into_inner();
         if let Some(failed) = failed {
             return self.give_up_large(&place, entry, old, failed);
         }
@@ -155,7 +156,7 @@ impl<'a> Engine<'a> {
     /// Leaves no part of a new file behind; an old one stays, and is named.
     fn give_up_large(&self, place: &Member, entry: Entry, old: bool, failed: Failed) -> Result<()> {
         if old {
-            self.torn.lock().unwrap_or_else(PoisonError::into_inner).push(place.clone());
+            self.torn.lock().push(place.clone());
         } else {
             self.unlink(place);
         }

@@ -4,7 +4,9 @@
 //! thread waits. The first member's directory is held back from its final mode until the whole group is made.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::checkout::dir::Dir;
 use crate::model::entry::{Entry, HardLink, Node};
@@ -48,8 +50,8 @@ struct Group {
 pub(in crate::checkout) struct Links(Mutex<HashMap<[u8; 16], Group>>);
 
 impl Links {
-    fn groups(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 16], Group>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn groups(&self) -> parking_lot::MutexGuard<'_, HashMap<[u8; 16], Group>> {
+        self.0.lock()
     }
 
     /// Decides what `member` does. Kept members keep their directory from being finished.

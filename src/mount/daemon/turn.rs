@@ -2,8 +2,9 @@
 //!
 //! A snapshot that nobody settles is as if it had not been, however its visitor leaves.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::start::rooted;
 use super::{Inner, Standing, facts_of};
@@ -25,7 +26,7 @@ pub(super) struct Turn<'i>(&'i Inner);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        *self.0.turn.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        *self.0.turn.0.lock() = false;
         self.0.turn.1.notify_one();
     }
 }
@@ -59,9 +60,9 @@ impl Inner {
     /// Waits until nobody makes a version or shows another one.
     pub(super) fn turn(&self) -> Turn<'_> {
         let (taken, free) = &self.turn;
-        let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = taken.lock();
         while *taken {
-            taken = free.wait(taken).unwrap_or_else(PoisonError::into_inner);
+            free.wait(&mut taken);
         }
         *taken = true;
         Turn(self)
@@ -121,7 +122,7 @@ impl Inner {
             bytes: taken.totals.bytes,
             new_bytes: out.new_bytes(),
             stored_bytes: out.stored_bytes(),
-            skipped: witness.skipped.into_inner().unwrap_or_else(PoisonError::into_inner),
+            skipped: witness.skipped.into_inner(),
             objects: objects.len() as u64,
         };
         if store {
@@ -221,6 +222,6 @@ struct Witness {
 
 impl Observer for Witness {
     fn notice(&self, notice: Notice) {
-        self.skipped.lock().unwrap_or_else(PoisonError::into_inner).push(notice.path);
+        self.skipped.lock().push(notice.path);
     }
 }

@@ -99,17 +99,17 @@ fn is_mounted(at: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use parking_lot::Mutex;
     use rustix::fs::{FlockOperation, flock};
     use std::fs::File;
-    use std::sync::Mutex;
 
     /// Lets go of the overlay as soon as it is told that somebody waits.
     struct Ends(Mutex<Option<File>>, Mutex<Vec<String>>);
 
     impl Observer for Ends {
         fn notice(&self, notice: Notice) {
-            drop(self.0.lock().unwrap().take());
-            self.1.lock().unwrap().push(notice.message);
+            drop(self.0.lock().take());
+            self.1.lock().push(notice.message);
         }
     }
 
@@ -127,7 +127,7 @@ mod tests {
         let observer = locked(overlay);
         ends(overlay, Path::new("/gone"));
         wait_while_ending(overlay, &observer).unwrap();
-        let told = observer.1.lock().unwrap();
+        let told = observer.1.lock();
         assert!(told.len() == 1 && told[0].starts_with("waiting for process"), "{told:?}");
         assert!(!Store::is_locked(overlay).unwrap());
     }
@@ -140,6 +140,6 @@ mod tests {
         wait_while_ending(dir.path(), &observer).unwrap();
         begins(dir.path(), Path::new("/elsewhere"));
         wait_while_ending(dir.path(), &observer).unwrap();
-        assert!(observer.1.lock().unwrap().is_empty() && Store::is_locked(dir.path()).unwrap());
+        assert!(observer.1.lock().is_empty() && Store::is_locked(dir.path()).unwrap());
     }
 }

@@ -3,8 +3,8 @@
 use std::fs;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use super::Data;
 use crate::mount::frozen::Frozen;
@@ -28,7 +28,7 @@ impl Data {
 
     /// Brings to disk what was written; the store knows nothing of it.
     pub fn sync_bytes(&self) -> io::Result<()> {
-        let _one = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.syncing.lock();
         if !self.unsynced.swap(false, Ordering::AcqRel) && !self.is_handed_over() {
             return Ok(());
         }

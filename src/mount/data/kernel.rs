@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use rustix::fs::{Timespec, Timestamps};
 
@@ -158,7 +158,7 @@ impl Data {
         const STRAYS: u8 = 4;
         const WINDOW_MIN: u64 = 2 << 20;
         const WINDOW_MAX: u64 = 64 << 20;
-        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reading = self.reading.lock();
         let end = offset.saturating_add(len);
         let skipped = if reading.window == 0 { 0 } else { SLACK };
         if offset > reading.next + skipped || offset + SLACK < reading.next {

@@ -5,8 +5,8 @@
 //! many do, and whoever moves much data does, so for these the threads run where the kernel wants them to.
 
 use std::cell::Cell;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_setaffinity};
 
 /// Questions after which it is decided where the threads run.
@@ -89,7 +89,7 @@ impl Steer {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The bytes of files: reading, writing, lengths, holes, and bringing what the version has.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use super::{Caller, View, attrs};
 use crate::model::path::display;
@@ -187,7 +187,7 @@ impl View {
         let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
         let read = self.lower.read(&base.content, range.start, &mut bytes);
         read.map_err(|e| self.failed("cannot bring a file", &e))?;
-        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let _gate = self.gate.read();
         self.unseal(data)?;
         data.bring(&base, range.start, &bytes)?;
         self.note_news(data)?;

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use super::{Backing, Caller, View, attrs};
 use crate::error::Kind;
@@ -20,7 +20,7 @@ pub(super) struct Opened {
 
 impl View {
     pub(super) fn file(&self, n: u64) -> Answer<Arc<Data>> {
-        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        let handles = self.handles.read();
         handles.get(&n).map(|opened| Arc::clone(&opened.data)).ok_or(Errno::BADF)
     }
 
@@ -50,7 +50,7 @@ impl View {
         if self.options.passthrough && self.names().open_alone(ino, data.is_complete() && !trusted) {
             if trusted {
                 // Others have it open that way already: it goes before anything is written.
-                let gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+                let gate = self.gate.read();
                 self.news.come();
                 let _ = self.ask(|n| n.change(ino).map(|inode| attrs::lose_trust(&mut inode.meta, false)));
                 drop(gate);
@@ -68,14 +68,14 @@ impl View {
         }
         let alone = backing.is_some();
         let n = self.next_handle.fetch_add(1, Ordering::Relaxed);
-        self.handles.write().unwrap_or_else(PoisonError::into_inner).insert(n, Opened { data, write, alone });
+        self.handles.write().insert(n, Opened { data, write, alone });
         (n, backing)
     }
 
     /// The upper file of an inode for the kernel. One that it may write to is taken for changed, durably, before that.
     fn hand_over(&self, ino: u64, data: &Arc<Data>, write: bool) -> Answer<Arc<File>> {
         let file = {
-            let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+            let _gate = self.gate.read();
             self.news.come();
             if data.is_frozen() {
                 // A version that is being made has to see what is written.
@@ -112,7 +112,7 @@ impl View {
     /// The kernel could not use a file by itself that it was given: it asks for its bytes, as for those of others.
     pub fn serve_instead(&self, handle: u64, why: &std::io::Error) {
         let opened = {
-            let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
+            let mut handles = self.handles.write();
             let Some(opened) = handles.get_mut(&handle).filter(|opened| opened.alone) else { return };
             opened.alone = false;
             (Arc::clone(&opened.data), opened.write)
@@ -138,7 +138,7 @@ impl View {
 
     /// Closes what was opened.
     pub fn release(&self, handle: u64) {
-        let Some(opened) = self.handles.write().unwrap_or_else(PoisonError::into_inner).remove(&handle) else { return };
+        let Some(opened) = self.handles.write().remove(&handle) else { return };
         if opened.alone {
             if self.ask(|n| n.catch_up(&opened.data)) == Ok(true) {
                 self.is_stale(opened.data.ino());
@@ -153,7 +153,7 @@ impl View {
 
     /// Whether the kernel writes to a file by itself.
     pub fn is_written_alone(&self) -> bool {
-        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        let handles = self.handles.read();
         handles.values().any(|opened| opened.alone && opened.write)
     }
 
@@ -162,7 +162,7 @@ impl View {
         if self.options.read_only {
             return false;
         }
-        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        let handles = self.handles.read();
         handles.values().any(|opened| opened.write && opened.data.ino() == ino)
     }
 
@@ -174,7 +174,7 @@ impl View {
     /// Paths of all files that are open for writing.
     pub fn writers(&self) -> Vec<Vec<u8>> {
         let inodes: HashSet<u64> = {
-            let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+            let handles = self.handles.read();
             handles.values().filter(|opened| opened.write && !opened.alone).map(|opened| opened.data.ino()).collect()
         };
         inodes.into_iter().filter_map(|ino| self.ask(|n| n.path(ino)).ok().flatten()).collect()

@@ -1,8 +1,8 @@
 //! Making changes durable: of one file, or of all.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use super::View;
 use crate::error::Result;
@@ -132,8 +132,8 @@ impl View {
         inside: &[Inside],
         dirs: &Dirs,
     ) -> Result<std::result::Result<Shown, Vec<Id>>> {
-        let _one = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
-        let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.flushing.lock();
+        let _alone = self.gate.write();
         let mapped = self.mapped_alone().into_iter().map(|(ino, user)| (ino, Some(user)));
         let mut names = self.names();
         let written: Vec<_> = mapped.chain(names.written().into_iter().map(|ino| (ino, None))).collect();
@@ -166,7 +166,7 @@ impl View {
         self.unsynced().retain(|ino, _| kept.contains(ino));
         self.forget_listings();
         retired.iter().for_each(|data| data.retire());
-        let doomed = std::mem::take(&mut *self.doomed.lock().unwrap_or_else(PoisonError::into_inner));
+        let doomed = std::mem::take(&mut *self.doomed.lock());
         doomed.iter().chain(&dropped).for_each(|data| data.remove_upper());
         Ok(Ok(Shown::Done(forgotten)))
     }
@@ -178,7 +178,7 @@ impl View {
     /// is not there yet when the state is put together is brought there afterwards, when programs go on.
     fn flush(&self, files: &[Arc<Data>], times: bool, facts: Vec<(&'static str, Vec<u8>)>) -> Answer<()> {
         let Some(store) = &self.store else { return Ok(()) };
-        let _one = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self.flushing.lock();
         let mut blocks: Vec<(Arc<Data>, Blocks)> = Vec::new();
         let mut failed = None;
         let mut sync = |data: &Arc<Data>| match data.sync() {
@@ -190,7 +190,7 @@ impl View {
         // Most of it, so that little is left for the moment in which the state is put together and soon after.
         self.unstable(times).iter().for_each(&mut sync);
         let (pending, doomed, mut flush) = {
-            let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+            let _alone = self.gate.write();
             let mut names = self.names();
             let mut pending = names.take_pending();
             if times {
@@ -198,7 +198,7 @@ impl View {
             } else {
                 names.put_back(Pending { times: std::mem::take(&mut pending.times), ..Pending::default() });
             }
-            let doomed = std::mem::take(&mut *self.doomed.lock().unwrap_or_else(PoisonError::into_inner));
+            let doomed = std::mem::take(&mut *self.doomed.lock());
             let flush = rows(&names, &pending);
             (pending, doomed, flush)
         };
@@ -217,7 +217,7 @@ impl View {
         };
         if told.is_err() {
             self.names().put_back(pending);
-            self.doomed.lock().unwrap_or_else(PoisonError::into_inner).extend(doomed);
+            self.doomed.lock().extend(doomed);
             for (data, fresh) in blocks {
                 data.put_back(fresh);
                 self.note_unsynced(&data);
@@ -227,7 +227,7 @@ impl View {
         for data in doomed {
             // A version that is being made may need it still.
             match data.is_frozen() {
-                true => self.doomed.lock().unwrap_or_else(PoisonError::into_inner).push(data),
+                true => self.doomed.lock().push(data),
                 false => data.remove_upper(),
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! The kernel opens no directory and has no handle of one (a question less for each): positions mean the same to all.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::View;
 use crate::mount::errno::{Answer, Errno};
@@ -55,7 +55,7 @@ const KEPT: usize = 8;
 impl View {
     /// A directory, for reading it from a position on.
     fn listing(&self, ino: u64, from: u64) -> Answer<Arc<Listing>> {
-        let kept = || self.listings.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = || self.listings.lock();
         if from > 0
             && let Some((_, listing)) = kept().iter().find(|(of, _)| *of == ino)
         {
@@ -78,7 +78,7 @@ impl View {
 
     /// Forgets what was listed.
     pub(super) fn forget_listings(&self) {
-        self.listings.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.listings.lock().clear();
     }
 
     /// Hands names to `take` from a position on, until it has enough (false). With `attrs` the kernel holds each inode

@@ -1,7 +1,8 @@
 //! Whether something changed that is not on disk, for the thread that flushes: as long as nothing did, it sleeps.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+
+use parking_lot::{Condvar, Mutex};
 
 /// Something to flush, or not.
 #[derive(Debug, Default)]
@@ -15,16 +16,16 @@ impl News {
     /// Notes that there is something to flush. Costs nothing where that is known.
     pub fn come(&self) {
         if !self.here.load(Ordering::Acquire) && !self.here.swap(true, Ordering::AcqRel) {
-            drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+            drop(self.lock.lock());
             self.came.notify_all();
         }
     }
 
     /// Waits until there is something to flush.
     pub fn wait(&self) {
-        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lock = self.lock.lock();
         while !self.here.load(Ordering::Acquire) {
-            lock = self.came.wait(lock).unwrap_or_else(PoisonError::into_inner);
+            self.came.wait(&mut lock);
         }
     }
 

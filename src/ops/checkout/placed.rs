@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use rustix::fs::Stat;
 
 use crate::checkout::placed::{PlacedName, Placements};
@@ -40,7 +40,7 @@ impl<'a> Placed<'a> {
     /// Writes the records.
     pub(super) fn remember(self, root: &Path) -> Result<()> {
         let Some(worktree) = self.worktree else { return Ok(()) };
-        let dirs = self.dirs.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let dirs = self.dirs.into_inner();
         let catalogue = self.repo.catalogue()?;
         let now = now();
         let root_stat =
@@ -84,7 +84,7 @@ impl<'a> Placed<'a> {
 
 impl Placements for Placed<'_> {
     fn dir_placed(&self, path: &[u8], tree: &Id, totals: &Totals, names: Vec<PlacedName>) {
-        let mut dirs = self.dirs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dirs = self.dirs.lock();
         dirs.insert(path.to_vec(), (*tree, *totals, names));
     }
 }

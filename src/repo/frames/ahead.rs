@@ -2,7 +2,9 @@
 //! behind the one that he has just got; another thread can decompress it while he is busy with the files of that.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
 
 use super::{FrameKey, Frames, decode_payload};
 use crate::format::frame::{CODEC_DELTA, FRAME_PLAIN_MAX, FrameHead};
@@ -35,7 +37,7 @@ pub(super) struct Trail {
 
 impl Frames {
     fn trail(&self) -> MutexGuard<'_, Trail> {
-        self.trail.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.trail.0.lock()
     }
 
     /// Notes that a frame is wanted, and waits if somebody brings it just now.
@@ -52,7 +54,7 @@ impl Frames {
             trail.brought = trail.brought.max(end);
         }
         while trail.busy == Some((place.pack, place.offset)) {
-            trail = self.trail.1.wait(trail).unwrap_or_else(PoisonError::into_inner);
+            self.trail.1.wait(&mut trail);
         }
     }
 

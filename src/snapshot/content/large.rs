@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use crate::codec::cut::{BLOCK, CHUNK_MAX};
 use crate::codec::sniff;
@@ -35,12 +37,12 @@ pub struct Buffers(Mutex<Vec<Vec<u8>>>);
 
 impl Buffers {
     fn take(&self) -> Vec<u8> {
-        let used = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let used = self.0.lock().pop();
         used.unwrap_or_else(|| vec![0; STEP + CHUNK_MAX + BLOCK])
     }
 
     fn give(&self, buffer: Vec<u8>) {
-        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pool = self.0.lock();
         if pool.len() < 16 {
             pool.push(buffer);
         }
@@ -349,14 +351,14 @@ impl<E: Into<crate::error::Error>> From<E> for ReadError {
 }
 
 impl LargeFile {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
+        self.state.lock()
     }
 }
 
 fn finish(
     file: &Arc<LargeFile>,
-    mut state: std::sync::MutexGuard<'_, State>,
+    mut state: parking_lot::MutexGuard<'_, State>,
     out: &Output<'_>,
 ) -> Result<Next, ReadError> {
     let Some(reader) = state.end.take() else { return Ok(Next::Nothing) };

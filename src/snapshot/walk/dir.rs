@@ -2,8 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::model::entry::{Entry, Xattr};
 use crate::model::id::Id;
@@ -97,17 +99,17 @@ impl Dir {
     }
 
     pub(in crate::snapshot) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Its descriptor, if it is open.
     pub fn fd(&self) -> Option<Arc<OwnedFd>> {
-        self.fd.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.fd.lock().clone()
     }
 
     /// The device that it is on.
     pub(in crate::snapshot) fn device(&self) -> u64 {
-        self.stat.lock().unwrap_or_else(PoisonError::into_inner).dev
+        self.stat.lock().dev
     }
 
     pub(in crate::snapshot) fn open(&self) -> io::Result<Arc<OwnedFd>> {
@@ -121,14 +123,14 @@ impl Dir {
             parent.release();
         }
         let fd = Arc::new(opened?);
-        *self.fd.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&fd));
+        *self.fd.lock() = Some(Arc::clone(&fd));
         Ok(fd)
     }
 
     /// One user of the descriptor less; closed after the last, so that few are open at a time.
     pub fn release(&self) {
         if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
-            *self.fd.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            *self.fd.lock() = None;
         }
     }
 

@@ -6,9 +6,10 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::FileType;
 
 use crate::error::{Kind, Result};
@@ -107,7 +108,7 @@ impl<'a> Walk<'a> {
     }
 
     fn incomplete(&self, path: &[u8], message: String) {
-        self.unstable.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_vec());
+        self.unstable.lock().push(path.to_vec());
         self.observer.notice(Notice { level: Level::Incomplete, path: path.to_vec(), message });
     }
 
@@ -124,7 +125,7 @@ impl<'a> Walk<'a> {
 
     /// All hard links so far.
     pub fn links(&self) -> MutexGuard<'_, Links> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+        self.links.lock()
     }
 
     /// Looks at a directory; the caller then does what was found and calls [`Walk::done`] once for the scan itself.
@@ -161,12 +162,12 @@ impl<'a> Walk<'a> {
             while let Some(p) = &top.parent {
                 top = p;
             }
-            top.stat.lock().unwrap_or_else(PoisonError::into_inner).dev != stat.dev
+            top.stat.lock().dev != stat.dev
         };
         let xattrs = self.attributes(&dir.path, entries::xattrs_of(fd)).unwrap_or_default();
         let skipped = (self.rules.one_file_system && outside(dir))
             || (self.rules.skip_cache_dirs && !dir.is_root() && entries::is_cache_dir(fd));
-        *dir.stat.lock().unwrap_or_else(PoisonError::into_inner) = stat;
+        *dir.stat.lock() = stat;
         let mut state = dir.lock();
         state.xattrs = xattrs;
         if skipped {
@@ -194,7 +195,7 @@ impl<'a> Walk<'a> {
         let mut out = Vec::with_capacity(names.len());
         for (_, name) in names {
             if (self.notes)(&name) {
-                let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut noted = self.noted.lock();
                 if noted.len() < NOTED_MAX {
                     noted.push(path::join(&dir.path, &name));
                 }
@@ -252,7 +253,7 @@ impl<'a> Walk<'a> {
     fn compare(&self, dir: &Arc<Dir>, names: Vec<Named>, buffer: &mut Vec<u8>) -> Result<Found> {
         let device = dir.device();
         if let Some(newest) = names.iter().map(|(_, stat)| stat.ctime).max() {
-            let mut known = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.newest.lock();
             *known = newest.max(*known);
         }
         let mut slots: Vec<Slot> = names
@@ -572,14 +573,14 @@ impl<'a> Walk<'a> {
             let gone = dir.lock().gone;
             let finished = if gone { None } else { Some(self.finish(&dir)?) };
             let Some(parent) = dir.parent.clone() else {
-                *self.result.lock().unwrap_or_else(PoisonError::into_inner) = finished;
+                *self.result.lock() = finished;
                 return Ok(());
             };
             let mut state = parent.lock();
             if let Some(finished) = finished
                 && let Ok(at) = state.slots.binary_search_by(|s| s.name.cmp(&dir.name))
             {
-                let stat = *dir.stat.lock().unwrap_or_else(PoisonError::into_inner);
+                let stat = *dir.stat.lock();
                 let slot = &mut state.slots[at];
                 slot.print = fingerprint(&dir.name, &stat, Some(&finished.tree), parent.device(), self.before);
                 slot.entry = Some(Entry {
@@ -596,7 +597,7 @@ impl<'a> Walk<'a> {
     }
 
     fn finish(&self, dir: &Dir) -> Result<Finished> {
-        let stat = *dir.stat.lock().unwrap_or_else(PoisonError::into_inner);
+        let stat = *dir.stat.lock();
         let mut state = std::mem::take(&mut *dir.lock());
         let mut meta = match self.rules.is_place(&dir.path) {
             true => Meta { mode: 0o755, ..Meta::default() },
@@ -640,7 +641,7 @@ impl<'a> Walk<'a> {
         if let Some(chosen) = &dir.chosen {
             let whole = entries.into_iter().filter(|entry| chosen.takes_whole(&entry.name));
             let picked = whole.map(|entry| (path::join(&dir.path, &entry.name), entry));
-            self.picked.lock().unwrap_or_else(PoisonError::into_inner).extend(picked);
+            self.picked.lock().extend(picked);
             return Ok(Finished { tree: Id([0; 32]), totals, meta });
         }
         let root = if dir.is_root() {
@@ -653,7 +654,7 @@ impl<'a> Walk<'a> {
         let tree = store_tree(entries, root, self.out)?;
         // How new the newest is will be known when the walk ends.
         let record = DirRecord { tree, totals, device: stat.dev, newest: Time::default(), prints };
-        self.records.lock().unwrap_or_else(PoisonError::into_inner).push((dir.path.clone(), record));
+        self.records.lock().push((dir.path.clone(), record));
         Ok(Finished { tree, totals, meta })
     }
 
@@ -668,8 +669,7 @@ impl<'a> Walk<'a> {
                 continue;
             }
             // A print of 0: the device is not there, so nothing vouches for it.
-            let stat =
-                Stat { kind: FileType::CharacterDevice, ..*dir.stat.lock().unwrap_or_else(PoisonError::into_inner) };
+            let stat = Stat { kind: FileType::CharacterDevice, ..*dir.stat.lock() };
             let slot = Slot { name, stat, print: 0, entry: Some(entry), link: None };
             let at = state.slots.partition_point(|s| s.name < slot.name);
             state.slots.insert(at, slot);

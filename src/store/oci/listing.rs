@@ -1,8 +1,9 @@
 //! Folders, which a registry does not have: made of its tags, and of manifests where a tag does not say enough.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use super::manifest::Manifest;
@@ -20,11 +21,11 @@ pub(super) struct Known(Mutex<HashMap<String, String>>);
 
 impl Known {
     fn get(&self, hash: &str) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned()
+        self.0.lock().get(hash).cloned()
     }
 
     fn keep(&self, hash: &str, meaning: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(hash.to_owned(), meaning.to_owned());
+        self.0.lock().insert(hash.to_owned(), meaning.to_owned());
     }
 }
 

@@ -7,10 +7,11 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use openssh_sftp_client::file::File;
 use openssh_sftp_client::metadata::Permissions;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -57,7 +58,7 @@ impl Directory {
     }
 
     fn made(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+        self.made.lock()
     }
 
     async fn open(&self, lease: &Lease, key: &str) -> Result<File, Wrong> {

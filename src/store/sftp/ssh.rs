@@ -5,9 +5,10 @@
 
 use std::io;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
@@ -141,7 +142,7 @@ impl Words {
         tokio::spawn(async move {
             let mut buffer = [0; 1024];
             while let Ok(n @ 1..) = stderr.read(&mut buffer).await {
-                let mut text = text.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut text = text.lock();
                 text.extend_from_slice(&buffer[..n]);
                 let surplus = text.len().saturating_sub(WORDS);
                 text.drain(..surplus);
@@ -162,7 +163,7 @@ impl Words {
         let mut ended = self.ended.clone();
         let over = tokio::time::timeout(LAST_WORDS, ended.wait_for(|over| *over)).await;
         drop(over);
-        let text = String::from_utf8_lossy(&self.text.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
+        let text = String::from_utf8_lossy(&self.text.lock()).into_owned();
         let (trouble, said) = meaning(&text, otherwise);
         (trouble.unwrap_or(Trouble::Unreachable), said)
     }

@@ -26,12 +26,13 @@ use dvc::repo::Repo;
 use dvc::store::location::Location;
 use dvc::sys::create;
 use dvc::sys::mountinfo;
+use parking_lot::Mutex;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// So long the remote of a volume is asked again.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
@@ -345,12 +346,12 @@ impl Log {
             let _ = std::fs::rename(path, path.with_extension("old"));
         }
         let file = create::open_private(path, std::fs::File::options().append(true));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = file.ok();
+        *self.0.lock() = file.ok();
     }
 
     fn say(&self, text: &str) {
         let line = format!("{} {}\n", jiff::Timestamp::now(), harmless(text));
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.0.lock() {
             Some(file) => drop((&*file).write_all(line.as_bytes())),
             None => drop(std::io::stderr().write_all(line.as_bytes())),
         }

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::sync::Mutex;
+
+use parking_lot::Mutex;
 
 use crate::checkout::lookup::Lookup;
 use crate::checkout::memory::{BLOCK, Memory, Notes, as_nobody, linked, meta, noise};
@@ -61,13 +62,13 @@ struct Heard(Mutex<Vec<(Vec<u8>, Vec<PlacedName>)>>);
 
 impl Placements for Heard {
     fn dir_placed(&self, path: &[u8], _: &Id, _: &Totals, names: Vec<PlacedName>) {
-        self.0.lock().unwrap().push((path.to_vec(), names));
+        self.0.lock().push((path.to_vec(), names));
     }
 }
 
 impl Heard {
     fn remembered(self) -> Vec<String> {
-        let dirs = self.0.into_inner().unwrap();
+        let dirs = self.0.into_inner();
         let names = dirs
             .into_iter()
             .flat_map(|(dir, names)| names.into_iter().filter(|n| n.stat.is_some()).map(move |n| join(&dir, &n.name)));

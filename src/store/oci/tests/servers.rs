@@ -4,8 +4,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// `docker-registry` with its files in a temporary folder; ended when dropped.
 pub(super) struct Registry {
@@ -137,7 +139,7 @@ impl Stub {
     }
 
     pub(super) fn seen(&self) -> Vec<Request> {
-        self.seen.lock().unwrap().clone()
+        self.seen.lock().clone()
     }
 }
 
@@ -158,7 +160,7 @@ fn respond(stream: TcpStream, answer: &impl Fn(&Request) -> Answer, log: &Mutex<
     let request = Request { line, headers };
     let length = request.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
     std::io::copy(&mut reader.take(length), &mut std::io::sink())?;
-    log.lock().unwrap().push(request.clone());
+    log.lock().push(request.clone());
     let (status, headers, body) = answer(&request);
     let mut out = format!("HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
