@@ -5,10 +5,14 @@ FUZZ_SECONDS ?= 60
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export DVC := $(TARGET)/release/dvc
 
-.PHONY: build image image-ssh plugin test quick setup demo fmt fmt-check lint deny bench rivals fuzz
+.PHONY: pages build image image-ssh plugin test quick setup demo fmt fmt-check lint deny bench rivals fuzz
 
 build:
 	$(CARGO) build --release --locked
+
+# Regenerates the checked-in completions and manual pages from the command line and the documents.
+pages:
+	$(CARGO) run --quiet --locked --bin dvc -- completions all --dir completions
 
 # The container image for `docker load`. With image-ssh there is a second one, with the ssh client that sftp remotes need.
 image:

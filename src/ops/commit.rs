@@ -202,7 +202,7 @@ impl Failure for CommitError {
 
 /// What to do about a running database.
 const HOLD_WRITERS: &str =
-    "hold it still with `--quiesce` (docs/quiesce.md), or run it in `dvc mount --live` (docs/mount.md)";
+    "hold it still with `--quiesce` (dvc-quiesce(7)), or run it in `dvc mount --live` (dvc-mount(1))";
 
 /// Makes the next version of a branch from the worktree.
 pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observer) -> Result<CommitReport> {

@@ -115,7 +115,7 @@ impl Failure for RefError {
         let (kind, name) = match self {
             Self::Damaged { kind, name, .. } | Self::Last { kind, name } => (kind, name),
             Self::Some { .. } => {
-                return Some("`dvc fsck` names them; docs/errors.md says how to repair a ref".to_owned());
+                return Some("`dvc fsck` names them; dvc-errors(7) says how to repair a ref".to_owned());
             }
         };
         let copy = "restore this file from a copy of the repository; removing it goes back to the entry before";

@@ -98,7 +98,7 @@ impl Failure for BadLocation {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("write a path, or s3://, gs://, azblob://, sftp://, webdavs://, oci://; see docs/remotes.md".to_owned())
+        Some("write a path, or s3://, gs://, azblob://, sftp://, webdavs://, oci://; see dvc-remotes(7)".to_owned())
     }
 }
 

@@ -19,8 +19,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("blake3", &["codec/", "format/", "store/"]),
     ("bytes", &["store/"]),
     ("clap", &["bin/"]),
-    ("clap_complete", &["bin/"]),
-    ("clap_mangen", &["bin/"]),
     ("docker_credential", &["store/"]),
     ("fastcdc", &["codec/"]),
     ("flate2", &["codec/"]),

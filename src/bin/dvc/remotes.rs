@@ -74,7 +74,7 @@ impl Session {
         }
         if had_password {
             let line =
-                "warning: the password in the URL is not used and not stored; docs/remotes.md says where to put it\n";
+                "warning: the password in the URL is not used and not stored; dvc-remotes(7) says where to put it\n";
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
         Ok(location)

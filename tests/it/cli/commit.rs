@@ -280,7 +280,7 @@ fn a_commit_beside_a_running_database_warns() {
     next("2");
     let run = s.dvc(["commit", "-q", "-m", "warned"]).ok();
     let words = format!("warning: a database runs here: `perl` (process {pid}) has locked `data/ibdata1`; ");
-    run.complains(&words).complains("`--quiesce`").complains("docs/quiesce.md").complains("`dvc mount --live`");
+    run.complains(&words).complains("`--quiesce`").complains("dvc-quiesce(7)").complains("`dvc mount --live`");
     next("3");
     s.dvc(["commit", "-m", "x", "data/t.ibd"]).ok().complains(&words);
     s.write("other/f", "2");

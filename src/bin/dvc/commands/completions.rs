@@ -1,22 +1,42 @@
-//! `dvc completions`: completions for shells, and the manual pages, all made from the command line's own description.
+//! `dvc completions`: shell completions and manual pages.
+//!
+//! The shell scripts are checked in below `completions/`. They call `dvc completions candidates` with the unfinished line, so that
+//! completions match the installed version and the repository that `-C` and `--repo` select.
+
+mod candidates;
+mod manual;
+mod names;
+mod typed;
 
 use crate::args::Cli;
 use crate::failure::{CliError, Exit, Outcome};
 use crate::session::Session;
+use candidates::offer;
 use clap::{Args, CommandFactory, ValueEnum};
-use dvc::model::refname::RefKind;
+use names::Names;
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use typed::Typed;
 
 /// Options of `completions`.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  source <(dvc completions bash)\n  \
+                        dvc completions zsh > ~/.zfunc/_dvc\n  \
+                        dvc completions man --dir ~/.local/share/man")]
 pub(crate) struct CompletionsArgs {
     /// What to print
     pub(crate) what: What,
     /// Write files to DIR instead of standard output
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath, required_if_eq_any = [("what", "all"), ("what", "man")])]
     pub(crate) dir: Option<PathBuf>,
+    /// The line up to the cursor, as typed; for the shell scripts.
+    #[arg(long, hide = true, value_name = "TEXT")]
+    pub(crate) line: Option<String>,
+    /// The words up to the cursor, without quotes; for the shell scripts.
+    #[arg(last = true, hide = true)]
+    pub(crate) words: Vec<OsString>,
 }
 
 /// What can be generated.
@@ -32,30 +52,32 @@ pub(crate) enum What {
     Man,
     /// Everything, below DIR
     All,
-    /// The names of remotes, branches and tags here
-    Names,
+    /// Completions of a line, for the shell scripts
+    #[value(hide = true)]
+    Candidates,
 }
+
+/// Shell scripts and their file names.
+const SCRIPTS: [(What, &str, &str); 3] = [
+    (What::Bash, "dvc.bash", include_str!("../../../../completions/dvc.bash")),
+    (What::Zsh, "_dvc", include_str!("../../../../completions/_dvc")),
+    (What::Fish, "dvc.fish", include_str!("../../../../completions/dvc.fish")),
+];
 
 /// Runs `completions`.
 pub(crate) fn run(session: &Session, args: &CompletionsArgs) -> Outcome {
-    if args.what == What::Names {
-        return names(session);
+    if args.what == What::Candidates {
+        return candidates(session, args);
     }
     let mut files = Vec::new();
-    for (what, shell, name) in [
-        (What::Bash, clap_complete::Shell::Bash, "dvc.bash"),
-        (What::Zsh, clap_complete::Shell::Zsh, "_dvc"),
-        (What::Fish, clap_complete::Shell::Fish, "dvc.fish"),
-    ] {
+    for (what, name, script) in SCRIPTS {
         if args.what == what || args.what == What::All {
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "dvc", &mut text);
-            files.push((name.to_owned(), with_names(what, text)));
+            files.push((name.to_owned(), script.as_bytes().to_vec()));
         }
     }
     if matches!(args.what, What::Man | What::All) {
         let folder = if args.what == What::All { "man/" } else { "" };
-        for (name, text) in manual()? {
+        for (name, text) in manual::pages().map_err(|missing| CliError::option("man", missing.to_string()))? {
             files.push((format!("{folder}{name}"), text));
         }
     }
@@ -70,79 +92,24 @@ pub(crate) fn run(session: &Session, args: &CompletionsArgs) -> Outcome {
     Ok(Exit::DONE)
 }
 
-/// How arguments begin in the completions of zsh that are names of remotes, branches, tags or versions.
-const NAMES: [&str; 10] = [
-    "'::rev ",
-    "'*::revs ",
-    "'*::remotes ",
-    "'::remote ",
-    "'::range ",
-    "'*::names -- The new ",
-    "'*::names -- Remotes ",
-    "'::name -- The branch or tag",
-    "':name -- The remote",
-    "'::name -- Its name or URL",
-];
-
-/// The generated completions, and the names of the repository at hand.
-fn with_names(what: What, text: Vec<u8>) -> Vec<u8> {
-    let mut text = String::from_utf8_lossy(&text).into_owned();
-    match what {
-        What::Zsh => {
-            let named = |line: &str| NAMES.iter().any(|name| line.starts_with(name));
-            let line =
-                |line: &str| if named(line) { line.replace(":_default'", ":_dvc_names'") } else { line.to_owned() };
-            text = text.lines().map(|l| line(l) + "\n").collect();
-            let last = text.rfind("if [ \"$funcstack").unwrap_or(text.len());
-            text.insert_str(last, include_str!("completions/names.zsh"));
-        }
-        What::Bash => text.push_str(include_str!("completions/names.bash")),
-        What::Fish => text.push_str(include_str!("completions/names.fish")),
-        What::Names | What::Man | What::All => {}
-    }
-    text.into_bytes()
-}
-
-/// Prints the names of remotes, branches and tags, for the completions.
-fn names(session: &Session) -> Outcome {
-    let (_, context) = session.here()?;
-    let repo = context.repo()?;
-    let mut out = session.plain_out();
-    for remote in &context.remotes {
-        writeln!(out, "{}", remote.name)?;
-    }
-    for kind in RefKind::ALL {
-        for tip in repo.refs().readable(kind)?.tips {
-            writeln!(out, "{}", tip.name)?;
-        }
-    }
-    out.finish()?;
-    Ok(Exit::DONE)
-}
-
-/// One page for the program and one for each verb, and for the verbs of a verb.
-fn manual() -> std::io::Result<Vec<(String, Vec<u8>)>> {
+/// Prints the completions of a line. Does not fail if names cannot be read, because a shell cannot show the reason.
+fn candidates(session: &Session, args: &CompletionsArgs) -> Outcome {
+    let mut words = match &args.line {
+        Some(line) => typed::words(line),
+        None => args.words.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+    };
+    // `git dvc log` means `dvc log`.
+    let is_git = words.first().is_some_and(|first| Path::new(first).ends_with("git"));
+    words.drain(..words.len().min(if is_git { 2 } else { 1 }));
     let mut program = Cli::command();
     program.build();
-    let mut pages = Vec::new();
-    add_pages(&program, "dvc", &mut pages)?;
-    Ok(pages)
-}
-
-fn add_pages(command: &clap::Command, name: &str, pages: &mut Vec<(String, Vec<u8>)>) -> std::io::Result<()> {
-    let named = command.clone().name(name.to_owned()).version(env!("CARGO_PKG_VERSION"));
-    let named = if name == "dvc" { command.clone() } else { named };
-    pages.push((format!("{name}.1"), page(named)?));
-    for verb in command.get_subcommands().filter(|v| !v.is_hide_set() && v.get_name() != "help") {
-        add_pages(verb, &format!("{name}-{}", verb.get_name()), pages)?;
-    }
-    Ok(())
-}
-
-fn page(command: clap::Command) -> std::io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    clap_mangen::Man::new(command).date("").render(&mut text)?;
-    Ok(text)
+    let typed = Typed::new(&program, &words);
+    let there = Session::new(&session.argv, names::globals(&typed), session.signals.clone(), true).ok();
+    let offer = offer(&typed, &Names::new(there.as_ref()));
+    let mut out = session.plain_out();
+    out.write_all(offer.shown(&typed.word).as_bytes())?;
+    out.finish()?;
+    Ok(Exit::DONE)
 }
 
 fn write(path: &Path, text: &[u8]) -> Result<(), CliError> {

@@ -37,6 +37,12 @@ fn repository_of(session: &Session, name: &str) -> Result<Option<PathBuf>, Faile
     Ok(found.pop())
 }
 
+/// Names of all overlays; those that cannot be read are left out.
+pub(super) fn names(session: &Session) -> Vec<String> {
+    let all = repositories(session).into_iter().flat_map(|repository| overlays(&repository).unwrap_or_default());
+    all.map(|overlay| overlay.name).collect()
+}
+
 /// Lists overlays.
 pub(super) fn list(session: &Session) -> Outcome {
     let mut out = session.plain_out();

@@ -1,0 +1,236 @@
+//! Lists the content of each command's manual page beyond its options: document sections, exit codes, files, related pages.
+
+/// Sources of the pages.
+pub(super) const CLI: &str = include_str!("../../../../../../docs/cli.md");
+pub(super) const DOCKER: &str = include_str!("../../../../../../docs/docker.md");
+pub(super) const ERRORS: &str = include_str!("../../../../../../docs/errors.md");
+pub(super) const EXPORT: &str = include_str!("../../../../../../docs/export.md");
+pub(super) const HOOKS: &str = include_str!("../../../../../../docs/hooks.md");
+pub(super) const MOUNT: &str = include_str!("../../../../../../docs/mount.md");
+pub(super) const QUIESCE: &str = include_str!("../../../../../../docs/quiesce.md");
+pub(super) const REMOTES: &str = include_str!("../../../../../../docs/remotes.md");
+pub(super) const SIDECAR: &str = include_str!("../../../../../../docs/sidecar.md");
+
+/// A name and its description.
+pub(super) type Fact = (&'static str, &'static str);
+
+/// Facts about one command.
+pub(super) struct VerbFacts {
+    /// `remote check`.
+    pub(super) verb: &'static str,
+    /// Documents and headings of the sections for the description. An empty heading selects the complete document.
+    pub(super) text: &'static [(&'static str, &'static str)],
+    /// Exit codes with a special meaning for this command.
+    pub(super) exit: &'static [Fact],
+    pub(super) environment: &'static [Fact],
+    pub(super) files: &'static [Fact],
+    pub(super) see: &'static [&'static str],
+}
+
+const PLAIN: VerbFacts = VerbFacts { verb: "", text: &[], exit: &[], environment: &[], files: &[], see: &[] };
+
+const CHANGED: Fact = ("1", "There are changes and `--exit-code` was given.");
+const NOT_ALL: Fact = ("3", "Done, but some paths could not be read or changed while they were read; each was named.");
+
+/// Commands with facts. Pages of other commands have only the generated sections.
+const VERBS: &[VerbFacts] = &[
+    VerbFacts { verb: "branch", see: &["dvc-tag(1)", "dvc-undo(1)", "dvc-revisions(7)"], ..PLAIN },
+    VerbFacts {
+        verb: "checkout",
+        exit: &[("11", "A process uses the target; `--force` ignores that.")],
+        see: &["dvc-status(1)", "dvc-mount(1)", "dvc-revisions(7)"],
+        ..PLAIN
+    },
+    VerbFacts {
+        verb: "clone",
+        text: &[(REMOTES, "clone"), (REMOTES, "Lazy clones")],
+        see: &["dvc-fetch(1)", "dvc-remote(1)", "dvc-remotes(7)"],
+        ..PLAIN
+    },
+    VerbFacts {
+        verb: "commit",
+        text: &[(CLI, "What a commit includes")],
+        exit: &[
+            ("0", "Done; also if there is nothing to commit."),
+            NOT_ALL,
+            ("7", "A hook or a step of `--quiesce` failed."),
+        ],
+        environment: &[
+            ("DVC_AUTHOR", "The author, `Name <mail>`."),
+            ("DVC_QUIESCE_PASSWORD", "The password for databases that `--quiesce` connects to."),
+        ],
+        files: &[
+            (
+                ".dvcsignore",
+                "Patterns of paths that no commit includes, in the grammar of gitignore, in any directory.",
+            ),
+            (".dvcs/hooks/", "Programs that run before and after a commit."),
+        ],
+        see: &["dvc-push(1)", "dvc-hooks(7)", "dvc-quiesce(7)"],
+    },
+    VerbFacts { verb: "completions", see: &["bash(1)", "zsh(1)", "fish(1)", "man(1)"], ..PLAIN },
+    VerbFacts { verb: "config", see: &["dvc-config(5)"], ..PLAIN },
+    VerbFacts { verb: "diff", exit: &[CHANGED], see: &["dvc-log(1)", "dvc-status(1)", "dvc-revisions(7)"], ..PLAIN },
+    VerbFacts {
+        verb: "doctor",
+        text: &[(CLI, "Diagnosis: `dvc doctor`")],
+        exit: &[("1", "A check says `no`.")],
+        files: &[("/dev/fuse", "The device that mounts need.")],
+        see: &["dvc-fsck(1)", "fusermount3(1)"],
+        ..PLAIN
+    },
+    VerbFacts { verb: "du", see: &["dvc-gc(1)", "dvc-revisions(7)"], ..PLAIN },
+    VerbFacts { verb: "export", text: &[(EXPORT, "")], see: &["dvc-import(1)", "tar(1)"], ..PLAIN },
+    VerbFacts {
+        verb: "fetch",
+        text: &[(REMOTES, "fetch and pull")],
+        see: &["dvc-pull(1)", "dvc-push(1)", "dvc-remotes(7)"],
+        ..PLAIN
+    },
+    VerbFacts { verb: "fsck", exit: &[("5", "Damage was found.")], see: &["dvc-doctor(1)", "dvc-errors(7)"], ..PLAIN },
+    VerbFacts { verb: "gc", see: &["dvc-du(1)"], ..PLAIN },
+    VerbFacts { verb: "import", text: &[(EXPORT, "What `import` accepts")], see: &["dvc-export(1)"], ..PLAIN },
+    VerbFacts {
+        verb: "init",
+        text: &[(CLI, "Who may use a repository")],
+        files: &[(".dvcs/", "The new repository.")],
+        see: &["dvc-clone(1)", "dvc-commit(1)", "dvc-config(5)"],
+        ..PLAIN
+    },
+    VerbFacts { verb: "log", see: &["dvc-show(1)", "dvc-diff(1)", "dvc-revisions(7)"], ..PLAIN },
+    VerbFacts { verb: "ls", see: &["dvc-show(1)", "dvc-revisions(7)"], ..PLAIN },
+    VerbFacts {
+        verb: "mount",
+        text: &[(MOUNT, "")],
+        environment: &[("DVC_RUN_DIR", "The directory of the sockets of mounts.")],
+        files: &[
+            ("/sbin/mount.dvc", "Lets mount(8), fstab(5) and systemd mount versions."),
+            (".dvcs/overlays/", "What was written to mounts and is in no version."),
+        ],
+        see: &["dvc-umount(1)", "dvc-volume(1)", "mount.dvc(8)", "dvc-revisions(7)", "fusermount3(1)"],
+        ..PLAIN
+    },
+    VerbFacts {
+        verb: "pack",
+        text: &[(SIDECAR, "")],
+        files: &[("/source", "The volumes."), ("/var/lib/dvc/data", "The repository.")],
+        see: &["dvc-unpack(1)", "dvc-commit(1)", "dvc-push(1)"],
+        ..PLAIN
+    },
+    VerbFacts {
+        verb: "pull",
+        text: &[(REMOTES, "fetch and pull")],
+        exit: &[("4", "The branches have diverged; nothing is merged.")],
+        see: &["dvc-fetch(1)", "dvc-checkout(1)", "dvc-remotes(7)"],
+        ..PLAIN
+    },
+    VerbFacts {
+        verb: "push",
+        text: &[(REMOTES, "push"), (REMOTES, "Steps of a push")],
+        exit: &[
+            ("4", "The remote's branch has versions that are not here."),
+            ("6", "The remote cannot be reached. What was committed is safe here, and the next push sends it."),
+        ],
+        see: &["dvc-fetch(1)", "dvc-remote(1)", "dvc-hooks(7)", "dvc-remotes(7)"],
+        ..PLAIN
+    },
+    VerbFacts { verb: "remote", text: &[(REMOTES, "Commands")], see: &["dvc-push(1)", "dvc-remotes(7)"], ..PLAIN },
+    VerbFacts { verb: "remote check", text: &[(REMOTES, "remote check")], see: &["dvc-remotes(7)"], ..PLAIN },
+    VerbFacts {
+        verb: "serve",
+        text: &[(DOCKER, "Set up"), (DOCKER, "Guarantees")],
+        environment: &[("DVC_DATA_DIR", "The directory of volumes and clones; by default /var/lib/dvc.")],
+        files: &[
+            ("/run/docker/plugins/dvc.sock", "The socket of the driver."),
+            ("/var/lib/dvc/volumes", "The volumes."),
+            ("/etc/dvc/plugin.env", "The environment of dvc-plugin.service."),
+        ],
+        see: &["dvc-volume(1)", "docker-volume-create(1)", "systemctl(1)"],
+        ..PLAIN
+    },
+    VerbFacts { verb: "show", see: &["dvc-log(1)", "dvc-ls(1)", "dvc-revisions(7)"], ..PLAIN },
+    VerbFacts { verb: "status", exit: &[CHANGED, NOT_ALL], see: &["dvc-diff(1)", "dvc-commit(1)"], ..PLAIN },
+    VerbFacts { verb: "tag", see: &["dvc-branch(1)", "dvc-undo(1)", "dvc-revisions(7)"], ..PLAIN },
+    VerbFacts {
+        verb: "umount",
+        exit: &[("11", "A process uses the mount; the message names it.")],
+        see: &["dvc-mount(1)", "umount(8)"],
+        ..PLAIN
+    },
+    VerbFacts { verb: "undo", text: &[(CLI, "Undoing")], see: &["dvc-branch(1)", "dvc-log(1)"], ..PLAIN },
+    VerbFacts {
+        verb: "unpack",
+        text: &[(SIDECAR, "unpack"), (SIDECAR, "Environment")],
+        exit: &[("4", "Content would be replaced; a preview was shown. `--yes` continues.")],
+        files: &[("/source", "The volumes."), ("/var/lib/dvc/data", "The repository.")],
+        see: &["dvc-pack(1)", "dvc-checkout(1)"],
+        ..PLAIN
+    },
+    VerbFacts {
+        verb: "volume",
+        text: &[(DOCKER, "Versions of volumes"), (DOCKER, "Local-driver volumes")],
+        files: &[("/var/lib/dvc/volumes", "The volumes.")],
+        see: &["dvc-serve(1)", "dvc-mount(1)", "dvc-commit(1)", "docker-volume(1)"],
+        ..PLAIN
+    },
+    VerbFacts { verb: "volume has", exit: &[("1", "There is no such volume.")], see: &["dvc-volume(1)"], ..PLAIN },
+];
+
+/// Returns the facts about a command.
+pub(super) fn facts(verb: &str) -> &'static VerbFacts {
+    VERBS.iter().find(|facts| facts.verb == verb).unwrap_or(&PLAIN)
+}
+
+/// Files that every command may use.
+pub(super) const FILES: &[Fact] = &[
+    (
+        ".dvcs/",
+        "The repository of the worktree that holds it. Its settings are in `config.toml`, its hooks in `hooks/`.",
+    ),
+    (".dvcsignore", "Patterns of paths that no commit includes, in the grammar of gitignore."),
+    ("/etc/dvc/config.toml", "The settings of the machine, and of root."),
+    ("~/.config/dvc/config.toml", "The settings of the user (`XDG_CONFIG_HOME`)."),
+    (
+        "~/.cache/dvc/, /var/cache/dvc/",
+        "Data that can be fetched or built again (`XDG_CACHE_HOME`, `cache.dir`); the second is root's.",
+    ),
+    (
+        "~/.local/state/dvc/, /var/lib/dvc/",
+        "Volumes, clones made for mounts, and the machine's own repository (`XDG_STATE_HOME`, `DVC_DATA_DIR`); the second is root's.",
+    ),
+    ("$XDG_RUNTIME_DIR/dvc/, /run/dvc/", "Sockets and notes of mounts (`DVC_RUN_DIR`); the second is root's."),
+    ("/run/secrets/NAME", "The value of the variable NAME, if the variable is not set."),
+];
+
+/// Text of `mount.dvc(8)`, which no document covers.
+pub(super) const MOUNT_HELPER: &str = "\
+## Description
+
+`mount(8)`, `fstab(5)` and systemd call this program for file systems of the type `dvc`. It is another name of `dvc`, and takes
+the arguments that they pass.
+
+*SOURCE* is `URL#REV`, or `DIRECTORY#REV` for a repository on this machine. *DIR* is the mount point.
+
+## Options
+
+| option | meaning |
+|---|---|
+| `-o OPTIONS` | options of [mount.md](mount.md) without their dashes, divided by commas, with `_` or `-` within: `ro,allow_other,quota=4G`. The last of two that contradict each other counts. `suid` and `dev` are off unless they are written out; options that have no meaning here, such as `_netdev`, `nofail` and `x-systemd.automount`, are accepted |
+| `-f` | show what would be mounted, and mount nothing |
+| `-n`, `-s` | accepted and ignored |
+| `-v` | more messages |
+
+## Examples
+
+A line of `fstab(5)`:
+
+```
+s3://backups/amcc#AMCC  /srv/amcc  dvc  ro,allow_other,_netdev,nofail  0 0
+```
+
+By hand:
+
+```
+mount -t dvc /var/lib/dvc/shop#main /mnt/shop -o ro
+```
+";
