@@ -46,11 +46,11 @@ fn make(root: &Path, rows: u64) {
     let repo = Repo::open(root, OpenOptions::default()).unwrap();
     let size_bytes = u64::from(STORED) * CHUNKS_PER_PACK;
     let packs = (0..rows.div_ceil(CHUNKS_PER_PACK)).map(|n| PackEntry { name: pack(n), size_bytes }).collect();
-    let staging = repo.local().unwrap().staging().unwrap();
+    let staging = repo.ensure_local().unwrap().files().staging().unwrap();
     let mut writer = SegmentWriter::create(&staging, PackKind::Data, PackTable::new(packs).unwrap(), rows).unwrap();
     (0..rows).for_each(|n| writer.push(&row(n, rows)).unwrap());
     let written = writer.finish(&[]).unwrap();
-    repo.local().unwrap().publish(written.file, &layout::segment(&written.name)).unwrap();
+    repo.ensure_local().unwrap().files().publish(written.file, &layout::segment(&written.name)).unwrap();
     let (name, kind, file_bytes) = (written.name, written.kind, written.file_bytes);
     let listed = SegmentRow { name, kind, file_bytes, rows: written.rows, replaced_by: None };
     repo.catalogue().unwrap().add_segment(&listed, &[], &[]).unwrap();

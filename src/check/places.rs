@@ -151,7 +151,7 @@ fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut C
         findings.note(format!("{unused} index segments are replaced by others and wait to be removed"));
     }
     // A catalogue of somebody else's repository does not hear of what is removed there.
-    let own = repo.local().is_ok() && repo.state_dir().is_ok_and(|dir| dir == repo.path());
+    let own = repo.as_local().is_some() && repo.state_dir().is_ok_and(|dir| dir == repo.path());
     let is_missing = |row: &&SegmentRow| own && !replaced.contains(&row.name) && !there.contains(&row.name);
     if rows.iter().any(|r| is_missing(&r)) {
         // Unless somebody made the index anew just now.

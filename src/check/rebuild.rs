@@ -28,7 +28,7 @@ use crate::model::id::{Id, ObjectKind, parse_hex};
 use crate::model::text::count;
 use crate::observe::{Level, Notice, Observer, Silent};
 use crate::repo::packs::{PackTable, read_table, rows_of};
-use crate::repo::{Repo, commit_row, layout};
+use crate::repo::{LocalRepo, Repo, commit_row, layout};
 
 /// Rows that are sorted in memory, about 20 MiB.
 const RUN_ROWS: usize = 150_000;
@@ -77,10 +77,10 @@ pub struct Rebuilt {
 }
 
 /// Reads all packs and writes the new segments. `dry_run` writes nothing and only counts.
-pub fn segments(repo: &Repo, observer: &dyn Observer, dry_run: bool) -> Result<Rebuilt> {
+pub fn segments(repo: LocalRepo<'_>, observer: &dyn Observer, dry_run: bool) -> Result<Rebuilt> {
     // Segments before packs: whatever a listed segment speaks of was there before it.
-    let old = old_segments(repo)?;
-    let packs = places::list_packs(repo, &Findings::new(&Silent))?;
+    let old = old_segments(&repo)?;
+    let packs = places::list_packs(&repo, &Findings::new(&Silent))?;
     let bytes = packs.values().sum();
     observer.phase("read tables", Some(packs.len() as u64), Some(bytes));
     let mut work =
@@ -208,7 +208,7 @@ struct Runs {
 }
 
 struct Rebuilder<'a> {
-    repo: &'a Repo,
+    repo: LocalRepo<'a>,
     observer: &'a dyn Observer,
     dry_run: bool,
     sizes: BTreeMap<PackName, u64>,
@@ -252,7 +252,7 @@ impl Rebuilder<'_> {
     /// knows is stored again by a commit that has it.
     fn well_frames(&mut self, name: &PackName, table: PackTable) -> Result<Vec<TableFrame>> {
         let file = self.repo.pack_file(name)?;
-        let Some(read) = PackReader::new(self.repo).read(file.path(), name, Some(&table), &|_| false) else {
+        let Some(read) = PackReader::new(self.repo.repo()).read(file.path(), name, Some(&table), &|_| false) else {
             return Ok(table.frames);
         };
         let bad: HashSet<u64> =
@@ -278,7 +278,7 @@ impl Rebuilder<'_> {
     }
 
     fn salvage(&mut self, name: &PackName, why: String) -> Result<Vec<TableFrame>> {
-        let found = match salvage::frames(self.repo, name, None) {
+        let found = match salvage::frames(&self.repo, name, None) {
             Ok(found) => found,
             Err(e) if is_damage(&e) => Vec::new(),
             Err(e) => return Err(e),
@@ -307,7 +307,7 @@ impl Rebuilder<'_> {
     /// Whole objects that the old index knows in packs without a good table, as far as they are well: a raw frame
     /// behind a damaged one is not found by searching.
     fn known_rows(&mut self, bad: &[PackName]) -> Result<()> {
-        let index = match self.repo.index() {
+        let index = match self.repo.repo().index() {
             Ok(index) if !bad.is_empty() => index,
             _ => return Ok(()),
         };
@@ -337,7 +337,7 @@ impl Rebuilder<'_> {
         for name in deltas.iter().chain(bad) {
             let frames = match read_table(self.repo.store(), name) {
                 Ok(table) => table.frames,
-                Err(_) => salvage::frames(self.repo, name, Some(&wholes)).unwrap_or_default(),
+                Err(_) => salvage::frames(&self.repo, name, Some(&wholes)).unwrap_or_default(),
             };
             for frame in frames.iter().filter(|f| f.codec == CODEC_DELTA) {
                 let Some(base) = &frame.base else { continue };
@@ -352,7 +352,7 @@ impl Rebuilder<'_> {
 
     /// Sorts the rows that wait into a new run.
     fn spill(&mut self, kind: PackKind) -> Result<()> {
-        let staging = self.repo.local()?.staging()?;
+        let staging = self.repo.files().staging()?;
         let runs = self.runs.entry(kind).or_default();
         let mut rows = std::mem::take(&mut runs.rows);
         if rows.is_empty() {
@@ -383,7 +383,7 @@ impl Rebuilder<'_> {
             self.report.segments = self.runs.len() as u64;
             return Ok(Rebuilt { report: self.report, segments, old });
         }
-        let staging = self.repo.local()?.staging()?;
+        let staging = self.repo.files().staging()?;
         for kind in PackKind::ALL {
             self.spill(kind)?;
             let runs = self.runs.remove(&kind).unwrap_or_default().done;
@@ -400,7 +400,7 @@ impl Rebuilder<'_> {
                 replaced_by: None,
             };
             self.observer.step("segment");
-            self.repo.local()?.publish(written.file, &layout::segment(&row.name))?;
+            self.repo.files().publish(written.file, &layout::segment(&row.name))?;
             self.observer.step("segment published");
             segments.push(row);
         }

@@ -110,7 +110,7 @@ impl<T> Kept<T> {
 impl Lower {
     /// Of an open repository.
     pub fn new(repo: Repo) -> Self {
-        let far = repo.far().is_some() || repo.is_lazy();
+        let far = repo.remote_store().is_some() || repo.is_lazy();
         Self { repo, far, dirs: Kept::new(ENTRIES_MAX), lists: Kept::new(EXTENTS_MAX), allocated: Mutex::default() }
     }
 

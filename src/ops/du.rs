@@ -144,7 +144,7 @@ fn repository_use(repo: &Repo) -> Result<RepositoryUse> {
         match listed.name.as_str() {
             layout::PACKS | layout::INDEX | "refs" => {}
             // Sparse files: what they take is not their length.
-            OVERLAYS => sum.state_bytes += repo.local().map_or(0, |_| on_disk(&repo.path().join(OVERLAYS))),
+            OVERLAYS => sum.state_bytes += repo.as_local().map_or(0, |_| on_disk(&repo.path().join(OVERLAYS))),
             name if listed.is_dir => sum.state_bytes += below(repo, name)?.1,
             _ => sum.state_bytes += listed.len,
         }

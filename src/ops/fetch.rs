@@ -174,7 +174,7 @@ impl Fetch<'_> {
         let data = self.options.data || !self.options.paths.is_empty();
         let lazily = self.reach.remote.lazy && !data && self.options.depth.is_none();
         if !self.is_all() {
-            self.repo.set_partial(&self.reach.remote.location.to_string())?;
+            self.repo.ensure_local()?.set_partial(&self.reach.remote.location.to_string())?;
         }
         if lazily {
             return self.beginnings();
@@ -247,7 +247,7 @@ impl Fetch<'_> {
                 return Ok(());
             }
         }
-        self.repo.set_whole()
+        self.repo.ensure_local()?.set_whole()
     }
 
     /// The index of chunks at once, where it is not huge.

@@ -42,7 +42,7 @@ pub fn fsck(context: &Context, options: &FsckOptions, observer: &dyn Observer) -
         if context.far.is_none() && (Repo::is_at(root) || Repo::is_unmarked(root)) {
             marker = mark::remake(root, options.dry_run)?;
         }
-        let rebuilt = rebuild::segments(&context.repo()?, observer, options.dry_run)?;
+        let rebuilt = rebuild::segments(context.repo()?.ensure_local()?, observer, options.dry_run)?;
         made = Some(match options.dry_run {
             true => rebuilt.into_report(),
             false => rebuild::finish(&context.repo()?, rebuilt, observer)?,

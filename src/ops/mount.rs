@@ -209,7 +209,7 @@ pub fn mount(
         None => shown(&repo, context, options)?,
     };
     let meter = context.far.as_ref().or_else(|| context.behind()).map(|r| r.access.meter.clone());
-    let overlay = match (options.read_only, repo.local()) {
+    let overlay = match (options.read_only, repo.ensure_local()) {
         (true, _) => None,
         (false, Err(_)) => return Err(MountRefusal::Far.into()),
         (false, Ok(_)) => Some(overlay(repo.path(), options)?),
@@ -265,7 +265,7 @@ fn shown(repo: &Repo, context: &Context, options: &MountOptions) -> Result<(Id, 
     }
     let resolver = Resolver::new(repo, context)?;
     // A repository that is looked at where it is has no branches but its own.
-    let meant = match options.of_origin && repo.far().is_none() {
+    let meant = match options.of_origin && repo.as_local().is_some() {
         true => origin::revision(repo, &resolver, &options.revision)?,
         false => options.revision.clone(),
     };

@@ -60,7 +60,7 @@ fn bring(
 /// Fetches what a file needs into the cache, where it is not on this machine.
 pub fn ahead(context: &Context, repo: &Repo, entry: &Entry, observer: &dyn Observer) -> Result<()> {
     // A repository elsewhere has everything, but nothing of it is here.
-    let (from, dest) = match repo.far() {
+    let (from, dest) = match repo.remote_store() {
         Some(_) => (From::Repo(repo), None),
         None if repo.is_lazy() => (From::Behind(repo), Some(repo)),
         None => return Ok(()),
@@ -77,7 +77,7 @@ pub fn ahead(context: &Context, repo: &Repo, entry: &Entry, observer: &dyn Obser
         From::Behind(_) if is_nothing(&needed) => None,
         From::Behind(lazy) => lazy.behind()?,
     };
-    let Some(far) = source.and_then(Repo::far) else { return Ok(()) };
+    let Some(far) = source.and_then(Repo::remote_store) else { return Ok(()) };
     let range = |frame: &(u32, u32)| u64::from(frame.0)..u64::from(frame.0) + u64::from(frame.1);
     let packs = needed.iter().flatten();
     let ranges = packs.map(|(name, frames)| (layout::pack(name), frames.iter().map(range).collect()));

@@ -54,7 +54,7 @@ impl Made {
 
     fn put(&self, kind: ObjectKind, bytes: &[u8]) -> Id {
         let id = self.repo.ids().id(kind, bytes);
-        let sink = Sink::open(&self.repo, &Silent).unwrap();
+        let sink = Sink::open(self.repo.ensure_local().unwrap(), &Silent).unwrap();
         if sink.claim(kind, &id).unwrap() {
             let objects = [(id, u32::try_from(bytes.len()).unwrap())];
             sink.put(&NewFrame { kind, codec: CODEC_RAW, objects: &objects, base: None, payload: bytes }).unwrap();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use tempfile::NamedTempFile;
 
-use super::{Repo, layout};
+use super::{LocalRepo, Repo, layout};
 use crate::cache::BlockCache;
 use crate::error::{Result, carried};
 use crate::format::pack::PackKind;
@@ -312,7 +312,7 @@ impl Repo {
     /// Brings chunks that are not on this machine into the cache, those that lie near each other in one request. Returns
     /// the bytes that were asked for.
     pub fn fetch_ahead(&self, chunks: &[Id]) -> Result<u64> {
-        let (Some(far), index) = (&self.far, self.index()?) else {
+        let (Some(far), index) = (self.remote_store(), self.index()?) else {
             let mut missing = Vec::new();
             for id in chunks {
                 if !self.has(ObjectKind::Chunk, id)? {
@@ -339,7 +339,7 @@ impl Repo {
     /// A pack as a file; one that is elsewhere is fetched whole. One that is missing is only found so when it is read.
     pub fn pack_file(&self, name: &PackName) -> Result<PackFile> {
         let key = layout::pack(name);
-        if let Some(local) = &self.local {
+        if let Some(local) = self.as_local().map(LocalRepo::files) {
             return Ok(PackFile::Here(local.path(&key)));
         }
         let io = |source| StoreError::Io { what: "keep a copy of", key: key.clone(), source };

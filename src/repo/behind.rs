@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::{Repo, RepoError, layout};
+use super::{LocalRepo, Repo, RepoError, layout};
 use crate::error::{Error, Kind, Result};
 use crate::model::id::{Id, ObjectKind};
 use crate::store::Store;
@@ -54,6 +54,19 @@ impl Behind {
     }
 }
 
+impl LocalRepo<'_> {
+    /// Notes that refs may need what is not here, but at the URL `from`; durable.
+    pub fn set_partial(&self, from: &str) -> Result<()> {
+        self.files().create(layout::PARTIAL, from.as_bytes())?;
+        Ok(())
+    }
+
+    /// Notes that all is here that refs need.
+    pub fn set_whole(&self) -> Result<()> {
+        Ok(self.files().delete(layout::PARTIAL)?)
+    }
+}
+
 impl Repo {
     /// Whether some objects may be elsewhere.
     pub fn is_lazy(&self) -> bool {
@@ -69,21 +82,10 @@ impl Repo {
         }
     }
 
-    /// Notes that refs may need what is not here, but at the URL `from`; durable.
-    pub fn set_partial(&self, from: &str) -> Result<()> {
-        self.local()?.create(layout::PARTIAL, from.as_bytes())?;
-        Ok(())
-    }
-
-    /// Notes that all is here that refs need.
-    pub fn set_whole(&self) -> Result<()> {
-        Ok(self.local()?.delete(layout::PARTIAL)?)
-    }
-
     /// What this process fetched into the cache for the repository: objects and their lengths.
     pub fn fetched(&self) -> Vec<(String, u64)> {
-        let behind = self.behind.repo.get().and_then(|behind| behind.far());
-        self.far().or(behind).map_or_else(Vec::new, |far| far.fetched())
+        let behind = self.behind.repo.get().and_then(|behind| behind.remote_store());
+        self.remote_store().or(behind).map_or_else(Vec::new, |far| far.fetched())
     }
 
     /// The repository that has what is missing here, in a lazy clone; opened on first use.

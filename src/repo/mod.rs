@@ -16,6 +16,7 @@ pub mod worktree;
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -164,15 +165,20 @@ impl Failure for RepoError {
     }
 }
 
+/// The store of a repository by its kind.
+enum Location {
+    /// A directory of this machine.
+    Local(Arc<LocalStore>),
+    /// A store that is read through the cache.
+    Remote(Arc<CachedStore>),
+}
+
 /// An open repository; usable from several threads.
 pub struct Repo {
     store: Arc<dyn Store>,
     /// The repository itself, or where what is known of a far one is kept.
     root: PathBuf,
-    /// The same store, where it is a directory of this machine.
-    local: Option<Arc<LocalStore>>,
-    /// The same store, where it is not.
-    far: Option<Arc<CachedStore>>,
+    location: Location,
     behind: Behind,
     marker: Marker,
     cutting: Cutting,
@@ -189,6 +195,33 @@ pub struct Repo {
     looked: Mutex<Option<Instant>>,
     /// Packs that the index names, and that are gone.
     gone: OnceLock<HashSet<PackName>>,
+}
+
+/// A repository that is known to be on this machine, so that files can be created in it.
+#[derive(Clone, Copy)]
+pub struct LocalRepo<'r> {
+    repo: &'r Repo,
+    files: &'r LocalStore,
+}
+
+impl<'r> LocalRepo<'r> {
+    /// Returns the repository, for what any repository supports.
+    pub const fn repo(self) -> &'r Repo {
+        self.repo
+    }
+
+    /// Returns the store of its files.
+    pub const fn files(self) -> &'r LocalStore {
+        self.files
+    }
+}
+
+impl Deref for LocalRepo<'_> {
+    type Target = Repo;
+
+    fn deref(&self) -> &Repo {
+        self.repo
+    }
 }
 
 impl Repo {
@@ -249,9 +282,8 @@ impl Repo {
         let marker = marker_of(&bytes, true, place)?;
         let cutting =
             cutting_of(&marker).map_err(|source| RepoError::BadMarker { place: place(), is_here: true, source })?;
-        let store = Arc::new(store);
-        let repo = Self::of_store(Arc::<LocalStore>::clone(&store), marker, cutting, options);
-        Ok(Self { local: Some(store), root: root.to_path_buf(), frames: repo.frames.near(), ..repo })
+        let repo = Self::of_store(Location::Local(Arc::new(store)), marker, cutting, options);
+        Ok(Self { root: root.to_path_buf(), frames: repo.frames.near(), ..repo })
     }
 
     /// Opens a repository elsewhere; what is known of it is kept below `state`.
@@ -269,19 +301,21 @@ impl Repo {
         let cutting = cutting_of(&marker).map_err(bad)?;
         let place = to_hex(&checksum(&[store.place().as_bytes()])[..4]);
         let root = state.join(format!("{}-{place}", marker.id));
-        let far = Some(Arc::clone(&store));
-        Ok(Self { far, root, ..Self::of_store(store, marker, cutting, options) })
+        Ok(Self { root, ..Self::of_store(Location::Remote(store), marker, cutting, options) })
     }
 
-    fn of_store(store: Arc<dyn Store>, marker: Marker, cutting: Cutting, options: OpenOptions) -> Self {
+    fn of_store(location: Location, marker: Marker, cutting: Cutting, options: OpenOptions) -> Self {
+        let store: Arc<dyn Store> = match &location {
+            Location::Local(store) => Arc::<LocalStore>::clone(store),
+            Location::Remote(store) => Arc::<CachedStore>::clone(store),
+        };
         let ids = IdHasher::plain();
         let budget = if options.frame_cache_bytes == 0 { 32 << 20 } else { options.frame_cache_bytes };
         Self {
             frames: Frames::new(Arc::clone(&store), ids.clone(), budget),
             store,
             root: PathBuf::new(),
-            local: None,
-            far: None,
+            location,
             behind: Behind::default(),
             marker,
             cutting,
@@ -317,14 +351,25 @@ impl Repo {
         &*self.store
     }
 
-    /// Its objects as files of this machine; an error where it is elsewhere.
-    pub fn local(&self) -> Result<&LocalStore> {
-        self.local.as_deref().ok_or_else(|| RepoError::Away { place: self.store.place() }.into())
+    /// Returns the operations that only a repository on this machine supports; `None` for any other.
+    pub fn as_local(&self) -> Option<LocalRepo<'_>> {
+        match &self.location {
+            Location::Local(files) => Some(LocalRepo { repo: self, files }),
+            Location::Remote(_) => None,
+        }
     }
 
-    /// Its objects through the cache, where it is elsewhere.
-    pub fn far(&self) -> Option<&Arc<CachedStore>> {
-        self.far.as_ref()
+    /// Returns the same as [`Self::as_local`]; fails with [`RepoError::Away`] if the repository is not on this machine.
+    pub fn ensure_local(&self) -> Result<LocalRepo<'_>> {
+        self.as_local().ok_or_else(|| RepoError::Away { place: self.store.place() }.into())
+    }
+
+    /// Returns the store behind its cache if the repository is not on this machine.
+    pub fn remote_store(&self) -> Option<&Arc<CachedStore>> {
+        match &self.location {
+            Location::Local(_) => None,
+            Location::Remote(store) => Some(store),
+        }
     }
 
     /// What its marker says.
@@ -405,14 +450,14 @@ impl Repo {
     /// Tries to open segments, but not those in `not`. The large ones of a far repository come first: one that
     /// replaces others is larger than they are, and these are then not opened at all.
     fn opened(&self, mut live: Vec<Listing>, mut not: HashSet<SegmentName>) -> Result<Vec<Opened>> {
-        if self.far.is_some() {
+        if self.remote_store().is_some() {
             live.sort_by_key(|s| std::cmp::Reverse(s.1));
         }
         let mut all = Vec::new();
         while !live.is_empty() {
             live.retain(|s| !not.contains(&s.0));
             let rest = live.split_off(live.len().min(OPENED_TOGETHER));
-            if let Some(far) = &self.far {
+            if let Some(far) = self.remote_store() {
                 let both_ends = |len: u64| vec![0..1.min(len), len.saturating_sub(1)..len];
                 let ends = live.iter().map(|(name, len)| (layout::segment(name), both_ends(*len)));
                 match far.fetch_ahead(&ends.collect::<Vec<_>>()) {
@@ -426,7 +471,7 @@ impl Repo {
                     continue;
                 }
                 let opened = self.open_segment(name, len);
-                if let (true, Ok(segment)) = (self.far.is_some(), &opened) {
+                if let (true, Ok(segment)) = (self.remote_store().is_some(), &opened) {
                     not.extend(segment.replaces());
                 }
                 all.push((name, opened));
@@ -437,8 +482,8 @@ impl Repo {
 
     fn open_segment(&self, name: SegmentName, len: u64) -> Result<SegmentReader, crate::index::Error> {
         let key = layout::segment(&name);
-        match (&self.local, &self.far) {
-            (None, Some(far)) => {
+        match &self.location {
+            Location::Remote(far) => {
                 let path = PathBuf::from(format!("{}/{key}", far.place()));
                 let bytes: Box<dyn Bytes> = match far.near_file(&key).map(File::open) {
                     Some(Ok(file)) => Box::new(file),
@@ -454,7 +499,7 @@ impl Repo {
                 }
                 opened
             }
-            _ => SegmentReader::open(name, &self.root.join(key)),
+            Location::Local(_) => SegmentReader::open(name, &self.root.join(key)),
         }
     }
 

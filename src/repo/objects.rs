@@ -105,7 +105,7 @@ impl Repo {
 
     /// The verified bytes of an object that the index knows. What is damaged in the cache is fetched once more.
     fn stored(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
-        match (self.frames.object(index, kind, id), &self.far) {
+        match (self.frames.object(index, kind, id), self.remote_store()) {
             (Err(e), Some(far)) if e.kind() == Kind::Integrity => {
                 for row in index.lookup_all(PackKind::of(kind), id)? {
                     far.forget(&super::layout::pack(&row.place.pack));

@@ -19,7 +19,7 @@ impl Repo {
         if let Some(gone) = self.gone.get() {
             return Ok(gone);
         }
-        let gone = if self.local.is_some() {
+        let gone = if self.as_local().is_some() {
             let there = self.packs_there()?;
             self.named_packs()?.into_iter().filter(|name| !there.contains(name)).collect()
         } else {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::Repo;
+use super::LocalRepo;
 use super::layout;
 use super::packs::{FinishedPack, NewFrame, PackWriter, read_table, rows_of};
 use crate::error::Result;
@@ -27,7 +27,7 @@ const CHECKPOINT_ROWS: usize = 150_000;
 
 /// Takes new objects; usable from several threads.
 pub struct Sink<'a> {
-    repo: &'a Repo,
+    repo: LocalRepo<'a>,
     observer: &'a dyn Observer,
     claimed: Mutex<HashSet<Id>>,
     open: [Mutex<Option<PackWriter>>; 3],
@@ -39,7 +39,7 @@ pub struct Sink<'a> {
 
 impl<'a> Sink<'a> {
     /// Begins to write; takes up packs that an interrupted run finished.
-    pub fn open(repo: &'a Repo, observer: &'a dyn Observer) -> Result<Self> {
+    pub fn open(repo: LocalRepo<'a>, observer: &'a dyn Observer) -> Result<Self> {
         let sink = Self {
             repo,
             observer,
@@ -82,7 +82,7 @@ impl<'a> Sink<'a> {
             let mut open = lock(self.slot(kind));
             let pack = match open.as_mut() {
                 Some(pack) => pack,
-                None => open.insert(PackWriter::create(self.repo.local()?, kind)?),
+                None => open.insert(PackWriter::create(self.repo.files(), kind)?),
             };
             let stored = pack.append(frame)?;
             self.stored.fetch_add(u64::from(stored), Ordering::Relaxed);
@@ -117,7 +117,7 @@ impl<'a> Sink<'a> {
 
     fn close(&self, pack: PackWriter) -> Result<()> {
         self.observer.step("pack");
-        let pack = pack.finish(self.repo.local()?)?;
+        let pack = pack.finish(self.repo.files())?;
         self.observer.step("pack published");
         self.repo.catalogue()?.add_loose_pack(LoosePack { name: pack.name, kind: pack.kind })?;
         let kind = pack.kind;
@@ -148,7 +148,7 @@ impl<'a> Sink<'a> {
         names.sort_unstable();
         names.dedup();
         let packs = names.iter().map(|n| self.pack_entry(kind, n)).collect::<Result<Vec<_>>>()?;
-        let staging = self.repo.local()?.staging()?;
+        let staging = self.repo.files().staging()?;
         let written = write_segment(&staging, kind, &rows, &packs, &[])?;
         self.publish(written, &[], &names)
     }
@@ -167,7 +167,7 @@ impl<'a> Sink<'a> {
         if inputs.len() < 2 {
             return Ok(());
         }
-        let staging = self.repo.local()?.staging()?;
+        let staging = self.repo.files().staging()?;
         let written = merge(&staging, kind, &inputs, |_| true)?;
         let replaces: Vec<_> = inputs.iter().map(|s| *s.name()).collect();
         drop(inputs);
@@ -180,7 +180,7 @@ impl<'a> Sink<'a> {
         // Opened before anybody else can know it, and so remove it: a rebuild takes its rows up and replaces it.
         let reader = SegmentReader::open(name, file.path())?;
         self.observer.step("segment");
-        self.repo.local()?.publish(file, &key)?;
+        self.repo.files().publish(file, &key)?;
         self.observer.step("segment published");
         let row = SegmentRow { name, kind, file_bytes, rows, replaced_by: None };
         self.repo.catalogue()?.add_segment(&row, replaces, packs)?;

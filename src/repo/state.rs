@@ -58,7 +58,7 @@ pub(super) fn protect(root: &Path, options: &OpenOptions) -> io::Result<()> {
 impl Repo {
     /// Whether nothing can be written into the repository.
     pub fn is_read_only(&self) -> bool {
-        self.local.is_none() || access(self.path(), Access::WRITE_OK).is_err()
+        self.as_local().is_none() || access(self.path(), Access::WRITE_OK).is_err()
     }
 
     /// Where local state is kept: the repository, or below the cache directory if the repository cannot be written.
@@ -76,10 +76,10 @@ impl Repo {
     }
 
     fn find_state(&self) -> Option<PathBuf> {
-        if self.local.is_some() && !self.is_read_only() {
+        if self.as_local().is_some() && !self.is_read_only() {
             return Some(self.root.clone());
         }
-        let dir = if self.local.is_some() { self.cache_place()? } else { self.root.clone() };
+        let dir = if self.as_local().is_some() { self.cache_place()? } else { self.root.clone() };
         let usable = create::private_dir(&dir).and_then(|()| Ok(access(&dir, Access::WRITE_OK)?));
         usable.map_err(|e| self.complain(&format!("no cache: cannot use `{}`: {e}", dir.display()))).ok()?;
         Some(dir)
@@ -100,7 +100,7 @@ impl Repo {
     pub(super) fn some_catalogue(&self) -> catalogue::Result<Catalogue> {
         let Some(state) = self.state() else { return Catalogue::temporary() };
         let path = state.join(layout::CATALOGUE);
-        let is_own = state == self.root && self.local.is_some();
+        let is_own = state == self.root && self.as_local().is_some();
         let why = match is_own.then(|| locked_out(&path)).flatten() {
             Some(why) => why,
             None => match Catalogue::open(&path) {

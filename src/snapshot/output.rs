@@ -27,7 +27,7 @@ pub struct Output<'a> {
 impl<'a> Output<'a> {
     /// Objects are stored in `repo`.
     pub fn storing(repo: &'a Repo, observer: &'a dyn Observer) -> Result<Self> {
-        Ok(Self { sink: Some(Sink::open(repo, observer)?), ..Self::dry(repo) })
+        Ok(Self { sink: Some(Sink::open(repo.ensure_local()?, observer)?), ..Self::dry(repo) })
     }
 
     /// Nothing is stored; the repository handle answers for trees and lists from memory.

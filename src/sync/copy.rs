@@ -21,7 +21,7 @@ use crate::index::catalogue::segments::LoosePack;
 use crate::model::id::{Id, to_hex};
 use crate::observe::Observer;
 use crate::repo::packs::{FinishedPack, NewFrame, PackTable, PackWriter, read_table, rows_of};
-use crate::repo::{Repo, layout};
+use crate::repo::{LocalRepo, Repo, layout};
 use crate::store::local::LocalStore;
 use crate::store::meter::Meter;
 use crate::store::{Store, StoreError};
@@ -84,7 +84,8 @@ pub struct Copier<'a> {
 impl<'a> Copier<'a> {
     /// From one repository to another; one of them is on this machine.
     pub fn new(source: &'a Repo, dest: &'a Repo, meter: &'a Meter, observer: &'a dyn Observer) -> Result<Self> {
-        let staging = dest.local().or_else(|_| source.local())?;
+        let local = dest.as_local().or_else(|| source.as_local());
+        let staging = local.map_or_else(|| source.ensure_local(), Ok)?.files();
         let hashing = Mutex::default();
         Ok(Self { source, dest, staging, meter, earlier: None, arrived: None, observer, hashing })
     }
@@ -147,7 +148,7 @@ impl<'a> Copier<'a> {
 
     /// Fetches the ends of far packs, where their tables are: many at a time, not one after the other.
     fn tables_ahead(&self, needed: &[Needed; 3]) -> Result<()> {
-        let Some(far) = self.source.far() else { return Ok(()) };
+        let Some(far) = self.source.remote_store() else { return Ok(()) };
         let mut ends = Vec::new();
         for kind in PackKind::ALL {
             for (name, frames) in &needed[usize::from(kind.number())] {
@@ -180,7 +181,7 @@ impl<'a> Copier<'a> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let far = if self.dest.far().is_some() { self.dest } else { self.source };
+        let far = if self.dest.remote_store().is_some() { self.dest } else { self.source };
         let threads = far.store().abilities().in_flight.clamp(1, 16).min(jobs.len());
         let shared = Shared {
             work: Mutex::new(Work { jobs: jobs.into_iter(), sent: Vec::new(), bytes: 0, failed: None, left: threads }),
@@ -212,7 +213,7 @@ impl<'a> Copier<'a> {
     /// Reports progress until all workers are done. Bytes that arrive here are done; bytes that go to a store are done when the
     /// store has acknowledged their pack, until then they are on the way.
     fn watch(&self, shared: &Shared) {
-        let receives = self.dest.local().is_ok() && self.source.local().is_err();
+        let receives = self.dest.as_local().is_some() && self.source.as_local().is_none();
         let total = || if receives { self.meter.down.bytes() } else { self.meter.up.bytes() };
         let (begun, mut told) = (total(), 0);
         loop {
@@ -271,8 +272,8 @@ impl<'a> Copier<'a> {
         if self.is_there(name, bytes)? {
             return self.arrive(kind, name);
         }
-        match self.source.local() {
-            Ok(local) => {
+        match self.source.as_local().map(LocalRepo::files) {
+            Some(local) => {
                 {
                     // One after the other, so that the first of them are soon on their way.
                     let _one = self.hashing.lock();
@@ -281,7 +282,7 @@ impl<'a> Copier<'a> {
                 self.observer.step("pack");
                 self.dest.store().put(&local.path(&key), &key)?;
             }
-            Err(_) => self.receive(name, &key, bytes)?,
+            None => self.receive(name, &key, bytes)?,
         }
         self.arrive(kind, name)
     }
@@ -342,7 +343,7 @@ impl<'a> Copier<'a> {
     }
 
     fn arrive(&self, kind: PackKind, name: &PackName) -> Result<()> {
-        if self.dest.local().is_ok() {
+        if self.dest.as_local().is_some() {
             self.dest.catalogue()?.add_loose_pack(LoosePack { name: *name, kind })?;
         }
         self.arrived.iter().for_each(|told| told(name));
@@ -353,10 +354,10 @@ impl<'a> Copier<'a> {
     /// Whether an earlier run has brought a pack.
     fn is_there(&self, name: &PackName, bytes: u64) -> Result<bool> {
         let key = layout::pack(name);
-        match self.dest.local() {
+        match self.dest.as_local().map(LocalRepo::files) {
             // One that was damaged since then comes again.
-            Ok(local) => Ok(local.len(&key)? == Some(bytes) && self.as_named(local, name, &key).is_ok()),
-            Err(_) => {
+            Some(local) => Ok(local.len(&key)? == Some(bytes) && self.as_named(local, name, &key).is_ok()),
+            None => {
                 let sent = self.earlier.is_some_and(|sent| sent.contains(&to_hex(name)));
                 Ok(sent && self.dest.store().len(&key)? == Some(bytes))
             }
@@ -376,7 +377,7 @@ impl<'a> Copier<'a> {
             let wanted: BTreeSet<u64> = offsets.iter().map(|o| u64::from(*o)).collect();
             let of_pack: Vec<&TableFrame> = table.frames.iter().filter(|f| wanted.contains(&f.offset)).collect();
             let key = layout::pack(name);
-            if let Some(far) = self.source.far() {
+            if let Some(far) = self.source.remote_store() {
                 let ranges: Vec<Range<u64>> =
                     of_pack.iter().map(|f| f.offset..f.offset + u64::from(f.stored)).collect();
                 far.fetch_ahead(&[(key.clone(), ranges)])?;
@@ -389,9 +390,9 @@ impl<'a> Copier<'a> {
         if !self.is_there(&name, bytes)? {
             let key = layout::pack(&name);
             self.observer.step("pack");
-            match self.dest.local() {
-                Ok(local) => local.publish(file, &key)?,
-                Err(_) => self.dest.store().put(file.path(), &key)?,
+            match self.dest.as_local() {
+                Some(local) => local.files().publish(file, &key)?,
+                None => self.dest.store().put(file.path(), &key)?,
             }
             self.arrive(kind, &name)?;
         }
@@ -403,7 +404,7 @@ impl<'a> Copier<'a> {
         let mut rows = Vec::new();
         rows_of(frame, name, None, &mut rows)?;
         let verified = || rows.iter().try_for_each(|row| self.source.object_at(frame.kind, row).map(drop));
-        match (verified(), self.source.far()) {
+        match (verified(), self.source.remote_store()) {
             // A copy here may be what is damaged.
             (Err(e), Some(far)) if e.kind() == Kind::Integrity => {
                 far.forget(key);
@@ -441,7 +442,7 @@ pub(super) fn table_of(repo: &Repo, name: &PackName) -> Result<PackTable> {
                 return Err(SyncError::NoPack { place, pack: *name }.into());
             }
             // What was fetched of it is of no use to the next run.
-            repo.far().iter().for_each(|far| far.forget(&key));
+            repo.remote_store().iter().for_each(|far| far.forget(&key));
             Err(SyncError::Damaged { place, pack: *name }.into())
         }
         table => table,

@@ -18,7 +18,7 @@ use crate::index::segment_writer::write_segment;
 use crate::model::id::Id;
 use crate::observe::Observer;
 use crate::repo::packs::{read_table, rows_of};
-use crate::repo::{Repo, layout};
+use crate::repo::{LocalRepo, Repo, layout};
 use crate::store::StoreError;
 use crate::store::local::LocalStore;
 
@@ -121,7 +121,7 @@ impl Cover<'_> {
 
     /// Where the tables of packs are read quickest: all of them are on this machine now, or are still.
     fn local_side(&self) -> &dyn crate::store::Store {
-        if self.dest.local().is_ok() { self.dest.store() } else { self.source.store() }
+        if self.dest.as_local().is_some() { self.dest.store() } else { self.source.store() }
     }
 
     /// Those of the packs whose rows a segment holds. The rows of one pack are never torn apart.
@@ -180,13 +180,13 @@ impl Cover<'_> {
         let packs = packs.collect::<Result<Vec<_>>>()?;
         let written = write_segment(&self.staging.staging()?, kind, &rows, &packs, &[])?;
         self.observer.step("segment");
-        match self.dest.local() {
-            Ok(local) => {
+        match self.dest.as_local().map(LocalRepo::files) {
+            Some(local) => {
                 let reader = SegmentReader::open(written.name, written.file.path())?;
                 local.publish(written.file, &layout::segment(&written.name))?;
                 self.take_in(reader)?;
             }
-            Err(_) => self.dest.store().put(written.file.path(), &layout::segment(&written.name))?,
+            None => self.dest.store().put(written.file.path(), &layout::segment(&written.name))?,
         }
         self.observer.step("segment published");
         Ok(())
@@ -195,24 +195,23 @@ impl Cover<'_> {
     fn copy_segment(&self, segment: &SegmentReader) -> Result<()> {
         let (name, key) = (*segment.name(), layout::segment(segment.name()));
         self.observer.step("segment");
-        match (self.source.local(), self.dest.local()) {
-            (Ok(source), _) => self.dest.store().put(&source.path(&key), &key)?,
-            (Err(_), Ok(dest)) => {
-                let staged = dest.stage()?;
-                let io = |source| StoreError::Io { what: "write", key: key.clone(), source };
-                let mut at = 0;
-                while at < segment.file_bytes() {
-                    let len = usize::try_from((segment.file_bytes() - at).min(4 << 20)).unwrap_or(usize::MAX);
-                    let bytes = self.source.store().read_at(&key, at, len)?;
-                    std::io::Write::write_all(&mut staged.as_file(), &bytes).map_err(io)?;
-                    at += len as u64;
-                }
-                let reader = Arc::new(SegmentReader::open(name, staged.path())?);
-                reader.verify()?;
-                dest.publish(staged, &key)?;
-                self.take_in(SegmentReader::open(name, &dest.path(&key))?)?;
+        if let Some(source) = self.source.as_local() {
+            self.dest.store().put(&source.files().path(&key), &key)?;
+        } else {
+            let dest = self.dest.ensure_local()?.files();
+            let staged = dest.stage()?;
+            let io = |source| StoreError::Io { what: "write", key: key.clone(), source };
+            let mut at = 0;
+            while at < segment.file_bytes() {
+                let len = usize::try_from((segment.file_bytes() - at).min(4 << 20)).unwrap_or(usize::MAX);
+                let bytes = self.source.store().read_at(&key, at, len)?;
+                std::io::Write::write_all(&mut staged.as_file(), &bytes).map_err(io)?;
+                at += len as u64;
             }
-            (Err(e), Err(_)) => return Err(e),
+            let reader = Arc::new(SegmentReader::open(name, staged.path())?);
+            reader.verify()?;
+            dest.publish(staged, &key)?;
+            self.take_in(SegmentReader::open(name, &dest.path(&key))?)?;
         }
         self.observer.step("segment published");
         Ok(())

@@ -365,7 +365,7 @@ impl<'a> Missing<'a> {
     }
 
     fn is_far(&self) -> Result<bool> {
-        Ok(self.source()?.far().is_some())
+        Ok(self.source()?.remote_store().is_some())
     }
 
     fn mark(&mut self, kind: PackKind, row: &Row) -> Result<()> {

@@ -29,7 +29,7 @@ pub struct Pen<'a> {
 pub fn forge(dir: &Path, write: impl FnOnce(&Pen<'_>) -> Vec<(&'static str, Id)>) {
     let main = RefName::new("main").unwrap();
     let repo = Repo::create(dir, &main, &Cutting::default(), OpenOptions::default()).unwrap();
-    let pen = Pen { repo: &repo, sink: Sink::open(&repo, &Silent).unwrap() };
+    let pen = Pen { repo: &repo, sink: Sink::open(repo.ensure_local().unwrap(), &Silent).unwrap() };
     let tips = write(&pen);
     pen.sink.finish().unwrap();
     for (branch, id) in tips {
