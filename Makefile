@@ -1,14 +1,30 @@
-# make build | image | plugin | test | demo | fmt | lint | deny | bench | rivals | fuzz
+# make build | install | uninstall | dist | image | plugin | pages | test | demo | fmt | lint | deny | bench | rivals | fuzz
 CARGO ?= cargo
 # Seconds per fuzz target.
 FUZZ_SECONDS ?= 60
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export DVC := $(TARGET)/release/dvc
+# Where tests/setup.sh installs cargo-deb and cargo-deny.
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dvc-tests/cargo/bin
 
-.PHONY: pages build image image-ssh plugin test quick setup demo fmt fmt-check lint deny bench rivals fuzz
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+.PHONY: build install uninstall dist image image-ssh plugin pages test quick setup demo fmt fmt-check lint deny advisories bench rivals fuzz
 
 build:
 	$(CARGO) build --release --locked
+
+# Installs the binary that `make` has built, so that root needs no compiler: make && sudo make install.
+install:
+	packaging/install.sh install --prefix "$(PREFIX)" --destdir "$(DESTDIR)" --binary "$(DVC)"
+
+uninstall:
+	packaging/install.sh uninstall --prefix "$(PREFIX)" --destdir "$(DESTDIR)"
+
+# Builds the release files in target/dist: an archive with a static binary, a Debian package, checksums. Needs cargo-deb.
+dist:
+	packaging/dist.sh
 
 # Regenerates the checked-in completions and manual pages from the command line and the documents.
 pages:
@@ -26,8 +42,8 @@ plugin:
 	image/build.sh --plugin
 
 # Everything that decides whether a change may land.
-test: setup fmt-check lint deny-if-installed image
-	DVC_TEST_ALL=1 DVC_TEST_IMAGE=$(TARGET)/image/dvc.tar $(CARGO) test --locked
+test: setup fmt-check lint deny image dist
+	DVC_TEST_ALL=1 DVC_TEST_IMAGE=$(TARGET)/image/dvc.tar DVC_TEST_DIST=$(TARGET)/dist $(CARGO) test --locked
 
 # While working: no setup, no lints.
 quick:
@@ -48,15 +64,16 @@ fmt-check:
 lint:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-# Licences, duplicates, sources and (with a network) known vulnerabilities.
+# Checks licences, duplicates and sources of all dependencies. The result depends only on Cargo.lock and deny.toml.
 deny:
-	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
-	$(CARGO) deny check
+	@PATH="$(TOOLS):$$PATH" command -v cargo-deny >/dev/null || tests/setup.sh
+	PATH="$(TOOLS):$$PATH" $(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources
 
-.PHONY: deny-if-installed
-deny-if-installed:
-	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check bans licenses sources; \
-	else echo "cargo-deny is not installed: licences were not checked (make deny installs it)"; fi
+# Checks known vulnerabilities. This is not part of `deny` and `test`, because the database is a remote git repository: the result
+# changes without a change here, and a machine that reaches only package registries cannot fetch it.
+advisories:
+	@PATH="$(TOOLS):$$PATH" command -v cargo-deny >/dev/null || tests/setup.sh
+	PATH="$(TOOLS):$$PATH" $(CARGO) deny --locked check advisories
 
 bench:
 	$(CARGO) bench --locked

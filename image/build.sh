@@ -34,33 +34,6 @@ aarch64) platform=arm64 ;;
 *) say "no image for $arch"; exit 1 ;;
 esac
 
-# A static binary: with musl where the toolchain has it, else with glibc.
-build() {
-	local musl=$arch-unknown-linux-musl target host
-	if ! has_std "$musl" && command -v rustup >/dev/null; then
-		rustup target add "$musl" >&2 || true
-	fi
-	# No path of this machine is left in the binary.
-	local maps="--remap-path-prefix=$PWD=/dvc --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
-	local cmaps="-ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}=/cargo"
-	if has_std "$musl" && command -v musl-gcc >/dev/null; then
-		target=$musl
-		export "CC_${musl//-/_}=musl-gcc" "CFLAGS_${musl//-/_}=$cmaps"
-		export RUSTFLAGS="$maps"
-	else
-		say "no musl here (rustup target add $musl; Debian: musl-tools), so glibc"
-		host=$(rustc -vV | sed -n 's/^host: //p')
-		target=$host
-		export "CFLAGS_${host//-/_}=$cmaps"
-		export RUSTFLAGS="$maps -C target-feature=+crt-static"
-	fi
-	# It would be stripped anyway.
-	CARGO_PROFILE_RELEASE_DEBUG=false ${CARGO:-cargo} build --release --locked --bin dvc --target "$target" >&2
-	echo "${CARGO_TARGET_DIR:-target}/$target/release/dvc"
-}
-
-has_std() { compgen -G "$(rustc --print sysroot)/lib/rustlib/$1/lib/libstd-*.rlib" >/dev/null; }
-
 # The libraries of a dynamic program, the loader among them.
 libraries() { ldd "$1" 2>/dev/null | grep -oE '/[^ )]+' | sort -u || true; }
 
@@ -68,11 +41,7 @@ libraries() { ldd "$1" 2>/dev/null | grep -oE '/[^ )]+' | sort -u || true; }
 put() { install -D -m "$(stat -Lc %a "$1")" "$1" "$2$1"; }
 
 if [ -z "$binary" ]; then
-	binary=$(build) built=1
-	if [ -n "$(libraries "$binary")" ]; then
-		say "$binary is not static"
-		exit 1
-	fi
+	binary=$(packaging/build-static.sh) built=1
 fi
 
 rm -rf "$out/work"

@@ -3,7 +3,7 @@
 # What Debian does not have goes to ${XDG_CACHE_HOME:-~/.cache}/dvc-tests, where the tests look first.
 set -euo pipefail
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
-MOTO=5.2.1 AZURITE=3.35.0 PJDFSTEST=0.2.2 FSX=0.3.2
+MOTO=5.2.1 AZURITE=3.35.0 PJDFSTEST=0.2.2 FSX=0.3.2 CARGO_DEB=3.8.0 CARGO_DENY=0.20.2
 
 # program package
 needed='
@@ -33,6 +33,10 @@ python3       python3
 fusermount3   fuse3
 dockerd       docker.io
 docker-compose docker-compose
+systemd-analyze systemd
+dpkg-shlibdeps dpkg-dev
+groff         groff-base
+man           man-db
 '
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/dvc-tests
@@ -53,7 +57,7 @@ has_azurite() {
 	fi
 }
 
-# Test suites of file systems, as cargo installs them.
+# What cargo installs: test suites of file systems, the tools that make the package and check the dependencies.
 has_crate() {
 	[ -x "$cache/cargo/bin/$1" ] && grep -q "^\"$1 $2 " "$cache/cargo/.crates.toml" 2>/dev/null
 }
@@ -75,6 +79,9 @@ has_crate fsx $FSX || crates+=("fsx $FSX")
 if [ ${#crates[@]} -gt 0 ] && ! [ -e /usr/include/sys/acl.h ]; then
 	missing+=(libacl1-dev)
 fi
+tools=()
+has_crate cargo-deb $CARGO_DEB || tools+=("cargo-deb $CARGO_DEB")
+has_crate cargo-deny $CARGO_DENY || tools+=("cargo-deny $CARGO_DENY")
 if ! has_moto; then
 	pip=("moto[server]==$MOTO")
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv python3-pip)
@@ -92,10 +99,10 @@ if ! has_azurite; then
 fi
 
 if ! command -v cargo >/dev/null; then
-	echo "setup: cargo is missing; install Rust 1.90 or newer from https://rustup.rs" >&2
+	echo "setup: cargo is missing; install Rust 1.91 or newer from https://rustup.rs" >&2
 	exit 1
 fi
-if [ $((${#missing[@]} + ${#pip[@]} + ${#npm[@]} + ${#crates[@]})) -eq 0 ]; then
+if [ $((${#missing[@]} + ${#pip[@]} + ${#npm[@]} + ${#crates[@]} + ${#tools[@]})) -eq 0 ]; then
 	echo "setup: everything is installed"
 	exit 0
 fi
@@ -155,8 +162,18 @@ install_crates() {
 	done
 }
 
+# Quickly compiled, since they run for seconds.
+install_tools() {
+	for crate in "${tools[@]}"; do
+		echo "setup: installing $crate"
+		CARGO_PROFILE_DEV_DEBUG=false CARGO_PROFILE_DEV_OPT_LEVEL=1 \
+			cargo install -q --debug --locked --version "${crate#* }" --root "$cache/cargo" "${crate% *}"
+	done
+}
+
 [ ${#missing[@]} -eq 0 ] || install_packages
 [ ${#pip[@]} -eq 0 ] || install_moto
 [ ${#npm[@]} -eq 0 ] || install_azurite
 [ ${#crates[@]} -eq 0 ] || install_crates
+[ ${#tools[@]} -eq 0 ] || install_tools
 echo "setup: done"

@@ -2,7 +2,7 @@
 //!
 //! `cli/` has a file per verb, `compat/` every kind of content and other programs, `damage/` broken repositories,
 //! `model/` random sequences of operations, `mount/` mounted versions, `mount_live/` mounts in use, `quiesce/` writers
-//! held still, `remotes/` stores elsewhere, `security/` attackers, `volumes/` volumes and Docker's plugin, `support/` what they share.
+//! held still, `release/` packages and installation, `remotes/` stores elsewhere, `security/` attackers, `volumes/` volumes and Docker's plugin, `support/` what they share.
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
@@ -14,6 +14,7 @@ mod model;
 mod mount;
 mod mount_live;
 mod quiesce;
+mod release;
 mod remotes;
 mod security;
 mod support;

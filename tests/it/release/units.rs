@@ -1,0 +1,43 @@
+//! systemd accepts the units, and finds the manual pages that they name.
+
+use super::{make, project};
+use crate::support::needs::need;
+use crate::support::sandbox::{Run, Sandbox};
+use std::fs;
+
+#[test]
+fn systemd_accepts_every_unit() {
+    let s = Sandbox::new();
+    let prefix = s.at("prefix");
+    make(&s, "install", &[("PREFIX", &prefix)]).ok();
+    let units = prefix.join("lib/systemd/system");
+    fs::copy(project().join("packaging/examples/srv-amcc.mount"), units.join("srv-amcc.mount")).unwrap();
+    for unit in ["dvc-backup@.service", "dvc-backup@.timer"] {
+        // An instance, as `systemctl enable dvc-backup@srv-shop.timer` creates it.
+        std::os::unix::fs::symlink(units.join(unit), units.join(unit.replace('@', "@srv-shop"))).unwrap();
+    }
+    let mut checked = 0;
+    for entry in fs::read_dir(&units).unwrap() {
+        let unit = entry.unwrap().path();
+        if unit.to_str().unwrap().contains("@.") {
+            continue;
+        }
+        let mut c = s.other(need("systemd-analyze"));
+        // The trailing colon adds systemd's own directories, for `network-online.target`.
+        c.env("SYSTEMD_UNIT_PATH", format!("{}:", units.display())).env("MANPATH", prefix.join("share/man"));
+        let run = Run::of(c.arg("verify").arg("--man=yes").arg(&unit)).ok();
+        let named = unit.file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(!run.err.contains(&named), "{}", run.err);
+        checked += 1;
+    }
+    assert_eq!(checked, 4);
+}
+
+/// Without these lines, a restart of the driver or one mount without memory would end other mounts.
+#[test]
+fn a_restart_of_the_driver_ends_no_mount() {
+    let unit = fs::read_to_string(project().join("packaging/systemd/dvc-plugin.service")).unwrap();
+    for line in ["KillMode=process", "OOMPolicy=continue", "Before=docker.service"] {
+        assert!(unit.lines().any(|l| l == line), "dvc-plugin.service lacks {line}");
+    }
+}
