@@ -3,4 +3,5 @@
 mod adverse;
 mod devices;
 mod everything;
+mod golden;
 mod mariadb;
