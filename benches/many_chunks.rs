@@ -4,7 +4,7 @@
 //! lazy clones of it. The index is made up: rows of packs that do not exist, which
 //! no commit reads. The directory (default: /usr/share) is committed twice, the second time with nothing to do.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::path::Path;
 use std::process::Command;

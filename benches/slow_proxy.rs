@@ -3,7 +3,7 @@
 //! It prints where it listens and runs until its standard input is closed. Without arguments it measures itself: bytes
 //! through it in a second, and what they cost. Only `std`, so that plain `rustc -O` builds it too.
 
-#![allow(missing_docs, dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "../tests/it/support/servers/proxy.rs"]
 mod proxy;

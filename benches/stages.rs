@@ -2,7 +2,7 @@
 //!
 //! Throughput is in bytes of the file where a stage sees bytes, else in rows or entries.
 
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
 use std::sync::Arc;

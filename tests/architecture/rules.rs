@@ -224,6 +224,84 @@ pub fn header(s: &Source) -> Vec<String> {
     }
 }
 
+/// Functions whose names are a convention of Rust and that a doc comment could only repeat.
+const CONVENTIONAL: &[&str] = &[
+    "as_bytes",
+    "as_path",
+    "as_str",
+    "clear",
+    "decode",
+    "encode",
+    "error",
+    "get",
+    "hint",
+    "id",
+    "insert",
+    "into_inner",
+    "is_empty",
+    "iter",
+    "kind",
+    "len",
+    "name",
+    "new",
+    "path",
+    "push",
+    "to_bytes",
+    "update",
+];
+
+/// Public types, traits, functions and constants without a doc comment. Fields and variants have one only where their names
+/// do not explain them, which is why the lint `missing_docs` of the compiler is off.
+pub fn documentation(s: &Source) -> Vec<String> {
+    let lines: Vec<&str> = s.text.lines().map(str::trim).collect();
+    let mut out = Vec::new();
+    for (keyword, name) in public_items(s) {
+        let line = s.tokens[keyword].line;
+        let above = lines[..line - 1].iter().rev().take_while(|l| l.starts_with('#') || l.starts_with("//"));
+        let documented = above.into_iter().any(|l| l.starts_with("///") || l.starts_with("#[doc"));
+        if !documented && !s.is_test(line) && !CONVENTIONAL.contains(&name.as_str()) {
+            out.push(at(s, line, &format!("`{name}` has no doc comment")));
+        }
+    }
+    out
+}
+
+/// The place of the keyword and the name of each public item, and of each method of a public trait.
+fn public_items(s: &Source) -> Vec<(usize, String)> {
+    const ITEMS: [&str; 7] = ["struct", "enum", "union", "trait", "type", "static", "fn"];
+    const QUALIFIERS: [&str; 4] = ["const", "async", "unsafe", "extern"];
+    let mut out = Vec::new();
+    for i in (0..s.tokens.len()).filter(|i| s.text_at(*i) == "pub") {
+        let mut k = i + 1;
+        while QUALIFIERS.contains(&s.text_at(k)) && QUALIFIERS.iter().chain(&ITEMS).any(|w| *w == s.text_at(k + 1)) {
+            k += 1;
+        }
+        if ITEMS.contains(&s.text_at(k)) || s.text_at(k) == "const" {
+            out.push((k, s.text_at(k + 1).to_owned()));
+        }
+        if s.text_at(k) == "trait" {
+            out.extend(methods(s, k));
+        }
+    }
+    out
+}
+
+/// The methods in the body of the trait whose keyword is token `start`.
+fn methods(s: &Source, start: usize) -> Vec<(usize, String)> {
+    let mut out = Vec::new();
+    let mut depth = 0_usize;
+    for i in start..s.tokens.len() {
+        match s.text_at(i) {
+            "{" => depth += 1,
+            "}" if depth == 1 => break,
+            "}" => depth -= 1,
+            "fn" if depth == 1 => out.push((i, s.text_at(i + 1).to_owned())),
+            _ => {}
+        }
+    }
+    out
+}
+
 /// Names that say nothing, of files, modules and types.
 pub fn names(s: &Source) -> Vec<String> {
     let mut out = Vec::new();
@@ -320,6 +398,19 @@ mod tests {
         );
         assert_eq!(run(undone, "src/a.rs", "fn f() { unimplemented!(\"later\") }").len(), 1);
         assert!(run(undone, "src/a.rs", "// todo!()\nconst A: &str = \"todo!()\";").is_empty());
+    }
+
+    #[test]
+    fn items_without_documentation() {
+        let found = |text| run(documentation, "src/a.rs", text);
+        assert_eq!(found("pub struct A;\npub(crate) struct B;\nstruct C;"), ["src/a.rs:1: `A` has no doc comment"]);
+        assert_eq!(found("/// A.\npub enum A { B { c: u8 } }\n\npub const fn d() {}").len(), 1);
+        assert_eq!(found("/// A.\npub trait A {\n fn b();\n /// C.\n fn c() { fn d() {} }\n}\nfn e() {}").len(), 1);
+        assert_eq!(
+            found("/// A.\n#[derive(Debug)]\npub struct A {\n pub b: u8,\n}\npub mod c;\npub use c::D;"),
+            [""; 0]
+        );
+        assert_eq!(found("impl A {\n pub fn new() {}\n pub const B: u8 = 1;\n}").len(), 1);
     }
 
     #[test]

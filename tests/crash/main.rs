@@ -3,7 +3,7 @@
 //!
 //! The child is this very program, called again for one scenario; it dies by SIGKILL, so nothing is cleaned up.
 
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+#![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod checkout;
 mod child;

@@ -2,7 +2,7 @@
 //!
 //! Where it cannot run the tests are left out, after saying so; with `DVC_TEST_ALL=1` that is a failure.
 
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+#![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod api;
 mod compose;

@@ -4,7 +4,7 @@
 //! `model/` random sequences of operations, `mount/` mounted versions, `mount_live/` mounts in use, `quiesce/` writers
 //! held still, `release/` packages and installation, `remotes/` stores elsewhere, `security/` attackers, `volumes/` volumes and Docker's plugin, `support/` what they share.
 
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+#![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod cli;
 mod compat;
