@@ -1,47 +1,48 @@
-//! The kinds of failure, and the trait by which a module's own error states its kind.
+//! Kinds of failure, and the trait through which each module's error states its kind.
 //!
-//! Each module has its own small error enum; nobody's variants stand here. A `Kind` decides the exit code
-//! (and later the errno and the HTTP status), so that a caller never has to look into a message.
+//! Each module has its own small error enum; this file declares none of their variants. A `Kind`
+//! decides the exit code (and later the errno and the HTTP status), so a caller never has to parse
+//! a message.
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// What kind of failure an error is, seen by a caller.
+/// The kind of a failure. Callers match on the kind instead of on the error of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Wrong arguments or configuration.
+    /// Invalid arguments or configuration.
     Usage,
-    /// Done, but something was left out.
+    /// The operation finished but left something out.
     Incomplete,
-    /// Rejected: not fast-forward, protected, conflict, dirty worktree.
+    /// Rejected: not a fast-forward, protected, a conflict, or a dirty worktree.
     Rejected,
     /// Stored data is damaged or does not match its checksum.
     Integrity,
     /// A remote cannot be reached.
     Unreachable,
-    /// A hook or a command failed.
+    /// A hook or a command failed, or cannot be started.
     CommandFailed,
     /// No space or quota left.
     NoSpace,
-    /// There is no repository.
     NoRepository,
     /// The target is in use.
     Busy,
-    /// Wrong key or password, or access denied.
+    /// Wrong key or password, or no permission.
     Denied,
-    /// No such revision, path, branch or remote; or an ambiguous one.
+    /// No such revision, path, branch or remote, or an ambiguous name.
     NotFound,
-    /// Stopped by a signal or by the caller.
+    /// Cancelled by a signal or by the caller.
     Cancelled,
-    /// The system fails: no descriptors, threads or memory left, an I/O error of a disk.
+    /// The operating system failed: out of descriptors, threads or memory, or an I/O error of a
+    /// disk.
     System,
     /// A bug in dvc.
     Internal,
 }
 
 impl Kind {
-    /// Every kind, for tables and tests.
+    /// All kinds, for tables and tests.
     pub const ALL: [Self; 14] = [
         Self::Usage,
         Self::Incomplete,
@@ -59,7 +60,7 @@ impl Kind {
         Self::Internal,
     ];
 
-    /// The process exit code of this kind.
+    /// Returns the exit code of the process for this kind.
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Usage => 2,
@@ -79,7 +80,7 @@ impl Kind {
         }
     }
 
-    /// The stable name of this kind, as in JSON errors.
+    /// Returns the stable name of this kind, which JSON errors contain.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Usage => "usage",
@@ -99,17 +100,19 @@ impl Kind {
         }
     }
 
-    /// The kind of an I/O error that has no better explanation.
+    /// Returns the kind of an I/O error whose context does not determine a kind.
     pub fn of_io(e: &io::Error) -> Self {
         if let Some(Carried(failure)) = e.get_ref().and_then(|inner| inner.downcast_ref()) {
             return failure.kind();
         }
         match e.kind() {
+            // EFBIG is a limit on the length of files, which users raise like a quota.
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Self::NoSpace,
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied,
             io::ErrorKind::NotFound => Self::NotFound,
             io::ErrorKind::ResourceBusy | io::ErrorKind::ExecutableFileBusy => Self::Busy,
-            // A file where a directory is wanted and the like: the message names it, and the user can change it.
+            // The message names the file, for example one where a directory is expected, and the
+            // user can change it.
             io::ErrorKind::NotADirectory
             | io::ErrorKind::IsADirectory
             | io::ErrorKind::AlreadyExists
@@ -123,12 +126,14 @@ impl Kind {
             | io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::TimedOut => Self::Unreachable,
+            // Decoders use these kinds for damaged input.
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Self::Integrity,
             _ => match e.raw_os_error().map(Errno::from_raw_os_error) {
+                // `io::ErrorKind::FilesystemLoop` is not stable, so match the errno.
                 Some(Errno::LOOP) => Self::Usage,
                 Some(_) => Self::System,
                 None => match e.kind() {
-                    // A name with a NUL byte, which no system call takes.
+                    // A name with a NUL byte, which no system call accepts.
                     io::ErrorKind::InvalidInput => Self::Usage,
                     io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock | io::ErrorKind::Unsupported => Self::System,
                     _ => Self::Internal,
@@ -138,39 +143,40 @@ impl Kind {
     }
 }
 
-/// What the user can do about an error of the system; for failures that know nothing better.
+/// Returns a hint for an operating system error, for failures that have no better hint of their
+/// own.
 pub fn hint_of_io(e: &io::Error) -> Option<&'static str> {
     Some(match Errno::from_io_error(e)? {
         Errno::MFILE | Errno::NFILE => "raise the limit on open files (`ulimit -n`), or lower `--jobs`",
         Errno::AGAIN => {
             "raise the limit on processes and threads (`ulimit -u`, `--pids-limit` of a container), or lower `--jobs`"
         }
-        Errno::NOMEM => "free some memory or raise its limit; `--memory` makes dvc take less",
+        Errno::NOMEM => "free some memory, raise the memory limit, or lower `--memory`",
         Errno::NOSPC => "free some space and run the command again",
         Errno::DQUOT => "free some space or raise the quota, then run the command again",
         Errno::FBIG => "raise the limit on the length of a file (`ulimit -f`), or use a file system without this limit",
-        Errno::ROFS => "mount the file system writable, or name another place",
-        Errno::IO => "look at the kernel's log (`dmesg`): the disk or the way to it fails",
-        Errno::NAMETOOLONG => "use a shorter name, or a place nearer to the root of the file system",
+        Errno::ROFS => "remount the file system read-write, or choose another path",
+        Errno::IO => "check the kernel log (`dmesg`) for errors of the disk or its connection",
+        Errno::NAMETOOLONG => "use a shorter name or a shorter path",
         Errno::LOOP => "remove the loop of symbolic links",
-        Errno::TXTBSY => "end the program that runs from this file",
-        Errno::STALE => "mount the network file system again",
+        Errno::TXTBSY => "stop the program that runs from this file",
+        Errno::STALE => "remount the network file system",
         _ => return None,
     })
 }
 
-/// The hint for the first error of the system among the causes of a failure.
+/// Returns the hint for the first operating system error among the causes of a failure.
 pub fn hint_of_causes(e: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     std::iter::successors(Some(e), |e| e.source()).find_map(|e| hint_of_io(e.downcast_ref()?))
 }
 
-/// Whether a disk could not give back what it should hold.
+/// Whether a cause of the error is a disk that cannot return stored data.
 pub fn is_disk_failure(e: &(dyn std::error::Error + 'static)) -> bool {
     let of_disk = |e: &io::Error| matches!(Errno::from_io_error(e), Some(Errno::IO | Errno::UCLEAN | Errno::BADMSG));
     std::iter::successors(Some(e), |e| e.source()).filter_map(|e| e.downcast_ref()).any(of_disk)
 }
 
-/// A failure inside an I/O error.
+/// A failure wrapped in an I/O error.
 #[derive(Debug)]
 struct Carried(Box<dyn Failure>);
 
@@ -186,58 +192,58 @@ impl std::error::Error for Carried {
     }
 }
 
-/// Wraps a failure where only an I/O error will do; [`Kind::of_io`] finds its kind again.
+/// Wraps a failure in an I/O error, for interfaces that pass only I/O errors; [`Kind::of_io`]
+/// unwraps its kind.
 pub fn carried(failure: impl Failure) -> io::Error {
     io::Error::other(Carried(Box::new(failure)))
 }
 
-/// An error that knows its kind and, where there is one, a hint for the user.
+/// An error that knows its kind and, if there is something to do about it, a hint for the user.
 pub trait Failure: std::error::Error + Send + Sync + 'static {
-    /// The kind of this failure.
     fn kind(&self) -> Kind;
-    /// What the user can do about it.
+    /// Returns an imperative phrase that says what the user can do about the failure.
     fn hint(&self) -> Option<String> {
         None
     }
 }
 
-/// Every cause of an error, leaving out what was said before.
+/// Returns the message of each cause of an error, leaving out messages that an earlier one
+/// contains.
 pub fn causes(e: &dyn std::error::Error) -> Vec<String> {
-    let mut said = vec![e.to_string()];
+    let mut messages = vec![e.to_string()];
     let mut next = e.source();
     while let Some(cause) = next {
         let text = cause.to_string();
-        if !said.iter().any(|before| before.contains(&text)) {
-            said.push(text);
+        // Many errors repeat the message of their source in their own message.
+        if !messages.iter().any(|earlier| earlier.contains(&text)) {
+            messages.push(text);
         }
         next = cause.source();
     }
-    said.split_off(1)
+    messages.split_off(1)
 }
 
-/// An error with its causes, on one line.
+/// Returns the messages of an error and its causes on one line.
 pub fn with_causes(e: &dyn std::error::Error) -> String {
     std::iter::once(e.to_string()).chain(causes(e)).collect::<Vec<_>>().join(": ")
 }
 
-/// A failure of any module, boxed: the error type of everything above tier 3.
+/// A boxed failure of any module: the error type of all code above tier 3.
 pub struct Error(Box<dyn Failure>);
 
-/// The result of everything above tier 3.
+/// The result type of all code above tier 3.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// The kind of this failure.
     pub fn kind(&self) -> Kind {
         self.0.kind()
     }
 
-    /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         self.0.hint()
     }
 
-    /// The failure as a plain error, for its chain of causes.
+    /// Returns the failure as a standard error, for its chain of causes.
     pub fn as_error(&self) -> &(dyn std::error::Error + 'static) {
         &*self.0
     }
@@ -271,7 +277,7 @@ impl std::error::Error for Error {
 mod tests {
     use super::*;
 
-    /// Only what no system says stays for bugs.
+    /// Only errors that do not come from the system have the kind `Internal`.
     #[test]
     fn each_error_of_the_system_has_a_kind() {
         let of = |errno: Errno| Kind::of_io(&io::Error::from(errno));

@@ -1,60 +1,56 @@
-//! A version: one tree, its parents, who made it, when, and why.
+//! A commit: one tree with its parents, author, time and message.
 
 use super::id::Id;
 
-/// An instant with the offset of the clock that it was read from.
+/// An instant, with the UTC offset of the clock that it was read from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp {
-    /// Seconds since 1970.
+    /// Seconds since 1970-01-01 UTC.
     pub secs: i64,
-    /// Nanoseconds 0..1e9.
+    /// 0 to 999,999,999.
     pub nanos: u32,
-    /// Offset from UTC in seconds, -86,399..=86,399.
+    /// Seconds east of UTC, -86,399 to 86,399.
     pub offset: i32,
 }
 
-/// What a version counts.
+/// Sizes of a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Nodes that are not directories.
+    /// Entries that are not directories.
     pub files: u64,
-    /// Bytes of all regular files.
+    /// Total length of all regular files.
     pub bytes: u64,
-    /// Bytes of chunks that were new to the repository.
+    /// Uncompressed bytes of the chunks that were new to the repository.
     pub new_bytes: u64,
-    /// Bytes that those take in packs.
+    /// Bytes that the new chunks take in packs.
     pub stored_bytes: u64,
 }
 
-/// One version.
+/// A commit object, which users see as a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// The root tree.
     pub tree: Id,
-    /// First the version before on the branch.
+    /// The first parent is the previous commit of the branch.
     pub parents: Vec<Id>,
-    /// Number on its branch, counted along first parents from 1.
+    /// Number of the commit on its branch, counted along first parents from 1.
     pub ordinal: u64,
     /// `Name <mail>`.
     pub author: String,
-    /// The machine that made it.
+    /// Name of the machine that created the commit.
     pub host: String,
-    /// When it was made.
     pub time: Timestamp,
-    /// Free text.
     pub message: String,
-    /// `Key: value` pairs in order.
+    /// `Key: value` pairs in the given order.
     pub trailers: Vec<(String, String)>,
-    /// Its sizes.
     pub counts: Counts,
-    /// Paths that were unreadable or changed while they were read, at most 1,000, sorted.
+    /// Sorted paths of files that were unreadable or changed while they were read, at most 1,000.
     pub unstable: Vec<Vec<u8>>,
-    /// Reserved: a signature over the rest.
+    /// Reserved for a signature of all other fields.
     pub signature: Option<Vec<u8>>,
 }
 
 impl Commit {
-    /// The first line of the message.
+    /// Returns the first line of the message.
     pub fn subject(&self) -> &str {
         self.message.lines().next().unwrap_or("")
     }

@@ -1,37 +1,34 @@
-//! One name in a directory: its metadata and what it holds.
+//! A directory entry: a name with its metadata and content.
 //!
-//! Invariant: an entry holds everything that is needed to make the node again, or says nothing of it at all.
+//! Invariant: an entry holds everything that is needed to recreate the file, or does not exist at
+//! all.
 
 use super::id::Id;
 
-/// A point in time: seconds since 1970 (negative before) and nanoseconds 0..1e9.
+/// A timestamp of a file, in seconds since 1970 (negative before) and nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Time {
     /// Whole seconds, rounded down.
     pub secs: i64,
-    /// Nanoseconds after `secs`.
+    /// 0 to 999,999,999.
     pub nanos: u32,
 }
 
-/// An extended attribute; ACLs and file capabilities are attributes too.
+/// An extended attribute; ACLs and file capabilities are stored as xattrs, too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Xattr {
-    /// Full name, `user.comment`.
+    /// The full name with its namespace, for example `user.comment`.
     pub name: Vec<u8>,
-    /// Value, raw.
     pub value: Vec<u8>,
 }
 
-/// What every node has.
+/// The metadata that every kind of entry has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
-    /// Permission bits, 0..=0o7777.
+    /// Permission bits, 0 to 0o7777.
     pub mode: u32,
-    /// Owner.
     pub uid: u32,
-    /// Group.
     pub gid: u32,
-    /// Modification time.
     pub mtime: Time,
     /// Sorted by name.
     pub xattrs: Vec<Xattr>,
@@ -40,96 +37,82 @@ pub struct Meta {
 /// Membership in a group of hard links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HardLink {
-    /// Hash of the byte-smallest member path.
+    /// Hash of the member path that sorts first by bytes.
     pub group: [u8; 16],
-    /// Members inside the tree, at least 2.
+    /// Number of members within the tree, at least 2.
     pub count: u32,
 }
 
-/// A run of a file: stored bytes, or a hole.
+/// A range of a file that is one chunk or a hole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Extent {
-    /// Length in bytes, more than 0.
+    /// In bytes, more than 0.
     pub len: u64,
-    /// The chunk; `None` is a hole, that is zeros.
+    /// `None` is a hole, which reads as zeros.
     pub chunk: Option<Id>,
 }
 
-/// How a file was cut.
+/// The chunker that divided a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Chunker {
-    /// Content-defined cuts with the repository's parameters.
+    /// Content-defined chunking with the parameters of the repository.
     Cdc,
-    /// Pieces of that many bytes.
+    /// Chunks of this length in bytes.
     Fixed(u32),
 }
 
-/// A file's bytes.
+/// Content of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// The bytes themselves (tiny files, and the empty file).
+    /// The bytes themselves, for tiny and empty files.
     Inline(Vec<u8>),
     /// A short list of extents.
     Direct(Vec<Extent>),
-    /// The root node of a chunk list.
+    /// Id of the root node of a chunk list.
     List(Id),
 }
 
-/// What a name stands for.
+/// The kind of an entry, with the data that only this kind has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Node {
-    /// A regular file.
     File {
-        /// Length in bytes.
+        /// In bytes.
         size: u64,
-        /// How it was cut.
         chunker: Chunker,
-        /// Its bytes.
         content: Content,
     },
-    /// A directory.
     Dir {
-        /// Its tree object.
         tree: Id,
-        /// What lies below it.
+        /// Sums over everything below the directory.
         totals: Totals,
     },
-    /// A symbolic link.
     Symlink {
-        /// Where it points, raw.
+        /// The raw target path.
         target: Vec<u8>,
     },
-    /// A named pipe.
     Fifo,
-    /// A character device.
     CharDevice {
-        /// Major number.
         major: u32,
-        /// Minor number.
         minor: u32,
     },
-    /// A block device.
     BlockDevice {
-        /// Major number.
         major: u32,
-        /// Minor number.
         minor: u32,
     },
 }
 
-/// Sums over everything below a directory, itself not counted.
+/// Sums over everything below a directory, without the directory itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Totals {
-    /// Nodes that are not directories.
+    /// Entries that are not directories.
     pub files: u64,
-    /// Directories.
     pub dirs: u64,
-    /// Bytes of regular files, each hard link counted.
+    /// Total length of all regular files. Each hard link counts.
     pub bytes: u64,
 }
 
 impl Totals {
-    /// Adds one entry of a directory and all that lies below it.
+    /// Adds one entry and, if the entry is a directory, everything below it.
     pub fn add(&mut self, entry: &Entry) {
         match &entry.node {
             Node::Dir { totals, .. } => {
@@ -146,21 +129,19 @@ impl Totals {
     }
 }
 
-/// One name in a directory.
+/// One entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Raw bytes; never empty, `.`, `..`, nor with `/` or NUL.
+    /// Raw bytes; never empty, `.` or `..`, and without `/` and NUL.
     pub name: Vec<u8>,
-    /// Mode, owner, time, attributes.
     pub meta: Meta,
-    /// Group of hard links, where it has more than one name in the tree.
+    /// Set if the file has more than one hard link within the tree.
     pub link: Option<HardLink>,
-    /// What it is.
     pub node: Node,
 }
 
 impl Entry {
-    /// Length in bytes of a regular file, else 0.
+    /// Returns the length in bytes of a regular file, and 0 for other entries.
     pub fn size(&self) -> u64 {
         match self.node {
             Node::File { size, .. } => size,
@@ -168,7 +149,7 @@ impl Entry {
         }
     }
 
-    /// Whether this is a directory.
+    /// Whether the entry is a directory.
     pub fn is_dir(&self) -> bool {
         matches!(self.node, Node::Dir { .. })
     }

@@ -1,25 +1,25 @@
-//! Object ids: 32 bytes, shown as hex, domain-separated by the kind of object that was hashed.
+//! Object ids: 32 bytes, displayed as hex, separated by the kind of the hashed object.
 
 use std::fmt;
 
-/// What an id names; ids of different kinds never collide.
+/// The kind of an object. Ids of different kinds never collide, because each kind has its own hash
+/// key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ObjectKind {
-    /// A run of file bytes.
+    /// A chunk of file content.
     Chunk,
-    /// A node of a file's chunk list.
+    /// A node of a chunk list.
     List,
-    /// A directory, or a node of a large one.
+    /// A directory, or a node of a large directory.
     Tree,
-    /// A version.
     Commit,
 }
 
 impl ObjectKind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 4] = [Self::Chunk, Self::List, Self::Tree, Self::Commit];
 
-    /// The kind's name in messages.
+    /// Returns the name that messages use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Chunk => "chunk",
@@ -30,7 +30,7 @@ impl ObjectKind {
     }
 }
 
-/// The id of an object: BLAKE3-256 of its plain bytes.
+/// The id of an object: keyed BLAKE3-256 of its uncompressed bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id(pub [u8; 32]);
 
@@ -45,12 +45,13 @@ impl Id {
         Some(Self(out))
     }
 
-    /// The first eight hex digits, as shown to people.
+    /// Returns the first eight hex digits, the form that users see.
     pub fn short(&self) -> String {
         self.to_string()[..8].to_owned()
     }
 
-    /// The first eight bytes as a number: uniformly distributed, good for tables.
+    /// Returns the first eight bytes as a number, which is uniformly distributed and therefore
+    /// usable as a hash.
     pub fn prefix(&self) -> u64 {
         let mut b = [0u8; 8];
         b.copy_from_slice(&self.0[..8]);
@@ -58,7 +59,8 @@ impl Id {
     }
 }
 
-/// Parses `hex` into `out`; `None` if it is not exactly twice as long or has other characters.
+/// Parses `hex` into `out`. Returns `None` if `hex` does not have exactly two digits per byte of
+/// `out`.
 pub fn parse_hex(hex: &str, out: &mut [u8]) -> Option<()> {
     let hex = hex.as_bytes();
     if hex.len() != out.len() * 2 {
@@ -72,7 +74,7 @@ pub fn parse_hex(hex: &str, out: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// Lower-case hex of `bytes`.
+/// Returns `bytes` as lower-case hex digits.
 pub fn to_hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut s = String::with_capacity(bytes.len() * 2);

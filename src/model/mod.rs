@@ -1,4 +1,5 @@
-//! The nouns: ids, paths, entries, trees, commits, ref names. Plain values, no I/O, no encoding.
+//! The values of the domain: ids, paths, entries, trees, commits, ref names. Plain values without
+//! I/O and encoding.
 
 pub mod commit;
 pub mod entry;

@@ -1,32 +1,32 @@
-//! Paths inside a tree: names joined by `/`, raw bytes, never absolute, never upwards.
+//! Paths within a tree: raw names joined by `/`, never absolute and never with `..`.
 
 use super::text::{is_unsafe, push_escaped};
 
-/// Why a name cannot stand in a tree.
+/// The reason why a name is not allowed in a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadName {
-    /// No bytes at all.
     Empty,
     /// `.` or `..`.
     Dots,
-    /// Holds `/` or NUL.
+    /// Contains `/` or NUL.
     Separator,
     /// Longer than 255 bytes.
     TooLong,
 }
 
-/// Checks one name as it must be in a tree.
+/// Checks whether a name is allowed in a tree.
 pub fn check_name(name: &[u8]) -> Result<(), BadName> {
     match name {
         b"" => Err(BadName::Empty),
         b"." | b".." => Err(BadName::Dots),
         n if n.iter().any(|b| *b == b'/' || *b == 0) => Err(BadName::Separator),
+        // Linux limits a name to 255 bytes (NAME_MAX).
         n if n.len() > 255 => Err(BadName::TooLong),
         _ => Ok(()),
     }
 }
 
-/// `dir` and `name` joined; `dir` may be empty (the root).
+/// Joins a directory and a name. An empty `dir` is the root.
 pub fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
     let mut p = Vec::with_capacity(dir.len() + name.len() + 1);
     p.extend_from_slice(dir);
@@ -37,7 +37,8 @@ pub fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
     p
 }
 
-/// The names of a path; empty pieces and `.` are dropped, `..` and NUL are refused.
+/// Splits a path into its names. Drops empty components and `.`; returns `None` if the path
+/// contains `..`, NUL or a name that is too long.
 pub fn split(path: &[u8]) -> Option<Vec<Vec<u8>>> {
     path.split(|b| *b == b'/')
         .filter(|n| !n.is_empty() && *n != b".")
@@ -45,41 +46,43 @@ pub fn split(path: &[u8]) -> Option<Vec<Vec<u8>>> {
         .collect()
 }
 
-/// Whether `path` is `dir` or lies below it.
+/// Whether `path` is `dir` or is below `dir`.
 pub fn is_within(path: &[u8], dir: &[u8]) -> bool {
     dir.is_empty() || path == dir || (path.starts_with(dir) && path.get(dir.len()) == Some(&b'/'))
 }
 
-/// The length in bytes of the longest path of a directory that is committed or restored: twice what Linux takes in one
-/// call. Without a limit, the paths of a chain of directories would take the square of its depth in memory.
+/// Limit in bytes on the path of a directory that is committed or restored: twice the path length
+/// that a Linux system call accepts. Without a limit, a chain of nested directories would need
+/// memory that grows with the square of its depth.
 pub const DIR_PATH_MAX: usize = 8 << 10;
 
-/// Whether a name is that of a repository, `.dvcs`, on any file system: some file systems ignore case, trailing dots and
-/// blanks, or invisible characters, and FAT has short names.
+/// Whether some file system treats a name as `.dvcs`, the name of a repository: some file systems
+/// ignore case, trailing dots and blanks, or invisible characters, and FAT has short names.
 ///
-/// No version contains such a name and no checkout creates one, because the hooks and settings of a repository could
-/// then come from a remote.
+/// No commit contains such a name and no checkout creates one, because a remote could then supply
+/// the hooks and settings of a repository.
 pub fn is_reserved(name: &[u8]) -> bool {
     const RESERVED: &str = ".dvcs";
-    // The eighth-character limit of FAT makes `DVCS~1` another name of `.dvcs`.
+    // FAT also finds `.dvcs` under its short name, `DVCS~1`.
     let is_short = |rest: &[u8]| matches!(rest, [b'~', digits @ ..] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit));
     if name.get(..4).is_some_and(|first| first.eq_ignore_ascii_case(b"dvcs")) && is_short(&name[4..]) {
         return true;
     }
     let Ok(text) = std::str::from_utf8(name) else { return false };
-    // The alternate streams of NTFS name the directory itself: `.dvcs::$INDEX_ALLOCATION`.
+    // An alternate stream of NTFS can name the directory itself: `.dvcs::$INDEX_ALLOCATION`.
     let text = text.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
     let folded =
         text.chars().filter(|c| !is_ignorable(*c)).map(|c| if c == 'ſ' { 's' } else { c.to_ascii_lowercase() });
     folded.eq(RESERVED.chars())
 }
 
-/// Whether a component of a path is reserved for repositories.
+/// Whether any component of a path is reserved for repositories.
 pub fn has_reserved(path: &[u8]) -> bool {
     path.split(|b| *b == b'/').any(is_reserved)
 }
 
-/// Characters that case-insensitive file systems leave out of a comparison: Unicode's `Default_Ignorable_Code_Point`.
+/// Whether case-insensitive file systems ignore the character in comparisons: Unicode's
+/// `Default_Ignorable_Code_Point`.
 fn is_ignorable(c: char) -> bool {
     matches!(
         u32::from(c),
@@ -89,8 +92,8 @@ fn is_ignorable(c: char) -> bool {
     )
 }
 
-/// The path as text for people: bytes that are not printable UTF-8 are escaped as `\xNN`, characters that change the direction of
-/// text as `\u{NNNN}`, a backslash as `\\`.
+/// Returns a path as printable text: escapes bytes that are not printable UTF-8 as `\xNN`,
+/// characters that change the direction of text as `\u{NNNN}`, and a backslash as `\\`.
 pub fn display(path: &[u8]) -> String {
     let mut s = String::with_capacity(path.len());
     for piece in path.utf8_chunks() {

@@ -1,23 +1,23 @@
-//! Names of branches and tags, by git's check-ref-format, and without `@`.
+//! Names of branches and tags: the rules of git's check-ref-format, and no `@`.
 
 use std::fmt;
 
-/// What a ref is.
+/// The kind of a ref.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RefKind {
     /// A branch of this repository.
     Branch,
-    /// A tag, global (`release`) or of one branch (`AMCC@release`).
+    /// A tag, either global (`release`) or of one branch (`AMCC@release`).
     Tag,
-    /// A branch of a remote, `origin/AMCC`.
+    /// A remote-tracking branch, `origin/AMCC`.
     Remote,
 }
 
 impl RefKind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Branch, Self::Tag, Self::Remote];
 
-    /// The folder below `refs/`.
+    /// Returns the directory below `refs/`.
     pub const fn dir(self) -> &'static str {
         match self {
             Self::Branch => "heads",
@@ -26,7 +26,7 @@ impl RefKind {
         }
     }
 
-    /// The word for people.
+    /// Returns the name that messages use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Branch => "branch",
@@ -36,20 +36,19 @@ impl RefKind {
     }
 }
 
-/// No branch or tag has a longer name, in bytes.
+/// Limit in bytes on the name of a branch or tag.
 const LONGEST: usize = 240;
 
-/// A checked name. A tag of a branch is `branch@tag`.
+/// A valid ref name. The name of a branch's tag is `branch@tag`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RefName(String);
 
-/// The name breaks a rule.
+/// The error for a name that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is not a valid name: {rule}")]
 pub struct BadRefName {
-    /// What was given.
     pub name: String,
-    /// The rule that it breaks.
+    /// The rule that the name breaks.
     pub rule: &'static str,
 }
 
@@ -58,20 +57,21 @@ impl crate::error::Failure for BadRefName {
         crate::error::Kind::Usage
     }
     fn hint(&self) -> Option<String> {
-        Some("names are like git's: letters, digits, `-`, `_`, `.`, and `/` between parts".to_owned())
+        Some("use letters, digits, `-`, `_`, `.`, and `/` between parts".to_owned())
     }
 }
 
 impl RefName {
-    /// Checks a branch name, or the name of a global tag.
+    /// Checks the name of a branch or of a global tag.
     pub fn new(name: &str) -> Result<Self, BadRefName> {
         match name.len() > LONGEST {
-            true => Err(BadRefName { name: name.to_owned(), rule: "it is longer than 240 bytes" }),
+            true => Err(BadRefName { name: name.to_owned(), rule: "longer than 240 bytes" }),
             false => Self::tracked(name),
         }
     }
 
-    /// Checks `remote/branch`, the name of a remote's branch here: as long as both together.
+    /// Checks `remote/branch`, the name of a remote-tracking branch, which may be as long as two
+    /// names.
     pub fn tracked(name: &str) -> Result<Self, BadRefName> {
         match broken_rule(name) {
             None => Ok(Self(name.to_owned())),
@@ -79,13 +79,13 @@ impl RefName {
         }
     }
 
-    /// The tag `tag` of branch `branch`.
+    /// Returns the name of the tag `tag` of branch `branch`.
     pub fn scoped(branch: &Self, tag: &str) -> Result<Self, BadRefName> {
         let tag = Self::new(tag)?;
         Ok(Self(format!("{}@{}", branch.0, tag.0)))
     }
 
-    /// Parses a stored name: `name` or `branch@tag`.
+    /// Parses the name of a stored ref: `name` or `branch@tag`.
     pub fn parse_stored(name: &str) -> Result<Self, BadRefName> {
         match name.split_once('@') {
             Some((branch, tag)) => Self::scoped(&Self::new(branch)?, tag),
@@ -93,12 +93,11 @@ impl RefName {
         }
     }
 
-    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The branch and the tag of a scoped tag.
+    /// Returns the branch and the tag, if the name is that of a branch's tag.
     pub fn scope(&self) -> Option<(&str, &str)> {
         self.0.split_once('@')
     }
@@ -106,10 +105,11 @@ impl RefName {
 
 fn broken_rule(name: &str) -> Option<&'static str> {
     if name.is_empty() {
-        return Some("it is empty");
+        return Some("the name is empty");
     }
+    // A remote-tracking name consists of two names and a slash.
     if name.len() > 2 * LONGEST + 1 {
-        return Some("it is longer than 481 bytes");
+        return Some("longer than 481 bytes");
     }
     if name == "HEAD" {
         return Some("`HEAD` is reserved");
@@ -118,7 +118,7 @@ fn broken_rule(name: &str) -> Option<&'static str> {
         return Some("`@` is not allowed");
     }
     if name.starts_with('-') {
-        return Some("it begins with `-`");
+        return Some("begins with `-`");
     }
     if name.contains("..") {
         return Some("`..` is not allowed");
@@ -127,7 +127,7 @@ fn broken_rule(name: &str) -> Option<&'static str> {
         return Some("blanks, control characters and any of ~^:?*[\\# are not allowed");
     }
     if name.ends_with('.') || name.ends_with('/') || name.starts_with('/') || name.contains("//") {
-        return Some("it begins or ends with `/`, ends with `.`, or holds `//`");
+        return Some("begins or ends with `/`, ends with `.`, or contains `//`");
     }
     if name.split('/').any(|p| p.starts_with('.') || p.ends_with(".lock")) {
         return Some("a part begins with `.` or ends with `.lock`");
@@ -157,7 +157,7 @@ mod tests {
         }
         let long = "b".repeat(LONGEST);
         assert!(RefName::new(&long).is_ok() && RefName::new(&format!("{long}b")).is_err());
-        // The remote's name comes before that of its branch.
+        // A tracked name is the name of the remote followed by the name of the branch.
         let tracked = format!("origin/{long}");
         assert!(RefName::tracked(&tracked).is_ok() && RefName::parse_stored(&tracked).is_ok());
         assert!(RefName::tracked(&format!("{long}/{long}b")).is_err());

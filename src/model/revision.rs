@@ -1,7 +1,9 @@
-//! Revisions as people write them: `main~2`, `AMCC@v3`, `@{yesterday}`, `A..B`, `1c0ffee0:acme/orders.ibd`.
+//! Revisions as users write them: `main~2`, `AMCC@v3`, `@{yesterday}`, `A..B`,
+//! `1c0ffee0:acme/orders.ibd`.
 //!
-//! Text in, syntax out; what a name stands for is decided where a repository is at hand (`ops/resolve.rs`).
-//! Invariant: parsing what `Display` (or `to_bytes`, where a path is not UTF-8) prints gives the same value.
+//! This module only parses the syntax; `ops/resolve.rs` resolves the names in a repository.
+//! Invariant: parsing the output of `Display` (or of `to_bytes`, if a path is not UTF-8) returns
+//! the same value.
 
 mod parse;
 #[cfg(test)]
@@ -11,86 +13,85 @@ use super::refname::RefName;
 use super::when::When;
 use std::fmt;
 
-/// Where the ancestry walk starts.
+/// The start of the ancestry walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Base {
     /// `@` or `HEAD`.
     Head,
-    /// A branch, a tag, a remote's branch or, if it reads as hex, the beginning of an id.
+    /// A branch, a tag, a remote-tracking branch, or the prefix of an id if the name consists of
+    /// hex digits.
     Name(RefName),
-    /// `branch@sel`; without a branch the current one is meant.
+    /// `branch@selector`; without a branch, the current branch is meant.
     Scoped(Option<RefName>, Selector),
 }
 
-/// Which version of a branch.
+/// Selects a version of a branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// `#N`: always the ordinal.
+    /// `#N`: the version with this ordinal.
     Ordinal(u64),
-    /// A tag of the branch, or `vN`, the beginning of an id, a date; tried in this order.
+    /// In this order: a tag of the branch, `vN`, the prefix of an id, or a date.
     Name(RefName),
 }
 
-/// One step from a version to another.
+/// A step from one version to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suffix {
-    /// `~N`: N first parents back.
+    /// `~N`: the N-th ancestor along first parents.
     Ancestor(u32),
-    /// `^N`: the N-th parent; 0 is the version itself.
+    /// `^N`: the N-th parent, or the version itself if N is 0.
     Parent(u32),
-    /// `@{N}`: what the branch was N updates ago.
+    /// `@{N}`: the version of the branch N updates ago.
     Update(u64),
-    /// `@{time}`: the newest version of the branch that is not younger.
+    /// `@{time}`: the newest version of the branch that is not newer than the time.
     At(When),
 }
 
-/// A version.
+/// A revision: an expression that names one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
-    /// The start.
     pub base: Base,
-    /// The steps from there, in order.
+    /// Steps from the base, in order.
     pub suffixes: Vec<Suffix>,
 }
 
-/// A version, perhaps of a named repository, and perhaps a path in it.
+/// A revision with an optional repository and an optional path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// The repository before `#`.
+    /// URL of the repository, which precedes `#`.
     pub url: Option<String>,
-    /// The version.
     pub revision: Revision,
-    /// The path after `:`, raw bytes; empty is the root.
+    /// Path after `:`, as raw bytes; an empty path is the root.
     pub path: Option<Vec<u8>>,
 }
 
-/// `A..B` or `A...B`.
+/// A range of versions: `A..B` or `A...B`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// The left side; the current version where nothing was written.
+    /// Left side; the current version if the left side is empty.
     pub from: Revision,
-    /// The right side; the current version where nothing was written.
+    /// Right side; the current version if the right side is empty.
     pub to: Revision,
-    /// Three dots: since the common ancestor (`diff`), or on one side only (`log`).
+    /// Whether the range has three dots, which means since the common ancestor (`diff`), or on one
+    /// side only (`log`).
     pub symmetric: bool,
 }
 
-/// One version or a range of them.
+/// A revision argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
-    /// One version, perhaps with a path.
+    /// One version, optionally with a path.
     One(Spec),
-    /// A range.
     Range(Range),
 }
 
-/// The text is not a revision.
+/// The error for text that is not a revision.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a revision: {reason}")]
 pub struct BadRevision {
-    /// What was given, printable.
+    /// The text in printable form.
     pub text: String,
-    /// The rule that it breaks.
+    /// The rule that the text breaks.
     pub reason: String,
 }
 
@@ -107,7 +108,7 @@ impl Revision {
     /// The current version.
     pub const HEAD: Self = Self { base: Base::Head, suffixes: Vec::new() };
 
-    /// Parses a version alone, without a path.
+    /// Parses a revision without a path.
     pub fn parse(text: &str) -> Result<Self, BadRevision> {
         parse::revision(text)
     }
@@ -119,12 +120,12 @@ impl Spec {
         parse::spec(text)
     }
 
-    /// Parses `[url#]rev[:path]`, where a repository is accepted.
+    /// Parses `[url#]rev[:path]`, for arguments that may name a repository.
     pub fn parse_located(text: &[u8]) -> Result<Self, BadRevision> {
         parse::located(text)
     }
 
-    /// The text form, with the path as it is.
+    /// Formats the revision; the path keeps its raw bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         if let Some(url) = &self.url {
@@ -141,14 +142,14 @@ impl Spec {
 }
 
 impl Query {
-    /// Parses a version or a range.
+    /// Parses a revision or a range.
     pub fn parse(text: &[u8]) -> Result<Self, BadRevision> {
         parse::query(text)
     }
 }
 
 impl Selector {
-    /// N of `vN` and `#N`.
+    /// Returns N of `vN` and `#N`.
     pub fn ordinal(&self) -> Option<u64> {
         match self {
             Self::Ordinal(n) => Some(*n),
@@ -157,7 +158,8 @@ impl Selector {
     }
 }
 
-/// The text as the beginning of an id, if it is 4 to 64 hex digits.
+/// Returns the name as the prefix of an id, if the name has 4 to 64 characters and all are hex
+/// digits.
 pub fn hex_prefix(name: &RefName) -> Option<&str> {
     let text = name.as_str();
     let hex = text.bytes().all(|b| b.is_ascii_hexdigit());

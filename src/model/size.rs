@@ -1,6 +1,7 @@
-//! Sizes as people write them: `4096`, `64K`, `1.5GiB`, `256MB`.
+//! Sizes as users write them: `4096`, `64K`, `1.5GiB`, `256MB`.
 
-/// Bytes: `4096`, `64K`, `1.5G`, `256MiB` (powers of 1024), `256MB` (powers of 1000).
+/// Parses a number of bytes: `4096`, `64K`, `1.5G`, `256MiB` (powers of 1024) or `256MB` (powers of
+/// 1000).
 pub fn parse(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is not a size such as `256M`");
     let text = text.trim();

@@ -1,19 +1,23 @@
-//! "Did you mean": the nearest known word to one that is not known.
+//! Suggestions for misspelled words ("did you mean").
 
-/// The candidate that is nearest to `word`, if it is near enough to have been meant.
+/// Returns the candidate nearest to `word`, if it is near enough to be a plausible correction.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Allow one edit per three characters.
     let limit = (word.chars().count() / 3).clamp(1, 3);
     candidates
         .into_iter()
         .map(|c| (distance(word, c), c))
+        // A part of a name, such as `jobs` of `core.jobs`, is a plausible abbreviation.
         .filter(|(d, c)| *d <= limit || (word.len() >= 3 && c.contains(word)))
         .min_by_key(|(d, _)| *d)
         .map(|(_, c)| c)
 }
 
-/// Edits (insert, delete, replace, swap of neighbours) from `a` to `b`.
+/// Returns the number of edits (insertion, deletion, replacement, transposition) that turn `a` into
+/// `b`.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    // The distance is the optimal string alignment, for which three rows of the matrix suffice.
     let mut before = vec![0; b.len() + 1];
     let mut last: Vec<usize> = (0..=b.len()).collect();
     for i in 1..=a.len() {

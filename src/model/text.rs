@@ -1,23 +1,28 @@
-//! Text from outside for people: which characters must not reach a terminal, and what is shown in their place.
+//! Escaping of untrusted text that is shown to users.
 //!
-//! Names, messages, paths and errors of servers come from repositories and machines that others control. Control characters
-//! steer the terminal; bidirectional controls make a text read as another one.
+//! Names, messages, paths and errors of servers come from repositories and machines that other
+//! people control. Control characters can steer the terminal, and bidirectional controls can make a
+//! text look like another text.
 
-/// Whether a character must not reach a terminal: it is a control character, changes the direction of text, or breaks a line.
+/// Whether a character must not reach a terminal: control characters, characters that change the
+/// direction of text, and line separators.
 pub fn is_unsafe(c: char) -> bool {
+    // The ranges are: Arabic letter mark, direction marks, line and paragraph separators with the
+    // bidirectional controls, isolates with deprecated format characters, byte order mark,
+    // interlinear annotations, tags.
     c.is_control()
         || matches!(c,
             '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}' | '\u{feff}'
             | '\u{fff9}'..='\u{fffb}' | '\u{e0001}'..='\u{e007f}')
 }
 
-/// Appends the escape of a character: `\x1b`, `\u{202e}`.
+/// Appends the escape sequence of a character, for example `\x1b` or `\u{202e}`.
 pub fn push_escaped(out: &mut String, c: char) {
     let code = u32::from(c);
     out.push_str(&if code < 0x100 { format!("\\x{code:02x}") } else { format!("\\u{{{code:x}}}") });
 }
 
-/// The text with unsafe characters escaped; line breaks and tabs stay.
+/// Escapes unsafe characters except line breaks and tabs.
 pub fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -30,12 +35,12 @@ pub fn harmless(text: &str) -> String {
     out
 }
 
-/// The text on one line: line breaks and tabs are escaped as well.
+/// Escapes unsafe characters including line breaks and tabs, so that the result is one line.
 pub fn harmless_line(text: &str) -> String {
     harmless(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
-/// `1 pack`, `2 packs`.
+/// Formats a number with its noun: `1 pack`, `2 packs`.
 pub fn count(n: u64, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }

@@ -1,46 +1,43 @@
-//! A directory as stored: one object, or a search tree of objects where it is large.
+//! A stored directory: one tree object, or a search tree of tree objects if the directory is large.
 
 use super::entry::{Content, Entry, Meta, Totals};
 use super::id::Id;
 
-/// One stored node of a directory.
+/// One tree object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreeNode {
-    /// Only in the root object of a version.
+    /// Present only in the root object of a commit.
     pub root: Option<RootInfo>,
-    /// What it holds.
     pub body: TreeBody,
 }
 
-/// What only the root of a version has.
+/// The parts that only the root directory of a commit has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootInfo {
-    /// The root directory's own metadata.
+    /// Metadata of the root directory itself.
     pub meta: Meta,
-    /// Sums over the whole tree.
     pub totals: Totals,
-    /// The table of hard links ([`LinkTable`] encoded), stored like a file.
+    /// The encoded [`LinkTable`], stored like the content of a file.
     pub links: Option<Content>,
 }
 
-/// The names of a node.
+/// The content of a tree object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TreeBody {
-    /// Entries, sorted by name, no name twice.
+    /// Entries sorted by name, without duplicates.
     Leaf(Vec<Entry>),
-    /// Children in order.
+    /// Children sorted by `first`.
     Inner(Vec<TreeChild>),
 }
 
-/// A child of an inner node.
+/// A child of an inner tree object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreeChild {
     /// The smallest name below the child.
     pub first: Vec<u8>,
-    /// The child's object.
     pub id: Id,
 }
 
-/// All groups of hard links of a version: group, member paths sorted.
+/// All groups of hard links of a commit: the id of each group with its sorted member paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkTable(pub Vec<([u8; 16], Vec<Vec<u8>>)>);

@@ -1,7 +1,8 @@
-//! Points in time as people write them: `2026-11-20 03:00`, `yesterday`, `3 days ago`, RFC 3339.
+//! Points in time as users write them: `2026-11-20 03:00`, `yesterday`, `3 days ago`, RFC 3339.
 //!
-//! Parsing needs no clock; [`When::resolve`] turns the words into an instant, given the present and its time zone.
-//! Invariant: parsing what `Display` prints gives the same value.
+//! Parsing needs no clock; [`When::resolve`] computes the instant from the current time and its
+//! time zone.
+//! Invariant: parsing the output of `Display` returns the same value.
 
 use super::commit::Timestamp;
 use jiff::civil::{Date, DateTime};
@@ -11,61 +12,49 @@ use jiff::{Span, ToSpan, Zoned};
 use std::fmt;
 use std::str::FromStr;
 
-/// A point in time that may depend on the present.
+/// A point in time that may be relative to the current time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// The present.
     Now,
-    /// The same time of day, a day ago.
+    /// The same time of day on the previous day.
     Yesterday,
-    /// Some units before the present.
     Ago {
-        /// How many.
         count: u32,
-        /// Of what.
         unit: Unit,
     },
-    /// A whole day in the time zone of the user.
+    /// A whole day in the user's time zone.
     Day(Date),
-    /// A time of day in the time zone of the user.
+    /// A time of day in the user's time zone.
     Local(DateTime),
-    /// A time with its offset from UTC.
+    /// A time with its UTC offset.
     Fixed(DateTime, Offset),
 }
 
 /// A unit of [`When::Ago`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// A second.
     Second,
-    /// A minute.
     Minute,
-    /// An hour.
     Hour,
-    /// A calendar day.
     Day,
-    /// Seven calendar days.
     Week,
-    /// A calendar month.
     Month,
-    /// A calendar year.
     Year,
 }
 
-/// Which instant of a bare date is meant.
+/// Selects the instant of a bare date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edge {
-    /// The first one: for `--since`.
+    /// The first instant of the day, for `--since`.
     Start,
-    /// The last one: for `--until`, and for the version that a day ended with.
+    /// The last instant of the day, for `--until` and for the version with which a day ended.
     End,
 }
 
-/// The text is not a time, or the time cannot be represented.
+/// The error for text that is not a time, or a time that cannot be represented.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a time")]
 pub struct BadTime {
-    /// What was given.
     pub text: String,
 }
 
@@ -118,7 +107,7 @@ impl Unit {
 }
 
 impl When {
-    /// Turns the words into an instant. `now` carries the present and the time zone of the user.
+    /// Returns the instant. `now` is the current time in the user's time zone.
     pub fn resolve(&self, now: &Zoned, edge: Edge) -> Result<Timestamp, BadTime> {
         let zone = now.time_zone().clone();
         let zoned = match *self {
@@ -127,6 +116,7 @@ impl When {
             Self::Ago { count, unit } => unit.span(count).and_then(|span| now.checked_sub(span).ok()),
             Self::Day(date) if edge == Edge::Start => date.to_zoned(zone).ok(),
             Self::Day(date) => {
+                // A day with a clock change does not have 24 hours, so start from the next day.
                 let next = date.tomorrow().ok().and_then(|d| d.to_zoned(zone).ok());
                 next.and_then(|z| z.checked_sub(1.nanosecond()).ok())
             }
@@ -151,7 +141,7 @@ impl When {
         Self::parse_ago(text).or_else(|| Self::parse_date(text))
     }
 
-    /// `3 days ago`, `2h ago`, and git's `3.days.ago`.
+    /// Parses `3 days ago`, `2h ago` and git's `3.days.ago`.
     fn parse_ago(text: &str) -> Option<Self> {
         let text = text.replace('.', " ");
         let text = text.strip_suffix("ago")?;
@@ -165,12 +155,14 @@ impl When {
 
     fn parse_date(text: &str) -> Option<Self> {
         let pieces = Pieces::parse(text).ok()?;
+        // `Display` cannot reproduce a time zone annotation (RFC 9557), so reject it.
         if pieces.time_zone_annotation().is_some() || text.contains('[') {
             return None;
         }
         match (pieces.time(), pieces.to_numeric_offset()) {
             (None, None) => Some(Self::Day(pieces.date())),
             (Some(time), None) => Some(Self::Local(pieces.date().to_datetime(time))),
+            // `Display` writes offsets in minutes.
             (Some(time), Some(offset)) if offset.seconds() % 60 == 0 => {
                 Some(Self::Fixed(pieces.date().to_datetime(time), offset))
             }
@@ -179,7 +171,7 @@ impl When {
     }
 }
 
-/// The instant of `zoned` with the offset that its clock showed.
+/// Returns the instant of `zoned` with its UTC offset.
 pub fn timestamp_of(zoned: &Zoned) -> Timestamp {
     let nanos = zoned.timestamp().as_nanosecond();
     let second = 1_000_000_000;

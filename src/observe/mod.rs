@@ -1,54 +1,59 @@
-//! How the library tells its caller what it is doing: progress, notices, durable steps, and whether to stop.
+//! Reports from the library to its caller: progress, notices and durable steps; and the request to
+//! cancel.
 //!
-//! The library never prints. A caller passes an [`Observer`]; tests pass one that records or that dies at a step.
+//! The library never prints. A caller passes an [`Observer`]; tests pass one that records the calls
+//! or that exits the process at a step.
 
-/// One line about one thing that was not done as asked, or that the user should know.
+/// A one-line report of something that was not done as requested, or that the user should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// How bad it is.
     pub level: Level,
-    /// The path that it is about, relative to the worktree, raw bytes; empty where it is about no path.
+    /// The path that the notice is about, as raw bytes relative to the worktree; empty if there is
+    /// none.
     pub path: Vec<u8>,
-    /// What happened, lower case, no final period.
+    /// Lower case, without a final period.
     pub message: String,
 }
 
-/// How bad a notice is.
+/// The severity of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Only for somebody who asked for more.
+    /// Shown only with `--verbose`.
     Detail,
-    /// Worth a word, changes nothing about the result.
+    /// Information that does not affect the result.
     Info,
     /// Something was skipped on purpose.
     Skipped,
-    /// The operation does what was asked, but the result is probably not what the user wants.
+    /// The operation does what the user requested, but the result is probably not what the user
+    /// wants.
     Warning,
-    /// Something could not be read, stored or restored: the operation ends with exit code 3.
+    /// Something could not be read, stored or restored; the operation ends with exit code 3.
     Incomplete,
-    /// Stored data is damaged: the operation ends with exit code 5.
+    /// Stored data is damaged; the operation ends with exit code 5.
     Damage,
 }
 
-/// Receives what an operation has to say while it runs. All methods may be called from several threads.
+/// Receives the reports of a running operation. Several threads may call the methods at the same
+/// time.
 pub trait Observer: Send + Sync {
-    /// A new phase begins; counters start again from zero. `files` and `bytes` are totals where they are known.
+    /// Starts a phase and resets the counters. `files` and `bytes` are totals, if they are known.
     fn phase(&self, _name: &'static str, _files: Option<u64>, _bytes: Option<u64>) {}
-    /// So many more files and bytes are done in this phase.
+    /// Adds files and bytes to the counters of the phase.
     fn advance(&self, _files: u64, _bytes: u64) {}
-    /// Bytes that were handed to a store and are not yet acknowledged, so not yet part of what is done.
+    /// Reports bytes that were handed to a store but are not yet acknowledged, and therefore not
+    /// yet counted as done.
     fn on_the_way(&self, _bytes: u64) {}
-    /// A line for the user.
+    /// Reports a notice to the user.
     fn notice(&self, _notice: Notice) {}
-    /// A durable step is about to be taken; crash tests die here.
+    /// Reports that a durable step is about to be taken. Crash tests exit the process here.
     fn step(&self, _name: &'static str) {}
-    /// Whether the operation should end soon.
+    /// Whether the operation should stop soon.
     fn cancelled(&self) -> bool {
         false
     }
 }
 
-/// An observer that ignores everything.
+/// An observer that ignores all reports.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Silent;
 

@@ -1,4 +1,4 @@
-//! The grammar of revisions, by hand: text in, syntax or the first broken rule out; no input panics.
+//! Hand-written parser of revisions. Returns the syntax or the first broken rule, and never panics.
 
 use super::{BadRevision, Base, Query, Range, Revision, Selector, Spec, Suffix};
 use crate::model::path::display;
@@ -10,17 +10,18 @@ fn bad<T>(text: &[u8], reason: impl Into<String>) -> Parsed<T> {
     Err(BadRevision { text: display(text), reason: reason.into() })
 }
 
-/// Decimal digits only; `None` as well where the number is too large.
+/// Parses decimal digits. Returns `None` for other characters and for a number that is too large.
 pub(super) fn number<N: std::str::FromStr>(digits: &str) -> Option<N> {
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     if plain { digits.parse().ok() } else { None }
 }
 
-/// The first place outside `@{...}` where `wanted` holds for the rest of the text.
+/// Returns the first position outside `@{...}` at which `wanted` accepts the rest of the text.
 fn find_outside_braces(text: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Option<usize> {
     let mut at = 0;
     while at < text.len() {
         let rest = &text[at..];
+        // Times in `@{...}` contain colons, and relative times may contain dots.
         if rest.starts_with(b"@{") {
             at += rest.iter().position(|b| *b == b'}')?;
         } else if wanted(rest) {
@@ -37,7 +38,7 @@ pub(super) fn query(text: &[u8]) -> Parsed<Query> {
         return Ok(Query::One(spec(text)?));
     };
     if head.len() < text.len() {
-        return bad(text, "a range has no path, give it after `--`");
+        return bad(text, "a range has no path; write the path after `--`");
     }
     let symmetric = text[dots..].starts_with(b"...");
     let (left, right) = (&text[..dots], &text[dots + if symmetric { 3 } else { 2 }..]);
@@ -56,14 +57,15 @@ pub(super) fn spec(text: &[u8]) -> Parsed<Spec> {
     Ok(Spec { url: None, revision: revision_bytes(rev, text)?, path })
 }
 
-/// The first `#` that does not follow `@` ends the URL, so a path with `#` needs a URL before it.
+/// Parses `[url#]rev[:path]`. The first `#` that does not follow `@` ends the URL, so a path with
+/// `#` needs a URL before it.
 pub(super) fn located(text: &[u8]) -> Parsed<Spec> {
     let hash = (0..text.len()).find(|i| text[*i] == b'#' && (*i == 0 || text[*i - 1] != b'@'));
     let Some(hash) = hash else { return spec(text) };
     let url = match std::str::from_utf8(&text[..hash]) {
-        Ok("") => return bad(text, "there is no repository before `#`"),
+        Ok("") => return bad(text, "missing repository before `#`"),
         Ok(url) => url.to_owned(),
-        Err(_) => return bad(text, "the URL is not UTF-8"),
+        Err(_) => return bad(text, "URL is not UTF-8"),
     };
     Ok(Spec { url: Some(url), ..spec(&text[hash + 1..])? })
 }
@@ -71,7 +73,7 @@ pub(super) fn located(text: &[u8]) -> Parsed<Spec> {
 fn revision_bytes(part: &[u8], whole: &[u8]) -> Parsed<Revision> {
     match std::str::from_utf8(part) {
         Ok(text) => revision(text),
-        Err(_) => bad(whole, "it is not UTF-8"),
+        Err(_) => bad(whole, "not UTF-8"),
     }
 }
 
@@ -81,7 +83,7 @@ pub(super) fn revision(text: &str) -> Parsed<Revision> {
     let (head, mut rest) = text.split_at(end);
     let base = match head {
         "" if rest.starts_with("@{") => Base::Head,
-        "" => return bad(text.as_bytes(), "there is no name before the suffix"),
+        "" => return bad(text.as_bytes(), "missing name before the suffix"),
         head => base(head, text)?,
     };
     let mut suffixes = Vec::new();
@@ -106,7 +108,7 @@ fn base(head: &str, whole: &str) -> Parsed<Base> {
     let sel = match sel.strip_prefix('#') {
         Some(digits) => match number(digits) {
             Some(n) => Selector::Ordinal(n),
-            None => return bad(whole.as_bytes(), "`@#` is followed by a number"),
+            None => return bad(whole.as_bytes(), "expected a number after `@#`"),
         },
         None => Selector::Name(name(sel)?),
     };
@@ -121,7 +123,7 @@ fn suffix<'a>(rest: &'a str, whole: &str) -> Parsed<(Suffix, &'a str)> {
         if inner.bytes().all(|b| b.is_ascii_digit()) {
             return match number(inner) {
                 Some(n) => Ok((Suffix::Update(n), after)),
-                None => bad(whole.as_bytes(), "`@{}` holds a number or a time"),
+                None => bad(whole.as_bytes(), "expected a number or a time in `@{}`"),
             };
         }
         return match inner.parse() {
