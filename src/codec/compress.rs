@@ -1,28 +1,29 @@
-//! Compressing one frame: raw, zstd, or zstd with the old chunk as its dictionary (a delta).
+//! Compression of one frame: raw, zstd, or zstd with the old chunk as the dictionary (a delta).
 //!
-//! The profile only decides speed and size; whatever it is, the same decompressor reads the result.
+//! The profile affects only speed and size; the same decompressor reads the output of every
+//! profile.
 
 use zstd::zstd_safe::{CCtx, CParameter, DCtx, Strategy};
 
-/// How hard to try, chosen by content (decision 0001).
+/// Effort of the compressor, chosen by content (decision 0001).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Profile {
-    /// Long matches only, the rest entropy-coded: data of random digits, as in database rows.
+    /// Long matches only, with entropy coding of the rest: for data of random digits, as in
+    /// database rows.
     Literal,
-    /// zstd level 3.
     Normal,
-    /// zstd level 6, for the small objects of trees and lists.
+    /// zstd level 6, for trees and chunk lists, which are small.
     High,
-    /// Against a base.
+    /// zstd level 2 with the base as a prefix.
     Delta,
 }
 
-/// What can go wrong when decompressing.
+/// The error for data that cannot be decompressed.
 #[derive(Debug, thiserror::Error)]
 #[error("compressed data is damaged: {0}")]
 pub struct BadData(&'static str);
 
-/// Compresses frames; keeps its working memory between calls.
+/// Compresses frames; reuses its working memory between calls.
 pub struct Compressor {
     context: CCtx<'static>,
     profile: Option<Profile>,
@@ -35,15 +36,18 @@ impl Default for Compressor {
 }
 
 impl Compressor {
-    /// Compresses `plain` into `out` (replaced). False: it did not get smaller, store it raw.
+    /// Compresses `plain` and replaces `out`. Returns false if the result is not smaller, so that
+    /// the caller stores `plain` raw.
     pub fn compress(&mut self, profile: Profile, plain: &[u8], out: &mut Vec<u8>) -> bool {
         self.set(profile);
         self.run(plain, out)
     }
 
-    /// Compresses `plain` against `base` into `out` (replaced). False: no use.
+    /// Compresses `plain` as a delta of `base` and replaces `out`. Returns false if the result is
+    /// not smaller.
     pub fn delta(&mut self, base: &[u8], plain: &[u8], out: &mut Vec<u8>) -> bool {
-        // A prefix is bound to the context's lifetime, so deltas take a context of their own: 10 us.
+        // Each delta gets a new context, because a prefix is bound to the lifetime of its context.
+        // Creating one takes 10 us.
         let mut context = CCtx::create();
         apply(&mut context, Profile::Delta);
         if context.ref_prefix(base).is_err() {
@@ -75,16 +79,18 @@ fn apply(context: &mut CCtx<'_>, profile: Profile) {
         }
         Profile::Normal => &[CParameter::CompressionLevel(3)],
         Profile::High => &[CParameter::CompressionLevel(6)],
+        // A window of 512 KiB covers a base and a chunk of at most 256 KiB each.
         Profile::Delta => &[CParameter::CompressionLevel(2), CParameter::WindowLog(19)],
     };
-    // Resetting and setting a known parameter cannot fail between frames; a failure only means defaults.
+    // Between frames, neither the reset nor a known parameter can fail; after a failure, the
+    // defaults of zstd apply.
     let _ = context.reset(zstd::zstd_safe::ResetDirective::SessionAndParameters);
     for parameter in parameters {
         let _ = context.set_parameter(*parameter);
     }
 }
 
-/// Decompresses frames; keeps its working memory between calls.
+/// Decompresses frames; reuses its working memory between calls.
 pub struct Decompressor {
     context: DCtx<'static>,
 }
@@ -96,7 +102,7 @@ impl Default for Decompressor {
 }
 
 impl Decompressor {
-    /// Decompresses into `out` (replaced), which must come out `len` bytes long.
+    /// Decompresses `payload` and replaces `out`. The result must have `len` bytes.
     pub fn zstd(&mut self, payload: &[u8], len: usize, out: &mut Vec<u8>) -> Result<(), BadData> {
         out.clear();
         out.reserve_exact(len);
@@ -105,7 +111,7 @@ impl Decompressor {
         if got == len { Ok(()) } else { Err(BadData("wrong length")) }
     }
 
-    /// Decompresses a delta against `base` into `out` (replaced), which must come out `len` bytes long.
+    /// Decompresses a delta of `base` and replaces `out`. The result must have `len` bytes.
     pub fn delta(&mut self, base: &[u8], payload: &[u8], len: usize, out: &mut Vec<u8>) -> Result<(), BadData> {
         let mut context = DCtx::create();
         context.ref_prefix(base).map_err(|code| BadData(zstd::zstd_safe::get_error_name(code)))?;
@@ -116,8 +122,8 @@ impl Decompressor {
     }
 }
 
-/// Whether a page holds mostly digits, which level 1 without short matches packs best (decision 0001): a look at three
-/// samples of 1 KiB.
+/// Whether a page consists mostly of digits, judged by three samples of 1 KiB. Zstd level 1 without
+/// short matches compresses such pages best (decision 0001).
 pub fn mostly_digits(plain: &[u8]) -> bool {
     const SAMPLE: usize = 1024;
     if plain.len() < 4 * SAMPLE {

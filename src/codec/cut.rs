@@ -1,34 +1,35 @@
-//! Where a file is cut into chunks: a pure function of its bytes.
+//! Division of files into chunks, as a pure function of their bytes.
 //!
-//! Aligned 64 KiB blocks of zeros are holes and force a cut at their edges (the last block of a file may be
-//! shorter). What lies between holes is cut by content (FastCDC v2020, pinned) or every so many bytes.
+//! Aligned 64 KiB blocks of zeros are holes, and a chunk ends where a hole begins (the last block
+//! of a file may be shorter). The data between holes is divided by content (FastCDC v2020, pinned
+//! version) or into chunks of fixed size.
 
 use crate::model::entry::Chunker;
 
-/// Holes are whole blocks of this size, aligned to it.
+/// A hole consists of whole blocks of this size, aligned to this size.
 pub const BLOCK: usize = 64 * 1024;
-/// No chunk is longer, whatever a repository says.
+/// Upper limit of a chunk in bytes, which no setting of a repository can raise.
 pub const CHUNK_MAX: usize = 256 * 1024;
 
-/// Which files are cut how; of a whole repository, set when it is made.
+/// Selects the chunker per file; set when a repository is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// Database files in pages, all else by content.
+    /// Pages for database files, content-defined chunks for all other files.
     Auto,
-    /// Everything by content.
+    /// Content-defined chunks for all files.
     Content,
-    /// Everything in pages.
+    /// Pages for all files.
     Pages,
 }
 
-/// A repository's way of cutting.
+/// The chunker settings of a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cutting {
-    /// Which files are cut how.
     pub rule: Rule,
-    /// Content-defined chunks in bytes: the least (but the last before a hole or the end), the average, the most.
+    /// Minimum, average and maximum length of content-defined chunks in bytes. The last chunk
+    /// before a hole or the end of the file may be shorter than the minimum.
     pub content: [usize; 3],
-    /// Length in bytes of the pieces of files that are cut in pages.
+    /// Chunk length in bytes of files that are divided into pages.
     pub page: u32,
 }
 
@@ -38,9 +39,9 @@ impl Default for Cutting {
     }
 }
 
-/// A way of cutting that cannot be.
+/// The error for chunker settings that do not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no way of cutting files")]
+#[error("unknown chunker `{0}`")]
 pub struct BadCutting(pub String);
 
 impl crate::error::Failure for BadCutting {
@@ -49,28 +50,26 @@ impl crate::error::Failure for BadCutting {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(
-            "it is `auto`, `cdc:SIZE` or `fixed:SIZE`, with a power of two from 4 KiB to 64 KiB (fixed: 256 KiB)"
-                .into(),
-        )
+        Some("use `auto`, `cdc:SIZE` or `fixed:SIZE`; SIZE is a power of two from 4K to 64K (`fixed`: 256K)".into())
     }
 }
 
 impl Cutting {
-    /// Everything by content, in chunks of `average` bytes; a power of two from 4 KiB to 64 KiB.
+    /// Returns settings for content-defined chunks of `average` bytes, a power of two from 4 KiB to
+    /// 64 KiB.
     pub fn by_content(average: u64) -> Option<Self> {
         let average =
             usize::try_from(average).ok().filter(|a| a.is_power_of_two() && (4 << 10..=64 << 10).contains(a))?;
         Some(Self { rule: Rule::Content, content: [average / 4, average, average * 4], ..Self::default() })
     }
 
-    /// Everything in pieces of `page` bytes; a power of two from 4 KiB to 256 KiB.
+    /// Returns settings for chunks of `page` bytes, a power of two from 4 KiB to 256 KiB.
     pub fn in_pages(page: u64) -> Option<Self> {
         let page = u32::try_from(page).ok().filter(|p| p.is_power_of_two() && (4 << 10..=256 << 10).contains(p))?;
         Some(Self { rule: Rule::Pages, page, ..Self::default() })
     }
 
-    /// The chunker of a file of `size` bytes that begins with `head`.
+    /// Returns the chunker of a file of `size` bytes that begins with `head`.
     pub fn choose(&self, head: &[u8], size: u64) -> Chunker {
         let pages = match self.rule {
             Rule::Auto => super::sniff::is_paged(head, size),
@@ -83,18 +82,21 @@ impl Cutting {
 
 /// Whether all bytes are zero.
 pub fn is_zero(bytes: &[u8]) -> bool {
+    // The compiler vectorises the loop over blocks of constant size.
     let (chunks, rest) = bytes.as_chunks::<64>();
     chunks.iter().all(|c| c.iter().fold(0, |a, b| a | b) == 0) && rest.iter().all(|b| *b == 0)
 }
 
-/// The length of the next chunk of `run`, the bytes from the last cut up to the next hole or as far as they are
-/// read; `complete` says that the run ends there. `None`: more bytes are needed to tell.
+/// Returns the length of the next chunk of `run`. The run starts after the previous chunk and
+/// reaches to the next hole, or as far as the caller has read; `complete` means that the run ends
+/// there. Returns `None` if more bytes are needed to find the end of the chunk.
 pub fn next_chunk(cutting: &Cutting, chunker: Chunker, run: &[u8], complete: bool) -> Option<usize> {
     if run.is_empty() {
         return None;
     }
     match chunker {
         Chunker::Fixed(size) => {
+            // The size may come from a repository, so enforce the limits.
             let size = usize::try_from(size).unwrap_or(CHUNK_MAX).clamp(1, CHUNK_MAX);
             if run.len() >= size { Some(size) } else { complete.then_some(run.len()) }
         }

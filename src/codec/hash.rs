@@ -1,20 +1,21 @@
-//! Object ids and pack names.
+//! Hashes of objects, small records, packs and index segments.
 //!
-//! An id is BLAKE3-256 in keyed mode; the key is derived per kind of object, so that a chunk can never stand in
-//! for a tree. In an encrypted repository the derivation also takes the repository's secret id key.
+//! An object id is keyed BLAKE3-256. Each kind of object has its own derived key, so that a chunk
+//! can never be accepted as a tree. In an encrypted repository, the derivation also takes the
+//! secret id key of the repository.
 
 use sha2::Digest;
 
 use crate::model::id::{Id, ObjectKind};
 
-/// Makes ids.
+/// Computes object ids.
 #[derive(Clone)]
 pub struct IdHasher {
     keys: [[u8; 32]; 4],
 }
 
 impl IdHasher {
-    /// The hasher of repositories without encryption.
+    /// Returns the hasher of unencrypted repositories.
     pub fn plain() -> Self {
         Self::derive(b"")
     }
@@ -32,7 +33,7 @@ impl IdHasher {
         Self { keys: ObjectKind::ALL.map(key) }
     }
 
-    /// The id of an object of that kind with these plain bytes.
+    /// Returns the id of an object from its kind and its uncompressed bytes.
     pub fn id(&self, kind: ObjectKind, plain: &[u8]) -> Id {
         let key = match kind {
             ObjectKind::Chunk => &self.keys[0],
@@ -44,7 +45,7 @@ impl IdHasher {
     }
 }
 
-/// A checksum of small records: the first 16 bytes of their BLAKE3 hash.
+/// Returns the checksum of a small record: the first 16 bytes of its BLAKE3 hash.
 pub fn checksum(parts: &[&[u8]]) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new();
     for part in parts {
@@ -55,17 +56,16 @@ pub fn checksum(parts: &[&[u8]]) -> [u8; 16] {
     out
 }
 
-/// SHA-256 of a byte stream: the name of packs and index segments.
+/// Computes the name of a pack or index segment: the SHA-256 of its bytes.
 #[derive(Clone, Debug, Default)]
 pub struct NameHasher(sha2::Sha256);
 
 impl NameHasher {
-    /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn finish(self) -> [u8; 32] {
         self.0.finalize().into()
     }

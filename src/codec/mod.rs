@@ -1,4 +1,4 @@
-//! Bytes to bytes: hashing, cutting, choosing a chunker, compressing.
+//! Transformations of bytes: hashing, chunking, detection of chunkers, compression.
 
 pub mod compress;
 pub mod cut;

@@ -1,12 +1,14 @@
-//! Whether a file is made of pages, from its first 64 KiB and its size alone.
+//! Detection of files that consist of pages, from the first 64 KiB and the size.
 //!
-//! Database files change in pages at fixed places, so they are cut at fixed places; all else is cut by content.
-//! Never depends on names or history: the same bytes must give the same ids everywhere.
+//! A database overwrites pages at fixed offsets, so chunks of fixed size keep their neighbours
+//! unchanged; all other files get content-defined chunks. The detection does not use names or
+//! history, because the same bytes must get the same ids everywhere.
 
-/// How many bytes of a file [`is_paged`] wants to see; shorter files are never cut in pages.
+/// Number of bytes that [`is_paged`] examines; shorter files never count as paged.
 pub const HEAD: usize = 64 * 1024;
 
-/// Whether a file of `size` bytes that begins with `head` (its first [`HEAD`] bytes, or all) is made of pages.
+/// Whether a file of `size` bytes that begins with `head` (its first [`HEAD`] bytes, or all)
+/// consists of pages.
 pub fn is_paged(head: &[u8], size: u64) -> bool {
     size >= HEAD as u64 && (is_sqlite(head) || is_innodb(head) || is_postgres(head) || is_innodb_log(head))
 }
@@ -15,7 +17,8 @@ fn is_sqlite(head: &[u8]) -> bool {
     head.starts_with(b"SQLite format 3\0")
 }
 
-/// InnoDB redo logs are rings, written over in place: a format number, and at byte 16 who made it.
+/// InnoDB overwrites its redo logs as rings. A log begins with a format number and names its
+/// creator at byte 16.
 fn is_innodb_log(head: &[u8]) -> bool {
     let creator = head.get(16..48).unwrap_or_default();
     (head.starts_with(b"Phys") || head.starts_with(&[0, 0, 0]))
@@ -32,7 +35,8 @@ fn le16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes([b[0], b[1]]))
 }
 
-/// Every InnoDB page holds its own number at byte 4 and its tablespace at byte 34; the first is a header page.
+/// Each InnoDB page contains its number at byte 4 and its tablespace at byte 34; the first page is
+/// a header page (type 8).
 fn is_innodb(head: &[u8]) -> bool {
     [16384, 8192, 4096, 32768].into_iter().any(|page| {
         let Some(space) = be32(head, 34) else { return false };
@@ -46,7 +50,8 @@ fn is_innodb(head: &[u8]) -> bool {
     })
 }
 
-/// PostgreSQL heap and index pages: 8 KiB, layout version 4, ordered free-space pointers.
+/// PostgreSQL heap and index pages have 8 KiB, layout version 4, and free-space pointers in
+/// ascending order.
 fn is_postgres(head: &[u8]) -> bool {
     let valid = |p: &[u8]| {
         let fields = (le16(p, 12), le16(p, 14), le16(p, 16), le16(p, 18));

@@ -1,7 +1,7 @@
-//! Compressed streams of others: which kind it is is seen from the first bytes.
+//! Compressed streams from other programs, detected by their first bytes.
 //!
-//! What cannot be decompressed is an error of kind `InvalidData`, a stream that ends too early `UnexpectedEof`; every
-//! checksum that a stream has is checked when it is read to its end.
+//! Data that cannot be decompressed is an error of kind `InvalidData`, and a stream that ends early
+//! is `UnexpectedEof`. Reading a stream to its end verifies all checksums that the stream contains.
 
 use std::io::{self, BufReader, Cursor, Read, Write};
 
@@ -13,13 +13,14 @@ use crate::error::Kind;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-/// Frames of zstd that hold no data, which may come first.
+/// The end of the magic number of skippable zstd frames, which may come first and contain no data.
 const SKIPPED: &[u8] = &[0x2a, 0x4d, 0x18];
-/// No stream of zstd may ask for more memory: 128 MiB, what its own programs allow.
+/// Limit on the window of a zstd stream, as a power of two: 128 MiB, the limit of the zstd
+/// programs.
 const WINDOW_LOG: u32 = 27;
 const BUFFER: usize = 256 << 10;
 
-/// The plain bytes of a stream that is plain, or compressed by gzip or zstd.
+/// Returns the decompressed bytes of a stream that is uncompressed or compressed by gzip or zstd.
 pub fn plain<'r>(mut input: impl Read + Send + 'r) -> io::Result<Box<dyn Read + Send + 'r>> {
     let mut head = [0; 4];
     let mut len = 0;
@@ -46,7 +47,7 @@ pub fn plain<'r>(mut input: impl Read + Send + 'r) -> io::Result<Box<dyn Read + 
     Ok(Box::new(whole))
 }
 
-/// Whether these first bytes of a stream are of a compressed one.
+/// Whether a stream that begins with these bytes is compressed.
 pub fn is_compressed(head: &[u8]) -> bool {
     head.starts_with(GZIP) || head.starts_with(ZSTD)
 }
@@ -56,23 +57,25 @@ struct Zstd<R>(R);
 impl<R: Read> Read for Zstd<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer).map_err(|e| match e.kind() {
-            // Its own errors have no kind; those of the source may carry one.
+            // Errors of the decoder have no kind of their own; errors of the source can carry a
+            // kind.
             io::ErrorKind::Other if Kind::of_io(&e) == Kind::Internal => io::Error::new(io::ErrorKind::InvalidData, e),
             _ => e,
         })
     }
 }
 
-/// Compresses by gzip, the same bytes each time.
+/// A gzip compressor with reproducible output.
 pub struct Gzip<W: Write>(GzEncoder<W>);
 
 impl<W: Write> Gzip<W> {
-    /// Compressed bytes go to `out`.
+    /// Writes the compressed bytes to `out`.
     pub fn new(out: W) -> Self {
+        // The header that `GzEncoder` writes has no timestamp, so equal input yields equal output.
         Self(GzEncoder::new(out, Compression::new(2)))
     }
 
-    /// Writes the rest, and gives the output back.
+    /// Writes the remaining bytes and returns the output.
     pub fn finish(self) -> io::Result<W> {
         self.0.finish()
     }

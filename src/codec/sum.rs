@@ -1,6 +1,7 @@
-//! A fast checksum of bytes, XXH64: it finds accidental damage; ids and names of packs are for damage on purpose.
+//! XXH64, a fast checksum against accidental damage. Ids and pack names protect against deliberate
+//! damage.
 //!
-//! In: bytes and a seed. Out: the 64 bits that the reference implementation gives on every machine.
+//! Returns the result of the reference implementation on every machine.
 
 const PRIMES: [u64; 5] =
     [0x9E37_79B1_85EB_CA87, 0xC2B2_AE3D_27D4_EB4F, 0x1656_67B1_9E37_79F9, 0x85EB_CA77_C2B2_AE63, 0x27D4_EB2F_1656_67C5];
@@ -13,7 +14,7 @@ const fn merge(sum: u64, lane: u64) -> u64 {
     (sum ^ round(0, lane)).wrapping_mul(PRIMES[0]).wrapping_add(PRIMES[3])
 }
 
-/// The XXH64 of `bytes`.
+/// Returns the XXH64 of `bytes`.
 pub fn xxh64(bytes: &[u8], seed: u64) -> u64 {
     let (stripes, rest) = bytes.as_chunks::<32>();
     let mut sum = if stripes.is_empty() {

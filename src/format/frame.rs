@@ -1,8 +1,10 @@
-//! A frame: one or several objects compressed together, with a header that makes a pack readable without its table.
+//! A frame: one or several objects compressed together. The header describes the frame, so that a
+//! pack is readable without its table.
 //!
 //! ```text
-//! tag      1 byte: low half codec (0 raw, 1 zstd, 2 delta), high half kind (0 chunk, 1 list, 2 tree, 3 commit)
-//! count    varint, then that many plain lengths as varints
+//! tag      1 byte: low half codec (0 raw, 1 zstd, 2 delta), high half kind (0 chunk, 1 list, 2
+//! tree, 3 commit)
+//! count    varint, then that many uncompressed lengths as varints
 //! base     32 bytes, only in a delta frame (which holds one object)
 //! payload  varint length, then the bytes
 //! ```
@@ -10,40 +12,41 @@
 use super::{Malformed, varint};
 use crate::model::id::{Id, ObjectKind};
 
-/// The payload is the plain bytes.
+/// The payload is the uncompressed bytes.
 pub const CODEC_RAW: u8 = 0;
 /// The payload is a zstd frame.
 pub const CODEC_ZSTD: u8 = 1;
 /// The payload is a zstd frame whose raw-content dictionary is the base object.
 pub const CODEC_DELTA: u8 = 2;
 
-/// Chunks in one frame are together at most this long, so that a random read stays cheap.
+/// Limit on the uncompressed length of all chunks of a frame. A random read decompresses the whole
+/// frame, so a small frame keeps it cheap.
 pub const FRAME_PLAIN_MAX: usize = 256 * 1024;
-/// No tree, list or commit is longer.
+/// Limit on the uncompressed length of a tree, list or commit.
 pub const OBJECT_MAX: usize = 16 * 1024 * 1024;
 
-/// What stands before a frame's payload.
+/// The header of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameHead {
-    /// Kind of all its objects.
+    /// Kind of all objects in the frame.
     pub kind: ObjectKind,
-    /// How the payload is stored: one of the `CODEC_` numbers.
+    /// Encoding of the payload: one of the `CODEC_` constants.
     pub codec: u8,
-    /// Plain lengths of the objects, in order.
+    /// Uncompressed lengths of the objects in order.
     pub lens: Vec<u32>,
-    /// The base of a delta.
+    /// Base of a delta.
     pub base: Option<Id>,
     /// Stored length of the payload in bytes.
     pub payload: u32,
 }
 
 impl FrameHead {
-    /// Plain bytes of all objects together.
+    /// Returns the uncompressed length of all objects together.
     pub fn plain_len(&self) -> usize {
         self.lens.iter().map(|l| *l as usize).sum()
     }
 
-    /// Appends the header.
+    /// Appends the encoded header.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(self.codec | kind_number(self.kind) << 4);
         varint::put(out, self.lens.len() as u64);
@@ -56,10 +59,10 @@ impl FrameHead {
         varint::put(out, u64::from(self.payload));
     }
 
-    /// Takes a header off the front of `bytes`.
+    /// Decodes a header and removes it from the front of `bytes`.
     pub fn decode(bytes: &mut &[u8]) -> Result<Self, Malformed> {
         let bad = |why: &str| Malformed::new("frame", why);
-        let (tag, rest) = bytes.split_first().ok_or_else(|| bad("it is empty"))?;
+        let (tag, rest) = bytes.split_first().ok_or_else(|| bad("no bytes"))?;
         *bytes = rest;
         let codec = tag & 15;
         let kind = kind_of_number(tag >> 4).ok_or_else(|| bad("unknown kind"))?;
@@ -67,41 +70,43 @@ impl FrameHead {
             return Err(bad("unknown codec"));
         }
         let most = if kind == ObjectKind::Chunk { FRAME_PLAIN_MAX } else { OBJECT_MAX };
-        let count = varint::take(bytes).ok_or_else(|| bad("cut short"))?;
+        let count = varint::take(bytes).ok_or_else(|| bad("truncated"))?;
+        // Each object has at least one byte in the header, so a greater count cannot be true.
         if count == 0 || count > most as u64 || count > bytes.len() as u64 {
-            return Err(bad("impossible number of objects"));
+            return Err(bad("object count out of range"));
         }
         let mut lens = Vec::new();
         let mut total = 0usize;
         for _ in 0..count {
-            let len = varint::take(bytes).ok_or_else(|| bad("cut short"))?;
-            let len = u32::try_from(len).map_err(|_| bad("impossible length"))?;
+            let len = varint::take(bytes).ok_or_else(|| bad("truncated"))?;
+            let len = u32::try_from(len).map_err(|_| bad("length out of range"))?;
             total = total.saturating_add(len as usize);
             if total > most {
-                return Err(bad("impossible length"));
+                return Err(bad("length out of range"));
             }
             lens.push(len);
         }
         let base = if codec == CODEC_DELTA {
-            let (id, rest) = bytes.split_first_chunk::<32>().ok_or_else(|| bad("cut short"))?;
+            let (id, rest) = bytes.split_first_chunk::<32>().ok_or_else(|| bad("truncated"))?;
             *bytes = rest;
             if lens.len() != 1 {
-                return Err(bad("a delta of several objects"));
+                return Err(bad("a delta contains several objects"));
             }
             Some(Id(*id))
         } else {
             None
         };
-        let payload =
-            varint::take(bytes).and_then(|n| u32::try_from(n).ok()).ok_or_else(|| bad("impossible payload"))?;
+        let payload = varint::take(bytes)
+            .and_then(|n| u32::try_from(n).ok())
+            .ok_or_else(|| bad("payload length out of range"))?;
         if payload as usize > most + 1024 || (codec == CODEC_RAW && payload as usize != total) {
-            return Err(bad("impossible payload length"));
+            return Err(bad("payload length out of range"));
         }
         Ok(Self { kind, codec, lens, base, payload })
     }
 }
 
-/// The stored number of an object kind.
+/// Returns the stored number of an object kind.
 pub const fn kind_number(kind: ObjectKind) -> u8 {
     match kind {
         ObjectKind::Chunk => 0,
@@ -111,7 +116,7 @@ pub const fn kind_number(kind: ObjectKind) -> u8 {
     }
 }
 
-/// The object kind of a stored number.
+/// Returns the object kind with a stored number.
 pub const fn kind_of_number(n: u8) -> Option<ObjectKind> {
     match n {
         0 => Some(ObjectKind::Chunk),

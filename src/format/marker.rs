@@ -1,7 +1,9 @@
-//! The marker `format`: says that a directory is a repository, and what a program must know to use it.
+//! The marker file `format`, which makes a directory a repository and names the features that a
+//! program must support.
 //!
-//! A JSON object and, on the next line, the BLAKE3 hash of that line in hex. Unknown versions, features and
-//! fields are refused: new meaning is a required feature.
+//! The file contains a JSON object and, on the next line, the BLAKE3 hash of the first line in hex.
+//! Unknown versions, features and fields are rejected, so that an old program never misreads a new
+//! repository: a change of meaning is a required feature.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,12 +11,12 @@ use super::Malformed;
 use crate::model::id::to_hex;
 use crate::model::refname::RefName;
 
-/// The only version of the format so far.
+/// The only version of the format.
 pub const VERSION: u32 = 1;
-/// The features that this program knows.
+/// The required features that this program supports.
 pub const FEATURES: &[&str] = &[];
 
-/// What the marker says.
+/// The content of the marker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Marker {
@@ -22,48 +24,48 @@ pub struct Marker {
     pub kind: String,
     /// Version of the format.
     pub version: u32,
-    /// Random id of the repository, 32 hex digits.
+    /// Random id of the repository: 32 hex digits.
     pub id: String,
-    /// What a program must know besides the version.
+    /// Features that a program must support to use the repository.
     pub features: Vec<String>,
-    /// The branch of a new worktree.
+    /// Branch of a new worktree.
     pub default_branch: String,
-    /// Which files are cut how: `auto`, `cdc` or `fixed`.
+    /// Chunker of the repository: `auto`, `cdc` or `fixed`.
     pub chunker: String,
-    /// Parameters of the content-defined chunker: minimum, average, maximum in bytes.
+    /// Minimum, average and maximum length of content-defined chunks in bytes.
     pub cdc: [u32; 3],
-    /// Chunk size of page-structured files in bytes.
+    /// Chunk length in bytes of files that consist of pages.
     pub page: u32,
 }
 
-/// Whether a text is the id of a repository: 32 hex digits, lower case. Ids become names of directories.
+/// Whether a text is a repository id: 32 lower-case hex digits. Ids become directory names, so no
+/// other text may pass.
 pub fn is_repository_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Hashes a line of text for the line after it.
+/// Returns the checksum that follows a line of text.
 pub fn line_checksum(line: &str) -> String {
     to_hex(blake3::hash(line.as_bytes()).as_bytes())
 }
 
-/// Splits `line "\n" checksum "\n"` and checks it.
+/// Checks `line "\n" checksum "\n"` and returns the line.
 pub fn checked_line<'a>(bytes: &'a [u8], what: &'static str) -> Result<&'a str, Malformed> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new(what, "it is not text"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new(what, "not UTF-8"))?;
     let mut lines = text.split('\n');
     match (lines.next(), lines.next(), lines.next(), lines.next()) {
         (Some(line), Some(sum), Some(""), None) if sum == line_checksum(line) => Ok(line),
-        _ => Err(Malformed::new(what, "its checksum does not match")),
+        _ => Err(Malformed::new(what, "checksum mismatch")),
     }
 }
 
 impl Marker {
-    /// The marker's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let line = serde_json::to_string(self).unwrap_or_default();
         format!("{line}\n{}\n", line_checksum(&line)).into_bytes()
     }
 
-    /// Reads a marker; refuses what this program does not know.
+    /// Decodes a marker; rejects versions, features and fields that this program does not know.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let line = checked_line(bytes, "repository marker")?;
         #[derive(Deserialize)]
@@ -73,30 +75,30 @@ impl Marker {
             features: Vec<String>,
         }
         let bad = |e: serde_json::Error| Malformed::new("repository marker", e.to_string());
+        // Check version and features first: a newer marker may have fields that this program
+        // rejects, and the version is the better reason.
         let first: Version = serde_json::from_str(line).map_err(bad)?;
         if first.version != VERSION {
-            let why = format!("version {} is not known to this program", first.version);
+            let why = format!("unsupported version {}", first.version);
             return Err(Malformed::new("repository marker", why));
         }
         if let Some(unknown) = first.features.iter().find(|f| !FEATURES.contains(&f.as_str())) {
-            return Err(Malformed::new(
-                "repository marker",
-                format!("feature `{unknown}` is not known to this program"),
-            ));
+            return Err(Malformed::new("repository marker", format!("unsupported feature `{unknown}`")));
         }
         let marker: Self = serde_json::from_str(line).map_err(bad)?;
         marker.check()?;
         Ok(marker)
     }
 
-    /// Checks the values that become names of files and refs: a remote may have written anything.
+    /// Checks the values that become names of files and refs, because a remote may contain any
+    /// bytes.
     fn check(&self) -> Result<(), Malformed> {
         let why = if self.kind != "dvc" {
-            "its kind is not `dvc`"
+            "kind is not `dvc`"
         } else if !is_repository_id(&self.id) {
-            "its id is not 32 hex digits"
+            "id is not 32 hex digits"
         } else if RefName::new(&self.default_branch).is_err() {
-            "its default branch is not a name of a branch"
+            "default branch is not a valid branch name"
         } else {
             return Ok(());
         };

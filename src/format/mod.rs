@@ -1,6 +1,8 @@
-//! Bytes to values and back, without I/O: marker, pack, frame, objects, ref entries, index segments.
+//! Encoding and decoding of stored data: marker, pack, frame, objects, ref entries, index segments.
+//! No I/O.
 //!
-//! Every decoder takes hostile bytes: it never panics, never loops, and allocates nothing by an unchecked length.
+//! Every decoder accepts hostile input: a decoder never panics, always terminates, and never
+//! allocates memory for an unchecked length.
 
 pub mod frame;
 pub mod marker;
@@ -10,18 +12,17 @@ pub mod refentry;
 pub mod segment;
 pub mod varint;
 
-/// Stored bytes do not mean anything.
+/// The error for stored bytes that cannot be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} is malformed: {why}")]
+#[error("invalid {what}: {why}")]
 pub struct Malformed {
-    /// What was being decoded.
+    /// Kind of the data, for messages.
     pub what: &'static str,
-    /// What is wrong with it.
+    /// The rule that the data breaks.
     pub why: String,
 }
 
 impl Malformed {
-    /// A malformed `what`.
     pub fn new(what: &'static str, why: impl Into<String>) -> Self {
         Self { what, why: why.into() }
     }

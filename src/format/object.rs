@@ -1,7 +1,8 @@
 //! Trees, chunk lists, commits and link tables as deterministic CBOR (RFC 8949 section 4.2) with integer keys.
 //!
-//! Maps hold their keys in ascending order, absent fields are left out, lengths are definite. The decoder checks
-//! everything that the rest of the program relies on: names, their order, sums of lengths.
+//! Maps have their keys in ascending order, absent fields are omitted, and lengths are definite.
+//! The decoder checks all properties that the rest of the program relies on: valid names, sorted
+//! names, and sums of lengths.
 
 mod commit;
 mod list;
@@ -20,10 +21,10 @@ use crate::model::id::Id;
 type Enc<'a> = Encoder<&'a mut Vec<u8>>;
 type EncResult = Result<(), EncodeError<std::convert::Infallible>>;
 
-/// Runs an encoder into a new buffer; writing to memory cannot fail.
+/// Runs an encoder on a new buffer.
 fn to_vec(f: impl FnOnce(&mut Enc<'_>) -> EncResult) -> Vec<u8> {
     let mut out = Vec::new();
-    // Infallible: the only error of a `Vec` writer has no value.
+    // The result has no error value, because writing to a `Vec` cannot fail.
     let _ = f(&mut Encoder::new(&mut out));
     out
 }
@@ -32,7 +33,8 @@ fn bad(what: &'static str) -> impl Fn(DecodeError) -> Malformed {
     move |e| Malformed::new(what, e.to_string())
 }
 
-/// A definite length; how many items really follow is found by decoding them.
+/// Reads a definite array length. The length is not trusted: decoding the items shows how many
+/// there are.
 fn array_len(d: &mut Decoder<'_>) -> Result<u64, DecodeError> {
     d.array()?.ok_or_else(|| DecodeError::message("indefinite length"))
 }
@@ -43,11 +45,11 @@ fn map_len(d: &mut Decoder<'_>) -> Result<u64, DecodeError> {
 
 fn id(d: &mut Decoder<'_>) -> Result<Id, DecodeError> {
     let bytes = d.bytes()?;
-    bytes.try_into().map(Id).map_err(|_| DecodeError::message("an id is 32 bytes"))
+    bytes.try_into().map(Id).map_err(|_| DecodeError::message("an id must have 32 bytes"))
 }
 
 fn finished(d: &Decoder<'_>, bytes: &[u8]) -> Result<(), DecodeError> {
-    if d.position() == bytes.len() { Ok(()) } else { Err(DecodeError::message("bytes after the end")) }
+    if d.position() == bytes.len() { Ok(()) } else { Err(DecodeError::message("trailing bytes")) }
 }
 
 fn expect_array(d: &mut Decoder<'_>, len: u64) -> Result<(), DecodeError> {

@@ -1,12 +1,15 @@
-//! A pack: header, frames, table of contents, footer. Its name is the SHA-256 of all its bytes.
+//! A pack: header, frames, table of contents, footer. The name of a pack is the SHA-256 of all its
+//! bytes.
 //!
 //! ```text
 //! header   "DVCPACK" version(1) kind(1) 0(1) sealed-key-length(2, LE) 0(4), then the sealed key (none yet)
 //! frames   see frame.rs
 //! table    zstd: per frame: tag, count, per object id(32) + length; base(32) if delta; stored length of the frame
-//! footer   table offset(8) table stored length(4) table plain length(4) frames(4) checksum(16) "DVCTOC1\n"
+//! footer   table offset(8) table stored length(4) table uncompressed length(4) frames(4)
+//! checksum(16) "DVCTOC1\n"
 //! ```
-//! Numbers are little endian. The checksum is BLAKE3, cut to 16 bytes, of header, table as stored and footer fields.
+//! Numbers are little endian. The checksum is the first 16 bytes of the BLAKE3 hash of the header,
+//! the stored table and the other footer fields.
 
 use super::frame::{self, CODEC_DELTA, OBJECT_MAX};
 use super::{Malformed, varint};
@@ -14,33 +17,33 @@ use crate::model::id::{Id, ObjectKind};
 
 const MAGIC: &[u8; 7] = b"DVCPACK";
 const END: &[u8; 8] = b"DVCTOC1\n";
-/// Length in bytes of the fixed part of the header.
+/// Length of the fixed part of the header in bytes.
 pub const HEADER_LEN: usize = 16;
-/// Length in bytes of the footer.
+/// Length of the footer in bytes.
 pub const FOOTER_LEN: usize = 44;
-/// No table of contents is longer, plain.
+/// Limit on the uncompressed length of a table of contents.
 pub const TABLE_MAX: u32 = 256 * 1024 * 1024;
 
-/// No table of contents, plain, is so many times longer than the frames that it is of: an object takes at most 48 bytes in
-/// the table, and at least one in the header of its frame.
+/// Limit on the ratio of the uncompressed table to the frames: an object takes at most 48 bytes in
+/// the table, and at least one byte in the header of its frame.
 const TABLE_TO_FRAMES: u64 = 64;
 
-/// What a pack holds.
+/// The kind of objects in a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PackKind {
-    /// File bytes.
+    /// Chunks of files.
     Data,
     /// Nodes of chunk lists.
     List,
-    /// Directories and commits.
+    /// Trees and commits.
     Tree,
 }
 
 impl PackKind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Data, Self::List, Self::Tree];
 
-    /// Which packs hold objects of that kind.
+    /// Returns the kind of the packs that store objects of this kind.
     pub const fn of(kind: ObjectKind) -> Self {
         match kind {
             ObjectKind::Chunk => Self::Data,
@@ -49,7 +52,7 @@ impl PackKind {
         }
     }
 
-    /// The stored number.
+    /// Returns the stored number.
     pub const fn number(self) -> u8 {
         match self {
             Self::Data => 0,
@@ -58,7 +61,7 @@ impl PackKind {
         }
     }
 
-    /// The kind of a stored number.
+    /// Returns the kind with a stored number.
     pub const fn from_number(n: u8) -> Option<Self> {
         match n {
             0 => Some(Self::Data),
@@ -68,7 +71,7 @@ impl PackKind {
         }
     }
 
-    /// The word for people.
+    /// Returns the name that messages use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Data => "data",
@@ -78,7 +81,7 @@ impl PackKind {
     }
 }
 
-/// The header of a pack without encryption.
+/// Returns the header of an unencrypted pack.
 pub fn encode_header(kind: PackKind) -> [u8; HEADER_LEN] {
     let mut h = [0u8; HEADER_LEN];
     h[..7].copy_from_slice(MAGIC);
@@ -87,44 +90,45 @@ pub fn encode_header(kind: PackKind) -> [u8; HEADER_LEN] {
     h
 }
 
-/// Reads a header: the kind, and where frames begin.
+/// Decodes a header. Returns the kind of the pack and the offset of the first frame.
 pub fn decode_header(bytes: &[u8]) -> Result<(PackKind, usize), Malformed> {
     let bad = |why: &str| Malformed::new("pack header", why);
-    let h = bytes.first_chunk::<HEADER_LEN>().ok_or_else(|| bad("cut short"))?;
+    let h = bytes.first_chunk::<HEADER_LEN>().ok_or_else(|| bad("truncated"))?;
     if &h[..7] != MAGIC {
-        return Err(bad("it is not a pack"));
+        return Err(bad("not a pack"));
     }
     if h[7] != 1 {
-        return Err(Malformed::new("pack header", format!("version {} is newer than this program", h[7])));
+        return Err(Malformed::new("pack header", format!("unsupported version {}", h[7])));
     }
     let kind = PackKind::from_number(h[8]).ok_or_else(|| bad("unknown kind"))?;
     if h[9] != 0 || h[12..] != [0; 4] {
         return Err(bad("unknown flags"));
     }
     if h[10..12] != [0, 0] {
-        return Err(bad("the pack is sealed, and this program has no keys"));
+        return Err(bad("encrypted packs are not supported"));
     }
     Ok((kind, HEADER_LEN))
 }
 
-/// A frame in the table of contents.
+/// A frame as the table of contents describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableFrame {
-    /// Kind of all its objects.
+    /// Kind of all objects in the frame.
     pub kind: ObjectKind,
-    /// One of the `CODEC_` numbers.
+    /// One of the `CODEC_` constants.
     pub codec: u8,
-    /// Where it begins in the pack.
+    /// Offset of the frame in the pack.
     pub offset: u64,
-    /// Header and payload in bytes.
+    /// Length of header and payload in bytes.
     pub stored: u32,
-    /// Ids and plain lengths, in order.
+    /// Ids and uncompressed lengths of the objects in order.
     pub objects: Vec<(Id, u32)>,
-    /// The base of a delta.
+    /// Base of a delta.
     pub base: Option<Id>,
 }
 
-/// Appends one frame to the plain bytes of a table (its offset is the sum of those before).
+/// Appends one frame to the uncompressed table. The table does not store the offset, which is the
+/// end of the frame before.
 pub fn put_table_frame(out: &mut Vec<u8>, f: &TableFrame) {
     out.push(f.codec | frame::kind_number(f.kind) << 4);
     varint::put(out, f.objects.len() as u64);
@@ -138,7 +142,7 @@ pub fn put_table_frame(out: &mut Vec<u8>, f: &TableFrame) {
     varint::put(out, u64::from(f.stored));
 }
 
-/// Reads the plain bytes of a table; frames begin at `first`.
+/// Decodes the uncompressed table. `first` is the offset of the first frame.
 pub fn decode_table(mut bytes: &[u8], first: u64) -> Result<Vec<TableFrame>, Malformed> {
     let bad = |why: &str| Malformed::new("pack table", why);
     let mut frames = Vec::new();
@@ -150,54 +154,55 @@ pub fn decode_table(mut bytes: &[u8], first: u64) -> Result<Vec<TableFrame>, Mal
         if codec > CODEC_DELTA {
             return Err(bad("unknown codec"));
         }
-        let count = varint::take(&mut bytes).ok_or_else(|| bad("cut short"))?;
+        let count = varint::take(&mut bytes).ok_or_else(|| bad("truncated"))?;
         if count == 0 || count > (bytes.len() / 33) as u64 {
-            return Err(bad("impossible number of objects"));
+            return Err(bad("object count out of range"));
         }
         let mut objects = Vec::new();
         for _ in 0..count {
-            let (id, rest) = bytes.split_first_chunk::<32>().ok_or_else(|| bad("cut short"))?;
+            let (id, rest) = bytes.split_first_chunk::<32>().ok_or_else(|| bad("truncated"))?;
             bytes = rest;
             let len = varint::take(&mut bytes).and_then(|n| u32::try_from(n).ok());
-            let len = len.filter(|n| *n as usize <= OBJECT_MAX).ok_or_else(|| bad("impossible length"))?;
+            let len = len.filter(|n| *n as usize <= OBJECT_MAX).ok_or_else(|| bad("length out of range"))?;
             objects.push((Id(*id), len));
         }
         let base = if codec == CODEC_DELTA {
-            let (id, rest) = bytes.split_first_chunk::<32>().ok_or_else(|| bad("cut short"))?;
+            let (id, rest) = bytes.split_first_chunk::<32>().ok_or_else(|| bad("truncated"))?;
             bytes = rest;
             Some(Id(*id))
         } else {
             None
         };
-        let stored = varint::take(&mut bytes).and_then(|n| u32::try_from(n).ok()).ok_or_else(|| bad("cut short"))?;
-        // The header of a frame has a byte or more for each of its objects. Without this a few bytes could claim any
-        // number of them.
+        let stored = varint::take(&mut bytes).and_then(|n| u32::try_from(n).ok()).ok_or_else(|| bad("truncated"))?;
+        // The header of a frame has at least one byte for each object, so a frame shorter than its
+        // number of objects is a lie. Without this check, a few bytes could claim any number of
+        // objects.
         if u64::from(stored) < count + 3 {
-            return Err(bad("a frame is shorter than its header"));
+            return Err(bad("a frame has more objects than bytes"));
         }
         frames.push(TableFrame { kind, codec, offset, stored, objects, base });
-        offset = offset.checked_add(u64::from(stored)).ok_or_else(|| bad("impossible offset"))?;
+        offset = offset.checked_add(u64::from(stored)).ok_or_else(|| bad("offset out of range"))?;
     }
     Ok(frames)
 }
 
-/// The last bytes of a pack.
+/// The footer of a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Footer {
-    /// Where the table begins.
+    /// Offset of the table.
     pub table_offset: u64,
-    /// The table's stored length in bytes.
+    /// Stored length of the table in bytes.
     pub table_stored: u32,
-    /// The table's plain length in bytes.
+    /// Uncompressed length of the table in bytes.
     pub table_plain: u32,
-    /// How many frames there are.
+    /// Number of frames.
     pub frames: u32,
-    /// Of header, table and the fields above.
+    /// Checksum of the header, the table and the fields above.
     pub checksum: [u8; 16],
 }
 
 impl Footer {
-    /// The bytes that the checksum covers, besides header and table.
+    /// Returns the fields of the footer that the checksum covers.
     pub fn fields(&self) -> [u8; 20] {
         let mut b = [0u8; 20];
         b[..8].copy_from_slice(&self.table_offset.to_le_bytes());
@@ -207,7 +212,6 @@ impl Footer {
         b
     }
 
-    /// The footer's bytes.
     pub fn encode(&self) -> [u8; FOOTER_LEN] {
         let mut b = [0u8; FOOTER_LEN];
         b[..20].copy_from_slice(&self.fields());
@@ -216,11 +220,11 @@ impl Footer {
         b
     }
 
-    /// Reads the last bytes of a pack of `pack_len` bytes.
+    /// Decodes the last bytes of a pack that has `pack_len` bytes.
     pub fn decode(bytes: &[u8; FOOTER_LEN], pack_len: u64) -> Result<Self, Malformed> {
         let bad = |why: &str| Malformed::new("pack footer", why);
         if &bytes[36..] != END {
-            return Err(bad("the pack is cut short"));
+            return Err(bad("truncated"));
         }
         let le32 = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let mut offset = [0u8; 8];
@@ -232,7 +236,7 @@ impl Footer {
         let end = table_offset.checked_add(u64::from(footer.table_stored) + FOOTER_LEN as u64);
         let most = table_offset.saturating_mul(TABLE_TO_FRAMES).min(u64::from(TABLE_MAX));
         if end != Some(pack_len) || u64::from(footer.table_plain) > most {
-            return Err(bad("impossible table"));
+            return Err(bad("table out of range"));
         }
         Ok(footer)
     }
@@ -247,7 +251,7 @@ mod tests {
         let mut h = encode_header(PackKind::List);
         assert_eq!(decode_header(&h), Ok((PackKind::List, HEADER_LEN)));
         h[7] = 9;
-        assert!(decode_header(&h).unwrap_err().why.contains("newer"));
+        assert!(decode_header(&h).unwrap_err().why.contains("version 9"));
     }
 
     #[test]

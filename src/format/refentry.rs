@@ -1,7 +1,9 @@
-//! One entry of a ref's log: `refs/<kind>/<name>/<seq>`, and how names and numbers stand in keys.
+//! One entry of a ref log: `refs/<kind>/<name>/<seq>`, and the encoding of names and sequence
+//! numbers in keys.
 //!
-//! A JSON object and, on the next line, its BLAKE3 hash in hex. The newest entry is the ref's value; a tombstone
-//! (`new` is null) deletes it. An entry may carry older ones that were compacted into it.
+//! An entry is a JSON object followed by a line with its BLAKE3 hash in hex. The newest entry is
+//! the value of the ref; an entry whose `new` is null deletes the ref. An entry may contain older
+//! entries that were compacted into it.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,30 +11,30 @@ use super::Malformed;
 use super::marker::{checked_line, line_checksum};
 use crate::model::id::Id;
 
-/// One move of a ref.
+/// One update of a ref.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefEntry {
-    /// The folder below `refs/` that it belongs to: `heads`, `tags`, `remotes`. With name and number it makes an entry
-    /// good in its own place only.
+    /// The directory below `refs/`: `heads`, `tags` or `remotes`. Together with the name and the
+    /// number, `kind` makes an entry valid only under its own key.
     pub kind: String,
-    /// The ref's name as people write it.
+    /// Name of the ref as users see it.
     pub name: String,
-    /// Number of this entry, from 1; numbers never restart.
+    /// Number of the entry, from 1. Numbers are never reused.
     pub seq: u64,
-    /// Value before, hex; null where there was none.
+    /// Hex id before the update; null if the ref did not exist.
     pub old: Option<String>,
-    /// Value after, hex; null deletes.
+    /// Hex id after the update; null deletes the ref.
     pub new: Option<String>,
-    /// Random, tells one's own update from another's.
+    /// Random id, by which a writer recognises its own update.
     pub update: String,
-    /// When, seconds since 1970.
+    /// Seconds since 1970.
     pub time: i64,
-    /// Nanoseconds after `time`: what was done first is undone last.
+    /// Nanoseconds after `time`, so that undo can order updates within one second.
     pub nanos: u32,
-    /// Who.
+    /// Author of the update.
     pub who: String,
-    /// What was done: `commit: nightly`, `undo: ...`.
+    /// Description of the update: `commit: nightly`, `undo: ...`.
     pub why: String,
     /// Older entries that were compacted into this one, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -40,13 +42,12 @@ pub struct RefEntry {
 }
 
 impl RefEntry {
-    /// The entry's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let line = serde_json::to_string(self).unwrap_or_default();
         format!("{line}\n{}\n", line_checksum(&line)).into_bytes()
     }
 
-    /// Reads an entry.
+    /// Decodes an entry and checks its values.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let line = checked_line(bytes, "ref entry")?;
         let entry: Self = serde_json::from_str(line).map_err(|e| Malformed::new("ref entry", e.to_string()))?;
@@ -54,32 +55,33 @@ impl RefEntry {
         Ok(entry)
     }
 
-    /// Checks the values that are used as ids and numbers: a remote may have written anything, and a value that is no id
-    /// must not pass for a deletion.
+    /// Checks the values that are used as ids and numbers. A remote may contain any bytes, and a
+    /// value that is not an id must not be taken for a deletion.
     fn check(&self) -> Result<(), Malformed> {
         let is_id = |value: &Option<String>| value.as_deref().is_none_or(|text| Id::parse(text).is_some());
         if self.seq == 0 {
-            return Err(Malformed::new("ref entry", "its number is 0"));
+            return Err(Malformed::new("ref entry", "sequence number is 0"));
         }
         if !is_id(&self.old) || !is_id(&self.new) {
-            return Err(Malformed::new("ref entry", "its value is not the id of a version"));
+            return Err(Malformed::new("ref entry", "value is not a commit id"));
         }
         Ok(())
     }
 }
 
-/// The last piece of an entry's key: counts down, so that keys sort newest first.
+/// Returns the last component of an entry's key. The number counts down, so that keys sort newest
+/// first.
 pub fn seq_key(seq: u64) -> String {
     format!("{:016x}", u64::MAX - seq)
 }
 
-/// The last piece of an entry's key where the store does not decide races: with the update's own id, so that no two
-/// writers ever write to the same key.
+/// Returns the last component of an entry's key for a store without conditional writes. The key
+/// contains the id of the update, so that two writers never write to the same key.
 pub fn unique_seq_key(seq: u64, update: &str) -> String {
     format!("{}.{update}", seq_key(seq))
 }
 
-/// The number of a key made by [`seq_key`] or [`unique_seq_key`].
+/// Returns the sequence number of a key of [`seq_key`] or [`unique_seq_key`].
 pub fn seq_of_key(key: &str) -> Option<u64> {
     let (digits, update) = key.split_once('.').map_or((key, None), |(digits, update)| (digits, Some(update)));
     let hex = |s: &str, len: usize| s.len() == len && s.bytes().all(|b| b.is_ascii_hexdigit());
@@ -87,8 +89,9 @@ pub fn seq_of_key(key: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok().map(|n| u64::MAX - n)
 }
 
-/// A ref name as one path segment: everything but lower-case letters, digits, `-` and `_` (and inner dots) is `%XX`,
-/// so that case-insensitive stores and `/` do no harm. Long ones end in a hash; the entry itself holds the name.
+/// Encodes a ref name as one path component. All characters except lower-case letters, digits, `-`,
+/// `_` and inner dots become `%XX`, so that names are distinct on case-insensitive stores and
+/// contain no `/`. Long names end in a hash; the entry contains the full name.
 pub fn encode_name(name: &str) -> String {
     let mut s = String::with_capacity(name.len());
     for (i, b) in name.bytes().enumerate() {
@@ -98,6 +101,7 @@ pub fn encode_name(name: &str) -> String {
             _ => s.push_str(&format!("%{b:02x}")),
         }
     }
+    // File systems limit a path component to 255 bytes.
     if s.len() > 200 {
         s.truncate(150);
         s.push('~');

@@ -1,8 +1,11 @@
-//! An index segment: an immutable, sorted table from object id to the places of its copies. Bytes to model and back, no I/O.
+//! An index segment: an immutable, sorted table from object ids to the locations of their copies.
+//! Encoding and decoding only, no I/O.
 //!
-//! Layout: head, buckets, fan-out pages, filter pieces, pack table, list of replaced segments, footer of fixed size.
-//! The footer says where everything lies, so that a segment is written as a stream and read by ranges. Each piece that can be read alone
-//! has a checksum keyed by what it is and where it stands. No decoder trusts a length before it is checked against the size of the input.
+//! Layout: head, buckets, fan-out pages, filter pieces, pack table, list of replaced segments,
+//! footer of fixed size. The footer determines the position of every section, so that a segment can
+//! be written as a stream and read in ranges. Each piece that can be read alone has a checksum,
+//! which is keyed by the section and the number of the piece. A decoder checks every length against
+//! the size of the input before using it.
 
 use super::pack::PackKind;
 use crate::error::{Failure, Kind};
@@ -15,50 +18,47 @@ pub mod filter;
 pub mod footer;
 pub mod tables;
 
-/// The name of a pack: SHA-256 of its bytes.
+/// Name of a pack: SHA-256 of its bytes.
 pub type PackName = [u8; 32];
-/// The name of an index segment: SHA-256 of its bytes.
+/// Name of an index segment: SHA-256 of its bytes.
 pub type SegmentName = [u8; 32];
 
-/// The only version of the format so far.
+/// The only version of the format.
 pub const VERSION: u16 = 1;
 /// The first eight bytes of a segment.
 pub const MAGIC: [u8; 8] = *b"dvc-idx\n";
-/// The length of what stands before the first bucket.
+/// Length of the head, which precedes the first bucket.
 pub const HEAD_BYTES: u64 = 16;
-/// The length of a checksum.
+/// Length of a checksum in bytes.
 pub const SUM_BYTES: usize = 8;
 
-/// Where one copy of an object lies.
+/// Location of one copy of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
-    /// The pack.
     pub pack: PackName,
-    /// First byte of the frame in the pack.
+    /// Offset of the frame in the pack.
     pub offset: u32,
-    /// Length of the frame as stored.
+    /// Stored length of the frame in bytes.
     pub stored: u32,
-    /// First byte of the object in the plain frame.
+    /// Offset of the object in the decompressed frame.
     pub within: u32,
-    /// Length of the object.
+    /// Uncompressed length of the object in bytes.
     pub len: u32,
-    /// How the frame is compressed, 0..=127.
+    /// Codec of the frame, 0 to 127.
     pub codec: u8,
 }
 
 /// One copy of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Row {
-    /// The object.
     pub id: Id,
-    /// Where the copy lies.
     pub place: Place,
-    /// For a delta frame, where its base lies.
+    /// Location of the base, if the frame is a delta.
     pub base: Option<Place>,
 }
 
 impl Ord for Row {
-    /// By id, then whole copies before deltas, then by place.
+    /// Sorts by id, then full copies before deltas, then by location.
     fn cmp(&self, other: &Self) -> Ordering {
         self.id.cmp(&other.id).then(self.base.cmp(&other.base)).then(self.place.cmp(&other.place))
     }
@@ -70,17 +70,15 @@ impl PartialOrd for Row {
     }
 }
 
-/// Why bytes are not a segment, or rows cannot become one.
+/// The error for bytes that are not a valid segment, and for rows that cannot become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The bytes are damaged, or nobody's segment.
     #[error("index segment is damaged: {0}")]
     Damaged(&'static str),
-    /// A later program wrote it.
-    #[error("index segment has format version {0}, which this program does not know")]
+    #[error("unsupported version {0} of the index segment format")]
     Version(u16),
-    /// The rows given to an encoder break its rules: a bug of the caller.
-    #[error("rows cannot be written: {0}")]
+    /// The rows break the rules of the encoder, which is a bug of the caller.
+    #[error("cannot encode index rows: {0}")]
     Rows(&'static str),
 }
 
@@ -95,31 +93,27 @@ impl Failure for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Version(_) => Some("use a newer dvc".to_owned()),
-            Self::Damaged(_) => Some("`dvc fsck --rebuild` writes the index again from the packs".to_owned()),
+            Self::Version(_) => Some("upgrade dvc".to_owned()),
+            Self::Damaged(_) => Some("run `dvc fsck --rebuild` to rebuild the index from the packs".to_owned()),
             Self::Rows(_) => None,
         }
     }
 }
 
-/// The part of a segment that a checksum covers.
+/// The section of a segment that a checksum covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
-    /// One bucket of rows.
     Bucket,
-    /// One page of the fan-out.
     Fanout,
-    /// One piece of the filter.
     Filter,
-    /// The pack table.
     Packs,
-    /// The list of replaced segments.
+    /// List of replaced segments.
     Replaces,
-    /// The footer.
     Footer,
 }
 
-/// The checksum of piece `index` of a section: BLAKE3 keyed by both, truncated.
+/// Returns the checksum of a piece: truncated BLAKE3, keyed by the section and the number of the
+/// piece, so that a piece is valid only in its own position.
 pub fn checksum(section: Section, index: u64, bytes: &[u8]) -> [u8; SUM_BYTES] {
     let mut key = *b"dvc index segment\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     key[23] = match section {
@@ -136,18 +130,18 @@ pub fn checksum(section: Section, index: u64, bytes: &[u8]) -> [u8; SUM_BYTES] {
     out
 }
 
-/// Splits `bytes` into content and checksum, and checks it.
+/// Checks the checksum at the end of `bytes` and returns the content before it.
 pub fn checked(section: Section, index: u64, bytes: &[u8]) -> Result<&[u8], Error> {
     let (content, sum) = bytes.split_last_chunk::<SUM_BYTES>().ok_or(Error::Damaged("too short"))?;
-    if checksum(section, index, content) == *sum { Ok(content) } else { Err(Error::Damaged("wrong checksum")) }
+    if checksum(section, index, content) == *sum { Ok(content) } else { Err(Error::Damaged("checksum mismatch")) }
 }
 
-/// Reads `N` bytes at `at`.
+/// Reads `N` bytes at offset `at`.
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Error> {
     bytes.get(at..).and_then(|rest| rest.first_chunk::<N>()).copied().ok_or(Error::Damaged("too short"))
 }
 
-/// The first 16 bytes of a segment.
+/// Returns the first 16 bytes of a segment.
 pub fn encode_head(kind: PackKind) -> [u8; 16] {
     let mut out = [0; 16];
     out[..8].copy_from_slice(&MAGIC);
@@ -156,7 +150,7 @@ pub fn encode_head(kind: PackKind) -> [u8; 16] {
     out
 }
 
-/// Checks the first 16 bytes of a segment.
+/// Checks the first 16 bytes of a segment and returns the kind of its objects.
 pub fn decode_head(bytes: &[u8; 16]) -> Result<PackKind, Error> {
     if bytes[..8] != MAGIC {
         return Err(Error::Damaged("not an index segment"));

@@ -13,7 +13,8 @@ pub fn put(out: &mut Vec<u8>, mut n: u64) {
     }
 }
 
-/// Takes a number off the front; `None` if it is cut short or too long.
+/// Decodes a number and removes it from the front of `bytes`. Returns `None` if the number is
+/// truncated or too long.
 pub fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut n = 0u64;
     for shift in (0..64).step_by(7) {

@@ -1,5 +1,6 @@
-//! Commits: `{0: tree, 1: parents, 2: ordinal, 3: author, 4: host, 5: [secs, nanos, offset], 6: message,
-//! 7: [[key, value]], 8: [files, bytes, new, stored], 9: unstable paths, 10: signature}`.
+//! Commit objects: `{0: tree, 1: parents, 2: ordinal, 3: author, 4: host, 5: [secs, nanos, offset],
+//! 6: message, 7: [[key, value]], 8: [files, bytes, new, stored], 9: unstable paths, 10:
+//! signature}`.
 
 use minicbor::decode::{Decoder, Error as DecodeError};
 
@@ -8,7 +9,7 @@ use super::{array_len, bad, expect_array, finished, id, map_len, to_vec};
 use crate::model::commit::{Commit, Counts, Timestamp};
 use crate::model::id::Id;
 
-/// The commit's bytes.
+/// Encodes a commit.
 pub fn encode_commit(c: &Commit) -> Vec<u8> {
     let fields = 7 + [!c.trailers.is_empty(), true, !c.unstable.is_empty(), c.signature.is_some()]
         .iter()
@@ -44,7 +45,7 @@ pub fn encode_commit(c: &Commit) -> Vec<u8> {
     })
 }
 
-/// Reads a commit.
+/// Decodes a commit.
 pub fn decode_commit(bytes: &[u8]) -> Result<Commit, Malformed> {
     read(bytes).map_err(bad("commit"))
 }
@@ -103,9 +104,9 @@ fn read(bytes: &[u8]) -> Result<Commit, DecodeError> {
             10 => c.signature = Some(d.bytes()?.to_vec()),
             _ => return Err(DecodeError::message("unknown field")),
         }
-        // The first seven fields are always there.
+        // The first seven fields are mandatory.
         if last.map_or(0, |l: u8| l + 1) != key && key <= 6 {
-            return Err(DecodeError::message("a field is missing"));
+            return Err(DecodeError::message("missing field"));
         }
         last = Some(key);
     }
@@ -115,7 +116,7 @@ fn read(bytes: &[u8]) -> Result<Commit, DecodeError> {
         || c.time.nanos >= 1_000_000_000
         || c.time.offset.unsigned_abs() >= 86_400
     {
-        return Err(DecodeError::message("a field is missing or out of range"));
+        return Err(DecodeError::message("field missing or out of range"));
     }
     Ok(c)
 }

@@ -7,19 +7,20 @@ use super::{Enc, EncResult, array_len, bad, finished, id, map_len, to_vec};
 use crate::model::entry::Extent;
 use crate::model::id::Id;
 
-/// No node has more items: it has at most 1024 when it is written, and decoded an extent takes many times its bytes.
+/// Limit on the items of a node. Writers put at most 1024 items into a node; the limit matters
+/// because a decoded extent takes many times its encoded bytes.
 const ITEMS_MAX: u64 = 8192;
 
-/// One node of a chunk list.
+/// A node of a chunk list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListNode {
-    /// Extents in file order.
+    /// Extents in the order of the file.
     Leaf(Vec<Extent>),
-    /// Child nodes with the bytes below each.
+    /// Child nodes with the number of bytes below each.
     Inner(Vec<(u64, Id)>),
 }
 
-/// The node's bytes.
+/// Encodes a node.
 pub fn encode_list(node: &ListNode) -> Vec<u8> {
     to_vec(|e| {
         e.map(1)?;
@@ -39,7 +40,7 @@ pub fn encode_list(node: &ListNode) -> Vec<u8> {
     })
 }
 
-/// Reads a node.
+/// Decodes a node.
 pub fn decode_list(bytes: &[u8]) -> Result<ListNode, Malformed> {
     let read = || {
         let mut d = Decoder::new(bytes);
@@ -99,7 +100,7 @@ pub(super) fn extents(d: &mut Decoder<'_>) -> Result<Vec<Extent>, DecodeError> {
             Some(id(d)?)
         };
         if chunk.is_some() && len > crate::format::frame::FRAME_PLAIN_MAX as u64 {
-            return Err(DecodeError::message("a chunk is too long"));
+            return Err(DecodeError::message("chunk too long"));
         }
         out.push(Extent { len, chunk });
     }
@@ -108,7 +109,7 @@ pub(super) fn extents(d: &mut Decoder<'_>) -> Result<Vec<Extent>, DecodeError> {
 
 fn add(total: u64, len: u64) -> Result<u64, DecodeError> {
     if len == 0 {
-        return Err(DecodeError::message("an empty extent"));
+        return Err(DecodeError::message("empty extent"));
     }
     total.checked_add(len).ok_or_else(|| DecodeError::message("lengths overflow"))
 }

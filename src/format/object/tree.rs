@@ -1,7 +1,8 @@
-//! Directories. A node is `{0: [entry], 1: [[first name, child]], 2: root}` with one of 0 and 1; an entry is
-//! `{0: name, 1: type, 2: mode, 3: uid, 4: gid, 5: [secs, nanos], 6: [[name, value]], 7: [group, count], ...}`,
-//! then for a file `8: size, 9: fixed size, 10: bytes | 11: extents | 12: list`, a directory `13: tree,
-//! 14: [files, dirs, bytes]`, a symlink `15: target`, a device `16: [major, minor]`.
+//! Tree objects. A node is `{0: [entry], 1: [[first name, child]], 2: root}` with either 0 or 1. An
+//! entry is `{0: name, 1: type, 2: mode, 3: uid, 4: gid, 5: [secs, nanos], 6: [[name, value]], 7:
+//! [group, count], ...}`, followed for a file by `8: size, 9: fixed size, 10: bytes | 11: extents |
+//! 12: list`, for a directory by `13: tree, 14: [files, dirs, bytes]`, for a symlink by `15:
+//! target`, and for a device by `16: [major, minor]`.
 
 use minicbor::decode::{Decoder, Error as DecodeError};
 
@@ -13,9 +14,10 @@ use crate::model::id::Id;
 use crate::model::path;
 use crate::model::tree::{LinkTable, RootInfo, TreeBody, TreeChild, TreeNode};
 
-/// Metadata, totals and links, as bits.
+/// The fields that a root may have, one bit per field number: metadata, totals and links.
 const ROOT_FIELDS: u32 = 0b0111_1100 | 1 << 14 | 1 << 17;
-/// No node has more items.
+/// Limit on the items of a node. Writers put at most 1024 items into a node; the limit matters
+/// because a decoded entry takes ten times its encoded bytes.
 const ITEMS_MAX: u64 = 8192;
 const FILE: u8 = 0;
 const DIR: u8 = 1;
@@ -24,7 +26,7 @@ const FIFO: u8 = 3;
 const CHAR_DEVICE: u8 = 4;
 const BLOCK_DEVICE: u8 = 5;
 
-/// The node's bytes.
+/// Encodes a tree object.
 pub fn encode_tree(node: &TreeNode) -> Vec<u8> {
     to_vec(|e| {
         e.map(1 + u64::from(node.root.is_some()))?;
@@ -56,7 +58,7 @@ pub fn encode_tree(node: &TreeNode) -> Vec<u8> {
     })
 }
 
-/// One entry's bytes alone.
+/// Encodes a single entry.
 pub fn encode_entry(entry: &Entry) -> Vec<u8> {
     to_vec(|e| put_entry(e, entry))
 }
@@ -141,7 +143,7 @@ fn put_entry(e: &mut Enc<'_>, entry: &Entry) -> EncResult {
     Ok(())
 }
 
-/// Reads a node of a directory.
+/// Decodes a tree object.
 pub fn decode_tree(bytes: &[u8]) -> Result<TreeNode, Malformed> {
     read_tree(bytes).map_err(bad("tree"))
 }
@@ -184,9 +186,9 @@ fn read_tree(bytes: &[u8]) -> Result<TreeNode, DecodeError> {
         2 if d.u8()? == 2 => {
             let f = Fields::read(d)?;
             if f.seen & !ROOT_FIELDS != 0 {
-                return Err(DecodeError::message("fields that a root does not have"));
+                return Err(DecodeError::message("unexpected fields in a root"));
             }
-            let totals = f.totals.ok_or_else(|| DecodeError::message("a root without totals"))?;
+            let totals = f.totals.ok_or_else(|| DecodeError::message("missing totals in a root"))?;
             Some(RootInfo { meta: f.meta()?, totals, links: f.links })
         }
         _ => return Err(DecodeError::message("unknown fields")),
@@ -195,19 +197,18 @@ fn read_tree(bytes: &[u8]) -> Result<TreeNode, DecodeError> {
     Ok(TreeNode { root, body })
 }
 
-/// A node has at most 1024 items when it is written. Decoded, an entry takes ten times its bytes.
 fn at_most(items: u64) -> Result<u64, DecodeError> {
-    if items > ITEMS_MAX { Err(DecodeError::message("a node with too many items")) } else { Ok(items) }
+    if items > ITEMS_MAX { Err(DecodeError::message("too many items in a node")) } else { Ok(items) }
 }
 
 fn name(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
     match path::check_name(bytes) {
         Ok(()) => Ok(bytes.to_vec()),
-        Err(e) => Err(DecodeError::message(format!("a name that cannot be: {e:?}"))),
+        Err(e) => Err(DecodeError::message(format!("invalid name: {e:?}"))),
     }
 }
 
-/// All fields that an entry, a root or a content may have, as read.
+/// The decoded fields of an entry, a root or a content.
 #[derive(Default)]
 struct Fields {
     name: Option<Vec<u8>>,
@@ -226,7 +227,7 @@ struct Fields {
     target: Option<Vec<u8>>,
     device: Option<(u32, u32)>,
     links: Option<Content>,
-    /// Bit n: field n was there.
+    /// Bit n is set if field n is present.
     seen: u32,
 }
 
@@ -236,7 +237,7 @@ impl Fields {
         for _ in 0..map_len(d)? {
             let key = d.u8()?;
             if key > 17 || f.seen >> key != 0 {
-                return Err(DecodeError::message("fields unknown or out of order"));
+                return Err(DecodeError::message("unknown field or fields out of order"));
             }
             f.seen |= 1 << key;
             match key {
@@ -252,7 +253,8 @@ impl Fields {
                 6 => f.xattrs = xattrs(d)?,
                 7 => {
                     expect_array(d, 2)?;
-                    let group = d.bytes()?.try_into().map_err(|_| DecodeError::message("a group is 16 bytes"))?;
+                    let group =
+                        d.bytes()?.try_into().map_err(|_| DecodeError::message("a group must have 16 bytes"))?;
                     f.link = Some(HardLink { group, count: d.u32()? });
                 }
                 8 => f.size = Some(d.u64()?),
@@ -286,10 +288,12 @@ impl Fields {
     }
 
     fn entry(mut self) -> Result<Entry, DecodeError> {
+        // Fields 0 to 5 are common to all types; 6 (xattrs) and 7 (hard link) are optional for all
+        // types.
         const BASE: u32 = 0b0011_1111;
         let optional = self.seen & !(BASE | 0b1100_0000);
         let allowed = |bits: &[u32]| optional == bits.iter().fold(0, |a, b| a | 1 << b);
-        let wrong = || DecodeError::message("fields do not fit the type");
+        let wrong = || DecodeError::message("fields do not match the type");
         let content_bit = match &self.content {
             Some(Content::Inline(_)) => 10,
             Some(Content::Direct(_)) => 11,
@@ -305,7 +309,7 @@ impl Fields {
                     Content::List(_) => true,
                 };
                 if !fits {
-                    return Err(DecodeError::message("a size that does not fit the content"));
+                    return Err(DecodeError::message("size does not match the content"));
                 }
                 Node::File { size, chunker: self.fixed.map_or(Chunker::Cdc, Chunker::Fixed), content }
             }
@@ -326,10 +330,11 @@ impl Fields {
     }
 }
 
-/// The content of the link table, which is a map of its own: never nested further, whatever the bytes say.
+/// Decodes the content of the link table, which is a map of its own. A content never contains
+/// another one, so hostile bytes cannot cause deep recursion.
 fn lone_content(d: &mut Decoder<'_>) -> Result<Content, DecodeError> {
     if map_len(d)? != 1 {
-        return Err(DecodeError::message("a content is one field"));
+        return Err(DecodeError::message("a content must have one field"));
     }
     match d.u8()? {
         10 => Ok(Content::Inline(d.bytes()?.to_vec())),
@@ -345,14 +350,14 @@ fn xattrs(d: &mut Decoder<'_>) -> Result<Vec<Xattr>, DecodeError> {
         expect_array(d, 2)?;
         let x = Xattr { name: d.bytes()?.to_vec(), value: d.bytes()?.to_vec() };
         if x.name.is_empty() || x.name.contains(&0) || out.last().is_some_and(|l| l.name >= x.name) {
-            return Err(DecodeError::message("attributes out of order or without a name"));
+            return Err(DecodeError::message("xattrs out of order or without a name"));
         }
         out.push(x);
     }
-    if out.is_empty() { Err(DecodeError::message("an empty list of attributes")) } else { Ok(out) }
+    if out.is_empty() { Err(DecodeError::message("empty list of xattrs")) } else { Ok(out) }
 }
 
-/// The bytes of a table of hard links: `[[group, [path]]]`.
+/// Encodes a table of hard links: `[[group, [path]]]`.
 pub fn encode_links(table: &LinkTable) -> Vec<u8> {
     to_vec(|e| {
         e.array(table.0.len() as u64)?;
@@ -366,18 +371,18 @@ pub fn encode_links(table: &LinkTable) -> Vec<u8> {
     })
 }
 
-/// Reads a table of hard links.
+/// Decodes a table of hard links.
 pub fn decode_links(bytes: &[u8]) -> Result<LinkTable, Malformed> {
     let read = || {
         let d = &mut Decoder::new(bytes);
         let mut table = LinkTable::default();
         for _ in 0..array_len(d)? {
             expect_array(d, 2)?;
-            let group = d.bytes()?.try_into().map_err(|_| DecodeError::message("a group is 16 bytes"))?;
+            let group = d.bytes()?.try_into().map_err(|_| DecodeError::message("a group must have 16 bytes"))?;
             let mut paths = Vec::new();
             for _ in 0..array_len(d)? {
                 let p = d.bytes()?;
-                path::split(p).ok_or_else(|| DecodeError::message("a path that cannot be"))?;
+                path::split(p).ok_or_else(|| DecodeError::message("invalid path"))?;
                 paths.push(p.to_vec());
             }
             table.0.push((group, paths));

@@ -1,7 +1,10 @@
-//! A bucket: the rows whose ids begin with the same bits, one after the other, then a checksum. A bucket without rows has no bytes.
+//! A bucket: the rows whose ids begin with the same bits, followed by a checksum. A bucket without
+//! rows has no bytes.
 //!
-//! A row is: the id without the whole bytes that the bucket implies; codec with bit 7 set for a delta; pack number, offset, stored length,
-//! offset in the plain frame and raw length as LEB128; for a delta the codec of its base and the same five numbers.
+//! A row consists of the id without the whole bytes that the bucket implies; the codec, with bit 7
+//! set for a delta; and pack number, offset, stored length, offset in the decompressed frame and
+//! uncompressed length as LEB128. For a delta, the codec of its base and the same five numbers
+//! follow.
 
 use super::{Error, PackName, Place, Row, SUM_BYTES, Section, checked, checksum, fanout, tables::PackTable};
 use crate::format::varint;
@@ -16,7 +19,7 @@ pub struct BucketEncoder {
 }
 
 impl BucketEncoder {
-    /// Appends a row; the caller keeps their order.
+    /// Appends a row. The caller passes the rows in sorted order.
     pub fn push(&mut self, bits: u8, row: &Row, packs: &PackTable) -> Result<(), Error> {
         if row.place.codec & DELTA != 0 {
             return Err(Error::Rows("codec above 127"));
@@ -39,7 +42,7 @@ impl BucketEncoder {
         Ok(())
     }
 
-    /// Ends bucket `bucket` and gives its bytes, if it has any rows.
+    /// Finishes bucket `bucket` and returns its bytes, or `None` if the bucket has no rows.
     pub fn finish(&mut self, bucket: u64) -> Result<Option<&[u8]>, Error> {
         if self.bytes.is_empty() {
             return Ok(None);
@@ -52,13 +55,13 @@ impl BucketEncoder {
         Ok(Some(&self.bytes))
     }
 
-    /// Begins the next bucket.
+    /// Starts the next bucket.
     pub fn clear(&mut self) {
         self.bytes.clear();
     }
 }
 
-/// Decodes every row of bucket `bucket`, checking that they belong there and ascend.
+/// Decodes all rows of bucket `bucket`; checks that the rows belong there and are sorted.
 pub fn decode(bits: u8, bucket: u64, bytes: &[u8], packs: &PackTable) -> Result<Vec<Row>, Error> {
     let mut rows: Vec<Row> = Vec::new();
     let mut cursor = Cursor::new(bits, bucket, bytes)?;
@@ -70,7 +73,7 @@ pub fn decode(bits: u8, bucket: u64, bytes: &[u8], packs: &PackTable) -> Result<
         id.0[skip..].copy_from_slice(raw.id_rest);
         let row = raw.row(id, packs)?;
         if fanout::bucket_of(&id, bits) != bucket {
-            return Err(Error::Damaged("row in a wrong bucket"));
+            return Err(Error::Damaged("row in the wrong bucket"));
         }
         if rows.last().is_some_and(|last| *last >= row) {
             return Err(Error::Damaged("rows are not sorted"));
@@ -80,7 +83,8 @@ pub fn decode(bits: u8, bucket: u64, bytes: &[u8], packs: &PackTable) -> Result<
     Ok(rows)
 }
 
-/// Calls `found` with every row of `id` in its bucket, whole copies first, until it returns false.
+/// Calls `found` with every row of `id` in its bucket, full copies first, until `found` returns
+/// false.
 pub fn find(
     bits: u8,
     id: &Id,
@@ -104,7 +108,7 @@ pub fn find(
     Ok(())
 }
 
-/// Whole bytes of an id that its bucket implies.
+/// Number of whole bytes of an id that the bucket implies.
 const fn implied(bits: u8) -> usize {
     (bits / 8) as usize
 }
@@ -117,7 +121,8 @@ struct RawPlace {
 impl RawPlace {
     fn place(&self, packs: &PackTable) -> Result<Place, Error> {
         let [pack, offset, stored, within, len] = self.numbers;
-        let pack: PackName = packs.get(pack).ok_or(Error::Damaged("row names a pack that is not in the table"))?.name;
+        let pack: PackName =
+            packs.get(pack).ok_or(Error::Damaged("row refers to a pack that is not in the table"))?.name;
         Ok(Place { pack, offset, stored, within, len, codec: self.codec })
     }
 }
@@ -177,4 +182,4 @@ impl<'a> Cursor<'a> {
     }
 }
 
-const CUT: Error = Error::Damaged("row is cut short or no number");
+const CUT: Error = Error::Damaged("row is truncated or contains an invalid number");

@@ -1,21 +1,22 @@
-//! The fan-out of a segment: where each bucket lies. Pages of 512 buckets: position of the first in the file, then where each ends, counted from there.
+//! The fan-out of a segment: the positions of the buckets. A page describes 512 buckets: the
+//! position of the first bucket in the file, then the end of each bucket relative to that position.
 //!
-//! In: the lengths of all buckets, in order. Out: pages that can be read one by one, each with a checksum. A page that decodes names only
-//! byte ranges that are ascending, bounded and inside the file.
+//! Each page has a checksum and can be read alone. A decoded page contains only byte ranges that
+//! are ascending, bounded and inside the file.
 
 use super::{Error, HEAD_BYTES, Section, array, checked, checksum};
 use crate::model::id::Id;
 use std::ops::Range;
 
-/// Buckets of one page (fewer where the segment has fewer).
+/// Buckets per page; a small segment has fewer.
 pub const PAGE_BUCKETS: u64 = 512;
-/// The longest bucket, in bytes; 512 of them stay below 4 GiB.
+/// Limit on the length of a bucket in bytes, so that 512 of them stay below 4 GiB.
 pub const MAX_BUCKET_BYTES: u32 = 4 << 20;
-/// The most bits that choose a bucket.
+/// Limit on the number of bits that select a bucket.
 pub const MAX_BITS: u8 = 27;
 const TARGET_ROWS: u64 = 32;
 
-/// How many bits choose a bucket, so that one holds 16 to 32 rows on average.
+/// Returns the number of bits that select a bucket, so that a bucket has 16 to 32 rows on average.
 pub fn bits_for(rows: u64) -> u8 {
     let mut bits = 0;
     while bits < MAX_BITS && rows >> bits > TARGET_ROWS {
@@ -24,30 +25,30 @@ pub fn bits_for(rows: u64) -> u8 {
     bits
 }
 
-/// The bucket of an id: its first `bits` bits.
+/// Returns the bucket of an id: the number in its first `bits` bits.
 pub fn bucket_of(id: &Id, bits: u8) -> u64 {
     id.prefix().checked_shr(64 - u32::from(bits)).unwrap_or(0)
 }
 
-/// The buckets of a page.
+/// Returns the buckets of a page.
 pub fn buckets_of_page(bits: u8, page: u64) -> Range<u64> {
     let all = 1u64 << bits.min(MAX_BITS);
     let first = page.saturating_mul(PAGE_BUCKETS).min(all);
     first..(first + PAGE_BUCKETS).min(all)
 }
 
-/// How many pages there are.
+/// Returns the number of pages.
 pub fn page_count(bits: u8) -> u64 {
     (1u64 << bits.min(MAX_BITS)).div_ceil(PAGE_BUCKETS)
 }
 
-/// Where a page begins in the section, and its stored length.
+/// Returns the offset of a page within the section, and its stored length.
 pub fn page_range(bits: u8, page: u64) -> (u64, u64) {
     let buckets = buckets_of_page(bits, page);
     (page.saturating_mul(PAGE_BUCKETS * 4 + 16), (buckets.end - buckets.start) * 4 + 16)
 }
 
-/// The length of the section.
+/// Returns the length of the section in bytes.
 pub fn section_bytes(bits: u8) -> u64 {
     (1u64 << bits.min(MAX_BITS)) * 4 + page_count(bits) * 16
 }
@@ -67,7 +68,7 @@ impl FanoutPage {
         let (ends, rest) = content[8..].as_chunks::<4>();
         let buckets = buckets_of_page(bits, page);
         if !rest.is_empty() || ends.len() as u64 != buckets.end - buckets.start {
-            return Err(Error::Damaged("fan-out page of a wrong length"));
+            return Err(Error::Damaged("fan-out page has a wrong length"));
         }
         let ends: Box<[u32]> = ends.iter().map(|e| u32::from_le_bytes(*e)).collect();
         let mut before = 0;
@@ -83,7 +84,7 @@ impl FanoutPage {
         Ok(Self { start, ends })
     }
 
-    /// The bytes of the bucket that is `nth` on this page, in the file.
+    /// Returns the byte range in the file of the `nth` bucket of this page.
     pub fn bucket(&self, nth: u64) -> Option<Range<u64>> {
         let nth = usize::try_from(nth).ok()?;
         let end = *self.ends.get(nth)?;
@@ -91,13 +92,13 @@ impl FanoutPage {
         Some(self.start + u64::from(begin)..self.start + u64::from(end))
     }
 
-    /// The bytes of all buckets of this page.
+    /// Returns the byte range in the file of all buckets of this page.
     pub fn span(&self) -> Range<u64> {
         self.start..self.start + u64::from(self.ends.last().copied().unwrap_or(0))
     }
 }
 
-/// Encodes the whole section from the lengths of the buckets.
+/// Encodes the section from the lengths of all buckets.
 pub fn encode(lengths: &[u32]) -> Vec<u8> {
     let mut out = Vec::with_capacity(lengths.len() * 4 + lengths.len().div_ceil(512) * 16);
     let mut start = HEAD_BYTES;
@@ -106,7 +107,7 @@ pub fn encode(lengths: &[u32]) -> Vec<u8> {
         out.extend_from_slice(&start.to_le_bytes());
         let mut end = 0u32;
         for len in lengths {
-            // At most 512 * MAX_BUCKET_BYTES, which the bucket encoder keeps to.
+            // No overflow: the bucket encoder rejects buckets above `MAX_BUCKET_BYTES`.
             end = end.wrapping_add(*len);
             out.extend_from_slice(&end.to_le_bytes());
         }

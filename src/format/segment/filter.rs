@@ -1,33 +1,37 @@
-//! The filter of a segment: a blocked Bloom filter, 64-byte blocks, seven bits a row, all of them in one block.
+//! The filter of a segment: a blocked Bloom filter with blocks of 64 bytes and seven bits per row,
+//! all in the same block.
 //!
-//! Ids are hashes, so their bits are used as they are: bytes 8..16 choose the block, 16..24 the bits. The filter is stored in pieces of at
-//! most 64 KiB, each with a checksum, so that a reader needs no more of it than it asks for, and an absent id costs one cache miss.
+//! Ids are hashes, so their bits serve as hash values: bytes 8..16 select the block, bytes 16..24
+//! the bits. The filter is stored in pieces of at most 64 KiB, each with a checksum, so that a
+//! reader loads only the pieces that it needs. Because all bits of a row are in one block, an
+//! absent id costs one cache miss.
 
 use super::{Error, SUM_BYTES, Section, checked, checksum};
 use crate::model::id::Id;
 
-/// Bytes of one block.
+/// Length of a block in bytes.
 pub const BLOCK_BYTES: u64 = 64;
-/// Blocks of one piece (the last may be shorter).
+/// Number of blocks in a piece; the last piece may be shorter.
 pub const PIECE_BLOCKS: u64 = 1024;
 const BLOCK: usize = 64;
 const PIECE: usize = 64 * 1024;
 const BITS_PER_ROW: u64 = 10;
 const PROBES: u32 = 7;
 
-/// How many blocks the filter of `rows` rows has.
+/// Returns the number of blocks of a filter for `rows` rows.
 pub const fn blocks_for(rows: u64) -> u64 {
     let blocks = rows.saturating_mul(BITS_PER_ROW).div_ceil(BLOCK_BYTES * 8);
     if blocks == 0 { 1 } else { blocks }
 }
 
-/// The block of `id` among `blocks`.
+/// Returns the block of `id` in a filter of `blocks` blocks.
 pub fn block_of(id: &Id, blocks: u64) -> u64 {
+    // A multiplication maps the hash to a block without the bias and the cost of a modulo.
     let scaled = (u128::from(word(id, 8)) * u128::from(blocks)) >> 64;
     u64::try_from(scaled).unwrap_or(0)
 }
 
-/// Whether `block` may contain `id`; false if it is not a block.
+/// Whether `block` may contain `id`. Returns false if the slice is shorter than a block.
 pub fn may_contain(block: &[u8], id: &Id) -> bool {
     let bits = word(id, 16);
     (0..PROBES).all(|n| {
@@ -36,7 +40,8 @@ pub fn may_contain(block: &[u8], id: &Id) -> bool {
     })
 }
 
-/// Where the piece with number `piece` of a filter of `blocks` blocks begins in the section, and its stored length.
+/// Returns the offset within the section and the stored length of a piece in a filter of `blocks`
+/// blocks.
 pub fn piece_range(blocks: u64, piece: u64) -> Option<(u64, u64)> {
     let first = piece.checked_mul(PIECE_BLOCKS)?;
     let count = blocks.checked_sub(first)?.min(PIECE_BLOCKS);
@@ -44,21 +49,21 @@ pub fn piece_range(blocks: u64, piece: u64) -> Option<(u64, u64)> {
     Some((piece.checked_mul(step)?, count * BLOCK_BYTES + 8)).filter(|_| count > 0)
 }
 
-/// The length of a filter section of `blocks` blocks.
+/// Returns the length in bytes of a filter section of `blocks` blocks.
 pub fn section_bytes(blocks: u64) -> Option<u64> {
     blocks.checked_mul(BLOCK_BYTES)?.checked_add(blocks.div_ceil(PIECE_BLOCKS).checked_mul(8)?)
 }
 
-/// Checks one stored piece and returns its blocks.
+/// Checks a stored piece and returns its blocks.
 pub fn decode_piece(piece: u64, bytes: &[u8]) -> Result<&[u8], Error> {
     let blocks = checked(Section::Filter, piece, bytes)?;
     if blocks.is_empty() || blocks.len() > PIECE || !blocks.len().is_multiple_of(BLOCK) {
-        return Err(Error::Damaged("filter piece of a wrong length"));
+        return Err(Error::Damaged("filter piece has a wrong length"));
     }
     Ok(blocks)
 }
 
-/// A filter that is being made; takes about 10 bits a row.
+/// Builds a filter; takes about 10 bits of memory per row.
 #[derive(Debug)]
 pub struct FilterBuilder {
     bytes: Vec<u8>,
@@ -66,14 +71,13 @@ pub struct FilterBuilder {
 }
 
 impl FilterBuilder {
-    /// An empty filter for at most `rows` rows.
+    /// Returns an empty filter for at most `rows` rows.
     pub fn new(rows: u64) -> Result<Self, Error> {
         let blocks = blocks_for(rows);
         let bytes = usize::try_from(blocks * BLOCK_BYTES).map_err(|_| Error::Rows("too many rows"))?;
         Ok(Self { bytes: vec![0; bytes], blocks })
     }
 
-    /// Adds an id.
     pub fn insert(&mut self, id: &Id) {
         let bits = word(id, 16);
         let start = usize::try_from(block_of(id, self.blocks)).unwrap_or(0) * BLOCK;
@@ -85,12 +89,12 @@ impl FilterBuilder {
         }
     }
 
-    /// The number of blocks.
+    /// Returns the number of blocks.
     pub const fn blocks(&self) -> u64 {
         self.blocks
     }
 
-    /// The stored pieces in order.
+    /// Returns the stored pieces with their checksums, in order.
     pub fn pieces(&self) -> impl Iterator<Item = (&[u8], [u8; SUM_BYTES])> {
         (0u64..).zip(self.bytes.chunks(PIECE)).map(|(n, piece)| (piece, checksum(Section::Filter, n, piece)))
     }
@@ -103,6 +107,7 @@ fn word(id: &Id, at: usize) -> u64 {
 }
 
 fn probe(bits: u64, n: u32) -> (usize, u8) {
+    // Nine bits of the id select one of the 512 bits of a block.
     let bit = (bits >> (n * 9)) & 511;
     (usize::try_from(bit >> 3).unwrap_or(0), 1 << (bit & 7))
 }

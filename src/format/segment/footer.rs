@@ -1,52 +1,49 @@
-//! The last 64 bytes of a segment: what it holds, and by that where every section lies.
+//! The last 64 bytes of a segment, from which the position of every section follows.
 //!
-//! The sections must fill the file exactly, so that no later length can point outside it or ask for more memory than the file is long.
+//! The sections must fill the file exactly, so that no length points outside the file or makes a
+//! reader allocate more memory than the file is long.
 
 use super::{Error, HEAD_BYTES, MAGIC, Section, VERSION, array, checked, checksum, fanout, filter, tables};
 use crate::format::pack::PackKind;
 use std::ops::Range;
 
-/// The length of the footer.
+/// Length of the footer in bytes.
 pub const FOOTER_BYTES: u64 = 64;
 
-/// What a segment holds.
+/// The footer of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Footer {
-    /// What the rows are about.
+    /// Kind of the objects in the rows.
     pub kind: PackKind,
-    /// How many bits of an id choose its bucket.
+    /// Number of leading bits of an id that select its bucket.
     pub bits: u8,
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// The length of all buckets together.
+    /// Length of all buckets together in bytes.
     pub bucket_bytes: u64,
-    /// Blocks of the filter.
+    /// Number of blocks of the filter.
     pub filter_blocks: u64,
-    /// Packs in the table.
+    /// Number of packs in the pack table.
     pub packs: u64,
-    /// Segments that this one replaces.
+    /// Number of segments that this segment replaces.
     pub replaces: u64,
 }
 
-/// Where the sections of a segment lie in its file.
+/// Byte ranges of the sections in the file of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// The rows.
     pub buckets: Range<u64>,
-    /// The fan-out pages.
     pub fanout: Range<u64>,
-    /// The filter pieces.
     pub filter: Range<u64>,
     /// The pack table with its checksum.
     pub packs: Range<u64>,
     /// The list of replaced segments with its checksum.
     pub replaces: Range<u64>,
-    /// The length of the file.
+    /// Length of the file.
     pub file_bytes: u64,
 }
 
 impl Footer {
-    /// The stored form.
     pub fn encode(&self) -> [u8; 64] {
         let mut out = [0; 64];
         out[..8].copy_from_slice(&MAGIC);
@@ -65,7 +62,7 @@ impl Footer {
     /// Decodes the last 64 bytes of a file.
     pub fn decode(bytes: &[u8; 64]) -> Result<Self, Error> {
         if bytes[..8] != MAGIC {
-            return Err(Error::Damaged("not an index segment, or cut short"));
+            return Err(Error::Damaged("not an index segment, or truncated"));
         }
         let version = u16::from_le_bytes(array(bytes, 8)?);
         let content = checked(Section::Footer, 0, bytes)?;
@@ -83,12 +80,12 @@ impl Footer {
             replaces: number(48)?,
         };
         if footer.bits > fanout::MAX_BITS || footer.filter_blocks == 0 || content[12..16] != [0; 4] {
-            return Err(Error::Damaged("impossible footer"));
+            return Err(Error::Damaged("footer out of range"));
         }
         Ok(footer)
     }
 
-    /// Where the sections lie; `None` if that cannot be.
+    /// Returns the ranges of the sections, or `None` if a length overflows.
     pub fn layout(&self) -> Option<Layout> {
         let section = |from: u64, len: u64| Some(from..from.checked_add(len)?);
         let buckets = section(HEAD_BYTES, self.bucket_bytes)?;
@@ -100,7 +97,8 @@ impl Footer {
         Some(Layout { buckets, fanout, filter, packs, replaces, file_bytes })
     }
 
-    /// Where the sections lie in a file of `file_bytes`, which they must fill exactly.
+    /// Returns the ranges of the sections in a file of `file_bytes` bytes, which the sections must
+    /// fill exactly.
     pub fn layout_in(&self, file_bytes: u64) -> Result<Layout, Error> {
         self.layout().filter(|l| l.file_bytes == file_bytes).ok_or(Error::Damaged("sections do not fill the file"))
     }

@@ -1,32 +1,33 @@
-//! The two small tables of a segment: the packs that its rows speak of, and the segments that it replaces.
+//! The two small tables of a segment: the packs that its rows refer to, and the segments that it
+//! replaces.
 //!
-//! Packs are sorted by name without repeats, so that the number of a pack orders like its name, and equal rows give equal bytes.
+//! Packs are sorted by name without duplicates. The numbers of two packs therefore compare like
+//! their names, and equal rows encode to equal bytes.
 
 use super::{Error, PackName, SUM_BYTES, Section, SegmentName, checked, checksum};
 
-/// A pack that a segment speaks of.
+/// A pack that the rows of a segment refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PackEntry {
-    /// SHA-256 of the pack.
     pub name: PackName,
-    /// Its length in bytes.
+    /// Length of the pack in bytes.
     pub size_bytes: u64,
 }
 
 const ENTRY: usize = 40;
-/// Bytes of one stored pack entry.
+/// Length of a stored pack entry in bytes.
 pub const PACK_BYTES: u64 = 40;
-/// Bytes of one stored segment name.
+/// Length of a stored segment name in bytes.
 pub const NAME_BYTES: u64 = 32;
 
-/// The packs of a segment; a pack's number is its position.
+/// The packs of a segment. The number of a pack is its position in the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PackTable {
     entries: Vec<PackEntry>,
 }
 
 impl PackTable {
-    /// A table of these packs, in any order, repeats allowed.
+    /// Builds a table from packs in any order, with or without duplicates.
     pub fn new(mut entries: Vec<PackEntry>) -> Result<Self, Error> {
         entries.sort_unstable();
         entries.dedup_by_key(|e| e.name);
@@ -36,22 +37,21 @@ impl PackTable {
         Ok(Self { entries })
     }
 
-    /// The packs in order of their names.
+    /// Returns the packs sorted by name.
     pub fn entries(&self) -> &[PackEntry] {
         &self.entries
     }
 
-    /// The number of a pack.
+    /// Returns the number of a pack.
     pub fn number(&self, name: &PackName) -> Option<u32> {
         u32::try_from(self.entries.binary_search_by(|e| e.name.cmp(name)).ok()?).ok()
     }
 
-    /// The pack with a number.
+    /// Returns the pack with a number.
     pub fn get(&self, number: u32) -> Option<&PackEntry> {
         self.entries.get(usize::try_from(number).ok()?)
     }
 
-    /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.entries.len() * ENTRY + SUM_BYTES);
         for e in &self.entries {
@@ -63,7 +63,6 @@ impl PackTable {
         out
     }
 
-    /// Decodes the stored form.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let (stored, rest) = checked(Section::Packs, 0, bytes)?.as_chunks::<ENTRY>();
         let mut entries = Vec::with_capacity(stored.len());
@@ -80,7 +79,7 @@ impl PackTable {
     }
 }
 
-/// The stored form of the list of replaced segments.
+/// Encodes the list of replaced segments.
 pub fn encode_replaces(names: &[SegmentName]) -> Vec<u8> {
     let mut out = names.concat();
     let sum = checksum(Section::Replaces, 0, &out);
@@ -94,6 +93,6 @@ pub fn decode_replaces(bytes: &[u8]) -> Result<Vec<SegmentName>, Error> {
     if rest.is_empty() {
         Ok(names.to_vec())
     } else {
-        Err(Error::Damaged("list of replaced segments of a wrong length"))
+        Err(Error::Damaged("list of replaced segments has a wrong length"))
     }
 }

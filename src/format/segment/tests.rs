@@ -1,4 +1,4 @@
-//! Every part of a segment survives a round trip, and every decoder takes any bytes.
+//! Tests of the parts of a segment: round trips, and decoders with arbitrary bytes.
 
 use super::bucket::BucketEncoder;
 use super::fanout::FanoutPage;
@@ -57,7 +57,7 @@ proptest! {
             bucket::find(bits, &r.id, &bytes, &packs, |row| { found.push(row); true }).unwrap();
             prop_assert!(found.contains(r) && found.iter().all(|f| f.id == r.id));
         }
-        // The same bytes elsewhere, or with one byte changed, are refused.
+        // The same bytes are rejected in another bucket, or with one changed byte.
         prop_assert!(bucket::decode(bits, bucket ^ 1, &bytes, &packs).is_err());
         for at in 0..bytes.len() {
             let mut bad = bytes.clone();
@@ -69,7 +69,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_taken(bits in any::<u8>(), n in any::<u64>(), mut bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
-        // With a good checksum, since otherwise no decoder looks any further.
+        // A valid checksum, because a decoder otherwise rejects the bytes before reading them.
         let mut sealed = |section| {
             let content = bytes.len().saturating_sub(8);
             let sum = checksum(section, n, &bytes[..content]);

@@ -112,7 +112,7 @@ fn a_value_that_is_no_id_is_damage_and_no_deletion() {
         let entry = fs::read(s.at("far/refs/heads").join(encode_name("main")).join(seq_key(1))).unwrap();
         let entry = RefEntry { new: Some(new.to_owned()), seq: 2, ..RefEntry::decode(&entry).unwrap() };
         fs::write(s.at("far/refs/heads/main").join(seq_key(2)), entry.encode()).unwrap();
-        s.dvc(["--repo", &url, "log", "main"]).code(5).complains("not the id of a version");
+        s.dvc(["--repo", &url, "log", "main"]).code(5).complains("not a commit id");
         fs::remove_file(s.at("far/refs/heads/main").join(seq_key(2))).unwrap();
     }
 }
