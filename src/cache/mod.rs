@@ -1,8 +1,9 @@
-//! Blocks of immutable objects of far stores on this disk, bounded.
+//! A bounded cache on the local disk for blocks of immutable objects of remote stores.
 //!
-//! Objects are cut into regions, each a sparse file with a byte for each of its blocks that is 1 when the block is
-//! there, and a checksum of it. Nothing is synced: a block that is not as it was written counts as absent. What the far
-//! store itself gave is not trusted; whoever reads checks ids, and forgets what is wrong.
+//! Objects are divided into regions. Each region is a sparse file that begins with one byte per
+//! block, which is 1 if the block is present, and one checksum per block. The cache syncs nothing:
+//! a block whose checksum does not match counts as absent. The content that the remote returned is
+//! not trusted either; the caller checks object ids, and calls `forget` when an id does not match.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -20,73 +21,75 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::codec::hash::checksum;
 use crate::sys::create;
 
-/// What is fetched and kept at once, in bytes.
+/// Number of bytes that are fetched and stored together.
 pub const BLOCK: u64 = 64 << 10;
-/// Blocks of one file.
+/// Number of blocks in a region.
 const BLOCKS: u64 = 64;
-/// Where the first block begins.
+/// Offset of the first block in the file of a region.
 const HEAD: u64 = 4096;
-/// Where the checksum of the first block is, after a byte for each block.
+/// Offset of the first checksum, after one byte per block.
 const SUMS: u64 = BLOCKS;
-/// Bytes of a checksum.
+/// Length of a checksum in bytes.
 const SUM: u64 = 16;
-/// Bytes of an object in one file.
+/// Bytes of an object in one region.
 const REGION: u64 = BLOCK * BLOCKS;
-/// The limit is looked at after so many new bytes.
-const LOOK_EVERY: u64 = 64 << 20;
-/// Files that are open at once.
+/// Number of new bytes after which the cache checks its limit.
+const CHECK_LIMIT_EVERY: u64 = 64 << 20;
+/// Limit on the number of files that are open at the same time.
 const OPEN_MAX: usize = 256;
-/// A region that was used is marked so at most this often.
+/// Minimum interval between two updates of the time of last use of a region.
 const MARK_EVERY: Duration = Duration::from_secs(600);
 
-/// A folder of blocks.
+/// A directory of cached blocks.
 #[derive(Debug)]
 pub struct BlockCache {
     dir: PathBuf,
     limit_bytes: u64,
-    /// New bytes since the limit was looked at.
+    /// Bytes added since the last check of the limit.
     new_bytes: AtomicU64,
-    /// Regions of objects of which blocks were read and are as they should be.
+    /// Open regions, by object, in which blocks have been read and verified.
     open: Mutex<HashMap<String, HashMap<u64, Region>>>,
-    /// Blocks that somebody fetches.
-    flying: (Mutex<HashSet<(String, u64)>>, Condvar),
+    /// Blocks that a thread is fetching.
+    fetching: (Mutex<HashSet<(String, u64)>>, Condvar),
 }
 
-/// Blocks that are being fetched, until it is dropped.
-struct Flight<'c> {
+/// A claim on blocks that the current thread is fetching. Dropping the claim wakes the threads that
+/// wait for the blocks.
+struct FetchClaim<'c> {
     cache: &'c BlockCache,
     blocks: Vec<(String, u64)>,
 }
 
-impl Drop for Flight<'_> {
+impl Drop for FetchClaim<'_> {
     fn drop(&mut self) {
-        let (flying, landed) = &self.cache.flying;
-        let mut flying = flying.lock();
+        let (fetching, finished) = &self.cache.fetching;
+        let mut fetching = fetching.lock();
         for block in &self.blocks {
-            flying.remove(block);
+            fetching.remove(block);
         }
-        landed.notify_all();
+        finished.notify_all();
     }
 }
 
-/// A region that is open.
+/// An open region.
 #[derive(Debug)]
 struct Region {
     file: Arc<File>,
     inode: u64,
-    /// When it was last marked as used.
+    /// Last update of the time of last use.
     marked: Instant,
-    /// A bit for each block whose checksum was right.
+    /// One bit per block whose checksum was verified.
     verified: u64,
 }
 
 impl BlockCache {
-    /// The cache in `dir`, which is made when something is kept.
+    /// Returns the cache in `dir`, which is created when the first block is stored.
     pub fn new(dir: PathBuf, limit_bytes: u64) -> Self {
-        Self { dir, limit_bytes, new_bytes: AtomicU64::new(0), open: Mutex::default(), flying: <_>::default() }
+        Self { dir, limit_bytes, new_bytes: AtomicU64::new(0), open: Mutex::default(), fetching: <_>::default() }
     }
 
-    /// The bytes `range` of an object of `len` bytes. `fetch` gets whole blocks that are not here, each run at once.
+    /// Returns the bytes `range` of an object of `len` bytes. Calls `fetch` for the blocks that the
+    /// cache does not contain, once for each contiguous run of whole blocks.
     pub fn read<E>(
         &self,
         object: &str,
@@ -94,7 +97,7 @@ impl BlockCache {
         range: Range<u64>,
         fetch: &dyn Fn(Range<u64>) -> Result<Vec<u8>, E>,
     ) -> Result<Vec<u8>, E> {
-        if let Some(bytes) = self.again(object, &range) {
+        if let Some(bytes) = self.read_verified(object, &range) {
             return Ok(bytes);
         }
         let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
@@ -114,8 +117,9 @@ impl BlockCache {
             }
         }
         while let Some(run) = missing.pop() {
-            let Some(flight) = self.take_off(object, &run) else {
-                // Somebody else fetches some of it: what he leaves is looked at again, from its end.
+            let Some(claim) = self.claim(object, &run) else {
+                // Another thread has fetched a part of this run. Check its blocks again, because
+                // that thread may have failed, and fetch the rest.
                 for block in run.clone() {
                     let at = size(block * BLOCK - from);
                     let slot = bytes.get_mut(at..at + size(BLOCK)).unwrap_or_default();
@@ -129,15 +133,15 @@ impl BlockCache {
                 continue;
             };
             let span = run.start * BLOCK..(run.end * BLOCK).min(len);
-            let came = fetch(span.clone())?;
+            let fetched = fetch(span.clone())?;
             let at = size(span.start - from);
-            let end = at + came.len().min(size(span.end - span.start));
+            let end = at + fetched.len().min(size(span.end - span.start));
             if let Some(slot) = bytes.get_mut(at..end) {
-                slot.copy_from_slice(&came[..end - at]);
+                slot.copy_from_slice(&fetched[..end - at]);
             }
-            // A cache that cannot keep something is only slower.
-            let _ = self.keep(object, run.start, &came);
-            drop(flight);
+            // Ignore the error, because a cache that cannot store a block is only slower.
+            let _ = self.keep(object, run.start, &fetched);
+            drop(claim);
         }
         let (start, end) = (size(range.start - from), size(range.end - from));
         bytes.truncate(end);
@@ -145,23 +149,24 @@ impl BlockCache {
         Ok(bytes)
     }
 
-    /// Marks blocks as being fetched. `None`: some of them were, by somebody who has ended now.
-    fn take_off<'c>(&'c self, object: &str, run: &Range<u64>) -> Option<Flight<'c>> {
-        let (flying, landed) = &self.flying;
-        let mut flying = flying.lock();
+    /// Claims blocks for this thread. Returns `None` if another thread had claimed some of the
+    /// blocks, after that thread has ended.
+    fn claim<'c>(&'c self, object: &str, run: &Range<u64>) -> Option<FetchClaim<'c>> {
+        let (fetching, finished) = &self.fetching;
+        let mut fetching = fetching.lock();
         let blocks = || run.clone().map(|block| (object.to_owned(), block));
-        if blocks().any(|block| flying.contains(&block)) {
-            while blocks().any(|block| flying.contains(&block)) {
-                landed.wait(&mut flying);
+        if blocks().any(|block| fetching.contains(&block)) {
+            while blocks().any(|block| fetching.contains(&block)) {
+                finished.wait(&mut fetching);
             }
             return None;
         }
-        flying.extend(blocks());
-        Some(Flight { cache: self, blocks: blocks().collect() })
+        fetching.extend(blocks());
+        Some(FetchClaim { cache: self, blocks: blocks().collect() })
     }
 
-    /// Bytes of blocks that this process has read before: their checksums need not be looked at again.
-    fn again(&self, object: &str, range: &Range<u64>) -> Option<Vec<u8>> {
+    /// Reads blocks that this process has read before, without verifying their checksums again.
+    fn read_verified(&self, object: &str, range: &Range<u64>) -> Option<Vec<u8>> {
         let region = range.start / REGION;
         let (first, last) = (range.start / BLOCK % BLOCKS, range.end.checked_sub(1)? / BLOCK % BLOCKS);
         if (range.end - 1) / REGION != region {
@@ -182,10 +187,11 @@ impl BlockCache {
         Some(bytes)
     }
 
-    /// Remembers that blocks of an open file are as they should be; they are all of one region.
-    fn verified(&self, object: &str, blocks: &Range<u64>, file: File) {
+    /// Records that blocks of an open file are valid. The blocks belong to one region.
+    fn mark_verified(&self, object: &str, blocks: &Range<u64>, file: File) {
         let mut open = self.opened();
-        // Whoever forgets it removes it while nobody else is here.
+        // `forget` removes the file while it holds the lock of `open`, so a file that still exists
+        // here was not forgotten.
         let still = fs::metadata(self.path(object, blocks.start / BLOCKS)).map(|m| m.ino());
         let Some(inode) = file.metadata().map(|m| m.ino()).ok().filter(|i| still.is_ok_and(|s| s == *i)) else {
             return;
@@ -199,7 +205,7 @@ impl BlockCache {
         let Some(regions) = open.get_mut(object) else { return };
         let fresh = Region { file: Arc::new(file), inode, marked: Instant::now(), verified: 0 };
         let region = match regions.entry(blocks.start / BLOCKS) {
-            // Another process has removed the file, and made it anew.
+            // Another process has removed and recreated the file.
             Entry::Occupied(mut old) if old.get().inode != inode => {
                 old.insert(fresh);
                 old.into_mut()
@@ -213,7 +219,7 @@ impl BlockCache {
         self.open.lock()
     }
 
-    /// The parts of `ranges` that are not here, in whole blocks, sorted and joined.
+    /// Returns the parts of `ranges` that are not in the cache, as whole blocks, sorted and merged.
     pub fn missing(&self, object: &str, len: u64, ranges: &[Range<u64>]) -> Vec<Range<u64>> {
         let mut out: Vec<Range<u64>> = Vec::new();
         let mut sorted = ranges.to_vec();
@@ -233,7 +239,7 @@ impl BlockCache {
         out
     }
 
-    /// Drops everything of an object.
+    /// Removes all blocks of an object.
     pub fn forget(&self, object: &str, len: u64) {
         let mut open = self.opened();
         open.remove(object);
@@ -244,21 +250,21 @@ impl BlockCache {
 
     fn path(&self, object: &str, region: u64) -> PathBuf {
         let name: String = object.chars().map(|c| if c == '/' { '-' } else { c }).collect();
-        let fold = object.rsplit('/').next().and_then(|last| last.get(..2)).unwrap_or("xx");
-        self.dir.join(fold).join(format!("{name}.{region}"))
+        let dir = object.rsplit('/').next().and_then(|last| last.get(..2)).unwrap_or("xx");
+        self.dir.join(dir).join(format!("{name}.{region}"))
     }
 
     fn has(&self, object: &str, block: u64) -> bool {
-        let mut there = [0];
+        let mut present = [0];
         let file = File::open(self.path(object, block / BLOCKS));
-        file.is_ok_and(|f| f.read_exact_at(&mut there, block % BLOCKS).is_ok()) && there == [1]
+        file.is_ok_and(|f| f.read_exact_at(&mut present, block % BLOCKS).is_ok()) && present == [1]
     }
 
     fn load(&self, object: &str, len: u64, block: u64, slot: &mut [u8]) -> bool {
         let Ok(file) = File::open(self.path(object, block / BLOCKS)) else { return false };
-        let mut there = [0];
+        let mut present = [0];
         let within = block % BLOCKS;
-        if file.read_exact_at(&mut there, within).is_err() || there != [1] {
+        if file.read_exact_at(&mut present, within).is_err() || present != [1] {
             return false;
         }
         let bytes = usize::try_from((len - block * BLOCK).min(BLOCK)).unwrap_or(0);
@@ -269,12 +275,13 @@ impl BlockCache {
             && checksum(&[slot]) == sum;
         if read {
             mark_used(&file);
-            self.verified(object, &(block..block + 1), file);
+            self.mark_verified(object, &(block..block + 1), file);
         }
         read
     }
 
-    /// Keeps blocks that are all of one region. They are as they should be: nobody reads them back for that.
+    /// Stores blocks that belong to one region. The blocks count as verified, because they come
+    /// from memory.
     fn keep_run(&self, object: &str, first: u64, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(object, first / BLOCKS);
         let mut options = OpenOptions::new();
@@ -294,7 +301,7 @@ impl BlockCache {
         file.write_all_at(bytes, HEAD + within * BLOCK)?;
         file.write_all_at(sums.as_flattened(), SUMS + within * SUM)?;
         file.write_all_at(&vec![1; sums.len()], within)?;
-        self.verified(object, &(first..first + sums.len() as u64), file);
+        self.mark_verified(object, &(first..first + sums.len() as u64), file);
         Ok(())
     }
 
@@ -308,14 +315,14 @@ impl BlockCache {
             rest = more;
         }
         let new = self.new_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed) + bytes.len() as u64;
-        if new > LOOK_EVERY.min(self.limit_bytes / 8) {
+        if new > CHECK_LIMIT_EVERY.min(self.limit_bytes / 8) {
             self.new_bytes.store(0, Ordering::Relaxed);
             self.shrink()?;
         }
         Ok(())
     }
 
-    /// Removes the regions that were not used for longest, if there is more than the limit, until a tenth below it.
+    /// Shrinks the cache to nine tenths of the limit if the limit is exceeded.
     fn shrink(&self) -> io::Result<()> {
         if self.used_bytes()? > self.limit_bytes {
             self.shrink_to(self.limit_bytes / 10 * 9)?;
@@ -323,46 +330,55 @@ impl BlockCache {
         Ok(())
     }
 
-    /// Removes the regions that were not used for longest, until at most so many bytes are left. Returns how many.
+    /// Removes the least recently used regions until at most `limit_bytes` remain. Returns the
+    /// number of bytes that remain.
     pub fn shrink_to(&self, limit_bytes: u64) -> io::Result<u64> {
-        let mut regions = regions(&self.dir)?;
-        let mut total: u64 = regions.iter().map(|r| r.1).sum();
-        // What is open would keep its space.
+        let mut regions = stored_regions(&self.dir)?;
+        let mut total: u64 = regions.iter().map(|r| r.stored_bytes).sum();
+        // Close all regions, because an open file keeps its disk space after its removal.
         self.opened().clear();
-        regions.sort_unstable_by_key(|r| r.0);
-        for (_, bytes, path) in regions {
+        regions.sort_unstable_by_key(|r| r.used);
+        for region in regions {
             if total <= limit_bytes {
                 break;
             }
-            if fs::remove_file(path).is_ok() {
-                total -= bytes;
+            if fs::remove_file(region.path).is_ok() {
+                total -= region.stored_bytes;
             }
         }
         Ok(total)
     }
 
-    /// Bytes on disk.
+    /// Returns the number of bytes on disk.
     pub fn used_bytes(&self) -> io::Result<u64> {
-        Ok(regions(&self.dir)?.iter().map(|r| r.1).sum())
+        Ok(stored_regions(&self.dir)?.iter().map(|r| r.stored_bytes).sum())
     }
 }
 
-/// A bit for each of so many blocks, at least one, from one on.
+/// Returns a mask of `count` blocks from `first` on. `count` is at least 1.
 fn bits(first: u64, count: u64) -> u64 {
     (u64::MAX >> (BLOCKS - count)) << first
 }
 
-/// Last use, bytes on disk and path of each region.
-fn regions(dir: &Path) -> io::Result<Vec<(SystemTime, u64, PathBuf)>> {
+/// The file of a region.
+struct StoredRegion {
+    used: SystemTime,
+    stored_bytes: u64,
+    path: PathBuf,
+}
+
+/// Returns all regions on disk.
+fn stored_regions(dir: &Path) -> io::Result<Vec<StoredRegion>> {
     let mut all = Vec::new();
-    let folds = match fs::read_dir(dir) {
+    let dirs = match fs::read_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(all),
-        folds => folds?,
+        dirs => dirs?,
     };
-    for fold in folds.flatten() {
-        for entry in fs::read_dir(fold.path()).into_iter().flatten().flatten() {
+    for dir in dirs.flatten() {
+        for entry in fs::read_dir(dir.path()).into_iter().flatten().flatten() {
             if let Ok(meta) = entry.metadata() {
-                all.push((meta.modified().unwrap_or(SystemTime::UNIX_EPOCH), meta.blocks() * 512, entry.path()));
+                let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                all.push(StoredRegion { used, stored_bytes: meta.blocks() * 512, path: entry.path() });
             }
         }
     }
@@ -421,7 +437,7 @@ mod tests {
             Ok::<_, ()>(bytes[usize::try_from(r.start).unwrap()..usize::try_from(r.end).unwrap()].to_vec())
         };
         let len = bytes.len() as u64;
-        // What a process has found good it does not look at again.
+        // A process does not verify a block twice.
         let process = || BlockCache::new(dir.path().to_path_buf(), 1 << 30);
         let read = || process().read("packs/ab/abcd", len, 0..len, &fetch).unwrap() == bytes;
         assert!(read() && read());
@@ -431,7 +447,7 @@ mod tests {
         file.write_all_at(b"x", HEAD + BLOCK + 5).unwrap();
         assert!(read() && read());
         assert_eq!(*fetched.lock(), 2);
-        // What was the end of a shorter object is not the same block of a longer one.
+        // The last block of a short object is not valid for a longer object.
         file.set_len(HEAD + 4 * BLOCK + 5).unwrap();
         file.set_len(HEAD + 5 * BLOCK).unwrap();
         assert!(read() && read());

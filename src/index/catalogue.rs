@@ -1,7 +1,10 @@
-//! The catalogue: one SQLite file with what would be slow to ask of packs and refs again and again.
+//! The catalogue: a SQLite file with facts that would be slow to read from packs and refs every
+//! time.
 //!
-//! Everything in it is derived. A file that is no database, is damaged, or has another schema is made anew and starts empty; the caller
-//! compares it with the repository. Writes are one transaction per call. Methods take `&self` and may be called from many threads.
+//! The whole content is derived. Opening a file that is not a database, is damaged, or has another
+//! schema recreates the file empty; the caller then compares the catalogue with the repository.
+//! Each call writes in one transaction. Methods take `&self`, and many threads may call them at the
+//! same time.
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -18,30 +21,18 @@ mod schema;
 pub mod segments;
 mod stat;
 
-/// So often a catalogue that somebody else is making is opened again.
+/// Attempts to open a catalogue that another process is creating.
 const BUSY_TRIES: u32 = 100;
-/// So long after each attempt.
+/// Pause after each attempt.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// Why the catalogue cannot be used.
+/// The error for a catalogue that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// SQLite refused.
     #[error("cannot use catalogue `{}`", path.display())]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: rusqlite::Error,
-    },
-    /// The file cannot be created.
+    Sqlite { path: PathBuf, source: rusqlite::Error },
     #[error("cannot create catalogue `{}`", path.display())]
-    Replace {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    Replace { path: PathBuf, source: std::io::Error },
 }
 
 impl Failure for Error {
@@ -49,7 +40,8 @@ impl Failure for Error {
         match self {
             Self::Replace { source, .. } => Kind::of_io(source),
             Self::Sqlite { path, source } => match sqlite::kind(path, source) {
-                // The program has all its statements, so what they do not find is not as it was written.
+                // The statements are part of the program, so a failing statement means that the
+                // content of the file is not what the program wrote.
                 Kind::Internal => Kind::Integrity,
                 kind => kind,
             },
@@ -58,7 +50,9 @@ impl Failure for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
-            _ if self.kind() == Kind::Integrity => Some("`dvc fsck --rebuild` makes it anew".to_owned()),
+            _ if self.kind() == Kind::Integrity => {
+                Some("run `dvc fsck --rebuild` to recreate the catalogue".to_owned())
+            }
             Self::Sqlite { path, source } => sqlite::hint(path, source),
             Self::Replace { .. } => None,
         }
@@ -77,18 +71,21 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// Opens the catalogue, making it where it is missing, damaged or of another schema. The directory must be writable.
+    /// Opens the catalogue. Creates the file if it is missing, damaged or has another schema. The
+    /// directory must be writable.
     pub fn open(path: &Path) -> Result<Self> {
         create::empty(path).map_err(|source| Error::Replace { path: path.to_owned(), source })?;
         let mut lock = None;
         let mut opened = schema::open(path);
-        // SQLite does not wait for those who make the same file at the same moment where that could be a deadlock.
+        // SQLite does not wait for a process that creates the same file at the same time if waiting
+        // could be a deadlock, so retry here.
         for _ in 0..BUSY_TRIES {
             match &opened {
                 Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => std::thread::sleep(BUSY_PAUSE),
                 Err(e) if is_damage(e) && lock.is_none() => {
-                    let held = schema::lock(path).map_err(|source| Error::Replace { path: path.to_owned(), source })?;
-                    lock = Some(held);
+                    let acquired =
+                        schema::lock(path).map_err(|source| Error::Replace { path: path.to_owned(), source })?;
+                    lock = Some(acquired);
                 }
                 _ => break,
             }
@@ -102,7 +99,8 @@ impl Catalogue {
         Ok(Self { path: path.to_owned(), connection: Mutex::new(connection), was_damaged })
     }
 
-    /// A catalogue that is gone with the value. It fills memory first and a deleted file of the temporary directory then.
+    /// Returns a catalogue that is deleted when the value is dropped. The content starts in memory
+    /// and moves to a deleted file in the temporary directory when it grows.
     pub fn temporary() -> Result<Self> {
         let path = PathBuf::from("(temporary)");
         match schema::temporary() {
@@ -111,33 +109,34 @@ impl Catalogue {
         }
     }
 
-    /// Where it lies.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Forgets everything.
+    /// Removes all content.
     pub fn clear(&self) -> Result<()> {
         self.write(schema::clear)
     }
 
-    /// Closes the catalogue and empties its log. Dropping does the same without saying what went wrong.
+    /// Closes the catalogue and truncates its write-ahead log. Dropping does the same but ignores
+    /// errors.
     pub fn close(self) -> Result<()> {
         let Self { path, connection, .. } = self;
         let connection = connection.into_inner();
-        // Fails to empty the log, without an error, while another process reads: then that one does it.
+        // Another reader keeps the log from being truncated, which is no error: the last process to
+        // close the file truncates it.
         let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         emptied.and_then(|()| connection.close().map_err(|(_, e)| e)).map_err(|source| Error::Sqlite { path, source })
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>> {
         self.read(|c| {
             c.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |r| r.get(0)).optional()
         })
     }
 
-    /// Sets or, with `None`, removes a key.
+    /// Sets the value of a key, or removes the key if `value` is `None`.
     pub fn set_meta(&self, key: &str, value: Option<&[u8]>) -> Result<()> {
         self.write(|c| {
             match value {
@@ -150,10 +149,10 @@ impl Catalogue {
         })
     }
 
-    /// Remembers that the log of a ref, such as `refs/heads/main`, has reached a number.
+    /// Records that the log of a ref, for example `refs/heads/main`, has reached `seq`.
     pub fn see_ref(&self, log: &str, seq: u64) -> Result<()> {
         self.write(|c| {
-            // Blobs of one length compare like big-endian numbers.
+            // Blobs of equal length compare like big-endian numbers.
             let mut put = c.prepare_cached(
                 "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)",
             )?;
@@ -161,7 +160,7 @@ impl Catalogue {
         })
     }
 
-    /// The last number that was seen of each ref's log.
+    /// Returns the last recorded number of each ref log.
     pub fn seen_refs(&self) -> Result<Vec<(String, u64)>> {
         self.read(|c| {
             let mut all =
@@ -178,14 +177,14 @@ impl Catalogue {
         Error::Sqlite { path: self.path.clone(), source }
     }
 
-    /// Reads in one snapshot.
+    /// Runs `f` in one read transaction.
     fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         let lock = self.lock();
         let snapshot = lock.unchecked_transaction().map_err(|e| self.wrap(e))?;
         f(&snapshot).map_err(|e| self.wrap(e))
     }
 
-    /// Writes in one transaction.
+    /// Runs `f` in one write transaction.
     fn write<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         let mut lock = self.lock();
         let done = lock.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).and_then(|t| {
@@ -201,7 +200,7 @@ fn is_damage(e: &rusqlite::Error) -> bool {
     matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-/// SQLite has signed numbers only; sizes and counts never come near the limit.
+/// SQLite has only signed numbers; sizes and counts never reach the limit.
 fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
@@ -211,7 +210,7 @@ fn unsigned(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(n).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, n))
 }
 
-/// Before the log's folder in the keys of what was seen of refs.
+/// Prefix of the keys that record the last number of a ref log.
 const SEEN: &str = "seen ";
 const BUSY: Duration = Duration::from_secs(30);
 

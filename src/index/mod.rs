@@ -1,7 +1,9 @@
-//! Where objects lie: open index segments of each kind and the rows of this run that no segment holds yet; beside it the SQLite catalogue.
+//! Index from object ids to pack locations: the open index segments of each kind, the rows of this
+//! run that no segment contains yet, and the SQLite catalogue.
 //!
-//! All of it is derived from packs and refs and can be rebuilt. An [`Index`] is used from many threads; a lookup of an absent id costs one
-//! cache miss per segment, one of a present id a small read. Who writes a segment makes it durable before it is added here.
+//! The whole index is derived from packs and refs and can be rebuilt. Many threads use an [`Index`]
+//! at the same time. Looking up an absent id costs one cache miss per segment, looking up a present
+//! id one small read. The writer of a segment makes the file durable before adding it here.
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -20,36 +22,30 @@ pub mod segment_reader;
 pub mod segment_writer;
 pub mod sqlite;
 
-/// So many segments of one tier are merged into one.
+/// Number of segments of one tier that are merged into one segment.
 pub const MERGE_AT: usize = 8;
-/// Segments with fewer rows are all of the lowest tier; every next tier begins at eight times as many.
+/// Number of rows at which the second tier begins; each further tier begins at eight times as many
+/// rows.
 pub const TIER_ROWS: u64 = 4096;
 
-/// Why an index segment cannot be read or written.
+/// The error for an index segment that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The system refused.
     #[error("cannot access index segment `{}`", path.display())]
     Io {
-        /// The file, or the directory for a new one.
+        /// The file, or the directory of a file that is being created.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
-    /// The content is wrong.
     #[error("cannot use index segment `{}`", path.display())]
-    Segment {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: segment::Error,
-    },
+    Segment { path: PathBuf, source: segment::Error },
 }
 
 impl Failure for Error {
     fn kind(&self) -> Kind {
         match self {
-            // A segment that was listed and is gone is damage, not a wrong name from the user.
+            // The catalogue listed the segment, so a missing file is damage and not a wrong name
+            // from the user.
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Kind::Integrity,
             Self::Io { source, .. } => Kind::of_io(source),
             Self::Segment { source, .. } => source.kind(),
@@ -64,53 +60,54 @@ impl Failure for Error {
     }
 }
 
-/// The open segments of one kind, newest first, and its rows in memory.
+/// The open segments of one kind, newest first, and the rows in memory.
 #[derive(Debug, Default)]
-struct Shelf {
+struct SegmentSet {
     segments: RwLock<Vec<Arc<SegmentReader>>>,
-    memory: RwLock<Memory>,
+    memory: RwLock<MemoryRows>,
 }
 
 #[derive(Debug, Default)]
-struct Memory {
+struct MemoryRows {
     pending: Pending,
-    /// Taken by the caller, whose segment is not added yet.
+    /// Rows that the caller is writing to a segment, which is not added yet.
     taken: Vec<Pending>,
 }
 
-impl Memory {
+impl MemoryRows {
     fn tables(&self) -> impl Iterator<Item = &Pending> {
         std::iter::once(&self.pending).chain(&self.taken)
     }
 }
 
-/// Finds the places of objects.
+/// Finds the locations of objects.
 ///
-/// A damaged segment hides nothing that another one holds. What is found nowhere may be in the damaged one: then the
-/// answer is its error, never "absent".
+/// A damaged segment does not hide objects that another segment contains. If no segment contains an
+/// object, the damaged segment may have contained it, so the lookup returns the error of that
+/// segment instead of "absent".
 #[derive(Debug, Default)]
 pub struct Index {
-    shelves: [Shelf; 3],
+    sets: [SegmentSet; 3],
     /// Segments that cannot be opened.
     damaged: Vec<(SegmentName, Error)>,
 }
 
 impl Index {
-    /// An index of segments that were tried to open, oldest first; those that another one replaces are left out,
-    /// damaged ones are set aside.
+    /// Builds an index from the results of opening segments, oldest first. Segments that another
+    /// one replaces are omitted, and damaged segments are recorded in `damaged`.
     pub fn open(
         segments: impl IntoIterator<Item = (SegmentName, Result<SegmentReader, Error>)>,
     ) -> Result<Self, Error> {
         let mut index = Self::default();
         for (name, opened) in segments {
             match opened {
-                Ok(reader) => write(&index.shelf(reader.kind()).segments).push(Arc::new(reader)),
-                Err(e) => index.set_aside(name, e)?,
+                Ok(reader) => write(&index.set(reader.kind()).segments).push(Arc::new(reader)),
+                Err(e) => index.record_damaged(name, e)?,
             }
         }
         let mut all_replaced: Vec<SegmentName> = Vec::new();
-        for shelf in &index.shelves {
-            let mut segments = write(&shelf.segments);
+        for set in &index.sets {
+            let mut segments = write(&set.segments);
             segments.reverse();
             let replaced: Vec<SegmentName> = segments.iter().flat_map(|s| s.replaces()).copied().collect();
             segments.retain(|s| !replaced.contains(s.name()));
@@ -120,17 +117,17 @@ impl Index {
         Ok(index)
     }
 
-    /// An index of open segments, oldest first.
+    /// Builds an index from open segments, oldest first.
     pub fn of_segments(segments: impl IntoIterator<Item = Arc<SegmentReader>>) -> Self {
         let index = Self::default();
         for segment in segments {
-            write(&index.shelf(segment.kind()).segments).insert(0, segment);
+            write(&index.set(segment.kind()).segments).insert(0, segment);
         }
         index
     }
 
-    /// Goes on without a segment if it is damaged; any other error comes back.
-    fn set_aside(&mut self, name: SegmentName, error: Error) -> Result<(), Error> {
+    /// Records a segment if it is damaged; returns every other error.
+    fn record_damaged(&mut self, name: SegmentName, error: Error) -> Result<(), Error> {
         if !matches!(error, Error::Segment { source: segment::Error::Damaged(_), .. }) {
             return Err(error);
         }
@@ -138,30 +135,31 @@ impl Index {
         Ok(())
     }
 
-    /// The segments that cannot be opened, with the reasons.
+    /// Returns the segments that cannot be opened, with their errors.
     pub fn damaged(&self) -> &[(SegmentName, Error)] {
         &self.damaged
     }
 
-    /// One copy of an object, if there is any.
+    /// Returns a copy of the object if there is one.
     pub fn lookup(&self, kind: PackKind, id: &Id) -> Result<Option<Row>, Error> {
-        let shelf = self.shelf(kind);
-        if let Some(row) = read(&shelf.memory).tables().find_map(|t| t.rows_of(id).min()) {
+        let set = self.set(kind);
+        if let Some(row) = read(&set.memory).tables().find_map(|t| t.rows_of(id).min()) {
             return Ok(Some(row));
         }
         let mut failed = None;
-        for segment in read(&shelf.segments).iter() {
+        for segment in read(&set.segments).iter() {
             match segment.lookup(id) {
                 Ok(Some(row)) => return Ok(Some(row)),
                 Ok(None) => {}
                 Err(e) => failed = Some(e),
             }
         }
-        self.absent(failed).map(|()| None)
+        self.ensure_absent(failed).map(|()| None)
     }
 
-    /// What is found nowhere is absent only if every segment could be asked.
-    fn absent(&self, failed: Option<Error>) -> Result<(), Error> {
+    /// Returns an error if a segment could not be searched, because that segment may contain the
+    /// object.
+    fn ensure_absent(&self, failed: Option<Error>) -> Result<(), Error> {
         match (failed, self.damaged.first()) {
             (Some(e), _) => Err(e),
             (None, Some((_, Error::Segment { path, source }))) => {
@@ -171,23 +169,23 @@ impl Index {
         }
     }
 
-    /// Every copy of an object, whole copies first.
+    /// Returns all copies of the object, full copies before deltas.
     pub fn lookup_all(&self, kind: PackKind, id: &Id) -> Result<Vec<Row>, Error> {
-        let shelf = self.shelf(kind);
-        let mut rows: Vec<Row> = read(&shelf.memory).tables().flat_map(|t| t.rows_of(id)).collect();
+        let set = self.set(kind);
+        let mut rows: Vec<Row> = read(&set.memory).tables().flat_map(|t| t.rows_of(id)).collect();
         let mut failed = None;
-        for segment in read(&shelf.segments).iter() {
+        for segment in read(&set.segments).iter() {
             failed = segment.lookup_all(id, &mut rows).err().or(failed);
         }
         if rows.is_empty() {
-            self.absent(failed)?;
+            self.ensure_absent(failed)?;
         }
         rows.sort_unstable();
         rows.dedup();
         Ok(rows)
     }
 
-    /// The stored ids from `low` to `high`, both included, at most `limit`: for abbreviated ids.
+    /// Returns at most `limit` stored ids from `low` to `high` inclusive, for abbreviated ids.
     pub fn ids_between(&self, kind: PackKind, low: &Id, high: &Id, limit: usize) -> Result<Vec<Id>, Error> {
         let mut ids = std::collections::BTreeSet::new();
         for segment in self.segments(kind) {
@@ -199,6 +197,7 @@ impl Index {
                 if id >= *low {
                     ids.insert(id);
                 }
+                // Keep only the smallest ids, so that memory is bounded.
                 if ids.len() > limit {
                     ids.pop_last();
                 }
@@ -207,30 +206,32 @@ impl Index {
         Ok(ids.into_iter().collect())
     }
 
-    /// Adds a row of this run; true if no row of this run had the id. A second copy at another place is kept as well.
+    /// Adds a row of this run. Returns true if no row of this run had the id. A second copy at
+    /// another location is kept, too.
     pub fn insert(&self, kind: PackKind, row: &Row) -> bool {
-        let mut memory = write(&self.shelf(kind).memory);
+        let mut memory = write(&self.set(kind).memory);
         let new = !memory.tables().any(|t| t.contains(&row.id));
         memory.pending.insert(row);
         new
     }
 
-    /// Adds all rows of a pack at once, so that no segment gets only a part of them.
+    /// Adds all rows of a pack at once, so that no segment gets only some of them.
     pub fn insert_all(&self, kind: PackKind, rows: &[Row]) {
-        let mut memory = write(&self.shelf(kind).memory);
+        let mut memory = write(&self.set(kind).memory);
         for row in rows {
             memory.pending.insert(row);
         }
     }
 
-    /// How many rows wait to be taken.
+    /// Returns the number of rows that are not yet taken for a segment.
     pub fn pending(&self, kind: PackKind) -> usize {
-        read(&self.shelf(kind).memory).pending.len()
+        read(&self.set(kind).memory).pending.len()
     }
 
-    /// Takes the waiting rows, sorted, for a new segment; lookups still find them here until that segment is added.
+    /// Takes the pending rows, sorted, for a new segment. Lookups find them in memory until that
+    /// segment is added.
     pub fn take_pending(&self, kind: PackKind) -> Vec<Row> {
-        let mut memory = write(&self.shelf(kind).memory);
+        let mut memory = write(&self.set(kind).memory);
         let table = std::mem::take(&mut memory.pending);
         let rows = table.sorted();
         if !rows.is_empty() {
@@ -239,15 +240,18 @@ impl Index {
         rows
     }
 
-    /// Adds a segment, drops those that it replaces, and forgets the taken rows that it holds.
+    /// Adds a segment, drops the segments that it replaces, and forgets the taken rows that it
+    /// contains.
     pub fn add_segment(&self, new: SegmentReader) {
-        let shelf = self.shelf(new.kind());
+        let set = self.set(new.kind());
         let new = Arc::new(new);
-        let mut segments = write(&shelf.segments);
+        let mut segments = write(&set.segments);
         segments.retain(|s| !new.replaces().contains(s.name()) && s.name() != new.name());
+        // Insert the segment before forgetting its rows, so that a concurrent lookup always finds
+        // them.
         segments.insert(0, Arc::clone(&new));
         drop(segments);
-        let mut memory = write(&shelf.memory);
+        let mut memory = write(&set.memory);
         let mut left = Vec::new();
         for table in std::mem::take(&mut memory.taken) {
             if !holds(&new, &table) {
@@ -257,33 +261,36 @@ impl Index {
         memory.taken = left;
     }
 
-    /// The open segments of a kind, newest first.
+    /// Returns the open segments of a kind, newest first.
     pub fn segments(&self, kind: PackKind) -> Vec<Arc<SegmentReader>> {
-        read(&self.shelf(kind).segments).clone()
+        read(&self.set(kind).segments).clone()
     }
 
-    /// The length of a pack in bytes, if a segment of the kind speaks of it.
+    /// Returns the length of a pack in bytes, if the pack table of a segment of the kind contains
+    /// the pack.
     pub fn pack_bytes(&self, kind: PackKind, name: &PackName) -> Option<u64> {
-        read(&self.shelf(kind).segments).iter().find_map(|s| s.pack_bytes(name))
+        read(&self.set(kind).segments).iter().find_map(|s| s.pack_bytes(name))
     }
 
-    /// The segments that should be merged into one now; empty if none. Lowest tier first; a tier is full with [`MERGE_AT`] segments.
+    /// Returns the segments to merge into one, or none. A tier is merged when it has [`MERGE_AT`]
+    /// segments; the lowest tier comes first.
     pub fn merge_plan(&self, kind: PackKind) -> Vec<Arc<SegmentReader>> {
-        let segments = read(&self.shelf(kind).segments);
+        let segments = read(&self.set(kind).segments);
         let rows: Vec<u64> = segments.iter().map(|s| s.rows()).collect();
         merge_plan(&rows).into_iter().filter_map(|n| segments.get(n).cloned()).collect()
     }
 
-    const fn shelf(&self, kind: PackKind) -> &Shelf {
+    const fn set(&self, kind: PackKind) -> &SegmentSet {
         match kind {
-            PackKind::Data => &self.shelves[0],
-            PackKind::List => &self.shelves[1],
-            PackKind::Tree => &self.shelves[2],
+            PackKind::Data => &self.sets[0],
+            PackKind::List => &self.sets[1],
+            PackKind::Tree => &self.sets[2],
         }
     }
 }
 
-/// Whether the segment holds every row of `table`; ends at the first that is missing. When in doubt, no.
+/// Whether the segment contains every row of `table`. Returns false if a row is missing or cannot
+/// be read.
 fn holds(segment: &SegmentReader, table: &Pending) -> bool {
     let mut copies = Vec::new();
     table.rows().all(|row| {
@@ -292,7 +299,8 @@ fn holds(segment: &SegmentReader, table: &Pending) -> bool {
     })
 }
 
-/// Which of the segments with so many rows to merge. When a tier is full, what that makes may fill the next one, so it is taken along.
+/// Returns the positions of the segments to merge, given their numbers of rows. Merging a full tier
+/// may fill the next tier, which then joins the same merge.
 fn merge_plan(rows: &[u64]) -> Vec<usize> {
     let top = rows.iter().map(|r| tier(*r)).max().unwrap_or(0);
     let mut plan: Vec<usize> = Vec::new();
@@ -318,7 +326,7 @@ fn tier(rows: u64) -> u32 {
     tier
 }
 
-/// A poisoned lock is of no matter: no thread leaves these tables half changed.
+/// Ignores poisoning, because no thread leaves these tables half changed.
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read()
 }

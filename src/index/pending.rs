@@ -1,4 +1,4 @@
-//! Rows that no segment holds yet, compactly: about 100 bytes each. In: rows as packs are finished. Out: lookups, and the rows sorted.
+//! The rows that no segment contains yet, in a compact table of about 100 bytes per row.
 
 use crate::format::segment::{PackName, Place, Row};
 use crate::model::id::Id;
@@ -7,7 +7,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 const NONE: u32 = u32::MAX;
 
-/// Takes eight bytes of an id as they are: ids are hashes already.
+/// Hashes an id by taking eight of its bytes, because ids are hashes already.
 #[derive(Clone, Copy, Debug, Default)]
 struct IdHasher(u64);
 
@@ -42,7 +42,7 @@ struct Slot {
     next: u32,
 }
 
-/// A table of rows in memory.
+/// A table of rows in memory. Each id has a chain of slots, one slot per copy.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     packs: Vec<PackName>,
@@ -53,7 +53,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Adds a row. False if the same row is there already or the table is full.
+    /// Adds a row. Returns false if the table already contains the same row or is full.
     pub(super) fn insert(&mut self, row: &Row) -> bool {
         let first = self.first.get(&row.id).copied().unwrap_or(NONE);
         if self.chain(first).any(|slot| self.row(row.id, slot) == *row) {
@@ -63,7 +63,7 @@ impl Pending {
         let base = row.base.as_ref().map_or(NONE, |b| {
             let packed = self.pack(b);
             self.bases.push(packed);
-            // Never more bases than slots.
+            // No overflow: there are at most as many bases as slots.
             u32::try_from(self.bases.len() - 1).unwrap_or(NONE)
         });
         let place = self.pack(&row.place);
@@ -72,28 +72,26 @@ impl Pending {
         true
     }
 
-    /// Whether there is a row of the object.
     pub(super) fn contains(&self, id: &Id) -> bool {
         self.first.contains_key(id)
     }
 
-    /// Every row of the object.
+    /// Returns all rows of the object.
     pub(super) fn rows_of<'a>(&'a self, id: &Id) -> impl Iterator<Item = Row> + use<'a> {
         let id = *id;
         self.chain(self.first.get(&id).copied().unwrap_or(NONE)).map(move |slot| self.row(id, slot))
     }
 
-    /// All rows in no order.
+    /// Returns all rows in arbitrary order.
     pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
         self.first.iter().flat_map(|(id, first)| self.chain(*first).map(|slot| self.row(*id, slot)))
     }
 
-    /// How many rows there are.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// All rows in order.
+    /// Returns all rows in sorted order.
     pub(super) fn sorted(&self) -> Vec<Row> {
         let mut rows: Vec<Row> = Vec::with_capacity(self.slots.len());
         rows.extend(self.rows());
@@ -119,7 +117,8 @@ impl Pending {
     fn pack(&mut self, p: &Place) -> Packed {
         let pack = *self.pack_numbers.entry(p.pack).or_insert_with(|| {
             self.packs.push(p.pack);
-            // Fewer packs than twice the slots, and 2^31 slots do not fit into memory.
+            // No overflow: there are at most twice as many packs as slots, and 2^31 slots do not
+            // fit into memory.
             u32::try_from(self.packs.len() - 1).unwrap_or(NONE)
         });
         Packed { pack, offset: p.offset, stored: p.stored, within: p.within, len: p.len, codec: p.codec }

@@ -1,7 +1,8 @@
-//! Reads a segment file: lookups by one small read, streaming in order, and a full check.
+//! Reads a segment file: lookups with one small read, streaming in order, and a full check.
 //!
-//! Opening reads the footer and the small tables only. Pages of the fan-out and pieces of the filter are read when they are first asked for,
-//! checked, and kept; buckets are read and checked every time. All methods take `&self` and may be called from many threads.
+//! Opening a segment reads only the footer and the small tables. Pages of the fan-out and pieces of
+//! the filter are read and checked on first use and then kept; buckets are read and checked every
+//! time. All methods take `&self`, and many threads may call them at the same time.
 
 use super::Error;
 use crate::codec::hash::NameHasher;
@@ -21,13 +22,13 @@ const BLOCK: usize = 64;
 const STACK_BUCKET: usize = 4096;
 const READ_AHEAD: u64 = 256 * 1024;
 
-/// Where a segment is read from.
+/// The source of the bytes of a segment.
 pub trait Bytes: std::fmt::Debug + Send + Sync {
-    /// How many there are.
+    /// Returns the length in bytes.
     fn total(&self) -> std::io::Result<u64>;
-    /// Fills the buffer from `at` on; `UnexpectedEof` where there are fewer.
+    /// Fills the buffer from offset `at`. Fails with `UnexpectedEof` if the source is too short.
     fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> std::io::Result<()>;
-    /// They are damaged: a copy that is kept of them is worth nothing.
+    /// Drops cached copies of the bytes, because the reader found them damaged.
     fn forget(&self) {}
 }
 
@@ -41,7 +42,7 @@ impl Bytes for File {
     }
 }
 
-/// An open segment.
+/// An open index segment.
 #[derive(Debug)]
 pub struct SegmentReader {
     name: SegmentName,
@@ -56,31 +57,31 @@ pub struct SegmentReader {
 }
 
 impl SegmentReader {
-    /// Opens a segment file and checks head, footer and the small tables.
+    /// Opens a segment file and checks its head, footer and small tables.
     pub fn open(name: SegmentName, path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         Self::of_bytes(name, path, Box::new(file))
     }
 
-    /// Opens a segment that is read from `file`; `path` says for people where that is.
+    /// Opens a segment that is read from `file`. `path` appears in messages only.
     pub fn of_bytes(name: SegmentName, path: &Path, file: Box<dyn Bytes>) -> Result<Self, Error> {
         let io = |source| Error::Io { path: path.to_owned(), source };
         let damaged = |why| Error::Segment { path: path.to_owned(), source: why };
         let file_bytes = file.total().map_err(io)?;
-        let at = file_bytes.checked_sub(FOOTER_BYTES).ok_or(damaged(segment::Error::Damaged("cut short")))?;
+        let at = file_bytes.checked_sub(FOOTER_BYTES).ok_or(damaged(segment::Error::Damaged("truncated")))?;
         let mut tail = [0; 64];
         read_exact(&*file, path, &mut tail, at)?;
         let footer = Footer::decode(&tail).map_err(damaged)?;
         let layout = footer.layout_in(file_bytes).map_err(damaged)?;
         let mut head = [0; 16];
         read_exact(&*file, path, &mut head, 0)?;
-        // The footer has a checksum and is of this version, so a head that says otherwise is wrong.
+        // The footer has a valid checksum and a known version, so a head that disagrees is damaged.
         if segment::decode_head(&head) != Ok(footer.kind) {
-            return Err(damaged(segment::Error::Damaged("its head is wrong")));
+            return Err(damaged(segment::Error::Damaged("head does not match the footer")));
         }
         let tables = read_range(&*file, path, &(layout.packs.start..layout.replaces.end))?;
         let split = usize::try_from(layout.packs.end - layout.packs.start).unwrap_or(usize::MAX);
-        let (packs, replaces) = tables.split_at_checked(split).ok_or(damaged(segment::Error::Damaged("cut short")))?;
+        let (packs, replaces) = tables.split_at_checked(split).ok_or(damaged(segment::Error::Damaged("truncated")))?;
         let packs = PackTable::decode(packs).map_err(damaged)?;
         let replaces = tables::decode_replaces(replaces).map_err(damaged)?;
         let cells = |n: u64| usize::try_from(n).unwrap_or(0);
@@ -90,61 +91,60 @@ impl SegmentReader {
         Ok(Self { name, path: path.to_owned(), file, footer, layout, packs, replaces, fanout, filter })
     }
 
-    /// The segment's name.
     pub const fn name(&self) -> &SegmentName {
         &self.name
     }
 
-    /// The file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What the rows are about.
+    /// Returns the kind of the objects in the rows.
     pub const fn kind(&self) -> PackKind {
         self.footer.kind
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub const fn rows(&self) -> u64 {
         self.footer.rows
     }
 
-    /// The length of the file.
+    /// Returns the length of the file in bytes.
     pub const fn file_bytes(&self) -> u64 {
         self.layout.file_bytes
     }
 
-    /// The packs that the rows speak of, in order of their names.
+    /// Returns the packs that the rows refer to, sorted by name.
     pub fn packs(&self) -> &[PackEntry] {
         self.packs.entries()
     }
 
-    /// The length of a pack, if it is in the table.
+    /// Returns the length of a pack in bytes, if the pack table contains it.
     pub fn pack_bytes(&self, name: &PackName) -> Option<u64> {
         Some(self.packs.get(self.packs.number(name)?)?.size_bytes)
     }
 
-    /// What must be read before any row is found by one read: the fan-out and the small tables around it.
+    /// Returns the ranges that a reader needs before one read finds a row: the fan-out and the
+    /// small tables around it.
     pub fn fanout_ranges(&self) -> Vec<Range<u64>> {
         vec![0..HEAD_BYTES, self.layout.fanout.clone(), self.layout.packs.start..self.layout.file_bytes]
     }
 
-    /// The segments that this one replaces.
+    /// Returns the names of the segments that this segment replaces.
     pub fn replaces(&self) -> &[SegmentName] {
         &self.replaces
     }
 
-    /// Whether the id may be in the segment; never false for one that is.
+    /// Whether the segment may contain the id. Never false for an id that the segment contains.
     pub fn may_contain(&self, id: &Id) -> Result<bool, Error> {
         let block = filter::block_of(id, self.footer.filter_blocks);
         let piece = self.filter_piece(block / filter::PIECE_BLOCKS)?;
         let at = usize::try_from(block % filter::PIECE_BLOCKS).unwrap_or(0) * BLOCK;
-        let block = piece.get(at..at + BLOCK).ok_or_else(|| self.damaged("filter piece of a wrong length"))?;
+        let block = piece.get(at..at + BLOCK).ok_or_else(|| self.damaged("filter piece has a wrong length"))?;
         Ok(filter::may_contain(block, id))
     }
 
-    /// The first copy of an object, a whole one if there is any here.
+    /// Returns the first copy of an object, which is a full copy if the segment contains one.
     pub fn lookup(&self, id: &Id) -> Result<Option<Row>, Error> {
         let mut found = None;
         self.visit(id, |row| {
@@ -154,7 +154,7 @@ impl SegmentReader {
         Ok(found)
     }
 
-    /// Appends every copy of an object, whole ones first.
+    /// Appends all copies of an object, full copies first.
     pub fn lookup_all(&self, id: &Id, out: &mut Vec<Row>) -> Result<(), Error> {
         self.visit(id, |row| {
             out.push(row);
@@ -162,20 +162,22 @@ impl SegmentReader {
         })
     }
 
-    /// All rows in order.
+    /// Returns all rows in order.
     pub fn iter(self: &Arc<Self>) -> SegmentIter {
         SegmentIter { reader: Arc::clone(self), bucket: 0, ahead: Vec::new(), at: 0, rows: Vec::new().into_iter() }
     }
 
-    /// The rows of all ids from the bucket of `id` on, in order; a few before `id` may come first.
+    /// Returns the rows from the bucket of `id` on, in order. Rows of smaller ids in the same
+    /// bucket come first.
     pub fn iter_from(self: &Arc<Self>, id: &Id) -> SegmentIter {
         SegmentIter { bucket: fanout::bucket_of(id, self.footer.bits), ..self.iter() }
     }
 
-    /// Reads the whole file: its name, and that fan-out, filter, order and counts agree with the rows.
+    /// Reads the whole file; checks its name, and that fan-out, filter, order and counts match the
+    /// rows.
     pub fn verify(self: &Arc<Self>) -> Result<(), Error> {
         if self.hash_file()? != self.name {
-            return Err(self.damaged("it does not hash to its name"));
+            return Err(self.damaged("hash does not match the name"));
         }
         let mut next = self.layout.buckets.start;
         for page in 0..fanout::page_count(self.footer.bits) {
@@ -188,7 +190,7 @@ impl SegmentReader {
         let mut rows = 0u64;
         for row in self.iter() {
             if !self.may_contain(&row?.id)? {
-                return Err(self.damaged("filter lacks a row"));
+                return Err(self.damaged("filter does not contain a row"));
             }
             rows += 1;
         }
@@ -216,6 +218,7 @@ impl SegmentReader {
         let bits = self.footer.bits;
         let range = self.bucket_range(fanout::bucket_of(id, bits))?;
         let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        // Most buckets fit into the stack buffer, which saves an allocation per lookup.
         let mut stack = [0; STACK_BUCKET];
         let heap;
         let bytes = if let Some(buffer) = stack.get_mut(..len) {
@@ -266,6 +269,8 @@ impl SegmentReader {
         if let Some(value) = cell.get() {
             return Ok(value);
         }
+        // Two threads may read the same piece, which is cheaper than holding a lock during the
+        // read.
         let value = read()?;
         Ok(cell.get_or_init(|| value))
     }
@@ -280,7 +285,7 @@ impl SegmentReader {
     }
 }
 
-/// All rows of a segment in order; holds about 256 KiB of it. Ends after the first error.
+/// Iterator over all rows of a segment in order. Buffers about 256 KiB; ends after the first error.
 #[derive(Debug)]
 pub struct SegmentIter {
     reader: Arc<SegmentReader>,
@@ -328,7 +333,7 @@ impl Iterator for SegmentIter {
     }
 }
 
-/// Reads a range whose length was checked against the length of the file.
+/// Reads a range. The caller has checked its length against the length of the file.
 fn read_range(file: &dyn Bytes, path: &Path, range: &Range<u64>) -> Result<Vec<u8>, Error> {
     let len = usize::try_from(range.end - range.start)
         .map_err(|_| Error::Segment { path: path.to_owned(), source: segment::Error::Damaged("too long") })?;
@@ -340,7 +345,7 @@ fn read_range(file: &dyn Bytes, path: &Path, range: &Range<u64>) -> Result<Vec<u
 fn read_exact(file: &dyn Bytes, path: &Path, buffer: &mut [u8], at: u64) -> Result<(), Error> {
     file.read_exact_at(buffer, at).map_err(|source| match source.kind() {
         std::io::ErrorKind::UnexpectedEof => {
-            Error::Segment { path: path.to_owned(), source: segment::Error::Damaged("cut short") }
+            Error::Segment { path: path.to_owned(), source: segment::Error::Damaged("truncated") }
         }
         _ => Error::Io { path: path.to_owned(), source },
     })

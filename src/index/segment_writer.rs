@@ -1,7 +1,8 @@
-//! Writes a segment file from sorted rows, and merges segments into one, as a stream.
+//! Writes a segment file from sorted rows, and merges segments into one. Both work as streams.
 //!
-//! Out: a temporary file with its SHA-256, which the caller makes durable and gives its name. Memory: the filter (10 bits a row), the fan-out
-//! (4 bytes per 16 to 32 rows) and the pack table; a merge adds 256 KiB for each input.
+//! The result is a temporary file with its SHA-256, which the caller makes durable and renames. A
+//! writer keeps in memory the filter (10 bits per row), the fan-out (4 bytes per 16 to 32 rows) and
+//! the pack table; a merge needs 256 KiB more per input.
 
 use super::Error;
 use super::segment_reader::{SegmentIter, SegmentReader};
@@ -22,18 +23,18 @@ use tempfile::NamedTempFile;
 
 const BUFFER: usize = 256 * 1024;
 
-/// A segment that was written and is not yet durable.
+/// A segment that is written but not yet durable.
 #[derive(Debug)]
 pub struct WrittenSegment {
     /// SHA-256 of the file.
     pub name: SegmentName,
-    /// What the rows are about.
+    /// Kind of the objects in the rows.
     pub kind: PackKind,
-    /// The length of the file.
+    /// Length of the file.
     pub file_bytes: u64,
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// The file; removed when dropped.
+    /// The file, which is removed when the value is dropped.
     pub file: NamedTempFile,
 }
 
@@ -52,7 +53,8 @@ pub struct SegmentWriter {
 }
 
 impl SegmentWriter {
-    /// Begins a segment of at most `rows_at_most` rows, which speak of `packs` only, in a temporary file in `dir`.
+    /// Creates a segment in a temporary file in `dir`. The segment gets at most `rows_at_most`
+    /// rows, which refer only to `packs`.
     pub fn create(dir: &Path, kind: PackKind, packs: PackTable, rows_at_most: u64) -> Result<Self, Error> {
         let mut out = HashingFile::create(dir)?;
         out.write(&segment::encode_head(kind))?;
@@ -69,7 +71,8 @@ impl SegmentWriter {
         })
     }
 
-    /// Appends a row, which must be greater than the one before; an equal one is left out.
+    /// Appends a row, which must not be smaller than the previous row. Omits a row that equals the
+    /// previous one.
     pub fn push(&mut self, row: &Row) -> Result<(), Error> {
         if let Some(last) = &self.last {
             match last.cmp(row) {
@@ -87,7 +90,7 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Ends the segment, which replaces `replaces`.
+    /// Finishes the segment and records that it replaces `replaces`.
     pub fn finish(mut self, replaces: &[SegmentName]) -> Result<WrittenSegment, Error> {
         self.finish_buckets(1 << self.bits)?;
         let bucket_bytes = self.out.written - HEAD_BYTES;
@@ -111,7 +114,7 @@ impl SegmentWriter {
         self.out.finish(self.kind, self.rows)
     }
 
-    /// Ends every bucket before `next`.
+    /// Finishes every bucket before `next`.
     fn finish_buckets(&mut self, next: u64) -> Result<(), Error> {
         while (self.lengths.len() as u64) < next {
             let number = self.lengths.len() as u64;
@@ -127,7 +130,8 @@ impl SegmentWriter {
     }
 }
 
-/// Writes sorted rows as a segment; `packs` must hold every pack that they speak of, and may hold more.
+/// Writes sorted rows as a segment. `packs` must contain all packs that the rows refer to, and may
+/// contain more.
 pub fn write_segment(
     dir: &Path,
     kind: PackKind,
@@ -148,7 +152,8 @@ pub fn write_segment(
     writer.finish(replaces)
 }
 
-/// Merges segments of one kind into one that replaces them, without the rows that need a pack which `keep` refuses.
+/// Merges segments of one kind into a segment that replaces them. Omits rows that need a pack for
+/// which `keep` returns false.
 pub fn merge(
     dir: &Path,
     kind: PackKind,
@@ -159,7 +164,7 @@ pub fn merge(
     merge_as(dir, kind, inputs, keep, &names)
 }
 
-/// The same into one that replaces `replaces` instead.
+/// Merges segments like [`merge`], into a segment that replaces `replaces` instead of the inputs.
 pub fn merge_as(
     dir: &Path,
     kind: PackKind,
@@ -169,6 +174,7 @@ pub fn merge_as(
 ) -> Result<WrittenSegment, Error> {
     let packs = inputs.iter().flat_map(|r| r.packs()).filter(|p| keep(&p.name)).copied().collect();
     let packs = PackTable::new(packs).map_err(|source| Error::Segment { path: dir.to_owned(), source })?;
+    // If no pack is dropped, the rows need no check.
     let everything = inputs.iter().all(|r| r.packs().iter().all(|p| packs.number(&p.name).is_some()));
     let mut writer = SegmentWriter::create(dir, kind, packs, inputs.iter().map(|r| r.rows()).sum())?;
     let mut iters: Vec<SegmentIter> = inputs.iter().map(SegmentReader::iter).collect();

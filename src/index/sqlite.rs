@@ -1,4 +1,5 @@
-//! What an error of SQLite means: its codes say little about the system's reason, so the file is looked at once more.
+//! Kinds and hints of SQLite errors. Many codes of SQLite hide the errno, so this module examines
+//! the file again and returns the kind of failure that the system would report.
 //!
 //! In: a database file and the error. Out: the kind of failure that the system would have given.
 
@@ -11,10 +12,10 @@ use rusqlite::ffi::{SQLITE_IOERR_NOMEM, SQLITE_IOERR_SHMSIZE};
 
 use crate::error::Kind;
 
-/// Below this much free space, in bytes, a failed write is one of space.
+/// Below this number of free bytes, a failed write counts as a lack of space.
 const FULL: u64 = 1 << 20;
 
-/// The kind of failure of an error about the database at `path`.
+/// Returns the kind of an error of the database at `path`.
 pub fn kind(path: &Path, e: &rusqlite::Error) -> Kind {
     use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
     match e.sqlite_error_code() {
@@ -24,12 +25,13 @@ pub fn kind(path: &Path, e: &rusqlite::Error) -> Kind {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Kind::Integrity,
         Some(ErrorCode::OutOfMemory) => Kind::System,
         Some(ErrorCode::OperationInterrupted) => Kind::Cancelled,
-        // It writes zeros to make the shared memory as large as it must be.
+        // SQLite writes zeros to extend the shared memory, so this code means a full disk.
         Some(ErrorCode::SystemIoFailure) if extended(e) == Some(SQLITE_IOERR_SHMSIZE) => Kind::NoSpace,
         Some(ErrorCode::SystemIoFailure) if extended(e) == Some(SQLITE_IOERR_NOMEM) => Kind::System,
         Some(ErrorCode::SystemIoFailure) => of_place(path).unwrap_or(Kind::System),
         Some(ErrorCode::CannotOpen) => of_place(path).unwrap_or(Kind::Denied),
-        // No such table, a value of another type, a broken constraint: our own statements do not do that.
+        // A missing table, a value of the wrong type or a violated constraint is damage, because
+        // our own statements do not cause these errors.
         Some(_) => Kind::Integrity,
         None => match e {
             InvalidColumnType(..) | FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) => Kind::Integrity,
@@ -38,7 +40,7 @@ pub fn kind(path: &Path, e: &rusqlite::Error) -> Kind {
     }
 }
 
-/// The hint for such a failure, where its code hides the system's reason.
+/// Returns the hint for an error whose code hides the errno.
 pub fn hint(path: &Path, e: &rusqlite::Error) -> Option<String> {
     match (kind(path, e), e.sqlite_error_code()?) {
         (Kind::NoSpace, _) => Some("free some space and run the command again".to_owned()),
@@ -46,9 +48,9 @@ pub fn hint(path: &Path, e: &rusqlite::Error) -> Option<String> {
             Some("raise the limit on open files (`ulimit -n`), or lower `--jobs`".to_owned())
         }
         (Kind::System, ErrorCode::SystemIoFailure) => {
-            Some("look at the kernel's log (`dmesg`): the disk or the way to it fails".to_owned())
+            Some("check the kernel log (`dmesg`) for errors of the disk or its connection".to_owned())
         }
-        (Kind::Busy, _) => Some("run the command again when the other process has ended".to_owned()),
+        (Kind::Busy, _) => Some("run the command again after the other process has ended".to_owned()),
         (Kind::Denied, _) => {
             let dir = path.parent().unwrap_or(path).display();
             Some(format!("check the owner and the mode of `{dir}`, and whether its file system is writable"))
@@ -61,7 +63,7 @@ fn extended(e: &rusqlite::Error) -> Option<i32> {
     e.sqlite_error().map(|e| e.extended_code)
 }
 
-/// What the system says about the file now.
+/// Returns the kind of failure that the system reports for the file now.
 fn of_place(path: &Path) -> Option<Kind> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     if rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL) {

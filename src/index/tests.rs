@@ -1,4 +1,4 @@
-//! Segments and the index against plain maps; damage is an error or a miss; merging.
+//! Tests of segments and the index: comparison with maps, damage, and merging.
 
 use super::segment_reader::SegmentReader;
 use super::segment_writer::{WrittenSegment, merge, write_segment};
@@ -22,7 +22,7 @@ fn pack(n: u64) -> [u8; 32] {
     *blake3::hash(&[b"pack".as_slice(), &n.to_le_bytes()].concat()).as_bytes()
 }
 
-/// A row that follows from its numbers: object, copy.
+/// Returns a row that is determined by the number of its object and of its copy.
 fn row(n: u64, copy: u64) -> Row {
     let place = |n: u64, copy: u64| Place {
         pack: pack(n % 7 + copy * 7),
@@ -150,7 +150,7 @@ fn damage_of_any_byte_is_an_error_or_a_miss() {
         let reader = Arc::new(SegmentReader::open(written.name, &path)?);
         for r in &rows {
             if let Ok(Some(found)) = reader.lookup(&r.id) {
-                assert_eq!(found, *r, "a wrong place");
+                assert_eq!(found, *r, "wrong location");
             }
         }
         assert!(reader.iter().filter_map(Result::ok).all(|r| rows.contains(&r)));
@@ -230,7 +230,7 @@ fn a_damaged_segment_hides_nothing_else() {
 fn full_tiers_are_merged_together() {
     assert_eq!(merge_plan(&[10; MERGE_AT - 1]), Vec::<usize>::new());
     assert_eq!(merge_plan(&[10; MERGE_AT]).len(), MERGE_AT);
-    // Seven of the next tier stay alone while the merged one is still small, and come along when it is not.
+    // The seven segments of the next tier join the merge only if the merged segment belongs to their tier.
     let small = [[10; 8].as_slice(), &[5000; 7]].concat();
     assert_eq!(merge_plan(&small).len(), 8);
     let large = [[4000; 8].as_slice(), &[5000; 7]].concat();

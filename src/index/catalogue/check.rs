@@ -1,19 +1,21 @@
-//! Checking the catalogue as a file, and making it anew under whoever has it open.
+//! Checks the catalogue file, and resets it while other processes have it open.
 
 use super::{Catalogue, Result, commits::CommitRow, schema, stat};
 use crate::error::{Failure, Kind};
+use crate::model::text::count;
 use std::error::Error;
 
-/// No more lines than these about one file.
+/// Limit on the number of reported lines per file.
 const LINES: u32 = 20;
 
 impl Catalogue {
-    /// Whether the file was damaged and this opening made it anew.
+    /// Whether opening found the file damaged and recreated it.
     pub const fn was_damaged(&self) -> bool {
         self.was_damaged
     }
 
-    /// What is wrong with the file: its pages and indexes, and the checksums of the stat cache.
+    /// Returns the problems of the file: of its pages and indexes, and of the checksums of the stat
+    /// cache.
     pub fn check(&self) -> Result<Vec<String>> {
         let found = self.read(|c| {
             let mut lines = Vec::new();
@@ -27,7 +29,7 @@ impl Catalogue {
             }
             let stat = stat::damaged(c)?;
             if stat > 0 {
-                lines.push(format!("{stat} values of the stat cache do not match their checksums"));
+                lines.push(format!("checksum mismatch in {} of the stat cache", count(stat, "value")));
             }
             Ok(lines)
         });
@@ -37,7 +39,7 @@ impl Catalogue {
         }
     }
 
-    /// Visits every commit.
+    /// Calls `visit` with every commit.
     pub fn each_commit(&self, mut visit: impl FnMut(CommitRow)) -> Result<()> {
         self.read(|c| {
             let mut all = c.prepare("SELECT id, ordinal, first_parent, time, bytes FROM commits")?;
@@ -45,8 +47,8 @@ impl Catalogue {
         })
     }
 
-    /// Empties the catalogue in one step, so that other processes that have it open see it full or empty. A damaged file is
-    /// made anew, which they may notice.
+    /// Empties the catalogue in one transaction, so that other processes see it either full or
+    /// empty. A damaged file is recreated instead, which other processes may notice.
     pub fn reset(&self) -> Result<()> {
         if self.check().is_ok_and(|wrong| wrong.is_empty()) && self.clear().is_ok() {
             return Ok(());

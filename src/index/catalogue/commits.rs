@@ -1,31 +1,31 @@
-//! Commits in the catalogue: the encoded objects by id, and the chain of first parents without opening a pack.
+//! Commits in the catalogue: the encoded objects by id, so that a walk along first parents opens no
+//! pack.
 
 use super::{Catalogue, Result, signed, unsigned};
 use crate::model::id::Id;
 use rusqlite::{CachedStatement, OptionalExtension, Row};
 
-/// One commit.
+/// A commit in the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitRow {
-    /// Its id.
     pub id: Id,
-    /// Its number on its branch.
     pub ordinal: u64,
-    /// The version before it.
     pub first_parent: Option<Id>,
     /// Seconds since 1970.
     pub time: i64,
-    /// The encoded object.
+    /// The encoded commit object.
     pub bytes: Vec<u8>,
 }
 
 impl Catalogue {
-    /// A commit, if it is known here.
+    /// Returns a commit, if the catalogue contains it.
     pub fn commit(&self, id: &Id) -> Result<Option<CommitRow>> {
         self.read(|c| get(&mut c.prepare_cached(BY_ID)?, id))
     }
 
-    /// The commits from `tip` along first parents, at most `limit`. Shorter if one is not known here, or if ordinals do not fall (then it is none of ours).
+    /// Returns at most `limit` commits from `tip` along first parents. The walk ends at a commit
+    /// that the catalogue does not contain, and at a parent whose ordinal is not smaller, because
+    /// dvc never writes such a commit.
     pub fn first_parents(&self, tip: &Id, limit: usize) -> Result<Vec<CommitRow>> {
         self.read(|c| {
             let mut by_id = c.prepare_cached(BY_ID)?;
@@ -43,7 +43,7 @@ impl Catalogue {
         })
     }
 
-    /// Ids of known commits from `low` to `high`, both included, at most `limit`: for abbreviated ids.
+    /// Returns at most `limit` ids from `low` to `high` inclusive, for abbreviated ids.
     pub fn commit_ids_between(&self, low: &Id, high: &Id, limit: usize) -> Result<Vec<Id>> {
         self.read(|c| {
             let mut between =
@@ -53,7 +53,7 @@ impl Catalogue {
         })
     }
 
-    /// Adds commits; known ones stay.
+    /// Adds commits; keeps those that already exist.
     pub fn put_commits(&self, commits: &[CommitRow]) -> Result<()> {
         self.write(|c| {
             let mut put = c.prepare_cached("INSERT OR IGNORE INTO commits VALUES (?1, ?2, ?3, ?4, ?5)")?;
@@ -70,7 +70,7 @@ impl Catalogue {
         })
     }
 
-    /// Forgets commits.
+    /// Removes commits.
     pub fn remove_commits(&self, ids: &[Id]) -> Result<()> {
         self.write(|c| {
             let mut remove = c.prepare_cached("DELETE FROM commits WHERE id = ?1")?;

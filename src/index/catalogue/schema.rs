@@ -1,4 +1,4 @@
-//! The tables of the catalogue, and how it is opened and made anew.
+//! The tables of the catalogue, and how the file is opened and recreated.
 
 use super::{BUSY, is_damage};
 use rusqlite::Connection;
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use crate::sys::create;
 
-/// Any other number means: not ours to read, start empty.
+/// Version of the schema. A file with another version is emptied.
 const VERSION: i64 = 1;
 
-/// After the name of the file in the name of its lock.
+/// Suffix of the lock file, which is next to the database.
 const LOCK: &str = ".lock";
 
 const TABLES: &str = "
@@ -27,14 +27,14 @@ CREATE TABLE fsck_packs (pack BLOB PRIMARY KEY, checked_at INTEGER NOT NULL, ok 
 CREATE TABLE loose_packs (name BLOB PRIMARY KEY, kind INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
-/// Opens the file and brings it to the schema.
+/// Opens the file and creates the tables if the version differs.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(path)?;
     prepare(&connection)?;
     Ok(connection)
 }
 
-/// A database of this connection alone.
+/// Opens a private database of this connection.
 pub(super) fn temporary() -> rusqlite::Result<Connection> {
     let connection = Connection::open("")?;
     prepare(&connection)?;
@@ -48,11 +48,11 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Brings an open file to the schema.
+/// Creates the tables of an open file if the version differs.
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     if version(connection)? != VERSION {
         connection.execute_batch("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE")?;
-        // Somebody else may have been faster.
+        // Another process may have created the tables in the meantime.
         if version(connection)? != VERSION {
             drop_all(connection)?;
             connection.execute_batch(TABLES)?;
@@ -60,10 +60,11 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
         }
         connection.execute_batch("COMMIT")?;
     }
+    // The catalogue can be rebuilt, so a power failure may lose the last transactions.
     connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000")
 }
 
-/// Drops every table and makes them again, inside the caller's transaction.
+/// Drops all tables and recreates them, within the caller's transaction.
 pub(super) fn clear(connection: &Connection) -> rusqlite::Result<()> {
     drop_all(connection)?;
     connection.execute_batch(TABLES)
@@ -83,8 +84,9 @@ fn drop_all(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Opens a file that was found damaged, and makes it anew in its place if it still is: whoever has it open keeps the same file and SQLite's
-/// locks on it, which removing it would not give. The caller holds the lock of [`lock`].
+/// Recreates a damaged file in place, unless another process has done so. Other processes that have
+/// the file open then keep the same inode and SQLite's locks on it, which they would lose if the
+/// file were removed. The caller holds the lock of [`lock`].
 pub(super) fn replace(path: &Path) -> rusqlite::Result<Connection> {
     match open(path) {
         Err(e) if is_damage(&e) => reset(&connect(path)?)?,
@@ -93,22 +95,23 @@ pub(super) fn replace(path: &Path) -> rusqlite::Result<Connection> {
     open(path)
 }
 
-/// The lock of those who replace the file: the second finds the first one's good file.
+/// Locks the recreation of the file, so that a second process finds the file that the first one has
+/// recreated.
 pub(super) fn lock(path: &Path) -> io::Result<File> {
     let lock = create::open(&beside(path, LOCK), File::options().write(true))?;
     lock.lock()?;
     Ok(lock)
 }
 
-/// Takes the empty lock file away, as far as that goes.
+/// Removes the empty lock file. Errors are ignored, because a leftover lock file does no harm.
 pub(super) fn unlock(path: &Path, lock: File) {
     drop(fs::remove_file(beside(path, LOCK)));
     drop(lock);
 }
 
-/// Empties a file that may be damaged in any way, and brings it to the schema.
+/// Empties a file that may be damaged in any way, and creates the tables.
 pub(super) fn reset(connection: &Connection) -> rusqlite::Result<()> {
-    // Reads the schema, so that the new file keeps its write-ahead log.
+    // Reading the schema first makes the new file keep its write-ahead log.
     let _ = version(connection);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
     let done = connection.execute_batch("VACUUM");

@@ -1,47 +1,46 @@
-//! What the catalogue knows of segments and packs: the list of segments, packs that no segment lists yet, and when packs were checked.
+//! Segments and packs in the catalogue: the list of segments, the packs that no segment lists yet,
+//! and the results of pack checks.
 
 use super::{Catalogue, Result, signed, unsigned};
 use crate::format::pack::PackKind;
 use crate::format::segment::{PackName, SegmentName};
 use rusqlite::Row;
 
-/// One index segment.
+/// An index segment in the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentRow {
     /// SHA-256 of the file.
     pub name: SegmentName,
-    /// What its rows are about.
+    /// Kind of the objects in the rows.
     pub kind: PackKind,
-    /// Its length in bytes.
+    /// Length of the file in bytes.
     pub file_bytes: u64,
-    /// Its rows.
+    /// Number of rows.
     pub rows: u64,
-    /// The segment that holds its rows now.
+    /// Segment that contains the rows now.
     pub replaced_by: Option<SegmentName>,
 }
 
-/// A pack that a running or interrupted commit finished, and no segment lists yet.
+/// A pack that a running or interrupted commit finished, and that no segment lists yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LoosePack {
     /// SHA-256 of the file.
     pub name: PackName,
-    /// What it holds.
     pub kind: PackKind,
 }
 
-/// The last check of a pack's content.
+/// The last check of the content of a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PackCheck {
-    /// The pack.
     pub pack: PackName,
     /// Seconds since 1970.
     pub checked_at: i64,
-    /// Whether it was whole.
+    /// Whether the pack was intact.
     pub ok: bool,
 }
 
 impl Catalogue {
-    /// All segments in the order in which they were added.
+    /// Returns all segments in the order in which they were added.
     pub fn segments(&self) -> Result<Vec<SegmentRow>> {
         self.read(|c| {
             let mut all = c.prepare_cached("SELECT name, kind, size, rows, replaced_by FROM segments ORDER BY seq")?;
@@ -58,7 +57,8 @@ impl Catalogue {
         })
     }
 
-    /// Adds segments, marks what each of them replaces (in `replaces`), and forgets loose packs that they list.
+    /// Adds a segment, marks the segments in `replaces` as replaced by it, and removes the loose packs that it
+    /// lists.
     pub fn add_segment(&self, segment: &SegmentRow, replaces: &[SegmentName], packs: &[PackName]) -> Result<()> {
         self.write(|c| {
             let mut add = c.prepare_cached(
@@ -79,7 +79,7 @@ impl Catalogue {
         })
     }
 
-    /// Forgets segments.
+    /// Removes segments.
     pub fn remove_segments(&self, names: &[SegmentName]) -> Result<()> {
         self.write(|c| {
             let mut remove = c.prepare_cached("DELETE FROM segments WHERE name = ?1")?;
@@ -87,7 +87,7 @@ impl Catalogue {
         })
     }
 
-    /// Packs that no segment lists yet, in order of their names.
+    /// Returns the packs that no segment lists yet, sorted by name.
     pub fn loose_packs(&self) -> Result<Vec<LoosePack>> {
         self.read(|c| {
             let mut all = c.prepare_cached("SELECT name, kind FROM loose_packs ORDER BY name")?;
@@ -95,7 +95,7 @@ impl Catalogue {
         })
     }
 
-    /// Notes a finished pack.
+    /// Adds a finished pack.
     pub fn add_loose_pack(&self, pack: LoosePack) -> Result<()> {
         self.write(|c| {
             let mut add = c.prepare_cached("INSERT OR REPLACE INTO loose_packs VALUES (?1, ?2)")?;
@@ -103,7 +103,7 @@ impl Catalogue {
         })
     }
 
-    /// Forgets loose packs.
+    /// Removes loose packs.
     pub fn remove_loose_packs(&self, names: &[PackName]) -> Result<()> {
         self.write(|c| {
             let mut remove = c.prepare_cached("DELETE FROM loose_packs WHERE name = ?1")?;
@@ -111,7 +111,7 @@ impl Catalogue {
         })
     }
 
-    /// All checks of packs, oldest first.
+    /// Returns the last check of every pack, oldest first.
     pub fn pack_checks(&self) -> Result<Vec<PackCheck>> {
         self.read(|c| {
             let mut all = c.prepare_cached("SELECT pack, checked_at, ok FROM fsck_packs ORDER BY checked_at, pack")?;
@@ -119,7 +119,7 @@ impl Catalogue {
         })
     }
 
-    /// Notes checks of packs.
+    /// Records checks of packs.
     pub fn put_pack_checks(&self, checks: &[PackCheck]) -> Result<()> {
         self.write(|c| {
             let mut put = c.prepare_cached("INSERT OR REPLACE INTO fsck_packs VALUES (?1, ?2, ?3)")?;
@@ -127,7 +127,7 @@ impl Catalogue {
         })
     }
 
-    /// Forgets the checks of packs that are gone.
+    /// Removes the checks of packs that no longer exist.
     pub fn remove_pack_checks(&self, packs: &[PackName]) -> Result<()> {
         self.write(|c| {
             let mut remove = c.prepare_cached("DELETE FROM fsck_packs WHERE pack = ?1")?;

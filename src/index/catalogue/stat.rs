@@ -1,14 +1,14 @@
-//! The stat cache: per worktree and directory one opaque value, as it was when the directory was last read.
+//! The stat cache: one opaque value per worktree and directory, recorded when the directory was last read.
 //!
-//! A commit believes these values, so each bears a checksum of its path and itself; one that does not match is as
-//! good as none.
+//! A commit trusts these values instead of reading files, so each value has a checksum over its path and
+//! itself. A value whose checksum does not match is treated as missing.
 
 use super::{Catalogue, Result};
 use crate::codec::hash::checksum;
 use rusqlite::{Connection, OptionalExtension};
 
 impl Catalogue {
-    /// The number of a worktree, given on first use. `key` is whatever names it, as a rule its canonical path.
+    /// Returns the number of a worktree, and assigns one on first use. `key` is usually the canonical path.
     pub fn worktree(&self, key: &[u8]) -> Result<i64> {
         let known = self.read(|c| {
             c.prepare_cached("SELECT id FROM worktrees WHERE key = ?1")?.query_row([key], |r| r.get(0)).optional()
@@ -22,7 +22,7 @@ impl Catalogue {
         }
     }
 
-    /// The values of directories, in the order of `paths`.
+    /// Returns the values of directories, in the order of `paths`.
     pub fn stat_dirs<P: AsRef<[u8]>>(&self, worktree: i64, paths: &[P]) -> Result<Vec<Option<Vec<u8>>>> {
         self.read(|c| {
             let mut get = c.prepare_cached("SELECT value FROM stat_dirs WHERE worktree = ?1 AND path = ?2")?;
@@ -34,7 +34,7 @@ impl Catalogue {
         })
     }
 
-    /// Visits every directory of a worktree in the order of their paths, until `visit` returns false.
+    /// Calls `visit` with every directory of a worktree, sorted by path, until `visit` returns false.
     pub fn each_stat_dir(&self, worktree: i64, mut visit: impl FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
         self.read(|c| {
             let mut all =
@@ -52,7 +52,8 @@ impl Catalogue {
         })
     }
 
-    /// Sets the values of directories, and removes those with `None`. Sorted input makes the smallest file.
+    /// Sets the values of directories, and removes directories whose value is `None`. Sorted input yields the
+    /// smallest file.
     pub fn put_stat_dirs<P: AsRef<[u8]>, V: AsRef<[u8]>>(&self, worktree: i64, dirs: &[(P, Option<V>)]) -> Result<()> {
         self.write(|c| {
             let mut put = c.prepare_cached(
@@ -69,7 +70,7 @@ impl Catalogue {
         })
     }
 
-    /// Forgets all directories of a worktree.
+    /// Removes all directories of a worktree.
     pub fn clear_stat(&self, worktree: i64) -> Result<()> {
         self.write(|c| c.prepare_cached("DELETE FROM stat_dirs WHERE worktree = ?1")?.execute([worktree]).map(drop))
     }
@@ -89,7 +90,7 @@ fn checked<'v>(path: &[u8], stored: &'v [u8]) -> Option<&'v [u8]> {
     (sum(path, value) == *last).then_some(value)
 }
 
-/// How many values do not match their checksums.
+/// Counts the values whose checksum does not match.
 pub(super) fn damaged(connection: &Connection) -> rusqlite::Result<u64> {
     let mut all = connection.prepare("SELECT path, value FROM stat_dirs")?;
     let mut rows = all.query([])?;

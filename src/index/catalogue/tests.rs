@@ -1,4 +1,4 @@
-//! The catalogue keeps what it is given, and starts empty over anything that is not a good file.
+//! Tests of the catalogue: round trips, damage, and recreation of the file.
 
 use super::commits::CommitRow;
 use super::segments::{LoosePack, PackCheck, SegmentRow};
@@ -66,7 +66,7 @@ fn commits_along_first_parents() {
     assert_eq!(c.first_parents(&commit(100).id, 3).unwrap().len(), 3);
     c.remove_commits(&[commit(40).id]).unwrap();
     assert_eq!(c.first_parents(&commit(100).id, 1000).unwrap().len(), 60);
-    // A cycle ends.
+    // A walk along a cycle of parents terminates.
     c.put_commits(&[CommitRow { first_parent: Some(commit(100).id), ..commit(40) }]).unwrap();
     assert_eq!(c.first_parents(&commit(100).id, 1000).unwrap().len(), 61);
 
@@ -101,17 +101,17 @@ fn damage_inside_is_found_and_made_good() {
     let bytes = std::fs::read(&path).unwrap();
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
 
-    // A flipped bit of a value: the page is fine, the value is not believed.
+    // After a bit flip within a value, the page is valid but the value is rejected.
     for at in (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"dir 1000\x07\x07")) {
         file.write_all_at(&[6], at as u64 + 50).unwrap();
     }
     let c = Catalogue::open(&path).unwrap();
-    assert_eq!(c.check().unwrap(), ["1 values of the stat cache do not match their checksums"]);
+    assert_eq!(c.check().unwrap(), ["checksum mismatch in 1 value of the stat cache"]);
     let paths: Vec<_> = dirs.iter().map(|d| d.0.clone()).collect();
     assert_eq!(c.stat_dirs(worktree, &paths).unwrap().iter().filter(|v| v.is_none()).count(), 1);
     c.close().unwrap();
 
-    // Pages overwritten.
+    // Overwritten pages are damage of the file.
     for page in 4..20 {
         file.write_all_at(&[0xa5; 4096], page * 4096).unwrap();
     }
@@ -212,7 +212,7 @@ fn no_database_or_a_damaged_one_starts_empty() {
         let c = Catalogue::open(&path).unwrap();
         assert_eq!(c.meta("k").unwrap(), Some(b"v".to_vec()));
     }
-    // An empty file is what a crash right after creation leaves.
+    // A crash right after creation leaves an empty file.
     std::fs::write(&path, b"").unwrap();
     Catalogue::open(&path).unwrap();
     drop(schema::replace(&path).unwrap());
