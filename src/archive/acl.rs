@@ -1,14 +1,15 @@
-//! Access lists: the attribute that the kernel keeps, and the text that GNU tar writes for `--acls`.
+//! POSIX ACLs: the xattr of the kernel, and the text that GNU tar writes for `--acls`.
 //!
-//! In: either. Out: the other, or `None` where it is not understood: a name that is no number is nobody here.
+//! Converts between both forms. Returns `None` for an ACL that cannot be converted, for example one
+//! with user names instead of numbers, because names mean different users on different machines.
 
-/// Version of the attribute's form.
+/// Version of the xattr.
 const VERSION: u32 = 2;
-/// What stands where an entry is for no certain user or group.
-const NOBODY: u32 = u32::MAX;
-/// The attribute of a node's own list, and its record in archives.
+/// Id of an entry that is not for a named user or group.
+const NO_ID: u32 = u32::MAX;
+/// The xattr of an access ACL, and its record in archives.
 pub const ACCESS: (&[u8], &[u8]) = (b"system.posix_acl_access", b"SCHILY.acl.access");
-/// The same of the list that new nodes in a directory inherit.
+/// The xattr of a default ACL, which new files in a directory inherit, and its record in archives.
 pub const DEFAULT: (&[u8], &[u8]) = (b"system.posix_acl_default", b"SCHILY.acl.default");
 
 const USER_OBJ: u16 = 0x01;
@@ -18,7 +19,7 @@ const GROUP: u16 = 0x08;
 const MASK: u16 = 0x10;
 const OTHER: u16 = 0x20;
 
-/// The text of an attribute.
+/// Converts an xattr to text.
 pub fn text_of(value: &[u8]) -> Option<String> {
     let (version, rest) = value.split_first_chunk::<4>()?;
     let (entries, left) = rest.as_chunks::<8>();
@@ -44,8 +45,8 @@ pub fn text_of(value: &[u8]) -> Option<String> {
     Some(out.join(","))
 }
 
-/// The attribute of a text: entries with commas or line ends between them, numbers for users and groups, perhaps with
-/// the number once more in a fourth field.
+/// Converts text to an xattr. Entries are separated by commas or line breaks and name users and
+/// groups by number; a fourth field may contain the number of a named user or group.
 pub fn of_text(text: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(text).ok()?;
     let mut entries = Vec::new();
@@ -54,12 +55,12 @@ pub fn of_text(text: &[u8]) -> Option<Vec<u8>> {
         let (who, rights) = (*fields.get(1)?, *fields.get(2)?);
         let id = || who.parse().ok().or_else(|| fields.get(3)?.parse().ok());
         let (tag, id) = match (fields[0], who) {
-            ("user" | "u", "") => (USER_OBJ, NOBODY),
+            ("user" | "u", "") => (USER_OBJ, NO_ID),
             ("user" | "u", _) => (USER, id()?),
-            ("group" | "g", "") => (GROUP_OBJ, NOBODY),
+            ("group" | "g", "") => (GROUP_OBJ, NO_ID),
             ("group" | "g", _) => (GROUP, id()?),
-            ("mask" | "m", _) => (MASK, NOBODY),
-            ("other" | "o", _) => (OTHER, NOBODY),
+            ("mask" | "m", _) => (MASK, NO_ID),
+            ("other" | "o", _) => (OTHER, NO_ID),
             _ => return None,
         };
         let mut bits = 0u16;
@@ -74,7 +75,7 @@ pub fn of_text(text: &[u8]) -> Option<Vec<u8>> {
         }
         entries.push((tag, id, bits));
     }
-    // The kernel wants them so.
+    // The kernel requires this order.
     entries.sort_unstable();
     let mut out = VERSION.to_le_bytes().to_vec();
     for (tag, id, bits) in entries {

@@ -1,6 +1,7 @@
-//! Images of container engines: what their JSON says, as an OCI image layout, `docker save` and registries have it.
+//! The JSON documents of container images, in OCI image layouts, `docker save` archives and
+//! registries.
 //!
-//! In: JSON, or what an image is to say. Out: the other. Nothing is fetched or stored here.
+//! Only encoding and decoding; this module fetches and stores nothing.
 
 use std::collections::BTreeMap;
 
@@ -10,116 +11,112 @@ use super::ArchiveError;
 use crate::codec::hash::NameHasher;
 use crate::model::id::to_hex;
 
-/// The type of an image's manifest.
+/// Media type of the manifest of an image.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-/// The type of a list of manifests.
+/// Media type of an image index.
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// The same of docker.
+/// Media type of Docker's image manifest.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-/// The same of docker.
+/// Media type of Docker's image index.
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-/// The type of what is said about an image.
+/// Media type of an image configuration.
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-/// The type of a layer.
+/// Media type of a layer.
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
-/// The type of a compressed layer.
+/// Media type of a layer that is compressed by gzip.
 pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-/// No JSON of an image is longer, in bytes.
+/// Limit on the length of a JSON document in bytes.
 pub const JSON_MAX: u64 = 16 << 20;
-/// The file that says that an archive is an image layout, and what it says.
+/// Name and content of the file that marks an OCI image layout.
 pub const LAYOUT: (&str, &[u8]) = ("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
-/// The label with the directory that a version stands in.
+/// Label with the directory that contains the files of a commit.
 pub const PREFIX_LABEL: &str = "dvc.prefix";
 
-/// A machine that an image is for.
+/// The platform that an image is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {
-    /// As Go names it.
+    /// GOARCH value.
     pub architecture: String,
-    /// As Go names it.
+    /// GOOS value.
     pub os: String,
 }
 
-/// A blob, as JSON names it.
+/// A reference to a blob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// What it is.
     #[serde(default)]
     pub media_type: String,
-    /// `sha256:` and a hash.
+    /// `sha256:` followed by the hash in hex.
     pub digest: String,
-    /// Its length in bytes.
+    /// Length of the blob in bytes.
     pub size: u64,
-    /// For which machine it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
-    /// More about it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
 impl Descriptor {
-    /// Of a blob with this hash.
+    /// Returns the descriptor of a blob with the hash `name`.
     pub fn new(media_type: &str, name: &str, size: u64) -> Self {
         let (media_type, digest) = (media_type.to_owned(), format!("sha256:{name}"));
         Self { media_type, digest, size, platform: None, annotations: BTreeMap::new() }
     }
 
-    /// The hash in its digest; other hashes than SHA-256 are not known.
+    /// Returns the SHA-256 hash of the blob. Other digest algorithms are not supported.
     pub fn name(&self) -> Result<&str, ArchiveError> {
         sha256_of(&self.digest)
     }
 }
 
-/// The hash in a digest.
+/// Returns the hash of a SHA-256 digest.
 pub fn sha256_of(digest: &str) -> Result<&str, ArchiveError> {
     let plain = |n: &&str| n.len() == 64 && n.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    let bad = || ArchiveError::damaged(digest.escape_debug().to_string(), "it is no SHA-256 digest");
+    let bad = || ArchiveError::damaged(digest.escape_debug().to_string(), "not a SHA-256 digest");
     digest.strip_prefix("sha256:").filter(plain).ok_or_else(bad)
 }
 
-/// The manifest of an image, or a list of those for several machines.
+/// The manifest of an image, or an image index, which lists manifests for several platforms.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
-    /// 2.
+    /// Always 2.
     pub schema_version: u32,
-    /// What it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    /// What is said about the image.
+    /// Descriptor of the image configuration; absent in an index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<Descriptor>,
-    /// Its layers, the lowest first.
+    /// Layers, the lowest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<Descriptor>,
-    /// In a list: manifests.
+    /// Manifests of an index.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub manifests: Vec<Descriptor>,
-    /// More about it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
 impl Manifest {
-    /// Reads either.
+    /// Parses the manifest of an image or an image index.
     pub fn parse(bytes: &[u8], what: &str) -> Result<Self, ArchiveError> {
         let manifest: Self = parse(bytes, what)?;
         match manifest.schema_version {
             2 => Ok(manifest),
-            1 => Err(ArchiveError::refused(what, "its image is of a form that engines gave up in 2019")),
-            _ => Err(ArchiveError::damaged(what, "it is no manifest")),
+            1 => Err(ArchiveError::refused(what, "image manifest schema 1 is not supported")),
+            _ => Err(ArchiveError::damaged(what, "not an image manifest")),
         }
     }
 
-    /// Whether it is a list.
+    /// Whether this is an image index.
     pub fn is_list(&self) -> bool {
         self.config.is_none()
     }
 
-    /// The manifest of a list that is for this machine, or the only one that is for any.
+    /// Returns the manifest for the platform of this machine, or the only manifest of the index.
     pub fn for_this_machine(&self, what: &str) -> Result<&Descriptor, ArchiveError> {
+        // BuildKit adds attestations as manifests for the platform `unknown/unknown`.
         let known = |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| p.os != "unknown");
         let images: Vec<&Descriptor> = self.manifests.iter().filter(|d| d.platform.is_none() || known(d)).collect();
         if let [only] = images.as_slice() {
@@ -130,12 +127,12 @@ impl Manifest {
         images.iter().find(mine).copied().ok_or_else(|| {
             let all = images.iter().filter_map(|d| d.platform.as_ref());
             let all: Vec<String> = all.map(|p| format!("{}/{}", p.os, p.architecture)).collect();
-            let why = format!("it holds no image for linux/{}, only for {}", architecture(), all.join(", "));
+            let why = format!("no image for linux/{}, only for {}", architecture(), all.join(", "));
             ArchiveError::refused(what, why)
         })
     }
 
-    /// Refuses what is no image of files.
+    /// Checks that all layers contain files.
     pub fn check_layers(&self, what: &str) -> Result<(), ArchiveError> {
         let files = |l: &&Descriptor| {
             l.media_type.is_empty() || l.media_type.contains(".layer.") || l.media_type.contains(".rootfs.")
@@ -144,70 +141,63 @@ impl Manifest {
             None => Ok(()),
             Some(other) => Err(ArchiveError::Refused {
                 entry: what.to_owned(),
-                why: format!("it is no image of a container, it holds `{}`", other.media_type.escape_debug()),
-                hint: other.media_type.contains(".dvc.").then_some("`dvc clone` takes a repository"),
+                why: format!("not a container image: it contains `{}`", other.media_type.escape_debug()),
+                hint: other.media_type.contains(".dvc.").then_some("run `dvc clone` to copy a repository"),
             }),
         }
     }
 }
 
-/// What is said about an image.
+/// The configuration of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
-    /// When it was made, RFC 3339.
+    /// Creation time in RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// For which machine.
     #[serde(default)]
     pub architecture: String,
-    /// For which machine.
     #[serde(default)]
     pub os: String,
-    /// How it is run.
     #[serde(default)]
     pub config: Option<Run>,
-    /// Its layers.
     #[serde(default)]
     pub rootfs: RootFs,
-    /// How they came to be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
 }
 
-/// How an image is run.
+/// The runtime configuration of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Run {
-    /// Said about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
-    /// Directories that others may take over.
+    /// Directories that a container replaces by volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volumes: Option<BTreeMap<String, Nothing>>,
 }
 
-/// `{}`.
+/// An empty JSON object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nothing {}
 
-/// The layers of an image.
+/// The layers in the configuration of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFs {
-    /// `layers`.
+    /// Always `layers`.
     #[serde(default, rename = "type")]
     pub kind: String,
-    /// Digests of the plain layers.
+    /// Digests of the uncompressed layers.
     #[serde(default)]
     pub diff_ids: Vec<String>,
 }
 
-/// How a layer came to be.
+/// The origin of a layer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
-    /// When, RFC 3339.
+    /// Creation time in RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// By what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
 }
@@ -218,12 +208,13 @@ impl Config {
         parse(bytes, what)
     }
 
-    /// A label.
+    /// Returns the value of a label.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.config.as_ref()?.labels.as_ref()?.get(name).map(String::as_str)
     }
 
-    /// Of an image of one layer, `diff_id`, whose data lies in `volume`.
+    /// Returns the configuration of an image with the layer `diff_id`. `volume` is the directory of
+    /// the data.
     pub fn of_data(created: &str, labels: BTreeMap<String, String>, volume: Option<String>, diff_id: &str) -> Self {
         let created = Some(created.to_owned());
         let volumes = volume.map(|v| BTreeMap::from([(v, Nothing {})]));
@@ -238,20 +229,19 @@ impl Config {
     }
 }
 
-/// One image of an archive as `docker save` writes it.
+/// An image in the `manifest.json` of a `docker save` archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Saved {
-    /// The file with what is said about it.
+    /// Name of the file with the configuration.
     pub config: String,
-    /// Its names.
     pub repo_tags: Option<Vec<String>>,
-    /// The files with its layers, the lowest first.
+    /// Names of the files with the layers, the lowest first.
     pub layers: Vec<String>,
 }
 
 impl Saved {
-    /// Reads the list of an archive.
+    /// Parses `manifest.json`.
     pub fn parse(bytes: &[u8]) -> Result<Vec<Self>, ArchiveError> {
         parse(bytes, "manifest.json")
     }
@@ -261,14 +251,14 @@ fn parse<T: for<'d> Deserialize<'d>>(bytes: &[u8], what: &str) -> Result<T, Arch
     serde_json::from_slice(bytes).map_err(|e| ArchiveError::damaged(what, e.to_string()))
 }
 
-/// SHA-256 in hex.
+/// Returns the SHA-256 hash in hex.
 pub fn sha256(bytes: &[u8]) -> String {
     let mut hasher = NameHasher::default();
     hasher.update(bytes);
     to_hex(&hasher.finish())
 }
 
-/// This machine's architecture, as Go names it.
+/// Returns the GOARCH value of this machine.
 pub const fn architecture() -> &'static str {
     if cfg!(target_arch = "x86_64") {
         "amd64"
@@ -287,7 +277,8 @@ pub const fn architecture() -> &'static str {
     }
 }
 
-/// A name with a tag that an engine gives an image, split; a reference without a tag is `latest`.
+/// Splits `name:tag`. The tag is `latest` if the reference has none. Returns `None` if the name or
+/// the tag is invalid.
 pub fn split_reference(text: &str) -> Option<(&str, &str)> {
     let at = text.rfind('/').map_or(0, |slash| slash + 1);
     let (name, tag) = match text[at..].find(':') {
@@ -297,19 +288,20 @@ pub fn split_reference(text: &str) -> Option<(&str, &str)> {
     (is_name(name) && is_tag(tag)).then_some((name, tag))
 }
 
-/// The URL of a repository in a registry, and the tag or digest at the end of what was written; `latest` if none is.
+/// Splits an image URL into the URL of the repository and the tag or digest, which is `latest` if
+/// the URL has none.
 pub fn split_url(text: &str) -> (String, String) {
     let (place, options) = text.split_once('?').map_or((text, String::new()), |(p, o)| (p, format!("?{o}")));
     let at = place.rfind('/').map_or(0, |slash| slash + 1);
     let (last, reference) = match place[at..].split_once('@') {
-        // The tag before a digest says nothing more.
+        // The digest identifies the image, so a tag before it is ignored.
         Some((last, digest)) => (last.split(':').next().unwrap_or_default(), digest),
         None => place[at..].split_once(':').unwrap_or((&place[at..], "latest")),
     };
     (format!("{}{last}{options}", &place[..at]), reference.to_owned())
 }
 
-/// Whether this is a tag.
+/// Whether the text is a valid tag.
 pub fn is_tag(tag: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
     !tag.is_empty() && tag.len() <= 128 && tag.bytes().all(good) && !tag.starts_with(['.', '-'])

@@ -1,52 +1,42 @@
-//! One member of an archive, as it stands there.
+//! A member of an archive.
 
 use crate::model::entry::Meta;
 
-/// A member without its bytes.
+/// A member without its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Its name as written, raw bytes, without a slash at the end; `.` or empty is the top.
+    /// Raw name without a trailing slash; `.` or empty for the root.
     pub path: Vec<u8>,
-    /// Mode, owner, time, attributes; of a hard link only what it repeats.
+    /// Mode, owner, mtime and xattrs. In a hard link, only the fields that the archive repeats.
     pub meta: Meta,
-    /// What it is.
     pub kind: MemberKind,
 }
 
-/// What a member is.
+/// The kind of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberKind {
-    /// A regular file; its bytes follow.
+    /// A regular file, whose content follows.
     File {
-        /// Its length in bytes, holes counted.
+        /// Length in bytes, including holes.
         size: u64,
     },
-    /// A directory.
     Dir,
-    /// A symbolic link.
     Symlink {
-        /// Where it points, raw.
+        /// The raw target path.
         target: Vec<u8>,
     },
-    /// Another name of a member that came before.
+    /// Another hard link to an earlier member.
     HardLink {
-        /// The name of that, from the top.
+        /// Path of the earlier member from the root of the archive.
         target: Vec<u8>,
     },
-    /// A named pipe.
     Fifo,
-    /// A character device.
     CharDevice {
-        /// Major number.
         major: u32,
-        /// Minor number.
         minor: u32,
     },
-    /// A block device.
     BlockDevice {
-        /// Major number.
         major: u32,
-        /// Minor number.
         minor: u32,
     },
 }

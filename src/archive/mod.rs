@@ -1,7 +1,9 @@
-//! Archives: tar streams with everything that a version keeps of a file, and the images of container engines.
+//! Archives: tar streams that contain everything that a commit stores about a file, and container
+//! images.
 //!
-//! In: members of the model, bytes. Out: bytes, members. Invariants: the same members give the same bytes, no length
-//! that stands in an archive is believed before it was compared with what comes, and nothing is written to a disk here.
+//! Converts between archive members and bytes. Invariants: equal members encode to equal bytes,
+//! every length in an archive is checked against the bytes that follow, and this module writes
+//! nothing to disk.
 
 pub mod acl;
 pub mod image;
@@ -16,52 +18,54 @@ use std::io;
 
 use crate::error::{Failure, Kind};
 
-/// An archive cannot be read.
+/// The error for an archive that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// It is no archive, or was changed, or ends too early.
-    #[error("the archive is damaged{}: {why}", at(entry))]
+    /// The bytes are not an archive, or are changed or truncated.
+    #[error("archive is damaged{position}: {why}")]
     Damaged {
-        /// The entry that was being read, for people; empty where it is none.
-        entry: String,
-        /// What is wrong.
+        /// Position of the damage, for example " at `a/b`"; empty if no entry was read.
+        position: String,
         why: String,
     },
-    /// It holds what no version may hold, or what would lead out of it.
-    #[error("`{entry}` is refused: {why}")]
+    /// The entry is not allowed in a commit, or its path leads out of the tree.
+    #[error("cannot import `{entry}`: {why}")]
     Refused {
-        /// The entry, for people.
+        /// The entry in printable form.
         entry: String,
-        /// Why.
         why: String,
-        /// What to do about it.
         hint: Option<&'static str>,
     },
-    /// It cannot be read at all.
-    #[error("cannot read the archive")]
+    #[error("cannot read archive")]
     Io(#[source] io::Error),
 }
 
-fn at(entry: &str) -> String {
-    if entry.is_empty() { String::new() } else { format!(" at `{entry}`") }
+fn position(preposition: &str, entry: &str) -> String {
+    if entry.is_empty() { String::new() } else { format!(" {preposition} `{entry}`") }
 }
 
 impl ArchiveError {
-    /// Damage at an entry.
-    pub fn damaged(entry: impl Into<String>, why: impl Into<String>) -> Self {
-        Self::Damaged { entry: entry.into(), why: why.into() }
+    /// Returns an error for damage at an entry.
+    pub fn damaged(entry: impl AsRef<str>, why: impl Into<String>) -> Self {
+        Self::Damaged { position: position("at", entry.as_ref()), why: why.into() }
     }
 
-    /// A refusal without a hint.
+    /// Returns an error for damage at an entry or after it, where the next entry is not known yet.
+    pub fn damaged_after(entry: &str, why: impl Into<String>) -> Self {
+        Self::Damaged { position: position("at or after", entry), why: why.into() }
+    }
+
+    /// Returns an error without a hint for an entry that is not allowed.
     pub fn refused(entry: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Refused { entry: entry.into(), why: why.into(), hint: None }
     }
 
-    /// What a failed read means. Bytes that are no compressed data, or too few, are damage.
+    /// Converts an error of reading. Data that cannot be decompressed and a truncated stream are
+    /// damage.
     pub fn reading(entry: &str, e: io::Error) -> Self {
         match e.kind() {
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Self::damaged(entry, e.to_string()),
-            io::ErrorKind::UnexpectedEof => Self::damaged(entry, "it ends too early"),
+            io::ErrorKind::UnexpectedEof => Self::damaged(entry, "truncated"),
             _ => Self::Io(e),
         }
     }

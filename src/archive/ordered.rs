@@ -1,6 +1,7 @@
-//! Work between a serial reader and a serial writer: made in order, done by several threads, used in order.
+//! An ordered pipeline: one thread produces jobs, several threads work on them, and the results are
+//! consumed in the order of the jobs.
 //!
-//! Memory is bounded by how much may be under way. Whoever fails first ends the others.
+//! Memory is bounded by the number of jobs in progress. The first error stops all threads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -9,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Failure, Kind, Result};
 
-/// The other side has ended, for a reason of its own.
+/// The error of a thread that stopped because another thread failed.
 #[derive(Debug, thiserror::Error)]
 #[error("stopped")]
 struct Ended;
@@ -20,9 +21,9 @@ impl Failure for Ended {
     }
 }
 
-/// A thread died of a bug.
+/// The error for a thread that panicked.
 #[derive(Debug, thiserror::Error)]
-#[error("a thread that works on an archive panicked")]
+#[error("archive worker thread panicked")]
 struct Panicked;
 
 impl Failure for Panicked {
@@ -31,18 +32,19 @@ impl Failure for Panicked {
     }
 }
 
-/// Hands work over, in order.
+/// Submits jobs in order.
 pub struct Give<'g, J>(&'g dyn Fn(J) -> Result<()>);
 
 impl<J> Give<'_, J> {
-    /// Hands one piece over; fails when nobody wants more, and then the caller ends.
+    /// Submits a job. Fails if the pipeline has stopped; the caller then returns.
     pub fn give(&self, job: J) -> Result<()> {
         (self.0)(job)
     }
 }
 
-/// Lets `make` hand over work, `work` do it on so many threads, each calling `leave` at its end, and `used` take the
-/// results in the order in which the work was made. The error of whoever failed first of its own is returned.
+/// Runs `make`, which submits jobs; `work` on `threads` threads, each of which calls `leave` at its
+/// end; and `used`, which gets the results in the order of the jobs. Returns the first error that
+/// is not a consequence of another error.
 pub fn in_order<J: Send, T: Send>(
     threads: usize,
     ahead: usize,
@@ -56,7 +58,7 @@ pub fn in_order<J: Send, T: Send>(
     let fail = |e: Error| {
         stop.store(true, Ordering::Relaxed);
         let mut first = failed.lock();
-        // Who was ended by others is not the reason.
+        // A thread that stopped because of another thread's error is not the cause.
         if first.is_none() && e.as_error().downcast_ref::<Ended>().is_none() {
             *first = Some(e);
         }
@@ -68,12 +70,12 @@ pub fn in_order<J: Send, T: Send>(
         loop {
             let next = to_do.lock().recv();
             let Ok((job, result)) = next else { break };
-            // After a failure the rest is only taken away, so that nobody waits.
+            // After a failure, drain the queue so that the producer does not block.
             if stop.load(Ordering::Relaxed) {
                 continue;
             }
             match work(job) {
-                // Nobody may be waiting for it any more.
+                // The receiver may already be gone.
                 Ok(done) => drop(result.send(done)),
                 Err(e) => fail(e),
             }
@@ -109,7 +111,8 @@ pub fn in_order<J: Send, T: Send>(
                 break;
             }
         }
-        // Whoever makes work finds out by this; what is handed over until then is taken away.
+        // The producer fails at its next submission because of this. Drain the jobs that it submits
+        // until then.
         drop(results);
         while stop.load(Ordering::Relaxed) {
             let next = to_do.lock().recv();

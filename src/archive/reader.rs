@@ -1,8 +1,10 @@
-//! Reads tar streams: plain, ustar, GNU and PAX, one member after the other, with the bytes of files as a stream.
+//! Reads tar streams in the plain, ustar, GNU and PAX formats. Returns the members in order, and
+//! their content as a stream.
 //!
-//! The `tar` crate reads header blocks and checks their sums. What describes the next member is put together here,
-//! since the crate splits PAX records at line ends and knows one of the four forms of sparse files. Memory is bounded by
-//! limits of its own, whatever an archive says.
+//! The `tar` crate reads header blocks and verifies their checksums. This module interprets the
+//! extension headers itself, because the crate splits PAX records at line breaks and supports only
+//! one of the four sparse formats. Fixed limits bound the memory, independent of the lengths in an
+//! archive.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
@@ -16,29 +18,30 @@ use crate::error::Kind;
 use crate::model::entry::{Meta, Time, Xattr};
 use crate::model::path::display;
 
-/// What describes one member may not take more, in bytes.
+/// Limit on the extension headers of one member in bytes.
 const EXTENSION_MAX: u64 = 16 << 20;
-/// Nor stand in more pieces.
+/// Limit on the number of extension headers of one member.
 const EXTENSIONS_MAX: usize = 16;
 const XATTR: &[u8] = b"SCHILY.xattr.";
-/// What Linux has room for: the name of an attribute, its value, and, so that a directory's object stays small, all of
-/// one node's; the target of a symbolic link.
+/// Limits of Linux: the name and the value of an xattr, and the target of a symbolic link.
+/// `XATTRS_MAX` limits all xattrs of a file, so that the tree object of a directory stays small.
 const XATTR_NAME_MAX: usize = 255;
 const XATTR_VALUE_MAX: usize = 64 << 10;
 const XATTRS_MAX: usize = 1 << 20;
 const TARGET_MAX: usize = 4095;
-/// The largest numbers of devices.
+/// The largest device numbers.
 const MAJOR_MAX: u32 = (1 << 12) - 1;
 const MINOR_MAX: u32 = (1 << 20) - 1;
 
-/// The name in the first block of an archive.
+/// Returns the name in the first block of an archive.
 pub fn first_name(head: &[u8]) -> Option<Vec<u8>> {
     Some(Header::from_byte_slice(head.get(..512)?).path_bytes().into_owned())
 }
 
-/// Where the bytes of an archive come from.
+/// The source of an archive.
 pub trait Input: Read {
-    /// Goes over so many bytes without looking at them; fails with `UnexpectedEof` where there are not so many.
+    /// Skips bytes without processing them. Fails with `UnexpectedEof` if the source has fewer
+    /// bytes.
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
         let mut rest = self.take(bytes);
         match io::copy(&mut rest, &mut io::sink())? == bytes {
@@ -50,13 +53,13 @@ pub trait Input: Read {
 
 impl Input for Box<dyn Read + Send + '_> {}
 
-/// Reads an archive.
+/// Reads the members of an archive.
 pub struct TarReader<R> {
     input: R,
-    /// How many bytes were read or skipped.
+    /// Number of bytes that were read or skipped.
     position: u64,
     globals: Records,
-    /// Of the member that was read last, for messages.
+    /// Name of the last member, for messages.
     name: String,
     data: Data,
     ended: bool,
@@ -64,22 +67,22 @@ pub struct TarReader<R> {
 
 type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// What is left of the bytes of a member.
+/// The unread content of a member.
 #[derive(Default)]
 struct Data {
-    /// Runs of data that are left.
+    /// Ranges of data that are not read yet.
     runs: VecDeque<Run>,
-    /// Where in the file the reader is.
+    /// Position in the file.
     at: u64,
     size: u64,
-    /// Bytes in the archive that are left, and what fills the last block.
+    /// Number of unread bytes in the archive, followed by `padding` bytes that fill the last block.
     stored: u64,
     padding: u64,
 }
 
-/// What stands before the header of a member.
+/// The extension headers of a member.
 #[derive(Default)]
-struct Described {
+struct Extensions {
     records: Records,
     sparse: Vec<Run>,
     long_name: Option<Vec<u8>>,
@@ -94,7 +97,8 @@ impl<R: Input> TarReader<R> {
         Self { input, position: 0, globals: Records::new(), name: String::new(), data: Data::default(), ended: false }
     }
 
-    /// The next member, or `None` at the end. Whatever was not read of the one before is skipped.
+    /// Returns the next member, or `None` at the end. Skips the unread content of the previous
+    /// member.
     pub fn next_member(&mut self) -> Result<Option<Member>, ArchiveError> {
         if self.ended {
             return Ok(None);
@@ -103,11 +107,11 @@ impl<R: Input> TarReader<R> {
         self.input.skip(left).map_err(|e| ArchiveError::reading(&self.name, e))?;
         self.position += left;
         self.data = Data::default();
-        let mut described = Described::default();
+        let mut extensions = Extensions::default();
         loop {
             let Some(header) = self.header()? else {
-                if described.pieces > 0 {
-                    return Err(self.damaged("it ends before what was announced"));
+                if extensions.pieces > 0 {
+                    return Err(self.damaged("missing member after its extension header"));
                 }
                 self.ended = true;
                 return Ok(None);
@@ -116,37 +120,37 @@ impl<R: Input> TarReader<R> {
             let extended = header.as_ustar().is_some() || header.as_gnu().is_some();
             match header.entry_type() {
                 EntryType::XGlobalHeader => {
-                    let bytes = self.extension(&mut described, size)?;
-                    described.pieces -= 1;
-                    let all = records::take(&bytes).ok_or_else(|| self.damaged("its global records are malformed"))?;
+                    let bytes = self.extension(&mut extensions, size)?;
+                    extensions.pieces -= 1;
+                    let all = records::take(&bytes).ok_or_else(|| self.damaged("malformed global PAX records"))?;
                     self.globals.extend(all.into_iter().map(|(k, v)| (k.to_vec(), v.to_vec())));
                     if self.globals.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>() as u64 > EXTENSION_MAX {
-                        return Err(self.damaged("its global records do not end"));
+                        return Err(self.damaged("global PAX records are too long"));
                     }
                 }
                 EntryType::XHeader if extended => {
-                    let bytes = self.extension(&mut described, size)?;
-                    self.describe(&bytes, &mut described)?;
+                    let bytes = self.extension(&mut extensions, size)?;
+                    self.add_records(&bytes, &mut extensions)?;
                 }
                 EntryType::GNULongName if extended => {
-                    described.long_name = Some(self.extension(&mut described, size)?);
+                    extensions.long_name = Some(self.extension(&mut extensions, size)?);
                 }
                 EntryType::GNULongLink if extended => {
-                    described.long_link = Some(self.extension(&mut described, size)?);
+                    extensions.long_link = Some(self.extension(&mut extensions, size)?);
                 }
-                // The label of a volume.
-                other if other.as_byte() == b'V' => self.go_over(size)?,
-                _ => return self.member(&header, size, described).map(Some),
+                // A volume label has no meaning here.
+                other if other.as_byte() == b'V' => self.skip_padded(size)?,
+                _ => return self.member(&header, size, extensions).map(Some),
             }
         }
     }
 
-    /// How many bytes of the input stand before what is read next.
+    /// Returns the offset in the input of the bytes that are read next.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// The next bytes of the member that was read last; 0 at its end.
+    /// Reads the next bytes of the last member. Returns 0 at its end.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ArchiveError> {
         let hole = self.hole();
         if hole > 0 {
@@ -178,40 +182,39 @@ impl<R: Input> TarReader<R> {
         Ok(n)
     }
 
-    /// How many zeros come next that the archive does not hold.
+    /// Returns the number of zeros at the current position that the archive does not contain.
     pub fn hole(&self) -> u64 {
         let next = self.data.runs.front().map_or(self.data.size, |r| r.0);
         next.saturating_sub(self.data.at)
     }
 
-    /// Goes over some of the zeros that [`Self::hole`] told of.
+    /// Skips at most `len` zeros of the current hole.
     pub fn skip_hole(&mut self, len: u64) {
         self.data.at += len.min(self.hole());
     }
 
-    /// The source, behind the end of the archive.
+    /// Returns the source, positioned after the archive.
     pub fn into_input(self) -> R {
         self.input
     }
 
     fn damaged(&self, why: impl Into<String>) -> ArchiveError {
-        let entry = if self.name.is_empty() { String::new() } else { format!("{}, or what follows", self.name) };
-        ArchiveError::damaged(entry, why)
+        ArchiveError::damaged_after(&self.name, why)
     }
 
-    /// The next header block, `None` at the end mark.
+    /// Returns the next header block, or `None` at the end of the archive.
     fn header(&mut self) -> Result<Option<Header>, ArchiveError> {
-        let mut counted = Counted { input: &mut self.input, bytes: 0 };
+        let mut counted = CountingReader { input: &mut self.input, bytes: 0 };
         let mut archive = Archive::new(&mut counted);
         let next = archive.entries().and_then(|entries| entries.raw(true).next().transpose());
         let header = next.map(|entry| entry.map(|entry| entry.header().clone()));
         let bytes = counted.bytes;
         self.position += bytes;
         match header {
-            // The crate takes an end of the stream for the end of the archive.
-            Ok(None) if bytes < writer::BLOCK => Err(self.damaged("it ends too early")),
+            // The crate takes the end of the stream for the end of the archive.
+            Ok(None) if bytes < writer::BLOCK => Err(self.damaged("truncated")),
             Ok(header) => Ok(header),
-            // An error of the source may carry a kind of its own.
+            // An error of the source may carry its own kind.
             Err(e) if e.kind() == io::ErrorKind::Other && Kind::of_io(&e) == Kind::Internal => {
                 Err(self.damaged(e.to_string()))
             }
@@ -219,14 +222,14 @@ impl<R: Input> TarReader<R> {
         }
     }
 
-    fn go_over(&mut self, size: u64) -> Result<(), ArchiveError> {
-        let len = size.checked_add(writer::padding(size)).ok_or_else(|| self.damaged("its size is impossible"))?;
+    fn skip_padded(&mut self, size: u64) -> Result<(), ArchiveError> {
+        let len = size.checked_add(writer::padding(size)).ok_or_else(|| self.damaged("size out of range"))?;
         self.input.skip(len).map_err(|e| ArchiveError::reading(&self.name, e))?;
         self.position += len;
         Ok(())
     }
 
-    /// Exactly so many bytes, and what fills their last block.
+    /// Reads exactly `size` bytes and the padding of the last block.
     fn take(&mut self, size: u64) -> Result<Vec<u8>, ArchiveError> {
         let len = size + writer::padding(size);
         let mut out = Vec::new();
@@ -240,41 +243,41 @@ impl<R: Input> TarReader<R> {
         Ok(out)
     }
 
-    fn extension(&mut self, described: &mut Described, size: u64) -> Result<Vec<u8>, ArchiveError> {
-        described.bytes = described.bytes.saturating_add(size);
-        described.pieces += 1;
-        if described.bytes > EXTENSION_MAX || described.pieces > EXTENSIONS_MAX {
-            return Err(self.damaged(format!("a member is described by more than {EXTENSION_MAX} bytes")));
+    fn extension(&mut self, extensions: &mut Extensions, size: u64) -> Result<Vec<u8>, ArchiveError> {
+        extensions.bytes = extensions.bytes.saturating_add(size);
+        extensions.pieces += 1;
+        if extensions.bytes > EXTENSION_MAX || extensions.pieces > EXTENSIONS_MAX {
+            return Err(self.damaged("too many or too long extension headers"));
         }
         self.take(size)
     }
 
-    fn describe(&self, bytes: &[u8], described: &mut Described) -> Result<(), ArchiveError> {
-        let all = records::take(bytes).ok_or_else(|| self.damaged("its records are malformed"))?;
+    fn add_records(&self, bytes: &[u8], extensions: &mut Extensions) -> Result<(), ArchiveError> {
+        let all = records::take(bytes).ok_or_else(|| self.damaged("malformed PAX records"))?;
         let mut offset = None;
         for (key, value) in all {
             match key {
-                // Format 0.0 of sparse files repeats these two.
+                // Sparse format 0.0 repeats these two keys.
                 b"GNU.sparse.offset" => offset = records::number(value),
                 b"GNU.sparse.numbytes" => {
                     let run = offset.take().zip(records::number(value));
-                    described.sparse.push(run.ok_or_else(|| self.damaged("its map of a sparse file is malformed"))?);
+                    extensions.sparse.push(run.ok_or_else(|| self.damaged("malformed map of a sparse file"))?);
                 }
                 _ => {
-                    described.records.insert(key.to_vec(), value.to_vec());
+                    extensions.records.insert(key.to_vec(), value.to_vec());
                 }
             }
         }
         Ok(())
     }
 
-    fn member(&mut self, header: &Header, size: u64, described: Described) -> Result<Member, ArchiveError> {
-        let get = |key: &[u8]| described.records.get(key).or_else(|| self.globals.get(key)).filter(|v| !v.is_empty());
+    fn member(&mut self, header: &Header, size: u64, extensions: Extensions) -> Result<Member, ArchiveError> {
+        let get = |key: &[u8]| extensions.records.get(key).or_else(|| self.globals.get(key)).filter(|v| !v.is_empty());
         let without_nul = |bytes: Vec<u8>| bytes.split(|b| *b == 0).next().unwrap_or_default().to_vec();
         let version = (get(b"GNU.sparse.major").map(Vec::as_slice), get(b"GNU.sparse.minor").map(Vec::as_slice));
         let is_mapped = version == (Some(&b"1"[..]), Some(&b"0"[..]));
         let name = get(b"GNU.sparse.name").or_else(|| get(b"path")).cloned();
-        let name = name.or_else(|| described.long_name.clone().map(without_nul));
+        let name = name.or_else(|| extensions.long_name.clone().map(without_nul));
         let mut path = name.unwrap_or_else(|| header.path_bytes().into_owned());
         self.name = display(&path);
         let is_dir_name = path.ends_with(b"/");
@@ -282,20 +285,20 @@ impl<R: Input> TarReader<R> {
             path.pop();
         }
         if path.contains(&0) {
-            return Err(ArchiveError::refused(&self.name, "its name holds a NUL"));
+            return Err(ArchiveError::refused(&self.name, "name contains NUL"));
         }
         let number = |key: &'static str| {
-            let bad = || ArchiveError::damaged(&self.name, format!("its `{key}` is no number"));
+            let bad = || ArchiveError::damaged(&self.name, format!("`{key}` is not a number"));
             get(key.as_bytes()).map(|v| records::number(v).ok_or_else(bad)).transpose()
         };
         let size = number("size")?.unwrap_or(size);
-        let link = get(b"linkpath").cloned().or_else(|| described.long_link.clone().map(without_nul));
+        let link = get(b"linkpath").cloned().or_else(|| extensions.long_link.clone().map(without_nul));
         let link = link.unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned());
         let device = |field: io::Result<Option<u32>>, max: u32| {
             let bad = |e: io::Error| ArchiveError::damaged(&self.name, e.to_string());
             match field.map_err(bad)?.unwrap_or_default() {
                 number if number <= max => Ok(number),
-                _ => Err(ArchiveError::refused(&self.name, "there is no device of such a number")),
+                _ => Err(ArchiveError::refused(&self.name, "device number out of range")),
             }
         };
         let major = || device(header.device_major(), MAJOR_MAX);
@@ -303,31 +306,32 @@ impl<R: Input> TarReader<R> {
         let kind = match header.entry_type() {
             EntryType::Regular | EntryType::Continuous if !is_dir_name => MemberKind::File { size },
             EntryType::GNUSparse => MemberKind::File { size },
-            // Old archives have no type for directories, incremental ones list names as their bytes.
+            // Old archives have no type for directories, and incremental archives store the names
+            // in a directory as its content.
             EntryType::Directory | EntryType::Regular | EntryType::Continuous => MemberKind::Dir,
             other if other.as_byte() == b'D' => MemberKind::Dir,
             EntryType::Link => MemberKind::HardLink { target: link },
             EntryType::Symlink if link.is_empty() || link.len() > TARGET_MAX || link.contains(&0) => {
-                return Err(ArchiveError::refused(&self.name, "nothing could be where it points to"));
+                return Err(ArchiveError::refused(&self.name, "invalid link target"));
             }
             EntryType::Symlink => MemberKind::Symlink { target: link },
             EntryType::Fifo => MemberKind::Fifo,
             EntryType::Char => MemberKind::CharDevice { major: major()?, minor: minor()? },
             EntryType::Block => MemberKind::BlockDevice { major: major()?, minor: minor()? },
             other => {
-                let why = format!("a member of type `{}` is unknown", other.as_byte().escape_ascii());
+                let why = format!("unknown member type `{}`", other.as_byte().escape_ascii());
                 return Err(ArchiveError::refused(&self.name, why));
             }
         };
-        let meta = meta_of(header, &kind, &get, &described.records, &self.name)?;
-        // Links and devices have no bytes, whatever their header says.
+        let meta = meta_of(header, &kind, &get, &extensions.records, &self.name)?;
+        // Links and devices have no content, even if their header has a size.
         let has_bytes = matches!(kind, MemberKind::File { .. } | MemberKind::Dir);
         let dumped = header.entry_type().as_byte() == b'D';
         let stored = if has_bytes && (dumped || !matches!(kind, MemberKind::Dir)) { size } else { 0 };
         let real = number("GNU.sparse.realsize")?.or(number("GNU.sparse.size")?);
         let map = get(b"GNU.sparse.map").cloned();
         if stored.checked_add(writer::BLOCK).is_none() {
-            return Err(ArchiveError::damaged(&self.name, "its size is impossible"));
+            return Err(ArchiveError::damaged(&self.name, "size out of range"));
         }
         self.data = Data { stored, padding: writer::padding(stored), ..Data::default() };
         let MemberKind::File { .. } = kind else { return Ok(Member { path, meta, kind }) };
@@ -338,33 +342,34 @@ impl<R: Input> TarReader<R> {
             Some((self.map()?, real))
         } else if let Some(map) = map {
             let runs = sparse::with_commas(&map);
-            Some((runs.ok_or_else(|| ArchiveError::damaged(&self.name, "its map is malformed"))?, real))
-        } else if !described.sparse.is_empty() {
-            Some((described.sparse, real))
+            Some((runs.ok_or_else(|| ArchiveError::damaged(&self.name, "malformed map of a sparse file"))?, real))
+        } else if !extensions.sparse.is_empty() {
+            Some((extensions.sparse, real))
         } else {
             None
         };
         let (runs, size) = match runs {
             None => (if size > 0 { vec![(0, size)] } else { Vec::new() }, size),
             Some((runs, real)) => {
-                let bad = || ArchiveError::damaged(&self.name, "the parts of a sparse file do not add up to it");
+                let bad = || ArchiveError::damaged(&self.name, "ranges of a sparse file do not match its size");
                 let real = real.ok_or_else(bad)?;
                 (sparse::checked(runs, real, self.data.stored).ok_or_else(bad)?, real)
             }
         };
         if i64::try_from(size).is_err() {
-            return Err(ArchiveError::damaged(&self.name, "its size is impossible"));
+            return Err(ArchiveError::damaged(&self.name, "size out of range"));
         }
         self.data.runs = runs.into();
         self.data.size = size;
         Ok(Member { path, meta, kind: MemberKind::File { size } })
     }
 
-    /// The map of a sparse file in GNU's own form: in the header, and in blocks behind it.
+    /// Reads the map of the old GNU sparse format, which is in the header and in the blocks after
+    /// the header.
     fn old_map(&mut self, header: &Header) -> Result<(Vec<Run>, u64), ArchiveError> {
         let name = self.name.clone();
         let bad = |why: String| ArchiveError::damaged(&name, why);
-        let gnu = header.as_gnu().ok_or_else(|| bad("it is sparse, but not of GNU's form".to_owned()))?;
+        let gnu = header.as_gnu().ok_or_else(|| bad("sparse member without a GNU header".to_owned()))?;
         let mut runs = Vec::new();
         let add = |part: &tar::GnuSparseHeader, runs: &mut Vec<Run>| -> io::Result<()> {
             if !part.is_empty() {
@@ -385,16 +390,16 @@ impl<R: Input> TarReader<R> {
             }
             more = extended.is_extended();
             if runs.len() as u64 > EXTENSION_MAX / 24 {
-                return Err(bad("its map does not end".to_owned()));
+                return Err(bad("map of a sparse file is too long".to_owned()));
             }
         }
         Ok((runs, gnu.real_size().map_err(|e| bad(e.to_string()))?))
     }
 
-    /// The map of a sparse file of format 1.0, which stands before its data.
+    /// Reads the map of sparse format 1.0, which precedes the data.
     fn map(&mut self) -> Result<Vec<Run>, ArchiveError> {
         let name = self.name.clone();
-        let bad = || ArchiveError::damaged(&name, "its map of a sparse file is malformed");
+        let bad = || ArchiveError::damaged(&name, "malformed map of a sparse file");
         let (mut text, mut numbers, mut wanted) = (Vec::new(), Vec::new(), None);
         let mut read = 0;
         while wanted.is_none_or(|wanted| numbers.len() < wanted) {
@@ -421,13 +426,13 @@ impl<R: Input> TarReader<R> {
     }
 }
 
-/// A source that counts.
-struct Counted<'r, R> {
+/// A reader that counts the bytes it returns.
+struct CountingReader<'r, R> {
     input: &'r mut R,
     bytes: u64,
 }
 
-impl<R: Read> Read for Counted<'_, R> {
+impl<R: Read> Read for CountingReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = loop {
             match self.input.read(buffer) {
@@ -447,7 +452,7 @@ fn meta_of<'g>(
     own: &Records,
     name: &str,
 ) -> Result<Meta, ArchiveError> {
-    let bad = |what: &str| ArchiveError::damaged(name, format!("its {what} is no number"));
+    let bad = |what: &str| ArchiveError::damaged(name, format!("{what} is not a number"));
     // Old programs leave fields empty.
     let field = |read: io::Result<u64>, raw: &[u8], what: &str| match read {
         Ok(value) => Ok(value),
@@ -464,7 +469,7 @@ fn meta_of<'g>(
     };
     let mtime = match get(b"mtime") {
         Some(text) => records::time_of(text).ok_or_else(|| bad("time"))?,
-        // Two's complement where it is negative.
+        // Negative times are encoded as two's complement.
         None => Time { secs: field(header.mtime(), &old.mtime, "time")?.cast_signed(), nanos: 0 },
     };
     let mode = field(header.mode().map(u64::from), &old.mode, "mode")?;
@@ -473,10 +478,10 @@ fn meta_of<'g>(
         if let Some(text) = own.get(record).filter(|t| !t.is_empty()) {
             let value = acl::of_text(text).ok_or_else(|| ArchiveError::Refused {
                 entry: name.to_owned(),
-                why: "its access list names users or groups without their numbers".to_owned(),
-                hint: Some("`tar --numeric-owner` writes numbers"),
+                why: "ACL names users or groups without their numbers".to_owned(),
+                hint: Some("create the archive with `tar --numeric-owner`"),
             });
-            // The attribute itself says more than its text.
+            // The raw xattr is more exact than its text form.
             let raw = own.contains_key(&[XATTR, attribute].concat());
             match value {
                 Ok(value) => {
@@ -497,7 +502,7 @@ fn meta_of<'g>(
     };
     let bytes: usize = xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > XATTRS_MAX || !xattrs.iter().all(fits) {
-        return Err(ArchiveError::refused(name, "its attributes are such as no file can have"));
+        return Err(ArchiveError::refused(name, "xattrs exceed the limits of Linux"));
     }
     Ok(Meta {
         mode: match kind {
@@ -511,7 +516,7 @@ fn meta_of<'g>(
     })
 }
 
-/// The name of an attribute: `=` and `%` are written as `%3D` and `%25`.
+/// Decodes the name of an xattr, in which `=` is encoded as `%3D` and `%` as `%25`.
 fn decoded(name: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(name.len());
     let mut rest = name;

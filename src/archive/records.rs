@@ -1,12 +1,14 @@
-//! The records of PAX headers: `length key=value`, where a value may hold any byte; and times as such values.
+//! Records of PAX headers, `length key=value`, whose values may contain any byte; and timestamps as
+//! values of records.
 //!
-//! The `tar` crate splits records at line ends, which values of extended attributes may hold.
+//! The `tar` crate splits records at line breaks, which the values of extended attributes may
+//! contain.
 
 use crate::model::entry::Time;
 
-/// Adds a record.
+/// Appends a record.
 pub fn put(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    // The length counts its own digits.
+    // The length includes its own digits.
     let rest = key.len() + value.len() + 3;
     let mut len = rest + 1;
     while rest + digits(len) != len {
@@ -24,10 +26,11 @@ fn digits(n: usize) -> usize {
     n.to_string().len()
 }
 
-/// All records in order, as key and value; `None` if they are malformed.
+/// Returns the keys and values of all records in order, or `None` if the records are malformed.
 pub fn take(mut bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     let mut out = Vec::new();
     while !bytes.is_empty() {
+        // The longest u64 has 20 digits.
         let space = bytes.iter().take(21).position(|b| *b == b' ')?;
         let len = number(&bytes[..space])?;
         let record = bytes.get(space + 1..usize::try_from(len).ok()?)?.strip_suffix(b"\n")?;
@@ -38,13 +41,13 @@ pub fn take(mut bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     Some(out)
 }
 
-/// A decimal number and nothing else.
+/// Parses decimal digits.
 pub fn number(text: &[u8]) -> Option<u64> {
     let plain = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     std::str::from_utf8(text).ok().filter(|_| plain)?.parse().ok()
 }
 
-/// A time as seconds with a fraction.
+/// Formats a timestamp as seconds with a fraction.
 pub fn time_text(time: Time) -> String {
     let (sign, whole, nanos) = match (time.secs < 0, time.nanos) {
         (true, nanos) if nanos > 0 => ("-", time.secs.unsigned_abs() - 1, 1_000_000_000 - nanos),
@@ -55,7 +58,7 @@ pub fn time_text(time: Time) -> String {
     format!("{sign}{whole}{}", fraction.trim_end_matches('0'))
 }
 
-/// Reads what [`time_text`] and others write; digits beyond the ninth are left out.
+/// Parses a timestamp. Ignores digits after the ninth, which other programs write.
 pub fn time_of(text: &[u8]) -> Option<Time> {
     let (negative, text) = text.strip_prefix(b"-").map_or((false, text), |rest| (true, rest));
     let point = text.iter().position(|b| *b == b'.').unwrap_or(text.len());

@@ -1,16 +1,17 @@
-//! Where a sparse file has data: runs in order, and the forms in which archives write them down.
+//! The data ranges of sparse files, and their encodings in archives.
 
 use super::records::number;
 
-/// A run of data: where it begins in the file and its length, in bytes.
+/// A range of data in a file.
 pub type Run = (u64, u64);
 
-/// More runs than this are not written; small holes are written out instead.
+/// Limit on the number of ranges that are written. A file with more ranges has its small holes
+/// written as zeros.
 pub const RUNS_MAX: usize = 10_000;
-/// More runs than this are not read.
+/// Limit on the number of ranges that are read.
 const READ_MAX: usize = 1 << 20;
 
-/// Puts runs together that have less than so many bytes between them, until there are few enough.
+/// Merges ranges with small holes between them until at most [`RUNS_MAX`] ranges remain.
 pub fn few(mut runs: Vec<Run>) -> Vec<Run> {
     let mut hole = 64 << 10;
     while runs.len() > RUNS_MAX {
@@ -31,10 +32,10 @@ fn joined(runs: &[Run], hole: u64) -> Vec<Run> {
     out
 }
 
-/// The map before the data of a file of `size` bytes, as GNU tar's format 1.0 has it, not padded.
+/// Returns the map of a file of `size` bytes in GNU tar's sparse format 1.0, without padding.
 pub fn map_of(runs: &[Run], size: u64) -> Vec<u8> {
     let ends_with_data = runs.last().is_some_and(|r| r.0 + r.1 == size);
-    // A hole at the end is a run of nothing.
+    // A hole at the end is encoded as an empty range.
     let end = (!ends_with_data).then_some((size, 0));
     let mut out = format!("{}\n", runs.len() + usize::from(end.is_some()));
     for (offset, len) in runs.iter().copied().chain(end) {
@@ -43,24 +44,25 @@ pub fn map_of(runs: &[Run], size: u64) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// Reads a map of numbers: of format 1.0 without its first line, or of 0.1, where commas stand between them.
+/// Converts offsets and lengths to ranges.
 pub fn pairs(numbers: &[u64]) -> Option<Vec<Run>> {
     let (pairs, rest) = numbers.as_chunks::<2>();
     (rest.is_empty() && pairs.len() <= READ_MAX).then(|| pairs.iter().map(|p| (p[0], p[1])).collect())
 }
 
-/// The numbers of a map of format 0.1.
+/// Parses a map of format 0.1: decimal numbers separated by commas.
 pub fn with_commas(text: &[u8]) -> Option<Vec<Run>> {
     let numbers = text.split(|b| *b == b',').filter(|n| !n.is_empty()).map(number).collect::<Option<Vec<_>>>()?;
     pairs(&numbers)
 }
 
-/// How many numbers follow the first line of a map of format 1.0.
+/// Returns the number of numbers in a map of format 1.0, whose first line is the number of ranges.
 pub fn numbers_after(first: u64) -> Option<usize> {
     usize::try_from(first).ok().filter(|n| *n <= READ_MAX).map(|n| n * 2)
 }
 
-/// Whether runs stand in order inside a file of `size` bytes and hold `stored` bytes. Empty ones are dropped.
+/// Checks that ranges are sorted, are inside a file of `size` bytes and have `stored` bytes in
+/// total. Removes empty ranges.
 pub fn checked(runs: Vec<Run>, size: u64, stored: u64) -> Option<Vec<Run>> {
     let (mut end, mut sum) = (0u64, 0u64);
     for (offset, len) in &runs {

@@ -1,6 +1,7 @@
-//! The head of a tar member: a PAX header where the plain one cannot say everything, and the plain one.
+//! The header of a tar member, preceded by a PAX header if the ustar header cannot represent the
+//! member.
 //!
-//! Invariant: the bytes depend on the member alone.
+//! Invariant: the bytes depend only on the member.
 
 use tar::{EntryType, Header};
 
@@ -9,21 +10,22 @@ use super::member::{Member, MemberKind};
 use super::records::{put, time_text};
 use super::sparse::{Run, map_of};
 
-/// The size of everything in a tar archive is a multiple of this.
+/// Size of a tar block; the header and the content of a member are padded to a multiple of it.
 pub const BLOCK: u64 = 512;
-/// What stands at the end of an archive.
+/// The end of an archive: two empty blocks.
 pub const END: [u8; 1024] = [0; 1024];
 
-/// What fits into the fields of a plain header.
+/// Limits on the numbers in the fields of a ustar header.
 const ID_MAX: u64 = 0o7_777_777;
 const NUMBER_MAX: u64 = 0o77_777_777_777;
 
-/// Bytes up to the next multiple of [`BLOCK`].
+/// Returns the number of bytes up to the next multiple of [`BLOCK`].
 pub fn padding(len: u64) -> u64 {
     len.wrapping_neg() % BLOCK
 }
 
-/// Everything that stands before the bytes of a member. Of a sparse file only the data of its `runs` follows.
+/// Returns all bytes that precede the content of a member. For a sparse file, `runs` are the ranges
+/// of data that follow.
 pub fn head(member: &Member, runs: Option<&[Run]>) -> Vec<u8> {
     let mut pax = Vec::new();
     let mut header = Header::new_ustar();
@@ -35,7 +37,8 @@ pub fn head(member: &Member, runs: Option<&[Run]>) -> Vec<u8> {
         MemberKind::Symlink { target } | MemberKind::HardLink { target } => target.as_slice(),
         _ => b"",
     };
-    // Names are bytes. `hdrcharset` could say so, but GNU tar writes them without, and warns of it.
+    // Names are raw bytes without `hdrcharset`, as GNU tar writes them, because GNU tar warns about
+    // that record.
     let map = match (&member.kind, runs) {
         (MemberKind::File { size }, Some(runs)) => Some(padded(map_of(runs, *size))),
         _ => None,
@@ -100,17 +103,18 @@ pub fn head(member: &Member, runs: Option<&[Run]>) -> Vec<u8> {
     out
 }
 
+/// Pads with zeros to a multiple of [`BLOCK`].
 fn padded(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.resize(bytes.len().next_multiple_of(512), 0);
     bytes
 }
 
-/// Whether a name can stand in a plain header.
+/// Whether a name fits into a ustar header.
 fn is_plain(name: &[u8]) -> bool {
     name.len() <= 100 && name.is_ascii()
 }
 
-/// Writes as much of a name as there is room for; true if it needs a record.
+/// Copies the part of a name that fits into the field. Returns true if the name needs a record.
 fn set_name(header: &mut Header, name: &[u8]) -> bool {
     if let Some(ustar) = header.as_ustar_mut() {
         let len = name.len().min(ustar.name.len());
@@ -119,7 +123,7 @@ fn set_name(header: &mut Header, name: &[u8]) -> bool {
     !is_plain(name)
 }
 
-/// The header of a PAX header.
+/// Returns the ustar header of a PAX header.
 fn extension(name: &[u8], len: u64) -> Header {
     let mut header = Header::new_ustar();
     let base = name.strip_suffix(b"/").unwrap_or(name).rsplit(|b| *b == b'/').next().unwrap_or_default();
@@ -135,7 +139,7 @@ fn extension(name: &[u8], len: u64) -> Header {
 }
 
 fn attributes(member: &Member, pax: &mut Vec<u8>) {
-    // Other names of a node repeat nothing.
+    // A further hard link has the xattrs of the first one.
     if matches!(member.kind, MemberKind::HardLink { .. }) {
         return;
     }
@@ -160,7 +164,7 @@ fn attributes(member: &Member, pax: &mut Vec<u8>) {
 
 fn set_kind(header: &mut Header, kind: &MemberKind) {
     let mut device = |major: &u32, minor: &u32| {
-        // Only old headers have no such fields.
+        // The fields are missing only in headers of the old format.
         let _ = header.set_device_major(*major);
         let _ = header.set_device_minor(*minor);
     };

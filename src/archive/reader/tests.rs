@@ -1,4 +1,4 @@
-//! What is written is read back, and what is not whole is refused.
+//! Tests of the reader: round trips with the writer, and rejection of damaged archives.
 
 use super::*;
 use crate::error::{Failure, Kind};
@@ -105,7 +105,7 @@ fn every_cut_and_every_flip_of_a_header_is_seen() {
         (member(b"file", MemberKind::File { size: 600 }), &[1; 600]),
         (member(b"\xff", MemberKind::Dir), b""),
     ]);
-    // One block of zeros is an end.
+    // One empty block ends an archive, too.
     for len in (0..bytes.len() - 512).step_by(64).chain([bytes.len() - 513]) {
         assert_eq!(all(&bytes[..len]).unwrap_err().kind(), Kind::Integrity, "{len}");
     }
@@ -117,7 +117,7 @@ fn every_cut_and_every_flip_of_a_header_is_seen() {
         let mut changed = bytes.clone();
         changed[at] ^= 4;
         if pax.contains(&at) || data.contains(&at) || (3072..3584).contains(&at) {
-            // Nothing sums these up; it must not do worse than another value.
+            // No checksum covers these bytes. A change may yield another value, but no panic.
             let _ = all(&changed);
         } else {
             assert!(all(&changed).is_err() || all(&changed).unwrap() == whole, "{at}");
@@ -139,15 +139,15 @@ fn what_is_claimed_is_not_believed() {
     header.set_entry_type(EntryType::XHeader);
     header.set_size(1 << 32);
     header.set_cksum();
-    assert!(all(header.as_bytes()).unwrap_err().to_string().contains("more than"));
+    assert!(all(header.as_bytes()).unwrap_err().to_string().contains("extension headers"));
     header.set_size(0);
     header.set_cksum();
-    assert!(all(&header.as_bytes().repeat(40)).unwrap_err().to_string().contains("more than"));
+    assert!(all(&header.as_bytes().repeat(40)).unwrap_err().to_string().contains("extension headers"));
     header.set_entry_type(EntryType::new(b'Z'));
     header.set_cksum();
     assert_eq!(all(header.as_bytes()).unwrap_err().kind(), Kind::Usage);
     assert_eq!(all(&[7; 2048]).unwrap_err().kind(), Kind::Integrity);
     let runs: Vec<Run> = vec![(0, 3), (1, 3)];
     let bytes = writer::head(&member(b"s", MemberKind::File { size: 100 }), Some(&runs));
-    assert!(all(&bytes).unwrap_err().to_string().contains("add up"));
+    assert!(all(&bytes).unwrap_err().to_string().contains("do not match its size"));
 }
