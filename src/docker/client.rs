@@ -1,4 +1,4 @@
-//! Requests to an engine, and what its answers mean.
+//! Requests to a Docker engine, and the decoding of its responses.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -17,12 +17,12 @@ use tokio::runtime::Runtime;
 use super::error::EngineError;
 use super::{Container, Inspected, LOCAL, SOCKET, Version, Volume};
 
-/// The newest version of the API whose answers are known here. The oldest engine that is asked speaks 1.41.
+/// The newest API version that this client supports. The oldest engine in use supports 1.41.
 const NEWEST: (u32, u32) = (1, 44);
-/// Nobody waits longer for an answer, unless he says so.
+/// The default time limit of a request.
 const LIMIT: Duration = Duration::from_secs(30);
-/// An answer that is longer is none.
-const ANSWER_MAX: usize = 64 << 20;
+/// Limit on the length of a response in bytes.
+const RESPONSE_MAX: usize = 64 << 20;
 
 /// A connection to an engine.
 pub struct Engine {
@@ -34,19 +34,20 @@ pub struct Engine {
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct ErrorResponse {
     message: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Volumes {
+struct VolumeList {
     #[serde(default)]
     volumes: Option<Vec<Volume>>,
 }
 
 impl Engine {
-    /// The engine at `unix:///path`, or at [`SOCKET`]. Nothing is asked yet.
+    /// Returns a client for the engine at `unix:///path`, or at [`SOCKET`] by default. Sends no
+    /// request.
     pub fn new(host: Option<&str>) -> Result<Self, EngineError> {
         let host = host.filter(|h| !h.is_empty());
         let socket = match host {
@@ -57,94 +58,97 @@ impl Engine {
             },
         };
         let client = |e: reqwest::Error| EngineError::Client(io::Error::other(e));
+        // A proxy of the environment must not receive requests to the local socket.
         let http = reqwest::Client::builder().unix_socket(socket.as_path()).no_proxy().http1_only();
-        // Nothing here is encrypted, and where there are no certificates of the system a client with them cannot be made.
+        // The socket needs no TLS, and a client with system certificates cannot be built on a
+        // machine without certificates.
         let http = http.tls_certs_only([]).build();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let (http, runtime) = (http.map_err(client)?, runtime.map_err(EngineError::Client)?);
         Ok(Self { http, runtime, socket, limit: LIMIT, api: OnceLock::new() })
     }
 
-    /// The same with another time limit for each request.
+    /// Sets the time limit of each request.
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Its socket.
+    /// Returns the path of the socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Whether it answers.
+    /// Checks that the engine responds.
     pub fn ping(&self) -> Result<(), EngineError> {
         self.api().map(drop)
     }
 
-    /// What it is.
+    /// Returns the versions of the engine and of its API.
     pub fn version(&self) -> Result<Version, EngineError> {
-        self.get("tell its version", &["version"], &[])
+        self.get("query the engine version", &["version"], &[])
     }
 
-    /// The volumes that the engine keeps itself. No other driver is asked: one that does not answer would hold this up.
+    /// Returns the local volumes of the engine. The filter makes the engine query no other driver,
+    /// because a driver that does not respond would delay the response.
     pub fn local_volumes(&self) -> Result<Vec<Volume>, EngineError> {
         let filters = json!({ "driver": [LOCAL] }).to_string();
-        let found: Volumes = self.get("list volumes", &["volumes"], &[("filters", &filters)])?;
+        let found: VolumeList = self.get("list volumes", &["volumes"], &[("filters", &filters)])?;
         Ok(found.volumes.unwrap_or_default().into_iter().filter(|volume| volume.driver == LOCAL).collect())
     }
 
-    /// Makes a volume that the engine keeps itself.
+    /// Creates a local volume.
     pub fn create_volume(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<Volume, EngineError> {
         let body = json!({ "Name": name, "Driver": LOCAL, "Labels": labels });
-        self.post(&format!("make volume `{name}`"), &["volumes", "create"], &body)
+        self.post(&format!("create volume `{name}`"), &["volumes", "create"], &body)
     }
 
-    /// Removes a volume that no container has.
+    /// Removes a volume that no container uses.
     pub fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
         let what = format!("remove volume `{name}`");
         let request = self.request(&what, Method::DELETE, &["volumes", name], &[], None)?;
         self.finish(&what, self.limit, request).map(drop)
     }
 
-    /// One volume. For a name that it does not know the engine asks all drivers.
+    /// Returns one volume. If the engine does not know the name, it queries all drivers.
     pub fn volume(&self, name: &str) -> Result<Volume, EngineError> {
         self.volume_within(name, self.limit)
     }
 
-    /// The same, if it is known in so short a time.
+    /// Returns one volume, with its own time limit.
     pub fn volume_within(&self, name: &str, limit: Duration) -> Result<Volume, EngineError> {
-        let what = format!("show volume `{name}`");
-        let answer = self.finish(&what, limit, self.request(&what, Method::GET, &["volumes", name], &[], None)?)?;
-        understood(&what, &answer)
+        let what = format!("inspect volume `{name}`");
+        let response = self.finish(&what, limit, self.request(&what, Method::GET, &["volumes", name], &[], None)?)?;
+        parse_response(&what, &response)
     }
 
-    /// All containers, also those that do not run.
+    /// Returns all containers, including those that do not run.
     pub fn containers(&self) -> Result<Vec<Container>, EngineError> {
         self.get("list containers", &["containers", "json"], &[("all", "1")])
     }
 
-    /// One container by name or id.
+    /// Returns the details of one container by name or id.
     pub fn container(&self, name: &str) -> Result<Inspected, EngineError> {
-        self.get(&format!("show container `{name}`"), &["containers", name, "json"], &[])
+        self.get(&format!("inspect container `{name}`"), &["containers", name, "json"], &[])
     }
 
-    /// Halts all processes of a container.
+    /// Pauses all processes of a container.
     pub fn pause(&self, container: &str) -> Result<(), EngineError> {
         self.act("pause", container, self.limit)
     }
 
-    /// Lets them go on.
+    /// Resumes all processes of a container.
     pub fn unpause(&self, container: &str) -> Result<(), EngineError> {
         self.act("unpause", container, self.limit)
     }
 
-    /// Asks a container to end; after the time that it was created with its processes are killed. Waits at most `limit`.
-    /// One that does not run stays as it is.
+    /// Stops a container. The engine kills its processes after the stop timeout of the container.
+    /// Waits at most `limit`. A container that does not run stays as it is.
     pub fn stop(&self, container: &str, limit: Duration) -> Result<(), EngineError> {
         self.act("stop", container, limit)
     }
 
-    /// Starts a container. One that runs stays as it is.
+    /// Starts a container. A container that runs stays as it is.
     pub fn start(&self, container: &str) -> Result<(), EngineError> {
         self.act("start", container, self.limit)
     }
@@ -160,25 +164,25 @@ impl Engine {
         path: &[&str],
         query: &[(&str, &str)],
     ) -> Result<T, EngineError> {
-        let answer = self.finish(what, self.limit, self.request(what, Method::GET, path, query, None)?)?;
-        understood(what, &answer)
+        let response = self.finish(what, self.limit, self.request(what, Method::GET, path, query, None)?)?;
+        parse_response(what, &response)
     }
 
     pub(super) fn post<T: DeserializeOwned>(&self, what: &str, path: &[&str], body: &Value) -> Result<T, EngineError> {
-        let answer = self.finish(what, self.limit, self.request(what, Method::POST, path, &[], Some(body))?)?;
-        understood(what, &answer)
+        let response = self.finish(what, self.limit, self.request(what, Method::POST, path, &[], Some(body))?)?;
+        parse_response(what, &response)
     }
 
-    /// The version of the API that both know.
+    /// Returns the API version of requests: the newest version that both sides support.
     fn api(&self) -> Result<&str, EngineError> {
         if let Some(api) = self.api.get() {
             return Ok(api);
         }
-        let what = "answer";
+        let what = "connect to the Docker engine";
         let request = self.http.get(self.url(what, &["_ping"], &[])?);
-        let answer = self.wait(what, self.limit, async { Ok(request.send().await) })?;
-        let answer = answer.map_err(|e| self.broken(what, &e))?;
-        let theirs = answer.headers().get("api-version").and_then(|v| v.to_str().ok()).and_then(|text| {
+        let response = self.wait(what, self.limit, async { Ok(request.send().await) })?;
+        let response = response.map_err(|e| self.connection_error(what, &e))?;
+        let theirs = response.headers().get("api-version").and_then(|v| v.to_str().ok()).and_then(|text| {
             let (major, minor) = text.split_once('.')?;
             Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
         });
@@ -188,9 +192,9 @@ impl Engine {
 
     fn url(&self, what: &str, path: &[&str], query: &[(&str, &str)]) -> Result<Url, EngineError> {
         let wrong = |message: &str| EngineError::NotFound { what: what.to_owned(), message: message.to_owned() };
-        // A name that would be another path.
+        // These names would change the path of the URL.
         if path.iter().any(|piece| ["", ".", ".."].contains(piece)) {
-            return Err(wrong("there can be none of that name"));
+            return Err(wrong("invalid name"));
         }
         let mut url = Url::parse("http://docker/").map_err(|e| wrong(&e.to_string()))?;
         url.path_segments_mut().map_err(|()| wrong("not a path"))?.pop_if_empty().extend(path);
@@ -216,23 +220,24 @@ impl Engine {
         })
     }
 
-    /// Sends a request, and waits for all of the answer.
+    /// Sends a request and reads the whole response.
     fn finish(&self, what: &str, limit: Duration, request: reqwest::RequestBuilder) -> Result<Vec<u8>, EngineError> {
         self.wait(what, limit, async {
-            let answer = self.begin(what, request).await?;
-            self.body(what, answer).await
+            let response = self.begin(what, request).await?;
+            self.body(what, response).await
         })
     }
 
-    /// Sends a request; an answer that is no success is an error.
+    /// Sends a request and returns the response. An unsuccessful status is an error.
     pub(super) async fn begin(&self, what: &str, request: reqwest::RequestBuilder) -> Result<Response, EngineError> {
-        let answer = request.send().await.map_err(|e| self.broken(what, &e))?;
-        let status = answer.status();
+        let response = request.send().await.map_err(|e| self.connection_error(what, &e))?;
+        let status = response.status();
         if status.is_success() || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS) {
-            return Ok(answer);
+            return Ok(response);
         }
-        let said = self.body(what, answer).await?;
-        let message = serde_json::from_slice(&said).map_or_else(|_| status.to_string(), |said: Said| said.message);
+        let body = self.body(what, response).await?;
+        let message =
+            serde_json::from_slice(&body).map_or_else(|_| status.to_string(), |error: ErrorResponse| error.message);
         let (what, message) = (what.to_owned(), message.trim().to_owned());
         Err(match status {
             StatusCode::NOT_FOUND => EngineError::NotFound { what, message },
@@ -240,12 +245,12 @@ impl Engine {
         })
     }
 
-    async fn body(&self, what: &str, mut answer: Response) -> Result<Vec<u8>, EngineError> {
+    async fn body(&self, what: &str, mut response: Response) -> Result<Vec<u8>, EngineError> {
         let mut bytes = Vec::new();
-        while let Some(piece) = answer.chunk().await.map_err(|e| self.broken(what, &e))? {
+        while let Some(piece) = response.chunk().await.map_err(|e| self.connection_error(what, &e))? {
             bytes.extend_from_slice(&piece);
-            if bytes.len() > ANSWER_MAX {
-                return Err(garbled(what, "it does not end"));
+            if bytes.len() > RESPONSE_MAX {
+                return Err(invalid_response(what, "response too long"));
             }
         }
         Ok(bytes)
@@ -265,7 +270,7 @@ impl Engine {
         self.limit
     }
 
-    pub(super) fn broken(&self, what: &str, e: &reqwest::Error) -> EngineError {
+    pub(super) fn connection_error(&self, what: &str, e: &reqwest::Error) -> EngineError {
         let (mut next, mut last) = (e.source(), e.to_string());
         while let Some(cause) = next {
             last = cause.to_string();
@@ -273,19 +278,19 @@ impl Engine {
             match cause.downcast_ref::<io::Error>().filter(|_| e.is_connect()).map(io::Error::kind) {
                 Some(io::ErrorKind::NotFound) => return EngineError::Missing { socket: socket() },
                 Some(io::ErrorKind::PermissionDenied) => return EngineError::Denied { socket: socket() },
-                Some(io::ErrorKind::ConnectionRefused) => return EngineError::Deaf { socket: socket() },
+                Some(io::ErrorKind::ConnectionRefused) => return EngineError::NotListening { socket: socket() },
                 _ => {}
             }
             next = cause.source();
         }
-        EngineError::Broken { what: what.to_owned(), source: io::Error::other(last) }
+        EngineError::ConnectionLost { what: what.to_owned(), source: io::Error::other(last) }
     }
 }
 
-fn understood<T: DeserializeOwned>(what: &str, answer: &[u8]) -> Result<T, EngineError> {
-    serde_json::from_slice(answer).map_err(|e| garbled(what, &e.to_string()))
+fn parse_response<T: DeserializeOwned>(what: &str, response: &[u8]) -> Result<T, EngineError> {
+    serde_json::from_slice(response).map_err(|e| invalid_response(what, &e.to_string()))
 }
 
-pub(super) fn garbled(what: &str, why: &str) -> EngineError {
-    EngineError::Garbled { what: what.to_owned(), source: io::Error::other(why.to_owned()) }
+pub(super) fn invalid_response(what: &str, why: &str) -> EngineError {
+    EngineError::InvalidResponse { what: what.to_owned(), source: io::Error::other(why.to_owned()) }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong between us and an engine.
+//! Errors of requests to a Docker engine.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,83 +6,55 @@ use std::time::Duration;
 
 use crate::error::{Failure, Kind};
 
-/// An engine cannot be asked, or it refuses.
+/// The error for an engine that cannot be reached, or that rejects a request.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// Not a place where an engine can be reached from here.
+    /// The address is not that of a local socket.
     #[error("`{host}` is not a Unix socket of a Docker engine")]
-    Host {
-        /// As it was given.
-        host: String,
-    },
-    /// There is no socket.
-    #[error("there is no Docker engine at `{}`", socket.display())]
-    Missing {
-        /// The socket.
-        socket: PathBuf,
-    },
-    /// The socket is there, and nobody listens.
+    Host { host: String },
+    /// The socket does not exist.
+    #[error("no Docker engine at `{}`", socket.display())]
+    Missing { socket: PathBuf },
+    /// The socket exists, but no process accepts connections.
     #[error("no Docker engine listens at `{}`", socket.display())]
-    Deaf {
-        /// The socket.
-        socket: PathBuf,
-    },
-    /// The socket may not be used.
-    #[error("the Docker engine at `{}` may not be used", socket.display())]
-    Denied {
-        /// The socket.
-        socket: PathBuf,
-    },
-    /// No answer within the time limit.
-    #[error("the Docker engine did not {what} within {} s", limit.as_secs_f64())]
+    NotListening { socket: PathBuf },
+    /// No permission to connect to the socket.
+    #[error("cannot connect to the Docker engine at `{}`: permission denied", socket.display())]
+    Denied { socket: PathBuf },
+    /// No response within the time limit.
+    #[error("cannot {what}: no response from the Docker engine within {} s", limit.as_secs_f64())]
     TimedOut {
-        /// What was asked.
+        /// The request as a phrase, such as "list volumes".
         what: String,
-        /// The limit.
         limit: Duration,
     },
-    /// Whoever waited for it does not any more.
-    #[error("nobody waits any more for the Docker engine to {what}")]
-    Unwanted {
-        /// What was asked.
-        what: String,
-    },
-    /// The connection broke.
-    #[error("the Docker engine could not be asked to {what}")]
-    Broken {
-        /// What was asked.
-        what: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// It knows no such thing.
-    #[error("the Docker engine cannot {what}: {message}")]
+    /// The caller cancelled the request.
+    #[error("cannot {what}: the request was cancelled")]
+    Cancelled { what: String },
+    /// The connection failed.
+    #[error("cannot {what}: the connection to the Docker engine failed")]
+    ConnectionLost { what: String, source: io::Error },
+    /// The object does not exist.
+    #[error("cannot {what}: {message}")]
     NotFound {
-        /// What was asked.
         what: String,
-        /// What it said.
+        /// The message of the engine.
         message: String,
     },
-    /// It says no.
-    #[error("the Docker engine cannot {what} ({status}): {message}")]
+    /// The engine rejects the request.
+    #[error("cannot {what}: the Docker engine returned status {status}: {message}")]
     Refused {
-        /// What was asked.
         what: String,
         /// The HTTP status.
         status: u16,
-        /// What it said.
+        /// The message of the engine.
         message: String,
     },
-    /// An answer that makes no sense.
-    #[error("the Docker engine's answer to {what} cannot be understood")]
-    Garbled {
-        /// What was asked.
-        what: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// This process gets no more threads or descriptors.
-    #[error("no client of the Docker engine can be made")]
+    /// The response cannot be parsed.
+    #[error("cannot {what}: invalid response from the Docker engine")]
+    InvalidResponse { what: String, source: io::Error },
+    /// The process cannot create more threads or descriptors.
+    #[error("cannot create a client for the Docker engine")]
     Client(#[source] io::Error),
 }
 
@@ -90,25 +62,27 @@ impl Failure for EngineError {
     fn kind(&self) -> Kind {
         match self {
             Self::Host { .. } => Kind::Usage,
-            Self::Missing { .. } | Self::Deaf { .. } | Self::TimedOut { .. } | Self::Broken { .. } => Kind::Unreachable,
-            Self::Unwanted { .. } => Kind::Cancelled,
+            Self::Missing { .. } | Self::NotListening { .. } | Self::TimedOut { .. } | Self::ConnectionLost { .. } => {
+                Kind::Unreachable
+            }
+            Self::Cancelled { .. } => Kind::Cancelled,
             Self::Denied { .. } => Kind::Denied,
             Self::NotFound { .. } => Kind::NotFound,
             Self::Refused { status: 401 | 403, .. } => Kind::Denied,
             Self::Refused { status: 409, .. } => Kind::Busy,
             Self::Refused { status: 400, .. } => Kind::Usage,
-            Self::Refused { .. } | Self::Garbled { .. } => Kind::Unreachable,
+            Self::Refused { .. } | Self::InvalidResponse { .. } => Kind::Unreachable,
             Self::Client(source) => Kind::of_io(source),
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Host { .. } => Some("it has the form `unix:///path/of/the/socket`".to_owned()),
-            Self::Missing { .. } | Self::Deaf { .. } => {
-                Some("does it run? `DOCKER_HOST=unix:///...` names another socket".to_owned())
+            Self::Host { .. } => Some("use the form `unix:///path/of/the/socket`".to_owned()),
+            Self::Missing { .. } | Self::NotListening { .. } => {
+                Some("start the Docker engine, or set `DOCKER_HOST=unix:///...` to another socket".to_owned())
             }
-            Self::Denied { .. } => Some("only root and the group of the socket may use it".to_owned()),
+            Self::Denied { .. } => Some("run dvc as root or as a member of the socket's group".to_owned()),
             _ => None,
         }
     }

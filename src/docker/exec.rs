@@ -1,6 +1,7 @@
-//! Commands inside of containers: run to their end, or talked with line by line.
+//! Commands in containers: run to completion, or controlled line by line.
 //!
-//! The engine sends standard output and error in frames of one stream: a byte for which, three zeros, a length, bytes.
+//! The engine multiplexes standard output and standard error in one stream of frames: one byte for
+//! the stream, three zeros, the length, and the bytes.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -10,58 +11,57 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::client::{Engine, garbled};
+use super::client::{Engine, invalid_response};
 use super::error::EngineError;
 
-/// So much is kept of each stream, the rest is read and forgotten.
+/// Limit on the bytes that are kept of each stream; further output is read and discarded.
 const OUTPUT_MAX: usize = 1 << 20;
-/// So often it is asked whether a command is wanted still.
+/// Interval at which a running command checks whether the caller has cancelled it.
 const TICK: Duration = Duration::from_millis(100);
-/// Stream number of standard output, and of standard error.
+/// Frame numbers of standard output and standard error.
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 
-/// A command.
+/// A command to run in a container.
 #[derive(Clone, Debug, Default)]
 pub struct Exec {
-    /// Program and arguments.
     pub command: Vec<String>,
-    /// `NAME=value`: what nobody may see who lists processes.
+    /// `NAME=value` pairs. Secrets belong here, because process lists show arguments but not the
+    /// environment.
     pub env: Vec<String>,
 }
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Clone, Debug, Default)]
 pub struct Ran {
-    /// Its exit code.
     pub code: i64,
-    /// What it printed, at most 1 MiB.
+    /// Standard output, at most 1 MiB.
     pub output: Vec<u8>,
-    /// What it complained, at most 1 MiB.
+    /// Standard error, at most 1 MiB.
     pub complaints: Vec<u8>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Made {
+struct ExecCreated {
     id: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Ended {
+struct ExecStatus {
     exit_code: Option<i64>,
 }
 
-/// Takes frames apart.
+/// Decodes the frames of a stream.
 #[derive(Default)]
-struct Frames {
+struct FrameDecoder {
     rest: Vec<u8>,
     output: Vec<u8>,
     complaints: Vec<u8>,
 }
 
-impl Frames {
+impl FrameDecoder {
     fn take(&mut self, bytes: &[u8], keep_max: usize) {
         self.rest.extend_from_slice(bytes);
         let mut at = 0;
@@ -80,22 +80,23 @@ impl Frames {
     }
 }
 
-/// A command that runs, and reads what is sent to it. When it is dropped the engine closes the command's input.
+/// A running command whose input is open. Dropping the session closes the input of the command.
 pub struct Session<'e> {
     engine: &'e Engine,
     io: Upgraded,
     what: String,
-    frames: Frames,
+    frames: FrameDecoder,
 }
 
 impl Engine {
-    /// Runs a command to its end. One that takes longer than `limit`, or that is not wanted any more, is left to itself.
+    /// Runs a command and waits for its end. A command that takes longer than `limit`, or that the
+    /// caller cancels, continues to run in the container.
     pub fn exec(
         &self,
         container: &str,
         exec: &Exec,
         limit: Duration,
-        unwanted: &mut dyn FnMut() -> bool,
+        cancelled: &mut dyn FnMut() -> bool,
     ) -> Result<Ran, EngineError> {
         let what = format!("run a command in container `{container}`");
         let id = self.prepare(&what, container, exec, false)?;
@@ -103,25 +104,25 @@ impl Engine {
         let request = self.request(&what, Method::POST, &["exec", &id, "start"], &[], Some(&body))?;
         let frames = self.wait(&what, limit, async {
             let mut answer = self.begin(&what, request).await?;
-            let mut frames = Frames::default();
+            let mut frames = FrameDecoder::default();
             loop {
                 match tokio::time::timeout(TICK, answer.chunk()).await {
                     Ok(Ok(Some(piece))) => frames.take(&piece, OUTPUT_MAX),
                     Ok(Ok(None)) => return Ok(frames),
-                    Ok(Err(e)) => return Err(self.broken(&what, &e)),
-                    Err(_) if unwanted() => return Err(EngineError::Unwanted { what: what.clone() }),
+                    Ok(Err(e)) => return Err(self.connection_error(&what, &e)),
+                    Err(_) if cancelled() => return Err(EngineError::Cancelled { what: what.clone() }),
                     Err(_) => {}
                 }
             }
         })?;
-        let ended: Ended = self.get(&what, &["exec", &id, "json"], &[])?;
-        let code = ended.exit_code.ok_or_else(|| garbled(&what, "the command has no exit code"))?;
+        let status: ExecStatus = self.get(&what, &["exec", &id, "json"], &[])?;
+        let code = status.exit_code.ok_or_else(|| invalid_response(&what, "the command has no exit code"))?;
         Ok(Ran { code, output: frames.output, complaints: frames.complaints })
     }
 
-    /// Starts a command whose input is held open.
+    /// Starts a command and keeps its input open.
     pub fn session(&self, container: &str, exec: &Exec) -> Result<Session<'_>, EngineError> {
-        let what = format!("talk with a command in container `{container}`");
+        let what = format!("attach to a command in container `{container}`");
         let id = self.prepare(&what, container, exec, true)?;
         let body = json!({ "Detach": false, "Tty": false });
         let request = self.request(&what, Method::POST, &["exec", &id, "start"], &[], Some(&body))?;
@@ -129,11 +130,11 @@ impl Engine {
         let io = self.wait(&what, self.limit(), async {
             let answer = self.begin(&what, request).await?;
             if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-                return Err(garbled(&what, "the connection was not handed over"));
+                return Err(invalid_response(&what, "the connection was not upgraded"));
             }
-            answer.upgrade().await.map_err(|e| self.broken(&what, &e))
+            answer.upgrade().await.map_err(|e| self.connection_error(&what, &e))
         })?;
-        Ok(Session { engine: self, io, what, frames: Frames::default() })
+        Ok(Session { engine: self, io, what, frames: FrameDecoder::default() })
     }
 
     fn prepare(&self, what: &str, container: &str, exec: &Exec, stdin: bool) -> Result<String, EngineError> {
@@ -141,13 +142,13 @@ impl Engine {
             "AttachStdin": stdin, "AttachStdout": true, "AttachStderr": true, "Tty": false,
             "Cmd": exec.command, "Env": exec.env,
         });
-        let made: Made = self.post(what, &["containers", container, "exec"], &body)?;
-        Ok(made.id)
+        let created: ExecCreated = self.post(what, &["containers", container, "exec"], &body)?;
+        Ok(created.id)
     }
 }
 
 impl Session<'_> {
-    /// Sends to its input.
+    /// Writes to the input of the command.
     pub fn send(&mut self, bytes: &[u8], limit: Duration) -> Result<(), EngineError> {
         let Self { engine, io, what, .. } = self;
         engine.wait(what, limit, async {
@@ -155,11 +156,11 @@ impl Session<'_> {
                 io.write_all(bytes).await?;
                 io.flush().await
             };
-            sent.await.map_err(|source| EngineError::Broken { what: what.clone(), source })
+            sent.await.map_err(|source| EngineError::ConnectionLost { what: what.clone(), source })
         })
     }
 
-    /// The next line of its output; `None` if it has ended.
+    /// Returns the next line of the output, or `None` at its end.
     pub fn line(&mut self, limit: Duration) -> Result<Option<String>, EngineError> {
         let until = Instant::now() + limit;
         loop {
@@ -168,14 +169,14 @@ impl Session<'_> {
                 return Ok(Some(String::from_utf8_lossy(&line[..end]).into_owned()));
             }
             if self.frames.output.len() >= OUTPUT_MAX {
-                return Err(garbled(&self.what, "a line does not end"));
+                return Err(invalid_response(&self.what, "line too long"));
             }
             let Self { engine, io, what, frames } = self;
             let left = until.saturating_duration_since(Instant::now());
             let mut buffer = [0; 8192];
             let count = engine.wait(what, left, async {
                 let read: io::Result<usize> = io.read(&mut buffer).await;
-                read.map_err(|source| EngineError::Broken { what: what.clone(), source })
+                read.map_err(|source| EngineError::ConnectionLost { what: what.clone(), source })
             })?;
             if count == 0 {
                 return Ok(None);
@@ -184,7 +185,7 @@ impl Session<'_> {
         }
     }
 
-    /// What it complained so far.
+    /// Returns the standard error so far.
     pub fn complaints(&self) -> String {
         String::from_utf8_lossy(&self.frames.complaints).trim().to_owned()
     }
@@ -203,14 +204,14 @@ mod tests {
     fn frames_come_in_any_pieces() {
         let all = [frame(1, "ab"), frame(2, "no"), frame(0, "?"), frame(1, ""), frame(1, "cd")].concat();
         for size in 1..=all.len() {
-            let mut frames = Frames::default();
+            let mut frames = FrameDecoder::default();
             for piece in all.chunks(size) {
                 frames.take(piece, OUTPUT_MAX);
             }
             assert_eq!((frames.output.as_slice(), frames.complaints.as_slice()), (&b"abcd"[..], &b"no"[..]), "{size}");
             assert!(frames.rest.is_empty());
         }
-        let mut frames = Frames::default();
+        let mut frames = FrameDecoder::default();
         frames.take(&all, 3);
         assert_eq!(frames.output, b"abc");
     }

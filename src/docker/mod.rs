@@ -1,7 +1,8 @@
-//! A client of the Docker Engine API over its Unix socket: volumes, containers, commands inside of them.
+//! A client of the Docker Engine API over its Unix socket: volumes, containers, and commands in
+//! containers.
 //!
-//! In: where the engine listens. Out: what it says, as far as anybody here asks for it. Every request has a time limit, and
-//! what went wrong is told by its kind. The calls are synchronous.
+//! The client decodes only the fields that dvc uses. Every request has a time limit, every error has
+//! a kind, and all calls are synchronous.
 
 mod client;
 mod error;
@@ -19,135 +20,125 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// Where an engine listens if nothing else is said.
+/// The default socket of an engine.
 pub const SOCKET: &str = "/var/run/docker.sock";
 
-/// The driver of the volumes that an engine keeps itself, as directories on its machine.
+/// The driver of local volumes, which are directories on the machine of the engine.
 pub const LOCAL: &str = "local";
 
-/// So long a container may take to end where nothing else was said.
+/// The default time between the stop signal and the kill of a container.
 const STOP_TIME: Duration = Duration::from_secs(10);
 
-/// What an engine is.
+/// The versions of an engine.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Version {
-    /// Its version, such as `20.10.24`.
+    /// Version of the engine, such as `20.10.24`.
     pub version: String,
-    /// The newest version of the API that it speaks.
+    /// The newest API version that the engine supports.
     pub api_version: String,
 }
 
-/// A volume.
+/// A volume of an engine.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Volume {
-    /// Its name.
     pub name: String,
-    /// The driver that keeps it.
     pub driver: String,
-    /// Where its content lies on the engine's machine; empty where the driver does not say.
+    /// Directory of the content on the machine of the engine; empty if the driver does not report
+    /// it.
     #[serde(default)]
     pub mountpoint: PathBuf,
-    /// Labels.
     #[serde(default, deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
-    /// What it was created with.
+    /// Driver options with which the volume was created.
     #[serde(default, deserialize_with = "or_default")]
     pub options: BTreeMap<String, String>,
 }
 
-/// Something that a container has mounted.
+/// A mount of a container.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Mount {
-    /// The volume; empty if it is none.
+    /// Name of the volume; empty if the mount is not a volume.
     #[serde(default)]
     pub name: String,
-    /// Where it is on the engine's machine.
+    /// Path on the machine of the engine.
     #[serde(default)]
     pub source: PathBuf,
-    /// Where it is in the container.
+    /// Path in the container.
     #[serde(default)]
     pub destination: PathBuf,
-    /// Whether the container may write to it.
     #[serde(rename = "RW", default)]
     pub writable: bool,
 }
 
-/// A container in the list of all.
+/// A container in the list of containers.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Container {
-    /// Its id.
     pub id: String,
-    /// Its names, each behind a `/`.
+    /// Names, each with a leading `/`.
     #[serde(default)]
     pub names: Vec<String>,
     /// `created`, `restarting`, `running`, `removing`, `paused`, `exited`, `dead`.
     pub state: String,
-    /// Labels.
     #[serde(default, deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
-    /// What it has mounted.
     #[serde(default)]
     pub mounts: Vec<Mount>,
 }
 
 impl Container {
-    /// Its name, or where it has none its id.
+    /// Returns the first name without the `/`, or the id if the container has no name.
     pub fn name(&self) -> &str {
         self.names.first().map_or(&self.id, |name| name.trim_start_matches('/'))
     }
 }
 
-/// What is known of one container.
+/// The details of one container.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Inspected {
-    /// Its id.
     pub id: String,
-    /// Its name, behind a `/`.
+    /// Name with a leading `/`.
     pub name: String,
-    /// How it stands.
     pub state: State,
-    /// What it was created with.
+    /// The part of the configuration that does not depend on the host.
     #[serde(default)]
     pub config: Config,
-    /// What it was created with for this machine.
+    /// The part of the configuration that depends on the host.
     #[serde(default)]
     pub host_config: HostConfig,
-    /// What it has mounted.
     #[serde(default)]
     pub mounts: Vec<Mount>,
 }
 
-/// How a container stands.
+/// The state of a container.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct State {
-    /// As in [`Container::state`].
+    /// One of the values of [`Container::state`].
     pub status: String,
-    /// It runs; one that is paused does too.
+    /// Also true for a paused container.
     pub running: bool,
-    /// It is paused.
     pub paused: bool,
-    /// When it was started the last time: another time means that it was started again.
+    /// Time of the last start. A changed time means that the container was restarted.
     #[serde(default)]
     pub started_at: String,
 }
 
-/// What a container was created with, wherever it runs.
+/// The configuration of a container that does not depend on the host.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Config {
-    /// Seconds that it has to end before it is killed, none for ever.
+    /// Stop timeout in seconds; negative means no timeout.
     #[serde(default)]
     pub stop_timeout: Option<i64>,
 }
 
 impl Inspected {
-    /// So long it may take to end once it is asked to.
+    /// Returns the time between the stop signal and the kill of the container.
     pub fn time_to_stop(&self) -> Duration {
         match self.config.stop_timeout.map(u64::try_from) {
             None => STOP_TIME,
@@ -157,11 +148,11 @@ impl Inspected {
     }
 }
 
-/// What a container was created with for this machine.
+/// The configuration of a container that depends on the host.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HostConfig {
-    /// It is removed when it ends.
+    /// Whether the engine removes the container when it ends.
     #[serde(default)]
     pub auto_remove: bool,
 }

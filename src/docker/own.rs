@@ -1,30 +1,35 @@
-//! The container that this process is in, if it is in one, and how paths of the engine's machine are called there.
+//! The container of this process, and the translation of paths between that container and the
+//! machine of the engine.
 
 use std::path::{Path, PathBuf};
 
 use super::Container;
 
-/// The container that this process is in, among all of an engine.
+/// Returns the container of this process, if it is among the containers of an engine.
 pub fn own(all: &[Container]) -> Option<&Container> {
     let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
     let (mounts, groups) = (read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
-    // The engine keeps /etc/hostname and its like of each container in a directory of its id.
+    // The engine stores /etc/hostname and similar files of each container in a directory whose name
+    // is the container's id.
     let bound = |id: &str| mounts.lines().any(|line| line.contains(&format!("/{id}/")) && line.contains(" /etc/host"));
-    // Whether it is said to run does not count: its first process may ask before the engine has noted it.
+    // The state of the container does not matter, because its first process may ask before the
+    // engine has recorded that it runs.
     all.iter().find(|c| bound(&c.id) || groups.contains(&c.id))
 }
 
 impl Container {
-    /// What a path of the engine's machine is called in the container; `None` if it is not there.
+    /// Translates a path of the engine's machine into a path in the container. Returns `None` if
+    /// the container does not contain the path.
     pub fn inside(&self, path: &Path) -> Option<PathBuf> {
         let around = self.mounts.iter().filter(|m| m.source.is_absolute() && path.starts_with(&m.source));
         let mount = around.max_by_key(|m| m.source.components().count())?;
         let below = path.strip_prefix(&mount.source).ok()?;
-        // A path that ends with a slash is another word for the same.
+        // Joining an empty path would append a slash.
         Some(if below == Path::new("") { mount.destination.clone() } else { mount.destination.join(below) })
     }
 
-    /// What a path in the container is called on the engine's machine, where the engine says so, and the volume that it lies in.
+    /// Translates a path in the container into a path of the engine's machine and the volume that
+    /// contains it. The path is `None` if the engine does not report the source of the mount.
     pub fn outside(&self, path: &Path) -> (Option<PathBuf>, Option<String>) {
         let around = self.mounts.iter().filter(|m| path.starts_with(&m.destination));
         let Some(mount) = around.max_by_key(|m| m.destination.components().count()) else { return (None, None) };

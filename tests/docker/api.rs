@@ -97,8 +97,8 @@ fn commands_in_containers() {
     assert_eq!((much.code, much.output.len()), (0, 1 << 20));
     let late = api.exec("api-exec", &exec("sleep 1000"), Duration::from_secs(1), &mut wanted).unwrap_err();
     assert!(matches!(late, EngineError::TimedOut { .. }) && late.kind() == Kind::Unreachable, "{late}");
-    let unwanted = api.exec("api-exec", &exec("sleep 1000"), long, &mut || true).unwrap_err();
-    assert!(matches!(unwanted, EngineError::Unwanted { .. }), "{unwanted}");
+    let cancelled = api.exec("api-exec", &exec("sleep 1000"), long, &mut || true).unwrap_err();
+    assert!(matches!(cancelled, EngineError::Cancelled { .. }), "{cancelled}");
     let missing = Exec { command: vec!["/no/such".to_owned()], ..Exec::default() };
     assert!(api.exec("api-exec", &missing, long, &mut wanted).map_or(true, |ran| ran.code != 0));
 
@@ -126,7 +126,7 @@ fn what_is_no_engine() {
     let host = |name: &str| format!("unix://{}", dir.path().join(name).display());
     assert_eq!(kind(&host("none")), ("Missing".to_owned(), Kind::Unreachable));
     drop(UnixListener::bind(dir.path().join("deaf")).unwrap());
-    assert_eq!(kind(&host("deaf")), ("Deaf".to_owned(), Kind::Unreachable));
+    assert_eq!(kind(&host("deaf")), ("NotListening".to_owned(), Kind::Unreachable));
     let _silent = UnixListener::bind(dir.path().join("silent")).unwrap();
     assert_eq!(kind(&host("silent")), ("TimedOut".to_owned(), Kind::Unreachable));
     for wrong in ["tcp://127.0.0.1:2375", "ssh://host", "docker.sock"] {
