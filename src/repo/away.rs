@@ -20,7 +20,7 @@ use crate::format::pack::PackKind;
 use crate::format::segment::PackName;
 use crate::index::segment_reader::Bytes;
 use crate::model::id::{Id, ObjectKind};
-use crate::store::{Abilities, Listed, Said, Store, StoreError, Take, Trouble};
+use crate::store::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take};
 
 /// Holes of this size between two ranges are fetched along: a request costs more. Where much is wanted they are up to a
 /// sixteenth of it and [`GAP_MAX`]: what lies in them is as a rule wanted next.
@@ -204,13 +204,13 @@ impl CachedStore {
     fn fetch(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
         let size = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         let failed = || self.failed.lock();
-        if let Some((_, said)) = failed().as_ref().filter(|(at, _)| at.elapsed() < FAILED) {
-            let (place, said) = (self.inner.place(), Said(said.clone()));
+        if let Some((_, detail)) = failed().as_ref().filter(|(at, _)| at.elapsed() < FAILED) {
+            let (place, detail) = (self.inner.place(), ServerMessage(detail.clone()));
             let key = key.to_owned();
-            return Err(StoreError::Away { what: "read", key, place, trouble: Trouble::TimedOut, said });
+            return Err(StoreError::Remote { what: "read", key, place, error_kind: StoreErrorKind::TimedOut, detail });
         }
         self.inner.read_at(key, range.start, size).inspect_err(|e| {
-            if e.passes() {
+            if e.is_transient() {
                 *failed() = Some((Instant::now(), format!("a moment ago: {e}")));
             }
         })

@@ -1,4 +1,5 @@
-//! How a store is reached: credentials, limits, and who is told. Comes in from the caller, nothing is looked up here.
+//! Access to a store: credentials, limits and observers. All values come from the caller; this
+//! module looks up nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,17 +10,16 @@ use super::Store;
 use super::meter::Meter;
 use crate::observe::{Observer, Silent};
 
-/// A value that is never shown.
+/// A value that is never displayed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a value.
     pub const fn new(value: String) -> Self {
         Self(value)
     }
 
-    /// The value, for whoever must send it.
+    /// Returns the value, for code that sends it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -31,38 +31,40 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Why a location is not used: a repository that the caller does not trust names it.
+/// The reason why a location must not be used: it is configured by a repository that the caller
+/// does not trust.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct Distrusted {
-    /// The reason for the distrust.
+    /// Reason why the repository is not trusted.
     pub why: String,
-    /// What the caller can do about it.
+    /// Imperative phrase that says what the user can do.
     pub hint: String,
 }
 
-/// Makes one store of another.
+/// Wraps a store in another store.
 pub type Wrap = dyn Fn(Arc<dyn Store>) -> Arc<dyn Store> + Send + Sync;
 
-/// How a store is reached.
+/// Settings and observers of the access to a store.
 #[derive(Clone)]
 pub struct Access {
-    /// Credentials by the name of their environment variable (`AWS_ACCESS_KEY_ID`), where the caller found any in the
-    /// environment, in a file or in `/run/secrets`. What is not here, the store's own library looks for.
+    /// Credentials by the name of their environment variable (`AWS_ACCESS_KEY_ID`), if the caller
+    /// found them in the environment, in a file or in `/run/secrets`. The library of the store may
+    /// find further credentials itself.
     pub credentials: BTreeMap<String, Secret>,
-    /// No network at all.
+    /// Forbids all network access.
     pub offline: bool,
-    /// Counts, and sets rates.
+    /// Counts and limits the transferred bytes.
     pub meter: Arc<Meter>,
-    /// Told of every new attempt.
+    /// Receives a notice about each retry.
     pub observer: Arc<dyn Observer>,
-    /// A read that has taken so long is not tried again; `None`: as often as any request.
+    /// Time after which a failed read is not retried; `None` retries reads like other requests.
     pub patience: Option<Duration>,
-    /// Whether a probe found that the store does not keep what it says about exclusive creation.
+    /// Whether a probe found that conditional writes of the store have several winners.
     pub guarded: bool,
-    /// Why the store is not to be opened at all.
+    /// Set if the store must not be opened.
     pub distrusted: Option<Distrusted>,
-    /// Put around the store itself, below all that repeats and guards; for tests.
+    /// Wraps the store below the layers that retry and lock; for tests.
     pub wrap: Option<Arc<Wrap>>,
 }
 
@@ -82,7 +84,7 @@ impl Default for Access {
 }
 
 impl Access {
-    /// A credential by name.
+    /// Returns a credential by name.
     pub fn credential(&self, name: &str) -> Option<&str> {
         self.credentials.get(name).map(Secret::reveal)
     }

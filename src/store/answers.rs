@@ -1,18 +1,19 @@
-//! What the refusals of stores mean: one table from the codes and statuses of each protocol to a [`Trouble`].
+//! Classification of error responses: one table per protocol from error codes and statuses to a
+//! [`StoreErrorKind`].
 //!
-//! In: status, headers and the first bytes of a body. Out: a trouble, and one line that quotes the store. The line holds
-//! what the store wrote for people, never the structures of a library.
+//! A [`ErrorResponse`] also yields one line that quotes the message of the store, without the data
+//! structures of a library.
 
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
-use super::Trouble;
+use super::StoreErrorKind;
 
-/// Characters of a store's message that are shown.
-const SAID_MAX: usize = 400;
+/// Limit on the quoted characters of a store's message.
+const MESSAGE_MAX: usize = 400;
 
-/// Which protocol an answer belongs to.
+/// The protocol of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     S3,
@@ -22,128 +23,130 @@ pub(super) enum Dialect {
     Registry,
 }
 
-/// An answer that is no success.
+/// An error response.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     pub(super) status: u16,
-    /// The codes by which the store names the reason, the most telling one first.
+    /// Error codes, the most specific code first.
     pub(super) codes: Vec<String>,
-    /// What it wrote for people.
+    /// Message for people.
     pub(super) message: String,
-    /// The region that it names.
+    /// Region that the response names.
     region: Option<String>,
-    /// Where it redirects to, without the query.
+    /// Target of a redirect, without the query.
     target: Option<String>,
     /// Whether the request carried credentials.
     signed: bool,
-    /// Whether it is a web page.
+    /// Whether the body is a web page.
     is_page: bool,
 }
 
-/// What a code means in a protocol.
-type Row = (&'static str, Trouble);
+/// An error code and its meaning.
+type Row = (&'static str, StoreErrorKind);
 
-/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>, and what MinIO, Ceph and Google's XML API add.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>, with the codes that
+/// MinIO, Ceph and Google's XML API add.
 const S3: &[Row] = &[
-    ("AccessDenied", Trouble::Denied),
-    ("AccountProblem", Trouble::Denied),
-    ("AllAccessDisabled", Trouble::Denied),
-    ("AuthorizationHeaderMalformed", Trouble::Denied),
-    ("ExpiredToken", Trouble::Expired),
-    ("TokenRefreshRequired", Trouble::Expired),
-    ("InvalidToken", Trouble::Denied),
-    ("InvalidAccessKeyId", Trouble::Denied),
-    ("InvalidSecurity", Trouble::Denied),
-    ("NotSignedUp", Trouble::Denied),
-    ("SignatureDoesNotMatch", Trouble::Denied),
-    ("UnauthorizedAccess", Trouble::Denied),
-    ("KMS.DisabledException", Trouble::Denied),
-    ("RequestTimeTooSkewed", Trouble::ClockSkew),
-    ("RequestExpired", Trouble::ClockSkew),
-    ("InvalidObjectState", Trouble::Archived),
-    ("IllegalLocationConstraintException", Trouble::WrongRegion),
-    ("InvalidBucketName", Trouble::NoPlace),
-    ("NoSuchBucket", Trouble::NoPlace),
-    ("InvalidPayer", Trouble::Billing),
-    ("UserProjectMissing", Trouble::Billing),
-    ("EntityTooLarge", Trouble::TooLarge),
-    ("MaxMessageLengthExceeded", Trouble::TooLarge),
-    ("InsufficientCapacity", Trouble::Full),
-    ("InsufficientStorage", Trouble::Full),
-    ("QuotaExceeded", Trouble::Full),
-    ("XMinioAdminBucketQuotaExceeded", Trouble::Full),
-    ("XMinioStorageFull", Trouble::Full),
-    ("RequestLimitExceeded", Trouble::Overloaded),
-    ("ServiceUnavailable", Trouble::Overloaded),
-    ("SlowDown", Trouble::Overloaded),
-    ("Throttling", Trouble::Overloaded),
-    ("TooManyRequests", Trouble::Overloaded),
-    ("RequestTimeout", Trouble::TimedOut),
-    ("InternalError", Trouble::Unreachable),
-    ("OperationAborted", Trouble::Unreachable),
-    ("MethodNotAllowed", Trouble::Refused),
-    ("NotImplemented", Trouble::Refused),
+    ("AccessDenied", StoreErrorKind::Denied),
+    ("AccountProblem", StoreErrorKind::Denied),
+    ("AllAccessDisabled", StoreErrorKind::Denied),
+    ("AuthorizationHeaderMalformed", StoreErrorKind::Denied),
+    ("ExpiredToken", StoreErrorKind::Expired),
+    ("TokenRefreshRequired", StoreErrorKind::Expired),
+    ("InvalidToken", StoreErrorKind::Denied),
+    ("InvalidAccessKeyId", StoreErrorKind::Denied),
+    ("InvalidSecurity", StoreErrorKind::Denied),
+    ("NotSignedUp", StoreErrorKind::Denied),
+    ("SignatureDoesNotMatch", StoreErrorKind::Denied),
+    ("UnauthorizedAccess", StoreErrorKind::Denied),
+    ("KMS.DisabledException", StoreErrorKind::Denied),
+    ("RequestTimeTooSkewed", StoreErrorKind::ClockSkew),
+    ("RequestExpired", StoreErrorKind::ClockSkew),
+    ("InvalidObjectState", StoreErrorKind::Archived),
+    ("IllegalLocationConstraintException", StoreErrorKind::WrongRegion),
+    ("InvalidBucketName", StoreErrorKind::NoPlace),
+    ("NoSuchBucket", StoreErrorKind::NoPlace),
+    ("InvalidPayer", StoreErrorKind::Billing),
+    ("UserProjectMissing", StoreErrorKind::Billing),
+    ("EntityTooLarge", StoreErrorKind::TooLarge),
+    ("MaxMessageLengthExceeded", StoreErrorKind::TooLarge),
+    ("InsufficientCapacity", StoreErrorKind::Full),
+    ("InsufficientStorage", StoreErrorKind::Full),
+    ("QuotaExceeded", StoreErrorKind::Full),
+    ("XMinioAdminBucketQuotaExceeded", StoreErrorKind::Full),
+    ("XMinioStorageFull", StoreErrorKind::Full),
+    ("RequestLimitExceeded", StoreErrorKind::Overloaded),
+    ("ServiceUnavailable", StoreErrorKind::Overloaded),
+    ("SlowDown", StoreErrorKind::Overloaded),
+    ("Throttling", StoreErrorKind::Overloaded),
+    ("TooManyRequests", StoreErrorKind::Overloaded),
+    ("RequestTimeout", StoreErrorKind::TimedOut),
+    ("InternalError", StoreErrorKind::Unreachable),
+    ("OperationAborted", StoreErrorKind::Unreachable),
+    ("MethodNotAllowed", StoreErrorKind::Refused),
+    ("NotImplemented", StoreErrorKind::Refused),
 ];
 
 /// <https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes>
 const AZURE: &[Row] = &[
-    ("AccountIsDisabled", Trouble::Denied),
-    ("AuthenticationFailed", Trouble::Denied),
-    ("AuthorizationFailure", Trouble::Denied),
-    ("AuthorizationPermissionMismatch", Trouble::Denied),
-    ("BlobImmutableDueToPolicy", Trouble::Denied),
-    ("InsufficientAccountPermissions", Trouble::Denied),
-    ("InvalidAuthenticationInfo", Trouble::Denied),
-    ("NoAuthenticationInformation", Trouble::NoCredentials),
-    ("PublicAccessNotPermitted", Trouble::NoCredentials),
-    ("BlobArchived", Trouble::Archived),
-    ("BlobBeingRehydrated", Trouble::Archived),
-    ("ContainerDisabled", Trouble::NoPlace),
-    ("ContainerNotFound", Trouble::NoPlace),
-    ("OutOfRangeInput", Trouble::NoPlace),
-    ("ShareDisabled", Trouble::NoPlace),
-    ("ShareNotFound", Trouble::NoPlace),
-    ("LeaseIdMissing", Trouble::Locked),
-    ("LeaseIdMismatchWithBlobOperation", Trouble::Locked),
-    ("SharingViolation", Trouble::Locked),
-    ("RequestBodyTooLarge", Trouble::TooLarge),
-    ("InsufficientCapacity", Trouble::Full),
-    ("ShareSizeLimitReached", Trouble::Full),
-    ("ContainerBeingDeleted", Trouble::Overloaded),
-    ("ServerBusy", Trouble::Overloaded),
-    ("OperationTimedOut", Trouble::TimedOut),
-    ("InternalError", Trouble::Unreachable),
+    ("AccountIsDisabled", StoreErrorKind::Denied),
+    ("AuthenticationFailed", StoreErrorKind::Denied),
+    ("AuthorizationFailure", StoreErrorKind::Denied),
+    ("AuthorizationPermissionMismatch", StoreErrorKind::Denied),
+    ("BlobImmutableDueToPolicy", StoreErrorKind::Denied),
+    ("InsufficientAccountPermissions", StoreErrorKind::Denied),
+    ("InvalidAuthenticationInfo", StoreErrorKind::Denied),
+    ("NoAuthenticationInformation", StoreErrorKind::NoCredentials),
+    ("PublicAccessNotPermitted", StoreErrorKind::NoCredentials),
+    ("BlobArchived", StoreErrorKind::Archived),
+    ("BlobBeingRehydrated", StoreErrorKind::Archived),
+    ("ContainerDisabled", StoreErrorKind::NoPlace),
+    ("ContainerNotFound", StoreErrorKind::NoPlace),
+    ("OutOfRangeInput", StoreErrorKind::NoPlace),
+    ("ShareDisabled", StoreErrorKind::NoPlace),
+    ("ShareNotFound", StoreErrorKind::NoPlace),
+    ("LeaseIdMissing", StoreErrorKind::Locked),
+    ("LeaseIdMismatchWithBlobOperation", StoreErrorKind::Locked),
+    ("SharingViolation", StoreErrorKind::Locked),
+    ("RequestBodyTooLarge", StoreErrorKind::TooLarge),
+    ("InsufficientCapacity", StoreErrorKind::Full),
+    ("ShareSizeLimitReached", StoreErrorKind::Full),
+    ("ContainerBeingDeleted", StoreErrorKind::Overloaded),
+    ("ServerBusy", StoreErrorKind::Overloaded),
+    ("OperationTimedOut", StoreErrorKind::TimedOut),
+    ("InternalError", StoreErrorKind::Unreachable),
 ];
 
-/// <https://cloud.google.com/storage/docs/json_api/v1/status-codes>, and RFC 6749 for the server of tokens.
+/// <https://cloud.google.com/storage/docs/json_api/v1/status-codes>, and RFC 6749 for token
+/// servers.
 const GOOGLE: &[Row] = &[
-    ("accountDisabled", Trouble::Denied),
-    ("authError", Trouble::Denied),
-    ("forbidden", Trouble::Denied),
-    ("insufficientPermissions", Trouble::Denied),
-    ("access_denied", Trouble::Denied),
-    ("invalid_client", Trouble::Denied),
-    ("invalid_grant", Trouble::Denied),
-    ("unauthorized_client", Trouble::Denied),
-    ("userProjectMissing", Trouble::Billing),
-    ("uploadTooLarge", Trouble::TooLarge),
-    ("quotaExceeded", Trouble::Full),
-    ("storageQuotaExceeded", Trouble::Full),
-    ("rateLimitExceeded", Trouble::Overloaded),
-    ("userRateLimitExceeded", Trouble::Overloaded),
-    ("backendError", Trouble::Unreachable),
-    ("internalError", Trouble::Unreachable),
+    ("accountDisabled", StoreErrorKind::Denied),
+    ("authError", StoreErrorKind::Denied),
+    ("forbidden", StoreErrorKind::Denied),
+    ("insufficientPermissions", StoreErrorKind::Denied),
+    ("access_denied", StoreErrorKind::Denied),
+    ("invalid_client", StoreErrorKind::Denied),
+    ("invalid_grant", StoreErrorKind::Denied),
+    ("unauthorized_client", StoreErrorKind::Denied),
+    ("userProjectMissing", StoreErrorKind::Billing),
+    ("uploadTooLarge", StoreErrorKind::TooLarge),
+    ("quotaExceeded", StoreErrorKind::Full),
+    ("storageQuotaExceeded", StoreErrorKind::Full),
+    ("rateLimitExceeded", StoreErrorKind::Overloaded),
+    ("userRateLimitExceeded", StoreErrorKind::Overloaded),
+    ("backendError", StoreErrorKind::Unreachable),
+    ("internalError", StoreErrorKind::Unreachable),
 ];
 
 /// <https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes>
 const REGISTRY: &[Row] = &[
-    ("TOOMANYREQUESTS", Trouble::Overloaded),
-    ("DENIED", Trouble::Denied),
-    ("UNAUTHORIZED", Trouble::Denied),
-    // It forgot the upload; a new one may do better.
-    ("BLOB_UPLOAD_UNKNOWN", Trouble::Unreachable),
-    ("NAME_INVALID", Trouble::NoPlace),
-    ("NAME_UNKNOWN", Trouble::NoPlace),
+    ("TOOMANYREQUESTS", StoreErrorKind::Overloaded),
+    ("DENIED", StoreErrorKind::Denied),
+    ("UNAUTHORIZED", StoreErrorKind::Denied),
+    // The registry has lost the upload; a new upload may succeed.
+    ("BLOB_UPLOAD_UNKNOWN", StoreErrorKind::Unreachable),
+    ("NAME_INVALID", StoreErrorKind::NoPlace),
+    ("NAME_UNKNOWN", StoreErrorKind::NoPlace),
 ];
 
 impl Dialect {
@@ -151,7 +154,7 @@ impl Dialect {
         match self {
             Self::S3 => &[S3],
             Self::Azure => &[AZURE],
-            // Signed URLs of Google are answered by its XML API, which speaks like S3.
+            // The XML API of Google, which uses the codes of S3, answers requests to signed URLs.
             Self::Google => &[GOOGLE, S3],
             Self::Webdav => &[],
             Self::Registry => &[REGISTRY],
@@ -159,8 +162,8 @@ impl Dialect {
     }
 }
 
-impl Refusal {
-    /// Reads an answer; `body` may be cut off.
+impl ErrorResponse {
+    /// Parses a response. `body` may be truncated.
     pub(super) fn read(status: u16, headers: &HeaderMap, body: &[u8], signed: bool) -> Self {
         let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let body = String::from_utf8_lossy(body);
@@ -169,7 +172,7 @@ impl Refusal {
         let (mut codes, message) = match body.trim_start().chars().next() {
             Some('{') => of_json(&body),
             Some('<') if !is_page => of_xml(&body),
-            // A page has a title, for people.
+            // The title of a web page is its message for people.
             Some('<') => (Vec::new(), element(&body, "title").unwrap_or_default()),
             _ => (Vec::new(), body.lines().next().unwrap_or_default().to_owned()),
         };
@@ -178,82 +181,84 @@ impl Refusal {
         Self { status, codes, message: message.trim().to_owned(), region, target, signed, is_page }
     }
 
-    /// Whether it gave this code.
+    /// Whether the response contains the code.
     pub(super) fn has(&self, code: &str) -> bool {
         self.codes.iter().any(|c| c == code)
     }
 
-    /// What a code of it means.
-    pub(super) fn by_code(&self, dialect: Dialect) -> Option<Trouble> {
+    /// Returns the kind that the code of the response determines.
+    pub(super) fn by_code(&self, dialect: Dialect) -> Option<StoreErrorKind> {
         let message = self.message.to_ascii_lowercase();
-        let tells = |words: &[&str]| words.iter().any(|w| message.contains(w));
+        let mentions = |words: &[&str]| words.iter().any(|w| message.contains(w));
         let of = |code: &String| {
             let row = dialect.tables().iter().flat_map(|table| table.iter()).find(|row| row.0 == *code);
             row.map(|row| row.1)
         };
         match self.codes.iter().find_map(of) {
-            // S3 answers so to a request that was signed for another region.
-            Some(Trouble::Denied) if self.has("AuthorizationHeaderMalformed") && self.region.is_some() => {
-                Some(Trouble::WrongRegion)
+            // S3 responds with this code if the request was signed for another region.
+            Some(StoreErrorKind::Denied) if self.has("AuthorizationHeaderMalformed") && self.region.is_some() => {
+                Some(StoreErrorKind::WrongRegion)
             }
-            // Azure and Google have no code of their own for these.
-            Some(Trouble::Denied) if tells(&["request date header", "reasonable timeframe", "clock"]) => {
-                Some(Trouble::ClockSkew)
+            // Azure and Google have no codes for these cases.
+            Some(StoreErrorKind::Denied) if mentions(&["request date header", "reasonable timeframe", "clock"]) => {
+                Some(StoreErrorKind::ClockSkew)
             }
-            Some(Trouble::Denied) if tells(&["quota", "exceed the configured upper limit"]) => Some(Trouble::Full),
-            Some(Trouble::Denied) if !self.signed => Some(Trouble::NoCredentials),
-            None if dialect == Dialect::Google && tells(&["bucket does not exist"]) => Some(Trouble::NoPlace),
+            Some(StoreErrorKind::Denied) if mentions(&["quota", "exceed the configured upper limit"]) => {
+                Some(StoreErrorKind::Full)
+            }
+            Some(StoreErrorKind::Denied) if !self.signed => Some(StoreErrorKind::NoCredentials),
+            None if dialect == Dialect::Google && mentions(&["bucket does not exist"]) => Some(StoreErrorKind::NoPlace),
             found => found,
         }
     }
 
-    /// What it means.
-    pub(super) fn trouble(&self, dialect: Dialect) -> Trouble {
-        let denied = if self.signed { Trouble::Denied } else { Trouble::NoCredentials };
+    /// Returns the kind of the error.
+    pub(super) fn error_kind(&self, dialect: Dialect) -> StoreErrorKind {
+        let denied = if self.signed { StoreErrorKind::Denied } else { StoreErrorKind::NoCredentials };
         self.by_code(dialect).unwrap_or(match self.status {
-            301..=308 if self.region.is_some() => Trouble::WrongRegion,
-            301..=308 => Trouble::Redirected,
+            301..=308 if self.region.is_some() => StoreErrorKind::WrongRegion,
+            301..=308 => StoreErrorKind::Redirected,
             401 | 403 => denied,
-            404 | 409 if dialect == Dialect::Webdav => Trouble::NoPlace,
-            404 => Trouble::NoPlace,
-            // A web server without WebDAV knows none of its methods.
-            405 | 501 if dialect == Dialect::Webdav => Trouble::NoPlace,
-            408 | 504 => Trouble::TimedOut,
-            413 => Trouble::TooLarge,
-            423 => Trouble::Locked,
-            429 | 503 => Trouble::Overloaded,
-            499 | 500 | 502 => Trouble::Unreachable,
-            507 => Trouble::Full,
-            511 => Trouble::WebPage,
-            200..=299 if self.is_page => Trouble::WebPage,
-            _ => Trouble::Refused,
+            404 | 409 if dialect == Dialect::Webdav => StoreErrorKind::NoPlace,
+            404 => StoreErrorKind::NoPlace,
+            // A web server without WebDAV rejects all WebDAV methods.
+            405 | 501 if dialect == Dialect::Webdav => StoreErrorKind::NoPlace,
+            408 | 504 => StoreErrorKind::TimedOut,
+            413 => StoreErrorKind::TooLarge,
+            423 => StoreErrorKind::Locked,
+            429 | 503 => StoreErrorKind::Overloaded,
+            499 | 500 | 502 => StoreErrorKind::Unreachable,
+            507 => StoreErrorKind::Full,
+            511 => StoreErrorKind::WebPage,
+            200..=299 if self.is_page => StoreErrorKind::WebPage,
+            _ => StoreErrorKind::Refused,
         })
     }
 
-    /// The answer on one line, as far as it is meant for people.
-    pub(super) fn said(&self) -> String {
-        let mut said = match StatusCode::from_u16(self.status) {
+    /// Returns the response in one line for people.
+    pub(super) fn detail(&self) -> String {
+        let mut detail = match StatusCode::from_u16(self.status) {
             Ok(status) => status.to_string(),
             Err(_) => self.status.to_string(),
         };
-        said.truncate(said.trim_end_matches(" <unknown status code>").len());
+        detail.truncate(detail.trim_end_matches(" <unknown status code>").len());
         if let Some(code) = self.codes.first() {
-            said.push_str(&format!(": {code}"));
+            detail.push_str(&format!(": {code}"));
         }
-        if !self.message.is_empty() && !said.contains(&self.message) {
-            said.push_str(&format!(": {}", self.message));
+        if !self.message.is_empty() && !detail.contains(&self.message) {
+            detail.push_str(&format!(": {}", self.message));
         }
         if let Some(region) = self.region.as_ref().filter(|_| !self.message.contains("egion")) {
-            said.push_str(&format!("; its region is {region}"));
+            detail.push_str(&format!("; the region is {region}"));
         }
         if let Some(target) = self.target.as_ref().filter(|_| (301..=308).contains(&self.status)) {
-            said.push_str(&format!(" to {target}"));
+            detail.push_str(&format!(" to {target}"));
         }
-        one_line(&said, SAID_MAX)
+        one_line(&detail, MESSAGE_MAX)
     }
 }
 
-/// A text without line breaks and other control characters, cut off where it is too long.
+/// Returns a text without line breaks and other control characters, truncated to `most` characters.
 pub(super) fn one_line(text: &str, most: usize) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let mut line: String = words.join(" ").chars().filter(|c| !c.is_control()).collect();
@@ -264,24 +269,25 @@ pub(super) fn one_line(text: &str, most: usize) -> String {
     line
 }
 
-/// Whether bytes begin as a web page does.
+/// Whether a text begins like a web page.
 pub(super) fn looks_like_page(text: &str) -> bool {
     let begin: String = text.trim_start().chars().take(200).collect::<String>().to_ascii_lowercase();
     begin.starts_with("<!doctype html") || begin.starts_with("<html")
 }
 
-/// `<Code>` and `<Message>` of S3 and Azure, `<s:exception>` and `<s:message>` of WebDAV servers.
+/// Parses `<Code>` and `<Message>` of S3 and Azure, and `<s:exception>` and `<s:message>` of WebDAV
+/// servers.
 fn of_xml(body: &str) -> (Vec<String>, String) {
     let code = element(body, "Code").or_else(|| element(body, "s:exception"));
     let message = element(body, "Message").or_else(|| element(body, "s:message")).unwrap_or_default();
-    // Azure adds its trace on further lines.
+    // Azure appends trace information on further lines.
     let message = message.lines().next().unwrap_or_default().to_owned();
     let detail = element(body, "AuthenticationErrorDetail").unwrap_or_default();
     let message = if detail.is_empty() { message } else { format!("{message} {detail}") };
     (code.into_iter().filter(|c| !c.is_empty()).collect(), message)
 }
 
-/// The text of the first element of that name.
+/// Returns the text of the first element with this name.
 fn element(xml: &str, name: &str) -> Option<String> {
     let rest = &xml[xml.find(&format!("<{name}>"))? + name.len() + 2..];
     let text = &rest[..rest.find(&format!("</{name}>"))?];
@@ -289,7 +295,8 @@ fn element(xml: &str, name: &str) -> Option<String> {
     Some(plain.replace("&amp;", "&").trim().to_owned())
 }
 
-/// `{"error": {...}}` of Google, `{"error": "..."}` of a server of tokens, `{"errors": [...]}` of a registry.
+/// Parses `{"error": {...}}` of Google, `{"error": "..."}` of token servers, and `{"errors":
+/// [...]}` of registries.
 fn of_json(body: &str) -> (Vec<String>, String) {
     #[derive(Deserialize)]
     struct Answer {

@@ -1,79 +1,79 @@
-//! A store that fails as a test wants: at one request, or by a seeded chance; before the request is carried out, or
-//! after it, so that only the reply is lost. What was asked is written down.
+//! A store for tests that injects faults: at one request, or at random with a seed; before the
+//! request is executed, or after it so that only the response is lost. Records all requests.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Abilities, Listed, Said, Store, StoreError, Take, Trouble};
+use super::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take};
 
-/// What goes wrong with a request.
+/// The point at which a request fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It does not arrive.
+    /// The request does not arrive.
     Request,
-    /// It is carried out, and nobody is told.
+    /// The request is executed, but its response is lost.
     Reply,
 }
 
-/// Which requests go wrong.
+/// The requests that fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
+enum FaultTrigger {
     Never,
-    /// The one with this number, counted from 0.
+    /// The request with this number, counted from 0.
     At(u64, Fault),
-    /// So many of a hundred, either way.
+    /// This percentage of the requests.
     Chance(u64),
 }
 
-/// What goes wrong, shared by all stores that are opened for one place.
+/// The faults of all stores that are opened for one location.
 #[derive(Debug)]
 pub struct Faults {
-    when: When,
-    trouble: Trouble,
-    state: Mutex<State>,
+    when: FaultTrigger,
+    error_kind: StoreErrorKind,
+    state: Mutex<FaultState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct FaultState {
     dice: u64,
     asked: Vec<String>,
     failed: u64,
 }
 
 impl Faults {
-    fn new(when: When, trouble: Trouble, seed: u64) -> Arc<Self> {
-        let state = State { dice: seed | 1, asked: Vec::new(), failed: 0 };
-        Arc::new(Self { when, trouble, state: Mutex::new(state) })
+    fn new(when: FaultTrigger, error_kind: StoreErrorKind, seed: u64) -> Arc<Self> {
+        let state = FaultState { dice: seed | 1, asked: Vec::new(), failed: 0 };
+        Arc::new(Self { when, error_kind, state: Mutex::new(state) })
     }
 
-    /// Nothing fails; what is asked is written down.
+    /// Injects no faults; only records requests.
     pub fn none() -> Arc<Self> {
-        Self::new(When::Never, Trouble::Unreachable, 1)
+        Self::new(FaultTrigger::Never, StoreErrorKind::Unreachable, 1)
     }
 
-    /// Request `number`, counted from 0, fails with `trouble`.
-    pub fn at(number: u64, fault: Fault, trouble: Trouble) -> Arc<Self> {
-        Self::new(When::At(number, fault), trouble, 1)
+    /// Fails request `number`, counted from 0, with an error of `error_kind`.
+    pub fn at(number: u64, fault: Fault, error_kind: StoreErrorKind) -> Arc<Self> {
+        Self::new(FaultTrigger::At(number, fault), error_kind, 1)
     }
 
-    /// So many of a hundred requests fail, half of them after they were carried out.
+    /// Fails a percentage of the requests, half of them after their execution.
     pub fn by_chance(percent: u64, seed: u64) -> Arc<Self> {
-        Self::new(When::Chance(percent), Trouble::Unreachable, seed)
+        Self::new(FaultTrigger::Chance(percent), StoreErrorKind::Unreachable, seed)
     }
 
-    /// Every request so far, as `create refs/...`.
+    /// Returns all requests so far, in the form `create refs/...`.
     pub fn asked(&self) -> Vec<String> {
         self.state().asked.clone()
     }
 
-    /// How many failed.
+    /// Returns the number of failed requests.
     pub fn failed(&self) -> u64 {
         self.state().failed
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FaultState> {
         self.state.lock()
     }
 
@@ -82,9 +82,9 @@ impl Faults {
         let number = state.asked.len() as u64;
         state.asked.push(format!("{what} {key}"));
         let fault = match self.when {
-            When::Never => None,
-            When::At(at, fault) => (at == number).then_some(fault),
-            When::Chance(percent) => {
+            FaultTrigger::Never => None,
+            FaultTrigger::At(at, fault) => (at == number).then_some(fault),
+            FaultTrigger::Chance(percent) => {
                 state.dice ^= state.dice << 13;
                 state.dice ^= state.dice >> 7;
                 state.dice ^= state.dice << 17;
@@ -97,7 +97,7 @@ impl Faults {
     }
 }
 
-/// A store around another.
+/// A store that injects faults into another store.
 pub struct FaultyStore {
     inner: Arc<dyn Store>,
     faults: Arc<Faults>,
@@ -105,20 +105,27 @@ pub struct FaultyStore {
 }
 
 impl FaultyStore {
-    /// Fails as `faults` says.
+    /// Injects `faults` into the requests to `inner`.
     pub fn new(inner: Arc<dyn Store>, faults: Arc<Faults>) -> Self {
         Self { inner, faults, exclusive: true }
     }
 
-    /// Says that it does not decide races, so that it is guarded.
-    pub fn modest(mut self) -> Self {
+    /// Reports that the store does not support conditional writes, so that an intent lock protects
+    /// it.
+    pub fn without_conditional_writes(mut self) -> Self {
         self.exclusive = false;
         self
     }
 
     fn error(&self, what: &'static str, key: &str) -> StoreError {
-        let (place, trouble) = (self.inner.place(), self.faults.trouble);
-        StoreError::Away { what, key: key.to_owned(), place, trouble, said: Said("a fault on purpose".to_owned()) }
+        let (place, error_kind) = (self.inner.place(), self.faults.error_kind);
+        StoreError::Remote {
+            what,
+            key: key.to_owned(),
+            place,
+            error_kind,
+            detail: ServerMessage("injected fault".to_owned()),
+        }
     }
 
     fn ask<T>(
@@ -156,7 +163,7 @@ impl Store for FaultyStore {
         self.ask("read", key, || self.inner.read_at(key, offset, len))
     }
 
-    /// Where the reply is lost, half of the first piece has come.
+    /// If the response is lost, half of the first piece has arrived.
     fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
         match self.faults.next("read", key) {
             None => self.inner.read_from(key, offset, take),
@@ -169,7 +176,7 @@ impl Store for FaultyStore {
     }
 
     fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        self.ask("look at", key, || self.inner.len(key))
+        self.ask("inspect", key, || self.inner.len(key))
     }
 
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
@@ -200,13 +207,13 @@ mod tests {
 
     #[test]
     fn a_lost_reply_is_of_a_request_that_was_carried_out() {
-        let faults = Faults::at(1, Fault::Reply, Trouble::Unreachable);
+        let faults = Faults::at(1, Fault::Reply, StoreErrorKind::Unreachable);
         let store = FaultyStore::new(Arc::new(MemoryStore::default()), Arc::clone(&faults));
         assert!(store.create("a", b"1").unwrap());
         assert!(store.create("b", b"2").unwrap_err().is_unsure());
         assert_eq!(store.get("b").unwrap().as_deref(), Some(&b"2"[..]));
         assert_eq!((faults.asked().join(", ").as_str(), faults.failed()), ("create a, create b, get b", 1));
-        let faults = Faults::at(0, Fault::Request, Trouble::Refused);
+        let faults = Faults::at(0, Fault::Request, StoreErrorKind::Refused);
         let store = FaultyStore::new(Arc::new(MemoryStore::default()), faults);
         assert!(!store.create("a", b"1").unwrap_err().is_unsure());
         assert_eq!(store.get("a").unwrap(), None);

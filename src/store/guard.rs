@@ -1,61 +1,79 @@
-//! Exclusive creation for stores that have none: an intent lock around "is it there?" and "write it".
+//! Exclusive creation in stores without conditional writes: an intent lock protects the check and
+//! the write.
 //!
-//! A writer puts a lock object of its own, lists, and holds the lock only if it sees its own and no other; else it
-//! withdraws and tries later. No clock is compared with another: a lock that does not go away while somebody watches
-//! it for [`EXPIRY`] belongs to a dead process and is removed, and a holder that was slower than [`HOLD`] gives up
-//! before it writes.
+//! A writer creates a lock object of its own, lists the locks, and holds the lock only if its own
+//! lock is the only one; otherwise the writer removes its lock and retries later. Clocks of
+//! different machines are never compared: a lock that does not disappear while a writer watches it
+//! for [`EXPIRY`] belongs to a dead process and is removed, and a holder that is slower than
+//! [`HOLD`] gives up before it writes.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Abilities, Listed, Said, Store, StoreError, Take, Trouble, random_hex};
+use super::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take, random_hex};
 use crate::observe::{Level, Notice, Observer};
 
-/// A lock that was watched so long is taken away. Longer than [`HOLD`] and the longest time that a small write takes.
+/// Time of watching after which a lock is removed. Longer than [`HOLD`] plus the longest time that
+/// a small write takes.
 pub const EXPIRY: Duration = Duration::from_secs(120);
-/// A holder writes only so long after it put its lock.
+/// Time after the creation of its lock in which a holder may write.
 const HOLD: Duration = Duration::from_secs(30);
-/// A write that fails is tried so often.
+/// Attempts of a write that fails.
 const ATTEMPTS: u32 = 6;
-/// Between two attempts.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
-/// A lock that stays for so long is worth a word to the user: a live holder needs a few requests.
-const TELL: Duration = Duration::from_secs(5);
-/// Where locks lie.
+/// Age at which the user is notified of a lock. A live holder needs only a few requests.
+const NOTIFY_AFTER: Duration = Duration::from_secs(5);
+/// The directory of the locks.
 const LOCKS: &str = "sessions";
 
-/// A store whose `create` is guarded.
+/// A lock that this process holds.
+struct IntentLock {
+    key: String,
+    created: Instant,
+}
+
+/// A lock of another writer.
+#[derive(Clone)]
+struct ForeignLock {
+    name: String,
+    first_seen: Instant,
+    notified: bool,
+}
+
+/// A store whose `create` is protected by an intent lock.
 pub struct GuardedStore {
     inner: Arc<dyn Store>,
-    /// The same without retries: what is done under the lock is done once.
+    /// The same store without retries, because a request under the lock must not be repeated
+    /// blindly.
     plain: Arc<dyn Store>,
     observer: Arc<dyn Observer>,
     expiry: Duration,
 }
 
 impl GuardedStore {
-    /// Around a store that does not decide races; `plain` is the same store without retries.
+    /// Protects a store without conditional writes. `plain` is the same store without retries.
     pub fn new(inner: Arc<dyn Store>, plain: Arc<dyn Store>, observer: Arc<dyn Observer>) -> Self {
         Self { inner, plain, observer, expiry: EXPIRY }
     }
 
-    /// Takes locks of the dead away sooner; for tests.
+    /// Sets the time after which abandoned locks are removed; for tests.
     pub fn expiring(mut self, expiry: Duration) -> Self {
         self.expiry = expiry;
         self
     }
 
-    /// Takes an own lock away, also where the user wants everything to stop: one that is left keeps others waiting.
+    /// Removes the writer's own lock, even after the user has cancelled, because a leftover lock
+    /// delays other writers.
     fn release(&self, key: &str) -> Result<(), StoreError> {
         self.plain.delete(key).or_else(|_| self.inner.delete(key))
     }
 
-    /// The lock's key, and when it was put. All locks of `folder` begin with `name`.
-    fn lock(&self, name: &str, folder: &str) -> Result<(String, Instant), StoreError> {
+    /// Acquires the lock of `folder`. The names of all its locks begin with `name`.
+    fn lock(&self, name: &str, folder: &str) -> Result<IntentLock, StoreError> {
         let since = Instant::now();
-        // A foreign lock, since when it is seen, and whether the user knows of it.
-        let mut seen: Option<(String, Instant, bool)> = None;
+        let mut seen: Option<ForeignLock> = None;
         let mut round = 0u32;
         loop {
             if self.observer.cancelled() {
@@ -66,39 +84,38 @@ impl GuardedStore {
                 let own = random_hex()?;
                 let own = format!("{name}-{own}");
                 let key = format!("{LOCKS}/{own}");
-                let put = Instant::now();
+                let created = Instant::now();
                 let now = self.inner.create(&key, own.as_bytes()).and_then(|_| self.locks(name));
                 let now = now.inspect_err(|_| drop(self.release(&key)))?;
                 if now == [own.clone()] {
-                    return Ok((key, put));
+                    return Ok(IntentLock { key, created });
                 }
                 self.release(&key)?;
                 others = now.into_iter().filter(|name| *name != own).collect();
             }
             match (&seen, others.first()) {
-                (Some((other, first, told)), Some(_)) if others.contains(other) => {
-                    let age = first.elapsed();
+                (Some(lock), Some(_)) if others.contains(&lock.name) => {
+                    let (other, age) = (&lock.name, lock.first_seen.elapsed());
                     if age > self.expiry {
                         self.inner.delete(&format!("{LOCKS}/{other}"))?;
-                        self.tell(Level::Info, format!("removed the lock `{LOCKS}/{other}` that a dead process left"));
+                        self.notify(Level::Info, format!("removed the abandoned lock `{LOCKS}/{other}`"));
                         seen = None;
-                    } else if age >= TELL.min(self.expiry / 2) && !told {
-                        self.tell(Level::Info, self.waits(other, folder, age));
-                        seen = Some((other.clone(), *first, true));
+                    } else if age >= NOTIFY_AFTER.min(self.expiry / 2) && !lock.notified {
+                        self.notify(Level::Info, self.waiting_notice(other, folder, age));
+                        seen = Some(ForeignLock { notified: true, ..lock.clone() });
                     }
                 }
                 (_, Some(other)) => {
-                    let message =
-                        format!("another process is writing to `{folder}` at {}; waiting", self.inner.place());
-                    self.tell(Level::Detail, message);
-                    seen = Some((other.clone(), Instant::now(), false));
+                    let message = format!("waiting for another writer of `{folder}` at {}", self.inner.place());
+                    self.notify(Level::Detail, message);
+                    seen = Some(ForeignLock { name: other.clone(), first_seen: Instant::now(), notified: false });
                 }
                 (_, None) => {}
             }
             if since.elapsed() > self.expiry * 3 {
-                return Err(self.too_slow(name, "others hold its intent lock again and again"));
+                return Err(self.too_slow(name, "other writers held the intent lock for too long"));
             }
-            // Between one and two units, which grow to 0.64 s.
+            // Between one and two units; the unit grows to 0.64 s.
             let unit = 20u64 << round.min(5);
             round += 1;
             let dice = u64::from_str_radix(&random_hex()?[..8], 16).unwrap_or(0);
@@ -106,22 +123,22 @@ impl GuardedStore {
         }
     }
 
-    fn tell(&self, level: Level, message: String) {
+    fn notify(&self, level: Level, message: String) {
         self.observer.notice(Notice { level, path: Vec::new(), message });
     }
 
-    /// What is said of a lock that does not go away.
-    fn waits(&self, other: &str, folder: &str, age: Duration) -> String {
+    /// Returns the notice about a lock that does not disappear.
+    fn waiting_notice(&self, other: &str, folder: &str, age: Duration) -> String {
         let (place, age, expiry) = (self.inner.place(), age.as_secs(), self.expiry.as_secs());
         format!(
             "waiting for the lock `{LOCKS}/{other}` on `{folder}` at {place}: seen unchanged for {age} s; \
-             it is removed after {expiry} s, as left over by a dead process"
+             the lock counts as abandoned after {expiry} s and is then removed"
         )
     }
 
-    fn too_slow(&self, key: &str, said: &str) -> StoreError {
-        let (key, place, said) = (key.to_owned(), self.inner.place(), Said(said.to_owned()));
-        StoreError::Away { what: "lock", key, place, trouble: Trouble::Overloaded, said }
+    fn too_slow(&self, key: &str, detail: &str) -> StoreError {
+        let (key, place, detail) = (key.to_owned(), self.inner.place(), ServerMessage(detail.to_owned()));
+        StoreError::Remote { what: "lock", key, place, error_kind: StoreErrorKind::Overloaded, detail }
     }
 
     fn locks(&self, name: &str) -> Result<Vec<String>, StoreError> {
@@ -158,23 +175,25 @@ impl Store for GuardedStore {
         self.inner.len(key)
     }
 
-    /// Nobody else creates anything in the same folder meanwhile.
+    /// No other writer creates an object in the same directory in the meantime.
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
         let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
         let name = format!("lock-{}", &blake3::hash(folder.as_bytes()).to_hex()[..32]);
         let mut attempts = 0;
         loop {
-            let (lock, put) = self.lock(&name, folder)?;
-            // A write that was not answered may still arrive: until it is settled the lock must stand.
+            let lock = self.lock(&name, folder)?;
+            // A write without a response may still arrive, so the lock must remain until the
+            // outcome is known.
             let mut unsure = false;
             let done = loop {
-                // Somebody may have numbered an entry of this folder in another way: the number is what counts.
+                // Another writer may have used the number of the entry with another suffix. The
+                // number alone must be unique.
                 let number = key.rsplit_once('/').map_or(key, |(_, name)| name).split('.').next().unwrap_or(key);
                 let done = match self.names(folder) {
                     Ok(names) if names.iter().any(|n| n.split('.').next() == Some(number)) => {
                         Some(self.inner.get(key).map(|there| there.as_deref() == Some(bytes)))
                     }
-                    Ok(_) if put.elapsed() < HOLD => {
+                    Ok(_) if lock.created.elapsed() < HOLD => {
                         let created = self.plain.create(key, bytes);
                         unsure |= created.as_ref().is_err_and(StoreError::is_unsure);
                         Some(created)
@@ -183,25 +202,26 @@ impl Store for GuardedStore {
                     Err(e) => Some(Err(e)),
                 };
                 attempts += 1;
-                let passes = matches!(&done, Some(Err(e)) if e.passes());
-                if !passes || attempts >= ATTEMPTS || put.elapsed() >= HOLD {
+                let passes = matches!(&done, Some(Err(e)) if e.is_transient());
+                if !passes || attempts >= ATTEMPTS || lock.created.elapsed() >= HOLD {
                     break done;
                 }
-                // An error is that everything shall stop; what is known by then counts.
+                // An error means that the user has cancelled; the outcome so far is returned.
                 if super::runtime::sleep(&*self.observer, PAUSE).is_err() {
                     break done;
                 }
             };
             if unsure && !matches!(done, Some(Ok(_))) {
-                // It goes away by itself, when no write can arrive any more.
-                return done.unwrap_or_else(|| Err(self.too_slow(key, "it answers too slowly to hold a lock")));
+                // The lock is not released: other writers remove it after [`EXPIRY`], when the
+                // write can no longer arrive.
+                return done.unwrap_or_else(|| Err(self.too_slow(key, "responses are too slow to hold a lock")));
             }
-            let released = self.release(&lock);
+            let released = self.release(&lock.key);
             match done {
-                Some(Err(e)) if e.passes() && attempts < ATTEMPTS => {}
-                // The write stands; a lock that is left over goes away by itself.
+                Some(Err(e)) if e.is_transient() && attempts < ATTEMPTS => {}
+                // The write is done. Other writers remove a leftover lock after [`EXPIRY`].
                 Some(done) => return done,
-                None if attempts >= ATTEMPTS => return Err(self.too_slow(key, "it answers too slowly to hold a lock")),
+                None if attempts >= ATTEMPTS => return Err(self.too_slow(key, "responses are too slow to hold a lock")),
                 None => released?,
             }
         }
@@ -230,11 +250,11 @@ mod tests {
     use crate::observe::Silent;
     use crate::store::memory::MemoryStore;
 
-    /// Says that every key is free: what a server does that ignores conditions.
+    /// A store that overwrites existing keys, like a server that ignores conditions.
     #[derive(Default)]
-    struct Careless(MemoryStore, Arc<Flag>);
+    struct UnconditionalStore(MemoryStore, Arc<Flag>);
 
-    impl Store for Careless {
+    impl Store for UnconditionalStore {
         fn abilities(&self) -> Abilities {
             self.0.abilities()
         }
@@ -268,8 +288,8 @@ mod tests {
     }
 
     #[test]
-    fn one_of_many_wins_on_a_careless_store() {
-        let inner: Arc<dyn Store> = Arc::new(Careless::default());
+    fn one_of_many_wins_without_conditional_writes() {
+        let inner: Arc<dyn Store> = Arc::new(UnconditionalStore::default());
         let winners: Vec<u8> = std::thread::scope(|s| {
             let threads: Vec<_> = (0..8u8)
                 .map(|n| {
@@ -284,11 +304,11 @@ mod tests {
         assert!(inner.list_all("sessions").unwrap().is_empty());
     }
 
-    /// Keeps what is said to users who did not ask for details.
+    /// Records the notices that are shown without `--verbose`.
     #[derive(Default)]
-    struct Told(parking_lot::Mutex<Vec<String>>);
+    struct NoticeRecorder(parking_lot::Mutex<Vec<String>>);
 
-    impl Observer for Told {
+    impl Observer for NoticeRecorder {
         fn notice(&self, notice: Notice) {
             if notice.level > Level::Detail {
                 self.0.lock().push(notice.message);
@@ -307,10 +327,10 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_stopped_leaves_no_lock() {
+    fn a_cancelled_writer_leaves_no_lock() {
         let flag = Arc::new(Flag::default());
         let observer: Arc<dyn Observer> = Arc::clone(&flag) as Arc<dyn Observer>;
-        let plain: Arc<dyn Store> = Arc::new(Careless(MemoryStore::default(), flag));
+        let plain: Arc<dyn Store> = Arc::new(UnconditionalStore(MemoryStore::default(), flag));
         let retried = Arc::new(super::super::retry::RetryStore::new(Arc::clone(&plain), Arc::clone(&observer)));
         let store = GuardedStore::new(retried, Arc::clone(&plain), Arc::clone(&observer));
         store.create("refs/heads/main/5", b"x").unwrap();
@@ -320,19 +340,19 @@ mod tests {
 
     #[test]
     fn the_lock_of_a_dead_process_goes_away() {
-        let inner: Arc<dyn Store> = Arc::new(Careless::default());
-        let told = Arc::new(Told::default());
-        let observer: Arc<dyn Observer> = Arc::<Told>::clone(&told);
+        let inner: Arc<dyn Store> = Arc::new(UnconditionalStore::default());
+        let recorder = Arc::new(NoticeRecorder::default());
+        let observer: Arc<dyn Observer> = Arc::<NoticeRecorder>::clone(&recorder);
         let store =
             GuardedStore::new(Arc::clone(&inner), Arc::clone(&inner), observer).expiring(Duration::from_millis(300));
-        let (left, _) = store.lock(&format!("lock-{}", &blake3::hash(b"refs").to_hex()[..32]), "refs").unwrap();
+        let left = store.lock(&format!("lock-{}", &blake3::hash(b"refs").to_hex()[..32]), "refs").unwrap().key;
         assert!(inner.get(&left).unwrap().is_some());
         assert!(store.create("refs/x", b"y").unwrap());
         assert!(inner.list_all("sessions").unwrap().is_empty());
-        // Meanwhile the user was told what is waited for, and for how long.
-        let told = told.0.lock();
-        assert!(told[0].contains(&format!("waiting for the lock `{left}` on `refs`")), "{told:?}");
-        assert!(told[0].contains("it is removed after"), "{told:?}");
-        assert_eq!(told[1], format!("removed the lock `{left}` that a dead process left"));
+        // The user was notified of the lock and of the waiting time.
+        let notices = recorder.0.lock();
+        assert!(notices[0].contains(&format!("waiting for the lock `{left}` on `refs`")), "{notices:?}");
+        assert!(notices[0].contains("counts as abandoned after"), "{notices:?}");
+        assert_eq!(notices[1], format!("removed the abandoned lock `{left}`"));
     }
 }

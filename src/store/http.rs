@@ -1,4 +1,5 @@
-//! What all HTTP stores share: the client, bodies that are read from a file while they are sent, and what an error means.
+//! Shared parts of the HTTP stores: clients, request bodies that are read from a file while they
+//! are sent, and the classification of request errors.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -11,31 +12,32 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::Trouble;
+use super::StoreErrorKind;
 use super::meter::Meter;
 
-/// Nobody waits longer for a connection.
+/// Time limit of establishing a connection.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Nobody waits longer for the next byte of an answer. A server may need a while for a large object.
+/// Time limit between two pieces of a response. Servers may need a while for a large object.
 const SILENCE: Duration = Duration::from_secs(60);
-/// An upload ends when nothing was taken and nothing answered for so long. Otherwise it may take any time: many share a
-/// slow line.
+/// An upload fails if the server neither accepts data nor responds for this time. The upload may
+/// otherwise take any time, because many uploads may share a slow link.
 pub(super) const STALLED: Duration = Duration::from_secs(300);
-/// Redirects that are followed at most.
+/// Limit on the number of followed redirects.
 pub(super) const HOPS: usize = 10;
-/// Bytes of an error's body that are read.
-pub(super) const REFUSAL_MAX: usize = 64 << 10;
-/// Bytes of a file that are in memory at once for each request.
+/// Limit on the bytes that are read of the body of an error response.
+pub(super) const ERROR_BODY_MAX: usize = 64 << 10;
+/// Bytes of a file that each request keeps in memory.
 const PIECE: usize = 256 << 10;
 
-/// The client that all stores of this process use.
+/// Returns the client that all stores of the process share.
 pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
     static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
     once(&CLIENT, |builder| builder.read_timeout(SILENCE))
 }
 
-/// The client for bodies that may take long to send: until the answer begins, the limit on silence of [`client`] counts
-/// the time in which we are the ones who speak. Who uses this one must watch that it goes on.
+/// Returns the client for bodies that may take long to send. The read timeout of [`client`] would
+/// run while the request is sent, so this client has none; the caller must watch the progress
+/// itself.
 pub(super) fn uploader() -> Result<reqwest::Client, reqwest::Error> {
     static UPLOADER: OnceLock<reqwest::Client> = OnceLock::new();
     once(&UPLOADER, |builder| builder)
@@ -52,16 +54,17 @@ fn once(
         .connect_timeout(CONNECT)
         .tcp_nodelay(true)
         .redirect(within_origin())
-        // A signed query must not become the `Referer` of the next request.
+        // The `Referer` of the next request would reveal the query of a signed URL.
         .referer(false)
         .user_agent(concat!("dvc/", env!("CARGO_PKG_VERSION")));
     let made = limits(builder).build()?;
     Ok(cell.get_or_init(|| made).clone())
 }
 
-/// Follows redirects only where scheme, host and port stay the same. reqwest takes a few headers off a request that goes
-/// to another host, but not `x-amz-security-token`, `x-ms-*`, a body or a signed query, so the answer is handed over as
-/// it is instead; `Registry` follows it where nothing secret is sent.
+/// Follows redirects only within the same scheme, host and port. When a request goes to another
+/// host, reqwest removes a few headers, but not `x-amz-security-token`, `x-ms-*`, the body or a
+/// signed query. Other redirects are therefore returned as they are, and `Registry` follows them
+/// without secrets.
 fn within_origin() -> reqwest::redirect::Policy {
     reqwest::redirect::Policy::custom(|attempt| {
         let stays = attempt.previous().iter().all(|before| before.origin() == attempt.url().origin());
@@ -75,7 +78,7 @@ fn within_origin() -> reqwest::redirect::Policy {
     })
 }
 
-/// The beginning of a body, at most `most` bytes; a body that breaks off or goes on counts as far as it came.
+/// Returns at most `most` bytes of the beginning of a body. Errors end the body without failing.
 pub(super) async fn first_bytes(response: &mut reqwest::Response, most: usize) -> Vec<u8> {
     let mut out = Vec::new();
     while out.len() < most
@@ -86,7 +89,7 @@ pub(super) async fn first_bytes(response: &mut reqwest::Response, most: usize) -
     out
 }
 
-/// A whole body of at most `most` bytes; `None` if it is longer.
+/// Returns a whole body of at most `most` bytes, or `None` if the body is longer.
 pub(super) async fn whole_body(
     response: &mut reqwest::Response,
     most: usize,
@@ -101,7 +104,8 @@ pub(super) async fn whole_body(
     Ok(Some(out))
 }
 
-/// A local file as the body of a request: pieces are read when they are sent, so that memory does not grow with files.
+/// A local file as the body of a request. Pieces are read while they are sent, so memory does not
+/// grow with the size of the file.
 pub(super) struct FileBody {
     file: Arc<File>,
     at: u64,
@@ -112,7 +116,7 @@ pub(super) struct FileBody {
 }
 
 impl FileBody {
-    /// The first `len` bytes of a file; `taken` counts the pieces that went.
+    /// Returns a body of the first `len` bytes of a file. `taken` counts the pieces that were sent.
     pub(super) fn new(file: Arc<File>, len: u64, meter: Arc<Meter>, taken: Arc<AtomicU64>) -> Self {
         Self { file, at: 0, len, meter, pause: None, taken }
     }
@@ -153,7 +157,7 @@ impl Body for FileBody {
     }
 }
 
-/// Comes back when nothing was taken of a body for [`STALLED`].
+/// Returns when no piece of a body was sent for [`STALLED`].
 pub(super) async fn stalled(taken: &AtomicU64) {
     let mut before = None;
     loop {
@@ -166,29 +170,29 @@ pub(super) async fn stalled(taken: &AtomicU64) {
     }
 }
 
-/// What a failed request means, by the chain of its causes.
-pub(super) fn trouble_of(e: &(dyn std::error::Error + 'static)) -> Trouble {
+/// Returns the kind of a request error, determined from the chain of its causes.
+pub(super) fn error_kind_of(e: &(dyn std::error::Error + 'static)) -> StoreErrorKind {
     let mut next = Some(e);
-    let mut trouble = Trouble::Unreachable;
+    let mut error_kind = StoreErrorKind::Unreachable;
     while let Some(cause) = next {
         if let Some(e) = cause.downcast_ref::<reqwest::Error>()
             && e.is_timeout()
         {
-            trouble = Trouble::TimedOut;
+            error_kind = StoreErrorKind::TimedOut;
         }
         let text = cause.to_string().to_ascii_lowercase();
         if text.contains("dns error") || text.contains("failed to lookup address") {
-            return Trouble::UnknownHost;
+            return StoreErrorKind::UnknownHost;
         }
         if text.contains("certificate") {
-            return Trouble::Untrusted;
+            return StoreErrorKind::Untrusted;
         }
         next = cause.source();
     }
-    trouble
+    error_kind
 }
 
-/// The last of a chain of causes: what really happened.
+/// Returns the last of a chain of causes.
 pub(super) fn root_cause(e: &(dyn std::error::Error + 'static)) -> String {
     let mut last = e;
     while let Some(cause) = last.source() {

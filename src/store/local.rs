@@ -1,7 +1,8 @@
-//! A repository's root as a directory of this machine.
+//! A store in a directory of this machine.
 //!
-//! Write: temporary file, fsync, rename (or rename-without-replace), fsync of the directory. A crash at any point
-//! leaves a key with all its bytes or without any, and at most files below `tmp/`.
+//! A write creates a temporary file, syncs it, renames it (without replacing an existing file in
+//! `create`), and syncs the directory. A crash at any point leaves a key complete or absent, and at
+//! most files below `tmp/`.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -13,47 +14,47 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustix::fs::{CWD, RenameFlags};
 
-use super::trace::{DiskEvent, Tracer, tell};
+use super::trace::{DiskEvent, Tracer, trace};
 use super::{Abilities, Listed, Store, StoreError};
 use crate::sys::create;
 
-/// The folder of files that are being written.
+/// The directory of files that are being written.
 pub const STAGING: &str = "tmp";
-/// Open packs that are kept for reading.
+/// Limit on the number of files that stay open for reading.
 const OPEN_FILES: usize = 64;
 
 /// A directory of this machine.
 pub struct LocalStore {
     root: PathBuf,
     open: Mutex<Vec<(String, Arc<File>)>>,
-    /// Folders whose names are known to be on disk.
+    /// Directories whose names are known to be synced.
     durable: Mutex<HashSet<PathBuf>>,
     tracer: Option<Arc<dyn Tracer>>,
 }
 
 impl LocalStore {
-    /// The store in `root`, which need not exist yet.
+    /// Returns the store in `root`, which may not exist yet.
     pub fn new(root: PathBuf) -> Self {
         Self { root, open: Mutex::default(), durable: Mutex::default(), tracer: None }
     }
 
-    /// Tells `tracer` every durable step.
+    /// Reports each durable step to `tracer`.
     pub fn traced(mut self, tracer: Arc<dyn Tracer>) -> Self {
         self.tracer = Some(tracer);
         self
     }
 
-    /// Where it lies.
+    /// Returns the directory of the store.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The file of a key.
+    /// Returns the path of a key.
     pub fn path(&self, key: &str) -> PathBuf {
         self.root.join(key)
     }
 
-    /// The folder for files that are not published yet, made if needed.
+    /// Returns the directory for unpublished files, and creates the directory if needed.
     pub fn staging(&self) -> Result<PathBuf, StoreError> {
         let dir = self.root.join(STAGING);
         let made = match create::dir(&dir) {
@@ -64,19 +65,21 @@ impl LocalStore {
         Ok(dir)
     }
 
-    /// A new file that nobody sees until it is published; removed again when dropped before.
+    /// Creates a file that is invisible until it is published. Dropping the file removes it.
     pub fn stage(&self) -> Result<tempfile::NamedTempFile, StoreError> {
         let dir = self.staging()?;
         create::temp_file(&dir, "w").map_err(self.io("create a file in", STAGING))
     }
 
-    /// Moves a file made by [`Self::stage`] to a key, durably. A key names its content, so one that is taken is as good.
+    /// Renames a file of [`Self::stage`] to a key, durably. A key identifies its content, so
+    /// replacing an existing file is harmless.
     pub fn publish(&self, file: tempfile::NamedTempFile, key: &str) -> Result<(), StoreError> {
         let publish = || -> io::Result<()> {
-            // By the descriptor that wrote it: it hears of every failed write.
+            // Syncs the descriptor that wrote the file, because only this descriptor reports all
+            // earlier write errors.
             file.as_file().sync_all()?;
             let from = file.path().to_path_buf();
-            tell(self.tracer.as_deref(), |p| DiskEvent::FileSynced(p.to_owned()), &from);
+            trace(self.tracer.as_deref(), |p| DiskEvent::FileSynced(p.to_owned()), &from);
             let to = self.path(key);
             let dir = self.make_parent(&to)?;
             file.persist(&to)?;
@@ -90,7 +93,7 @@ impl LocalStore {
         move |source| StoreError::Io { what, key: key.to_owned(), source }
     }
 
-    /// Makes the folder of a key and syncs every new name on the way.
+    /// Creates the directory of a key and syncs each new name on the path.
     fn make_parent(&self, path: &Path) -> io::Result<PathBuf> {
         let parent = path.parent().unwrap_or(&self.root).to_path_buf();
         let durable = || self.durable.lock();
@@ -99,9 +102,10 @@ impl LocalStore {
         }
         let above = self.make_parent(&parent)?;
         if create::dir(&parent)? {
-            tell(self.tracer.as_deref(), |p| DiskEvent::DirMade(p.to_owned()), &parent);
+            trace(self.tracer.as_deref(), |p| DiskEvent::DirMade(p.to_owned()), &parent);
         }
-        // Also if another process created the directory, because that process may not have synced it.
+        // Syncs also if another process created the directory, because that process may not have
+        // synced it.
         self.sync_dir(&above)?;
         durable().insert(parent.clone());
         Ok(parent)
@@ -109,12 +113,12 @@ impl LocalStore {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()?;
-        tell(self.tracer.as_deref(), |p| DiskEvent::DirSynced(p.to_owned()), dir);
+        trace(self.tracer.as_deref(), |p| DiskEvent::DirSynced(p.to_owned()), dir);
         Ok(())
     }
 
     fn renamed(&self, from: &Path, to: &Path) {
-        tell(self.tracer.as_deref(), |p| DiskEvent::Renamed(from.to_owned(), p.to_owned()), to);
+        trace(self.tracer.as_deref(), |p| DiskEvent::Renamed(from.to_owned(), p.to_owned()), to);
     }
 
     fn handle(&self, key: &str) -> io::Result<Arc<File>> {
@@ -134,7 +138,7 @@ impl LocalStore {
     }
 }
 
-/// Makes a directory, and syncs every new name on the way.
+/// Creates a directory and syncs each new name on the path.
 pub fn make_durable(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -146,7 +150,8 @@ pub fn make_durable(dir: &Path) -> io::Result<()> {
     File::open(above)?.sync_all()
 }
 
-/// Makes the directory of a new repository, which only its owner may use, and syncs every new name on the way.
+/// Creates the directory of a new repository, accessible only to its owner, and syncs each new name
+/// on the path.
 pub fn make_root(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -192,7 +197,7 @@ impl Store for LocalStore {
         match fs::metadata(self.path(key)) {
             Ok(m) => Ok(Some(m.len())),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(self.io("look at", key)(e)),
+            Err(e) => Err(self.io("inspect", key)(e)),
         }
     }
 
@@ -202,16 +207,17 @@ impl Store for LocalStore {
             let mut file = staged.as_file();
             file.write_all(bytes)?;
             file.sync_all()?;
-            tell(self.tracer.as_deref(), |p| DiskEvent::FileSynced(p.to_owned()), staged.path());
+            trace(self.tracer.as_deref(), |p| DiskEvent::FileSynced(p.to_owned()), staged.path());
             let to = self.path(key);
             let dir = self.make_parent(&to)?;
             let free = match rustix::fs::renameat_with(CWD, staged.path(), CWD, &to, RenameFlags::NOREPLACE) {
                 Ok(()) => true,
                 Err(rustix::io::Errno::EXIST) => false,
-                // File systems without the flag (NFS): a hard link is as exclusive.
+                // File systems without the flag (NFS): a hard link fails if the name exists, too.
                 Err(_) => match fs::hard_link(staged.path(), &to) {
                     Ok(()) => true,
-                    // A lost reply makes NFS ask again: then it is ours that is there.
+                    // NFS repeats a request whose reply was lost. The existing name may then be the
+                    // link that the first request created.
                     Err(e) if e.kind() == io::ErrorKind::AlreadyExists => is_same(staged.path(), &to),
                     Err(e) => return Err(e),
                 },
@@ -242,7 +248,7 @@ impl Store for LocalStore {
                 let len = match entry.metadata() {
                     _ if is_dir => 0,
                     Ok(metadata) => metadata.len(),
-                    // Removed since it was listed.
+                    // Removed after it was listed.
                     Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                     Err(e) => return Err(e),
                 };
@@ -264,14 +270,14 @@ impl Store for LocalStore {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
                 r => r?,
             }
-            tell(self.tracer.as_deref(), |p| DiskEvent::Removed(p.to_owned()), &path);
+            trace(self.tracer.as_deref(), |p| DiskEvent::Removed(p.to_owned()), &path);
             self.sync_dir(path.parent().unwrap_or(&self.root))
         };
         remove().map_err(self.io("remove", key))
     }
 }
 
-/// Whether two names are of one file.
+/// Whether two names are hard links of the same file.
 fn is_same(a: &Path, b: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let inode = |path: &Path| fs::symlink_metadata(path).map(|m| (m.dev(), m.ino())).ok();

@@ -1,6 +1,8 @@
-//! Where a repository is: URLs and paths as people write them, the old forms included, to one normal form.
+//! Locations of repositories: parses URLs and paths as users write them, including old forms, into
+//! one normal form.
 //!
-//! A password in a URL is taken out before anything else sees it; the normal form never holds one.
+//! A password in a URL is removed before other code sees the URL; the normal form never contains a
+//! password.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,12 +12,12 @@ use url::Url;
 
 use crate::error::{Failure, Kind};
 
-/// Which protocol.
+/// The protocol of a location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// A directory of this machine, or one that is mounted here.
+    /// A directory of this machine, local or mounted.
     File,
-    /// Amazon S3 and what speaks its language.
+    /// Amazon S3 and compatible stores.
     S3,
     /// Azure Blob Storage.
     Azblob,
@@ -23,7 +25,7 @@ pub enum Scheme {
     Azfile,
     /// Google Cloud Storage.
     Gcs,
-    /// A directory behind ssh.
+    /// A directory on an SFTP server.
     Sftp,
     /// WebDAV.
     Webdav,
@@ -32,7 +34,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    const fn word(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
             Self::File => "file",
             Self::S3 => "s3",
@@ -45,7 +47,7 @@ impl Scheme {
         }
     }
 
-    /// The options after `?` that it knows.
+    /// Returns the names of the options that the scheme supports.
     const fn options(self) -> &'static [&'static str] {
         match self {
             Self::File => &[],
@@ -58,37 +60,34 @@ impl Scheme {
     }
 }
 
-/// A place where a repository is, or may be.
+/// A location of a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Location {
-    /// How it is reached.
     pub scheme: Scheme,
-    /// User name, where the URL has one.
     pub user: Option<String>,
-    /// Host name with its port, bucket, or account; empty for a directory.
+    /// Host name with port, bucket, or account; empty for a directory.
     pub host: String,
-    /// The path below it without a slash at either end; for sftp and files it begins with `/`, or with `~/`.
+    /// Path without slashes at both ends. The path of a directory or an SFTP location begins with
+    /// `/` or `~/`.
     pub path: String,
-    /// What stood after `?`.
+    /// Options after `?`.
     pub options: BTreeMap<String, String>,
 }
 
-/// A location, and whether a password was taken out of what was written.
+/// A parsed location.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parsed {
-    /// The normal form.
+pub struct ParsedLocation {
     pub location: Location,
-    /// Whether there was a password.
+    /// Whether a password was removed.
     pub had_password: bool,
 }
 
-/// The text is no location.
+/// The error for text that is not a valid location.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a usable URL: {why}")]
+#[error("invalid URL `{text}`: {why}")]
 pub struct BadLocation {
-    /// What was given, without a password.
+    /// The text without a password.
     pub text: String,
-    /// What is wrong.
     pub why: String,
 }
 
@@ -98,48 +97,52 @@ impl Failure for BadLocation {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("write a path, or s3://, gs://, azblob://, sftp://, webdavs://, oci://; see dvc-remotes(7)".to_owned())
+        Some("use a path, or s3://, gs://, azblob://, sftp://, webdavs://, oci://; see dvc-remotes(7)".to_owned())
     }
 }
 
 impl Location {
-    /// A directory of this machine.
+    /// Returns the location of a directory of this machine.
     pub fn directory(path: &Path) -> Self {
         let path = path.to_string_lossy().into_owned();
         Self { scheme: Scheme::File, user: None, host: String::new(), path, options: BTreeMap::new() }
     }
 
-    /// Whether this text is meant as a URL and not as a path.
+    /// Whether a text is meant as a URL and not as a path.
     pub fn is_url(text: &str) -> bool {
         text.contains("://") || scp_like(text).is_some() || has_password_like_scp(text) || host_and_path(text).is_some()
     }
 
-    /// Reads what people write; a relative path is taken from `base`.
-    pub fn parse(text: &str, base: &Path) -> Result<Parsed, BadLocation> {
-        if let Some((user, host, path)) = scp_like(text) {
-            return sftp(text, Some(user), host, path).map(|location| Parsed { location, had_password: false });
+    /// Parses a URL or path. A relative path is resolved against `base`.
+    pub fn parse(text: &str, base: &Path) -> Result<ParsedLocation, BadLocation> {
+        if let Some(scp) = scp_like(text) {
+            return sftp(text, Some(scp.user), scp.host, scp.path)
+                .map(|location| ParsedLocation { location, had_password: false });
         }
         let Some((word, rest)) = text.split_once("://") else {
             if has_password_like_scp(text) {
-                return Err(BadLocation { text: without_password(text), why: "ssh takes no password here".to_owned() });
+                return Err(BadLocation {
+                    text: without_password(text),
+                    why: "SSH locations cannot contain a password".to_owned(),
+                });
             }
             if let Some((host, path)) = host_and_path(text).filter(|_| !base.join(text).exists()) {
                 let path = if path.starts_with('/') { path.to_owned() } else { format!("/~/{path}") };
-                let why = format!("for another host write `sftp://{host}{path}`, for a directory here `./{text}`");
+                let why = format!("write `sftp://{host}{path}` for another host, or `./{text}` for a local directory");
                 return Err(BadLocation { text: text.to_owned(), why });
             }
-            return Ok(Parsed { location: Self::directory(&absolute(text, base)), had_password: false });
+            return Ok(ParsedLocation { location: Self::directory(&absolute(text, base)), had_password: false });
         };
         let bad = |why: &str| BadLocation { text: without_password(text), why: why.to_owned() };
         if matches!(word, "file" | "cp" | "vfs") {
             let path = percent_decoded(rest);
             let path = path.strip_prefix("localhost/").map_or(path.clone(), |p| format!("/{p}"));
             if word == "file" && !path.starts_with('/') {
-                return Err(bad("a file URL has three slashes"));
+                return Err(bad("a file URL must begin with `file:///`"));
             }
-            return Ok(Parsed { location: Self::directory(&absolute(&path, base)), had_password: false });
+            return Ok(ParsedLocation { location: Self::directory(&absolute(&path, base)), had_password: false });
         }
-        // `scp://user@host:path`: what follows the colon is no port.
+        // In `scp://user@host:path`, the colon precedes a path and not a port.
         let (authority, below) = rest.split_once('/').map_or((rest, None), |(host, below)| (host, Some(below)));
         if word == "scp"
             && let Some((who, first)) = authority.rsplit_once(':')
@@ -149,7 +152,8 @@ impl Location {
             let (user, host) = who.rsplit_once('@').map_or((None, who), |(user, host)| (Some(user), host));
             let had_password = user.is_some_and(|user| user.contains(':'));
             let path = below.map_or(first.to_owned(), |below| format!("{first}/{below}"));
-            return sftp(text, user.map(user_of), host, &path).map(|location| Parsed { location, had_password });
+            return sftp(text, user.map(user_of), host, &path)
+                .map(|location| ParsedLocation { location, had_password });
         }
         let url = Url::parse(text).map_err(|e| bad(&e.to_string()))?;
         let had_password = url.password().is_some();
@@ -161,11 +165,11 @@ impl Location {
         let trimmed = path.trim_matches('/').to_owned();
         let no_user = |user: Option<String>| match user {
             None => Ok(None),
-            Some(_) => Err(bad("credentials do not belong into a URL")),
+            Some(_) => Err(bad("a URL cannot contain credentials")),
         };
         let location = match word {
             "s3" => match user {
-                // The old form: the host is the region.
+                // In the old form `s3://bucket@region/path`, the host is the region.
                 Some(bucket) if !had_password => {
                     options.entry("region".to_owned()).or_insert(name);
                     Self { scheme: Scheme::S3, user: None, host: bucket, path: trimmed, options }
@@ -193,7 +197,9 @@ impl Location {
             }
             "webdav" | "webdavs" | "dav" | "davs" => {
                 if !word.ends_with('s') && !is_local(&host) && options.get("insecure").is_none_or(|v| v != "1") {
-                    return Err(bad("plain http is only for this machine; write `webdavs://`, or add `?insecure=1`"));
+                    return Err(bad(
+                        "unencrypted HTTP is allowed only on this machine; write `webdavs://`, or add `?insecure=1`",
+                    ));
                 }
                 if word.ends_with('s') {
                     options.insert("insecure".to_owned(), "0".to_owned());
@@ -201,15 +207,17 @@ impl Location {
                 Self { scheme: Scheme::Webdav, user, host, path: trimmed, options }
             }
             "oci" => Self { scheme: Scheme::Oci, user: no_user(user)?, host, path: trimmed, options },
-            "http" | "https" => return Err(bad("say which protocol: `webdavs://`, `s3://...?endpoint=` or `oci://`")),
-            _ => return Err(bad(&format!("`{word}` is no protocol that dvc knows"))),
+            "http" | "https" => {
+                return Err(bad("ambiguous protocol; write `webdavs://`, `s3://...?endpoint=` or `oci://`"));
+            }
+            _ => return Err(bad(&format!("unknown protocol `{word}`"))),
         };
         if location.host.is_empty() {
-            return Err(bad("a name is missing after `://`"));
+            return Err(bad("missing name after `://`"));
         }
         let needs_path = matches!(location.scheme, Scheme::Azblob | Scheme::Azfile | Scheme::Oci);
         if needs_path && location.path.is_empty() {
-            return Err(bad("the container, share or repository is missing"));
+            return Err(bad("missing container, share or repository"));
         }
         if location.scheme == Scheme::Oci {
             registry_name(&location.path).map_err(|why| bad(&why))?;
@@ -219,30 +227,30 @@ impl Location {
             .split_once("://")
             .is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|host| host.contains('@')))
         {
-            return Err(bad("credentials do not belong into an endpoint"));
+            return Err(bad("an endpoint cannot contain credentials"));
         }
         if let Some(unknown) = location.options.keys().find(|o| !location.scheme.options().contains(&o.as_str())) {
-            return Err(bad(&format!("`{unknown}` is no option of {}", location.scheme.word())));
+            return Err(bad(&format!("unknown option `{unknown}` of {}", location.scheme.name())));
         }
-        Ok(Parsed { location, had_password })
+        Ok(ParsedLocation { location, had_password })
     }
 
-    /// The directory, where it is one of this machine.
+    /// Returns the directory, if the location is one on this machine.
     pub fn as_directory(&self) -> Option<PathBuf> {
         (self.scheme == Scheme::File).then(|| PathBuf::from(&self.path))
     }
 
-    /// An option.
+    /// Returns an option by name.
     pub fn option(&self, name: &str) -> Option<&str> {
         self.options.get(name).map(String::as_str)
     }
 
-    /// Whether a switch among the options is on.
+    /// Whether a boolean option is set.
     pub fn is_on(&self, name: &str) -> bool {
         self.option(name).is_some_and(|v| matches!(v, "1" | "true" | "yes"))
     }
 
-    /// Whether plain http will do: on this machine, or where it was asked for.
+    /// Whether unencrypted HTTP is allowed: on this machine, or if the `insecure` option is set.
     pub fn plain_http(&self) -> bool {
         match self.option("insecure") {
             Some(_) => self.is_on("insecure"),
@@ -254,7 +262,7 @@ impl Location {
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut options: Vec<(&str, &str)> = self.options.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        let mut word = self.scheme.word();
+        let mut word = self.scheme.name();
         if self.scheme == Scheme::Webdav && !self.plain_http() {
             word = "webdavs";
             options.retain(|o| o.0 != "insecure");
@@ -276,18 +284,27 @@ impl fmt::Display for Location {
     }
 }
 
-/// `user@host:path`, as scp takes it: without a scheme, and with a user so that it is never a path by accident.
-fn scp_like(text: &str) -> Option<(&str, &str, &str)> {
+/// `user@host:path`.
+struct ScpAddress<'a> {
+    user: &'a str,
+    host: &'a str,
+    path: &'a str,
+}
+
+/// Parses `user@host:path`, the form of scp. The user is required, so that a file name with a colon
+/// is never taken for a host.
+fn scp_like(text: &str) -> Option<ScpAddress<'_>> {
     if text.contains("://") {
         return None;
     }
     let (who, path) = text.split_once(':')?;
     let (user, host) = who.split_once('@')?;
     let plain = |s: &str| !s.is_empty() && !s.contains(['/', ' ']);
-    (plain(user) && plain(host)).then_some((user, host, path))
+    (plain(user) && plain(host)).then_some(ScpAddress { user, host, path })
 }
 
-/// `host:path`, which scp, rsync and git take for another host. A path that is meant has a `/` before its first `:`.
+/// Parses `host:path`, which scp, rsync and git take for another host. A path with a colon needs a
+/// `/` before it.
 fn host_and_path(text: &str) -> Option<(&str, &str)> {
     let (host, path) = text.split_once(':')?;
     let is_host = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c));
@@ -301,24 +318,25 @@ fn sftp(text: &str, user: Option<&str>, host: &str, path: &str) -> Result<Locati
         p => format!("~/{p}"),
     };
     if host.is_empty() || host.starts_with('-') {
-        return Err(BadLocation { text: without_password(text), why: "a host name is missing".to_owned() });
+        return Err(BadLocation { text: without_password(text), why: "missing host name".to_owned() });
     }
     let (user, host) = (user.map(str::to_owned), host.to_owned());
     Ok(Location { scheme: Scheme::Sftp, user, host, path, options: BTreeMap::new() })
 }
 
-/// What registries take as a repository: pieces of lower-case letters and digits, joined by `.`, `_`, `-`, and `/`.
+/// Checks a repository name by the rules of registries: components of lower-case letters and
+/// digits, joined by `.`, `_`, `-` and `/`.
 fn registry_name(path: &str) -> Result<(), String> {
     let last = path.rsplit('/').next().unwrap_or_default();
     if last.contains([':', '@']) {
-        return Err("the repository has a tag or a digest at its end; leave it out, dvc makes its own tags".to_owned());
+        return Err("remove the tag or digest from the repository name, because dvc creates its own tags".to_owned());
     }
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
     let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let piece = |p: &str| p.bytes().all(good) && edge(p.bytes().next()) && edge(p.bytes().last());
     match path.split('/').all(piece) {
         true => Ok(()),
-        false => Err(format!("`{path}` is no name of a repository: lower-case letters, digits, `.`, `_`, `-`, `/`")),
+        false => Err(format!("invalid repository name `{path}`; use lower-case letters, digits, `.`, `_`, `-`, `/`")),
     }
 }
 
@@ -337,13 +355,14 @@ pub fn is_local(host: &str) -> bool {
 
 fn absolute(text: &str, base: &Path) -> PathBuf {
     let joined = base.join(text);
-    // Without `.` and a trailing slash; `..` stays, since links may make it mean something else.
+    // Removes `.` and trailing slashes. `..` remains, because its meaning depends on symbolic
+    // links.
     joined.components().collect()
 }
 
-/// The text with any password after `user:` taken out.
+/// Removes the password after `user:` from a text.
 pub fn without_password(text: &str) -> String {
-    // What is behind `?` may be a token; only what is understood is shown of it.
+    // The query may contain a token, so the query is hidden.
     let (text, query) = text.split_once('?').map_or((text, ""), |(text, _)| (text, "?..."));
     let Some((scheme, rest)) = text.split_once("://") else {
         return match text.rsplit_once('@') {
@@ -351,14 +370,14 @@ pub fn without_password(text: &str) -> String {
             _ => format!("{text}{query}"),
         };
     };
-    // A password may hold a slash, though it must not.
+    // A password must not contain a slash but may do so anyway, so search for the last `@`.
     match rest.rsplit_once('@') {
         Some((who, host)) => format!("{scheme}://{}@{host}{query}", user_of(who)),
         None => format!("{scheme}://{rest}{query}"),
     }
 }
 
-/// Where in a text the password of a URL stands, with the colon before it.
+/// Returns the position in a text of the password of a URL, including the colon before it.
 pub fn password_in(text: &[u8]) -> Option<std::ops::Range<usize>> {
     let host = text.windows(3).position(|at| at == b"://")? + 3;
     let length = text[host..].iter().position(|b| b"/?#".contains(b)).unwrap_or(text.len() - host);
@@ -367,7 +386,7 @@ pub fn password_in(text: &[u8]) -> Option<std::ops::Range<usize>> {
     Some(host + colon..host + at)
 }
 
-/// `user:password@host:path` without a scheme, which would be a strange name of a file.
+/// Whether a text looks like `user:password@host:path`, which is not a plausible file name.
 fn has_password_like_scp(text: &str) -> bool {
     let Some((who, rest)) = text.split_once('@') else { return false };
     who.contains(':') && !who.contains('/') && rest.split('/').next().is_some_and(|host| host.contains(':'))
@@ -475,7 +494,10 @@ mod tests {
         let e = Location::parse("nas:/srv/backup", Path::new("/base")).unwrap_err();
         assert!(e.to_string().contains("`sftp://nas/srv/backup`"), "{e}");
         let e = Location::parse("nas:backup", Path::new("/base")).unwrap_err();
-        assert!(e.to_string().contains("`sftp://nas/~/backup`, for a directory here `./nas:backup`"), "{e}");
+        assert!(
+            e.to_string().contains("`sftp://nas/~/backup` for another host, or `./nas:backup` for a local directory"),
+            "{e}"
+        );
         assert!(Location::is_url("nas:/srv") && !Location::is_url("./nas:/srv") && !Location::is_url("a/b:c"));
         assert!(!Location::is_url("./me@host:x") && !Location::is_url("/a:b") && Location::is_url("me@host:x"));
     }

@@ -1,4 +1,4 @@
-//! A store in the memory of this process: for tests, and as the plainest statement of what a store is.
+//! A store in memory, for tests and as the simplest implementation of the trait.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{Abilities, Listed, Store, StoreError};
 
-/// Objects by key.
+/// A store in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore(Mutex<BTreeMap<String, Vec<u8>>>);
 
@@ -16,7 +16,7 @@ impl MemoryStore {
         self.0.lock()
     }
 
-    /// Stores an object, whether the key is taken or not: how a test does damage.
+    /// Stores an object even if the key exists, so that tests can damage objects.
     pub fn overwrite(&self, key: &str, bytes: Vec<u8>) {
         self.objects().insert(key.to_owned(), bytes);
     }

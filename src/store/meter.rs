@@ -1,34 +1,34 @@
-//! Counts what goes over the network, and holds it back where a rate is set.
+//! Counts the transferred bytes, and delays transfers if a rate limit is set.
 //!
-//! One meter is shared by all requests to a store; whoever shows progress looks at it from time to time.
+//! All requests to a store share one meter; a progress display polls it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Bytes of one direction.
+/// The bytes of one direction.
 #[derive(Debug, Default)]
 pub struct Flow {
     bytes: AtomicU64,
-    /// Bytes a second; `None` is as fast as it goes.
+    /// Limit in bytes per second.
     rate: Option<u64>,
-    /// When the bytes that were let through so far are due.
+    /// Time at which the bytes so far may have been transferred under the rate limit.
     due: Mutex<Option<Instant>>,
 }
 
 impl Flow {
-    /// At most `rate` bytes a second.
+    /// Returns a flow of at most `rate` bytes per second.
     pub fn new(rate: Option<u64>) -> Self {
         Self { rate: rate.filter(|r| *r > 0), ..Self::default() }
     }
 
-    /// Bytes so far.
+    /// Returns the number of bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Counts bytes, and says how long the next ones must wait.
+    /// Counts bytes, and returns how long the caller must wait before transferring more.
     pub fn pass(&self, bytes: u64) -> Duration {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let Some(rate) = self.rate else { return Duration::ZERO };
@@ -42,18 +42,18 @@ impl Flow {
     }
 }
 
-/// What goes to and comes from a store.
+/// The transfers to and from a store.
 #[derive(Debug, Default)]
 pub struct Meter {
-    /// Sent.
+    /// Sent bytes.
     pub up: Flow,
-    /// Received.
+    /// Received bytes.
     pub down: Flow,
     requests: AtomicU64,
 }
 
 impl Meter {
-    /// With rates in bytes a second.
+    /// Returns a meter with limits in bytes per second.
     pub fn new(up: Option<u64>, down: Option<u64>) -> Self {
         Self { up: Flow::new(up), down: Flow::new(down), requests: AtomicU64::new(0) }
     }
@@ -63,7 +63,7 @@ impl Meter {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Requests so far.
+    /// Returns the number of requests so far.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }

@@ -1,7 +1,7 @@
-//! Bytes by key: where packs, index segments, refs and the marker live.
+//! Object stores: bytes by key. Packs, index segments, refs and the marker are stored here.
 //!
-//! The trait is the seam to every store; `local` is a directory of this machine. All that a writing call promised
-//! is durable when it returns.
+//! The trait [`Store`] is the interface to all stores; `local` is a directory of this machine. When
+//! a method that writes returns, its effect is durable.
 
 pub mod access;
 mod answers;
@@ -28,25 +28,26 @@ use std::path::Path;
 
 use crate::error::{Failure, Kind};
 
-/// One name directly below a folder of keys.
+/// A name directly below a directory of keys.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
-    /// The last piece of the key.
+    /// The last component of the key.
     pub name: String,
-    /// Whether more keys lie below it.
+    /// Whether the name is a prefix of further keys.
     pub is_dir: bool,
-    /// Length in bytes; 0 for a folder.
+    /// Length in bytes; 0 for a directory.
     pub len: u64,
 }
 
-/// What a store can do, known before it is asked.
+/// Properties of a store that are known without a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abilities {
-    /// Whether `create` is decided by the store itself; if not, it is guarded by an intent lock.
+    /// Whether the store supports conditional writes, so that `create` has exactly one winner. If
+    /// not, an intent lock protects `create`.
     pub exclusive: bool,
-    /// Requests that are worth having under way at the same time.
+    /// Useful number of concurrent requests.
     pub in_flight: usize,
-    /// No object may be longer, in bytes.
+    /// Limit on the length of an object in bytes.
     pub object_max: u64,
 }
 
@@ -55,20 +56,22 @@ impl Abilities {
     pub const LOCAL: Self = Self { exclusive: true, in_flight: 4, object_max: u64::MAX };
 }
 
-/// Takes the next bytes of an object.
+/// Receives the next bytes of an object.
 pub type Take<'a> = dyn FnMut(&[u8]) -> Result<(), StoreError> + 'a;
 
-/// Immutable objects by key (`packs/ab/...`), pieces joined by `/`.
+/// Immutable objects by key, for example `packs/ab/...`. Keys are components joined by `/`.
 pub trait Store: Send + Sync {
-    /// What it can do.
+    /// Returns the properties of the store.
     fn abilities(&self) -> Abilities;
-    /// Where it is, for people: a path or a URL without secrets.
+    /// Returns the location for messages: a path, or a URL without secrets.
     fn place(&self) -> String;
-    /// A whole small object, or `None` if it is not there. A remote store reads at most [`SMALL_MAX`] bytes.
+    /// Returns a small object, or `None` if it does not exist. A remote store reads at most
+    /// [`SMALL_MAX`] bytes.
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Exactly `len` bytes from `offset`; an object that is missing or shorter is an error.
+    /// Returns exactly `len` bytes from `offset`. An object that is missing or shorter is an error.
     fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError>;
-    /// All bytes from `offset` on, in pieces of any length. An error of `take` ends it and comes back.
+    /// Reads all bytes from `offset` on, in pieces of any length. An error of `take` stops the read
+    /// and is returned.
     fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
         let missing = || StoreError::Missing { key: key.to_owned() };
         let (mut at, end) = (offset, self.len(key)?.ok_or_else(missing)?);
@@ -79,17 +82,17 @@ pub trait Store: Send + Sync {
         }
         Ok(())
     }
-    /// Length in bytes, or `None` if it is not there.
+    /// Returns the length of an object in bytes, or `None` if it does not exist.
     fn len(&self, key: &str) -> Result<Option<u64>, StoreError>;
-    /// Stores a small object unless the key is taken. True: it was free, and the object is durable. After an error
-    /// that [`StoreError::is_unsure`] tells, it may be there or not.
+    /// Stores a small object durably unless the key exists. Returns whether the key was free. After
+    /// an error for which [`StoreError::is_unsure`] is true, the object may exist or not.
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError>;
-    /// Stores a copy of a local file, durably and never seen in part. A key names its content, so one that is taken
-    /// is as good.
+    /// Stores a copy of a local file durably and atomically. A key identifies its content, so an
+    /// existing object is left as it is.
     fn put(&self, file: &Path, key: &str) -> Result<(), StoreError>;
-    /// What lies directly below `dir`, sorted by name; nothing if it does not exist.
+    /// Returns the names directly below `dir`, sorted. Returns no names if `dir` does not exist.
     fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError>;
-    /// The keys of all objects below `dir`, sorted.
+    /// Returns the keys of all objects below `dir`, sorted.
     fn list_all(&self, dir: &str) -> Result<Vec<String>, StoreError> {
         let mut keys = Vec::new();
         for listed in self.list(dir)? {
@@ -102,23 +105,24 @@ pub trait Store: Send + Sync {
         keys.sort_unstable();
         Ok(keys)
     }
-    /// Removes an object; one that is not there is fine.
+    /// Removes an object. A missing object is not an error.
     fn delete(&self, key: &str) -> Result<(), StoreError>;
 }
 
-/// No small object (a ref entry, the marker, a lock) is longer, in bytes. A longer answer is not read to its end.
+/// Limit on small objects (ref entries, the marker, locks) in bytes. Reading stops at this limit.
 pub const SMALL_MAX: u64 = 4 << 20;
-/// No listing has more entries: a server that never ends one must not fill the memory.
+/// Limit on the entries of a listing, because a server that never ends a listing must not fill the
+/// memory.
 pub(crate) const ENTRIES_MAX: usize = 8 << 20;
-/// Bytes that [`Store::read_from`] reads at once where a store has no stream of its own.
+/// Length of the reads of [`Store::read_from`] in a store without streams.
 const READ_PIECE: u64 = 1 << 20;
 
-/// 32 hex digits that nobody has had before.
+/// Returns 32 random hex digits.
 pub fn random_hex() -> Result<String, StoreError> {
     Ok(crate::model::id::to_hex(&random_bytes()?))
 }
 
-/// 16 random bytes.
+/// Returns 16 random bytes.
 pub fn random_bytes() -> Result<[u8; 16], StoreError> {
     use std::io::Read;
     let mut bytes = [0u8; 16];
@@ -127,86 +131,84 @@ pub fn random_bytes() -> Result<[u8; 16], StoreError> {
     Ok(bytes)
 }
 
-/// What is wrong with a store that is not on this machine.
+/// The kind of an error of a remote store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// The network is forbidden by `--offline`.
+pub enum StoreErrorKind {
+    /// `--offline` forbids network access.
     Offline,
-    /// Its host name is not known.
     UnknownHost,
-    /// Nobody answers, or the connection broke.
+    /// The connection cannot be established or was lost.
     Unreachable,
-    /// No answer in time.
     TimedOut,
-    /// The certificate or the host key is not to be trusted.
+    /// The certificate or the host key is not trusted.
     Untrusted,
-    /// The store wants credentials and none were found.
+    /// The store requires credentials and none were found.
     NoCredentials,
-    /// The credentials were good once.
+    /// The credentials were valid in the past.
     Expired,
-    /// Wrong credentials, or not allowed.
+    /// Wrong credentials, or no permission.
     Denied,
-    /// Requests are signed with a time that the store does not accept.
+    /// The store does not accept the time with which requests are signed.
     ClockSkew,
     /// The bucket, container, share or directory does not exist.
     NoPlace,
-    /// The bucket is in another region than the one that was asked.
+    /// The bucket is in another region than the one of the request.
     WrongRegion,
-    /// The answer points to another server, to which credentials must not go.
+    /// The response redirects to another server, which must not get the credentials.
     Redirected,
-    /// The object lies in an archive tier and cannot be read as it is.
+    /// The object is in an archive tier and cannot be read directly.
     Archived,
-    /// The store wants to know who pays for the request.
+    /// The store requires a project to bill for the request.
     Billing,
     /// Another client holds a lock on the file.
     Locked,
-    /// No space or quota there.
+    /// No space or quota at the store.
     Full,
-    /// The store takes no object of this length.
+    /// The store accepts no object of this length.
     TooLarge,
     /// Too many requests.
     Overloaded,
-    /// The server has ssh but no sftp.
+    /// The server supports SSH but not SFTP.
     NoSftp,
-    /// A web page came instead of the store's answer.
+    /// A web page arrived instead of a response of the store.
     WebPage,
-    /// Any other refusal.
+    /// Any other error response.
     Refused,
-    /// An answer that makes no sense.
-    Nonsense,
+    /// A response that cannot be parsed or is too long.
+    InvalidResponse,
 }
 
-impl Trouble {
+impl StoreErrorKind {
     /// Whether the same request may succeed a little later.
-    pub const fn passes(self) -> bool {
+    pub const fn is_transient(self) -> bool {
         matches!(self, Self::Unreachable | Self::TimedOut | Self::Overloaded | Self::Locked)
     }
 
-    /// What is wrong, for people.
-    pub const fn words(self) -> &'static str {
+    /// Returns the message.
+    pub const fn message(self) -> &'static str {
         match self {
-            Self::Offline => "the network is not to be used (`--offline`)",
-            Self::UnknownHost => "its host name is not known",
-            Self::Unreachable => "it cannot be reached",
-            Self::TimedOut => "it did not answer in time",
-            Self::Untrusted => "it could not prove who it is",
-            Self::NoCredentials => "it wants credentials, and none were found",
+            Self::Offline => "network access is disabled (`--offline`)",
+            Self::UnknownHost => "unknown host",
+            Self::Unreachable => "server unreachable",
+            Self::TimedOut => "no response in time",
+            Self::Untrusted => "server identity not verified",
+            Self::NoCredentials => "credentials required, but none found",
             Self::Expired => "the credentials have expired",
-            Self::Denied => "access is denied",
-            Self::ClockSkew => "the clocks of this machine and of the store differ too much",
-            Self::NoPlace => "there is no such place",
+            Self::Denied => "access denied",
+            Self::ClockSkew => "the clocks of this machine and of the server differ too much",
+            Self::NoPlace => "no such bucket or directory",
             Self::WrongRegion => "the bucket is in another region",
-            Self::Redirected => "it redirects to another server",
+            Self::Redirected => "the server redirects to another server",
             Self::Archived => "the object is archived",
-            Self::Billing => "it bills requests to the caller's project",
-            Self::Locked => "another client has locked it",
-            Self::Full => "there is no space left",
-            Self::TooLarge => "it takes no object of this size",
-            Self::Overloaded => "it is overloaded",
-            Self::NoSftp => "it offers no sftp",
-            Self::WebPage => "a web page answered instead of the store",
-            Self::Refused => "it refused",
-            Self::Nonsense => "its answer makes no sense",
+            Self::Billing => "the bucket bills requests to the caller's project",
+            Self::Locked => "locked by another client",
+            Self::Full => "no space left",
+            Self::TooLarge => "object too large for the server",
+            Self::Overloaded => "server overloaded",
+            Self::NoSftp => "the server does not offer SFTP",
+            Self::WebPage => "received a web page instead of a response of the store",
+            Self::Refused => "request rejected",
+            Self::InvalidResponse => "invalid response",
         }
     }
 
@@ -216,7 +218,7 @@ impl Trouble {
                 Kind::Unreachable
             }
             Self::Untrusted | Self::ClockSkew | Self::Redirected | Self::WebPage | Self::NoSftp => Kind::Unreachable,
-            Self::Archived | Self::Billing | Self::Locked | Self::Refused | Self::Nonsense => Kind::Unreachable,
+            Self::Archived | Self::Billing | Self::Locked | Self::Refused | Self::InvalidResponse => Kind::Unreachable,
             Self::Denied | Self::NoCredentials | Self::Expired => Kind::Denied,
             Self::WrongRegion => Kind::Usage,
             Self::NoPlace => Kind::NotFound,
@@ -226,98 +228,95 @@ impl Trouble {
 
     const fn hint(self) -> &'static str {
         match self {
-            Self::Offline => "leave `--offline` out, or fetch what is needed while there is a network",
-            Self::UnknownHost => "check the URL (`dvc remote list`) and the name service",
-            Self::Unreachable | Self::TimedOut => "check that the server runs and the network; run the command again",
+            Self::Offline => "omit `--offline`, or fetch the data while the network is available",
+            Self::UnknownHost => "check the URL (`dvc remote list`) and the DNS settings",
+            Self::Unreachable | Self::TimedOut => {
+                "check that the server runs and the network works, then run the command again"
+            }
             Self::Overloaded => "run the command again later",
             Self::Untrusted => "check the certificate and the clock, or the host key in `~/.ssh/known_hosts`",
             Self::NoCredentials => "set the credentials; dvc-remotes(7) lists the variables and files of each store",
-            Self::Expired => "get new credentials and run the command again; what arrived is kept",
+            Self::Expired => "get new credentials and run the command again; data that was already transferred is kept",
             Self::Denied => "check the credentials; dvc-remotes(7) says where each store takes them from",
             Self::ClockSkew => "set the clock of this machine (`timedatectl`), then run the command again",
             Self::NoPlace => "create it first, or check the URL (`dvc remote list`)",
-            Self::WrongRegion => "put the region into the URL: `?region=NAME` (`dvc remote set`)",
-            Self::Redirected => "use the URL that it points to (`dvc remote set`), if you trust that server",
+            Self::WrongRegion => "add the region to the URL: `?region=NAME` (`dvc remote set`)",
+            Self::Redirected => "use the URL of the other server (`dvc remote set`) if you trust it",
             Self::Archived => {
-                "restore the object from its archive tier first, and keep the repository in a tier that can be read"
+                "restore the object from its archive tier, and keep the repository in a tier with immediate access"
             }
             Self::Billing => "copy the data to a bucket whose owner pays for requests",
-            Self::Locked => "end the other client or wait until its lock expires, then run the command again",
-            Self::Full => "free some space there and run the command again; what was stored before is safe",
-            Self::TooLarge => "raise the server's limit on the size of a request (of a proxy in front of it, too)",
+            Self::Locked => "stop the other client, or wait until its lock expires, then run the command again",
+            Self::Full => "free some space there and run the command again; data that was stored before is safe",
+            Self::TooLarge => "raise the request size limit of the server and of its proxies",
             Self::NoSftp => "enable the sftp subsystem in the server's `sshd_config`, and allow it for this account",
-            Self::WebPage => "check the URL; a proxy or a login page may stand in between",
-            Self::Refused => "look at the reason above; `dvc remote check` tries reading, writing and removing",
-            Self::Nonsense => "check the URL and what stands between here and the store; `dvc remote check` tries it",
+            Self::WebPage => "check the URL; a proxy or a login page may intercept requests",
+            Self::Refused => "read the reason above, or run `dvc remote check` to test reading, writing and removing",
+            Self::InvalidResponse => "check the URL and the proxies, or run `dvc remote check`",
         }
     }
 }
 
-/// What a server or a program said, for the chain of causes.
+/// The message of a server or program, for the chain of causes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Said(pub String);
+pub struct ServerMessage(pub String);
 
-/// A store could not do what was asked.
+/// The error of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The object is not there, or shorter than it must be.
-    #[error("`{key}` is missing or cut short in the repository")]
-    Missing {
-        /// The object.
-        key: String,
-    },
-    /// The system said no.
+    /// The object does not exist, or is too short.
+    #[error("`{key}` is missing or truncated in the repository")]
+    Missing { key: String },
+    /// A local store failed.
     #[error("cannot {what} `{key}`")]
     Io {
-        /// What was tried.
+        /// The operation as a verb, such as "read".
         what: &'static str,
-        /// The object.
         key: String,
-        /// What the system said.
         source: io::Error,
     },
-    /// A store elsewhere said no, or nothing.
-    #[error("cannot {what}{} {place}: {}", if key.is_empty() { String::new() } else { format!(" `{key}` at") }, trouble.words())]
-    Away {
-        /// What was tried.
+    /// A remote store failed.
+    #[error("cannot {what}{} {place}: {}", if key.is_empty() { String::new() } else { format!(" `{key}` at") }, error_kind.message())]
+    Remote {
+        /// The operation as a verb, such as "read".
         what: &'static str,
-        /// The object.
+        /// The object; empty if the operation concerns the whole store.
         key: String,
-        /// The store's URL, without secrets.
+        /// URL of the store without secrets.
         place: String,
-        /// What is wrong.
-        trouble: Trouble,
-        /// What it said.
+        error_kind: StoreErrorKind,
         #[source]
-        said: Said,
+        detail: ServerMessage,
     },
-    /// A repository that is not trusted names the store.
-    #[error("cannot use {place}, which is a remote of a repository that is not trusted")]
+    /// The remote is configured by a repository that is not trusted.
+    #[error("cannot use {place}: the repository that configures this remote is not trusted")]
     Distrusted {
-        /// The store's URL, without secrets.
+        /// URL of the store without secrets.
         place: String,
-        /// The reason.
         source: access::Distrusted,
     },
-    /// The caller stopped it.
-    #[error("stopped")]
+    /// The caller cancelled the operation.
+    #[error("cancelled")]
     Cancelled,
 }
 
 impl StoreError {
-    /// Whether a change may have been made although this was the answer.
+    /// Whether the change may have been made despite this error.
     pub const fn is_unsure(&self) -> bool {
         match self {
-            Self::Away { trouble, .. } => trouble.passes() || matches!(trouble, Trouble::Nonsense | Trouble::WebPage),
+            Self::Remote { error_kind, .. } => {
+                error_kind.is_transient()
+                    || matches!(error_kind, StoreErrorKind::InvalidResponse | StoreErrorKind::WebPage)
+            }
             Self::Cancelled => true,
             Self::Missing { .. } | Self::Io { .. } | Self::Distrusted { .. } => false,
         }
     }
 
     /// Whether the same request may succeed a little later.
-    pub const fn passes(&self) -> bool {
-        matches!(self, Self::Away { trouble, .. } if trouble.passes())
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Remote { error_kind, .. } if error_kind.is_transient())
     }
 }
 
@@ -326,7 +325,7 @@ impl Failure for StoreError {
         match self {
             Self::Missing { .. } => Kind::Integrity,
             Self::Io { source, .. } => Kind::of_io(source),
-            Self::Away { trouble, .. } => trouble.kind(),
+            Self::Remote { error_kind, .. } => error_kind.kind(),
             Self::Distrusted { .. } => Kind::Denied,
             Self::Cancelled => Kind::Cancelled,
         }
@@ -334,14 +333,14 @@ impl Failure for StoreError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing { .. } => Some("`dvc fsck` names what is damaged and which versions it reaches".to_owned()),
+            Self::Missing { .. } => Some("run `dvc fsck` to list the damage and the affected versions".to_owned()),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
-                Some("raise the limit of file sizes (`ulimit -f`); what was committed before is safe".to_owned())
+                Some("raise the limit on file sizes (`ulimit -f`); earlier commits are safe".to_owned())
             }
             Self::Io { source, .. } if Kind::of_io(source) == Kind::NoSpace => {
-                Some("free some space and run the command again; what was committed before is safe".to_owned())
+                Some("free some space and run the command again; earlier commits are safe".to_owned())
             }
-            Self::Away { trouble, .. } => Some(trouble.hint().to_owned()),
+            Self::Remote { error_kind, .. } => Some(error_kind.hint().to_owned()),
             Self::Distrusted { source, .. } => Some(source.hint.clone()),
             Self::Io { .. } | Self::Cancelled => None,
         }

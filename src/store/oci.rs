@@ -1,8 +1,10 @@
-//! A container registry as a store: a repository of it holds packs and segments as blobs, and names them by tags.
+//! A store in a repository of a container registry, which stores packs and index segments as blobs
+//! and names objects by tags.
 //!
-//! A segment is there when a tag stands for it; the manifest behind it keeps the segment and all its packs from being
-//! collected. Every other object is a manifest with a tag made of its key. There is no conditional write, so that
-//! `create` must be guarded.
+//! A segment exists if its tag exists; the manifest of the tag protects the segment and all its
+//! packs from the garbage collection of the registry. All other objects are manifests with a tag
+//! that is derived from the key. Registries have no conditional writes, so `create` needs an intent
+//! lock.
 
 mod auth;
 mod blobs;
@@ -29,41 +31,40 @@ use url::Url;
 
 use self::auth::Auth;
 use self::blobs::Source;
-use self::listing::Known;
-use self::login::Password;
+use self::listing::HashMeanings;
+use self::login::BasicCredentials;
 use self::manifest::{MANIFEST_MAX, Manifest};
-use self::registry::{Asked, Registry};
+use self::registry::{Registry, RequestInfo};
 use super::access::Access;
 use super::location::Location;
 use super::runtime::Effect;
-use super::{Abilities, Listed, Said, Store, StoreError, Take, Trouble, http, runtime};
+use super::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take, http, runtime};
 
-/// Pieces of a stream that wait for the calling thread.
-const WAITING: usize = 4;
-/// The names of Docker Hub, the host that answers for it, and its name in docker's configuration.
+/// Pieces of a stream that are buffered for the calling thread.
+const BUFFERED_PIECES: usize = 4;
+/// The names of Docker Hub, its API host, and its name in Docker's configuration.
 const HUB: [&str; 2] = ["docker.io", "index.docker.io"];
 const HUB_HOST: &str = "registry-1.docker.io";
 const HUB_SERVER: &str = "https://index.docker.io/v1/";
 
-/// A repository of a registry.
+/// A repository of a container registry.
 pub struct OciStore {
     registry: Arc<Registry>,
-    known: Arc<Known>,
-    /// Whether the empty blob, which every manifest names, was seen there.
+    known: Arc<HashMeanings>,
+    /// Whether the empty blob, to which every manifest refers, is known to exist.
     has_empty: Arc<AtomicBool>,
 }
 
-/// What a key is in a registry.
-enum Place<'a> {
-    /// A blob.
+/// The representation of a key in a registry.
+enum KeyKind<'a> {
     Pack(&'a str),
-    /// A blob with a tag of its own.
+    /// A blob with its own tag.
     Segment(&'a str),
-    /// A manifest.
+    /// A manifest with a tag.
     Object,
 }
 
-impl<'a> Place<'a> {
+impl<'a> KeyKind<'a> {
     fn of(key: &'a str) -> Self {
         let pieces: Vec<&str> = key.split('/').collect();
         match pieces.as_slice() {
@@ -77,60 +78,61 @@ impl<'a> Place<'a> {
 }
 
 impl OciStore {
-    /// The store at `location`, `host[:port]` and a repository; nothing is sent yet.
+    /// Returns the store at `location`, which consists of `host[:port]` and a repository. Sends no
+    /// request.
     pub fn open(location: &Location, access: &Access) -> Result<Self, StoreError> {
-        let away = |trouble, said: String| StoreError::Away {
+        let error = |error_kind, detail: String| StoreError::Remote {
             what: "open",
             key: location.path.clone(),
             place: location.to_string(),
-            trouble,
-            said: Said(said),
+            error_kind,
+            detail: ServerMessage(detail),
         };
-        let given = Password::given(access).map_err(|said| away(Trouble::Denied, said))?;
+        let given = BasicCredentials::given(access).map_err(|detail| error(StoreErrorKind::Denied, detail))?;
         let is_hub = HUB.contains(&location.host.as_str());
         let (host, server) = if is_hub { (HUB_HOST, HUB_SERVER) } else { (&*location.host, &*location.host) };
         let plain = location.plain_http();
         let base = format!("{}://{host}/v2/{}", if plain { "http" } else { "https" }, location.path);
-        let base = Url::parse(&base).map_err(|e| away(Trouble::Refused, e.to_string()))?;
+        let base = Url::parse(&base).map_err(|e| error(StoreErrorKind::Refused, e.to_string()))?;
         let auth = Auth::new(location.path.clone(), server.to_owned(), plain, given);
         let registry = Registry::new(base, location, access, auth)
-            .map_err(|e| away(http::trouble_of(&e), http::root_cause(&e)))?;
+            .map_err(|e| error(http::error_kind_of(&e), http::root_cause(&e)))?;
         Ok(Self { registry: Arc::new(registry), known: Arc::default(), has_empty: Arc::default() })
     }
 
-    /// Does `work` where connections are driven.
+    /// Runs `work` on the runtime.
     fn run<T, F>(
         &self,
         what: &'static str,
         key: &str,
-        work: impl FnOnce(Arc<Registry>, Asked) -> F,
+        work: impl FnOnce(Arc<Registry>, RequestInfo) -> F,
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let asked = Asked { what, key: key.to_owned() };
+        let info = RequestInfo { what, key: key.to_owned() };
         let effect = if matches!(what, "write" | "remove") { Effect::Change } else { Effect::Read };
-        let work = work(Arc::clone(&self.registry), asked);
+        let work = work(Arc::clone(&self.registry), info);
         runtime::run(&*self.registry.observer, effect, work).map_err(|ended| ended.of(what, key))?
     }
 
-    /// Stores a small object, whether the key is taken or not.
+    /// Stores a small object. With `only_new`, an existing object is left as it is.
     fn write(&self, key: &str, bytes: &[u8], only_new: bool) -> Result<bool, StoreError> {
         let manifest = Manifest::of_object(key, bytes);
         let has_empty = Arc::clone(&self.has_empty);
-        self.run("write", key, |registry, asked| async move {
-            let tag = tag::object(&asked.key);
-            if only_new && objects::digest(&registry, &asked, &tag).await?.is_some() {
+        self.run("write", key, |registry, info| async move {
+            let tag = tag::object(&info.key);
+            if only_new && objects::digest(&registry, &info, &tag).await?.is_some() {
                 return Ok(false);
             }
-            objects::store(&registry, &asked, &tag, &manifest, &has_empty).await?;
+            objects::store(&registry, &info, &tag, &manifest, &has_empty).await?;
             Ok(true)
         })
     }
 
-    /// All bytes of a blob from `offset` on, as they come.
-    fn pour(
+    /// Reads all bytes of a blob from `offset` on as a stream.
+    fn stream_blob(
         &self,
         what: &'static str,
         key: &str,
@@ -138,15 +140,15 @@ impl OciStore {
         offset: u64,
         take: &mut Take<'_>,
     ) -> Result<(), StoreError> {
-        let (registry, asked) = (Arc::clone(&self.registry), Asked { what, key: key.to_owned() });
-        let (to, mut from) = mpsc::channel(WAITING);
-        let pouring = runtime::start(async move {
-            if let Err(e) = blobs::pour(&registry, &asked, &name, offset, &to).await {
-                // An error is that nobody listens.
+        let (registry, info) = (Arc::clone(&self.registry), RequestInfo { what, key: key.to_owned() });
+        let (to, mut from) = mpsc::channel(BUFFERED_PIECES);
+        let reading = runtime::start(async move {
+            if let Err(e) = blobs::stream(&registry, &info, &name, offset, &to).await {
+                // The receiver may already be gone.
                 let _ = to.send(Err(e)).await;
             }
         });
-        pouring.map_err(io_error("read", key))?;
+        reading.map_err(io_error("read", key))?;
         loop {
             let piece = runtime::next(&*self.registry.observer, &mut from);
             match piece.map_err(|ended| ended.of(what, key))? {
@@ -160,8 +162,8 @@ impl OciStore {
 
     fn below(&self, dir: &str, deep: bool) -> Result<std::collections::BTreeMap<String, u64>, StoreError> {
         let known = Arc::clone(&self.known);
-        self.run("list", dir, |registry, asked| async move {
-            listing::below(&registry, &asked, &known, &asked.key, deep).await
+        self.run("list", dir, |registry, info| async move {
+            listing::below(&registry, &info, &known, &info.key, deep).await
         })
     }
 }
@@ -180,13 +182,13 @@ impl Store for OciStore {
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        match Place::of(key) {
-            Place::Object => {
-                self.run("read", key, |registry, asked| async move { objects::body(&registry, &asked).await })
+        match KeyKind::of(key) {
+            KeyKind::Object => {
+                self.run("read", key, |registry, info| async move { objects::body(&registry, &info).await })
             }
-            Place::Pack(_) | Place::Segment(_) => {
+            KeyKind::Pack(_) | KeyKind::Segment(_) => {
                 let Some(len) = self.len(key)? else { return Ok(None) };
-                self.registry.small(key, len)?;
+                self.registry.ensure_small(key, len)?;
                 let len = usize::try_from(len).map_err(|e| io_error("read", key)(io::Error::other(e)))?;
                 self.read_at(key, 0, len).map(Some)
             }
@@ -194,14 +196,14 @@ impl Store for OciStore {
     }
 
     fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
-        match Place::of(key) {
-            Place::Pack(name) | Place::Segment(name) => {
+        match KeyKind::of(key) {
+            KeyKind::Pack(name) | KeyKind::Segment(name) => {
                 let name = name.to_owned();
-                self.run("read", key, |registry, asked| async move {
-                    blobs::read(&registry, &asked, &name, offset, len).await
+                self.run("read", key, |registry, info| async move {
+                    blobs::read(&registry, &info, &name, offset, len).await
                 })
             }
-            Place::Object => {
+            KeyKind::Object => {
                 let bytes = self.get(key)?.unwrap_or_default();
                 let from = usize::try_from(offset).unwrap_or(usize::MAX);
                 let part = bytes.get(from..from.saturating_add(len)).map(<[u8]>::to_vec);
@@ -211,33 +213,33 @@ impl Store for OciStore {
     }
 
     fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
-        let name = match Place::of(key) {
-            Place::Pack(name) | Place::Segment(name) => name.to_owned(),
-            Place::Object => {
+        let name = match KeyKind::of(key) {
+            KeyKind::Pack(name) | KeyKind::Segment(name) => name.to_owned(),
+            KeyKind::Object => {
                 let bytes = self.get(key)?.ok_or_else(|| StoreError::Missing { key: key.to_owned() })?;
                 let rest = bytes.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
                 return if rest.is_empty() { Ok(()) } else { take(rest) };
             }
         };
-        self.pour("read", key, name, offset, take)
+        self.stream_blob("read", key, name, offset, take)
     }
 
     fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        match Place::of(key) {
-            Place::Pack(name) => {
+        match KeyKind::of(key) {
+            KeyKind::Pack(name) => {
                 let name = name.to_owned();
-                self.run("look at", key, |registry, asked| async move { blobs::head(&registry, &asked, &name).await })
+                self.run("inspect", key, |registry, info| async move { blobs::head(&registry, &info, &name).await })
             }
-            Place::Segment(name) => {
+            KeyKind::Segment(name) => {
                 let name = name.to_owned();
-                self.run("look at", key, |registry, asked| async move { segments::len(&registry, &asked, &name).await })
+                self.run("inspect", key, |registry, info| async move { segments::len(&registry, &info, &name).await })
             }
-            Place::Object => Ok(self.get(key)?.map(|bytes| bytes.len() as u64)),
+            KeyKind::Object => Ok(self.get(key)?.map(|bytes| bytes.len() as u64)),
         }
     }
 
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
-        if matches!(Place::of(key), Place::Object) {
+        if matches!(KeyKind::of(key), KeyKind::Object) {
             return self.write(key, bytes, true);
         }
         if self.len(key)?.is_some() {
@@ -255,26 +257,26 @@ impl Store for OciStore {
             Ok((Arc::new(file), len))
         };
         let (opened, len) = open().map_err(io_error("read", key))?;
-        match Place::of(key) {
-            Place::Pack(name) => {
+        match KeyKind::of(key) {
+            KeyKind::Pack(name) => {
                 let name = name.to_owned();
-                self.run("write", key, |registry, asked| async move {
-                    blobs::store(&registry, &asked, &name, Source::File(opened, len)).await
+                self.run("write", key, |registry, info| async move {
+                    blobs::store(&registry, &info, &name, Source::File(opened, len)).await
                 })
             }
-            Place::Segment(name) => {
+            KeyKind::Segment(name) => {
                 let packs = segments::packs_of(&opened, len).map_err(io_error("read", key))?;
                 let (name, has_empty) = (name.to_owned(), Arc::clone(&self.has_empty));
-                self.run("write", key, |registry, asked| async move {
-                    segments::store(&registry, &asked, &name, (opened, len), &packs, &has_empty).await
+                self.run("write", key, |registry, info| async move {
+                    segments::store(&registry, &info, &name, (opened, len), &packs, &has_empty).await
                 })
             }
-            Place::Object if len > MANIFEST_MAX as u64 => {
-                let asked = Asked { what: "write", key: key.to_owned() };
-                let said = format!("{len} bytes are too many for a manifest, which holds {MANIFEST_MAX}");
-                Err(self.registry.error(&asked, Trouble::Refused, said))
+            KeyKind::Object if len > MANIFEST_MAX as u64 => {
+                let info = RequestInfo { what: "write", key: key.to_owned() };
+                let detail = format!("{len} bytes are too many for a manifest (limit {MANIFEST_MAX})");
+                Err(self.registry.error(&info, StoreErrorKind::Refused, detail))
             }
-            Place::Object => {
+            KeyKind::Object => {
                 let bytes = std::fs::read(file).map_err(io_error("read", key))?;
                 self.write(key, &bytes, false).map(drop)
             }
@@ -290,21 +292,17 @@ impl Store for OciStore {
     }
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
-        match Place::of(key) {
-            Place::Pack(name) => {
+        match KeyKind::of(key) {
+            KeyKind::Pack(name) => {
                 let name = name.to_owned();
-                self.run("remove", key, |registry, asked| async move { blobs::delete(&registry, &asked, &name).await })
+                self.run("remove", key, |registry, info| async move { blobs::delete(&registry, &info, &name).await })
             }
-            Place::Segment(name) => {
+            KeyKind::Segment(name) => {
                 let name = name.to_owned();
-                self.run(
-                    "remove",
-                    key,
-                    |registry, asked| async move { segments::delete(&registry, &asked, &name).await },
-                )
+                self.run("remove", key, |registry, info| async move { segments::delete(&registry, &info, &name).await })
             }
-            Place::Object => self.run("remove", key, |registry, asked| async move {
-                objects::delete(&registry, &asked, &tag::object(&asked.key)).await
+            KeyKind::Object => self.run("remove", key, |registry, info| async move {
+                objects::delete(&registry, &info, &tag::object(&info.key)).await
             }),
         }
     }

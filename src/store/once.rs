@@ -1,7 +1,9 @@
-//! Reading and writing files of which every byte is wanted once, without filling the page cache with them.
+//! Uncached I/O for files of which every byte is needed once, so that these bytes do not fill the
+//! page cache.
 //!
-//! Pages that nobody had in memory are given back as soon as they are copied out. They are then the same few pages all
-//! the time, which costs a third of what fresh ones do, and what others have in memory stays there.
+//! The kernel frees a page as soon as its bytes are copied, unless the page was cached before. The
+//! I/O then reuses the same few pages, which costs a third of allocating new ones, and the cached
+//! pages of other programs stay cached.
 
 use std::io::{self, IoSlice};
 use std::num::NonZeroU64;
@@ -11,42 +13,43 @@ use std::sync::OnceLock;
 use rustix::fs::Advice;
 use rustix::io::{Errno, IoSliceMut, ReadWriteFlags};
 
-/// `RWF_DONTCACHE`.
+/// The kernel flag `RWF_DONTCACHE`.
 const DONT_CACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
-/// The first kernel, major and minor, without the early faults of that flag: it came with 6.14.
-const SINCE: (u32, u32) = (6, 16);
-/// How far ahead the system is asked to read where there is no such flag, in bytes.
+/// First kernel release, major and minor, in which the flag works reliably. Linux 6.14 introduced
+/// the flag with errors.
+const SUPPORTED_SINCE: (u32, u32) = (6, 16);
+/// Read-ahead in bytes on kernels without the flag.
 const AHEAD: u64 = 8 << 20;
 
-/// How one file is read.
+/// The state of uncached access to one file.
 pub struct Once {
     uncached: bool,
     advised: u64,
 }
 
 impl Once {
-    /// For a file that is read in pieces. The system must not read ahead of them by itself: it would drop a page that
-    /// was used in part, and read it again.
+    /// Returns the state for a file that is read in pieces. Disables the read-ahead of the kernel,
+    /// because the kernel would drop a partly used page and read it again.
     pub fn in_pieces(file: impl AsFd) -> Self {
-        let uncached = kernel_can();
+        let uncached = is_supported();
         if uncached {
-            // Only a hint.
+            // The advice is only a hint, so errors do not matter.
             let _ = rustix::fs::fadvise(file, 0, None, Advice::Random);
         }
         Self { uncached, advised: 0 }
     }
 
-    /// For a file that is written, or read by one call.
+    /// Returns the state for a file that is written, or read by a single call.
     pub fn whole() -> Self {
-        Self { uncached: kernel_can(), advised: u64::MAX }
+        Self { uncached: is_supported(), advised: u64::MAX }
     }
 
-    /// For a file that somebody is likely to want again.
+    /// Returns the state for a file that is likely to be read again.
     pub fn cached() -> Self {
         Self { uncached: false, advised: u64::MAX }
     }
 
-    /// Reads into `buf` from `offset`, in bytes; 0 at the end of the file.
+    /// Reads into `buf` from `offset`. Returns 0 at the end of the file.
     pub fn read_at(&mut self, file: impl AsFd, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         loop {
             let read = if self.uncached {
@@ -57,7 +60,7 @@ impl Once {
             };
             match read {
                 Err(Errno::INTR) => {}
-                // Not every file system knows the flag.
+                // Some file systems do not support the flag.
                 Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) if self.uncached => {
                     self.uncached = false;
                     let _ = rustix::fs::fadvise(&file, 0, None, Advice::Normal);
@@ -67,9 +70,9 @@ impl Once {
         }
     }
 
-    /// Writes all of `slices` at `offset`, in bytes.
+    /// Writes all bytes of `slices` at `offset`.
     pub fn write_at(&mut self, file: impl AsFd, mut slices: &mut [IoSlice<'_>], mut offset: u64) -> Result<(), Errno> {
-        // Leaves out empty ones, of which nothing can be written.
+        // Skips leading empty slices, because the kernel would write 0 bytes for them.
         IoSlice::advance_slices(&mut slices, 0);
         while !slices.is_empty() {
             let written = if self.uncached {
@@ -93,23 +96,23 @@ impl Once {
 
     fn advise(&mut self, file: impl AsFd, offset: u64) {
         if self.advised < offset.saturating_add(AHEAD / 2) {
-            // Only a hint: without it reading is slower.
+            // The advice is only a hint; without it, reading is slower.
             let _ = rustix::fs::fadvise(file, self.advised.max(offset), NonZeroU64::new(AHEAD), Advice::WillNeed);
             self.advised = self.advised.max(offset) + AHEAD;
         }
     }
 }
 
-fn kernel_can() -> bool {
+fn is_supported() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();
     *CAN.get_or_init(|| {
         let name = rustix::system::uname();
         let release = name.release().to_string_lossy();
-        version(&release).is_some_and(|v| v >= SINCE)
+        version(&release).is_some_and(|v| v >= SUPPORTED_SINCE)
     })
 }
 
-/// Major and minor of a kernel's release.
+/// Returns the major and minor version of a kernel release.
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
@@ -123,7 +126,7 @@ mod tests {
     fn kernels() {
         assert_eq!(version("6.18.3-cloud-amd64"), Some((6, 18)));
         assert_eq!(version("6.1"), Some((6, 1)));
-        assert!(version("7.0.0-rc1") > Some(SINCE) && version("6.15.9") < Some(SINCE));
+        assert!(version("7.0.0-rc1") > Some(SUPPORTED_SINCE) && version("6.15.9") < Some(SUPPORTED_SINCE));
         assert_eq!(version("mine"), None);
     }
 

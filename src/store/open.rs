@@ -1,4 +1,5 @@
-//! From a location to a store that is ready for use: retried, and guarded where it does not decide races itself.
+//! Opens the store of a location: retries requests, and locks `create` if the store does not
+//! support conditional writes.
 
 use std::sync::Arc;
 
@@ -11,9 +12,9 @@ use super::oci::image::ImageStore;
 use super::remote::RemoteStore;
 use super::retry::RetryStore;
 use super::sftp::SftpStore;
-use super::{Said, Store, StoreError, Trouble};
+use super::{ServerMessage, Store, StoreError, StoreErrorKind};
 
-/// The images for container engines at a location of a registry, retried. No request is sent yet.
+/// Returns the store of container images at a registry location, with retries. Sends no request.
 pub fn images(location: &Location, access: &Access) -> Result<Arc<dyn Store>, StoreError> {
     ensure_trusted(location, access)?;
     if access.offline {
@@ -23,7 +24,7 @@ pub fn images(location: &Location, access: &Access) -> Result<Arc<dyn Store>, St
     Ok(Arc::new(RetryStore::new(base, Arc::clone(&access.observer))))
 }
 
-/// Fails if the caller does not trust who named the location.
+/// Fails if the location comes from a repository that the caller does not trust.
 fn ensure_trusted(location: &Location, access: &Access) -> Result<(), StoreError> {
     match &access.distrusted {
         Some(source) => Err(StoreError::Distrusted { place: location.to_string(), source: source.clone() }),
@@ -32,11 +33,11 @@ fn ensure_trusted(location: &Location, access: &Access) -> Result<(), StoreError
 }
 
 fn offline(location: &Location) -> StoreError {
-    let (place, said) = (location.to_string(), Said("no request was sent".to_owned()));
-    StoreError::Away { what: "use", key: String::new(), place, trouble: Trouble::Offline, said }
+    let (place, detail) = (location.to_string(), ServerMessage("no request was sent".to_owned()));
+    StoreError::Remote { what: "use", key: String::new(), place, error_kind: StoreErrorKind::Offline, detail }
 }
 
-/// The store of a location. No request is sent yet.
+/// Returns the store of a location. Sends no request.
 pub fn open(location: &Location, access: &Access) -> Result<Arc<dyn Store>, StoreError> {
     ensure_trusted(location, access)?;
     let dir = location.as_directory();

@@ -1,22 +1,24 @@
-//! Finds out whether a store decides races, by racing. What a library sends is not what a server honours.
+//! Tests by experiment whether a store supports conditional writes, because a server may ignore the
+//! condition that a client sends.
 
 use super::{Store, StoreError, random_hex};
 
-/// Writers that race.
+/// Writers per race.
 const WRITERS: u8 = 8;
-/// Races.
+/// Number of races.
 const ROUNDS: usize = 5;
-/// Where it leaves nothing behind.
+/// Directory of the probe objects, which are removed at the end.
 const DIR: &str = "sessions";
 
-/// Whether objects can be removed again: an intent lock that stays would keep everybody out.
+/// Checks that objects can be removed, because an intent lock that cannot be removed would block
+/// all other writers.
 pub fn can_remove(store: &dyn Store) -> Result<(), StoreError> {
     let key = format!("{DIR}/probe-{}-remove", random_hex()?);
     store.create(&key, b"remove")?;
     store.delete(&key)
 }
 
-/// Whether `create` has exactly one winner, whose bytes are then there.
+/// Whether concurrent `create` calls have exactly one winner, whose bytes are then stored.
 pub fn is_exclusive(store: &dyn Store) -> Result<bool, StoreError> {
     let dir = format!("{DIR}/probe-{}-", random_hex()?);
     let mut keys = Vec::new();

@@ -1,6 +1,7 @@
-//! Object stores by opendal: S3, Azure Blob and Files, Google Cloud Storage, WebDAV.
+//! Object stores through opendal: S3, Azure Blob and Files, Google Cloud Storage, WebDAV.
 //!
-//! Large files go up as one request each, streamed from disk where the store can sign a URL for it.
+//! A large file is uploaded in one request, streamed from disk if the store can sign a URL for the
+//! request.
 
 use std::fs::File;
 use std::future::Future;
@@ -13,37 +14,48 @@ use futures_util::StreamExt;
 use opendal::{ErrorKind, Operator};
 
 use super::access::Access;
-use super::answers::{self, Dialect, Refusal};
-use super::http::{self, FileBody, root_cause, trouble_of};
+use super::answers::{self, Dialect, ErrorResponse};
+use super::http::{self, FileBody, error_kind_of, root_cause};
 use super::location::{Location, Scheme};
 use super::meter::Meter;
 use super::runtime::Effect;
-use super::transport::{self, ANSWER_MAX, TALK, Talk};
-use super::{Abilities, ENTRIES_MAX, Listed, SMALL_MAX, Said, Store, StoreError, Take, Trouble, random_hex, runtime};
+use super::transport::{self, OPERATION, OperationContext, RESPONSE_MAX};
+use super::{
+    Abilities, ENTRIES_MAX, Listed, SMALL_MAX, ServerMessage, Store, StoreError, StoreErrorKind, Take, random_hex,
+    runtime,
+};
 use crate::observe::Observer;
 
 mod build;
 
-/// A request without much to carry is given up after this.
-const REQUEST: Duration = Duration::from_secs(25);
-/// The next bytes of an answer must come within this.
-const SILENCE: Duration = Duration::from_secs(60);
-/// All pages of a listing must come within this.
-const LISTING: Duration = Duration::from_secs(3600);
-/// A body may go up so slowly, in bytes a second.
-const SLOWEST: u64 = 64 << 10;
-/// For so long a signed URL is good.
-const SIGNED: Duration = Duration::from_secs(3600);
-/// Characters of a message that are shown.
-const SAID_MAX: usize = 500;
-/// What is said of a listing that goes on and on.
-const ENDLESS: &str = "its listing does not end";
-/// What opendal's library says where it finds no credentials.
-const UNSIGNED: &str = "failed to load signing credential";
-/// opendal writes files of Azure Files in one piece of at most this.
+/// Time limit of a request with a small body.
+const REQUEST_LIMIT: Duration = Duration::from_secs(25);
+/// Time limit between two pieces of a response.
+const PIECE_LIMIT: Duration = Duration::from_secs(60);
+/// Time limit of a whole listing.
+const LISTING_LIMIT: Duration = Duration::from_secs(3600);
+/// Lowest acceptable upload rate in bytes per second.
+const MIN_RATE: u64 = 64 << 10;
+/// Validity of a signed URL.
+const URL_VALIDITY: Duration = Duration::from_secs(3600);
+/// Limit on the displayed characters of a message.
+const MESSAGE_MAX: usize = 500;
+/// Message for a listing above [`ENTRIES_MAX`].
+const TOO_MANY_ENTRIES: &str = "listing too long";
+/// Message of opendal if no credentials are found.
+const NO_CREDENTIALS: &str = "failed to load signing credential";
+/// Limit on files in Azure Files, because opendal writes them in one piece of at most this length.
 const AZFILE_MAX: u64 = 4 << 20;
 
-/// An object store.
+/// An entry of a listing.
+struct RemoteEntry {
+    /// The key, with a trailing `/` for a directory.
+    path: String,
+    len: u64,
+    is_dir: bool,
+}
+
+/// A remote object store.
 pub struct RemoteStore {
     op: Operator,
     place: String,
@@ -51,14 +63,14 @@ pub struct RemoteStore {
     meter: Arc<Meter>,
     observer: Arc<dyn Observer>,
     abilities: Abilities,
-    /// Whether a file appears under its name only when it is whole.
+    /// Whether a file becomes visible only when it is complete.
     atomic: bool,
-    /// Whether files are sent to URLs that are signed before, so that they are read while they are sent.
+    /// Whether files are uploaded to signed URLs, which allows streaming from disk.
     signs: bool,
 }
 
 impl RemoteStore {
-    /// Prepares requests; sends none.
+    /// Prepares the store without sending a request.
     pub fn open(location: &Location, access: &Access) -> Result<Self, StoreError> {
         let place = location.to_string();
         let dialect = match location.scheme {
@@ -67,53 +79,57 @@ impl RemoteStore {
             Scheme::Webdav => Dialect::Webdav,
             _ => Dialect::S3,
         };
-        // Each request has a limit of its own.
-        transport::install().map_err(|e| StoreError::Away {
+        // Each request has its own time limit, so the shared transport has none.
+        transport::install().map_err(|e| StoreError::Remote {
             what: "use",
             key: String::new(),
             place: place.clone(),
-            trouble: Trouble::Refused,
-            said: Said(root_cause(&e)),
+            error_kind: StoreErrorKind::Refused,
+            detail: ServerMessage(root_cause(&e)),
         })?;
         let op = build::operator(location, access);
-        let op = op.map_err(|e| away(dialect, "use", "", &place, &e, &Talk::new(0)))?;
+        let op = op.map_err(|e| convert_error(dialect, "use", "", &place, &e, &OperationContext::new(0)))?;
         let exclusive = op.info().capability().write_with_if_not_exists && !access.guarded;
         let (atomic, object_max) = match location.scheme {
             Scheme::Azfile => (false, AZFILE_MAX),
             Scheme::Webdav => (false, u64::MAX),
             _ => (true, u64::MAX),
         };
-        // opendal puts the path into a signed URL of GCS as it is.
+        // opendal does not escape the path in a signed URL of GCS.
         let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
         let signs = op.info().capability().presign_write
             && (location.scheme != Scheme::Gcs || location.path.chars().all(plain));
-        // Without a signed URL a whole pack is in memory while it is sent.
+        // Without a signed URL, a whole pack is in memory while it is uploaded, so fewer requests
+        // are concurrent.
         let abilities = Abilities { exclusive, in_flight: if signs { 16 } else { 6 }, object_max };
         let (meter, observer) = (Arc::clone(&access.meter), Arc::clone(&access.observer));
         Ok(Self { op, place, dialect, meter, observer, abilities, atomic, signs })
     }
 
-    /// Waits for a request whose answers have at most `most` bytes, unless it names a range.
-    fn ask<T: Send + 'static>(
+    /// Runs a request whose responses have at most `most` bytes, unless the request names a range.
+    fn run_request<T: Send + 'static>(
         &self,
         (what, effect): (&'static str, Effect),
         key: &str,
         limit: Duration,
         most: u64,
         request: impl Future<Output = opendal::Result<T>> + Send + 'static,
-    ) -> Result<(T, transport::Seen), StoreError> {
+    ) -> Result<(T, transport::ResponseInfo), StoreError> {
         self.meter.request();
-        let talk = Talk::new(most);
-        // The clock of a timeout is the runtime's, so it is made there.
-        let request = TALK.scope(Arc::clone(&talk), async move { tokio::time::timeout(limit, request).await });
+        let context = OperationContext::new(most);
+        // The timeout must be created on the runtime, whose clock it uses.
+        let request = OPERATION.scope(Arc::clone(&context), async move { tokio::time::timeout(limit, request).await });
         match runtime::run(&*self.observer, effect, request).map_err(|ended| ended.of(what, key))? {
-            Ok(Ok(done)) => Ok((done, talk.seen())),
-            Ok(Err(e)) => Err(away(self.dialect, what, key, &self.place, &e, &talk)),
-            Err(_) => Err(self.trouble(what, key, Trouble::TimedOut, format!("no answer in {limit:?}"))),
+            Ok(Ok(done)) => Ok((done, context.response())),
+            Ok(Err(e)) => Err(convert_error(self.dialect, what, key, &self.place, &e, &context)),
+            Err(_) => {
+                Err(self.remote_error(what, key, StoreErrorKind::TimedOut, format!("no response within {limit:?}")))
+            }
         }
     }
 
-    /// A request that changes something. Nothing can be missing but the place itself.
+    /// Runs a request that changes the store. A missing object means that the bucket or directory
+    /// itself is missing.
     fn change<T: Send + 'static>(
         &self,
         what: &'static str,
@@ -121,40 +137,49 @@ impl RemoteStore {
         limit: Duration,
         request: impl Future<Output = opendal::Result<T>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        match self.ask((what, Effect::Change), key, limit, ANSWER_MAX, request) {
+        match self.run_request((what, Effect::Change), key, limit, RESPONSE_MAX, request) {
             Err(StoreError::Missing { .. }) => Err(self.no_place(what, key)),
-            // Web servers say 201 or 204; what answers every request with a page has stored nothing.
-            Ok((_, seen)) if self.dialect == Dialect::Webdav && seen.is_page && seen.status == 200 => {
-                Err(self.trouble(what, key, Trouble::WebPage, "200 OK with a web page".to_owned()))
+            // WebDAV servers return 201 or 204. A server that answers every request with a web page
+            // has stored nothing.
+            Ok((_, response)) if self.dialect == Dialect::Webdav && response.is_page && response.status == 200 => {
+                Err(self.remote_error(what, key, StoreErrorKind::WebPage, "status 200 with a web page".to_owned()))
             }
             done => done.map(|(done, _)| done),
         }
     }
 
     fn no_place(&self, what: &'static str, key: &str) -> StoreError {
-        let said = match self.dialect {
-            Dialect::Webdav => "404 Not Found: no folder of WebDAV is at this URL",
+        let detail = match self.dialect {
+            Dialect::Webdav => "404 Not Found: no WebDAV directory at this URL",
             _ => "404 Not Found",
         };
-        self.trouble(what, key, Trouble::NoPlace, said.to_owned())
+        self.remote_error(what, key, StoreErrorKind::NoPlace, detail.to_owned())
     }
 
-    fn trouble(&self, what: &'static str, key: &str, trouble: Trouble, said: String) -> StoreError {
-        StoreError::Away { what, key: key.to_owned(), place: self.place.clone(), trouble, said: Said(said) }
+    fn remote_error(&self, what: &'static str, key: &str, error_kind: StoreErrorKind, detail: String) -> StoreError {
+        StoreError::Remote {
+            what,
+            key: key.to_owned(),
+            place: self.place.clone(),
+            error_kind,
+            detail: ServerMessage(detail),
+        }
     }
 
-    /// Waits as the rate of what comes demands.
-    fn came(&self, bytes: usize) -> Result<(), StoreError> {
+    /// Waits as long as the rate limit of downloads requires.
+    fn limit_rate(&self, bytes: usize) -> Result<(), StoreError> {
         match self.meter.down.pass(bytes as u64) {
             Duration::ZERO => Ok(()),
             wait => runtime::sleep(&*self.observer, wait),
         }
     }
 
-    /// Uploads a file to a key that need not be its last.
+    /// Uploads a file to `key`, which may be a temporary name.
     fn upload(&self, file: &Arc<File>, len: u64, key: &str) -> Result<(), StoreError> {
         let (op, path) = (self.op.clone(), key.to_owned());
-        let sign = async move { tokio::time::timeout(REQUEST, op.presign_write(&path, SIGNED)).await.map_err(late)? };
+        let sign = async move {
+            tokio::time::timeout(REQUEST_LIMIT, op.presign_write(&path, URL_VALIDITY)).await.map_err(timed_out)?
+        };
         if self.signs
             && len > 0
             && let Some(signed) = self.signed(sign)?
@@ -174,8 +199,8 @@ impl RemoteStore {
                     if answer.status().is_success() {
                         return Ok::<_, reqwest::Error>(Some(Ok(())));
                     }
-                    let body = http::first_bytes(&mut answer, http::REFUSAL_MAX).await;
-                    Ok(Some(Err(Refusal::read(answer.status().as_u16(), answer.headers(), &body, true))))
+                    let body = http::first_bytes(&mut answer, http::ERROR_BODY_MAX).await;
+                    Ok(Some(Err(ErrorResponse::read(answer.status().as_u16(), answer.headers(), &body, true))))
                 };
                 tokio::select! {
                     answered = answered => answered,
@@ -185,13 +210,13 @@ impl RemoteStore {
             return match sent.map_err(|ended| ended.of("write", key))? {
                 Ok(Some(Ok(()))) => Ok(()),
                 Ok(Some(Err(refusal))) => {
-                    Err(self.trouble("write", key, refusal.trouble(self.dialect), refusal.said()))
+                    Err(self.remote_error("write", key, refusal.error_kind(self.dialect), refusal.detail()))
                 }
                 Ok(None) => {
-                    let said = format!("nothing was taken for {} s", http::STALLED.as_secs());
-                    Err(self.trouble("write", key, Trouble::TimedOut, said))
+                    let detail = format!("no data accepted for {} s", http::STALLED.as_secs());
+                    Err(self.remote_error("write", key, StoreErrorKind::TimedOut, detail))
                 }
-                Err(e) => Err(self.trouble("write", key, trouble_of(&e), root_cause(&e.without_url()))),
+                Err(e) => Err(self.remote_error("write", key, error_kind_of(&e), root_cause(&e.without_url()))),
             };
         }
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
@@ -200,19 +225,21 @@ impl RemoteStore {
         self.write(key, bytes, self.limit(len))
     }
 
-    /// A signed URL. Not everybody who may write may sign: some tokens of GCS do not.
+    /// Returns a signed URL, or `None` if the credentials cannot sign: some tokens of GCS can write
+    /// but not sign.
     fn signed<T: Send + 'static>(
         &self,
         sign: impl Future<Output = opendal::Result<T>> + Send + 'static,
     ) -> Result<Option<T>, StoreError> {
-        let talk = Talk::new(SMALL_MAX);
-        let signed = runtime::run(&*self.observer, Effect::Read, TALK.scope(talk, sign));
+        let context = OperationContext::new(SMALL_MAX);
+        let signed = runtime::run(&*self.observer, Effect::Read, OPERATION.scope(context, sign));
         Ok(signed.map_err(|ended| ended.of("write", ""))?.ok())
     }
 
-    /// For a request that carries so many bytes, and shares a slow line with as many others as there may be.
+    /// Returns the time limit of a request with a body of `len` bytes, which may share a slow link
+    /// with all other concurrent requests.
     fn limit(&self, len: u64) -> Duration {
-        SILENCE + Duration::from_secs(len / SLOWEST * self.abilities.in_flight.max(1) as u64)
+        PIECE_LIMIT + Duration::from_secs(len / MIN_RATE * self.abilities.in_flight.max(1) as u64)
     }
 
     fn write(&self, key: &str, bytes: Vec<u8>, limit: Duration) -> Result<(), StoreError> {
@@ -221,57 +248,62 @@ impl RemoteStore {
         self.change("write", key, limit, async move { op.write(&path, bytes).await.map(drop) })
     }
 
-    /// Makes what was written to another name visible under its own.
+    /// Renames a temporary object to its final name.
     fn rename(&self, from: &str, to: &str) -> Result<(), StoreError> {
         let (op, from, path) = (self.op.clone(), from.to_owned(), to.to_owned());
-        self.change("write", to, REQUEST, async move { op.rename(&from, &path).await.map(drop) })
+        self.change("write", to, REQUEST_LIMIT, async move { op.rename(&from, &path).await.map(drop) })
     }
 
-    fn page(&self, what: &'static str, key: &str) -> StoreError {
-        self.trouble(what, key, Trouble::WebPage, "a page of HTML with status 200".to_owned())
+    fn web_page_error(&self, what: &'static str, key: &str) -> StoreError {
+        self.remote_error(what, key, StoreErrorKind::WebPage, "status 200 with a web page".to_owned())
     }
 
     fn staged(&self) -> Result<String, StoreError> {
         Ok(format!("tmp/w{}", random_hex()?))
     }
 
-    fn entries(&self, dir: &str, recursive: bool) -> Result<Vec<(String, u64, bool)>, StoreError> {
+    fn entries(&self, dir: &str, recursive: bool) -> Result<Vec<RemoteEntry>, StoreError> {
         let path = if dir.is_empty() { String::new() } else { format!("{dir}/") };
         let (op, below) = (self.op.clone(), path.clone());
-        // However many pages it has, each must come in time.
-        let listed = self.ask(("list", Effect::Read), dir, LISTING, ANSWER_MAX, async move {
+        // The number of pages is not limited, but each page must arrive in time.
+        let listed = self.run_request(("list", Effect::Read), dir, LISTING_LIMIT, RESPONSE_MAX, async move {
             let lister = op.lister_with(&below).recursive(recursive);
-            let mut lister = tokio::time::timeout(SILENCE, lister.into_future()).await.map_err(late)??;
+            let mut lister = tokio::time::timeout(PIECE_LIMIT, lister.into_future()).await.map_err(timed_out)??;
             let mut all = Vec::new();
-            while let Some(entry) = tokio::time::timeout(SILENCE, lister.next()).await.map_err(late)? {
+            while let Some(entry) = tokio::time::timeout(PIECE_LIMIT, lister.next()).await.map_err(timed_out)? {
                 let entry = match entry {
-                    // What is not there has no first page either.
+                    // A missing directory fails on the first page, so a later page that is missing
+                    // is an error.
                     Err(e) if e.kind() == ErrorKind::NotFound && !all.is_empty() => {
                         return Err(opendal::Error::new(ErrorKind::Unexpected, "a page is missing").set_temporary());
                     }
                     entry => entry?,
                 };
                 if all.len() >= ENTRIES_MAX {
-                    return Err(opendal::Error::new(ErrorKind::Unexpected, ENDLESS));
+                    return Err(opendal::Error::new(ErrorKind::Unexpected, TOO_MANY_ENTRIES));
                 }
-                all.push((
-                    entry.path().to_owned(),
-                    entry.metadata().content_length(),
-                    entry.metadata().mode().is_dir(),
-                ));
+                all.push(RemoteEntry {
+                    path: entry.path().to_owned(),
+                    len: entry.metadata().content_length(),
+                    is_dir: entry.metadata().mode().is_dir(),
+                });
             }
             Ok(all)
         });
         match listed {
-            // An entry of another folder: then ours may be among what was not understood.
-            Ok((all, _))
-                if all.iter().any(|(name, ..)| !name.starts_with(&path) && !path.starts_with(name.as_str())) =>
-            {
-                Err(self.trouble("list", dir, Trouble::Nonsense, "it lists what was not asked for".to_owned()))
+            // An entry of another directory shows that the response was misunderstood, so entries
+            // of this directory may be missing.
+            Ok((all, _)) if all.iter().any(|e| !e.path.starts_with(&path) && !path.starts_with(e.path.as_str())) => {
+                Err(self.remote_error(
+                    "list",
+                    dir,
+                    StoreErrorKind::InvalidResponse,
+                    "listing contains entries of another directory".to_owned(),
+                ))
             }
-            Ok((_, seen)) if seen.is_page => Err(self.page("list", dir)),
+            Ok((_, response)) if response.is_page => Err(self.web_page_error("list", dir)),
             Ok((mut all, _)) => {
-                all.retain(|(name, ..)| name.len() > path.len() && name.starts_with(&path));
+                all.retain(|e| e.path.len() > path.len() && e.path.starts_with(&path));
                 Ok(all)
             }
             Err(StoreError::Missing { .. }) => Ok(Vec::new()),
@@ -292,12 +324,12 @@ impl Store for RemoteStore {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let (op, path) = (self.op.clone(), key.to_owned());
         let read = async move { Ok(op.read(&path).await?.to_vec()) };
-        match self.ask(("read", Effect::Read), key, SILENCE, SMALL_MAX, read) {
+        match self.run_request(("read", Effect::Read), key, PIECE_LIMIT, SMALL_MAX, read) {
             Ok((bytes, _)) if answers::looks_like_page(&String::from_utf8_lossy(&bytes[..bytes.len().min(200)])) => {
-                Err(self.page("read", key))
+                Err(self.web_page_error("read", key))
             }
             Ok((bytes, _)) => {
-                self.came(bytes.len())?;
+                self.limit_rate(bytes.len())?;
                 Ok(Some(bytes))
             }
             Err(StoreError::Missing { .. }) => Ok(None),
@@ -314,11 +346,11 @@ impl Store for RemoteStore {
         let end = offset.checked_add(len as u64).ok_or_else(missing)?;
         let limit = self.limit(len as u64);
         let read = async move { Ok(op.read_with(&path).range(offset..end).await?.to_vec()) };
-        let (bytes, seen) = self.ask(("read", Effect::Read), key, limit, len as u64, read)?;
-        self.came(bytes.len())?;
+        let (bytes, response) = self.run_request(("read", Effect::Read), key, limit, len as u64, read)?;
+        self.limit_rate(bytes.len())?;
         match bytes.len() == len {
             true => Ok(bytes),
-            false if seen.is_page => Err(self.page("read", key)),
+            false if response.is_page => Err(self.web_page_error("read", key)),
             false => Err(missing()),
         }
     }
@@ -327,15 +359,15 @@ impl Store for RemoteStore {
         self.meter.request();
         let (op, path) = (self.op.clone(), key.to_owned());
         let (send, mut receive) = tokio::sync::mpsc::channel(8);
-        // The caller knows how much may come.
-        let talk = Talk::new(u64::MAX);
-        let reading = runtime::start(TALK.scope(Arc::clone(&talk), async move {
+        // The caller limits the number of bytes.
+        let context = OperationContext::new(u64::MAX);
+        let reading = runtime::start(OPERATION.scope(Arc::clone(&context), async move {
             let read = async {
-                let reader = tokio::time::timeout(SILENCE, op.reader(&path)).await.map_err(late)??;
-                let stream = tokio::time::timeout(SILENCE, reader.into_bytes_stream(offset..));
-                let mut stream = stream.await.map_err(late)??;
+                let reader = tokio::time::timeout(PIECE_LIMIT, op.reader(&path)).await.map_err(timed_out)??;
+                let stream = tokio::time::timeout(PIECE_LIMIT, reader.into_bytes_stream(offset..));
+                let mut stream = stream.await.map_err(timed_out)??;
                 loop {
-                    match tokio::time::timeout(SILENCE, stream.next()).await.map_err(late)? {
+                    match tokio::time::timeout(PIECE_LIMIT, stream.next()).await.map_err(timed_out)? {
                         None => return Ok(()),
                         Some(piece) => {
                             let piece = piece.map_err(opendal_error)?;
@@ -351,19 +383,19 @@ impl Store for RemoteStore {
         let io = |source| StoreError::Io { what: "read", key: key.to_owned(), source };
         let reading = reading.map_err(io)?;
         while let Some(piece) = runtime::next(&*self.observer, &mut receive).map_err(|ended| ended.of("read", key))? {
-            self.came(piece.len())?;
+            self.limit_rate(piece.len())?;
             take(&piece)?;
         }
         let done = runtime::run(&*self.observer, Effect::Read, reading).map_err(|ended| ended.of("read", key))?;
         let done: opendal::Result<()> = done.map_err(|e| io(std::io::Error::other(e)))?;
-        done.map_err(|e| away(self.dialect, "read", key, &self.place, &e, &talk))
+        done.map_err(|e| convert_error(self.dialect, "read", key, &self.place, &e, &context))
     }
 
     fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
         let (op, path) = (self.op.clone(), key.to_owned());
         let stat = async move { Ok(op.stat(&path).await?.content_length()) };
-        match self.ask(("look at", Effect::Read), key, REQUEST, ANSWER_MAX, stat) {
-            Ok((_, seen)) if seen.is_page => Err(self.page("look at", key)),
+        match self.run_request(("inspect", Effect::Read), key, REQUEST_LIMIT, RESPONSE_MAX, stat) {
+            Ok((_, response)) if response.is_page => Err(self.web_page_error("inspect", key)),
             Ok((len, _)) => Ok(Some(len)),
             Err(StoreError::Missing { .. }) => Ok(None),
             Err(e) => Err(e),
@@ -376,10 +408,10 @@ impl Store for RemoteStore {
                 return Ok(false);
             }
             if self.atomic {
-                return self.write(key, bytes.to_vec(), REQUEST).map(|()| true);
+                return self.write(key, bytes.to_vec(), REQUEST_LIMIT).map(|()| true);
             }
             let staged = self.staged()?;
-            self.write(&staged, bytes.to_vec(), REQUEST)?;
+            self.write(&staged, bytes.to_vec(), REQUEST_LIMIT)?;
             return self.rename(&staged, key).map(|()| true);
         }
         self.meter.request();
@@ -391,7 +423,7 @@ impl Store for RemoteStore {
                 written => written.map(|_| true),
             }
         };
-        match self.ask(("write", Effect::Change), key, REQUEST, ANSWER_MAX, write) {
+        match self.run_request(("write", Effect::Change), key, REQUEST_LIMIT, RESPONSE_MAX, write) {
             Err(StoreError::Missing { .. }) => Err(self.no_place("write", key)),
             created => created.map(|(created, _)| created),
         }
@@ -411,9 +443,9 @@ impl Store for RemoteStore {
 
     fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
         let skip = if dir.is_empty() { 0 } else { dir.len() + 1 };
-        let listed = self.entries(dir, false)?.into_iter().map(|(path, len, is_dir)| {
-            let name = path[skip..].trim_end_matches('/').to_owned();
-            Listed { name, is_dir, len: if is_dir { 0 } else { len } }
+        let listed = self.entries(dir, false)?.into_iter().map(|entry| {
+            let name = entry.path[skip..].trim_end_matches('/').to_owned();
+            Listed { name, is_dir: entry.is_dir, len: if entry.is_dir { 0 } else { entry.len } }
         });
         let mut all: Vec<Listed> = listed.filter(|l| !l.name.is_empty() && !l.name.contains('/')).collect();
         all.sort();
@@ -422,8 +454,8 @@ impl Store for RemoteStore {
     }
 
     fn list_all(&self, dir: &str) -> Result<Vec<String>, StoreError> {
-        let all = self.entries(dir, true)?.into_iter().filter(|(_, _, is_dir)| !is_dir);
-        let mut keys: Vec<String> = all.map(|(path, ..)| path).collect();
+        let all = self.entries(dir, true)?.into_iter().filter(|entry| !entry.is_dir);
+        let mut keys: Vec<String> = all.map(|entry| entry.path).collect();
         keys.sort_unstable();
         Ok(keys)
     }
@@ -431,18 +463,18 @@ impl Store for RemoteStore {
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         let (op, path) = (self.op.clone(), key.to_owned());
         let delete = async move { op.delete(&path).await };
-        match self.ask(("remove", Effect::Change), key, REQUEST, ANSWER_MAX, delete) {
+        match self.run_request(("remove", Effect::Change), key, REQUEST_LIMIT, RESPONSE_MAX, delete) {
             Err(StoreError::Missing { .. }) => Ok(()),
             done => done.map(drop),
         }
     }
 }
 
-fn late(_: tokio::time::error::Elapsed) -> opendal::Error {
-    opendal::Error::new(ErrorKind::Unexpected, "no answer in time").set_temporary()
+fn timed_out(_: tokio::time::error::Elapsed) -> opendal::Error {
+    opendal::Error::new(ErrorKind::Unexpected, "no response in time").set_temporary()
 }
 
-/// A stream gives its errors as I/O errors, with opendal's inside.
+/// Converts an I/O error of a stream to the opendal error inside it.
 fn opendal_error(e: std::io::Error) -> opendal::Error {
     let (kind, text) = (e.kind(), e.to_string());
     match e.into_inner().map(|inner| inner.downcast::<opendal::Error>()) {
@@ -452,78 +484,92 @@ fn opendal_error(e: std::io::Error) -> opendal::Error {
     }
 }
 
-/// What the store refused, or what kept a request from being answered.
-fn away(dialect: Dialect, what: &'static str, key: &str, place: &str, e: &opendal::Error, talk: &Talk) -> StoreError {
+/// Converts an error of opendal.
+fn convert_error(
+    dialect: Dialect,
+    what: &'static str,
+    key: &str,
+    place: &str,
+    e: &opendal::Error,
+    context: &OperationContext,
+) -> StoreError {
     let missing = || StoreError::Missing { key: key.to_owned() };
-    let told = |trouble, said| {
-        let said = Said(answers::one_line(said, SAID_MAX));
-        StoreError::Away { what, key: key.to_owned(), place: place.to_owned(), trouble, said }
+    let remote = |error_kind, detail| {
+        let detail = ServerMessage(answers::one_line(detail, MESSAGE_MAX));
+        StoreError::Remote { what, key: key.to_owned(), place: place.to_owned(), error_kind, detail }
     };
-    let seen = talk.seen();
-    if let Some(refusal) = &seen.refusal {
+    let response = context.response();
+    if let Some(refusal) = &response.refusal {
         let by_code = refusal.by_code(dialect);
         return match e.kind() {
-            // A store says both "no such object" and "no such bucket" with 404.
-            ErrorKind::NotFound if by_code != Some(Trouble::NoPlace) => missing(),
+            // Stores return 404 both for a missing object and for a missing bucket.
+            ErrorKind::NotFound if by_code != Some(StoreErrorKind::NoPlace) => missing(),
             ErrorKind::RangeNotSatisfied => missing(),
             _ if refusal.status == 416 => missing(),
-            _ => told(refusal.trouble(dialect), &refusal.said()),
+            _ => remote(refusal.error_kind(dialect), &refusal.detail()),
         };
     }
-    if seen.is_page {
-        return told(Trouble::WebPage, "a page of HTML with status 200");
+    if response.is_page {
+        return remote(StoreErrorKind::WebPage, "status 200 with a web page");
     }
-    // The whole of it names the key and repeats all headers; what is meant for people is the message.
-    let (text, said) = (format!("{e}"), short(e));
-    let trouble = match e.kind() {
+    // The full text contains the key and all headers; only the message is meant for people.
+    let (text, detail) = (format!("{e}"), public_message(e));
+    let error_kind = match e.kind() {
         ErrorKind::NotFound | ErrorKind::RangeNotSatisfied => return missing(),
-        _ if seen.too_long || said.contains(ENDLESS) => Trouble::Nonsense,
-        // The object is shorter than it should be.
+        _ if response.too_long || detail.contains(TOO_MANY_ENTRIES) => StoreErrorKind::InvalidResponse,
+        // The object is shorter than the requested range.
         _ if text.contains("reader got too little data") => return missing(),
-        _ if said.contains(UNSIGNED) => {
-            return told(Trouble::NoCredentials, "neither the variables nor the store's own files hold any");
+        _ if detail.contains(NO_CREDENTIALS) => {
+            return remote(
+                StoreErrorKind::NoCredentials,
+                "no credentials in variables or in the store's configuration files",
+            );
         }
-        ErrorKind::PermissionDenied => Trouble::Denied,
-        ErrorKind::RateLimited => Trouble::Overloaded,
-        ErrorKind::Unsupported => Trouble::Refused,
-        _ if text.contains("no answer in time") => Trouble::TimedOut,
+        ErrorKind::PermissionDenied => StoreErrorKind::Denied,
+        ErrorKind::RateLimited => StoreErrorKind::Overloaded,
+        ErrorKind::Unsupported => StoreErrorKind::Refused,
+        _ if text.contains("no response in time") => StoreErrorKind::TimedOut,
         _ => match std::error::Error::source(e) {
-            Some(source) => trouble_of(source),
-            None if e.is_temporary() => Trouble::Unreachable,
-            None => Trouble::Refused,
+            Some(source) => error_kind_of(source),
+            None if e.is_temporary() => StoreErrorKind::Unreachable,
+            None => StoreErrorKind::Refused,
         },
     };
-    told(trouble, &said)
+    remote(error_kind, &detail)
 }
 
-/// The part of opendal's message that was written for people.
-fn short(e: &opendal::Error) -> String {
+/// Returns the part of an opendal error that is meant for people.
+fn public_message(e: &opendal::Error) -> String {
     let cause = std::error::Error::source(e).map(root_cause).unwrap_or_default();
-    // A service's parser prints its own structures.
-    let said = if e.message().contains(" { ") { "the answer is not understood" } else { e.message() };
-    if cause.is_empty() { said.to_owned() } else { format!("{said}: {cause}") }
+    // The parser of a service prints its own data structures.
+    let detail = if e.message().contains(" { ") { "invalid response" } else { e.message() };
+    if cause.is_empty() { detail.to_owned() } else { format!("{detail}: {cause}") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The key, the place and all headers are in what opendal prints; only what the server says counts.
+    /// The output of opendal contains the key, the location and all headers; only the message of the
+    /// server counts.
     #[test]
-    fn what_is_missing_is_missing_whatever_it_is_called() {
-        let of = |e: &opendal::Error| away(Dialect::S3, "read", "k", "s3://b", e, &Talk::new(0));
+    fn a_missing_object_is_missing_despite_other_codes() {
+        let of = |e: &opendal::Error| convert_error(Dialect::S3, "read", "k", "s3://b", e, &OperationContext::new(0));
         let error = opendal::Error::new(ErrorKind::NotFound, "S3Error { code: \"NoSuchKey\" }")
             .with_context("path", "credentials/AccessDenied")
             .with_context("response", "access-control-allow-credentials: true");
         assert!(matches!(of(&error), StoreError::Missing { .. }));
         let busy = opendal::Error::new(ErrorKind::Unexpected, "internal").with_context("path", "credentials");
-        assert!(matches!(of(&busy.set_temporary()), StoreError::Away { trouble: Trouble::Unreachable, .. }));
+        assert!(matches!(
+            of(&busy.set_temporary()),
+            StoreError::Remote { error_kind: StoreErrorKind::Unreachable, .. }
+        ));
     }
 
     #[test]
     fn no_structure_of_a_program_is_shown() {
         let e = opendal::Error::new(ErrorKind::Unexpected, "S3Error { code: \"X\", message: \"y\" }");
-        let told = away(Dialect::S3, "read", "k", "s3://b", &e, &Talk::new(0));
-        assert!(!crate::error::with_causes(&told).contains('{'), "{told:?}");
+        let error = convert_error(Dialect::S3, "read", "k", "s3://b", &e, &OperationContext::new(0));
+        assert!(!crate::error::with_causes(&error).contains('{'), "{error:?}");
     }
 }

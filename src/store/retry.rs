@@ -1,6 +1,8 @@
-//! Tries again what may pass: with growing pauses, told to the user, and never blindly where it would do harm.
+//! Retries requests after transient errors, with growing pauses. Retries are visible to the user,
+//! and never repeat a request blindly that is not idempotent.
 //!
-//! A conditional write is settled by reading back: a lost reply must not turn a won race into a lost one.
+//! After a conditional write without a response, the store reads the key back, because a lost
+//! response must not turn success into failure.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,12 +11,12 @@ use std::time::{Duration, Instant};
 use super::{Abilities, Listed, Store, StoreError, Take};
 use crate::observe::{Level, Notice, Observer};
 
-/// So often at most.
+/// Limit on the attempts of a request.
 const ATTEMPTS: u32 = 6;
-/// The first pause; each further one is twice as long.
+/// The first pause; each further pause is twice as long.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A store whose requests are repeated.
+/// A store that retries requests.
 pub struct RetryStore {
     inner: Arc<dyn Store>,
     observer: Arc<dyn Observer>,
@@ -22,24 +24,24 @@ pub struct RetryStore {
 }
 
 impl RetryStore {
-    /// Around another store.
+    /// Wraps another store.
     pub fn new(inner: Arc<dyn Store>, observer: Arc<dyn Observer>) -> Self {
         Self { inner, observer, patience: None }
     }
 
-    /// Does not try a read again that has taken so long.
+    /// Sets the time after which a failed read is not retried.
     pub fn patient(self, patience: Option<Duration>) -> Self {
         Self { patience, ..self }
     }
 
-    /// Waits before the next attempt; gives the error back where there is none.
+    /// Waits before the next attempt. Returns the error if there is no further attempt.
     fn pause(&self, attempt: u32, error: StoreError) -> Result<(), StoreError> {
-        if attempt + 1 >= ATTEMPTS || !error.passes() {
+        if attempt + 1 >= ATTEMPTS || !error.is_transient() {
             return Err(error);
         }
         let pause = PAUSE * 2u32.pow(attempt);
         let causes = std::error::Error::source(&error).map(|e| format!(" ({e})")).unwrap_or_default();
-        let message = format!("{error}{causes}; trying again in {:.1} s", pause.as_secs_f32());
+        let message = format!("{error}{causes}; retrying in {:.1} s", pause.as_secs_f32());
         self.observer.notice(Notice { level: Level::Detail, path: Vec::new(), message });
         let mut left = pause;
         while !left.is_zero() {
@@ -53,7 +55,8 @@ impl RetryStore {
         Ok(())
     }
 
-    /// Somebody may wait for a read who cannot go away.
+    /// Runs a read with retries. A read may block a process that cannot be interrupted, such as a
+    /// reader of a mount, so the retries end after `patience`.
     fn read<T>(&self, mut request: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
         let begun = Instant::now();
         let mut attempt = 0;
@@ -70,7 +73,7 @@ impl RetryStore {
         }
     }
 
-    fn again<T>(&self, mut request: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn retry<T>(&self, mut request: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut attempt = 0;
         loop {
             if self.observer.cancelled() {
@@ -116,7 +119,7 @@ impl Store for RetryStore {
                 })
             });
             std::mem::replace(&mut taken, Ok(()))?;
-            // What came counts: the attempts are for a connection that gives nothing.
+            // Progress resets the attempts, so that they count only failures without progress.
             attempt = if at > before { 0 } else { attempt };
             match read {
                 Err(e) => self.pause(attempt, e)?,
@@ -147,18 +150,18 @@ impl Store for RetryStore {
     }
 
     fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
-        self.again(|| self.inner.put(file, key))
+        self.retry(|| self.inner.put(file, key))
     }
 
     fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
-        self.again(|| self.inner.list(dir))
+        self.retry(|| self.inner.list(dir))
     }
 
     fn list_all(&self, dir: &str) -> Result<Vec<String>, StoreError> {
-        self.again(|| self.inner.list_all(dir))
+        self.retry(|| self.inner.list_all(dir))
     }
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.again(|| self.inner.delete(key))
+        self.retry(|| self.inner.delete(key))
     }
 }

@@ -1,7 +1,7 @@
-//! The one boundary between the synchronous core and asynchronous libraries.
+//! The boundary between the synchronous core and asynchronous libraries.
 //!
-//! A caller waits here for the network, so a caller that is told to stop is let go here: a read at once, a change after
-//! a short time in which it may still be settled.
+//! Callers wait for the network here, so a cancelled caller returns from here: immediately from a
+//! read, and from a change after a short time in which the outcome may become known.
 
 use std::future::Future;
 use std::io;
@@ -16,32 +16,33 @@ use crate::observe::Observer;
 
 /// Threads that drive all connections.
 const THREADS: usize = 2;
-/// How often a waiting caller asks whether it shall stop.
+/// Interval at which a waiting caller checks for cancellation.
 const TICK: Duration = Duration::from_millis(100);
-/// A change that is under way when everything shall stop gets so long to end. Otherwise it would not be known whether it
-/// was made, and an intent lock would stay behind. A request that begins after that, which only cleans up, gets the same.
+/// Time that a change gets to finish after a cancellation. Without this time, the outcome would be
+/// unknown and an intent lock would remain. A request that starts after the cancellation, which can
+/// only be a cleanup, gets the same time.
 const GRACE: Duration = Duration::from_millis(400);
 
-/// What a request does to the store.
+/// The effect of a request on the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Nothing that matters when it is broken off.
+    /// The request can be dropped at any time.
     Read,
-    /// It changes something, and its answer says whether.
+    /// The request changes the store, and its response reports the outcome.
     Change,
 }
 
-/// Why a wait ended without an answer.
+/// The reason why a wait ended without a result.
 #[derive(Debug)]
-pub(super) enum Ended {
-    /// The caller shall stop.
+pub(super) enum WaitError {
+    /// The caller was cancelled.
     Cancelled,
-    /// The system gives no threads, or the future panicked.
+    /// The system has no threads left, or the future panicked.
     Failed(io::Error),
 }
 
-impl Ended {
-    /// As the error of an operation.
+impl WaitError {
+    /// Converts to the error of an operation.
     pub(super) fn of(self, what: &'static str, key: &str) -> StoreError {
         match self {
             Self::Cancelled => StoreError::Cancelled,
@@ -59,7 +60,7 @@ fn runtime() -> io::Result<&'static Runtime> {
     Ok(RUNTIME.get_or_init(|| made))
 }
 
-/// Ends a task with its handle.
+/// Aborts the task when dropped.
 struct Task<T>(tokio::task::JoinHandle<T>);
 
 impl<T> Drop for Task<T> {
@@ -68,24 +69,24 @@ impl<T> Drop for Task<T> {
     }
 }
 
-/// Waits for a future that runs wholly on the runtime's own threads, so that the caller is woken once and not for
-/// every packet. A caller that shall stop does not wait any longer, and the future is dropped.
+/// Runs a future on the threads of the runtime, so that the caller wakes up once instead of for
+/// every packet. Returns early and drops the future if the caller is cancelled.
 pub(super) fn run<T: Send + 'static>(
     observer: &dyn Observer,
     effect: Effect,
     future: impl Future<Output = T> + Send + 'static,
-) -> Result<T, Ended> {
-    let runtime = runtime().map_err(Ended::Failed)?;
+) -> Result<T, WaitError> {
+    let runtime = runtime().map_err(WaitError::Failed)?;
     let grace = if effect == Effect::Change || observer.cancelled() { GRACE } else { Duration::ZERO };
     runtime.block_on(async {
         let mut task = Task(runtime.spawn(future));
         let mut since = None;
         loop {
             match tokio::time::timeout(TICK, &mut task.0).await {
-                Ok(done) => return done.map_err(|e| Ended::Failed(io::Error::other(e))),
+                Ok(done) => return done.map_err(|e| WaitError::Failed(io::Error::other(e))),
                 Err(_) if observer.cancelled() => {
                     if since.get_or_insert_with(Instant::now).elapsed() >= grace {
-                        return Err(Ended::Cancelled);
+                        return Err(WaitError::Cancelled);
                     }
                 }
                 Err(_) => {}
@@ -94,20 +95,20 @@ pub(super) fn run<T: Send + 'static>(
     })
 }
 
-/// The next message of a channel that a future on the runtime fills; `None` at its end.
-pub(super) fn next<T>(observer: &dyn Observer, from: &mut Receiver<T>) -> Result<Option<T>, Ended> {
-    runtime().map_err(Ended::Failed)?.block_on(async {
+/// Returns the next message of a channel that a future on the runtime fills, or `None` at its end.
+pub(super) fn next<T>(observer: &dyn Observer, from: &mut Receiver<T>) -> Result<Option<T>, WaitError> {
+    runtime().map_err(WaitError::Failed)?.block_on(async {
         loop {
             match tokio::time::timeout(TICK, from.recv()).await {
                 Ok(message) => return Ok(message),
-                Err(_) if observer.cancelled() => return Err(Ended::Cancelled),
+                Err(_) if observer.cancelled() => return Err(WaitError::Cancelled),
                 Err(_) => {}
             }
         }
     })
 }
 
-/// Sleeps, as a rate demands; not for a caller that shall stop.
+/// Sleeps to keep a rate limit. Fails if the caller is cancelled.
 pub(super) fn sleep(observer: &dyn Observer, time: Duration) -> Result<(), StoreError> {
     let until = Instant::now() + time;
     loop {
@@ -122,7 +123,7 @@ pub(super) fn sleep(observer: &dyn Observer, time: Duration) -> Result<(), Store
     }
 }
 
-/// Starts a future and does not wait for it.
+/// Starts a future without waiting for its result.
 pub(super) fn start<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> io::Result<tokio::task::JoinHandle<T>> {

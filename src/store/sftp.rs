@@ -1,7 +1,8 @@
-//! A directory behind ssh as a store, by sftp through the system's `ssh`.
+//! A store in a directory of an SFTP server, accessed through the `ssh` program of the system.
 //!
-//! Objects appear whole or not at all, and a name that must be free is taken by a hard link; only a server without hard
-//! links makes us write under the final name. Nothing is retried here: a broken connection is dropped and told.
+//! Objects appear atomically. `create` publishes an object with a hard link, which fails if the
+//! name exists; on a server without hard links, `create` writes under the final name. This module
+//! retries nothing: a broken connection is closed and reported.
 
 mod connection;
 mod directory;
@@ -22,7 +23,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
-use self::connection::Answer;
+use self::connection::SftpStatus;
 use self::directory::Directory;
 use self::pool::Pool;
 use self::ssh::Ssh;
@@ -31,44 +32,44 @@ use super::access::Access;
 use super::location::Location;
 use super::meter::Meter;
 use super::runtime::Effect;
-use super::{Abilities, Listed, Said, Store, StoreError, Take, Trouble, runtime};
+use super::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take, runtime};
 use crate::observe::Observer;
 
-/// Pieces of a stream that wait for whoever takes them.
+/// Pieces of a stream that are buffered for the consumer.
 const AHEAD: usize = 4;
 
-/// Why a request failed, before it is said for which object.
+/// The error of a request, before the object is known.
 #[derive(Debug)]
-enum Wrong {
-    /// The server says no; the connection goes on.
-    Answer(Answer, String),
-    /// The store is in trouble.
-    Trouble(Trouble, String),
-    /// A file ends before it should.
-    Short,
-    /// Something on this machine.
-    Here { what: &'static str, key: String, source: io::Error },
+enum SftpError {
+    /// The server returned an error status; the connection remains usable.
+    Status(SftpStatus, String),
+    /// The connection or the server failed.
+    Store(StoreErrorKind, String),
+    /// A file is shorter than expected.
+    Truncated,
+    /// An operation on this machine failed.
+    Local { what: &'static str, key: String, source: io::Error },
 }
 
-impl Wrong {
-    /// The same once more, for somebody else who waits.
-    fn again(&self) -> Self {
+impl SftpError {
+    /// Returns a copy of the error for another waiting request.
+    fn duplicate(&self) -> Self {
         match self {
-            Self::Answer(answer, said) => Self::Answer(*answer, said.clone()),
-            Self::Trouble(trouble, said) => Self::Trouble(*trouble, said.clone()),
-            Self::Short => Self::Short,
-            Self::Here { what, key, source } => {
-                Self::Here { what, key: key.clone(), source: io::Error::new(source.kind(), source.to_string()) }
+            Self::Status(status, detail) => Self::Status(*status, detail.clone()),
+            Self::Store(error_kind, detail) => Self::Store(*error_kind, detail.clone()),
+            Self::Truncated => Self::Truncated,
+            Self::Local { what, key, source } => {
+                Self::Local { what, key: key.clone(), source: io::Error::new(source.kind(), source.to_string()) }
             }
         }
     }
 
     fn panicked(e: JoinError) -> Self {
-        Self::Here { what: "talk to", key: "the server".to_owned(), source: io::Error::other(e) }
+        Self::Local { what: "run a request to", key: "the server".to_owned(), source: io::Error::other(e) }
     }
 }
 
-/// A directory behind ssh.
+/// A directory on an SFTP server.
 pub struct SftpStore {
     directory: Arc<Directory>,
     place: String,
@@ -77,15 +78,15 @@ pub struct SftpStore {
 }
 
 impl SftpStore {
-    /// The store at a location; nobody is called yet.
+    /// Returns the store at a location without connecting.
     pub fn open(location: &Location, access: &Access) -> Result<Self, StoreError> {
         let place = location.to_string();
-        let ssh = Ssh::to(location).map_err(|said| StoreError::Away {
+        let ssh = Ssh::to(location).map_err(|detail| StoreError::Remote {
             what: "open",
             key: location.path.clone(),
             place: place.clone(),
-            trouble: Trouble::UnknownHost,
-            said: Said(said),
+            error_kind: StoreErrorKind::UnknownHost,
+            detail: ServerMessage(detail),
         })?;
         let root = match location.path.strip_prefix('~') {
             Some(below) => below.trim_matches('/').to_owned(),
@@ -97,26 +98,32 @@ impl SftpStore {
         Ok(Self { directory, place, meter, observer: Arc::clone(&access.observer) })
     }
 
-    fn failed(&self, what: &'static str, key: &str, wrong: Wrong) -> StoreError {
-        let (trouble, said) = match wrong {
-            Wrong::Answer(answer, said) => (answer.trouble(), said),
-            Wrong::Trouble(trouble, said) => (trouble, said),
-            Wrong::Short => return StoreError::Missing { key: key.to_owned() },
-            Wrong::Here { what, key, source } => return StoreError::Io { what, key, source },
+    fn failed(&self, what: &'static str, key: &str, error: SftpError) -> StoreError {
+        let (error_kind, detail) = match error {
+            SftpError::Status(status, detail) => (status.error_kind(), detail),
+            SftpError::Store(error_kind, detail) => (error_kind, detail),
+            SftpError::Truncated => return StoreError::Missing { key: key.to_owned() },
+            SftpError::Local { what, key, source } => return StoreError::Io { what, key, source },
         };
-        StoreError::Away { what, key: key.to_owned(), place: self.place.clone(), trouble, said: Said(said) }
+        StoreError::Remote {
+            what,
+            key: key.to_owned(),
+            place: self.place.clone(),
+            error_kind,
+            detail: ServerMessage(detail),
+        }
     }
 
-    /// Waits for one operation.
+    /// Runs one operation to its end.
     fn wait<T, F>(
         &self,
         what: &'static str,
         key: &str,
         operation: impl FnOnce(Arc<Directory>, String) -> F,
-    ) -> Result<Result<T, Wrong>, StoreError>
+    ) -> Result<Result<T, SftpError>, StoreError>
     where
         T: Send + 'static,
-        F: Future<Output = Result<T, Wrong>> + Send + 'static,
+        F: Future<Output = Result<T, SftpError>> + Send + 'static,
     {
         self.meter.request();
         let operation = operation(Arc::clone(&self.directory), key.to_owned());
@@ -124,27 +131,27 @@ impl SftpStore {
         runtime::run(&*self.observer, effect, operation).map_err(|ended| ended.of(what, key))
     }
 
-    /// What an object that is not there means to a reader that must have it.
-    fn must_have(&self, what: &'static str, key: &str, wrong: Wrong) -> StoreError {
-        match wrong {
-            Wrong::Answer(Answer::NoSuchFile, _) => StoreError::Missing { key: key.to_owned() },
-            wrong => self.failed(what, key, wrong),
+    /// Converts the error of a read of an object that must exist.
+    fn must_have(&self, what: &'static str, key: &str, error: SftpError) -> StoreError {
+        match error {
+            SftpError::Status(SftpStatus::NoSuchFile, _) => StoreError::Missing { key: key.to_owned() },
+            error => self.failed(what, key, error),
         }
     }
 
-    /// `None` for an object that is not there.
-    fn may_have<T>(&self, what: &'static str, key: &str, read: Result<T, Wrong>) -> Result<Option<T>, StoreError> {
+    /// Converts the result of a read of an object that may be missing.
+    fn may_have<T>(&self, what: &'static str, key: &str, read: Result<T, SftpError>) -> Result<Option<T>, StoreError> {
         match read {
             Ok(read) => Ok(Some(read)),
-            Err(Wrong::Answer(Answer::NoSuchFile, _)) => Ok(None),
-            Err(wrong) => Err(self.failed(what, key, wrong)),
+            Err(SftpError::Status(SftpStatus::NoSuchFile, _)) => Ok(None),
+            Err(error) => Err(self.failed(what, key, error)),
         }
     }
 }
 
 impl Store for SftpStore {
     fn abilities(&self) -> Abilities {
-        Abilities { exclusive: true, in_flight: pool::MOST, object_max: u64::MAX }
+        Abilities { exclusive: true, in_flight: pool::CONNECTIONS_MAX, object_max: u64::MAX }
     }
 
     fn place(&self) -> String {
@@ -159,7 +166,7 @@ impl Store for SftpStore {
     fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
         let read =
             self.wait("read", key, move |directory, key| async move { directory.range(&key, offset, len).await })?;
-        read.map_err(|wrong| self.must_have("read", key, wrong))
+        read.map_err(|error| self.must_have("read", key, error))
     }
 
     fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
@@ -169,23 +176,23 @@ impl Store for SftpStore {
         let io = |source| StoreError::Io { what: "read", key: key.to_owned(), source };
         let reader = runtime::start(async move { directory.stream(&of, offset, to).await }).map_err(io)?;
         while let Some(piece) = runtime::next(&*self.observer, &mut from).map_err(|ended| ended.of("read", key))? {
-            take(&piece.map_err(|wrong| self.must_have("read", key, wrong))?)?;
+            take(&piece.map_err(|error| self.must_have("read", key, error))?)?;
         }
-        // The channel also ends if the reader did not live to say how it ended.
+        // The channel also ends if the reader panicked.
         let read = runtime::run(&*self.observer, Effect::Read, reader).map_err(|ended| ended.of("read", key))?;
         read.map_err(|e| io(io::Error::other(e)))
     }
 
     fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        let len = self.wait("look at", key, |directory, key| async move { directory.len(&key).await })?;
-        self.may_have("look at", key, len)
+        let len = self.wait("inspect", key, |directory, key| async move { directory.len(&key).await })?;
+        self.may_have("inspect", key, len)
     }
 
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
         let source = Source::Bytes(Bytes::copy_from_slice(bytes));
         let created =
             self.wait("write", key, move |directory, key| async move { directory.create(source, &key).await })?;
-        created.map_err(|wrong| self.failed("write", key, wrong))
+        created.map_err(|error| self.failed("write", key, error))
     }
 
     fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
@@ -194,28 +201,28 @@ impl Store for SftpStore {
             let len = file.metadata()?.len();
             Ok(Source::File(file, len))
         };
-        let here = |source| StoreError::Io { what: "read", key: file.display().to_string(), source };
-        let source = open().map_err(here)?;
+        let local = |source| StoreError::Io { what: "read", key: file.display().to_string(), source };
+        let source = open().map_err(local)?;
         let put = self.wait("write", key, move |directory, key| async move { directory.put(source, &key).await })?;
-        put.map_err(|wrong| self.failed("write", key, wrong))
+        put.map_err(|error| self.failed("write", key, error))
     }
 
     fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
         let listed = self.wait("list", dir, |directory, dir| async move { directory.list(&dir).await })?;
-        let mut listed = listed.map_err(|wrong| self.failed("list", dir, wrong))?;
+        let mut listed = listed.map_err(|error| self.failed("list", dir, error))?;
         listed.sort();
         Ok(listed)
     }
 
     fn list_all(&self, dir: &str) -> Result<Vec<String>, StoreError> {
         let keys = self.wait("list", dir, |directory, dir| async move { directory.list_all(&dir).await })?;
-        let mut keys = keys.map_err(|wrong| self.failed("list", dir, wrong))?;
+        let mut keys = keys.map_err(|error| self.failed("list", dir, error))?;
         keys.sort_unstable();
         Ok(keys)
     }
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         let deleted = self.wait("remove", key, |directory, key| async move { directory.delete(&key).await })?;
-        deleted.map_err(|wrong| self.failed("remove", key, wrong))
+        deleted.map_err(|error| self.failed("remove", key, error))
     }
 }

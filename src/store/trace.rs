@@ -1,33 +1,33 @@
-//! What a local store has made durable, told step by step.
+//! Events of a local store for each step towards durability.
 //!
-//! Tests listen here to rebuild what a disk would hold if the power failed and everything that was not synced
-//! were lost.
+//! Crash tests use the events to reconstruct the state of a disk after a power failure that lost
+//! all unsynced data.
 
 use std::path::{Path, PathBuf};
 
-/// One step on the way to durability.
+/// A step towards durability.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskEvent {
-    /// A file's bytes are on disk.
+    /// The content of a file is synced.
     FileSynced(PathBuf),
-    /// A name was moved; durable once both directories are synced.
+    /// A file was renamed; durable once both directories are synced.
     Renamed(PathBuf, PathBuf),
     /// A name was removed; durable once its directory is synced.
     Removed(PathBuf),
-    /// A directory was made; durable once its parent is synced.
+    /// A directory was created; durable once its parent is synced.
     DirMade(PathBuf),
-    /// A directory's names are on disk.
+    /// The names in a directory are synced.
     DirSynced(PathBuf),
 }
 
-/// Listens to a local store.
+/// Receives the events of a local store.
 pub trait Tracer: Send + Sync {
-    /// The step was just taken.
+    /// Reports a step that was just taken.
     fn event(&self, event: DiskEvent);
 }
 
-/// Calls the tracer, where there is one.
-pub(super) fn tell(tracer: Option<&dyn Tracer>, event: impl FnOnce(&Path) -> DiskEvent, path: &Path) {
+/// Calls the tracer, if there is one.
+pub(super) fn trace(tracer: Option<&dyn Tracer>, event: impl FnOnce(&Path) -> DiskEvent, path: &Path) {
     if let Some(tracer) = tracer {
         tracer.event(event(path));
     }

@@ -1,7 +1,7 @@
-//! How opendal sends its requests: no answer is longer than what was asked for, and each refusal is kept as it came.
+//! The HTTP transport of opendal: limits the length of responses, and records error responses.
 //!
-//! opendal turns an answer into a message with the structures of its own parser. What a store meant is read here from
-//! the answer itself, and the operation that waits for it takes it from its [`Talk`].
+//! opendal turns a response into a message with the data structures of its parser. This module
+//! classifies the response itself; the waiting operation reads the result from its [`OperationContext`].
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -17,61 +17,61 @@ use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, HttpTransporter
 use opendal_http_transport_reqwest::ReqwestTransport;
 use parking_lot::Mutex;
 
-use super::answers::Refusal;
-use super::http::{REFUSAL_MAX, uploader};
+use super::answers::ErrorResponse;
+use super::http::{ERROR_BODY_MAX, uploader};
 
-/// No answer that is no object is longer, in bytes: a page of a listing, the properties of a folder.
-pub(super) const ANSWER_MAX: u64 = 64 << 20;
-/// Services of a cloud that give credentials to its own machines. Away from that cloud nobody answers there, which says
-/// nothing about the store.
+/// Limit in bytes on responses that are not objects, such as a page of a listing or the properties
+/// of a directory.
+pub(super) const RESPONSE_MAX: u64 = 64 << 20;
+/// Metadata services that return credentials to the machines of a cloud. Outside of that cloud they
+/// do not respond, which says nothing about the store.
 const CREDENTIAL_HOSTS: &[&str] =
     &["169.254.169.254", "169.254.170.2", "169.254.170.23", "metadata.google.internal", "[fd00:ec2::254]"];
-/// Parts of a query that prove who is asking.
+/// Query parameters that authenticate a request.
 const SIGNATURES: &[&str] = &["X-Amz-Signature=", "X-Goog-Signature=", "Signature=", "sig="];
 
 tokio::task_local! {
-    /// The operation that the current task works for.
-    pub(super) static TALK: Arc<Talk>;
+    /// The operation of the current task.
+    pub(super) static OPERATION: Arc<OperationContext>;
 }
 
-/// What one operation wants of the answers to its requests, and what came.
+/// The limits of an operation, and the last response to its requests.
 #[derive(Debug)]
-pub(super) struct Talk {
-    /// Bytes of an answer that may be read where the request names no range.
+pub(super) struct OperationContext {
+    /// Limit on the bytes of a response to a request without a range.
     most: u64,
-    seen: Mutex<Seen>,
+    response: Mutex<ResponseInfo>,
 }
 
-/// What is known of the last answer.
+/// Properties of the last response.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seen {
-    /// It was no success.
-    pub(super) refusal: Option<Refusal>,
-    /// It was a success, but a web page.
+pub(super) struct ResponseInfo {
+    /// Set if the status was not a success.
+    pub(super) refusal: Option<ErrorResponse>,
+    /// Whether a successful response was a web page.
     pub(super) is_page: bool,
-    /// It was longer than it may be.
+    /// Whether the response exceeded the limit.
     pub(super) too_long: bool,
-    /// Its status.
     pub(super) status: u16,
 }
 
-impl Talk {
-    /// For answers of at most `most` bytes.
+impl OperationContext {
+    /// Returns a context for responses of at most `most` bytes.
     pub(super) fn new(most: u64) -> Arc<Self> {
-        Arc::new(Self { most, seen: Mutex::default() })
+        Arc::new(Self { most, response: Mutex::default() })
     }
 
-    /// What the last answer was.
-    pub(super) fn seen(&self) -> Seen {
-        self.seen.lock().clone()
+    /// Returns the properties of the last response.
+    pub(super) fn response(&self) -> ResponseInfo {
+        self.response.lock().clone()
     }
 
-    fn note(&self, note: impl FnOnce(&mut Seen)) {
-        note(&mut self.seen.lock());
+    fn update(&self, update: impl FnOnce(&mut ResponseInfo)) {
+        update(&mut self.response.lock());
     }
 }
 
-/// Makes opendal send all requests of this process by [`Transport`].
+/// Makes opendal send all requests of this process through [`Transport`].
 pub(super) fn install() -> Result<(), reqwest::Error> {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     let client = uploader()?;
@@ -85,26 +85,26 @@ struct Transport {
 
 impl HttpTransport for Transport {
     async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
-        let talk = TALK.try_with(Arc::clone).ok();
-        let note = |change: &dyn Fn(&mut Seen)| {
-            if let Some(talk) = &talk {
-                talk.note(|seen| change(seen));
+        let context = OPERATION.try_with(Arc::clone).ok();
+        let update = |change: &dyn Fn(&mut ResponseInfo)| {
+            if let Some(context) = &context {
+                context.update(|response| change(response));
             }
         };
-        note(&|seen| *seen = Seen::default());
+        update(&|response| *response = ResponseInfo::default());
         let signed = is_signed(&request);
         let about_store = !request.uri().host().is_some_and(|host| CREDENTIAL_HOSTS.contains(&host));
         let range = (request.method() == Method::GET).then(|| range_of(request.headers())).flatten();
         let is_head = request.method() == Method::HEAD;
-        let most = talk.as_ref().map_or(ANSWER_MAX, |talk| talk.most);
+        let most = context.as_ref().map_or(RESPONSE_MAX, |context| context.most);
         let (mut parts, mut body) = self.inner.fetch(request).await?.into_parts();
         if !parts.status.is_success() && parts.status != StatusCode::NOT_MODIFIED {
-            let bytes = if is_head { Vec::new() } else { first_bytes(body, REFUSAL_MAX).await };
+            let bytes = if is_head { Vec::new() } else { first_bytes(body, ERROR_BODY_MAX).await };
             if about_store {
-                let refusal = Refusal::read(parts.status.as_u16(), &parts.headers, &bytes, signed);
-                note(&|seen| seen.refusal = Some(refusal.clone()));
+                let refusal = ErrorResponse::read(parts.status.as_u16(), &parts.headers, &bytes, signed);
+                update(&|response| response.refusal = Some(refusal.clone()));
             }
-            // opendal must not expect what was cut off.
+            // The body is truncated, so the length would be wrong.
             parts.headers.remove(CONTENT_LENGTH);
             let rest = stream::iter([Ok(Buffer::from(bytes))]);
             return Ok(Response::from_parts(parts, HttpBody::new(rest, None)));
@@ -112,11 +112,11 @@ impl HttpTransport for Transport {
         let header = |name| parts.headers.get(name).and_then(|v| v.to_str().ok());
         let is_page = header(CONTENT_TYPE).is_some_and(|t| t.starts_with("text/html"));
         let (status, len) = (parts.status.as_u16(), header(CONTENT_LENGTH).and_then(|l| l.parse::<u64>().ok()));
-        note(&|seen| (seen.is_page, seen.status) = (is_page, status));
+        update(&|response| (response.is_page, response.status) = (is_page, status));
         if is_head {
             return Ok(Response::from_parts(parts, body));
         }
-        // A server that does not know ranges sends the whole object.
+        // A server without support for ranges sends the whole object.
         let window = match range {
             Some((from, end)) if parts.status != StatusCode::PARTIAL_CONTENT => {
                 Window::Part { skip: from, left: end - from }
@@ -127,7 +127,7 @@ impl HttpTransport for Transport {
         if let Window::All { left } = window
             && len.is_some_and(|len| len > left)
         {
-            note(&|seen| seen.too_long = true);
+            update(&|response| response.too_long = true);
             return Err(too_long());
         }
         let mut inner = None;
@@ -137,12 +137,14 @@ impl HttpTransport for Transport {
             nothing
         };
         body = match window {
-            Window::All { .. } => body.map_inner(|stream| Box::new(Bounded { stream, window, talk: talk.clone() })),
+            Window::All { .. } => {
+                body.map_inner(|stream| Box::new(BoundedBody { stream, window, context: context.clone() }))
+            }
             Window::Part { .. } => {
                 drop(body.map_inner(take));
                 let stream = inner.unwrap_or_else(|| Box::new(stream::empty()));
                 parts.headers.remove(CONTENT_LENGTH);
-                HttpBody::new(Bounded { stream, window, talk: talk.clone() }, None)
+                HttpBody::new(BoundedBody { stream, window, context: context.clone() }, None)
             }
         };
         Ok(Response::from_parts(parts, body))
@@ -152,25 +154,25 @@ impl HttpTransport for Transport {
 type Body = Box<dyn Stream<Item = opendal::Result<Buffer>> + Send + Sync + Unpin + 'static>;
 
 fn too_long() -> Error {
-    Error::new(ErrorKind::Unexpected, "the answer is longer than what was asked for")
+    Error::new(ErrorKind::Unexpected, "response longer than requested")
 }
 
-/// Which bytes of an answer are handed on.
+/// The bytes of a response that are returned.
 #[derive(Clone, Copy, Debug)]
 enum Window {
-    /// All; more than these are an error.
+    /// All bytes; more than `left` bytes are an error.
     All { left: u64 },
-    /// A part of them; what comes after it is not read.
+    /// A part of the bytes; the bytes after the part are not read.
     Part { skip: u64, left: u64 },
 }
 
-struct Bounded {
+struct BoundedBody {
     stream: Body,
     window: Window,
-    talk: Option<Arc<Talk>>,
+    context: Option<Arc<OperationContext>>,
 }
 
-impl Stream for Bounded {
+impl Stream for BoundedBody {
     type Item = opendal::Result<Buffer>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -183,8 +185,8 @@ impl Stream for Bounded {
             let len = piece.len() as u64;
             match &mut self.window {
                 Window::All { left } if len > *left => {
-                    if let Some(talk) = &self.talk {
-                        talk.note(|seen| seen.too_long = true);
+                    if let Some(context) = &self.context {
+                        context.update(|response| response.too_long = true);
                     }
                     return Poll::Ready(Some(Err(too_long())));
                 }
@@ -207,7 +209,7 @@ impl Stream for Bounded {
     }
 }
 
-/// The beginning of a body; one that breaks off counts as far as it came.
+/// Returns the beginning of a body. Errors end the body without failing.
 async fn first_bytes(body: HttpBody, most: usize) -> Vec<u8> {
     let mut inner: Option<Body> = None;
     drop(body.map_inner(|stream| {
@@ -225,21 +227,21 @@ async fn first_bytes(body: HttpBody, most: usize) -> Vec<u8> {
     out
 }
 
-/// The range of a request as `from..end`; `None` where it has no end.
+/// Returns the range of a request as `from..end`, or `None` if the range is open.
 fn range_of(headers: &HeaderMap) -> Option<(u64, u64)> {
     let (from, last) = headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
     let (from, last) = (from.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
     (from <= last).then_some((from, last.saturating_add(1)))
 }
 
-/// Whether a request proves who is asking.
+/// Whether a request carries authentication.
 fn is_signed(request: &Request<Buffer>) -> bool {
     let query = request.uri().query().unwrap_or_default();
     let header = request.headers().get(AUTHORIZATION).and_then(|h| h.to_str().ok());
     header.is_some_and(|h| !is_half(h)) || query.split('&').any(|q| SIGNATURES.iter().any(|s| q.starts_with(s)))
 }
 
-/// Whether a header has a user name and no password.
+/// Whether a header contains a user name without a password.
 fn is_half(authorization: &str) -> bool {
     let pair = authorization.strip_prefix("Basic ").and_then(|pair| STANDARD.decode(pair).ok());
     pair.is_some_and(|pair| pair.ends_with(b":"))
@@ -251,7 +253,7 @@ mod tests {
 
     fn bounded(window: Window, pieces: &[&'static [u8]]) -> opendal::Result<Vec<u8>> {
         let pieces: Vec<opendal::Result<Buffer>> = pieces.iter().map(|p| Ok(Buffer::from(*p))).collect();
-        let body = Bounded { stream: Box::new(stream::iter(pieces)), window, talk: None };
+        let body = BoundedBody { stream: Box::new(stream::iter(pieces)), window, context: None };
         let mut out = Vec::new();
         for piece in futures_util::FutureExt::now_or_never(body.collect::<Vec<_>>()).unwrap() {
             out.extend(piece?.to_bytes());

@@ -11,7 +11,7 @@ use dvc::error::Error;
 use dvc::observe::Observer;
 use dvc::repo::Repo;
 use dvc::store::access::{Access, Distrusted, Secret};
-use dvc::store::location::{Location, Parsed};
+use dvc::store::location::{Location, ParsedLocation};
 use dvc::store::meter::Meter;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
@@ -64,7 +64,8 @@ const SECRETS: &str = "/run/secrets";
 impl Session {
     /// Reads a URL or a path as the command line gives it; a password in it is left out, and said so.
     pub(crate) fn location(&self, text: &str) -> Result<Location, Failed> {
-        let Parsed { mut location, had_password } = Location::parse(text, &self.current).map_err(Error::from)?;
+        let ParsedLocation { mut location, had_password } =
+            Location::parse(text, &self.current).map_err(Error::from)?;
         if let Some(dir) = location.as_directory() {
             location = Location::directory(&without_parents(&dir));
         }

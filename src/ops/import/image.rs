@@ -19,7 +19,7 @@ use crate::codec::stream::plain;
 use crate::context::Remote;
 use crate::error::Result;
 use crate::model::path::{display, split};
-use crate::store::oci::image::Pulled;
+use crate::store::oci::image::ObjectDownload;
 use crate::store::{Store, open};
 
 /// No archive of an image has more members.
@@ -253,7 +253,7 @@ impl Source {
 
     fn blob(&self, key: &str) -> Result<Bytes<'_>> {
         match self {
-            Self::Registry(store, _) => Ok(Box::new(Pulled::begin(Arc::clone(store), key.to_owned()))),
+            Self::Registry(store, _) => Ok(Box::new(ObjectDownload::start(Arc::clone(store), key.to_owned()))),
             Self::Archive(file, members) => {
                 let missing = || ArchiveError::damaged(key, "it is not in the archive");
                 let mut place = members.get(key.as_bytes()).ok_or_else(missing)?;

@@ -1,6 +1,8 @@
-//! Proves who is asking, in the way the registry wants it: not at all, by password, or by tokens from a token server.
+//! Authentication to a registry by its challenge: anonymous, by password, or by tokens of a token
+//! server.
 //!
-//! Nothing is sent before the registry asked for it. One lock makes many requests wait for one token.
+//! No credentials are sent before the registry requests them. One lock makes concurrent requests
+//! share one token.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,48 +13,45 @@ use tokio::sync::Mutex;
 use url::{Url, form_urlencoded};
 
 use super::challenge::Challenge;
-use super::login::{Login, Password, secret_header};
-use super::refusal::Refusal;
+use super::login::{BasicCredentials, Login, secret_header};
+use super::refusal::RegistryErrorResponse;
 use crate::store::meter::Meter;
-use crate::store::{Trouble, http};
+use crate::store::{StoreErrorKind, http};
 
-/// How long a token is good if its server does not say.
+/// Lifetime of a token in seconds, if the server does not state one.
 const TOKEN_LIFE: u64 = 60;
-/// A token is not used when it ends sooner than this, at most a quarter of its life.
+/// Margin in seconds before the end of a token's lifetime, at most a quarter of the lifetime.
 const TOKEN_MARGIN: u64 = 30;
-/// No answer with a token is longer, in bytes.
+/// Limit on the length of a token response in bytes.
 const TOKEN_MAX: usize = 1 << 20;
-/// A program of docker that knows passwords answers within this.
-const HELPER: Duration = Duration::from_secs(30);
+/// Time limit of a credential helper of Docker.
+const HELPER_LIMIT: Duration = Duration::from_secs(30);
 
-/// For what a request asks.
+/// The permission that a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Scope {
-    /// Reading, and writing where that is granted.
+    /// Reading, and writing if the registry grants it.
     Use,
-    /// Deleting.
     Delete,
 }
 
-/// Why there is no proof.
+/// The error of an authentication.
 #[derive(Debug)]
-pub(super) struct NoProof {
-    /// What is wrong.
-    pub(super) trouble: Trouble,
-    /// In words.
-    pub(super) said: String,
+pub(super) struct AuthError {
+    pub(super) error_kind: StoreErrorKind,
+    pub(super) detail: String,
 }
 
-impl NoProof {
-    fn denied(said: String) -> Self {
-        Self { trouble: Trouble::Denied, said }
+impl AuthError {
+    fn denied(detail: String) -> Self {
+        Self { error_kind: StoreErrorKind::Denied, detail }
     }
 
-    /// What a login that is refused means.
-    const fn of(login: &Login) -> Trouble {
+    /// Returns the kind of the error if a login is rejected.
+    const fn of(login: &Login) -> StoreErrorKind {
         match login {
-            Login::Nobody(_) => Trouble::NoCredentials,
-            Login::Password(_) | Login::Identity(_) => Trouble::Denied,
+            Login::Anonymous(_) => StoreErrorKind::NoCredentials,
+            Login::Password(_) | Login::Identity(_) => StoreErrorKind::Denied,
         }
     }
 }
@@ -63,39 +62,39 @@ struct Token {
 }
 
 #[derive(Default)]
-struct State {
+struct AuthState {
     challenge: Option<Challenge>,
     login: Option<Login>,
-    /// What the registry calls deleting, where it said so.
+    /// The scope for deleting that the registry requested.
     deleting: Option<String>,
     tokens: HashMap<Scope, Token>,
 }
 
-/// Proofs for one repository.
+/// The authentication to one repository.
 pub(super) struct Auth {
-    /// The repository's name.
+    /// Name of the repository.
     pub(super) repository: String,
-    /// The registry's name in docker's configuration.
+    /// Name of the registry in Docker's configuration.
     pub(super) server: String,
-    /// Whether the registry itself is reached without encryption.
+    /// Whether the registry is accessed without encryption.
     pub(super) plain: bool,
-    given: Option<Password>,
-    state: Mutex<State>,
+    given: Option<BasicCredentials>,
+    state: Mutex<AuthState>,
 }
 
 impl Auth {
-    /// For a repository; nothing is looked up yet.
-    pub(super) fn new(repository: String, server: String, plain: bool, given: Option<Password>) -> Self {
+    /// Returns the authentication of a repository without looking up credentials.
+    pub(super) fn new(repository: String, server: String, plain: bool, given: Option<BasicCredentials>) -> Self {
         Self { repository, server, plain, given, state: Mutex::default() }
     }
 
-    /// The header for a request, as far as it is known what the registry wants.
+    /// Returns the header for a request, or `None` before the registry has sent a challenge.
     pub(super) async fn ready(
         &self,
         client: &reqwest::Client,
         meter: &Meter,
         scope: Scope,
-    ) -> Result<Option<HeaderValue>, NoProof> {
+    ) -> Result<Option<HeaderValue>, AuthError> {
         let mut state = self.state.lock().await;
         match state.challenge.clone() {
             None => Ok(None),
@@ -104,20 +103,22 @@ impl Auth {
         }
     }
 
-    /// The header for another attempt after an answer 401 to a request with the header `used`.
+    /// Returns the header for another attempt, after a response 401 to a request with the header
+    /// `used`.
     pub(super) async fn answer(
         &self,
         client: &reqwest::Client,
         meter: &Meter,
         scope: Scope,
-        asked: &HeaderMap,
+        response_headers: &HeaderMap,
         used: Option<&HeaderValue>,
-    ) -> Result<HeaderValue, NoProof> {
-        let offered: Vec<&str> = asked.get_all(WWW_AUTHENTICATE).iter().filter_map(|h| h.to_str().ok()).collect();
+    ) -> Result<HeaderValue, AuthError> {
+        let offered: Vec<&str> =
+            response_headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|h| h.to_str().ok()).collect();
         let challenge = Challenge::parse(&offered);
         let challenge = challenge.ok_or_else(|| match offered.as_slice() {
-            [] => NoProof::denied("it answered 401 and did not say what it wants".to_owned()),
-            offered => NoProof::denied(format!("it wants what dvc does not know: {}", offered.join(", "))),
+            [] => AuthError::denied("status 401 without a challenge".to_owned()),
+            offered => AuthError::denied(format!("unsupported authentication scheme: {}", offered.join(", "))),
         })?;
         let mut state = self.state.lock().await;
         state.challenge = Some(challenge.clone());
@@ -125,29 +126,29 @@ impl Auth {
             let header = self.basic(&mut state).await?;
             if used == Some(&header) {
                 let who = self.login(&mut state).await.who(&self.server);
-                return Err(NoProof::denied(format!("401 Unauthorized for {who}")));
+                return Err(AuthError::denied(format!("401 Unauthorized for {who}")));
             }
             return Ok(header);
         }
-        // A challenge names the scope of the request that it answers.
+        // A challenge contains the scope of the rejected request.
         if let (Scope::Delete, Challenge::Bearer { scope: Some(wanted), .. }) = (scope, &challenge)
             && wanted.starts_with(&format!("repository:{}:", self.repository))
         {
             state.deleting = Some(wanted.clone());
         }
-        // Somebody else may have renewed it meanwhile.
+        // Another request may have renewed the token in the meantime.
         if state.tokens.get(&scope).is_some_and(|t| Some(&t.header) == used) {
             state.tokens.remove(&scope);
         }
         self.token(&mut state, client, meter, scope, &challenge).await
     }
 
-    /// Whether requests prove who is asking. While it is not known, the registry has not asked for it.
+    /// Whether requests are authenticated. Also true before the registry has sent a challenge.
     pub(super) async fn has_login(&self) -> bool {
-        !matches!(self.state.lock().await.login, Some(Login::Nobody(_)))
+        !matches!(self.state.lock().await.login, Some(Login::Anonymous(_)))
     }
 
-    async fn login(&self, state: &mut State) -> Login {
+    async fn login(&self, state: &mut AuthState) -> Login {
         if let Some(login) = &state.login {
             return login.clone();
         }
@@ -155,11 +156,13 @@ impl Auth {
             Some(given) => Login::Password(given.clone()),
             None => {
                 let server = self.server.clone();
-                let looked = tokio::task::spawn_blocking(move || Login::of_docker(&server));
-                match tokio::time::timeout(HELPER, looked).await {
-                    Ok(looked) => looked.unwrap_or(Login::Nobody(None)),
-                    // It may wait for somebody to type something.
-                    Err(_) => Login::Nobody(Some(format!("docker's credential helper did not answer in {HELPER:?}"))),
+                let looked = tokio::task::spawn_blocking(move || Login::from_docker(&server));
+                match tokio::time::timeout(HELPER_LIMIT, looked).await {
+                    Ok(looked) => looked.unwrap_or(Login::Anonymous(None)),
+                    // A helper may wait for input of the user.
+                    Err(_) => Login::Anonymous(Some(format!(
+                        "no response of Docker's credential helper within {HELPER_LIMIT:?}"
+                    ))),
                 }
             }
         };
@@ -167,45 +170,45 @@ impl Auth {
         login
     }
 
-    async fn basic(&self, state: &mut State) -> Result<HeaderValue, NoProof> {
+    async fn basic(&self, state: &mut AuthState) -> Result<HeaderValue, AuthError> {
         let login = self.login(state).await;
         let header = match &login {
             Login::Password(password) => password.header(),
             _ => None,
         };
-        let who = || format!("it wants a user name and a password; we are {}", login.who(&self.server));
-        header.ok_or_else(|| NoProof { trouble: NoProof::of(&login), said: who() })
+        let detail = || format!("the registry requires a user name and a password; tried {}", login.who(&self.server));
+        header.ok_or_else(|| AuthError { error_kind: AuthError::of(&login), detail: detail() })
     }
 
     async fn token(
         &self,
-        state: &mut State,
+        state: &mut AuthState,
         client: &reqwest::Client,
         meter: &Meter,
         scope: Scope,
         challenge: &Challenge,
-    ) -> Result<HeaderValue, NoProof> {
+    ) -> Result<HeaderValue, AuthError> {
         if let Some(token) = state.tokens.get(&scope).filter(|t| t.until > Instant::now()) {
             return Ok(token.header.clone());
         }
         let Challenge::Bearer { realm, service, .. } = challenge else {
-            return Err(NoProof::denied("it asks for no token".to_owned()));
+            return Err(AuthError::denied("the registry does not use tokens".to_owned()));
         };
-        let realm = Url::parse(realm).map_err(|e| NoProof {
-            trouble: Trouble::Nonsense,
-            said: format!("its token server `{realm}` is no URL: {e}"),
+        let realm = Url::parse(realm).map_err(|e| AuthError {
+            error_kind: StoreErrorKind::InvalidResponse,
+            detail: format!("invalid URL `{realm}` of the token server: {e}"),
         })?;
         if realm.scheme() != "https" && !self.plain {
-            let said = format!("its token server `{realm}` is not encrypted");
-            return Err(NoProof { trouble: Trouble::Untrusted, said });
+            let detail = format!("the token server `{realm}` is not encrypted");
+            return Err(AuthError { error_kind: StoreErrorKind::Untrusted, detail });
         }
         let login = self.login(state).await;
         let server = TokenServer { client, meter, realm, service: service.as_deref(), login: &login };
         let name = &self.repository;
         let token = match scope {
             Scope::Use => match server.ask(&format!("repository:{name}:pull,push")).await {
-                // Who may not write may still read.
-                Err(e) if e.trouble == Trouble::Denied => {
+                // An account without permission to write may still be allowed to read.
+                Err(e) if e.error_kind == StoreErrorKind::Denied => {
                     server.ask(&format!("repository:{name}:pull")).await.map_err(|_| e)
                 }
                 answer => answer,
@@ -216,9 +219,9 @@ impl Auth {
             }
         };
         let token = token.map_err(|mut e| {
-            if e.trouble == Trouble::Denied {
-                e.trouble = NoProof::of(&login);
-                e.said = format!("{} (we are {})", e.said, login.who(&self.server));
+            if e.error_kind == StoreErrorKind::Denied {
+                e.error_kind = AuthError::of(&login);
+                e.detail = format!("{} (tried {})", e.detail, login.who(&self.server));
             }
             e
         })?;
@@ -237,36 +240,37 @@ struct TokenServer<'a> {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct TokenResponse {
     token: Option<String>,
     access_token: Option<String>,
     expires_in: Option<u64>,
 }
 
 impl TokenServer<'_> {
-    async fn ask(&self, scope: &str) -> Result<Token, NoProof> {
-        let fail = |trouble, what: &str| NoProof { trouble, said: format!("token server {}: {what}", self.realm) };
-        let asked = Instant::now();
+    async fn ask(&self, scope: &str) -> Result<Token, AuthError> {
+        let fail =
+            |error_kind, what: &str| AuthError { error_kind, detail: format!("token server {}: {what}", self.realm) };
+        let requested = Instant::now();
         self.meter.request();
         let mut response = self.request(scope).send().await.map_err(|e| {
-            let trouble = http::trouble_of(&e);
-            fail(trouble, &http::root_cause(&e.without_url()))
+            let error_kind = http::error_kind_of(&e);
+            fail(error_kind, &http::root_cause(&e.without_url()))
         })?;
         if !response.status().is_success() {
-            let body = http::first_bytes(&mut response, http::REFUSAL_MAX).await;
-            let refusal = Refusal::new(response.status(), response.headers(), &body, true);
-            return Err(fail(refusal.trouble(), &refusal.said));
+            let body = http::first_bytes(&mut response, http::ERROR_BODY_MAX).await;
+            let refusal = RegistryErrorResponse::new(response.status(), response.headers(), &body, true);
+            return Err(fail(refusal.error_kind(), &refusal.detail));
         }
-        let nonsense = || fail(Trouble::Nonsense, "its answer holds no token");
+        let invalid = || fail(StoreErrorKind::InvalidResponse, "response without a token");
         let body = http::whole_body(&mut response, TOKEN_MAX).await;
-        let body = body.map_err(|e| fail(http::trouble_of(&e), &http::root_cause(&e.without_url())))?;
-        let body = body.ok_or_else(nonsense)?;
-        let answer: Answer = serde_json::from_slice(&body).map_err(|_| nonsense())?;
-        let token = answer.token.or(answer.access_token).ok_or_else(nonsense)?;
-        let header = secret_header("Bearer", &token).ok_or_else(nonsense)?;
-        let life = answer.expires_in.filter(|s| *s > 0).unwrap_or(TOKEN_LIFE);
+        let body = body.map_err(|e| fail(http::error_kind_of(&e), &http::root_cause(&e.without_url())))?;
+        let body = body.ok_or_else(invalid)?;
+        let response: TokenResponse = serde_json::from_slice(&body).map_err(|_| invalid())?;
+        let token = response.token.or(response.access_token).ok_or_else(invalid)?;
+        let header = secret_header("Bearer", &token).ok_or_else(invalid)?;
+        let life = response.expires_in.filter(|s| *s > 0).unwrap_or(TOKEN_LIFE);
         let usable = Duration::from_secs(life.min(u64::from(u32::MAX)) - TOKEN_MARGIN.min(life / 4));
-        Ok(Token { header, until: asked + usable })
+        Ok(Token { header, until: requested + usable })
     }
 
     fn request(&self, scope: &str) -> reqwest::RequestBuilder {

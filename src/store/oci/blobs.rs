@@ -1,4 +1,5 @@
-//! Blobs of a repository: named by the SHA-256 of their bytes, sent in one stream, read from any place.
+//! Blobs of a repository: named by the SHA-256 of their bytes, uploaded as one stream, and read in
+//! ranges.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -9,19 +10,18 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RAN
 use reqwest::{Method, Response, StatusCode};
 use tokio::sync::mpsc::Sender;
 
-use super::registry::{Asked, Registry};
+use super::registry::{Registry, RequestInfo};
 use crate::store::http::{self, FileBody};
-use crate::store::{StoreError, Trouble};
+use crate::store::{StoreError, StoreErrorKind};
 
-/// Bytes that are handed over at once.
-const HANDED: usize = 256 << 10;
+/// Bytes per buffered piece of a stream.
+const PIECE: usize = 256 << 10;
 
-/// Where a blob's bytes come from.
+/// The content of a blob.
 #[derive(Clone)]
 pub(super) enum Source {
-    /// A file of this length.
+    /// The first bytes of a file.
     File(Arc<File>, u64),
-    /// These.
     Bytes(&'static [u8]),
 }
 
@@ -34,35 +34,41 @@ impl Source {
     }
 }
 
-/// The length of a blob, if it is there.
-pub(super) async fn head(registry: &Registry, asked: &Asked, name: &str) -> Result<Option<u64>, StoreError> {
+/// Returns the length of a blob, if it exists.
+pub(super) async fn head(registry: &Registry, info: &RequestInfo, name: &str) -> Result<Option<u64>, StoreError> {
     let url = registry.url(&format!("blobs/sha256:{name}"));
-    let response = registry.send(asked, Method::HEAD, &url, |r| r).await?;
+    let response = registry.send(info, Method::HEAD, &url, |r| r).await?;
     match response.status() {
         StatusCode::OK => {
             let length = response.headers().get(CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
-            let none = || registry.error(asked, Trouble::Nonsense, "its answer holds no length");
+            let none = || registry.error(info, StoreErrorKind::InvalidResponse, "response without a length");
             length.ok_or_else(none).map(Some)
         }
         StatusCode::NOT_FOUND => Ok(None),
-        _ => Err(registry.refused(asked, response).await),
+        _ => Err(registry.status_error(info, response).await),
     }
 }
 
-/// Stores a blob unless it is there.
-pub(super) async fn store(registry: &Registry, asked: &Asked, name: &str, source: Source) -> Result<(), StoreError> {
-    match head(registry, asked, name).await? {
+/// Stores a blob unless it exists.
+pub(super) async fn store(
+    registry: &Registry,
+    info: &RequestInfo,
+    name: &str,
+    source: Source,
+) -> Result<(), StoreError> {
+    match head(registry, info, name).await? {
         Some(len) if len == source.len() => return Ok(()),
         _ => {}
     }
     let begin = registry.url("blobs/uploads/");
-    let response = registry.send(asked, Method::POST, &begin, |r| r.header(CONTENT_LENGTH, 0)).await?;
+    let response = registry.send(info, Method::POST, &begin, |r| r.header(CONTENT_LENGTH, 0)).await?;
     if response.status() != StatusCode::ACCEPTED {
-        return Err(registry.refused(asked, response).await);
+        return Err(registry.status_error(info, response).await);
     }
     let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
     let url = location.and_then(|l| registry.resolve(response.url(), l));
-    let mut url = url.ok_or_else(|| registry.error(asked, Trouble::Nonsense, "it does not say where to upload to"))?;
+    let mut url =
+        url.ok_or_else(|| registry.error(info, StoreErrorKind::InvalidResponse, "response without an upload URL"))?;
     url.query_pairs_mut().append_pair("digest", &format!("sha256:{name}"));
     let taken = Arc::new(AtomicU64::new(0));
     let dress = |r: reqwest::RequestBuilder| {
@@ -76,44 +82,50 @@ pub(super) async fn store(registry: &Registry, asked: &Asked, name: &str, source
         }
     };
     let response = tokio::select! {
-        response = registry.send(asked, Method::PUT, &url, dress) => response?,
+        response = registry.send(info, Method::PUT, &url, dress) => response?,
         () = http::stalled(&taken) => {
-            let said = format!("nothing was taken for {} s", http::STALLED.as_secs());
-            return Err(registry.error(asked, Trouble::TimedOut, said));
+            let detail = format!("no data accepted for {} s", http::STALLED.as_secs());
+            return Err(registry.error(info, StoreErrorKind::TimedOut, detail));
         }
     };
     match response.status() {
         StatusCode::CREATED => Ok(()),
         status if status.is_success() => {
-            Err(registry.error(asked, Trouble::Nonsense, format!("it answered {status} to an upload")))
+            Err(registry.error(info, StoreErrorKind::InvalidResponse, format!("status {status} after an upload")))
         }
-        _ => Err(registry.refused(asked, response).await),
+        _ => Err(registry.status_error(info, response).await),
     }
 }
 
-/// Removes a blob from the repository, if the registry does that.
-pub(super) async fn delete(registry: &Registry, asked: &Asked, name: &str) -> Result<(), StoreError> {
+/// Removes a blob from the repository, if the registry supports that.
+pub(super) async fn delete(registry: &Registry, info: &RequestInfo, name: &str) -> Result<(), StoreError> {
     let url = registry.url(&format!("blobs/sha256:{name}"));
-    let response = registry.send(asked, Method::DELETE, &url, |r| r).await?;
+    let response = registry.send(info, Method::DELETE, &url, |r| r).await?;
     if response.status().is_success() || response.status() == StatusCode::NOT_FOUND {
         return Ok(());
     }
-    let refusal = registry.refusal(response).await;
+    let refusal = registry.error_response(response).await;
     match refusal.is_unsupported() {
         true => Ok(()),
-        false => Err(registry.error(asked, refusal.trouble(), refusal.said)),
+        false => Err(registry.error(info, refusal.error_kind(), refusal.detail)),
     }
 }
 
-/// An answer with the bytes from `offset` on; `None` if there are none. The second is how many bytes come first that
-/// were not asked for.
+/// A response that contains bytes of a blob.
+struct BlobResponse {
+    response: Response,
+    /// Number of leading bytes that were not requested.
+    skip: u64,
+}
+
+/// Requests the bytes from `offset` on. Returns `None` if the blob has no bytes there.
 async fn open(
     registry: &Registry,
-    asked: &Asked,
+    info: &RequestInfo,
     name: &str,
     offset: u64,
     len: Option<u64>,
-) -> Result<Option<(Response, u64)>, StoreError> {
+) -> Result<Option<BlobResponse>, StoreError> {
     let url = registry.url(&format!("blobs/sha256:{name}"));
     let range = match len {
         Some(len) => Some(format!("bytes={offset}-{}", offset.saturating_add(len) - 1)),
@@ -123,74 +135,78 @@ async fn open(
         Some(range) => r.header(RANGE, range),
         None => r,
     };
-    let response = registry.send(asked, Method::GET, &url, dress).await?;
+    let response = registry.send(info, Method::GET, &url, dress).await?;
     match response.status() {
-        StatusCode::OK => Ok(Some((response, offset))),
+        StatusCode::OK => Ok(Some(BlobResponse { response, skip: offset })),
         StatusCode::PARTIAL_CONTENT => {
             let from = response.headers().get(CONTENT_RANGE).and_then(|r| r.to_str().ok());
             let from = from.and_then(|r| r.trim().strip_prefix("bytes ")?.split('-').next()?.parse::<u64>().ok());
             match from {
-                Some(from) if from != offset => {
-                    Err(registry.error(asked, Trouble::Nonsense, format!("it sent bytes from {from}, not {offset}")))
-                }
-                _ => Ok(Some((response, 0))),
+                Some(from) if from != offset => Err(registry.error(
+                    info,
+                    StoreErrorKind::InvalidResponse,
+                    format!("response starts at byte {from}, not {offset}"),
+                )),
+                _ => Ok(Some(BlobResponse { response, skip: 0 })),
             }
         }
         StatusCode::RANGE_NOT_SATISFIABLE => Ok(None),
-        StatusCode::NOT_FOUND => Err(StoreError::Missing { key: asked.key.clone() }),
-        _ => Err(registry.refused(asked, response).await),
+        StatusCode::NOT_FOUND => Err(StoreError::Missing { key: info.key.clone() }),
+        _ => Err(registry.status_error(info, response).await),
     }
 }
 
-/// The part of a piece that was asked for.
-fn wanted(mut piece: Bytes, skip: &mut u64) -> Bytes {
+/// Removes the leading bytes that were not requested.
+fn skip_leading(mut piece: Bytes, skip: &mut u64) -> Bytes {
     let over = usize::try_from(*skip).unwrap_or(usize::MAX).min(piece.len());
     *skip -= over as u64;
     piece.split_off(over)
 }
 
-/// Exactly `len` bytes from `offset`.
+/// Reads exactly `len` bytes from `offset`.
 pub(super) async fn read(
     registry: &Registry,
-    asked: &Asked,
+    info: &RequestInfo,
     name: &str,
     offset: u64,
     len: usize,
 ) -> Result<Vec<u8>, StoreError> {
-    let missing = || StoreError::Missing { key: asked.key.clone() };
+    let missing = || StoreError::Missing { key: info.key.clone() };
     if len == 0 {
-        let end = head(registry, asked, name).await?.ok_or_else(missing)?;
+        let end = head(registry, info, name).await?.ok_or_else(missing)?;
         return if offset <= end { Ok(Vec::new()) } else { Err(missing()) };
     }
-    let (mut response, mut skip) = open(registry, asked, name, offset, Some(len as u64)).await?.ok_or_else(missing)?;
+    let opened = open(registry, info, name, offset, Some(len as u64)).await?.ok_or_else(missing)?;
+    let BlobResponse { mut response, mut skip } = opened;
     let mut out = Vec::with_capacity(len);
     while out.len() < len {
-        let piece = registry.piece(asked, &mut response).await?.ok_or_else(missing)?;
-        let piece = wanted(piece, &mut skip);
+        let piece = registry.piece(info, &mut response).await?.ok_or_else(missing)?;
+        let piece = skip_leading(piece, &mut skip);
         out.extend_from_slice(&piece[..piece.len().min(len - out.len())]);
     }
     Ok(out)
 }
 
-/// All bytes from `offset` on to the other end of a channel, then `None`. Ends early when nobody listens.
-pub(super) async fn pour(
+/// Sends all bytes from `offset` on to a channel, followed by `None`. Ends early when the receiver
+/// is gone.
+pub(super) async fn stream(
     registry: &Registry,
-    asked: &Asked,
+    info: &RequestInfo,
     name: &str,
     offset: u64,
     to: &Sender<Result<Option<Bytes>, StoreError>>,
 ) -> Result<(), StoreError> {
-    if let Some((mut response, mut skip)) = open(registry, asked, name, offset, None).await? {
-        // Pieces as they come from the network are small; whoever takes them is another thread.
+    if let Some(BlobResponse { mut response, mut skip }) = open(registry, info, name, offset, None).await? {
+        // Pieces from the network are small, so gather them before waking up the receiving thread.
         let mut gathered = BytesMut::new();
-        while let Some(piece) = registry.piece(asked, &mut response).await? {
-            gathered.extend_from_slice(&wanted(piece, &mut skip));
-            if gathered.len() >= HANDED && to.send(Ok(Some(gathered.split().freeze()))).await.is_err() {
+        while let Some(piece) = registry.piece(info, &mut response).await? {
+            gathered.extend_from_slice(&skip_leading(piece, &mut skip));
+            if gathered.len() >= PIECE && to.send(Ok(Some(gathered.split().freeze()))).await.is_err() {
                 return Ok(());
             }
         }
         if !gathered.is_empty() {
-            // An error is that nobody listens.
+            // The receiver may already be gone.
             let _ = to.send(Ok(Some(gathered.freeze()))).await;
         }
     }

@@ -1,23 +1,23 @@
-//! What a registry asks for when it answers 401: `WWW-Authenticate`, as RFC 9110 writes it.
+//! Parses the challenge of a registry: the header `WWW-Authenticate` of RFC 9110.
 
-/// One way to prove who is asking.
+/// An authentication scheme that a registry offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
-    /// User name and password with every request.
+    /// User name and password in every request.
     Basic,
-    /// A token from somewhere else.
+    /// A token from a token server.
     Bearer {
-        /// Who gives it: a URL.
+        /// URL of the token server.
         realm: String,
-        /// For whom it is good.
+        /// Service for which the token is valid.
         service: Option<String>,
-        /// For what.
+        /// Scope of the token.
         scope: Option<String>,
     },
 }
 
 impl Challenge {
-    /// The best way among all that a header offers.
+    /// Returns the preferred scheme of the offered ones: bearer tokens before passwords.
     pub(super) fn parse(headers: &[&str]) -> Option<Self> {
         let offered: Vec<(String, Parameters)> = headers.iter().flat_map(|h| schemes(h)).collect();
         let bearer = offered.iter().filter(|o| o.0 == "bearer").find_map(|(_, parameters)| {
@@ -30,7 +30,7 @@ impl Challenge {
 
 type Parameters = Vec<(String, String)>;
 
-/// The schemes of one header, each with its parameters; names in lower case.
+/// Returns the schemes of a header with their parameters. Names are in lower case.
 fn schemes(header: &str) -> Vec<(String, Parameters)> {
     let mut out: Vec<(String, Parameters)> = Vec::new();
     let mut rest = header.trim_start_matches([' ', ',', '\t']);
@@ -52,7 +52,7 @@ fn schemes(header: &str) -> Vec<(String, Parameters)> {
     out
 }
 
-/// A token or a quoted string, and what comes after it.
+/// Parses a token or a quoted string. Returns the value and the rest of the text.
 fn value(text: &str) -> (String, &str) {
     let Some(quoted) = text.strip_prefix('"') else {
         let (value, rest) = text.split_at(text.find([',', ' ', '\t']).unwrap_or(text.len()));

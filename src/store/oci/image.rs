@@ -1,7 +1,8 @@
-//! Images in a repository of a registry, as a store: `blobs/<sha256>` and `manifests/<tag or digest>`.
+//! A store of container images in a repository of a registry: `blobs/<sha256>` and `manifests/<tag
+//! or digest>`.
 //!
-//! Beside the repositories that dvc keeps in registries: these are images for container engines. Bytes are checked by
-//! whoever reads them.
+//! Unlike [`OciStore`], this store contains images for container engines and no dvc repository. The
+//! caller verifies the bytes that it reads.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,31 +16,31 @@ use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 
 use super::blobs::Source;
-use super::registry::{Asked, Registry};
-use super::{OciStore, WAITING, blobs, io_error, tag};
+use super::registry::{Registry, RequestInfo};
+use super::{BUFFERED_PIECES, OciStore, blobs, io_error, tag};
 use crate::error::carried;
 use crate::store::access::Access;
 use crate::store::location::Location;
-use crate::store::{Abilities, Listed, Store, StoreError, Take, Trouble};
+use crate::store::{Abilities, Listed, Store, StoreError, StoreErrorKind, Take};
 
-/// The manifests that are understood, the first ones rather.
-const KINDS: &str = "application/vnd.oci.image.index.v1+json, \
+/// The supported media types of manifests, preferred ones first.
+const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
                      application/vnd.docker.distribution.manifest.list.v2+json, \
                      application/vnd.oci.image.manifest.v1+json, \
                      application/vnd.docker.distribution.manifest.v2+json";
-/// The repositories of Docker Hub that have no owner lie below this.
+/// The owner of the official images of Docker Hub.
 const HUB_LIBRARY: &str = "library";
 
-/// Images in a repository.
+/// The images in a repository.
 pub struct ImageStore(OciStore);
 
-/// What a key is.
-enum Place {
+/// The kind of a key.
+enum ImageKey {
     Blob(String),
     Manifest(String),
 }
 
-impl Place {
+impl ImageKey {
     fn of(key: &str) -> Result<Self, StoreError> {
         match key.split_once('/') {
             Some(("blobs", name)) if tag::is_sha256(name) => Ok(Self::Blob(name.to_owned())),
@@ -50,7 +51,7 @@ impl Place {
 }
 
 impl ImageStore {
-    /// The images at `location`; nothing is sent yet.
+    /// Returns the images at `location`. Sends no request.
     pub fn open(location: &Location, access: &Access) -> Result<Self, StoreError> {
         let mut location = location.clone();
         if super::HUB.contains(&location.host.as_str()) && !location.path.contains('/') {
@@ -60,32 +61,41 @@ impl ImageStore {
     }
 }
 
-async fn manifest(registry: &Registry, asked: &Asked, reference: &str) -> Result<Option<Vec<u8>>, StoreError> {
+async fn read_manifest(
+    registry: &Registry,
+    info: &RequestInfo,
+    reference: &str,
+) -> Result<Option<Vec<u8>>, StoreError> {
     let url = registry.url(&format!("manifests/{reference}"));
-    let response = registry.send(asked, Method::GET, &url, |r| r.header(ACCEPT, KINDS)).await?;
+    let response = registry.send(info, Method::GET, &url, |r| r.header(ACCEPT, MANIFEST_TYPES)).await?;
     match response.status() {
-        StatusCode::OK => registry.body(asked, response).await.map(Some),
+        StatusCode::OK => registry.body(info, response).await.map(Some),
         StatusCode::NOT_FOUND => Ok(None),
-        _ => Err(registry.refused(asked, response).await),
+        _ => Err(registry.status_error(info, response).await),
     }
 }
 
-async fn put_manifest(registry: &Registry, asked: &Asked, reference: &str, bytes: Bytes) -> Result<(), StoreError> {
+async fn put_manifest(
+    registry: &Registry,
+    info: &RequestInfo,
+    reference: &str,
+    bytes: Bytes,
+) -> Result<(), StoreError> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Kind {
         media_type: String,
     }
     let kind: Kind = serde_json::from_slice(&bytes)
-        .map_err(|e| registry.error(asked, Trouble::Refused, format!("it is no manifest: {e}")))?;
+        .map_err(|e| registry.error(info, StoreErrorKind::Refused, format!("not a manifest: {e}")))?;
     let url = registry.url(&format!("manifests/{reference}"));
     registry.meter.up.pass(bytes.len() as u64);
     let dress = |r: reqwest::RequestBuilder| r.header(CONTENT_TYPE, &kind.media_type).body(bytes.clone());
-    let response = registry.send(asked, Method::PUT, &url, dress).await?;
+    let response = registry.send(info, Method::PUT, &url, dress).await?;
     if response.status().is_success() {
         return Ok(());
     }
-    Err(registry.refused(asked, response).await)
+    Err(registry.status_error(info, response).await)
 }
 
 impl Store for ImageStore {
@@ -98,13 +108,13 @@ impl Store for ImageStore {
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        match Place::of(key)? {
-            Place::Manifest(reference) => {
-                self.0.run("read", key, |registry, asked| async move { manifest(&registry, &asked, &reference).await })
-            }
-            Place::Blob(_) => {
+        match ImageKey::of(key)? {
+            ImageKey::Manifest(reference) => self
+                .0
+                .run("read", key, |registry, info| async move { read_manifest(&registry, &info, &reference).await }),
+            ImageKey::Blob(_) => {
                 let Some(len) = self.len(key)? else { return Ok(None) };
-                self.0.registry.small(key, len)?;
+                self.0.registry.ensure_small(key, len)?;
                 let len = usize::try_from(len).map_err(|e| io_error("read", key)(io::Error::other(e)))?;
                 self.read_at(key, 0, len).map(Some)
             }
@@ -112,40 +122,36 @@ impl Store for ImageStore {
     }
 
     fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
-        let Place::Blob(name) = Place::of(key)? else { return Err(StoreError::Missing { key: key.to_owned() }) };
-        self.0.run(
-            "read",
-            key,
-            |registry, asked| async move { blobs::read(&registry, &asked, &name, offset, len).await },
-        )
+        let ImageKey::Blob(name) = ImageKey::of(key)? else { return Err(StoreError::Missing { key: key.to_owned() }) };
+        self.0.run("read", key, |registry, info| async move { blobs::read(&registry, &info, &name, offset, len).await })
     }
 
     fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
-        let Place::Blob(name) = Place::of(key)? else { return Err(StoreError::Missing { key: key.to_owned() }) };
-        self.0.pour("read", key, name, offset, take)
+        let ImageKey::Blob(name) = ImageKey::of(key)? else { return Err(StoreError::Missing { key: key.to_owned() }) };
+        self.0.stream_blob("read", key, name, offset, take)
     }
 
     fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        match Place::of(key)? {
-            Place::Blob(name) => {
-                self.0.run("look at", key, |registry, asked| async move { blobs::head(&registry, &asked, &name).await })
+        match ImageKey::of(key)? {
+            ImageKey::Blob(name) => {
+                self.0.run("inspect", key, |registry, info| async move { blobs::head(&registry, &info, &name).await })
             }
-            Place::Manifest(reference) => self.0.run("look at", key, |registry, asked| async move {
+            ImageKey::Manifest(reference) => self.0.run("inspect", key, |registry, info| async move {
                 let url = registry.url(&format!("manifests/{reference}"));
-                let response = registry.send(&asked, Method::HEAD, &url, |r| r.header(ACCEPT, KINDS)).await?;
+                let response = registry.send(&info, Method::HEAD, &url, |r| r.header(ACCEPT, MANIFEST_TYPES)).await?;
                 match response.status() {
                     StatusCode::OK => {
                         let length = response.headers().get(CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
                         Ok(length.or(Some(0)))
                     }
                     StatusCode::NOT_FOUND => Ok(None),
-                    _ => Err(registry.refused(&asked, response).await),
+                    _ => Err(registry.status_error(&info, response).await),
                 }
             }),
         }
     }
 
-    /// Of a tag: as it is now, whether there was one or not.
+    /// Replaces an existing tag, because a tag is not content-addressed.
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
         let mut file = tempfile::NamedTempFile::new().map_err(io_error("write", key))?;
         io::Write::write_all(&mut file, bytes).map_err(io_error("write", key))?;
@@ -153,18 +159,18 @@ impl Store for ImageStore {
     }
 
     fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
-        match Place::of(key)? {
-            Place::Blob(name) => {
+        match ImageKey::of(key)? {
+            ImageKey::Blob(name) => {
                 let opened = File::open(file).and_then(|f| f.metadata().map(|m| (Arc::new(f), m.len())));
                 let (file, len) = opened.map_err(io_error("read", key))?;
-                self.0.run("write", key, |registry, asked| async move {
-                    blobs::store(&registry, &asked, &name, Source::File(file, len)).await
+                self.0.run("write", key, |registry, info| async move {
+                    blobs::store(&registry, &info, &name, Source::File(file, len)).await
                 })
             }
-            Place::Manifest(reference) => {
+            ImageKey::Manifest(reference) => {
                 let bytes = Bytes::from(std::fs::read(file).map_err(io_error("read", key))?);
-                self.0.run("write", key, |registry, asked| async move {
-                    put_manifest(&registry, &asked, &reference, bytes).await
+                self.0.run("write", key, |registry, info| async move {
+                    put_manifest(&registry, &info, &reference, bytes).await
                 })
             }
         }
@@ -179,21 +185,21 @@ impl Store for ImageStore {
     }
 }
 
-/// An object as a stream to read from, brought by a thread of its own.
-pub struct Pulled {
+/// A reader of an object, which a background thread downloads.
+pub struct ObjectDownload {
     pieces: Option<Receiver<Result<Vec<u8>, StoreError>>>,
     piece: Vec<u8>,
     at: usize,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Pulled {
-    /// Begins to read.
-    pub fn begin(store: Arc<dyn Store>, key: String) -> Self {
-        let (to, pieces) = sync_channel(WAITING);
+impl ObjectDownload {
+    /// Starts the download.
+    pub fn start(store: Arc<dyn Store>, key: String) -> Self {
+        let (to, pieces) = sync_channel(BUFFERED_PIECES);
         let thread = std::thread::spawn(move || {
             let read = store.read_from(&key, 0, &mut |piece| {
-                // Nobody may want more.
+                // The reader may already be gone.
                 to.send(Ok(piece.to_vec())).map_err(|_| StoreError::Cancelled)
             });
             if let Err(e) = read {
@@ -204,7 +210,7 @@ impl Pulled {
     }
 }
 
-impl Read for Pulled {
+impl Read for ObjectDownload {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.piece.len() {
             match self.pieces.as_ref().and_then(|pieces| pieces.recv().ok()) {
@@ -220,11 +226,11 @@ impl Read for Pulled {
     }
 }
 
-impl Drop for Pulled {
+impl Drop for ObjectDownload {
     fn drop(&mut self) {
         self.pieces = None;
         if let Some(thread) = self.thread.take() {
-            // It has told whatever went wrong.
+            // The thread has sent its error to the channel, so its result is empty.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,5 @@
-//! Folders, which a registry does not have: made of its tags, and of manifests where a tag does not say enough.
+//! Directory listings of a registry, which has no directories: computed from the tags, and from
+//! manifests if a tag does not contain the key.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,18 +9,19 @@ use tokio::task::JoinSet;
 
 use super::manifest::Manifest;
 use super::objects;
-use super::registry::{Asked, Registry};
+use super::registry::{Registry, RequestInfo};
 use super::tag::{self, Tag};
 use crate::store::{Listed, StoreError};
 
-/// Manifests that are read at the same time.
-const AT_ONCE: usize = 8;
+/// Limit on the manifests that are read at the same time.
+const READS_MAX: usize = 8;
 
-/// What hashes in tags mean, which never changes: folders and keys.
+/// The directories and keys behind the hashes in tags. A meaning never changes, so the entries are
+/// kept forever.
 #[derive(Default)]
-pub(super) struct Known(Mutex<HashMap<String, String>>);
+pub(super) struct HashMeanings(Mutex<HashMap<String, String>>);
 
-impl Known {
+impl HashMeanings {
     fn get(&self, hash: &str) -> Option<String> {
         self.0.lock().get(hash).cloned()
     }
@@ -29,18 +31,18 @@ impl Known {
     }
 }
 
-/// Tags, by what is to be done with them.
+/// Tags sorted by the work that they need.
 #[derive(Default)]
-struct Sorted {
+struct SortedTags {
     keys: BTreeMap<String, u64>,
-    /// Manifests that name packs.
+    /// Tags of manifests that list packs.
     pack_tags: Vec<String>,
-    /// By the hash of a folder: last pieces of keys, and their tags.
+    /// By the hash of a directory: the last component of each key, with its tag.
     in_dirs: BTreeMap<String, Vec<(String, String)>>,
     hashed: Vec<String>,
 }
 
-impl Sorted {
+impl SortedTags {
     fn new(tags: Vec<String>) -> Self {
         let mut out = Self::default();
         for text in tags {
@@ -60,19 +62,19 @@ impl Sorted {
     }
 }
 
-/// What lies below `dir`: keys and lengths, as far as tags tell these; 0 for small objects. Where `deep` is not set, a
-/// folder may stand for all packs.
+/// Returns the keys below `dir` with their lengths, as far as the tags contain them; 0 for small
+/// objects. Unless `deep` is set, a directory may represent all packs.
 pub(super) async fn below(
     registry: &Arc<Registry>,
-    asked: &Asked,
-    known: &Known,
+    info: &RequestInfo,
+    known: &HashMeanings,
     dir: &str,
     deep: bool,
 ) -> Result<BTreeMap<String, u64>, StoreError> {
-    let tags = registry.tags(asked).await?;
-    let Sorted { mut keys, pack_tags, in_dirs, hashed } = Sorted::new(tags);
+    let tags = registry.tags(info).await?;
+    let SortedTags { mut keys, pack_tags, in_dirs, hashed } = SortedTags::new(tags);
     known.keep(&tag::dir_hash(dir), dir);
-    resolve(registry, asked, known, &in_dirs, &hashed).await?;
+    resolve(registry, info, known, &in_dirs, &hashed).await?;
     for (hash, leaves) in in_dirs {
         if let Some(dir) = known.get(&hash) {
             keys.extend(leaves.into_iter().map(|(leaf, _)| (joined(&dir, &leaf), 0)));
@@ -80,7 +82,7 @@ pub(super) async fn below(
     }
     keys.extend(hashed.iter().filter_map(|tag| Some((known.get(tag)?, 0))));
     if dir == "packs" || is_below(dir, "packs") || (dir.is_empty() && deep) {
-        for (_, manifest) in manifests(registry, asked, pack_tags).await? {
+        for (_, manifest) in manifests(registry, info, pack_tags).await? {
             keys.extend(manifest.packs().map(|(name, len)| (format!("packs/{}/{name}", &name[..2]), len)));
         }
     } else if dir.is_empty() && !pack_tags.is_empty() {
@@ -90,7 +92,7 @@ pub(super) async fn below(
     Ok(keys)
 }
 
-/// The first pieces below `dir` of keys that all lie there.
+/// Returns the first components below `dir` of keys that are all below `dir`.
 pub(super) fn first_pieces(keys: &BTreeMap<String, u64>, dir: &str) -> Vec<Listed> {
     let mut out: BTreeMap<&str, (bool, u64)> = BTreeMap::new();
     for (key, len) in keys {
@@ -103,7 +105,7 @@ pub(super) fn first_pieces(keys: &BTreeMap<String, u64>, dir: &str) -> Vec<Liste
     out.into_iter().map(|(name, (is_dir, len))| Listed { name: name.to_owned(), is_dir, len }).collect()
 }
 
-/// Whether a key lies in a folder or somewhere below it.
+/// Whether a key is below a directory.
 fn is_below(key: &str, dir: &str) -> bool {
     dir.is_empty() || key.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'))
 }
@@ -112,12 +114,12 @@ fn joined(dir: &str, leaf: &str) -> String {
     if dir.is_empty() { leaf.to_owned() } else { format!("{dir}/{leaf}") }
 }
 
-/// Finds out what hashes mean. One manifest tells the folder of all tags with its hash; one that was removed meanwhile
-/// tells nothing, then the next is asked.
+/// Resolves hashes by reading manifests. One manifest resolves the directory of all tags with its
+/// hash; if that manifest was removed in the meantime, the next one is read.
 async fn resolve(
     registry: &Arc<Registry>,
-    asked: &Asked,
-    known: &Known,
+    info: &RequestInfo,
+    known: &HashMeanings,
     in_dirs: &BTreeMap<String, Vec<(String, String)>>,
     hashed: &[String],
 ) -> Result<(), StoreError> {
@@ -128,7 +130,7 @@ async fn resolve(
         if unknown.is_empty() {
             break;
         }
-        for (text, manifest) in manifests(registry, asked, std::mem::take(&mut unknown)).await? {
+        for (text, manifest) in manifests(registry, info, std::mem::take(&mut unknown)).await? {
             let Some(key) = manifest.key().filter(|key| tag::object(key) == text) else { continue };
             match Tag::parse(&text) {
                 Some(Tag::InDir { dir, .. }) => known.keep(&dir, key.rsplit_once('/').map_or("", |k| k.0)),
@@ -139,25 +141,25 @@ async fn resolve(
     Ok(())
 }
 
-/// The manifests of many tags; those that are gone are left out.
+/// Returns the manifests of many tags. Omits tags that no longer exist.
 async fn manifests(
     registry: &Arc<Registry>,
-    asked: &Asked,
+    info: &RequestInfo,
     tags: Vec<String>,
 ) -> Result<Vec<(String, Manifest)>, StoreError> {
     let (mut tags, mut running, mut out) = (tags.into_iter(), JoinSet::new(), Vec::new());
     loop {
-        while running.len() < AT_ONCE
+        while running.len() < READS_MAX
             && let Some(tag) = tags.next()
         {
-            let (registry, asked) = (Arc::clone(registry), asked.clone());
+            let (registry, info) = (Arc::clone(registry), info.clone());
             running.spawn(async move {
-                let manifest = objects::read(&registry, &asked, &tag).await;
+                let manifest = objects::read(&registry, &info, &tag).await;
                 manifest.map(|manifest| manifest.map(|manifest| (tag, manifest)))
             });
         }
         let Some(done) = running.join_next().await else { return Ok(out) };
-        let failed = |e| StoreError::Io { what: asked.what, key: asked.key.clone(), source: std::io::Error::other(e) };
+        let failed = |e| StoreError::Io { what: info.what, key: info.key.clone(), source: std::io::Error::other(e) };
         out.extend(done.map_err(failed)??);
     }
 }

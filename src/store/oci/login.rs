@@ -1,4 +1,4 @@
-//! Who we are to a registry: what the caller gave, else what `docker login` left behind.
+//! Credentials for a registry: those that the caller passes, or those of `docker login`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,19 +7,18 @@ use reqwest::header::HeaderValue;
 
 use crate::store::access::{Access, Secret};
 
-/// The credentials that a caller may give.
+/// The names of the credentials that the caller may pass.
 const USERNAME: &str = "REGISTRY_USERNAME";
 const PASSWORD: &str = "REGISTRY_PASSWORD";
 
-/// A user name and a password.
 #[derive(Clone, Debug)]
-pub(super) struct Password {
+pub(super) struct BasicCredentials {
     user: String,
     password: Secret,
 }
 
-impl Password {
-    /// What the caller gave; half of it is an error, in words.
+impl BasicCredentials {
+    /// Returns the credentials of the caller, or an error message if only one of the two is set.
     pub(super) fn given(access: &Access) -> Result<Option<Self>, String> {
         let missing = |name: &str, other: &str| Err(format!("`{name}` is set, but `{other}` is not"));
         match (access.credential(USERNAME), access.credential(PASSWORD)) {
@@ -32,56 +31,57 @@ impl Password {
         }
     }
 
-    /// `Authorization: Basic`, never shown.
+    /// Returns the header `Authorization: Basic`, marked as sensitive.
     pub(super) fn header(&self) -> Option<HeaderValue> {
         let pair = STANDARD.encode(format!("{}:{}", self.user, self.password.reveal()));
         secret_header("Basic", &pair)
     }
 }
 
-/// A header that is left out of every log.
+/// Returns a header that logs omit.
 pub(super) fn secret_header(scheme: &str, value: &str) -> Option<HeaderValue> {
     let mut header = HeaderValue::from_str(&format!("{scheme} {value}")).ok()?;
     header.set_sensitive(true);
     Some(header)
 }
 
-/// Who we are.
+/// The identity for requests to a registry.
 #[derive(Clone, Debug)]
 pub(super) enum Login {
-    /// With a password.
-    Password(Password),
-    /// With a token that is good for getting others.
+    Password(BasicCredentials),
+    /// An identity token, with which the token server issues access tokens.
     Identity(Secret),
-    /// Nobody, and perhaps why.
-    Nobody(Option<String>),
+    /// No credentials, with the reason if there is one.
+    Anonymous(Option<String>),
 }
 
 impl Login {
-    /// Looks into docker's `config.json`, and asks the program that it names; that may take a while.
-    pub(super) fn of_docker(server: &str) -> Self {
+    /// Reads Docker's `config.json`, and runs the credential helper that it names, which may take a
+    /// while.
+    pub(super) fn from_docker(server: &str) -> Self {
         match docker_credential::get_credential(server) {
             Ok(DockerCredential::UsernamePassword(user, password)) => {
-                Self::Password(Password { user, password: Secret::new(password) })
+                Self::Password(BasicCredentials { user, password: Secret::new(password) })
             }
             Ok(DockerCredential::IdentityToken(token)) => Self::Identity(Secret::new(token)),
-            Err(e) => Self::Nobody(why_not(&e)),
+            Err(e) => Self::Anonymous(failure_reason(&e)),
         }
     }
 
-    /// For people: who it was.
+    /// Returns a description of the identity for messages.
     pub(super) fn who(&self, server: &str) -> String {
         match self {
             Self::Password(p) => format!("user `{}`", p.user),
             Self::Identity(_) => "the identity token of `docker login`".to_owned(),
-            Self::Nobody(None) => format!("nobody: neither `{USERNAME}` nor `docker login` for `{server}`"),
-            Self::Nobody(Some(why)) => format!("nobody: {why}"),
+            Self::Anonymous(None) => format!("no credentials: neither `{USERNAME}` nor `docker login` for `{server}`"),
+            Self::Anonymous(Some(why)) => format!("no credentials: {why}"),
         }
     }
 }
 
-/// Why there are no credentials, unless there just are none. What a program printed may be secret.
-fn why_not(e: &CredentialRetrievalError) -> Option<String> {
+/// Returns the reason why the credentials cannot be read, or `None` if there are none. Omits the
+/// output of helpers, which may contain secrets.
+fn failure_reason(e: &CredentialRetrievalError) -> Option<String> {
     match e {
         CredentialRetrievalError::NoCredentialConfigured
         | CredentialRetrievalError::ConfigNotFound

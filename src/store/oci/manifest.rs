@@ -1,7 +1,8 @@
-//! The image manifests of a repository in a registry: what keeps blobs alive, and small objects in themselves.
+//! The image manifests of a repository in a registry, which protect blobs from garbage collection
+//! and contain small objects.
 //!
-//! Every manifest says its key in an annotation, so that no two tags ever share one: deleting a manifest removes all
-//! its tags.
+//! Every manifest contains its key in an annotation, so that no two tags share a manifest: deleting
+//! a manifest removes all its tags.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +14,13 @@ use super::tag;
 use crate::format::segment::tables::PackEntry;
 use crate::model::id::to_hex;
 
-/// The type of all manifests.
+/// Media type of all manifests.
 pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-/// No manifest may be longer, in bytes: what registries take.
+/// Limit on the length of a manifest in bytes, the limit of registries.
 pub(super) const MANIFEST_MAX: usize = 4 << 20;
-/// Blobs that one manifest names.
+/// Limit on the blobs in one manifest.
 pub(super) const LAYERS_MAX: usize = 1000;
-/// The blob that stands where there is nothing to say.
+/// The blob of a descriptor without content.
 pub(super) const EMPTY: &[u8] = b"{}";
 
 const INDEX: &str = "application/vnd.dvc.index.v1";
@@ -31,7 +32,7 @@ const KEY: &str = "dvc.key";
 const BODY: &str = "dvc.body";
 const BODY64: &str = "dvc.body64";
 
-/// A blob, as a manifest names it.
+/// A reference to a blob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Descriptor {
@@ -76,7 +77,7 @@ impl Manifest {
         }
     }
 
-    /// A small object.
+    /// Returns the manifest of a small object.
     pub(super) fn of_object(key: &str, bytes: &[u8]) -> Self {
         let mut manifest = Self::new(OBJECT, key, vec![Descriptor::empty()]);
         let (name, body) = match std::str::from_utf8(bytes) {
@@ -87,15 +88,16 @@ impl Manifest {
         manifest
     }
 
-    /// The manifests of a segment with their tags, in the order in which they are to be written: the last one makes
-    /// the segment visible.
+    /// Returns the manifests of a segment with their tags, in the order in which they must be
+    /// written: the last one makes the segment visible.
     pub(super) fn of_segment(name: &str, len: u64, packs: &[PackEntry]) -> Vec<(String, Self)> {
         let layer = |p: &PackEntry| Descriptor::new(PACK_LAYER, &to_hex(&p.name), p.size_bytes);
         let key = format!("index/{name}");
         let (with_it, others) = packs.split_at(packs.len().min(LAYERS_MAX - 1));
         let mut out = Vec::new();
         for (n, part) in others.chunks(LAYERS_MAX).enumerate() {
-            // The number makes a manifest unique where segments speak of the same packs.
+            // The number makes the manifest unique, because several segments may refer to the same
+            // packs.
             let key = format!("{key}#{n}");
             out.push((tag::packs(name, n), Self::new(INDEX, &key, part.iter().map(layer).collect())));
         }
@@ -105,12 +107,12 @@ impl Manifest {
         out
     }
 
-    /// The key, if the manifest is one of ours.
+    /// Returns the key, if dvc created the manifest.
     pub(super) fn key(&self) -> Option<&str> {
         self.annotations.get(KEY).map(String::as_str)
     }
 
-    /// The bytes of a small object.
+    /// Returns the bytes of a small object.
     pub(super) fn body(&self) -> Option<Vec<u8>> {
         match self.annotations.get(BODY) {
             Some(text) => Some(text.clone().into_bytes()),
@@ -118,7 +120,7 @@ impl Manifest {
         }
     }
 
-    /// Names and lengths of the packs that it keeps.
+    /// Returns the names and lengths of the packs in the manifest.
     pub(super) fn packs(&self) -> impl Iterator<Item = (&str, u64)> {
         let packs = self.layers.iter().filter(|l| l.media_type == PACK_LAYER);
         packs.filter_map(|l| Some((l.digest.strip_prefix("sha256:").filter(|n| tag::is_sha256(n))?, l.size)))

@@ -1,39 +1,39 @@
-//! What a registry says when it refuses: a status, and mostly JSON with codes.
+//! Error responses of a registry: a status, and usually JSON with error codes.
 
 use reqwest::header::HeaderMap;
 
-use crate::store::Trouble;
+use crate::store::StoreErrorKind;
 use crate::store::answers::{self, Dialect};
 
-/// An answer that is no success.
+/// An error response.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    answer: answers::Refusal,
-    /// Status, codes and messages.
-    pub(super) said: String,
+pub(super) struct RegistryErrorResponse {
+    response: answers::ErrorResponse,
+    /// Status, codes and messages in one line.
+    pub(super) detail: String,
 }
 
-impl Refusal {
-    /// Reads an answer.
+impl RegistryErrorResponse {
+    /// Parses a response.
     pub(super) fn new(status: reqwest::StatusCode, headers: &HeaderMap, body: &[u8], signed: bool) -> Self {
-        let answer = answers::Refusal::read(status.as_u16(), headers, body, signed);
-        let said = answer.said();
-        Self { answer, said }
+        let response = answers::ErrorResponse::read(status.as_u16(), headers, body, signed);
+        let detail = response.detail();
+        Self { response, detail }
     }
 
-    /// Whether it gave this code.
+    /// Whether the response contains the code.
     pub(super) fn has(&self, code: &str) -> bool {
-        self.answer.has(code)
+        self.response.has(code)
     }
 
-    /// Whether it does not do such a thing at all.
+    /// Whether the registry does not support the operation at all.
     pub(super) fn is_unsupported(&self) -> bool {
-        self.answer.status == 405 || self.has("UNSUPPORTED")
+        self.response.status == 405 || self.has("UNSUPPORTED")
     }
 
-    /// What it means.
-    pub(super) fn trouble(&self) -> Trouble {
-        self.answer.trouble(Dialect::Registry)
+    /// Returns the kind of the error.
+    pub(super) fn error_kind(&self) -> StoreErrorKind {
+        self.response.error_kind(Dialect::Registry)
     }
 }
 
@@ -43,21 +43,21 @@ mod tests {
 
     use super::*;
 
-    fn refusal(status: StatusCode, body: &[u8]) -> Refusal {
-        Refusal::new(status, &HeaderMap::new(), body, true)
+    fn refusal(status: StatusCode, body: &[u8]) -> RegistryErrorResponse {
+        RegistryErrorResponse::new(status, &HeaderMap::new(), body, true)
     }
 
     #[test]
     fn codes_say_more_than_a_status() {
         let body = br#"{"errors":[{"code":"NAME_UNKNOWN","message":"not known","detail":{"name":"a/b"}}]}"#;
         let unknown = refusal(StatusCode::NOT_FOUND, body);
-        assert_eq!(unknown.trouble(), Trouble::NoPlace);
-        assert_eq!(unknown.said, r#"404 Not Found: NAME_UNKNOWN: not known ({"name":"a/b"})"#);
+        assert_eq!(unknown.error_kind(), StoreErrorKind::NoPlace);
+        assert_eq!(unknown.detail, r#"404 Not Found: NAME_UNKNOWN: not known ({"name":"a/b"})"#);
         let denied = br#"{"errors":[{"code":"DENIED"}]}"#;
-        assert_eq!(refusal(StatusCode::NOT_FOUND, denied).trouble(), Trouble::Denied);
+        assert_eq!(refusal(StatusCode::NOT_FOUND, denied).error_kind(), StoreErrorKind::Denied);
         let unsupported = br#"{"errors":[{"code":"UNSUPPORTED","message":"x"}]}"#;
         assert!(refusal(StatusCode::BAD_REQUEST, unsupported).is_unsupported());
         let page = refusal(StatusCode::BAD_GATEWAY, b"<html>");
-        assert_eq!((page.trouble(), page.said.as_str()), (Trouble::Unreachable, "502 Bad Gateway"));
+        assert_eq!((page.error_kind(), page.detail.as_str()), (StoreErrorKind::Unreachable, "502 Bad Gateway"));
     }
 }

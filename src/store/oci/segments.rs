@@ -1,4 +1,5 @@
-//! Index segments in a registry: what makes one visible and keeps its packs from being collected.
+//! Index segments in a registry: their blobs, and the manifests that make them visible and protect
+//! their packs from garbage collection.
 
 use std::fs::File;
 use std::io;
@@ -10,13 +11,13 @@ use std::sync::atomic::AtomicBool;
 use super::blobs::{self, Source};
 use super::manifest::Manifest;
 use super::objects;
-use super::registry::{Asked, Registry};
+use super::registry::{Registry, RequestInfo};
 use super::tag::{self, Tag};
 use crate::format::segment::footer::{FOOTER_BYTES, Footer};
 use crate::format::segment::tables::{PackEntry, PackTable};
 use crate::store::StoreError;
 
-/// The packs that a segment file speaks of.
+/// Returns the packs that the rows of a segment file refer to.
 pub(super) fn packs_of(file: &File, len: u64) -> io::Result<Vec<PackEntry>> {
     let damaged = |e| io::Error::new(io::ErrorKind::InvalidData, e);
     let mut tail = [0; 64];
@@ -28,41 +29,43 @@ pub(super) fn packs_of(file: &File, len: u64) -> io::Result<Vec<PackEntry>> {
     Ok(PackTable::decode(&table).map_err(damaged)?.entries().to_vec())
 }
 
-/// Stores a segment, and then the manifests that name it and its packs; the last of them makes it visible.
+/// Stores a segment, and then the manifests that list the segment and its packs. The last manifest
+/// makes the segment visible.
 pub(super) async fn store(
     registry: &Registry,
-    asked: &Asked,
+    info: &RequestInfo,
     name: &str,
     (file, len): (Arc<File>, u64),
     packs: &[PackEntry],
     has_empty: &AtomicBool,
 ) -> Result<(), StoreError> {
-    if objects::digest(registry, asked, &tag::segment(name, len)).await?.is_some() {
+    if objects::digest(registry, info, &tag::segment(name, len)).await?.is_some() {
         return Ok(());
     }
-    blobs::store(registry, asked, name, Source::File(file, len)).await?;
+    blobs::store(registry, info, name, Source::File(file, len)).await?;
     for (tag, manifest) in Manifest::of_segment(name, len, packs) {
-        objects::store(registry, asked, &tag, &manifest, has_empty).await?;
+        objects::store(registry, info, &tag, &manifest, has_empty).await?;
     }
     Ok(())
 }
 
-/// The length of a segment, if it is visible: its bytes alone may be left from an attempt that was cut off, and
-/// nothing keeps them or its packs.
-pub(super) async fn len(registry: &Registry, asked: &Asked, name: &str) -> Result<Option<u64>, StoreError> {
-    let Some(len) = blobs::head(registry, asked, name).await? else { return Ok(None) };
-    let digest = objects::digest(registry, asked, &tag::segment(name, len)).await?;
+/// Returns the length of a segment, if it is visible. A blob without a tag may remain from an
+/// interrupted attempt, and nothing protects that blob and its packs from garbage collection.
+pub(super) async fn len(registry: &Registry, info: &RequestInfo, name: &str) -> Result<Option<u64>, StoreError> {
+    let Some(len) = blobs::head(registry, info, name).await? else { return Ok(None) };
+    let digest = objects::digest(registry, info, &tag::segment(name, len)).await?;
     Ok(digest.map(|_| len))
 }
 
-/// Removes a segment: first it is not visible any more, then the rest goes. Its packs are not touched.
-pub(super) async fn delete(registry: &Registry, asked: &Asked, name: &str) -> Result<(), StoreError> {
+/// Removes a segment: first the tag that makes it visible, then the other tags and the blob. Its
+/// packs remain.
+pub(super) async fn delete(registry: &Registry, info: &RequestInfo, name: &str) -> Result<(), StoreError> {
     let tags: Vec<(String, Tag)> =
-        registry.tags(asked).await?.into_iter().filter_map(|t| Tag::parse(&t).map(|parsed| (t, parsed))).collect();
+        registry.tags(info).await?.into_iter().filter_map(|t| Tag::parse(&t).map(|parsed| (t, parsed))).collect();
     let visible = tags.iter().filter(|t| matches!(&t.1, Tag::Segment { name: n, .. } if n == name));
     let others = tags.iter().filter(|t| matches!(&t.1, Tag::Packs { segment } if segment == name));
     for (tag, _) in visible.chain(others) {
-        objects::delete(registry, asked, tag).await?;
+        objects::delete(registry, info, tag).await?;
     }
-    blobs::delete(registry, asked, name).await
+    blobs::delete(registry, info, name).await
 }

@@ -1,46 +1,44 @@
-//! Keys as tags of a registry, and back: `[A-Za-z0-9_][A-Za-z0-9._-]*`, at most 128 characters.
+//! Conversion between keys and tags of a registry: `[A-Za-z0-9_][A-Za-z0-9._-]*`, at most 128
+//! characters.
 //!
-//! A tag is a pure function of its key. Back it says the key itself, or, where that is too long, a hash of the folder
-//! with the last piece (`h-`), or a hash of all of it (`g-`); the manifest behind such a tag holds the key.
+//! A tag is a pure function of its key. The tag contains the key, or if the key is too long, a hash
+//! of the directory with the last component (`h-`), or a hash of the whole key (`g-`); the manifest
+//! of such a tag contains the key.
 
 use crate::codec::hash::NameHasher;
 use crate::model::id::to_hex;
 
-/// No tag may be longer.
+/// Limit on the length of a tag.
 const TAG_MAX: usize = 128;
-/// Characters of a folder's hash: half of a SHA-256.
+/// Number of characters of a directory hash: half of a SHA-256.
 const DIR_HASH: usize = 32;
 
-/// What a tag stands for.
+/// The meaning of a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Tag {
-    /// An index segment: the manifest that makes it visible.
+    /// The manifest that makes an index segment visible.
     Segment {
-        /// Its name.
         name: String,
-        /// Its length in bytes.
+        /// Length of the segment in bytes.
         len: u64,
     },
-    /// More packs of a segment than one manifest can name.
-    Packs {
-        /// The segment's name.
-        segment: String,
-    },
-    /// An object with this key.
+    /// A manifest with further packs of a segment that has too many packs for one manifest.
+    Packs { segment: String },
+    /// The object with this key.
     Key(String),
-    /// An object in a folder whose name is too long for a tag.
+    /// An object in a directory whose name is too long for a tag.
     InDir {
-        /// A hash of the folder.
+        /// Hash of the directory.
         dir: String,
-        /// The last piece of the key.
+        /// Last component of the key.
         leaf: String,
     },
-    /// An object of which the tag says nothing.
+    /// An object whose key the tag does not contain.
     Hashed,
 }
 
 impl Tag {
-    /// Reads a tag; `None` if it is nobody's here.
+    /// Parses a tag. Returns `None` for tags that dvc does not create.
     pub(super) fn parse(tag: &str) -> Option<Self> {
         let (kind, rest) = tag.split_once('-')?;
         match kind {
@@ -65,17 +63,17 @@ impl Tag {
     }
 }
 
-/// The tag of an index segment.
+/// Returns the tag of an index segment.
 pub(super) fn segment(name: &str, len: u64) -> String {
     format!("index-{name}-{len}")
 }
 
-/// The tag of a further manifest of a segment's packs.
+/// Returns the tag of a further manifest with packs of a segment.
 pub(super) fn packs(segment: &str, n: usize) -> String {
     format!("packs-{segment}-{n}")
 }
 
-/// The tag of any other object.
+/// Returns the tag of any other object.
 pub(super) fn object(key: &str) -> String {
     let tag = format!("k-{}", escaped(key));
     if tag.len() <= TAG_MAX {
@@ -86,14 +84,14 @@ pub(super) fn object(key: &str) -> String {
     if tag.len() <= TAG_MAX { tag } else { format!("g-{}", sha256(key.as_bytes())) }
 }
 
-/// How a long folder is named in tags.
+/// Returns the hash that represents a long directory name in tags.
 pub(super) fn dir_hash(dir: &str) -> String {
     let mut hash = sha256(dir.as_bytes());
     hash.truncate(DIR_HASH);
     hash
 }
 
-/// SHA-256 in hex.
+/// Returns the SHA-256 in hex.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     let mut hasher = NameHasher::default();
     hasher.update(bytes);
@@ -105,8 +103,8 @@ pub(super) fn is_sha256(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Letters, digits, `.` and `-` stand for themselves; `/` is `__`, `_` is `_u`, `%` is `_p`, any other byte is `_` and
-/// two upper-case hex digits.
+/// Escapes a key for a tag. Letters, digits, `.` and `-` remain; `/` becomes `__`, `_` becomes
+/// `_u`, `%` becomes `_p`, and any other byte becomes `_` with two upper-case hex digits.
 fn escaped(key: &str) -> String {
     let mut out = String::with_capacity(key.len() + 8);
     for byte in key.bytes() {
@@ -124,7 +122,7 @@ fn escaped(key: &str) -> String {
     out
 }
 
-/// Only what [`escaped`] writes, so that no two tags are one key.
+/// Reverses [`escaped`]. Accepts only its output, so that no two tags have the same key.
 fn unescaped(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

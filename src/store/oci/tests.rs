@@ -1,5 +1,5 @@
-//! Against a real `docker-registry`: every method of the seam, garbage collection, and all ways of authentication; and
-//! against small servers for what that one does not do.
+//! Tests against a real `docker-registry`: all methods of the store, garbage collection, and all
+//! authentication schemes; and against stub servers for behaviour that `docker-registry` lacks.
 
 mod servers;
 mod tokens;
@@ -21,7 +21,7 @@ use crate::format::segment::{encode_head, fanout};
 use crate::model::id::parse_hex;
 use crate::store::access::{Access, Secret};
 use crate::store::location::Location;
-use crate::store::{Listed, Store, StoreError, Trouble};
+use crate::store::{Listed, Store, StoreError, StoreErrorKind};
 
 const USERNAME: &str = "REGISTRY_USERNAME";
 const PASSWORD: &str = "REGISTRY_PASSWORD";
@@ -37,7 +37,7 @@ fn open(host: &str) -> OciStore {
     open_with(host, &[]).unwrap()
 }
 
-/// Bytes that do not repeat.
+/// Returns bytes that do not repeat.
 fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -66,7 +66,7 @@ fn entry(bytes: &[u8]) -> PackEntry {
     PackEntry { name, size_bytes: bytes.len() as u64 }
 }
 
-/// A segment without rows that speaks of these packs.
+/// Returns a segment without rows that refers to these packs.
 fn segment(packs: &[PackEntry]) -> (String, Vec<u8>) {
     let filter = FilterBuilder::new(0).unwrap();
     let mut bytes = encode_head(PackKind::Data).to_vec();
@@ -99,9 +99,9 @@ fn stream(store: &OciStore, key: &str, offset: u64) -> Result<Vec<u8>, StoreErro
     Ok(out)
 }
 
-fn trouble<T: std::fmt::Debug>(result: Result<T, StoreError>) -> (Trouble, String) {
+fn remote_error<T: std::fmt::Debug>(result: Result<T, StoreError>) -> (StoreErrorKind, String) {
     match result {
-        Err(StoreError::Away { trouble, said, .. }) => (trouble, said.0),
+        Err(StoreError::Remote { error_kind, detail, .. }) => (error_kind, detail.0),
         other => panic!("{other:?}"),
     }
 }
@@ -116,7 +116,7 @@ fn small_objects() {
     let store = open(&server.host);
     assert_eq!(store.place(), format!("oci://{}/team/data", server.host));
     assert!(!store.abilities().exclusive);
-    // Nothing is there, not even the repository.
+    // Neither objects nor the repository exist.
     assert_eq!(store.get("format").unwrap(), None);
     assert_eq!(store.len("format").unwrap(), None);
     assert_eq!(store.list("").unwrap(), []);
@@ -144,7 +144,7 @@ fn small_objects() {
     }
     assert_eq!(store.read_at("refs/heads/main/fffe", 1, 2).unwrap(), b"ne");
     assert!(matches!(store.read_at("refs/heads/main/fffe", 2, 2), Err(StoreError::Missing { .. })));
-    // What was learned by writing must not be needed for listing.
+    // A listing must not depend on information from earlier writes.
     for store in [&store, &open(&server.host)] {
         assert_eq!(store.list_all("").unwrap(), objects.keys().cloned().collect::<Vec<_>>());
         assert_eq!(store.list_all(&format!("refs/heads/{long}")).unwrap().len(), 2);
@@ -166,13 +166,13 @@ fn small_objects() {
         assert_eq!(store.get(key).unwrap(), None);
     }
     assert_eq!(store.list_all("").unwrap(), Vec::<String>::new());
-    // A body may be long, but not as long as a pack.
+    // An object may be long, but not as long as a pack.
     let body = vec![b'x'; 1 << 20];
     assert!(store.create("state", &body).unwrap());
     assert_eq!(store.get("state").unwrap(), Some(body));
-    let (what, said) = trouble(store.create("more", &vec![b'x'; 5 << 20]));
-    assert!(what == Trouble::Refused && said.contains("too many for a manifest"), "{said}");
-    assert_eq!(trouble(put(&store, "more", &vec![b'x'; 5 << 20])).0, Trouble::Refused);
+    let (what, detail) = remote_error(store.create("more", &vec![b'x'; 5 << 20]));
+    assert!(what == StoreErrorKind::Refused && detail.contains("too many for a manifest"), "{detail}");
+    assert_eq!(remote_error(put(&store, "more", &vec![b'x'; 5 << 20])).0, StoreErrorKind::Refused);
 }
 
 #[test]
@@ -183,9 +183,9 @@ fn packs_and_segments_survive_garbage_collection() {
     let keys = [&big, &small, &lost].map(|b| pack_key(b));
     let (index, table) = segment(&[entry(&big), entry(&small)]);
 
-    // A segment cannot be seen before its packs are there.
-    let (what, said) = trouble(put(&store, &index, &table));
-    assert!(what == Trouble::Refused && said.contains("not in the registry"), "{said}");
+    // A segment must not be visible before its packs exist.
+    let (what, detail) = remote_error(put(&store, &index, &table));
+    assert!(what == StoreErrorKind::Refused && detail.contains("not in the registry"), "{detail}");
     assert_eq!(store.len(&index).unwrap(), None);
     assert_eq!(store.get(&index).unwrap(), None);
 
@@ -202,15 +202,15 @@ fn packs_and_segments_survive_garbage_collection() {
     put(&store, &index, &table).unwrap();
     assert!(store.create("refs/heads/main/ff", b"tip").unwrap());
     let wrong = pack_key(b"other bytes");
-    assert_eq!(trouble(put(&store, &wrong, b"not these")).0, Trouble::Refused);
+    assert_eq!(remote_error(put(&store, &wrong, b"not these")).0, StoreErrorKind::Refused);
 
     let check = |store: &OciStore| {
         let began = Instant::now();
         assert!(stream(store, &keys[0], 0).unwrap() == big);
         println!("8 MiB down in {:?}", began.elapsed());
         assert!(stream(store, &keys[0], 1_000_001).unwrap() == big[1_000_001..]);
-        // At once only what is small.
-        assert_eq!(trouble(store.get(&keys[0])).0, Trouble::Nonsense);
+        // Only small objects can be read at once.
+        assert_eq!(remote_error(store.get(&keys[0])).0, StoreErrorKind::InvalidResponse);
         assert_eq!(store.read_at(&keys[0], 5_000_000, 3).unwrap(), &big[5_000_000..5_000_003]);
         assert_eq!(store.read_at(&keys[0], 8 << 20, 0).unwrap(), b"");
         assert_eq!(store.len(&keys[1]).unwrap(), Some(1000));
@@ -283,8 +283,8 @@ fn deleting_may_be_forbidden() {
     let Some(server) = Registry::with(|_| String::new(), false) else { return };
     let store = open(&server.host);
     assert!(store.create("a", b"x").unwrap());
-    let (what, said) = trouble(store.delete("a"));
-    assert!(what == Trouble::Refused && said.contains("does not allow deleting"), "{said}");
+    let (what, detail) = remote_error(store.delete("a"));
+    assert!(what == StoreErrorKind::Refused && detail.contains("does not allow deleting"), "{detail}");
     let pack = noise(1, 10);
     put(&store, &pack_key(&pack), &pack).unwrap();
     store.delete(&pack_key(&pack)).unwrap();
@@ -308,7 +308,7 @@ fn a_password() {
     assert!(store.create("a", b"x").unwrap());
     assert_eq!(store.get("a").unwrap().as_deref(), Some(&b"x"[..]));
     store.delete("a").unwrap();
-    // The first request asks what is wanted, and no other.
+    // Only the first request gets a challenge.
     let before = store.registry.meter.requests();
     assert_eq!(store.get("b").unwrap(), None);
     assert_eq!(store.registry.meter.requests(), before + 1);
@@ -317,48 +317,51 @@ fn a_password() {
     for _ in 0..2 {
         let error = wrong.get("a").unwrap_err();
         assert!(!format!("{error:?} {error}").contains("wr0ng"));
-        let (what, said) = trouble::<()>(Err(error));
-        assert!(what == Trouble::Denied && said.contains("401"), "{said}");
+        let (what, detail) = remote_error::<()>(Err(error));
+        assert!(what == StoreErrorKind::Denied && detail.contains("401"), "{detail}");
     }
-    assert_eq!(trouble(put(&wrong, &pack_key(&pack), &pack)).0, Trouble::Denied);
+    assert_eq!(remote_error(put(&wrong, &pack_key(&pack), &pack)).0, StoreErrorKind::Denied);
     for half in [[(USERNAME, "me")], [(PASSWORD, "s3cret")]] {
-        let (what, said) = trouble(open_with(&server.host, &half).map(drop));
-        assert!(what == Trouble::Denied && said.contains("is set, but"), "{said}");
+        let (what, detail) = remote_error(open_with(&server.host, &half).map(drop));
+        assert!(what == StoreErrorKind::Denied && detail.contains("is set, but"), "{detail}");
     }
-    let (what, said) = trouble(open(&server.host).get("a"));
-    assert!(what == Trouble::NoCredentials && said.contains("user name"), "{said}");
+    let (what, detail) = remote_error(open(&server.host).get("a"));
+    assert!(what == StoreErrorKind::NoCredentials && detail.contains("user name"), "{detail}");
 }
 
 #[test]
 fn tokens_of_a_token_server() {
     let Some(guarded) = tokens::start(60) else { return };
-    let (host, asked) = (&guarded.registry.host, || guarded.tokens.seen().len());
+    let (host, info) = (&guarded.registry.host, || guarded.tokens.seen().len());
     let writer = open_with(host, &[(USERNAME, "writer"), (PASSWORD, "secret")]).unwrap();
     let pack = noise(1, 300_000);
     put(&writer, &pack_key(&pack), &pack).unwrap();
     assert!(writer.create("a", b"x").unwrap());
     assert_eq!(writer.get("a").unwrap().as_deref(), Some(&b"x"[..]));
-    assert_eq!(asked(), 1, "one token is enough");
+    assert_eq!(info(), 1, "one token is enough");
     writer.delete("a").unwrap();
-    assert_eq!(asked(), 2, "deleting is granted apart");
+    assert_eq!(info(), 2, "deleting is granted apart");
     assert!(guarded.tokens.seen()[1].line.contains("delete"));
 
-    // A token that turns out to be no good is replaced.
+    // A rejected token is replaced.
     guarded.spoil.store(true, Ordering::SeqCst);
     let writer = open_with(host, &[(USERNAME, "writer"), (PASSWORD, "secret")]).unwrap();
-    assert_eq!(trouble(writer.get("a")).0, Trouble::Denied);
-    let before = asked();
+    assert_eq!(remote_error(writer.get("a")).0, StoreErrorKind::Denied);
+    let before = info();
     assert_eq!(writer.get("a").unwrap(), None);
     std::thread::scope(|s| (0..8).for_each(|_| drop(s.spawn(|| assert_eq!(writer.get("a").unwrap(), None)))));
-    assert_eq!(asked(), before + 1);
+    assert_eq!(info(), before + 1);
 
     let reader = open_with(host, &[(USERNAME, "reader"), (PASSWORD, "secret")]).unwrap();
     assert_eq!(reader.get(&pack_key(&pack)).unwrap().as_ref(), Some(&pack));
-    assert_eq!(trouble(reader.create("b", b"x")).0, Trouble::Denied);
+    assert_eq!(remote_error(reader.create("b", b"x")).0, StoreErrorKind::Denied);
 
     let stranger = open_with(host, &[(USERNAME, "reader"), (PASSWORD, "guess")]).unwrap();
-    let (what, said) = trouble(stranger.get("a"));
-    assert!(what == Trouble::Denied && said.contains("token server") && said.contains("`reader`"), "{said}");
+    let (what, detail) = remote_error(stranger.get("a"));
+    assert!(
+        what == StoreErrorKind::Denied && detail.contains("token server") && detail.contains("`reader`"),
+        "{detail}"
+    );
 }
 
 #[test]
@@ -434,14 +437,14 @@ fn what_goes_wrong_is_said() {
         _ => (403, Vec::new(), br#"{"errors":[{"code":"DENIED","message":"not for you"}]}"#.to_vec()),
     });
     let store = open(&registry.host);
-    assert_eq!(trouble(store.get("busy")).0, Trouble::Overloaded);
-    assert_eq!(trouble(store.get("nonsense")).0, Trouble::Nonsense);
-    assert_eq!(trouble(store.list("")).0, Trouble::Nonsense);
-    let (what, said) = trouble(store.get("other"));
-    assert_eq!((what, said.as_str()), (Trouble::Denied, "403 Forbidden: DENIED: not for you"));
+    assert_eq!(remote_error(store.get("busy")).0, StoreErrorKind::Overloaded);
+    assert_eq!(remote_error(store.get("nonsense")).0, StoreErrorKind::InvalidResponse);
+    assert_eq!(remote_error(store.list("")).0, StoreErrorKind::InvalidResponse);
+    let (what, detail) = remote_error(store.get("other"));
+    assert_eq!((what, detail.as_str()), (StoreErrorKind::Denied, "403 Forbidden: DENIED: not for you"));
 
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    assert_eq!(trouble(open(&nobody).get("a")).0, Trouble::Unreachable);
+    assert_eq!(remote_error(open(&nobody).get("a")).0, StoreErrorKind::Unreachable);
     for bad in
         ["oci://localhost/a/b:latest", "oci://localhost/a@sha256:00", "oci://localhost/A/b", "oci://localhost/a/-b"]
     {
@@ -460,5 +463,5 @@ fn a_token_server_without_encryption_gets_nothing() {
         let (client, meter) = (crate::store::http::client().unwrap(), Arc::new(crate::store::meter::Meter::default()));
         auth.answer(&client, &meter, super::auth::Scope::Use, &headers, None).await.unwrap_err()
     });
-    assert_eq!(error.unwrap().trouble, Trouble::Untrusted);
+    assert_eq!(error.unwrap().error_kind, StoreErrorKind::Untrusted);
 }

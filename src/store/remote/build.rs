@@ -1,4 +1,5 @@
-//! From a location to an opendal operator. URLs are read by us: opendal's own reading loses users, ports and schemes.
+//! Builds the opendal operator of a location. The URL is parsed by this crate, because opendal's
+//! parser loses users, ports and schemes.
 
 use opendal::Operator;
 use opendal::services::{Azblob, Azfile, Gcs, S3, Webdav};
@@ -6,11 +7,11 @@ use opendal::services::{Azblob, Azfile, Gcs, S3, Webdav};
 use crate::store::access::Access;
 use crate::store::location::{Location, Scheme};
 
-/// Where S3 is, when nobody says.
+/// Default region of S3.
 const REGION: &str = "us-east-1";
 
-/// The operator of a location, with the credentials that the caller found; what is missing opendal looks for in the
-/// store's own places (profiles, instance metadata, service accounts).
+/// Returns the operator of a location with the credentials that the caller found. If some are
+/// missing, opendal looks for them in profiles, instance metadata and service accounts.
 pub(super) fn operator(location: &Location, access: &Access) -> opendal::Result<Operator> {
     let credential = |name: &str| access.credential(name);
     let option = |name: &str| location.option(name);
@@ -95,14 +96,15 @@ pub(super) fn operator(location: &Location, access: &Access) -> opendal::Result<
             Operator::new(webdav)?
         }
         Scheme::File | Scheme::Sftp | Scheme::Oci => {
-            let text = "this store is not one of opendal's";
+            let text = "this scheme is not supported by opendal";
             return Err(opendal::Error::new(opendal::ErrorKind::Unsupported, text));
         }
     };
     Ok(op)
 }
 
-/// An endpoint as a URL: one without a scheme gets the default, and plain http where it is this machine.
+/// Returns an endpoint as a URL. Adds the default scheme if the endpoint has none, or `http` if the
+/// endpoint is on this machine.
 fn with_scheme(endpoint: &str, default: &str) -> String {
     if endpoint.contains("://") {
         return endpoint.trim_end_matches('/').to_owned();

@@ -1,6 +1,6 @@
-//! One connection: an `ssh` process and the sftp session that talks through it.
+//! One connection: an `ssh` process and the SFTP session over its pipes.
 //!
-//! Every answer passes through `answer`, so that a connection that broke is known as such and says why.
+//! Every response passes through `response`, which detects a broken connection and its cause.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,54 +11,56 @@ use openssh_sftp_client::fs::Fs;
 use openssh_sftp_client::{Error, Sftp, SftpOptions};
 use tokio::process::Child;
 
-use super::Wrong;
-use super::ssh::{Ssh, Words};
+use super::SftpError;
+use super::ssh::{Ssh, SshMessages};
 use crate::error::with_causes;
-use crate::store::Trouble;
+use crate::store::StoreErrorKind;
 
-/// Nobody waits longer for a connection, the login included.
-const LOGIN: Duration = Duration::from_secs(45);
-/// Nobody waits longer for one answer. A server may need a while for an fsync; one that is gone is noticed by `ssh`.
-const PATIENCE: Duration = Duration::from_secs(300);
-/// The most that one request carries, in bytes: what OpenSSH allows. Servers that allow less say so with the first one.
+/// Time limit of establishing a connection, including the login.
+const LOGIN_LIMIT: Duration = Duration::from_secs(45);
+/// Time limit of one response. A server may need a while for an fsync; `ssh` itself detects a dead
+/// server.
+const RESPONSE_LIMIT: Duration = Duration::from_secs(300);
+/// Maximum payload of one request in bytes, the limit of OpenSSH. A server with a lower limit
+/// returns fewer bytes to the first request.
 pub(super) const PIECE: usize = 255 << 10;
 
 /// A session with a server.
 pub(super) struct Connection {
     pub(super) sftp: Sftp,
-    words: Words,
+    messages: SshMessages,
     broken: AtomicBool,
-    /// Bytes that a request may carry.
+    /// Maximum payload of a write request in bytes.
     pub(super) write_piece: AtomicUsize,
-    /// Bytes that an answer may carry.
+    /// Maximum payload of a read response in bytes.
     pub(super) read_piece: AtomicUsize,
     _child: Child,
 }
 
 impl Connection {
     /// Connects and logs in.
-    pub(super) async fn open(ssh: &Ssh) -> Result<Self, Wrong> {
+    pub(super) async fn open(ssh: &Ssh) -> Result<Self, SftpError> {
         let process = ssh.start()?;
-        let words = process.words;
+        let messages = process.messages;
         let options = SftpOptions::new().flush_interval(Duration::ZERO);
-        let session = tokio::time::timeout(LOGIN, Sftp::new(process.stdin, process.stdout, options)).await;
+        let session = tokio::time::timeout(LOGIN_LIMIT, Sftp::new(process.stdin, process.stdout, options)).await;
         let sftp = match session {
-            Err(_) => return Err(Wrong::Trouble(Trouble::TimedOut, "no answer to the login".to_owned())),
+            Err(_) => return Err(SftpError::Store(StoreErrorKind::TimedOut, "no response to the login".to_owned())),
             Ok(Err(e)) => {
-                let (trouble, said) = words.verdict("").await;
-                return Err(match (said.is_empty(), &e) {
+                let (error_kind, detail) = messages.verdict("").await;
+                return Err(match (detail.is_empty(), &e) {
                     (true, Error::IOError(_) | Error::BackgroundTaskFailure(_)) => {
-                        Wrong::Trouble(Trouble::Unreachable, "`ssh` ended without a word".to_owned())
+                        SftpError::Store(StoreErrorKind::Unreachable, "`ssh` ended without a message".to_owned())
                     }
-                    (true, e) => Wrong::Trouble(Trouble::Nonsense, with_causes(e)),
-                    (false, _) => Wrong::Trouble(trouble, said),
+                    (true, e) => SftpError::Store(StoreErrorKind::InvalidResponse, with_causes(e)),
+                    (false, _) => SftpError::Store(error_kind, detail),
                 });
             }
             Ok(Ok(sftp)) => sftp,
         };
         Ok(Self {
             sftp,
-            words,
+            messages,
             broken: AtomicBool::new(false),
             write_piece: AtomicUsize::new(PIECE),
             read_piece: AtomicUsize::new(PIECE),
@@ -66,49 +68,52 @@ impl Connection {
         })
     }
 
-    /// Whether requests may still be answered.
+    /// Whether the connection can still be used.
     pub(super) fn is_alive(&self) -> bool {
-        !self.broken.load(Ordering::Relaxed) && !self.words.are_over()
+        !self.broken.load(Ordering::Relaxed) && !self.messages.have_ended()
     }
 
-    /// For requests by path.
+    /// Returns the interface for requests by path.
     pub(super) fn fs(&self) -> Fs {
         self.sftp.fs()
     }
 
-    /// Waits for an answer, and says what a failure means.
-    pub(super) async fn answer<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, Wrong> {
-        let error = match tokio::time::timeout(PATIENCE, request).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(Error::SftpError(kind, said))) => {
-                return Err(Wrong::Answer(Answer::of(kind), said.get().0.to_owned()));
+    /// Waits for a response, and converts an error.
+    pub(super) async fn response<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, SftpError> {
+        let error = match tokio::time::timeout(RESPONSE_LIMIT, request).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(Error::SftpError(kind, detail))) => {
+                return Err(SftpError::Status(SftpStatus::of(kind), detail.get().0.to_owned()));
             }
             Ok(Err(e)) => e,
             Err(_) => {
                 self.broken.store(true, Ordering::Relaxed);
-                return Err(Wrong::Trouble(Trouble::TimedOut, "no answer".to_owned()));
+                return Err(SftpError::Store(StoreErrorKind::TimedOut, "no response".to_owned()));
             }
         };
         self.broken.store(true, Ordering::Relaxed);
         Err(match error {
             Error::IOError(_) | Error::BackgroundTaskFailure(_) | Error::AwaitableError(_) => {
-                let (trouble, said) = self.words.verdict("the connection broke").await;
-                // Whatever was written while it lived: a change that was under way may have been made.
-                Wrong::Trouble(if trouble.passes() { trouble } else { Trouble::Unreachable }, said)
+                let (error_kind, detail) = self.messages.verdict("the connection was lost").await;
+                // A permanent error would deny that a change in progress may have been made.
+                SftpError::Store(
+                    if error_kind.is_transient() { error_kind } else { StoreErrorKind::Unreachable },
+                    detail,
+                )
             }
-            e => Wrong::Trouble(Trouble::Nonsense, with_causes(&e)),
+            e => SftpError::Store(StoreErrorKind::InvalidResponse, with_causes(&e)),
         })
     }
 
-    /// What an answer means that gives no reason: whether the disk is full.
-    pub(super) async fn reason(&self, wrong: Wrong, root: &str) -> Wrong {
-        let Wrong::Answer(Answer::Failure, said) = &wrong else { return wrong };
-        let text = said.to_ascii_lowercase();
-        let told = ["no space", "disk full", "quota"].iter().any(|words| text.contains(words));
-        let full = told
+    /// Finds the cause of a generic failure status, which may be a full disk.
+    pub(super) async fn find_cause(&self, error: SftpError, root: &str) -> SftpError {
+        let SftpError::Status(SftpStatus::Failure, detail) = &error else { return error };
+        let text = detail.to_ascii_lowercase();
+        let mentioned = ["no space", "disk full", "quota"].iter().any(|phrase| text.contains(phrase));
+        let full = mentioned
             || match self.sftp.support_statvfs() {
                 false => false,
-                true => match self.answer(self.fs().statvfs(root)).await {
+                true => match self.response(self.fs().statvfs(root)).await {
                     Ok(disk) => {
                         let no_names = disk.files > 0 && disk.favail == 0;
                         disk.bavail.saturating_mul(disk.frsize) < PIECE as u64 || no_names
@@ -116,24 +121,23 @@ impl Connection {
                     Err(_) => false,
                 },
             };
-        if full { Wrong::Trouble(Trouble::Full, said.clone()) } else { wrong }
+        if full { SftpError::Store(StoreErrorKind::Full, detail.clone()) } else { error }
     }
 }
 
-/// What a server says no with.
+/// The status of a failed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// A name or a folder on the way to it is not there.
+pub(super) enum SftpStatus {
+    /// The file or a parent directory does not exist.
     NoSuchFile,
-    /// Not allowed.
     Denied,
-    /// Any reason: a taken name, a full disk.
+    /// Any other cause, for example an existing name or a full disk.
     Failure,
-    /// It does not know the request, or not in this form.
+    /// The server does not support the request.
     Unsupported,
 }
 
-impl Answer {
+impl SftpStatus {
     const fn of(kind: SftpErrorKind) -> Self {
         match kind {
             SftpErrorKind::NoSuchFile => Self::NoSuchFile,
@@ -143,12 +147,12 @@ impl Answer {
         }
     }
 
-    /// Which trouble it is.
-    pub(super) const fn trouble(self) -> Trouble {
+    /// Returns the kind of the error.
+    pub(super) const fn error_kind(self) -> StoreErrorKind {
         match self {
-            Self::NoSuchFile => Trouble::NoPlace,
-            Self::Denied => Trouble::Denied,
-            Self::Failure | Self::Unsupported => Trouble::Refused,
+            Self::NoSuchFile => StoreErrorKind::NoPlace,
+            Self::Denied => StoreErrorKind::Denied,
+            Self::Failure | Self::Unsupported => StoreErrorKind::Refused,
         }
     }
 }

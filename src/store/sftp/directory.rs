@@ -1,8 +1,9 @@
-//! A directory behind ssh: what each operation of a store is in requests of sftp.
+//! The operations of a store as SFTP requests in a directory of a server.
 //!
-//! A new object is written below `tmp/` and synced, then it gets its name: by a rename, or by a hard link where the
-//! name must be free. A connection that dies at any point leaves a key with all its bytes or without any. sftp cannot
-//! sync a directory; a second sync of the open file makes journalling file systems write its new name as well.
+//! A new object is written below `tmp/`, synced, and then moved to its name: by a rename, or by a
+//! hard link if the name must not exist. If the connection is lost at any point, a key is complete
+//! or absent. SFTP cannot sync a directory; a second sync of the open file makes journalling file
+//! systems write the new name, too.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -15,35 +16,35 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::Wrong;
-use super::connection::{Answer, PIECE};
+use super::SftpError;
+use super::connection::{PIECE, SftpStatus};
 use super::listing::list;
 use super::pool::{Lease, Pool, Weight};
-use super::transfer::{Ahead, Source, read_once, send};
+use super::transfer::{ReadAhead, Source, read_once, send};
 use crate::store::local::STAGING;
 use crate::store::meter::Meter;
-use crate::store::{ENTRIES_MAX, Listed, SMALL_MAX, Trouble};
+use crate::store::{ENTRIES_MAX, Listed, SMALL_MAX, StoreErrorKind};
 
-/// Reads of this many bytes get a connection of their own.
-const BIG: usize = 1 << 20;
-/// Folders that are listed at the same time.
-const FOLDERS: usize = 64;
-/// Folders that are made on the way to a key at most.
-const DEPTH: usize = 64;
+/// Reads of at least this many bytes get a connection without other transfers.
+const LARGE_READ: usize = 1 << 20;
+/// Limit on the directories that are listed at the same time.
+const LISTINGS_MAX: usize = 64;
+/// Limit on the directories that are created for a key.
+const DEPTH_MAX: usize = 64;
 
-/// A directory of a server.
+/// A directory on a server.
 pub(super) struct Directory {
     pool: Arc<Pool>,
-    /// Its path without a slash at the end, from the home directory where it begins with none.
+    /// Path without a trailing slash. A relative path starts at the home directory.
     root: String,
     meter: Arc<Meter>,
-    /// Folders that are known to be there.
-    made: Mutex<HashSet<String>>,
+    /// Directories that are known to exist.
+    existing: Mutex<HashSet<String>>,
 }
 
 impl Directory {
     pub(super) fn new(pool: Pool, root: String, meter: Arc<Meter>) -> Self {
-        Self { pool: Arc::new(pool), root, meter, made: Mutex::default() }
+        Self { pool: Arc::new(pool), root, meter, existing: Mutex::default() }
     }
 
     fn path(&self, key: &str) -> String {
@@ -57,63 +58,66 @@ impl Directory {
         }
     }
 
-    fn made(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.made.lock()
+    fn existing(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.existing.lock()
     }
 
-    async fn open(&self, lease: &Lease, key: &str) -> Result<File, Wrong> {
-        lease.answer(lease.sftp.options().read(true).open(self.path(key))).await
+    async fn open(&self, lease: &Lease, key: &str) -> Result<File, SftpError> {
+        lease.response(lease.sftp.options().read(true).open(self.path(key))).await
     }
 
-    /// The beginning of a file, and its length.
-    async fn begin(&self, lease: &Lease, file: &File, offset: u64) -> Result<(Vec<u8>, u64), Wrong> {
+    /// Reads the beginning of a file and its length.
+    async fn read_start(&self, lease: &Lease, file: &File, offset: u64) -> Result<(Vec<u8>, u64), SftpError> {
         let (mut first, mut asked) = (file.clone(), file.clone());
-        let look = async { lease.answer(asked.metadata()).await };
-        let (bytes, metadata) = tokio::try_join!(read_once(lease, &mut first, offset, PIECE), look)?;
-        self.passed(bytes.len()).await;
+        let metadata = async { lease.response(asked.metadata()).await };
+        let (bytes, metadata) = tokio::try_join!(read_once(lease, &mut first, offset, PIECE), metadata)?;
+        self.limit_rate(bytes.len()).await;
         Ok((bytes.to_vec(), metadata.len().unwrap_or(0)))
     }
 
-    async fn passed(&self, len: usize) {
+    async fn limit_rate(&self, len: usize) {
         let wait = self.meter.down.pass(len as u64);
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
     }
 
-    /// A whole small object.
-    pub(super) async fn get(&self, key: &str) -> Result<Vec<u8>, Wrong> {
+    /// Reads a small object.
+    pub(super) async fn get(&self, key: &str) -> Result<Vec<u8>, SftpError> {
         let lease = self.pool.lease(Weight::Small).await?;
         let file = self.open(&lease, key).await?;
-        let (mut bytes, len) = self.begin(&lease, &file, 0).await?;
+        let (mut bytes, len) = self.read_start(&lease, &file, 0).await?;
         if len > SMALL_MAX {
-            return Err(Wrong::Trouble(Trouble::Nonsense, format!("{len} bytes are too many for this object")));
+            return Err(SftpError::Store(
+                StoreErrorKind::InvalidResponse,
+                format!("{len} bytes, but the limit for this object is {SMALL_MAX}"),
+            ));
         }
-        let mut rest = Ahead::new(Arc::clone(&lease.connection), file, bytes.len() as u64, len);
+        let mut rest = ReadAhead::new(Arc::clone(&lease.connection), file, bytes.len() as u64, len);
         while let Some(piece) = rest.next(&self.meter).await? {
             bytes.extend_from_slice(&piece);
         }
         Ok(bytes)
     }
 
-    /// Exactly a range of an object.
-    pub(super) async fn range(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, Wrong> {
-        let end = offset.checked_add(len as u64).ok_or(Wrong::Short)?;
-        let lease = self.pool.lease(if len < BIG { Weight::Small } else { Weight::Big }).await?;
+    /// Reads exactly a range of an object.
+    pub(super) async fn range(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, SftpError> {
+        let end = offset.checked_add(len as u64).ok_or(SftpError::Truncated)?;
+        let lease = self.pool.lease(if len < LARGE_READ { Weight::Small } else { Weight::Large }).await?;
         let file = self.open(&lease, key).await?;
         let mut bytes = Vec::with_capacity(len.min(PIECE));
-        let mut ahead = Ahead::new(Arc::clone(&lease.connection), file, offset, end);
+        let mut ahead = ReadAhead::new(Arc::clone(&lease.connection), file, offset, end);
         while let Some(piece) = ahead.next(&self.meter).await? {
             bytes.extend_from_slice(&piece);
         }
         Ok(bytes)
     }
 
-    /// All bytes from `offset` on, for whoever listens at the other end of `to`.
-    pub(super) async fn stream(&self, key: &str, offset: u64, to: mpsc::Sender<Result<Vec<u8>, Wrong>>) {
-        if let Err(wrong) = self.stream_pieces(key, offset, &to).await {
-            // Nobody listens any more.
-            let _ = to.send(Err(wrong)).await;
+    /// Sends all bytes from `offset` on to the channel `to`.
+    pub(super) async fn stream(&self, key: &str, offset: u64, to: mpsc::Sender<Result<Vec<u8>, SftpError>>) {
+        if let Err(error) = self.stream_pieces(key, offset, &to).await {
+            // The receiver may already be gone.
+            let _ = to.send(Err(error)).await;
         }
     }
 
@@ -121,16 +125,16 @@ impl Directory {
         &self,
         key: &str,
         offset: u64,
-        to: &mpsc::Sender<Result<Vec<u8>, Wrong>>,
-    ) -> Result<(), Wrong> {
-        let lease = self.pool.lease(Weight::Big).await?;
+        to: &mpsc::Sender<Result<Vec<u8>, SftpError>>,
+    ) -> Result<(), SftpError> {
+        let lease = self.pool.lease(Weight::Large).await?;
         let file = self.open(&lease, key).await?;
-        let (bytes, end) = self.begin(&lease, &file, offset).await?;
+        let (bytes, end) = self.read_start(&lease, &file, offset).await?;
         let at = offset.saturating_add(bytes.len() as u64);
         if !bytes.is_empty() && to.send(Ok(bytes)).await.is_err() {
             return Ok(());
         }
-        let mut ahead = Ahead::new(Arc::clone(&lease.connection), file, at, end);
+        let mut ahead = ReadAhead::new(Arc::clone(&lease.connection), file, at, end);
         while let Some(piece) = ahead.next(&self.meter).await? {
             if to.send(Ok(piece.to_vec())).await.is_err() {
                 return Ok(());
@@ -139,180 +143,186 @@ impl Directory {
         Ok(())
     }
 
-    /// Length of an object.
-    pub(super) async fn len(&self, key: &str) -> Result<u64, Wrong> {
+    /// Returns the length of an object.
+    pub(super) async fn len(&self, key: &str) -> Result<u64, SftpError> {
         let lease = self.pool.lease(Weight::Small).await?;
-        let metadata = lease.answer(lease.fs().metadata(self.path(key))).await?;
+        let metadata = lease.response(lease.fs().metadata(self.path(key))).await?;
         Ok(metadata.len().unwrap_or(0))
     }
 
-    /// Stores an object under its name, taken or not.
-    pub(super) async fn put(&self, source: Source, key: &str) -> Result<(), Wrong> {
-        let lease = self.pool.lease(Weight::Big).await?;
+    /// Stores an object under its name, even if the name exists.
+    pub(super) async fn put(&self, source: Source, key: &str) -> Result<(), SftpError> {
+        let lease = self.pool.lease(Weight::Large).await?;
         let name = self.path(key);
         let mut staged = self.stage(&lease, &source).await?;
-        let rename = || async { lease.answer(lease.fs().rename(&staged.path, &name)).await };
-        match self.with_folder(&lease, &name, rename).await {
+        let rename = || async { lease.response(lease.fs().rename(&staged.path, &name)).await };
+        match self.with_directory(&lease, &name, rename).await {
             Ok(()) => sync(&lease, &mut staged.file).await,
-            // A rename that does not replace. The name stands for the content, so what is there is as good.
-            Err(wrong @ Wrong::Answer(Answer::Failure, _)) => {
-                let there = lease.answer(lease.fs().metadata(&name)).await;
+            // The server's rename does not replace files. The name identifies the content, so the
+            // existing file is equivalent.
+            Err(error @ SftpError::Status(SftpStatus::Failure, _)) => {
+                let there = lease.response(lease.fs().metadata(&name)).await;
                 remove(&lease, &staged.path).await;
                 match there.is_ok_and(|m| m.len() == Some(source.len())) {
                     true => Ok(()),
-                    false => Err(lease.reason(wrong, &self.path("")).await),
+                    false => Err(lease.find_cause(error, &self.path("")).await),
                 }
             }
-            Err(wrong) => {
+            Err(error) => {
                 remove(&lease, &staged.path).await;
-                Err(wrong)
+                Err(error)
             }
         }
     }
 
-    /// Stores a small object unless its name is taken.
-    pub(super) async fn create(&self, source: Source, key: &str) -> Result<bool, Wrong> {
+    /// Stores a small object unless its name exists.
+    pub(super) async fn create(&self, source: Source, key: &str) -> Result<bool, SftpError> {
         let lease = self.pool.lease(Weight::Small).await?;
         let name = self.path(key);
         if !lease.sftp.support_hardlink() {
             return self.create_in_place(&lease, &source, &name).await;
         }
         let staged = self.stage(&lease, &source).await?;
-        let link = || async { lease.answer(lease.fs().hard_link(&staged.path, &name)).await };
-        match self.with_folder(&lease, &name, link).await {
+        let link = || async { lease.response(lease.fs().hard_link(&staged.path, &name)).await };
+        match self.with_directory(&lease, &name, link).await {
             Ok(()) => {
                 let Staged { path, mut file } = staged;
                 let (synced, ()) = tokio::join!(sync(&lease, &mut file), remove(&lease, &path));
                 match synced {
-                    // Others may have seen it already, so it is not known to have failed.
-                    Err(Wrong::Answer(_, said)) => Err(Wrong::Trouble(Trouble::Nonsense, said)),
+                    // Other clients may already have seen the object, so the outcome counts as
+                    // unknown.
+                    Err(SftpError::Status(_, detail)) => Err(SftpError::Store(StoreErrorKind::InvalidResponse, detail)),
                     synced => synced.map(|()| true),
                 }
             }
-            // No reason is given; a taken name is the usual one.
-            Err(wrong @ Wrong::Answer(Answer::Failure, _)) => {
-                let (taken, ()) = tokio::join!(self.taken(&lease, &name, wrong), remove(&lease, &staged.path));
+            // The status names no cause; an existing name is the usual one.
+            Err(error @ SftpError::Status(SftpStatus::Failure, _)) => {
+                let (taken, ()) = tokio::join!(self.ensure_exists(&lease, &name, error), remove(&lease, &staged.path));
                 taken.map(|()| false)
             }
-            Err(wrong) => {
+            Err(error) => {
                 remove(&lease, &staged.path).await;
-                Err(wrong)
+                Err(error)
             }
         }
     }
 
-    /// For servers without hard links. It is as exclusive, but a connection that dies within it leaves a part of the
-    /// object under its name, and a reader may see one: whatever is created must say itself whether it is whole.
-    async fn create_in_place(&self, lease: &Lease, source: &Source, name: &str) -> Result<bool, Wrong> {
-        let open = || async { lease.answer(lease.sftp.options().write(true).create_new(true).open(name)).await };
-        let file = match self.with_folder(lease, name, open).await {
+    /// Creates an object on a server without hard links. The creation is exclusive, but after a
+    /// lost connection a partial object remains under the name, and a reader may see a partial
+    /// object. Objects must therefore contain a checksum.
+    async fn create_in_place(&self, lease: &Lease, source: &Source, name: &str) -> Result<bool, SftpError> {
+        let open = || async { lease.response(lease.sftp.options().write(true).create_new(true).open(name)).await };
+        let file = match self.with_directory(lease, name, open).await {
             Ok(file) => file,
-            Err(wrong @ Wrong::Answer(Answer::Failure, _)) => {
-                return self.taken(lease, name, wrong).await.map(|()| false);
+            Err(error @ SftpError::Status(SftpStatus::Failure, _)) => {
+                return self.ensure_exists(lease, name, error).await.map(|()| false);
             }
-            Err(wrong) => return Err(wrong),
+            Err(error) => return Err(error),
         };
-        let mut made = Staged { path: name.to_owned(), file };
-        match made.fill(lease, source, &self.meter).await {
+        let mut staged = Staged { path: name.to_owned(), file };
+        match staged.fill(lease, source, &self.meter).await {
             Ok(()) => Ok(true),
-            Err(wrong) => {
-                let wrong = lease.reason(wrong, &self.path("")).await;
-                remove(lease, &made.path).await;
-                Err(wrong)
+            Err(error) => {
+                let error = lease.find_cause(error, &self.path("")).await;
+                remove(lease, &staged.path).await;
+                Err(error)
             }
         }
     }
 
-    /// Fine if there is something under the name; else `wrong` had another reason.
-    async fn taken(&self, lease: &Lease, name: &str, wrong: Wrong) -> Result<(), Wrong> {
-        match lease.answer(lease.fs().symlink_metadata(name)).await {
+    /// Returns `Ok` if the name exists; otherwise returns the cause of `error`.
+    async fn ensure_exists(&self, lease: &Lease, name: &str, error: SftpError) -> Result<(), SftpError> {
+        match lease.response(lease.fs().symlink_metadata(name)).await {
             Ok(_) => Ok(()),
-            Err(Wrong::Answer(..)) => Err(lease.reason(wrong, &self.path("")).await),
-            Err(wrong) => Err(wrong),
+            Err(SftpError::Status(..)) => Err(lease.find_cause(error, &self.path("")).await),
+            Err(error) => Err(error),
         }
     }
 
-    /// Writes a file below `tmp/`, synced.
-    async fn stage(&self, lease: &Lease, source: &Source) -> Result<Staged, Wrong> {
+    /// Writes and syncs a file below `tmp/`.
+    async fn stage(&self, lease: &Lease, source: &Source) -> Result<Staged, SftpError> {
         let path = self.path(&format!("{STAGING}/w{:016x}", RandomState::new().hash_one(std::process::id())));
-        let open = || async { lease.answer(lease.sftp.options().write(true).create_new(true).open(&path)).await };
-        let file = match self.with_folder(lease, &path, open).await {
+        let open = || async { lease.response(lease.sftp.options().write(true).create_new(true).open(&path)).await };
+        let file = match self.with_directory(lease, &path, open).await {
             Ok(file) => file,
-            Err(wrong) => return Err(lease.reason(wrong, &self.path("")).await),
+            Err(error) => return Err(lease.find_cause(error, &self.path("")).await),
         };
         let mut staged = Staged { path, file };
         match staged.fill(lease, source, &self.meter).await {
             Ok(()) => Ok(staged),
-            Err(wrong) => {
-                let wrong = lease.reason(wrong, &self.path("")).await;
+            Err(error) => {
+                let error = lease.find_cause(error, &self.path("")).await;
                 remove(lease, &staged.path).await;
-                Err(wrong)
+                Err(error)
             }
         }
     }
 
-    /// Uses a name, once more if its folder had to be made first. Mostly it is there, and asking would take longer.
-    async fn with_folder<T, F>(&self, lease: &Lease, name: &str, attempt: impl Fn() -> F) -> Result<T, Wrong>
+    /// Runs `attempt`, and repeats it after creating the directory if that is missing. The
+    /// directory usually exists, so checking first would cost a round trip.
+    async fn with_directory<T, F>(&self, lease: &Lease, name: &str, attempt: impl Fn() -> F) -> Result<T, SftpError>
     where
-        F: Future<Output = Result<T, Wrong>>,
+        F: Future<Output = Result<T, SftpError>>,
     {
         let folder = parent(name);
         match attempt().await {
-            // Some servers have only one word for all that fails.
-            Err(Wrong::Answer(Answer::Failure, _)) if !self.made().contains(folder) => {}
-            Err(Wrong::Answer(Answer::NoSuchFile, _)) => self.made().clear(),
+            // Some servers have only one status for all failures.
+            Err(SftpError::Status(SftpStatus::Failure, _)) if !self.existing().contains(folder) => {}
+            Err(SftpError::Status(SftpStatus::NoSuchFile, _)) => self.existing().clear(),
             attempted => return attempted,
         }
-        self.make(lease, folder).await?;
+        self.create_directory(lease, folder).await?;
         attempt().await
     }
 
-    /// Makes a folder and those above it, unless they are known to be there.
-    async fn make(&self, lease: &Lease, folder: &str) -> Result<(), Wrong> {
+    /// Creates a directory and its parents, unless they are known to exist.
+    async fn create_directory(&self, lease: &Lease, folder: &str) -> Result<(), SftpError> {
         let mut to_make = vec![folder];
-        for _ in 0..DEPTH {
+        for _ in 0..DEPTH_MAX {
             let Some(&next) = to_make.last() else { return Ok(()) };
-            if next.is_empty() || self.made().contains(next) {
+            if next.is_empty() || self.existing().contains(next) {
                 to_make.pop();
                 continue;
             }
             let mut fs = lease.fs();
             let mut builder = fs.dir_builder();
-            // A new repository is its owner's alone; an existing directory keeps the access that it was given.
+            // A new repository is accessible only to its owner; an existing directory keeps its
+            // permissions.
             if next == self.path("") {
                 builder.permissions(Permissions::from(0o700));
             }
-            match lease.answer(builder.create(next)).await {
+            match lease.response(builder.create(next)).await {
                 Ok(()) => {}
-                Err(Wrong::Answer(Answer::NoSuchFile, _)) if !parent(next).is_empty() => {
-                    self.made().remove(parent(next));
+                Err(SftpError::Status(SftpStatus::NoSuchFile, _)) if !parent(next).is_empty() => {
+                    self.existing().remove(parent(next));
                     to_make.push(parent(next));
                     continue;
                 }
-                // It is there, or must not be made; servers differ in what they say.
-                Err(wrong @ Wrong::Answer(..)) => match lease.answer(lease.fs().metadata(next)).await {
+                // The directory exists or cannot be created; servers return different statuses for
+                // both cases.
+                Err(error @ SftpError::Status(..)) => match lease.response(lease.fs().metadata(next)).await {
                     Ok(m) if m.file_type().is_none_or(|t| t.is_dir()) => {}
-                    Ok(_) | Err(Wrong::Answer(..)) => return Err(lease.reason(wrong, &self.path("")).await),
+                    Ok(_) | Err(SftpError::Status(..)) => return Err(lease.find_cause(error, &self.path("")).await),
                     Err(broken) => return Err(broken),
                 },
-                Err(wrong) => return Err(wrong),
+                Err(error) => return Err(error),
             }
-            self.made().insert(next.to_owned());
+            self.existing().insert(next.to_owned());
             to_make.pop();
         }
-        Err(Wrong::Answer(Answer::NoSuchFile, "the folder cannot be made".to_owned()))
+        Err(SftpError::Status(SftpStatus::NoSuchFile, "cannot create the directory".to_owned()))
     }
 
-    /// What lies directly below a folder, in no order.
-    pub(super) async fn list(&self, dir: &str) -> Result<Vec<Listed>, Wrong> {
+    /// Returns the names directly below a directory in arbitrary order.
+    pub(super) async fn list(&self, dir: &str) -> Result<Vec<Listed>, SftpError> {
         let lease = self.pool.lease(Weight::Small).await?;
         list(Arc::clone(&lease.connection), self.path(dir)).await
     }
 
-    /// The keys of all objects below a folder, in no order.
-    pub(super) async fn list_all(&self, dir: &str) -> Result<Vec<String>, Wrong> {
+    /// Returns the keys of all objects below a directory in arbitrary order.
+    pub(super) async fn list_all(&self, dir: &str) -> Result<Vec<String>, SftpError> {
         let lease = self.pool.lease(Weight::Small).await?;
-        let slots = Arc::new(Semaphore::new(FOLDERS));
+        let slots = Arc::new(Semaphore::new(LISTINGS_MAX));
         let mut listings = JoinSet::new();
         let mut keys = Vec::new();
         let mut folders = vec![dir.to_owned()];
@@ -320,28 +330,27 @@ impl Directory {
             for folder in folders.drain(..) {
                 let (connection, path, slots) = (Arc::clone(&lease.connection), self.path(&folder), Arc::clone(&slots));
                 listings.spawn(async move {
-                    // It is never closed.
+                    // The semaphore is never closed, so the result needs no check.
                     let _slot = slots.acquire().await;
                     list(connection, path).await.map(|listed| (folder, listed))
                 });
             }
             let Some(listing) = listings.join_next().await else { return Ok(keys) };
-            let (folder, listed) = listing.map_err(Wrong::panicked)??;
+            let (folder, listed) = listing.map_err(SftpError::panicked)??;
             for listed in listed {
                 let key = if folder.is_empty() { listed.name } else { format!("{folder}/{}", listed.name) };
                 if listed.is_dir { folders.push(key) } else { keys.push(key) }
             }
             if keys.len() > ENTRIES_MAX {
-                return Err(Wrong::Trouble(Trouble::Nonsense, "its listing does not end".to_owned()));
+                return Err(SftpError::Store(StoreErrorKind::InvalidResponse, "listing too long".to_owned()));
             }
         }
     }
 
-    /// Removes an object.
-    pub(super) async fn delete(&self, key: &str) -> Result<(), Wrong> {
+    pub(super) async fn delete(&self, key: &str) -> Result<(), SftpError> {
         let lease = self.pool.lease(Weight::Small).await?;
-        match lease.answer(lease.fs().remove_file(self.path(key))).await {
-            Err(Wrong::Answer(Answer::NoSuchFile, _)) => Ok(()),
+        match lease.response(lease.fs().remove_file(self.path(key))).await {
+            Err(SftpError::Status(SftpStatus::NoSuchFile, _)) => Ok(()),
             removed => removed,
         }
     }
@@ -354,28 +363,28 @@ struct Staged {
 }
 
 impl Staged {
-    async fn fill(&mut self, lease: &Lease, source: &Source, meter: &Meter) -> Result<(), Wrong> {
+    async fn fill(&mut self, lease: &Lease, source: &Source, meter: &Meter) -> Result<(), SftpError> {
         send(&lease.connection, &self.file, source, meter).await?;
         sync(lease, &mut self.file).await
     }
 }
 
-/// A server without the request decides itself when it writes.
-async fn sync(lease: &Lease, file: &mut File) -> Result<(), Wrong> {
+/// A server without this request decides itself when to write.
+async fn sync(lease: &Lease, file: &mut File) -> Result<(), SftpError> {
     if !lease.sftp.support_fsync() {
         return Ok(());
     }
-    lease.answer(file.sync_all()).await
+    lease.response(file.sync_all()).await
 }
 
-/// What stays behind is found and removed later.
+/// Removes a temporary file. Errors are ignored, because leftover files are removed later.
 async fn remove(lease: &Lease, path: &str) {
     if lease.is_alive() {
-        let _ = lease.answer(lease.fs().remove_file(path)).await;
+        let _ = lease.response(lease.fs().remove_file(path)).await;
     }
 }
 
-/// The folder of a path; nothing above the first piece of a relative one.
+/// Returns the parent directory of a path; empty for the first component of a relative path.
 fn parent(path: &str) -> &str {
     match path.rsplit_once('/') {
         Some(("", name)) if !name.is_empty() => "/",

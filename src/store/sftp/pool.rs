@@ -1,7 +1,8 @@
-//! The connections to one server: one at first, more when there is more to do.
+//! The connections to one server: one at first, more as the load grows.
 //!
-//! A big transfer gets a connection without another one, small requests share. Each connection is a TCP stream of its
-//! own, since one alone is held back by ssh's window. A connection that broke is never given out again.
+//! A large transfer gets a connection without another transfer; small requests share connections. Each
+//! connection has its own TCP stream, because the window of SSH limits the throughput of a single one. A
+//! broken connection is never used again.
 
 use std::ops::Deref;
 use std::pin::pin;
@@ -10,25 +11,25 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::Wrong;
+use super::SftpError;
 use super::connection::Connection;
 use super::ssh::Ssh;
 
-/// Connections at once. A server takes ten that have not logged in yet, unless it is told otherwise.
-pub(super) const MOST: usize = 8;
-/// Small requests that share a connection before another one is opened: opening costs about ten round trips.
+/// Limit on the connections. By default, sshd accepts ten connections that have not logged in yet.
+pub(super) const CONNECTIONS_MAX: usize = 8;
+/// Small requests that share a connection before another one is opened, which costs about ten round trips.
 const SHARERS: usize = 12;
 
-/// How much a request will move.
+/// The amount of data of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Weight {
     /// A few packets.
     Small,
-    /// Enough to fill a connection.
-    Big,
+    /// Enough data to use the whole throughput of a connection.
+    Large,
 }
 
-/// All connections.
+/// The connections to a server.
 pub(super) struct Pool {
     ssh: Ssh,
     state: Mutex<State>,
@@ -36,24 +37,24 @@ pub(super) struct Pool {
 }
 
 struct State {
-    seats: Vec<Seat>,
+    slots: Vec<Slot>,
     next: u64,
-    /// As many as the server lets in.
+    /// Limit on the connections; falls when the server rejects one.
     most: usize,
-    /// How often there was no connection to be had, and why the last time.
+    /// Number of failed attempts to connect, and the last error.
     failures: u64,
-    failure: Option<Wrong>,
+    failure: Option<SftpError>,
 }
 
-/// A connection, or one that is being opened.
-struct Seat {
+/// A connection that is open or being opened.
+struct Slot {
     number: u64,
     connection: Option<Arc<Connection>>,
     big: usize,
     small: usize,
 }
 
-enum Choice {
+enum LeaseDecision {
     Take(Lease),
     Open(Opening),
     Wait,
@@ -61,7 +62,7 @@ enum Choice {
 
 impl Pool {
     pub(super) fn new(ssh: Ssh) -> Self {
-        let state = State { seats: Vec::new(), next: 0, most: MOST, failures: 0, failure: None };
+        let state = State { slots: Vec::new(), next: 0, most: CONNECTIONS_MAX, failures: 0, failure: None };
         Self { ssh, state: Mutex::new(state), changed: Notify::new() }
     }
 
@@ -69,72 +70,74 @@ impl Pool {
         self.state.lock()
     }
 
-    /// A connection for a request.
-    pub(super) async fn lease(self: &Arc<Self>, weight: Weight) -> Result<Lease, Wrong> {
+    /// Returns a connection for a request. Opens one if needed.
+    pub(super) async fn lease(self: &Arc<Self>, weight: Weight) -> Result<Lease, SftpError> {
         let failures = self.state().failures;
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             match self.choose(weight) {
-                Choice::Take(lease) => return Ok(lease),
-                Choice::Open(opening) => match Connection::open(&self.ssh).await {
+                LeaseDecision::Take(lease) => return Ok(lease),
+                LeaseDecision::Open(opening) => match Connection::open(&self.ssh).await {
                     Ok(connection) => return Ok(opening.done(connection, weight)),
-                    Err(wrong) => {
-                        if !opening.failed(wrong.again()) {
-                            return Err(wrong);
+                    Err(error) => {
+                        if !opening.failed(error.duplicate()) {
+                            return Err(error);
                         }
                     }
                 },
-                Choice::Wait => changed.await,
+                LeaseDecision::Wait => changed.await,
             }
             let state = self.state();
-            // Whoever waited for the same connection need not try for as long again.
+            // The attempt that this request waited for has failed; another attempt would only double the wait.
             if state.failures > failures
-                && state.seats.is_empty()
-                && let Some(wrong) = &state.failure
+                && state.slots.is_empty()
+                && let Some(error) = &state.failure
             {
-                return Err(wrong.again());
+                return Err(error.duplicate());
             }
         }
     }
 
-    fn choose(self: &Arc<Self>, weight: Weight) -> Choice {
+    fn choose(self: &Arc<Self>, weight: Weight) -> LeaseDecision {
         let mut state = self.state();
-        state.seats.retain(|s| s.connection.as_ref().is_none_or(|c| c.is_alive()));
-        let opening = state.seats.iter().filter(|s| s.connection.is_none()).count();
-        let may_open = state.seats.len() < state.most;
-        let best = state.seats.iter_mut().filter(|s| s.connection.is_some()).min_by_key(|s| (s.big, s.small));
+        state.slots.retain(|s| s.connection.as_ref().is_none_or(|c| c.is_alive()));
+        let opening = state.slots.iter().filter(|s| s.connection.is_none()).count();
+        let may_open = state.slots.len() < state.most;
+        let best = state.slots.iter_mut().filter(|s| s.connection.is_some()).min_by_key(|s| (s.big, s.small));
         let good = best.as_ref().is_some_and(|s| match weight {
             Weight::Small => s.big == 0 && s.small < SHARERS,
-            Weight::Big => s.big == 0,
+            Weight::Large => s.big == 0,
         });
         match best {
-            Some(seat) if good || !may_open => seat.lease(self, weight).map_or(Choice::Wait, Choice::Take),
-            // The first connection shows whether there is a way at all.
-            None if opening > 0 && (weight == Weight::Small || !may_open) => Choice::Wait,
+            Some(slot) if good || !may_open => {
+                slot.lease(self, weight).map_or(LeaseDecision::Wait, LeaseDecision::Take)
+            }
+            // Wait for the first connection, which shows whether the server can be reached.
+            None if opening > 0 && (weight == Weight::Small || !may_open) => LeaseDecision::Wait,
             _ if may_open => {
                 let number = state.next;
                 state.next += 1;
-                state.seats.push(Seat { number, connection: None, big: 0, small: 0 });
-                Choice::Open(Opening { pool: Arc::clone(self), number })
+                state.slots.push(Slot { number, connection: None, big: 0, small: 0 });
+                LeaseDecision::Open(Opening { pool: Arc::clone(self), number })
             }
-            _ => Choice::Wait,
+            _ => LeaseDecision::Wait,
         }
     }
 }
 
-impl Seat {
+impl Slot {
     fn lease(&mut self, pool: &Arc<Pool>, weight: Weight) -> Option<Lease> {
         let connection = Arc::clone(self.connection.as_ref()?);
         match weight {
             Weight::Small => self.small += 1,
-            Weight::Big => self.big += 1,
+            Weight::Large => self.big += 1,
         }
         Some(Lease { pool: Arc::clone(pool), number: self.number, weight, connection })
     }
 }
 
-/// A seat that is kept for a connection; given up when dropped.
+/// A slot that is reserved for a connection. Dropping it frees the slot.
 struct Opening {
     pool: Arc<Pool>,
     number: u64,
@@ -144,23 +147,23 @@ impl Opening {
     fn done(self, connection: Connection, weight: Weight) -> Lease {
         let connection = Arc::new(connection);
         let mut state = self.pool.state();
-        if let Some(seat) = state.seats.iter_mut().find(|s| s.number == self.number) {
-            seat.connection = Some(Arc::clone(&connection));
+        if let Some(slot) = state.slots.iter_mut().find(|s| s.number == self.number) {
+            slot.connection = Some(Arc::clone(&connection));
             match weight {
-                Weight::Small => seat.small += 1,
-                Weight::Big => seat.big += 1,
+                Weight::Small => slot.small += 1,
+                Weight::Large => slot.big += 1,
             }
         }
         drop(state);
         Lease { pool: Arc::clone(&self.pool), number: self.number, weight, connection }
     }
 
-    /// True: there are other connections, so that this one is not missed.
-    fn failed(&self, wrong: Wrong) -> bool {
+    /// Records a failed attempt. Returns whether other connections can take over the request.
+    fn failed(&self, error: SftpError) -> bool {
         let mut state = self.pool.state();
         state.failures += 1;
-        state.failure = Some(wrong);
-        let open = state.seats.iter().filter(|s| s.connection.as_ref().is_some_and(|c| c.is_alive())).count();
+        state.failure = Some(error);
+        let open = state.slots.iter().filter(|s| s.connection.as_ref().is_some_and(|c| c.is_alive())).count();
         if open > 0 {
             state.most = open;
         }
@@ -170,12 +173,12 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        self.pool.state().seats.retain(|s| s.number != self.number || s.connection.is_some());
+        self.pool.state().slots.retain(|s| s.number != self.number || s.connection.is_some());
         self.pool.changed.notify_waiters();
     }
 }
 
-/// The use of a connection for one request.
+/// The right to use a connection for one request.
 pub(super) struct Lease {
     pool: Arc<Pool>,
     number: u64,
@@ -194,10 +197,10 @@ impl Deref for Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut state = self.pool.state();
-        if let Some(seat) = state.seats.iter_mut().find(|s| s.number == self.number) {
+        if let Some(slot) = state.slots.iter_mut().find(|s| s.number == self.number) {
             match self.weight {
-                Weight::Small => seat.small -= 1,
-                Weight::Big => seat.big -= 1,
+                Weight::Small => slot.small -= 1,
+                Weight::Large => slot.big -= 1,
             }
         }
         drop(state);

@@ -1,7 +1,8 @@
-//! The system's `ssh` as the way to a server: its arguments, its process, and what its last words mean.
+//! The `ssh` program of the system as the transport: its arguments, its process, and the
+//! classification of its error messages.
 //!
-//! Keys, agents, jump hosts and known hosts are the business of `ssh` and its configuration. Nobody is asked for a
-//! password, and nothing secret stands among the arguments.
+//! Keys, agents, jump hosts and known hosts are configured in `ssh`. The process never asks for a
+//! password, and its arguments contain no secrets.
 
 use std::io;
 use std::process::Stdio;
@@ -13,21 +14,22 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
 
-use super::Wrong;
-use crate::store::Trouble;
+use super::SftpError;
+use crate::store::StoreErrorKind;
 use crate::store::location::Location;
 
-/// Bytes of its messages that are kept.
-const WORDS: usize = 8 << 10;
-/// Lines of them that are shown.
+/// Limit on the stored bytes of the messages.
+const MESSAGES_MAX: usize = 8 << 10;
+/// Limit on the displayed lines of the messages.
 const LINES: usize = 3;
-/// What is said where `ssh` gives no reason of its own.
-const ENDED: &str = "`ssh` ended without a reason; the server's log has it (does the account have sftp there?)";
-/// How long its last words are waited for once the connection broke.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// The error message if `ssh` reports no cause.
+const NO_CAUSE: &str = "`ssh` ended without a reason; see the server's log, and check that the account may use SFTP";
+/// Time to wait for the last messages after the connection was lost.
+const LAST_MESSAGES_LIMIT: Duration = Duration::from_secs(2);
 
-/// What is always set. A command, a forwarding or a silence of the user's configuration would get in the way; a
-/// shared connection that is open already may be used, but none is left behind.
+/// Options that are always set, because a command, a forwarding or a quiet log level in the user's
+/// configuration would break the session. An existing shared connection may be used, but none is
+/// left open.
 const ALWAYS: &[&str] = &[
     "BatchMode=yes",
     "ConnectTimeout=10",
@@ -43,22 +45,22 @@ const ALWAYS: &[&str] = &[
     "LogLevel=INFO",
 ];
 
-/// How a server is called.
+/// The command line for a server.
 pub(super) struct Ssh {
     arguments: Vec<String>,
 }
 
-/// A running `ssh`.
+/// A running `ssh` process.
 pub(super) struct Process {
-    /// Ends with this value.
+    /// Killed when this value is dropped.
     pub(super) child: Child,
     pub(super) stdin: ChildStdin,
     pub(super) stdout: ChildStdout,
-    pub(super) words: Words,
+    pub(super) messages: SshMessages,
 }
 
 impl Ssh {
-    /// The call for a location, or what is wrong with it.
+    /// Returns the command line for a location, or the reason why the location is invalid.
     pub(super) fn to(location: &Location) -> Result<Self, String> {
         let (host, port) = host_and_port(&location.host)?;
         let mut arguments = Vec::new();
@@ -81,9 +83,9 @@ impl Ssh {
         Ok(Self { arguments })
     }
 
-    /// Starts it. It has a process group of its own: ctrl-C in a terminal must not take away the connection by which
-    /// we end cleanly.
-    pub(super) fn start(&self) -> Result<Process, Wrong> {
+    /// Starts `ssh` in its own process group, because ctrl-C in a terminal must not end the
+    /// connection that is needed for the cleanup.
+    pub(super) fn start(&self) -> Result<Process, SftpError> {
         let piped = || io::Error::other("no pipe");
         let start = || -> io::Result<Process> {
             let mut child = Command::new("ssh")
@@ -96,22 +98,22 @@ impl Ssh {
                 .spawn()?;
             let stdin = child.stdin.take().ok_or_else(piped)?;
             let stdout = child.stdout.take().ok_or_else(piped)?;
-            let words = Words::of(child.stderr.take().ok_or_else(piped)?);
-            Ok(Process { child, stdin, stdout, words })
+            let messages = SshMessages::of(child.stderr.take().ok_or_else(piped)?);
+            Ok(Process { child, stdin, stdout, messages })
         };
         start().map_err(|e| {
             let source = match e.kind() {
-                io::ErrorKind::NotFound => io::Error::new(e.kind(), "it is not installed, and sftp needs it"),
+                io::ErrorKind::NotFound => io::Error::new(e.kind(), "not installed; SFTP remotes need it"),
                 _ => e,
             };
-            Wrong::Here { what: "run", key: "ssh".to_owned(), source }
+            SftpError::Local { what: "run", key: "ssh".to_owned(), source }
         })
     }
 }
 
-/// `host`, `host:port`, `[v6]`, `[v6]:port`.
+/// Parses `host`, `host:port`, `[v6]` and `[v6]:port`.
 fn host_and_port(text: &str) -> Result<(&str, Option<u16>), String> {
-    let number = |port: &str| port.parse::<u16>().map_err(|_| format!("`{port}` is no port"));
+    let number = |port: &str| port.parse::<u16>().map_err(|_| format!("`{port}` is not a port"));
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((v6, "")) => (v6, None),
         Some((v6, rest)) => (v6, Some(number(rest.trim_start_matches(':'))?)),
@@ -120,80 +122,84 @@ fn host_and_port(text: &str) -> Result<(&str, Option<u16>), String> {
             None => (text, None),
         },
     };
-    // `ssh` would take such a name for an option, or a control character for what it is to the terminal.
+    // `ssh` would take such a name for an option, and a terminal would interpret control
+    // characters.
     if host.is_empty() || host.starts_with('-') || host.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(format!("`{}` is no host name", host.escape_debug()));
+        return Err(format!("`{}` is not a host name", host.escape_debug()));
     }
     Ok((host, port))
 }
 
-/// What `ssh` writes to its standard error, the last of it.
+/// The end of the standard error of `ssh`.
 #[derive(Clone)]
-pub(super) struct Words {
+pub(super) struct SshMessages {
     text: Arc<Mutex<Vec<u8>>>,
     ended: watch::Receiver<bool>,
 }
 
-impl Words {
+impl SshMessages {
     fn of(mut stderr: ChildStderr) -> Self {
         let text = Arc::new(Mutex::new(Vec::new()));
         let (end, ended) = watch::channel(false);
-        let words = Self { text: Arc::clone(&text), ended };
+        let messages = Self { text: Arc::clone(&text), ended };
         tokio::spawn(async move {
             let mut buffer = [0; 1024];
             while let Ok(n @ 1..) = stderr.read(&mut buffer).await {
                 let mut text = text.lock();
                 text.extend_from_slice(&buffer[..n]);
-                let surplus = text.len().saturating_sub(WORDS);
+                let surplus = text.len().saturating_sub(MESSAGES_MAX);
                 text.drain(..surplus);
             }
-            // Nobody waits any more if this fails.
+            // The receiver may already be gone.
             let _ = end.send(true);
         });
-        words
+        messages
     }
 
-    /// Whether the process is at its end.
-    pub(super) fn are_over(&self) -> bool {
+    /// Whether the process has ended.
+    pub(super) fn have_ended(&self) -> bool {
         *self.ended.borrow()
     }
 
-    /// What went wrong, by its last words; `otherwise` where it said nothing.
-    pub(super) async fn verdict(&self, otherwise: &str) -> (Trouble, String) {
+    /// Returns the kind of the error and the last messages, or `otherwise` if there are no
+    /// messages.
+    pub(super) async fn verdict(&self, otherwise: &str) -> (StoreErrorKind, String) {
         let mut ended = self.ended.clone();
-        let over = tokio::time::timeout(LAST_WORDS, ended.wait_for(|over| *over)).await;
+        let over = tokio::time::timeout(LAST_MESSAGES_LIMIT, ended.wait_for(|over| *over)).await;
         drop(over);
         let text = String::from_utf8_lossy(&self.text.lock()).into_owned();
-        let (trouble, said) = meaning(&text, otherwise);
-        (trouble.unwrap_or(Trouble::Unreachable), said)
+        let (error_kind, detail) = classify(&text, otherwise);
+        (error_kind.unwrap_or(StoreErrorKind::Unreachable), detail)
     }
 }
 
-/// Which trouble a line of `ssh` tells of. The last line counts: warnings come before.
-const MEANINGS: &[(&str, Trouble)] = &[
-    ("could not resolve hostname", Trouble::UnknownHost),
-    ("host key verification failed", Trouble::Untrusted),
-    ("remote host identification has changed", Trouble::Untrusted),
-    ("no matching host key type found", Trouble::Untrusted),
-    ("too many authentication failures", Trouble::Denied),
-    ("permission denied (", Trouble::Denied),
-    ("permission denied, please try again", Trouble::Denied),
-    ("timed out", Trouble::TimedOut),
-    ("not responding", Trouble::TimedOut),
-    ("connection refused", Trouble::Unreachable),
-    ("no route to host", Trouble::Unreachable),
-    ("network is unreachable", Trouble::Unreachable),
-    ("subsystem request failed", Trouble::NoSftp),
-    ("unable to negotiate", Trouble::Refused),
-    ("bad configuration option", Trouble::Refused),
-    ("can't open user config file", Trouble::Refused),
-    ("this service allows sftp connections only", Trouble::Refused),
-    ("disk quota exceeded", Trouble::Full),
-    ("no space left on device", Trouble::Full),
+/// Phrases in messages of `ssh`, with their meaning. The last matching line counts, because
+/// warnings precede errors.
+const MEANINGS: &[(&str, StoreErrorKind)] = &[
+    ("could not resolve hostname", StoreErrorKind::UnknownHost),
+    ("host key verification failed", StoreErrorKind::Untrusted),
+    ("remote host identification has changed", StoreErrorKind::Untrusted),
+    ("no matching host key type found", StoreErrorKind::Untrusted),
+    ("too many authentication failures", StoreErrorKind::Denied),
+    ("permission denied (", StoreErrorKind::Denied),
+    ("permission denied, please try again", StoreErrorKind::Denied),
+    ("timed out", StoreErrorKind::TimedOut),
+    ("not responding", StoreErrorKind::TimedOut),
+    ("connection refused", StoreErrorKind::Unreachable),
+    ("no route to host", StoreErrorKind::Unreachable),
+    ("network is unreachable", StoreErrorKind::Unreachable),
+    ("subsystem request failed", StoreErrorKind::NoSftp),
+    ("unable to negotiate", StoreErrorKind::Refused),
+    ("bad configuration option", StoreErrorKind::Refused),
+    ("can't open user config file", StoreErrorKind::Refused),
+    ("this service allows sftp connections only", StoreErrorKind::Refused),
+    ("disk quota exceeded", StoreErrorKind::Full),
+    ("no space left on device", StoreErrorKind::Full),
 ];
 
-/// How other lines of `ssh` begin. All else is the server's banner, or what a command of the user's configuration says.
-const OWN: &[&str] = &[
+/// Beginnings of other messages of `ssh`. All other lines are the banner of the server, or output
+/// of a command in the user's configuration.
+const MESSAGE_STARTS: &[&str] = &[
     "ssh:",
     "ssh_",
     "kex_",
@@ -221,31 +227,32 @@ const OWN: &[&str] = &[
     "@ warning",
 ];
 
-/// The trouble that the last words of `ssh` tell of, and those of them that say why; `otherwise` where it said nothing.
-fn meaning(text: &str, otherwise: &str) -> (Option<Trouble>, String) {
+/// Returns the kind of the error that the messages of `ssh` report and the lines that name the
+/// cause, or `otherwise` if there are no messages.
+fn classify(text: &str, otherwise: &str) -> (Option<StoreErrorKind>, String) {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| l.chars().any(|c| c.is_alphanumeric())).collect();
     let of = |line: &str| {
         let line = line.to_ascii_lowercase();
-        MEANINGS.iter().find(|(words, _)| line.contains(words)).map(|(_, trouble)| *trouble)
+        MEANINGS.iter().find(|(phrase, _)| line.contains(phrase)).map(|(_, error_kind)| *error_kind)
     };
     let is_own = |line: &str| {
         let line = line.to_ascii_lowercase();
-        of(&line).is_some() || OWN.iter().any(|words| line.starts_with(words))
+        of(&line).is_some() || MESSAGE_STARTS.iter().any(|start| line.starts_with(start))
     };
-    let trouble = lines.iter().rev().find_map(|line| of(line));
-    // A banner comes before all that matters and may be long, so it must not crowd out the reason.
+    let error_kind = lines.iter().rev().find_map(|line| of(line));
+    // The banner precedes the errors and may be long, so it must not displace the cause.
     let own: Vec<&str> = lines.iter().copied().filter(|line| is_own(line)).collect();
-    let said = match (own.is_empty(), lines.is_empty()) {
+    let detail = match (own.is_empty(), lines.is_empty()) {
         (false, _) => own[own.len().saturating_sub(LINES)..].join("; "),
         (true, false) => {
             let mut last = lines[lines.len().saturating_sub(LINES)..].to_vec();
             last.dedup();
-            format!("{ENDED}; before that it printed: {}", last.join("; "))
+            format!("{NO_CAUSE}; before that it printed: {}", last.join("; "))
         }
         (true, true) => otherwise.to_owned(),
     };
-    // A server may send anything; a terminal would obey it.
-    (trouble, said.chars().map(|c| if c.is_control() { '?' } else { c }).collect())
+    // The text comes from the server, and a terminal would interpret control characters.
+    (error_kind, detail.chars().map(|c| if c.is_control() { '?' } else { c }).collect())
 }
 
 #[cfg(test)]
@@ -266,33 +273,33 @@ mod tests {
     #[test]
     fn last_words() {
         let table = [
-            ("ssh: Could not resolve hostname x: Name or service not known", Some(Trouble::UnknownHost)),
-            ("me@h: Permission denied (publickey,password).", Some(Trouble::Denied)),
-            ("Host key verification failed.\r\n", Some(Trouble::Untrusted)),
+            ("ssh: Could not resolve hostname x: Name or service not known", Some(StoreErrorKind::UnknownHost)),
+            ("me@h: Permission denied (publickey,password).", Some(StoreErrorKind::Denied)),
+            ("Host key verification failed.\r\n", Some(StoreErrorKind::Untrusted)),
             (
                 "Could not create directory '/x/.ssh' (Permission denied).\nssh: connect to host h port 22: Connection refused",
-                Some(Trouble::Unreachable),
+                Some(StoreErrorKind::Unreachable),
             ),
-            ("ssh: connect to host h port 22: Connection timed out", Some(Trouble::TimedOut)),
-            ("Timeout, server h not responding.", Some(Trouble::TimedOut)),
-            ("subsystem request failed on channel 0", Some(Trouble::NoSftp)),
+            ("ssh: connect to host h port 22: Connection timed out", Some(StoreErrorKind::TimedOut)),
+            ("Timeout, server h not responding.", Some(StoreErrorKind::TimedOut)),
+            ("subsystem request failed on channel 0", Some(StoreErrorKind::NoSftp)),
             ("client_loop: send disconnect: Broken pipe", None),
             ("", None),
         ];
-        for (text, trouble) in table {
-            assert_eq!(meaning(text, "").0, trouble, "{text}");
+        for (text, error_kind) in table {
+            assert_eq!(classify(text, "").0, error_kind, "{text}");
         }
-        let said = |text| meaning(text, "nothing").1;
-        assert_eq!(said("a\n\n@@@\nb\x1b[2J\nc\nd\n"), format!("{ENDED}; before that it printed: b?[2J; c; d"));
-        assert_eq!(said(""), "nothing");
+        let detail = |text| classify(text, "nothing").1;
+        assert_eq!(detail("a\n\n@@@\nb\x1b[2J\nc\nd\n"), format!("{NO_CAUSE}; before that it printed: b?[2J; c; d"));
+        assert_eq!(detail(""), "nothing");
     }
 
     #[test]
     fn a_banner_does_not_crowd_out_the_reason() {
         let banner = "WELCOME, all is logged\n".repeat(20);
         let closed = "Connection closed by 127.0.0.1 port 22";
-        assert_eq!(meaning(&format!("{closed}\n{banner}"), "").1, closed);
-        assert_eq!(meaning(&format!("{banner}{closed}"), "").1, closed);
-        assert_eq!(meaning(&banner, "").1, format!("{ENDED}; before that it printed: WELCOME, all is logged"));
+        assert_eq!(classify(&format!("{closed}\n{banner}"), "").1, closed);
+        assert_eq!(classify(&format!("{banner}{closed}"), "").1, closed);
+        assert_eq!(classify(&banner, "").1, format!("{NO_CAUSE}; before that it printed: WELCOME, all is logged"));
     }
 }

@@ -1,4 +1,5 @@
-//! Against a real `sshd` on a port of this machine, with keys of its own; without one the tests say so and pass.
+//! Tests against a real `sshd` on a local port, with their own keys. Without `sshd`, the tests
+//! print a message and pass.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::store::location::Scheme;
 
-/// A server with a client that knows it, in a directory that goes with it.
+/// A server and the configuration of its client, in a temporary directory.
 struct Rig {
     dir: tempfile::TempDir,
     sshd: Child,
@@ -20,13 +21,14 @@ struct Rig {
 const SSHD: &str = "/usr/sbin/sshd";
 
 impl Rig {
-    /// `None` where there is no server to be had.
+    /// Returns `None` if no server can be started.
     fn start(subsystem: &str) -> Option<Self> {
         if !Path::new(SSHD).exists() {
             eprintln!("no {SSHD} here: nothing is tested");
             return None;
         }
-        // Only a privileged server wants it, and only such a one can make it.
+        // Only a privileged `sshd` needs this directory, and only a privileged process can create
+        // it.
         let _ = fs::create_dir("/run/sshd");
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path();
@@ -70,13 +72,13 @@ impl Rig {
         self.dir.path().join(name)
     }
 
-    /// The client expects this host key.
+    /// Makes the client expect this host key.
     fn trust(&self, key: &str) {
         let public = fs::read_to_string(self.at(&format!("{key}.pub"))).unwrap();
         fs::write(self.at("known_hosts"), format!("rig {public}")).unwrap();
     }
 
-    /// The client comes with this key, to this port.
+    /// Makes the client use this key and port.
     fn configure(&self, key: &str, port: u16) {
         let config = format!(
             "Host rig\n HostName 127.0.0.1\n HostKeyAlias rig\n Port {port}\n IdentityFile {dir}/{key}\n\
@@ -94,12 +96,12 @@ impl Rig {
         SftpStore::open(&location, access).unwrap()
     }
 
-    /// The root is two folders that nobody made.
+    /// The root consists of two directories that do not exist yet.
     fn store(&self) -> SftpStore {
         self.store_at("rig", &self.at("a/b").display().to_string(), &Access::default())
     }
 
-    /// The processes of `ssh` that this process started for this server.
+    /// Returns the `ssh` processes that this process started for this server.
     fn clients(&self) -> Vec<u32> {
         let me = format!("PPid:\t{}", std::process::id());
         let mine = |pid: u32| {
@@ -141,9 +143,9 @@ fn content(len: usize) -> Vec<u8> {
     bytes
 }
 
-fn trouble(e: &StoreError) -> Option<Trouble> {
+fn error_kind(e: &StoreError) -> Option<StoreErrorKind> {
     match e {
-        StoreError::Away { trouble, .. } => Some(*trouble),
+        StoreError::Remote { error_kind, .. } => Some(*error_kind),
         _ => None,
     }
 }
@@ -218,7 +220,7 @@ fn a_directory_behind_ssh_is_a_store() {
     assert_eq!(home.list_all("").unwrap().len(), 4);
 }
 
-/// As other servers are: no extension at all, small requests.
+/// A server with the capabilities of non-OpenSSH servers: no extensions and small requests.
 #[test]
 fn a_server_that_knows_only_the_plain_protocol() {
     let poor = "internal-sftp -P hardlink,posix-rename,fsync,limits,statvfs";
@@ -263,7 +265,7 @@ fn one_of_many_creates() {
     assert!(seen > 0);
     assert_eq!(store.list("tmp").unwrap(), []);
     let clients = rig.clients().len();
-    assert!((1..=pool::MOST).contains(&clients), "{clients}");
+    assert!((1..=pool::CONNECTIONS_MAX).contains(&clients), "{clients}");
     drop(store);
     let begin = Instant::now();
     while !rig.clients().is_empty() {
@@ -307,7 +309,7 @@ fn a_put_that_is_cut_off_leaves_nothing_under_its_key() {
         put.join().unwrap()
     });
     let e = cut.unwrap_err();
-    assert!(e.passes() && e.is_unsure(), "{e:?}");
+    assert!(e.is_transient() && e.is_unsure(), "{e:?}");
     assert!(begin.elapsed() > Duration::from_secs(1), "the rate is kept");
     assert_eq!(store.len("packs/1").unwrap(), None, "and there is a new connection");
     let left = store.list("tmp").unwrap();
@@ -326,19 +328,23 @@ fn what_is_wrong_is_said() {
         let e = rig.store_at(host, &place, &Access::default()).get("format").unwrap_err();
         assert!(begin.elapsed() < Duration::from_secs(15), "{e:?}");
         eprintln!("{e}: {}", std::error::Error::source(&e).unwrap());
-        trouble(&e)
+        error_kind(&e)
     };
-    assert_eq!(refused("host.invalid"), Some(Trouble::UnknownHost));
-    assert_eq!(refused(&format!("127.0.0.1:{}", rig.port)), Some(Trouble::Untrusted), "a host that nobody knows");
+    assert_eq!(refused("host.invalid"), Some(StoreErrorKind::UnknownHost));
+    assert_eq!(
+        refused(&format!("127.0.0.1:{}", rig.port)),
+        Some(StoreErrorKind::Untrusted),
+        "a host that nobody knows"
+    );
     rig.trust("other_host");
-    assert_eq!(refused("rig"), Some(Trouble::Untrusted), "its key has changed");
+    assert_eq!(refused("rig"), Some(StoreErrorKind::Untrusted), "its key has changed");
     rig.trust("host");
     rig.configure("stranger", rig.port);
-    assert_eq!(refused("rig"), Some(Trouble::Denied));
+    assert_eq!(refused("rig"), Some(StoreErrorKind::Denied));
     rig.configure("client", free_port());
-    assert_eq!(refused("rig"), Some(Trouble::Unreachable));
-    fs::write(rig.at("ssh_config"), "Nonsense yes\n").unwrap();
-    assert_eq!(refused("rig"), Some(Trouble::Refused));
+    assert_eq!(refused("rig"), Some(StoreErrorKind::Unreachable));
+    fs::write(rig.at("ssh_config"), "InvalidResponse yes\n").unwrap();
+    assert_eq!(refused("rig"), Some(StoreErrorKind::Refused));
     let mut location = Location::parse("sftp://x/y", Path::new("/")).unwrap().location;
     location.host = "-oProxyCommand=x".to_owned();
     assert!(SftpStore::open(&location, &Access::default()).is_err());
@@ -349,8 +355,8 @@ fn a_server_may_say_no() {
     let Some(rig) = Rig::start("internal-sftp -R") else { return };
     fs::create_dir_all(rig.at("a/b")).unwrap();
     let store = rig.store();
-    assert_eq!(trouble(&store.create("refs/x", b"x").unwrap_err()), Some(Trouble::Denied));
+    assert_eq!(error_kind(&store.create("refs/x", b"x").unwrap_err()), Some(StoreErrorKind::Denied));
     let (path, _) = rig.file(10);
-    assert_eq!(trouble(&store.put(&path, "packs/x").unwrap_err()), Some(Trouble::Denied));
-    assert_eq!(trouble(&store.put(&path, "x").unwrap_err()), Some(Trouble::Denied));
+    assert_eq!(error_kind(&store.put(&path, "packs/x").unwrap_err()), Some(StoreErrorKind::Denied));
+    assert_eq!(error_kind(&store.put(&path, "x").unwrap_err()), Some(StoreErrorKind::Denied));
 }

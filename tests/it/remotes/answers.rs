@@ -93,21 +93,21 @@ impl Fake {
 /// An answer and what it means: exit code, a part of the message, a part of the hint.
 type Row = (Of, u16, &'static str, u8, &'static str, &'static str);
 
-const DENIED: (u8, &str, &str) = (12, "access is denied", "check the credentials");
+const DENIED: (u8, &str, &str) = (12, "access denied", "check the credentials");
 const EXPIRED: (u8, &str, &str) = (12, "the credentials have expired", "get new credentials");
-const CLOCK: (u8, &str, &str) = (6, "the clocks of this machine and of the store differ too much", "set the clock");
+const CLOCK: (u8, &str, &str) = (6, "the clocks of this machine and of the server differ too much", "set the clock");
 const REGION: (u8, &str, &str) = (2, "the bucket is in another region", "`?region=NAME`");
-const NO_PLACE: (u8, &str, &str) = (13, "there is no such place", "create it first, or check the URL");
+const NO_PLACE: (u8, &str, &str) = (13, "no such bucket or directory", "create it first, or check the URL");
 const ARCHIVED: (u8, &str, &str) = (6, "the object is archived", "restore the object");
-const BILLING: (u8, &str, &str) = (6, "it bills requests to the caller's project", "copy the data to a bucket");
-const LOCKED: (u8, &str, &str) = (6, "another client has locked it", "wait until its lock expires");
-const FULL: (u8, &str, &str) = (8, "there is no space left", "free some space there");
-const TOO_LARGE: (u8, &str, &str) = (8, "it takes no object of this size", "raise the server's limit");
-const BUSY: (u8, &str, &str) = (6, "it is overloaded", "run the command again later");
-const LATE: (u8, &str, &str) = (6, "it did not answer in time", "check that the server runs");
-const BROKEN: (u8, &str, &str) = (6, "it cannot be reached", "check that the server runs");
-const REFUSED: (u8, &str, &str) = (6, "it refused", "look at the reason above");
-const PAGE: (u8, &str, &str) = (6, "a web page answered instead of the store", "a proxy or a login page");
+const BILLING: (u8, &str, &str) = (6, "the bucket bills requests to the caller's project", "copy the data to a bucket");
+const LOCKED: (u8, &str, &str) = (6, "locked by another client", "wait until its lock expires");
+const FULL: (u8, &str, &str) = (8, "no space left", "free some space there");
+const TOO_LARGE: (u8, &str, &str) = (8, "object too large for the server", "raise the request size limit");
+const BUSY: (u8, &str, &str) = (6, "server overloaded", "run the command again later");
+const LATE: (u8, &str, &str) = (6, "no response in time", "check that the server runs");
+const BROKEN: (u8, &str, &str) = (6, "server unreachable", "check that the server runs");
+const REFUSED: (u8, &str, &str) = (6, "request rejected", "read the reason above");
+const PAGE: (u8, &str, &str) = (6, "received a web page instead of a response of the store", "a proxy or a login page");
 
 const fn row(of: Of, status: u16, code: &'static str, meaning: (u8, &'static str, &'static str)) -> Row {
     (of, status, code, meaning.0, meaning.1, meaning.2)
@@ -262,7 +262,7 @@ fn missing_credentials_are_said_to_be_missing() {
         assert_eq!(e.kind().exit_code(), 12, "{of:?}: {}", told(&e));
         let told = told(&e);
         assert!(
-            told.contains("none were found") && told.contains("hint") | told.contains("set the credentials"),
+            told.contains("none found") && told.contains("hint") | told.contains("set the credentials"),
             "{of:?}: {told}"
         );
     }
@@ -277,12 +277,12 @@ fn a_folder_of_webdav_that_does_not_exist() {
     s.write("a", "a");
     s.dvc(["commit", "-m", "one"]).ok();
     let url = format!("webdav://127.0.0.1:{}/wrong", fake.serving.port());
-    let run = s.dvc(["push", &url]).code(13).complains("there is no such place").complains("/wrong");
+    let run = s.dvc(["push", &url]).code(13).complains("no such bucket or directory").complains("/wrong");
     assert!(!run.err.contains("fsck"), "{}", run.err);
     s.dvc(["--repo", &url, "log"]).code(10).complains("/wrong");
     // A page of HTML where the marker should be is named as such, with the URL.
     fake.answers(200, &[("Content-Type", "text/html")], "<html>login</html>");
-    s.dvc(["--repo", &url, "log"]).code(6).complains("a web page answered").complains(&url);
+    s.dvc(["--repo", &url, "log"]).code(6).complains("received a web page").complains(&url);
 }
 
 /// One that listens to what a redirect sends to it.

@@ -20,7 +20,7 @@ use dvc::store::access::{Access, Wrap};
 use dvc::store::faulty::{Fault, Faults, FaultyStore};
 use dvc::store::local::LocalStore;
 use dvc::store::location::Location;
-use dvc::store::{Store, Trouble};
+use dvc::store::{Store, StoreErrorKind};
 
 use super::super::support::known::{Known, KnownVersion, commit_all, context, copy_dir, lost_paths};
 
@@ -30,7 +30,7 @@ fn remote(dir: &Path, faults: &Arc<Faults>, modest: bool) -> Remote {
     let wrap: Arc<Wrap> = Arc::new(move |_| {
         let local: Arc<dyn Store> = Arc::new(LocalStore::new(dir.clone()));
         let faulty = FaultyStore::new(local, Arc::clone(&faults));
-        Arc::new(if modest { faulty.modest() } else { faulty })
+        Arc::new(if modest { faulty.without_conditional_writes() } else { faulty })
     });
     let location = Location::parse("s3://bucket/p?endpoint=http://127.0.0.1:9", Path::new("/")).unwrap().location;
     let access = Access { wrap: Some(wrap), ..Access::default() };
@@ -149,16 +149,18 @@ fn assert_sound(place: &Path, scratch: &Path, case: &str) {
 }
 
 /// Pushes with a fault at each request in turn, and then without. `fails`: whether a push notices.
-fn each_request(here: &str, there: &str, fault: Fault, trouble: Trouble, fails: bool) {
+fn each_request(here: &str, there: &str, fault: Fault, error_kind: StoreErrorKind, fails: bool) {
     let scene = Scene::get();
     let before = scene.go(here, there).tips();
     let (mut failed, mut succeeded) = (0, 0);
     for number in 0.. {
         let go = scene.go(here, there);
-        let faults = Faults::at(number, fault, trouble);
+        let faults = Faults::at(number, fault, error_kind);
         let pushed = go.push(&faults);
-        let case =
-            format!("{fault:?}, {trouble:?} at {number}: {:?}", faults.asked().get(usize::try_from(number).unwrap()));
+        let case = format!(
+            "{fault:?}, {error_kind:?} at {number}: {:?}",
+            faults.asked().get(usize::try_from(number).unwrap())
+        );
         go.assert_valid(&case);
         match &pushed {
             Ok(report) => assert!(report.rejected().is_none(), "{case}"),
@@ -203,27 +205,27 @@ fn each_request(here: &str, there: &str, fault: Fault, trouble: Trouble, fails: 
 
 #[test]
 fn a_first_push_loses_each_reply() {
-    each_request("fresh", "empty", Fault::Reply, Trouble::Unreachable, false);
+    each_request("fresh", "empty", Fault::Reply, StoreErrorKind::Unreachable, false);
 }
 
 #[test]
 fn a_push_loses_each_reply() {
-    each_request("here", "there", Fault::Reply, Trouble::Unreachable, false);
+    each_request("here", "there", Fault::Reply, StoreErrorKind::Unreachable, false);
 }
 
 #[test]
 fn a_first_push_ends_at_each_lost_reply() {
-    each_request("fresh", "empty", Fault::Reply, Trouble::Nonsense, true);
+    each_request("fresh", "empty", Fault::Reply, StoreErrorKind::InvalidResponse, true);
 }
 
 #[test]
 fn a_push_ends_at_each_lost_reply() {
-    each_request("here", "there", Fault::Reply, Trouble::Nonsense, true);
+    each_request("here", "there", Fault::Reply, StoreErrorKind::InvalidResponse, true);
 }
 
 #[test]
 fn a_push_ends_at_each_refusal() {
-    each_request("here", "there", Fault::Request, Trouble::Refused, true);
+    each_request("here", "there", Fault::Request, StoreErrorKind::Refused, true);
 }
 
 #[test]
@@ -261,7 +263,7 @@ fn a_fetch_ends_at_each_lost_reply() {
         let go = scene.go("fresh", "there");
         let mine = main();
         push(&scene_context(scene, &go), &remote(&go.there(), &Faults::none(), false), &everything(), &Silent).unwrap();
-        let faults = Faults::at(number, Fault::Reply, Trouble::Nonsense);
+        let faults = Faults::at(number, Fault::Reply, StoreErrorKind::InvalidResponse);
         let fetched = fetch(&go.context, &remote(&go.there(), &faults, false), &FetchOptions::default(), &Silent);
         let case = format!("at {number}: {:?}", faults.asked().get(usize::try_from(number).unwrap()));
         assert_eq!(fetched.is_ok(), faults.failed() == 0, "{case}");

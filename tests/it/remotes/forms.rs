@@ -79,16 +79,16 @@ fn the_environment_names_a_remote() {
 
     assert_eq!(listed(&[("REGISTRY", "https://registry.example/"), ("DATA_TAG", "team/data")]), [url]);
 
-    // What is of no use harms nobody who does not use it.
+    // An unusable setting does no harm while it is not used.
     let mut odd = Sandbox::with_repo();
     odd.set("DATA_TAG", "registry.example/Team/Data");
     odd.dvc(["remote", "list"]).ok();
     odd.write("a", "a");
     odd.dvc(["commit", "-m", "one"]).ok();
-    odd.dvc(["push"]).code(2).complains("is not a usable URL");
+    odd.dvc(["push"]).code(2).complains("invalid URL");
     odd.dvc(["--offline", "remote", "add", "origin", "/srv/x"]).ok();
 
-    // What was added counts more.
+    // A configured remote has precedence.
     let mut s = Sandbox::with_repo();
     s.dvc(["--offline", "remote", "add", "origin", "/srv/x"]).ok();
     s.set("DATA_TAG", "registry.example/team/data");
@@ -108,8 +108,8 @@ fn what_is_no_url_is_2() {
         "oci://host/Name",
         "oci://host/name:tag",
     ] {
-        let run = s.dvc(["remote", "add", "bad", bad]).code(2).complains("is not a usable URL");
-        assert!(run.err.contains("hint: write a path, or s3://"), "{}", run.err);
+        let run = s.dvc(["remote", "add", "bad", bad]).code(2).complains("invalid URL");
+        assert!(run.err.contains("hint: use a path, or s3://"), "{}", run.err);
         s.dvc(["clone", bad]).code(2);
     }
     assert_eq!(s.dvc(["remote", "list"]).ok().out, "");

@@ -19,25 +19,23 @@ use crate::support::servers::webdav::Webdav;
 /// Nobody waits longer to hear what is wrong.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const DENIED: Trouble = Trouble { code: 12, kind: "denied", words: "access is denied", hint: "check the credentials" };
-const NO_CREDENTIALS: Trouble = Trouble {
-    code: 12,
-    kind: "denied",
-    words: "it wants credentials, and none were found",
-    hint: "set the credentials",
+const DENIED: Trouble = Trouble { code: 12, kind: "denied", words: "access denied", hint: "check the credentials" };
+const NO_CREDENTIALS: Trouble =
+    Trouble { code: 12, kind: "denied", words: "credentials required, but none found", hint: "set the credentials" };
+const NO_PLACE: Trouble = Trouble {
+    code: 13,
+    kind: "not-found",
+    words: "no such bucket or directory",
+    hint: "create it first, or check the URL",
 };
-const NO_PLACE: Trouble =
-    Trouble { code: 13, kind: "not-found", words: "there is no such place", hint: "create it first, or check the URL" };
-const UNKNOWN_HOST: Trouble =
-    Trouble { code: 6, kind: "unreachable", words: "its host name is not known", hint: "check the URL" };
+const UNKNOWN_HOST: Trouble = Trouble { code: 6, kind: "unreachable", words: "unknown host", hint: "check the URL" };
 const REFUSED: Trouble =
-    Trouble { code: 6, kind: "unreachable", words: "it cannot be reached", hint: "check that the server runs" };
+    Trouble { code: 6, kind: "unreachable", words: "server unreachable", hint: "check that the server runs" };
 const UNTRUSTED: Trouble =
-    Trouble { code: 6, kind: "unreachable", words: "it could not prove who it is", hint: "check the certificate" };
+    Trouble { code: 6, kind: "unreachable", words: "server identity not verified", hint: "check the certificate" };
 const OFFLINE: Trouble =
-    Trouble { code: 6, kind: "unreachable", words: "the network is not to be used", hint: "leave `--offline` out" };
-const FULL: Trouble =
-    Trouble { code: 8, kind: "no-space", words: "there is no space left", hint: "free some space there" };
+    Trouble { code: 6, kind: "unreachable", words: "network access is disabled", hint: "omit `--offline`" };
+const FULL: Trouble = Trouble { code: 8, kind: "no-space", words: "no space left", hint: "free some space there" };
 
 struct Trouble {
     code: i32,
@@ -206,7 +204,7 @@ fn no_network() {
     }
     OFFLINE.is_told(s.dvc(["--offline", "clone", "sftp://h/p", "copy"]), Instant::now());
     let told = s.dvc(["--offline", "fetch", "gs://bucket"]).code(6);
-    assert!(told.err.contains("cannot use gs://bucket: the network"), "{}", told.err);
+    assert!(told.err.contains("cannot use gs://bucket: network access is disabled"), "{}", told.err);
     // What is on this machine needs no network.
     let dir = s.at("elsewhere");
     s.dvc(["--offline", "push", dir.to_str().unwrap()]).ok();

@@ -47,7 +47,11 @@ fn nothing_of_another_users_repository_is_run() {
     let hint = format!("dvc config set --system safe.directory {}", s.w(".dvcs").display());
     for args in [&["fetch"][..], &["push"], &["pull"], &["remote", "check"], &["push", "origin"], &["fetch", "origin"]]
     {
-        let run = s.dvc(args).code(12).complains("remote of a repository that is not trusted").complains(&hint);
+        let run = s
+            .dvc(args)
+            .code(12)
+            .complains("the repository that configures this remote is not trusted")
+            .complains(&hint);
         assert!(run.err.contains("belongs to another user (65533)"), "{}", run.err);
     }
     // Its data is used all the same.

@@ -1,4 +1,5 @@
-//! What the tests talk to: a real registry as a process of its own, and small servers that answer as they are told.
+//! Servers for the tests: a real registry as a separate process, and stub servers with programmed
+//! responses.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// `docker-registry` with its files in a temporary folder; ended when dropped.
+/// A `docker-registry` process with its files in a temporary directory. Dropping the value ends the
+/// process.
 pub(super) struct Registry {
     dir: tempfile::TempDir,
     pub(super) host: String,
@@ -18,12 +20,13 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// A registry without authentication; `None` where the program is missing.
+    /// Starts a registry without authentication. Returns `None` if the program is not installed.
     pub(super) fn start() -> Option<Self> {
         Self::with(|_| String::new(), true)
     }
 
-    /// A registry with further lines of configuration, made when the folder is there.
+    /// Starts a registry. `more` returns additional lines of configuration, given the directory of
+    /// the registry.
     pub(super) fn with(more: impl Fn(&Path) -> String, deletes: bool) -> Option<Self> {
         if Command::new("docker-registry").arg("--version").output().is_err() {
             println!("skipped: docker-registry is not installed");
@@ -32,7 +35,7 @@ impl Registry {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("config.yml");
         let more = more(dir.path());
-        // A port that was free a moment ago may be taken by another test.
+        // Another test may have taken the free port in the meantime.
         for _ in 0..5 {
             let host = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
             let text = format!(
@@ -48,7 +51,7 @@ impl Registry {
         panic!("docker-registry does not start");
     }
 
-    /// Collects garbage while nobody is served; says what was printed.
+    /// Stops the registry during a garbage collection, and returns the output of the collection.
     pub(super) fn collect(&mut self) -> String {
         self.stop();
         let run = Command::new("docker-registry").args(["garbage-collect", "-m"]).arg(&self.config).output().unwrap();
@@ -58,7 +61,7 @@ impl Registry {
         String::from_utf8_lossy(&run.stdout).into_owned()
     }
 
-    /// Lays a blob into its files, which takes a fraction of the time of an upload.
+    /// Writes a blob into the files of the registry, which is much faster than an upload.
     pub(super) fn plant(&self, name: &str, bytes: &[u8]) {
         let write = |path: String, bytes: &[u8]| {
             let path = self.dir.path().join("data/docker/registry/v2").join(path);
@@ -84,7 +87,7 @@ impl Drop for Registry {
     }
 }
 
-/// Starts the program and waits until it listens.
+/// Starts the program and waits until it accepts connections.
 fn serve(config: &Path, host: &str) -> Option<Child> {
     let mut command = Command::new("docker-registry");
     let quiet = command.arg("serve").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -101,7 +104,7 @@ fn serve(config: &Path, host: &str) -> Option<Child> {
     None
 }
 
-/// A request that a [`Stub`] got.
+/// A request to a [`Stub`].
 #[derive(Clone, Debug, Default)]
 pub(super) struct Request {
     /// `GET /path?query`.
@@ -115,10 +118,11 @@ impl Request {
     }
 }
 
-/// Status, headers, body.
+/// Status, headers and body of a response.
 pub(super) type Answer = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
-/// A server that answers every request by a function, and keeps the requests. Its thread ends with the process.
+/// A server whose responses a function computes. Records all requests; its thread ends with the
+/// process.
 pub(super) struct Stub {
     pub(super) host: String,
     seen: Arc<Mutex<Vec<Request>>>,

@@ -1,4 +1,5 @@
-//! A token server whose tokens a real registry takes: signed by `openssl` with a key made for the test.
+//! A token server for a real registry. `openssl` signs the tokens with a key that each test
+//! creates.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,17 +12,18 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use super::servers::{Answer, Registry, Request, Stub};
 
-/// A registry and its token server: `writer` gets all, `reader` is refused when it asks for more than reading.
+/// A registry with a token server. `writer` gets all permissions; `reader` is rejected if it
+/// requests more than reading.
 pub(super) struct Guarded {
     pub(super) registry: Registry,
     pub(super) tokens: Stub,
-    /// The next token will be no good.
+    /// Makes the next token invalid.
     pub(super) spoil: Arc<AtomicBool>,
-    /// The key and its certificate.
+    /// Directory of the key and its certificate.
     _keys: tempfile::TempDir,
 }
 
-/// Starts both; tokens are said to be good for `life` seconds.
+/// Starts both servers. Tokens claim a lifetime of `life` seconds.
 pub(super) fn start(life: u64) -> Option<Guarded> {
     if Command::new("openssl").arg("version").output().is_err() {
         println!("skipped: openssl is not installed");
