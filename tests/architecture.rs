@@ -11,6 +11,8 @@ mod rules;
 mod scan;
 #[path = "architecture/tiers.rs"]
 mod tiers;
+#[path = "architecture/words.rs"]
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -45,6 +47,15 @@ fn sources(dirs: &[&str]) -> Vec<Source> {
     }
     assert!(!files.is_empty());
     files.iter().map(|(name, text)| Source::new(name, text)).collect()
+}
+
+fn documents() -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    collect(&root().join("docs"), "md", &mut files);
+    for name in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
+        files.push((name.to_owned(), std::fs::read_to_string(root().join(name)).unwrap()));
+    }
+    files
 }
 
 fn library() -> Vec<Source> {
@@ -127,4 +138,12 @@ fn names_say_something() {
 #[test]
 fn public_items_are_documented() {
     check(&library(), rules::documentation);
+}
+
+#[test]
+fn words_are_plain() {
+    let mut found: Vec<words::Finding> = everything().iter().flat_map(words::in_source).collect();
+    found.extend(documents().iter().flat_map(|(name, text)| words::in_document(name, text)));
+    let differences = words::differences(&found, words::BUDGETS);
+    assert!(differences.is_empty(), "words that CONTRIBUTING.md rules out:\n{}\n", differences.join("\n"));
 }

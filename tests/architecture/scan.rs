@@ -130,72 +130,113 @@ fn is_name(t: &str) -> bool {
     t.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-fn blank(out: &mut String, c: char) {
-    out.push(if c == '\n' { '\n' } else { ' ' });
+/// What a piece of Rust text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PieceKind {
+    Code,
+    Comment,
+    /// A string, without its quotes.
+    Literal,
+    /// A string without its quotes in which a backslash is a backslash.
+    RawLiteral,
+    Character,
 }
 
-/// Blanks comments and the insides of string and character literals; keeps every line break.
-pub fn strip(text: &str) -> String {
+/// A piece of Rust text, with the line from 1 that it begins on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    pub line: usize,
+    pub kind: PieceKind,
+    pub text: String,
+}
+
+/// Divides Rust text into code, comments and literals.
+pub fn pieces(text: &str) -> Vec<Piece> {
     let c: Vec<char> = text.chars().collect();
-    let at = |i: usize| c.get(i).copied().unwrap_or('\0');
-    let mut out = String::with_capacity(text.len());
-    let mut i = 0;
+    let mut out: Vec<Piece> = Vec::new();
+    let (mut i, mut line) = (0, 1);
     while i < c.len() {
-        let wordy = i > 0 && (at(i - 1).is_alphanumeric() || at(i - 1) == '_');
-        if at(i) == '/' && at(i + 1) == '/' {
-            while i < c.len() && at(i) != '\n' {
+        let wordy = i > 0 && (c[i - 1].is_alphanumeric() || c[i - 1] == '_');
+        let (kind, end, margins) = piece_at(&c, i, wordy);
+        let text: String = c[i + margins.0..end - margins.1].iter().collect();
+        match out.last_mut() {
+            Some(last) if kind == PieceKind::Code && last.kind == PieceKind::Code => last.text.push_str(&text),
+            _ => out.push(Piece { line, kind, text }),
+        }
+        line += c[i..end].iter().filter(|c| **c == '\n').count();
+        i = end;
+    }
+    out
+}
+
+/// The kind of the piece at `i`, its end, and how many characters at both ends are quotes. Code ends after one character.
+fn piece_at(c: &[char], i: usize, wordy: bool) -> (PieceKind, usize, (usize, usize)) {
+    let at = |i: usize| c.get(i).copied().unwrap_or('\0');
+    let find = |from: usize, closes: &dyn Fn(usize) -> bool| (from..c.len()).find(|k| closes(*k));
+    if at(i) == '/' && at(i + 1) == '/' {
+        (PieceKind::Comment, find(i, &|k| c[k] == '\n').unwrap_or(c.len()), (0, 0))
+    } else if at(i) == '/' && at(i + 1) == '*' {
+        (PieceKind::Comment, block_comment_end(c, i), (0, 0))
+    } else if let Some((hashes, open)) = raw_start(c, i).filter(|_| !wordy) {
+        let close = find(open + 1, &|k| c[k] == '"' && (1..=hashes).all(|h| at(k + h) == '#'));
+        match close {
+            Some(close) => (PieceKind::RawLiteral, close + 1 + hashes, (open + 1 - i, 1 + hashes)),
+            None => (PieceKind::RawLiteral, c.len(), (open + 1 - i, 0)),
+        }
+    } else if at(i) == '"' {
+        match escaped_end(c, i + 1, '"') {
+            Some(close) => (PieceKind::Literal, close + 1, (1, 1)),
+            None => (PieceKind::Literal, c.len(), (1, 0)),
+        }
+    } else if at(i) == '\'' && (at(i + 1) == '\\' || at(i + 2) == '\'') {
+        // A quote that is neither escaped nor closed after one character is a lifetime.
+        (PieceKind::Character, escaped_end(c, i + 1, '\'').map_or(c.len(), |close| close + 1), (0, 0))
+    } else {
+        (PieceKind::Code, i + 1, (0, 0))
+    }
+}
+
+fn block_comment_end(c: &[char], start: usize) -> usize {
+    let (mut depth, mut i) = (0_usize, start);
+    while i + 1 < c.len() {
+        match (c[i], c[i + 1]) {
+            ('/', '*') => depth += 1,
+            ('*', '/') => depth -= 1,
+            _ => {
                 i += 1;
+                continue;
             }
-        } else if at(i) == '/' && at(i + 1) == '*' {
-            let mut depth = 0;
-            while i < c.len() {
-                if at(i) == '/' && at(i + 1) == '*' {
-                    depth += 1;
-                    i += 2;
-                } else if at(i) == '*' && at(i + 1) == '/' {
-                    depth -= 1;
-                    i += 2;
-                    if depth == 0 {
-                        break;
-                    }
-                } else {
-                    blank(&mut out, at(i));
-                    i += 1;
-                }
-            }
-        } else if let Some((hashes, open)) = raw_start(&c, i).filter(|_| !wordy) {
-            out.push('"');
-            i = open + 1;
-            while i < c.len() && !(at(i) == '"' && (1..=hashes).all(|h| at(i + h) == '#')) {
-                blank(&mut out, at(i));
-                i += 1;
-            }
-            out.push('"');
-            i += 1 + hashes;
-        } else if at(i) == '"' {
-            out.push('"');
-            i += 1;
-            while i < c.len() && at(i) != '"' {
-                if at(i) == '\\' {
-                    blank(&mut out, ' ');
-                    i += 1;
-                }
-                blank(&mut out, at(i));
-                i += 1;
-            }
-            out.push('"');
-            i += 1;
-        } else if at(i) == '\'' && (at(i + 1) == '\\' || at(i + 2) == '\'') {
-            // A character; a quote that is neither escaped nor closed after one character is a lifetime.
-            out.push_str("' '");
-            i += if at(i + 1) == '\\' { 3 } else { 2 };
-            while i < c.len() && at(i) != '\'' {
-                i += 1;
-            }
-            i += 1;
-        } else {
-            out.push(at(i));
-            i += 1;
+        }
+        i += 2;
+        if depth == 0 {
+            return i;
+        }
+    }
+    c.len()
+}
+
+/// The place of the first `quote` that no backslash precedes.
+fn escaped_end(c: &[char], mut i: usize, quote: char) -> Option<usize> {
+    while i < c.len() {
+        match c[i] {
+            '\\' => i += 2,
+            c if c == quote => return Some(i),
+            _ => i += 1,
+        }
+    }
+    None
+}
+
+/// Leaves out comments and blanks the insides of string and character literals; keeps every line break.
+pub fn strip(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for piece in pieces(text) {
+        let breaks = "\n".repeat(piece.text.matches('\n').count());
+        match piece.kind {
+            PieceKind::Code => out.push_str(&piece.text),
+            PieceKind::Comment => out.push_str(&breaks),
+            PieceKind::Literal | PieceKind::RawLiteral => out.extend(["\"", &breaks, "\""]),
+            PieceKind::Character => out.push_str("' '"),
         }
     }
     out
