@@ -288,7 +288,7 @@ impl Held {
         loop {
             let lost = |what, kind: io::ErrorKind| QuiesceError::Watchdog { what, source: kind.into() };
             if cancelled() {
-                return Err(crate::store::StoreError::Cancelled.into());
+                return Err(crate::work::Cancelled.into());
             }
             match self.words.next(TICK) {
                 Next::Line(line) => match serde_json::from_str(&line) {

@@ -8,7 +8,6 @@
 pub mod acl;
 pub mod image;
 pub mod member;
-pub mod ordered;
 pub mod reader;
 pub mod records;
 pub mod sparse;

@@ -14,7 +14,7 @@ use super::pack_reader::{BadWhy, PackOutcome, PackReader};
 use super::places::PackInfo;
 use super::report::{DataChecked, What};
 use super::rows::Rows;
-use crate::error::{Error, Result, with_causes};
+use crate::error::{Result, with_causes};
 use crate::format::pack::PackKind;
 use crate::format::segment::{PackName, Row};
 use crate::index::catalogue::segments::PackCheck;
@@ -22,6 +22,7 @@ use crate::model::id::ObjectKind;
 use crate::observe::Observer;
 use crate::repo::packs::read_table;
 use crate::repo::{Repo, layout};
+use crate::work::fan_out;
 
 /// Rows of damaged packs that are looked at together.
 const BATCH: usize = 200_000;
@@ -64,7 +65,6 @@ struct Done {
     packs: u64,
     bytes: u64,
     plain_bytes: u64,
-    failed: Option<Error>,
     remembered: Option<Instant>,
 }
 
@@ -77,21 +77,9 @@ impl DataCheck<'_> {
         self.observer.phase("read packs", Some(chosen.len() as u64), Some(total));
         let shared = Shared::default();
         let threads = self.order.jobs.clamp(1, chosen.len().max(1));
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                // Where the system gives no more threads, this one does their work.
-                let work = || self.work(&chosen, &suspects, &shared);
-                if std::thread::Builder::new().spawn_scoped(scope, work).is_err() {
-                    work();
-                    break;
-                }
-            }
-        });
+        fan_out::run(threads, || self.work(&chosen, &suspects, &shared))?;
         let out_of_time = shared.out_of_time.load(Ordering::Relaxed);
-        let mut done = shared.done.into_inner();
-        if let Some(e) = done.failed.take() {
-            return Err(e);
-        }
+        let done = shared.done.into_inner();
         let read = done.packs;
         let (bytes, plain_bytes) = (done.bytes, done.plain_bytes);
         self.remember(&done.clean, true);
@@ -129,11 +117,11 @@ impl DataCheck<'_> {
         chosen
     }
 
-    fn work(&self, chosen: &[PackInfo], suspects: &BTreeMap<PackName, Option<String>>, shared: &Shared) {
+    fn work(&self, chosen: &[PackInfo], suspects: &BTreeMap<PackName, Option<String>>, shared: &Shared) -> Result<()> {
         let mut reader = PackReader::new(self.repo);
         loop {
             let number = shared.next.fetch_add(1, Ordering::Relaxed);
-            let Some(pack) = chosen.get(number) else { return };
+            let Some(pack) = chosen.get(number) else { return Ok(()) };
             // What is suspected is read whatever the time is, and one more, so that every run gets further.
             let in_time = number <= suspects.len();
             let late = || !in_time && self.order.deadline.is_some_and(|d| Instant::now() >= d);
@@ -142,26 +130,17 @@ impl DataCheck<'_> {
                 self.observer.cancelled() || late()
             };
             let table = match pack.sound.then(|| read_table(self.repo.store(), &pack.name)) {
-                Some(Err(e)) if !is_damage(&e) => {
-                    lock(&shared.done).failed.get_or_insert(e);
-                    return;
-                }
+                Some(Err(e)) if !is_damage(&e) => return Err(e),
                 table => table.and_then(Result::ok),
             };
-            let file = match self.repo.pack_file(&pack.name) {
-                Ok(file) => file,
-                Err(e) => {
-                    lock(&shared.done).failed.get_or_insert(e);
-                    return;
-                }
-            };
+            let file = self.repo.pack_file(&pack.name)?;
             let outcome = if stop(0) { None } else { reader.read(file.path(), &pack.name, table.as_ref(), &stop) };
             let Some(outcome) = outcome else {
                 shared.out_of_time.store(true, Ordering::Relaxed);
-                return;
+                return Ok(());
             };
             self.observer.advance(1, 0);
-            let mut done = lock(&shared.done);
+            let mut done = shared.done.lock();
             done.packs += 1;
             done.bytes += outcome.bytes;
             done.plain_bytes += outcome.plain_bytes;
@@ -286,8 +265,4 @@ fn said(outcome: &PackOutcome) -> Option<String> {
         None if !outcome.name_matches => Some("its bytes do not match its name".to_owned()),
         None => None,
     }
-}
-
-fn lock(done: &Mutex<Done>) -> parking_lot::MutexGuard<'_, Done> {
-    done.lock()
 }

@@ -15,6 +15,7 @@ use crate::model::id::{Id, ObjectKind};
 use crate::model::refname::RefName;
 use crate::observe::Observer;
 use crate::repo::Repo;
+use crate::work::Cancelled;
 
 /// What to check.
 #[derive(Clone, Copy, Debug)]
@@ -29,30 +30,18 @@ pub struct CheckOptions {
     pub now: Option<i64>,
 }
 
-/// A check did not get to its end.
+/// The system gives no threads.
 #[derive(Debug, thiserror::Error)]
-pub enum CheckError {
-    /// The caller wanted it to stop.
-    #[error("the check was stopped")]
-    Stopped,
-    /// The system gives no threads.
-    #[error("cannot start threads: {0}")]
-    Threads(String),
-}
+#[error("cannot start threads: {0}")]
+pub struct NoThreads(String);
 
-impl Failure for CheckError {
+impl Failure for NoThreads {
     fn kind(&self) -> Kind {
-        match self {
-            Self::Stopped => Kind::Cancelled,
-            Self::Threads(_) => Kind::System,
-        }
+        Kind::System
     }
 
     fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Stopped => "what was read is remembered: `--data --max-time` goes on there".to_owned(),
-            Self::Threads(_) => "raise the limit on processes and threads (`ulimit -u`), or lower `--jobs`".to_owned(),
-        })
+        Some("raise the limit on processes and threads (`ulimit -u`), or lower `--jobs`".to_owned())
     }
 }
 
@@ -60,7 +49,7 @@ impl Failure for CheckError {
 pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Result<CheckReport> {
     let begun = Instant::now();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.max(1)).build();
-    let pool = pool.map_err(|e| CheckError::Threads(e.to_string()))?;
+    let pool = pool.map_err(|e| NoThreads(e.to_string()))?;
     let findings = Findings::new(observer);
     let mut checked = Checked::default();
 
@@ -101,7 +90,7 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
 }
 
 fn stop_if_asked(observer: &dyn Observer) -> Result<()> {
-    if observer.cancelled() { Err(CheckError::Stopped.into()) } else { Ok(()) }
+    if observer.cancelled() { Err(Cancelled.into()) } else { Ok(()) }
 }
 
 fn catalogue(repo: &Repo, findings: &Findings<'_>) {

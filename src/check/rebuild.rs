@@ -13,7 +13,6 @@ use super::pack_reader::{BadWhy, PackReader};
 use super::rows::Rows;
 use super::salvage;
 use super::{logs, places};
-use crate::check::fsck::CheckError;
 use crate::error::{Result, with_causes};
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::{PackKind, TableFrame};
@@ -29,6 +28,7 @@ use crate::model::text::count;
 use crate::observe::{Level, Notice, Observer, Silent};
 use crate::repo::packs::{PackTable, read_table, rows_of};
 use crate::repo::{LocalRepo, Repo, commit_row, layout};
+use crate::work::Cancelled;
 
 /// Rows that are sorted in memory, about 20 MiB.
 const RUN_ROWS: usize = 150_000;
@@ -176,7 +176,7 @@ fn put_commits(repo: &Repo, observer: &dyn Observer) -> Result<u64> {
     let mut count = 0;
     while let Some(id) = todo.pop() {
         if observer.cancelled() {
-            return Err(CheckError::Stopped.into());
+            return Err(Cancelled.into());
         }
         if !seen.insert(id.prefix()) {
             continue;
@@ -224,7 +224,7 @@ impl Rebuilder<'_> {
         let suspects: HashSet<PackName> = checks.iter().filter(|c| !c.ok).map(|c| c.pack).collect();
         for name in self.sizes.keys().copied().collect::<Vec<_>>() {
             if self.observer.cancelled() {
-                return Err(CheckError::Stopped.into());
+                return Err(Cancelled.into());
             }
             let frames = match read_table(self.repo.store(), &name) {
                 Ok(table) if suspects.contains(&name) => self.well_frames(&name, table)?,

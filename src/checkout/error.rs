@@ -61,9 +61,6 @@ pub enum ReadError {
     /// Another checkout is at work on the same worktree.
     #[error("another checkout is at work on this worktree")]
     Locked,
-    /// The observer asked to stop.
-    #[error("stopped")]
-    Cancelled,
 }
 
 impl Failure for ReadError {
@@ -74,7 +71,6 @@ impl Failure for ReadError {
             Self::Extents { .. } | Self::Journal { .. } | Self::Reserved { .. } => Kind::Integrity,
             Self::Range { .. } => Kind::Usage,
             Self::Locked => Kind::Busy,
-            Self::Cancelled => Kind::Cancelled,
         }
     }
 

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::model::entry::Content;
 use crate::model::path::display;
 use crate::observe::Observer;
+use crate::work::Cancelled;
 
 /// Writes a file of `size` bytes, or a range of it, to `out`; returns the bytes written. `path` is for messages.
 ///
@@ -45,7 +46,7 @@ pub fn stream(
     for piece in pieces(source, content, size, || ReadError::Extents { path: display(path) }.into()) {
         let piece = piece?;
         if observer.cancelled() {
-            return Err(ReadError::Cancelled.into());
+            return Err(Cancelled.into());
         }
         if piece.offset >= end {
             break;

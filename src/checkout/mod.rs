@@ -14,7 +14,6 @@ mod meta;
 pub mod patch;
 pub mod placed;
 pub mod restore;
-mod restore_pool;
 pub mod source;
 pub mod verify;
 

@@ -14,13 +14,14 @@ use rustix::io::Errno;
 use super::content::{Piece, Pieces, pieces};
 use super::dir::{Dir, OPEN_DIR};
 use super::error::{ReadError, io_error, words};
-use super::restore_pool::{Queue, run};
 use super::source::Source;
 use crate::error::{Kind, Result};
 use crate::model::entry::{Content, Entry, Node};
 use crate::model::id::Id;
 use crate::model::path::display;
 use crate::observe::{Level, Notice, Observer};
+use crate::work::Cancelled;
+use crate::work::queue::{LaneWorker, Lanes, run};
 
 /// Names that one item looks at.
 const NAMES: usize = 64;
@@ -85,11 +86,20 @@ pub fn verify(
 
 impl<'a> Verifier<'a> {
     fn run(&self, jobs: usize, root: Arc<Dir>, entries: Vec<Entry>) -> Result<()> {
-        let seed = |queue: &Queue<'_, Item<'a>>| queue.push(Item::Nodes(root, entries.into_iter()));
-        run(jobs, self.observer, seed, |item, queue| self.work(item, queue))
+        let seed = |queue: &LaneWorker<'_, Item<'a>>| queue.push(Item::Nodes(root, entries.into_iter()));
+        let body = |queue: &LaneWorker<'_, Item<'a>>| {
+            while let Some(item) = queue.next() {
+                if self.observer.cancelled() {
+                    return Err(Cancelled.into());
+                }
+                self.work(item, queue)?;
+            }
+            Ok(())
+        };
+        run(jobs, Lanes::new(jobs), seed, body).map(drop)
     }
 
-    fn work(&self, item: Item<'a>, queue: &Queue<'_, Item<'a>>) -> Result<()> {
+    fn work(&self, item: Item<'a>, queue: &LaneWorker<'_, Item<'a>>) -> Result<()> {
         match item {
             Item::Tree(dir, tree) => match self.source.entries(&tree) {
                 Ok(entries) => queue.push(Item::Nodes(dir, entries.into_iter())),
@@ -113,7 +123,7 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
-    fn node(&self, dir: &Arc<Dir>, path: Vec<u8>, entry: &Entry, queue: &Queue<'_, Item<'a>>) -> Result<()> {
+    fn node(&self, dir: &Arc<Dir>, path: Vec<u8>, entry: &Entry, queue: &LaneWorker<'_, Item<'a>>) -> Result<()> {
         if let Node::Dir { tree, .. } = &entry.node {
             match Dir::open(dir, &entry.name, None) {
                 Ok(below) => queue.push(Item::Tree(below, *tree)),
@@ -147,7 +157,7 @@ impl<'a> Verifier<'a> {
         path: &[u8],
         name: &[u8],
         (size, content): (u64, &Content),
-        queue: &Queue<'_, Item<'a>>,
+        queue: &LaneWorker<'_, Item<'a>>,
     ) -> Result<Option<String>, Errno> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = openat(dir.fd()?, name, flags, Mode::empty())?;
@@ -171,7 +181,7 @@ impl<'a> Verifier<'a> {
         Ok(None)
     }
 
-    fn range(&self, file: Arc<Open>, mut rest: Pieces<'a>, queue: &Queue<'_, Item<'a>>) -> Result<()> {
+    fn range(&self, file: Arc<Open>, mut rest: Pieces<'a>, queue: &LaneWorker<'_, Item<'a>>) -> Result<()> {
         let mut now = Vec::new();
         let mut bytes = 0;
         while bytes < RANGE && now.len() < 4096 {

@@ -16,6 +16,7 @@ use crate::sys::create;
 use crate::sys::mountinfo;
 use crate::sys::mountinfo::Mounted;
 use crate::sys::process::{ProcessIdentity, ProcessState};
+use crate::work::Cancelled;
 
 mod client;
 
@@ -240,8 +241,8 @@ pub enum ControlError {
         at: PathBuf,
     },
     /// The caller was asked to end while it waited.
-    #[error("cancelled")]
-    Cancelled,
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
 }
 
 impl Failure for ControlError {
@@ -253,7 +254,7 @@ impl Failure for ControlError {
             Self::None { .. } => Kind::NotFound,
             Self::Stuck { .. } | Self::Unknown { .. } => Kind::Busy,
             Self::OtherUser { .. } => Kind::Denied,
-            Self::Cancelled => Kind::Cancelled,
+            Self::Cancelled(e) => e.kind(),
         }
     }
 
@@ -270,7 +271,7 @@ impl Failure for ControlError {
                 "set DVC_RUN_DIR or XDG_RUNTIME_DIR as it was when it was mounted; `dvc umount` ends the mount without that"
                     .to_owned(),
             ),
-            Self::Cancelled => None,
+            Self::Cancelled(e) => e.hint(),
             Self::None { .. } => Some("`dvc mount` lists what is mounted".to_owned()),
             Self::Sync { .. } => None,
         }

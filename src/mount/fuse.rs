@@ -14,8 +14,8 @@ use std::sync::{Arc, OnceLock};
 use fuser::{Config, INodeNo, Notifier, ReplyEmpty, Session, SessionACL};
 
 use super::errno::{Answer, Errno};
-use super::pool::Pool;
 use super::view::{View, may_not_wait};
+use crate::work::pool::Pool;
 
 mod backings;
 mod convert;

@@ -10,6 +10,7 @@ use super::control::{Ask, Client, ControlError, Facts, HELLO};
 use crate::error::{Error, Result};
 use crate::sys::mountinfo;
 use crate::sys::mountinfo::Mounted;
+use crate::work::fan_out;
 
 /// How a mount of ours is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,10 +47,8 @@ impl Health {
 
 /// Asks mounts how they are, all at once, each for some seconds at most.
 pub fn health(run: &Path, mounted: &[Mounted]) -> Vec<Health> {
-    std::thread::scope(|scope| {
-        let asked: Vec<_> = mounted.iter().map(|mounted| scope.spawn(move || health_of(run, mounted))).collect();
-        asked.into_iter().map(|asked| asked.join().unwrap_or(Health::Unknown)).collect()
-    })
+    let asked = fan_out::together(mounted.len(), |n| health_of(run, &mounted[n]));
+    asked.into_iter().map(|health| health.unwrap_or(Health::Unknown)).collect()
 }
 
 fn health_of(run: &Path, mounted: &Mounted) -> Health {

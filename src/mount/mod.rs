@@ -20,7 +20,6 @@ pub mod inode;
 pub mod inside;
 pub mod lower;
 pub mod names;
-pub mod pool;
 pub mod profile;
 pub mod ranges;
 pub mod snapshot;

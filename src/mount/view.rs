@@ -16,7 +16,6 @@ use super::errno::{Answer, Errno};
 use super::inode::{Allocated, Attr, Kind, What};
 use super::lower::Lower;
 use super::names::{Names, Rename, Stop};
-use super::pool::Pool;
 use super::profile::Recorder;
 use super::space::Space;
 use super::state::State;
@@ -25,6 +24,7 @@ use super::users::{self, User};
 use crate::error::{Error, with_causes};
 use crate::model::entry::Meta;
 use crate::sys::clock::stamp_now;
+use crate::work::pool::Pool;
 
 mod acl;
 mod attrs;

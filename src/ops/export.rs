@@ -93,16 +93,12 @@ pub enum ExportError {
     /// A tar has nowhere to go to.
     #[error("a registry takes images only")]
     NotAnImage,
-    /// The observer asked to stop.
-    #[error("stopped")]
-    Cancelled,
 }
 
 impl Failure for ExportError {
     fn kind(&self) -> Kind {
         match self {
             Self::Output(e) => Kind::of_io(e),
-            Self::Cancelled => Kind::Cancelled,
             Self::BadPrefix(_) | Self::BadName(_) | Self::NotAnImage => Kind::Usage,
         }
     }

@@ -21,12 +21,12 @@ use crate::query::resolve::ResolveError;
 use crate::refs::moves::RefMoveError;
 use crate::repo::refs::{Move, Refs, tell_damaged, value_of};
 use crate::repo::{Repo, layout};
-use crate::store::StoreError;
 use crate::sync::copy::{Copier, Sent};
 use crate::sync::error::SyncError;
 use crate::sync::missing::{From, Missing, Wanted};
 use crate::sync::state::Seen;
 use crate::sync::tips::{self, Tips};
+use crate::work::Cancelled;
 
 /// What to push.
 #[derive(Clone, Debug, Default)]
@@ -432,7 +432,7 @@ impl Push<'_, '_> {
                 hasher.update(bytes);
                 came += bytes.len() as u64;
                 // An object that goes on and on is not what was sent.
-                if self.observer.cancelled() || came > pack.bytes { Err(StoreError::Cancelled) } else { Ok(()) }
+                if self.observer.cancelled() || came > pack.bytes { Err(Cancelled.into()) } else { Ok(()) }
             });
             if came <= pack.bytes {
                 read?;

@@ -21,6 +21,7 @@ use crate::format::segment::PackName;
 use crate::index::segment_reader::Bytes;
 use crate::model::id::{Id, ObjectKind};
 use crate::store::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take};
+use crate::work::fan_out;
 
 /// Holes of this size between two ranges are fetched along: a request costs more. Where much is wanted they are up to a
 /// sixteenth of it and [`GAP_MAX`]: what lies in them is as a rule wanted next.
@@ -145,16 +146,7 @@ impl CachedStore {
             }
             Ok(())
         };
-        let done = std::thread::scope(|scope| {
-            let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, work).ok();
-            let workers: Vec<_> = (0..threads).map_while(spawn).collect();
-            // Where the system gives no threads, this one does their work.
-            if workers.is_empty() {
-                work()?;
-            }
-            let ends = workers.into_iter().map(|w| w.join().unwrap_or(Err(StoreError::Cancelled)));
-            ends.fold(Ok(()), Result::and)
-        });
+        let done = fan_out::run(threads, work);
         // After an error some are left.
         self.pieces().retain(|p| p.call != call);
         done.map(|()| bytes)

@@ -1,53 +1,56 @@
-//! The threads of a walk: each takes whatever work is nearest to being done, so that memory stays bounded and all
+//! The threads of a walk: each takes the work that is nearest to being done, so that memory stays bounded and all
 //! cores stay busy.
 //!
 //! Batches of chunks first, then the next piece of a large file, then the next directory, depth first.
 
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
-
 use super::content::large::{ATTEMPTS, Batch, Buffers, Finished, Next, ReadError, Reader};
 use super::content::store::flush_small;
 use super::walk::dir::Dir;
 use super::walk::late::read_unread;
 use super::walk::scan::Walk;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::entry::Node;
-use crate::work::{Cancelled, Panicked};
+use crate::work::Cancelled;
+use crate::work::queue::{self, Policy, Worker};
 
 #[derive(Default)]
 #[expect(clippy::vec_box, reason = "a reader is large and moves between queue, threads and its file")]
-struct Queue {
+struct Jobs {
     batches: Vec<Batch>,
     readers: Vec<Box<Reader>>,
     dirs: Vec<Arc<Dir>>,
-    busy: usize,
-    error: Option<Error>,
 }
 
-struct Pool<'w, 'a> {
-    walk: &'w Walk<'a>,
-    queue: Mutex<Queue>,
-    wake: Condvar,
-    buffers: Buffers,
+enum Job {
+    Batch(Batch),
+    Read(Box<Reader>),
+    Scan(Arc<Dir>),
 }
 
-/// Walks from `root` with so many threads until all of it is done; the result is in the walk.
+impl Policy for Jobs {
+    type Item = Job;
+
+    fn take(&mut self, _worker: usize) -> Option<Job> {
+        let batch = self.batches.pop().map(Job::Batch);
+        let next = batch.or_else(|| self.readers.pop().map(Job::Read));
+        next.or_else(|| self.dirs.pop().map(Job::Scan))
+    }
+}
+
+/// Walks from `root` on so many threads until all of it is done; the result is in the walk.
 pub fn run(walk: &Walk<'_>, root: Arc<Dir>, threads: usize) -> Result<()> {
-    let queue = Queue { dirs: vec![root], ..Queue::default() };
-    let pool = Pool { walk, queue: Mutex::new(queue), wake: Condvar::new(), buffers: Buffers::default() };
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            // Where the system gives no more threads, this one does their work.
-            if std::thread::Builder::new().spawn_scoped(scope, || pool.work()).is_err() {
-                pool.work();
-                break;
-            }
-        }
-    });
-    let queue = pool.queue.into_inner();
-    queue.error.map_or(Ok(()), Err)
+    let buffers = Buffers::default();
+    let body = |jobs: &Worker<'_, Jobs>| {
+        let thread = WalkThread { walk, buffers: &buffers, jobs };
+        let done = thread.work();
+        // Small chunks that this thread gathered. Another walk may run on this thread later, so they do not stay here after
+        // an error.
+        done.and(flush_small(walk.out))
+    };
+    let jobs = Jobs { dirs: vec![root], ..Jobs::default() };
+    queue::run(threads, jobs, |_| (), body).map(drop)
 }
 
 /// Finishes the directories that waited for all hard links to be known; `root` is the directory of the version.
@@ -57,73 +60,23 @@ pub fn settle_links(walk: &Walk<'_>, root: &std::path::Path) -> Result<()> {
     waiting.iter().try_for_each(|dir| walk.done(dir))
 }
 
-enum Job {
-    Batch(Batch),
-    Read(Box<Reader>),
-    Scan(Arc<Dir>),
+/// What one thread works with.
+struct WalkThread<'t, 'a> {
+    walk: &'t Walk<'a>,
+    buffers: &'t Buffers,
+    jobs: &'t Worker<'t, Jobs>,
 }
 
-impl Pool<'_, '_> {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock()
-    }
-
-    fn work(&self) {
+impl WalkThread<'_, '_> {
+    fn work(&self) -> Result<()> {
         let mut buffer = Vec::new();
-        while let Some(job) = self.next() {
-            let result = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.do_job(job, &mut buffer)))
-            {
-                Ok(result) => result,
-                Err(panic) => {
-                    self.fail(Panicked.into());
-                    std::panic::resume_unwind(panic);
-                }
-            };
-            match result {
-                Ok(()) if self.walk.observer.cancelled() => self.fail(Cancelled.into()),
-                Ok(()) => {
-                    self.lock().busy -= 1;
-                    self.wake.notify_all();
-                }
-                Err(e) => self.fail(e),
+        while let Some(job) = self.jobs.next() {
+            self.do_job(job, &mut buffer)?;
+            if self.walk.observer.cancelled() {
+                return Err(Cancelled.into());
             }
         }
-        // Small chunks that this thread gathered are stored once no more can follow.
-        if self.lock().error.is_none()
-            && let Err(e) = flush_small(self.walk.out)
-        {
-            self.lock().error.get_or_insert(e);
-        }
-    }
-
-    fn fail(&self, e: Error) {
-        let mut queue = self.lock();
-        queue.error.get_or_insert(e);
-        queue.busy -= 1;
-        self.wake.notify_all();
-    }
-
-    fn next(&self) -> Option<Job> {
-        let mut queue = self.lock();
-        loop {
-            if queue.error.is_some() {
-                return None;
-            }
-            let job = match (queue.batches.pop(), queue.readers.is_empty()) {
-                (Some(batch), _) => Some(Job::Batch(batch)),
-                (None, false) => queue.readers.pop().map(Job::Read),
-                (None, true) => queue.dirs.pop().map(Job::Scan),
-            };
-            if job.is_some() {
-                queue.busy += 1;
-                return job;
-            }
-            if queue.busy == 0 {
-                self.wake.notify_all();
-                return None;
-            }
-            self.wake.wait(&mut queue);
-        }
+        Ok(())
     }
 
     fn do_job(&self, job: Job, buffer: &mut Vec<u8>) -> Result<()> {
@@ -131,18 +84,17 @@ impl Pool<'_, '_> {
         match job {
             Job::Scan(dir) => {
                 let found = self.walk.scan(&dir, buffer)?;
-                let mut queue = self.lock();
-                queue.readers.extend(found.readers);
-                queue.dirs.extend(found.dirs.into_iter().rev());
-                drop(queue);
-                self.wake.notify_all();
+                self.jobs.update(|jobs| {
+                    jobs.readers.extend(found.readers);
+                    jobs.dirs.extend(found.dirs.into_iter().rev());
+                });
                 self.walk.done(&dir)
             }
             Job::Read(reader) => {
-                let next = reader.step(out, &self.buffers);
+                let next = reader.step(out, self.buffers);
                 self.follow(next)
             }
-            Job::Batch(batch) => match batch.run(out, &self.buffers) {
+            Job::Batch(batch) => match batch.run(out, self.buffers) {
                 Ok((bytes, next)) => {
                     self.walk.observer.advance(0, bytes);
                     self.follow(Ok(next))
@@ -156,11 +108,10 @@ impl Pool<'_, '_> {
         match next {
             Ok(Next::Nothing) => Ok(()),
             Ok(Next::Batch(batch, reader)) => {
-                let mut queue = self.lock();
-                queue.batches.extend(batch);
-                queue.readers.extend(reader);
-                drop(queue);
-                self.wake.notify_all();
+                self.jobs.update(|jobs| {
+                    jobs.batches.extend(batch);
+                    jobs.readers.extend(reader);
+                });
                 Ok(())
             }
             Ok(Next::Finished(finished)) => self.finished(finished),
@@ -182,8 +133,7 @@ impl Pool<'_, '_> {
             let (dir, slot) = (Arc::clone(reader.place().0), reader.place().1);
             match reader.again(content) {
                 Ok(reader) => {
-                    self.lock().readers.push(Box::new(reader));
-                    self.wake.notify_all();
+                    self.jobs.update(|jobs| jobs.readers.push(Box::new(reader)));
                     return Ok(());
                 }
                 Err(e) => {

@@ -6,19 +6,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
-use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::codec::cut::CHUNK_MAX;
 use crate::codec::sniff;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::entry::{Chunker, Content, Extent};
 use crate::model::id::ObjectKind;
 use crate::snapshot::content::list::ListBuilder;
 use crate::snapshot::content::store::{INLINE_MAX, flush_small, store_claimed};
 use crate::snapshot::output::Output;
-use crate::work::Panicked;
+use crate::work::queue::{self, Policy, Worker};
 use old::{LeafPlace, OldMap};
 use step::{Part, Plan, Step};
 
@@ -96,16 +93,26 @@ fn recut_by(out: &Output<'_>, change: &Change<'_>, threads: usize, shares: Share
         }
         _ => out.repo().cutting().choose(&head_of(change, head_len)?, size),
     };
+    let plan = |chunker, changes| Plan {
+        cutting: out.repo().cutting(),
+        chunker,
+        changes,
+        size,
+        read: change.read,
+        data: change.data,
+        bases: out.sink().is_some(),
+        step: shares.step,
+    };
     let old = old.filter(|old| old.chunker == chunker);
     let Some(old) = old else {
         changes = std::iter::once(0..u64::MAX).collect();
-        return Pool::new(out, change, chunker, changes, None, shares).run(threads);
+        return rechunk(out, &plan(chunker, changes), None, shares.gap, threads);
     };
     if changes.is_empty() {
         return Ok((chunker, old.content.clone()));
     }
     let map = OldMap::new(out.repo(), old.content)?;
-    Pool::new(out, change, chunker, changes, Some(map), shares).run(threads)
+    rechunk(out, &plan(chunker, changes), Some(map), shares.gap, threads)
 }
 
 fn head_of(change: &Change<'_>, most: u64) -> Result<Vec<u8>> {
@@ -168,11 +175,18 @@ enum Job<'a> {
     Guess(u64, u64),
 }
 
-struct Queue<'a> {
+struct Jobs<'a> {
+    plan: &'a Plan<'a>,
+    /// Whether there is an old version, so that guesses are possible.
+    has_old: bool,
+    /// Changes that are further apart are cut on a guess.
+    gap: u64,
+    /// Steps that may wait to be stored or put together, and guesses that may wait to be used.
+    ahead: usize,
     /// Cuts are known up to here, and what was read from there on.
     at: u64,
     rest: Vec<u8>,
-    cutting: bool,
+    is_cutting: bool,
     guesses: VecDeque<Guess>,
     /// The first change that is in no guess yet.
     unguessed: usize,
@@ -183,214 +197,98 @@ struct Queue<'a> {
     stored: BTreeMap<u64, Vec<Placed>>,
     assembler: Option<Box<Assembler<'a>>>,
     spare: Vec<Vec<u8>>,
-    error: Option<Error>,
+    /// Whether the last call of `take` has moved `at`, so that another worker may cut on from there.
+    has_moved: bool,
 }
 
-struct Pool<'p, 'a> {
-    out: &'p Output<'a>,
-    plan: Plan<'p>,
-    old: Option<OldMap<'p>>,
+/// Cuts and stores the changes on up to so many threads.
+fn rechunk(
+    out: &Output<'_>,
+    plan: &Plan<'_>,
+    old: Option<OldMap<'_>>,
     gap: u64,
-    ahead: usize,
-    queue: Mutex<Queue<'p>>,
-    wake: Condvar,
+    threads: usize,
+) -> Result<(Chunker, Content)> {
+    // A thread more is worth it from one more step on.
+    let cost = |c: &Range<u64>| c.end.min(plan.size).saturating_sub(c.start).saturating_add(AROUND);
+    let cost = plan.changes.iter().map(cost).fold(0, u64::saturating_add);
+    let more = threads.saturating_sub(1).min(usize::try_from(cost / plan.step as u64).unwrap_or(usize::MAX));
+    let jobs = Jobs::new(plan, old.clone(), gap, AHEAD * (more + 1));
+    let body = |jobs: &Worker<'_, Jobs<'_>>| {
+        let done = RechunkThread { out, plan, jobs }.work(old.clone());
+        // Others may count on what this thread claimed, so it goes out after an error as well. The caller's thread goes
+        // on gathering, for its next file.
+        if jobs.is_caller() { done } else { done.and(flush_small(out)) }
+    };
+    let jobs = queue::run(more + 1, jobs, |_| (), body)?;
+    match jobs.assembler {
+        Some(assembler) if jobs.at >= plan.size && jobs.assembled == jobs.taken => {
+            Ok((plan.chunker, assembler.builder.finish(out)?))
+        }
+        _ => unreachable!("there is a job until all parts are put together"),
+    }
 }
 
-impl<'p, 'a> Pool<'p, 'a> {
-    fn new(
-        out: &'p Output<'a>,
-        change: &'p Change<'_>,
-        chunker: Chunker,
-        changes: Vec<Range<u64>>,
-        old: Option<OldMap<'p>>,
-        shares: Shares,
-    ) -> Self {
-        let (cutting, bases) = (out.repo().cutting(), out.sink().is_some());
-        let (size, read, data, step) = (change.size, change.read, change.data, shares.step);
-        let plan = Plan { cutting, chunker, changes, size, read, data, bases, step };
-        let assembler = Assembler { builder: ListBuilder::default(), old: old.clone() };
-        let queue = Queue {
-            at: 0,
-            rest: Vec::new(),
-            cutting: false,
-            guesses: VecDeque::new(),
-            unguessed: 0,
-            steps: VecDeque::new(),
-            taken: 0,
-            assembled: 0,
-            stored: BTreeMap::new(),
-            assembler: Some(Box::new(assembler)),
-            spare: Vec::new(),
-            error: None,
-        };
-        Self { out, plan, old, gap: shares.gap, ahead: AHEAD, queue: Mutex::new(queue), wake: Condvar::new() }
-    }
-
-    fn run(mut self, threads: usize) -> Result<(Chunker, Content)> {
-        // A thread more is worth it from one more step on.
-        let cost = |c: &Range<u64>| c.end.min(self.plan.size).saturating_sub(c.start).saturating_add(AROUND);
-        let cost = self.plan.changes.iter().map(cost).fold(0, u64::saturating_add);
-        let more = threads.saturating_sub(1).min(usize::try_from(cost / self.plan.step as u64).unwrap_or(usize::MAX));
-        self.ahead = AHEAD * (more + 1);
-        let pool = &self;
-        std::thread::scope(|scope| {
-            for _ in 0..more {
-                let work = || {
-                    pool.work();
-                    // Others may count on what this thread claimed, so it goes out after an error as well.
-                    if let Err(e) = flush_small(pool.out) {
-                        pool.lock().error.get_or_insert(e);
-                    }
-                };
-                // Without more threads it takes longer.
-                if std::thread::Builder::new().spawn_scoped(scope, work).is_err() {
-                    break;
-                }
-            }
-            pool.work();
-        });
-        let (out, chunker) = (self.out, self.plan.chunker);
-        let queue = self.queue.into_inner();
-        match (queue.error, queue.assembler) {
-            (None, Some(assembler)) => Ok((chunker, assembler.builder.finish(out)?)),
-            (error, _) => Err(error.unwrap_or_else(|| Panicked.into())),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue<'p>> {
-        self.queue.lock()
-    }
-
-    fn work(&self) {
-        let mut old = self.old.clone();
-        while let Some(job) = self.next() {
-            let done = catch_unwind(AssertUnwindSafe(|| self.do_job(job, old.as_mut())));
-            if let Ok(Ok(())) = done {
-                self.wake.notify_all();
-                continue;
-            }
-            let (error, panic) = match done {
-                Ok(done) => (done.err(), None),
-                Err(panic) => (None, Some(panic)),
-            };
-            self.lock().error.get_or_insert_with(|| error.unwrap_or_else(|| Panicked.into()));
-            self.wake.notify_all();
-            if let Some(panic) = panic {
-                resume_unwind(panic);
-            }
-        }
-    }
+impl<'a> Policy for Jobs<'a> {
+    type Item = Job<'a>;
 
     /// What is nearest to being done, so that memory stays bounded.
-    fn next(&self) -> Option<Job<'p>> {
-        let mut queue = self.lock();
-        loop {
-            if queue.error.is_some() {
-                return None;
-            }
-            if queue.is_done(self.plan.size) {
-                self.wake.notify_all();
-                return None;
-            }
-            let job = queue.assembling().or_else(|| queue.storing()).or_else(|| self.cutting(&mut queue));
-            if job.is_some() {
-                return job;
-            }
-            self.wake.wait(&mut queue);
-        }
+    fn take(&mut self, _worker: usize) -> Option<Job<'a>> {
+        self.assembling().or_else(|| self.storing()).or_else(|| self.cutting())
     }
 
-    /// The next step; if it is under way or must wait, a guess.
-    fn cutting(&self, queue: &mut Queue<'p>) -> Option<Job<'p>> {
-        if queue.at >= self.plan.size {
-            return None;
+    fn has_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_moved)
+    }
+}
+
+/// What one thread works with.
+struct RechunkThread<'t, 'a> {
+    out: &'t Output<'t>,
+    plan: &'t Plan<'t>,
+    jobs: &'t Worker<'t, Jobs<'a>>,
+}
+
+impl<'a> RechunkThread<'_, 'a> {
+    fn work(&self, mut old: Option<OldMap<'_>>) -> Result<()> {
+        while let Some(job) = self.jobs.next() {
+            self.do_job(job, old.as_mut())?;
         }
-        self.extend(queue);
-        self.next_step(queue).or_else(|| queue.guessing())
+        Ok(())
     }
 
-    /// The next step, to be stored at once if it was guessed.
-    fn next_step(&self, queue: &mut Queue<'p>) -> Option<Job<'p>> {
-        if queue.cutting || queue.under_way() >= self.ahead {
-            return None;
-        }
-        let change = self.plan.next_change(queue.at);
-        while queue.guesses.front().is_some_and(|g| g.change < change) {
-            queue.guesses.pop_front();
-        }
-        let stop = match queue.guesses.front() {
-            Some(Guess { state: GuessState::Running, change: of, .. }) if *of == change => return None,
-            Some(g) if g.change == change => {
-                let stop = g.stop;
-                if let Some(Guess { state: GuessState::Done(Some(step)), .. }) = queue.guesses.pop_front() {
-                    if step.start == queue.at {
-                        queue.take(step);
-                        // Somebody may cut on from there.
-                        self.wake.notify_all();
-                        return queue.storing();
-                    }
-                    queue.give(step.bytes);
-                }
-                stop
-            }
-            Some(g) => g.change,
-            None => u64::MAX,
-        };
-        queue.cutting = true;
-        Some(Job::Cut(queue.at, stop, std::mem::take(&mut queue.rest)))
-    }
-
-    /// Groups of changes to be cut on a guess: far from each other, and each worth a step.
-    fn extend(&self, queue: &mut Queue<'p>) {
-        let changes = &self.plan.changes;
-        while self.old.is_some() && queue.guesses.len() < self.ahead && queue.unguessed < changes.len() {
-            let first = queue.unguessed;
-            let (mut next, mut cost) = (first + 1, changes[first].end.saturating_sub(changes[first].start));
-            while next < changes.len() {
-                let far = changes[next].start - changes[next - 1].end >= self.gap;
-                if far && cost >= self.plan.step as u64 / 2 {
-                    break;
-                }
-                cost = cost.saturating_add(changes[next].end - changes[next].start).saturating_add(AROUND);
-                next += 1;
-            }
-            queue.unguessed = next;
-            let stop = changes.get(next).map_or(u64::MAX, |c| c.start);
-            queue.guesses.push_back(Guess { change: changes[first].start, stop, state: GuessState::Open });
-        }
-    }
-
-    fn do_job(&self, job: Job<'p>, old: Option<&mut OldMap<'p>>) -> Result<()> {
+    fn do_job(&self, job: Job<'a>, old: Option<&mut OldMap<'_>>) -> Result<()> {
         match job {
             Job::Cut(at, stop, rest) => {
-                let bytes = self.lock().spare.pop().unwrap_or_default();
+                let bytes = self.jobs.policy().spare.pop().unwrap_or_default();
                 let step = self.plan.step(old, at, stop, &rest, bytes)?;
-                let mut queue = self.lock();
-                queue.cutting = false;
-                queue.take(step);
+                self.jobs.update(|jobs| {
+                    jobs.is_cutting = false;
+                    jobs.take_over(step);
+                });
             }
             Job::Guess(change, stop) => {
                 let Some(old) = old else { return Ok(()) };
-                let bytes = self.lock().spare.pop().unwrap_or_default();
+                let bytes = self.jobs.policy().spare.pop().unwrap_or_default();
                 let step = self.plan.guess(old, change, stop, bytes)?;
-                let mut queue = self.lock();
-                let guess = queue.guesses.iter_mut().find(|g| g.change == change);
-                match (guess, step) {
-                    (Some(guess), step) => guess.state = GuessState::Done(step),
-                    (None, step) => queue.give(step.map(|s| s.bytes).unwrap_or_default()),
-                }
+                self.jobs.update(|jobs| match jobs.guesses.iter_mut().find(|g| g.change == change) {
+                    Some(guess) => guess.state = GuessState::Done(step),
+                    None => jobs.give(step.map(|s| s.bytes).unwrap_or_default()),
+                });
             }
             Job::Store(number, step) => {
                 let placed = self.store(&step)?;
-                let mut queue = self.lock();
-                queue.stored.insert(number, placed);
-                queue.give(step.bytes);
+                self.jobs.update(|jobs| {
+                    jobs.stored.insert(number, placed);
+                    jobs.give(step.bytes);
+                });
             }
             Job::Assemble(mut assembler, placed) => {
                 assembler.take(placed, self.out)?;
-                let mut queue = self.lock();
-                queue.assembled += 1;
-                queue.assembler = Some(assembler);
+                self.jobs.update(|jobs| {
+                    jobs.assembled += 1;
+                    jobs.assembler = Some(assembler);
+                });
             }
         }
         Ok(())
@@ -417,9 +315,86 @@ impl<'p, 'a> Pool<'p, 'a> {
     }
 }
 
-impl<'a> Queue<'a> {
-    fn is_done(&self, size: u64) -> bool {
-        self.at >= size && self.assembled == self.taken && self.assembler.is_some()
+impl<'a> Jobs<'a> {
+    fn new(plan: &'a Plan<'a>, old: Option<OldMap<'a>>, gap: u64, ahead: usize) -> Self {
+        Self {
+            plan,
+            has_old: old.is_some(),
+            gap,
+            ahead,
+            at: 0,
+            rest: Vec::new(),
+            is_cutting: false,
+            guesses: VecDeque::new(),
+            unguessed: 0,
+            steps: VecDeque::new(),
+            taken: 0,
+            assembled: 0,
+            stored: BTreeMap::new(),
+            assembler: Some(Box::new(Assembler { builder: ListBuilder::default(), old })),
+            spare: Vec::new(),
+            has_moved: false,
+        }
+    }
+
+    /// The next step; if it is under way or must wait, a guess.
+    fn cutting(&mut self) -> Option<Job<'a>> {
+        if self.at >= self.plan.size {
+            return None;
+        }
+        self.extend();
+        self.next_step().or_else(|| self.guessing())
+    }
+
+    /// The next step, to be stored at once if it was guessed.
+    fn next_step(&mut self) -> Option<Job<'a>> {
+        if self.is_cutting || self.under_way() >= self.ahead {
+            return None;
+        }
+        let change = self.plan.next_change(self.at);
+        while self.guesses.front().is_some_and(|g| g.change < change) {
+            self.guesses.pop_front();
+        }
+        let stop = match self.guesses.front() {
+            Some(Guess { state: GuessState::Running, change: of, .. }) if *of == change => return None,
+            Some(g) if g.change == change => {
+                let stop = g.stop;
+                if let Some(Guess { state: GuessState::Done(Some(step)), .. }) = self.guesses.pop_front() {
+                    if step.start == self.at {
+                        self.take_over(step);
+                        self.has_moved = true;
+                        return self.storing();
+                    }
+                    self.give(step.bytes);
+                }
+                stop
+            }
+            Some(g) => g.change,
+            None => u64::MAX,
+        };
+        self.is_cutting = true;
+        Some(Job::Cut(self.at, stop, std::mem::take(&mut self.rest)))
+    }
+
+    /// Groups of changes to be cut on a guess: far from each other, and each worth a step.
+    fn extend(&mut self) {
+        let plan = self.plan;
+        let changes = &plan.changes;
+        while self.has_old && self.guesses.len() < self.ahead && self.unguessed < changes.len() {
+            let first = self.unguessed;
+            let (mut next, mut cost) = (first + 1, changes[first].end.saturating_sub(changes[first].start));
+            while next < changes.len() {
+                let far = changes[next].start - changes[next - 1].end >= self.gap;
+                if far && cost >= self.plan.step as u64 / 2 {
+                    break;
+                }
+                cost = cost.saturating_add(changes[next].end - changes[next].start).saturating_add(AROUND);
+                next += 1;
+            }
+            self.unguessed = next;
+            let stop = changes.get(next).map_or(u64::MAX, |c| c.start);
+            self.guesses.push_back(Guess { change: changes[first].start, stop, state: GuessState::Open });
+        }
     }
 
     fn under_way(&self) -> usize {
@@ -443,7 +418,7 @@ impl<'a> Queue<'a> {
         Some(Job::Guess(open.change, open.stop))
     }
 
-    fn take(&mut self, mut step: Step) {
+    fn take_over(&mut self, mut step: Step) {
         self.at = step.end;
         self.rest = std::mem::take(&mut step.rest);
         self.steps.push_back((self.taken, step));

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take, random_hex};
 use crate::observe::{Level, Notice, Observer};
+use crate::work::Cancelled;
 
 /// Time of watching after which a lock is removed. Longer than [`HOLD`] plus the longest time that
 /// a small write takes.
@@ -77,7 +78,7 @@ impl GuardedStore {
         let mut round = 0u32;
         loop {
             if self.observer.cancelled() {
-                return Err(StoreError::Cancelled);
+                return Err(Cancelled.into());
             }
             let mut others = self.locks(name)?;
             if others.is_empty() {

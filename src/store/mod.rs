@@ -27,6 +27,7 @@ use std::io;
 use std::path::Path;
 
 use crate::error::{Failure, Kind};
+use crate::work::{Cancelled, Panicked};
 
 /// A name directly below a directory of keys.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -297,8 +298,11 @@ pub enum StoreError {
         source: access::Distrusted,
     },
     /// The caller cancelled the operation.
-    #[error("cancelled")]
-    Cancelled,
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    /// A thread that sent requests panicked.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
 impl StoreError {
@@ -309,7 +313,7 @@ impl StoreError {
                 error_kind.is_transient()
                     || matches!(error_kind, StoreErrorKind::InvalidResponse | StoreErrorKind::WebPage)
             }
-            Self::Cancelled => true,
+            Self::Cancelled(_) | Self::Panicked(_) => true,
             Self::Missing { .. } | Self::Io { .. } | Self::Distrusted { .. } => false,
         }
     }
@@ -327,7 +331,8 @@ impl Failure for StoreError {
             Self::Io { source, .. } => Kind::of_io(source),
             Self::Remote { error_kind, .. } => error_kind.kind(),
             Self::Distrusted { .. } => Kind::Denied,
-            Self::Cancelled => Kind::Cancelled,
+            Self::Cancelled(e) => e.kind(),
+            Self::Panicked(e) => e.kind(),
         }
     }
 
@@ -342,7 +347,8 @@ impl Failure for StoreError {
             }
             Self::Remote { error_kind, .. } => Some(error_kind.hint().to_owned()),
             Self::Distrusted { source, .. } => Some(source.hint.clone()),
-            Self::Io { .. } | Self::Cancelled => None,
+            Self::Cancelled(e) => e.hint(),
+            Self::Io { .. } | Self::Panicked(_) => None,
         }
     }
 }

@@ -2,9 +2,10 @@
 //! condition that a client sends.
 
 use super::{Store, StoreError, random_hex};
+use crate::work::fan_out;
 
-/// Writers per race.
-const WRITERS: u8 = 8;
+/// Writers per race, and what each of them writes.
+const WRITERS: &[u8] = &[0, 1, 2, 3, 4, 5, 6, 7];
 /// Number of races.
 const ROUNDS: usize = 5;
 /// Directory of the probe objects, which are removed at the end.
@@ -48,20 +49,13 @@ fn race_all(store: &dyn Store, dir: &str, keys: &mut Vec<String>) -> Result<bool
 }
 
 fn race(store: &dyn Store, key: &str) -> Result<bool, StoreError> {
-    let start = &std::sync::Barrier::new(usize::from(WRITERS));
-    let results: Vec<Result<Option<u8>, StoreError>> = std::thread::scope(|scope| {
-        let race = |writer: u8| {
-            start.wait();
-            Ok(store.create(key, &[writer])?.then_some(writer))
-        };
-        let threads: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || race(writer))).collect();
-        threads.into_iter().map(|t| t.join().unwrap_or(Ok(None))).collect()
-    });
     let mut winners = Vec::new();
-    for result in results {
-        winners.extend(result?);
+    for created in fan_out::together(WRITERS.len(), |n| store.create(key, &WRITERS[n..=n])) {
+        winners.push(created??);
     }
-    Ok(winners.len() == 1 && store.get(key)? == Some(winners))
+    let winner = WRITERS.iter().zip(winners).filter_map(|(writer, has_won)| has_won.then_some(*writer));
+    let winner: Vec<u8> = winner.collect();
+    Ok(winner.len() == 1 && store.get(key)? == Some(winner))
 }
 
 #[cfg(test)]

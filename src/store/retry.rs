@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::{Abilities, Listed, Store, StoreError, Take};
 use crate::observe::{Level, Notice, Observer};
+use crate::work::Cancelled;
 
 /// Limit on the attempts of a request.
 const ATTEMPTS: u32 = 6;
@@ -46,7 +47,7 @@ impl RetryStore {
         let mut left = pause;
         while !left.is_zero() {
             if self.observer.cancelled() {
-                return Err(StoreError::Cancelled);
+                return Err(Cancelled.into());
             }
             let step = left.min(Duration::from_millis(100));
             std::thread::sleep(step);
@@ -62,7 +63,7 @@ impl RetryStore {
         let mut attempt = 0;
         loop {
             if self.observer.cancelled() {
-                return Err(StoreError::Cancelled);
+                return Err(Cancelled.into());
             }
             match request() {
                 Err(e) if self.patience.is_some_and(|limit| begun.elapsed() >= limit) => return Err(e),
@@ -77,7 +78,7 @@ impl RetryStore {
         let mut attempt = 0;
         loop {
             if self.observer.cancelled() {
-                return Err(StoreError::Cancelled);
+                return Err(Cancelled.into());
             }
             match request() {
                 Err(e) => self.pause(attempt, e)?,
@@ -115,7 +116,7 @@ impl Store for RetryStore {
                 at += bytes.len() as u64;
                 take(bytes).map_err(|e| {
                     taken = Err(e);
-                    StoreError::Cancelled
+                    Cancelled.into()
                 })
             });
             std::mem::replace(&mut taken, Ok(()))?;

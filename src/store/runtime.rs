@@ -13,6 +13,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::StoreError;
 use crate::observe::Observer;
+use crate::work::Cancelled;
 
 /// Threads that drive all connections.
 const THREADS: usize = 2;
@@ -45,7 +46,7 @@ impl WaitError {
     /// Converts to the error of an operation.
     pub(super) fn of(self, what: &'static str, key: &str) -> StoreError {
         match self {
-            Self::Cancelled => StoreError::Cancelled,
+            Self::Cancelled => Cancelled.into(),
             Self::Failed(source) => StoreError::Io { what, key: key.to_owned(), source },
         }
     }
@@ -113,7 +114,7 @@ pub(super) fn sleep(observer: &dyn Observer, time: Duration) -> Result<(), Store
     let until = Instant::now() + time;
     loop {
         if observer.cancelled() {
-            return Err(StoreError::Cancelled);
+            return Err(Cancelled.into());
         }
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {

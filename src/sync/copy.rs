@@ -7,13 +7,13 @@ use std::io::Write;
 use std::ops::Range;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::cover::Cover;
 use super::error::SyncError;
 use super::missing::Needed;
 use crate::codec::hash::NameHasher;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::format::frame::FrameHead;
 use crate::format::pack::{PackKind, TableFrame};
 use crate::format::segment::{PackName, Place};
@@ -25,6 +25,7 @@ use crate::repo::{LocalRepo, Repo, layout};
 use crate::store::local::LocalStore;
 use crate::store::meter::Meter;
 use crate::store::{Store, StoreError};
+use crate::work::{Cancelled, fan_out};
 
 /// A pack goes whole when at least so much of it, of ten parts, is needed.
 const WHOLE: u64 = 8;
@@ -183,77 +184,47 @@ impl<'a> Copier<'a> {
         }
         let far = if self.dest.remote_store().is_some() { self.dest } else { self.source };
         let threads = far.store().abilities().in_flight.clamp(1, 16).min(jobs.len());
-        let shared = Shared {
-            work: Mutex::new(Work { jobs: jobs.into_iter(), sent: Vec::new(), bytes: 0, failed: None, left: threads }),
-            ended: Condvar::new(),
-        };
-        std::thread::scope(|scope| {
-            let mut missing = 0;
-            for _ in 0..threads {
-                let spawned = std::thread::Builder::new().spawn_scoped(scope, || self.work(&shared));
-                if spawned.is_err() {
-                    missing += 1;
-                }
-            }
-            // Where the system gives no threads, this one does the work.
-            if missing == threads {
-                self.work(&shared);
-                missing -= 1;
-            }
-            (0..missing).for_each(|_| drop(End(&shared)));
-            self.watch(&shared);
-        });
-        let work = shared.work.into_inner();
-        match work.failed {
-            Some(e) => Err(e),
-            None => Ok(work.sent),
+        let progress = Mutex::new(Progress { jobs: jobs.into_iter(), sent: Vec::new(), bytes: 0, has_failed: false });
+        let mut told = Told { before: self.moved(), bytes: 0 };
+        let watch = || self.report(&progress, &mut told);
+        let done = fan_out::watched(threads, || self.work(&progress), TICK, watch);
+        if !self.receives() {
+            self.observer.on_the_way(0);
+        }
+        done.map(|()| progress.into_inner().sent)
+    }
+
+    fn receives(&self) -> bool {
+        self.dest.as_local().is_some() && self.source.as_local().is_none()
+    }
+
+    /// Bytes that came or went until now.
+    fn moved(&self) -> u64 {
+        if self.receives() { self.meter.down.bytes() } else { self.meter.up.bytes() }
+    }
+
+    /// Reports progress. Bytes that arrive here are done; bytes that go to a store are done when the store has
+    /// acknowledged their pack, until then they are on the way.
+    fn report(&self, progress: &Mutex<Progress>, told: &mut Told) {
+        let arrived = progress.lock().bytes;
+        let passed = self.moved() - told.before;
+        let done = if self.receives() { passed } else { arrived };
+        self.observer.advance(0, done - told.bytes);
+        told.bytes = done;
+        if !self.receives() {
+            self.observer.on_the_way(passed.saturating_sub(arrived));
         }
     }
 
-    /// Reports progress until all workers are done. Bytes that arrive here are done; bytes that go to a store are done when the
-    /// store has acknowledged their pack, until then they are on the way.
-    fn watch(&self, shared: &Shared) {
-        let receives = self.dest.as_local().is_some() && self.source.as_local().is_none();
-        let total = || if receives { self.meter.down.bytes() } else { self.meter.up.bytes() };
-        let (begun, mut told) = (total(), 0);
+    fn work(&self, progress: &Mutex<Progress>) -> Result<()> {
         loop {
-            let mut work = shared.lock();
-            shared.ended.wait_for(&mut work, TICK);
-            let (ended, arrived) = (work.left == 0, work.bytes);
-            drop(work);
-            let passed = total() - begun;
-            let done = if receives { passed } else { arrived };
-            self.observer.advance(0, done - told);
-            told = done;
-            if !receives {
-                self.observer.on_the_way(if ended { 0 } else { passed.saturating_sub(arrived) });
-            }
-            if ended {
-                return;
-            }
-        }
-    }
-
-    fn work(&self, shared: &Shared) {
-        let _end = End(shared);
-        loop {
-            let job = match shared.lock() {
-                work if work.failed.is_some() => None,
-                mut work => work.jobs.next(),
-            };
-            let Some(job) = job else { break };
-            let done = if self.observer.cancelled() { Err(SyncError::Cancelled.into()) } else { self.copy(&job) };
-            let mut work = shared.lock();
-            match done {
-                Ok(sent) => {
-                    work.bytes += sent.bytes;
-                    work.sent.push(sent);
-                    self.observer.advance(1, 0);
-                }
-                Err(e) => {
-                    work.failed.get_or_insert(e);
-                }
-            }
+            let Some(job) = progress.lock().next_job() else { return Ok(()) };
+            let copied = if self.observer.cancelled() { Err(Cancelled.into()) } else { self.copy(&job) };
+            let mut progress = progress.lock();
+            let sent = copied.inspect_err(|_| progress.has_failed = true)?;
+            progress.bytes += sent.bytes;
+            progress.sent.push(sent);
+            self.observer.advance(1, 0);
         }
     }
 
@@ -292,13 +263,12 @@ impl<'a> Copier<'a> {
         let mut hasher = NameHasher::default();
         let read = local.read_from(key, 0, &mut |bytes| {
             hasher.update(bytes);
-            if self.observer.cancelled() { Err(StoreError::Cancelled) } else { Ok(()) }
+            if self.observer.cancelled() { Err(Cancelled.into()) } else { Ok(()) }
         });
         match read {
             Err(StoreError::Missing { .. }) => {
                 return Err(SyncError::NoPack { place: local.place(), pack: *name }.into());
             }
-            Err(StoreError::Cancelled) => return Err(SyncError::Cancelled.into()),
             read => read?,
         }
         if hasher.finish() == *name {
@@ -316,7 +286,7 @@ impl<'a> Copier<'a> {
             let mut hasher = NameHasher::default();
             let came = self.source.store().read_from(key, 0, &mut |bytes| {
                 if self.observer.cancelled() {
-                    return Err(StoreError::Cancelled);
+                    return Err(Cancelled.into());
                 }
                 left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
                     too_long = true;
@@ -330,7 +300,6 @@ impl<'a> Copier<'a> {
                 Err(StoreError::Missing { .. }) => {
                     return Err(SyncError::NoPack { place: self.source.store().place(), pack: *name }.into());
                 }
-                Err(StoreError::Cancelled) => return Err(SyncError::Cancelled.into()),
                 came => came?,
             }
             if hasher.finish() == *name {
@@ -457,35 +426,26 @@ impl Job {
     }
 }
 
-struct Work {
+struct Progress {
     jobs: std::vec::IntoIter<Job>,
     sent: Vec<Sent>,
     /// The length of all packs in `sent`.
     bytes: u64,
-    failed: Option<Error>,
-    /// Workers that are not done.
-    left: usize,
+    has_failed: bool,
 }
 
-struct Shared {
-    work: Mutex<Work>,
-    ended: Condvar,
-}
-
-/// Tells that a worker has ended, also by a panic.
-struct End<'a>(&'a Shared);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.lock().left -= 1;
-        self.0.ended.notify_all();
+impl Progress {
+    fn next_job(&mut self) -> Option<Job> {
+        if self.has_failed { None } else { self.jobs.next() }
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Work> {
-        self.work.lock()
-    }
+/// What the observer knows.
+struct Told {
+    /// Bytes that had been moved before the copy.
+    before: u64,
+    /// Bytes that were reported as done.
+    bytes: u64,
 }
 
 /// The first object of a pack, by which it is found in a segment.

@@ -50,9 +50,6 @@ pub enum SyncError {
         /// Its name.
         pack: [u8; 32],
     },
-    /// The caller stopped it.
-    #[error("stopped; what arrived is kept, and the next run goes on from there")]
-    Cancelled,
 }
 
 impl Failure for SyncError {
@@ -62,7 +59,6 @@ impl Failure for SyncError {
             Self::NotThere { .. } => Kind::Unreachable,
             Self::Lazy { .. } => Kind::Incomplete,
             Self::Damaged { .. } | Self::NoPack { .. } => Kind::Integrity,
-            Self::Cancelled => Kind::Cancelled,
         }
     }
 
@@ -76,7 +72,6 @@ impl Failure for SyncError {
                 "`dvc fsck --data --repo URL` names what is damaged; copy those files there again from a whole copy"
                     .to_owned(),
             ),
-            Self::Cancelled => None,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::repo::frames::ObjectError;
 use crate::repo::packs::{PackTable, rows_of};
+use crate::work::Cancelled;
 
 /// Tables of contents of far packs that are in memory at once.
 const TABLES: usize = 32;
@@ -303,7 +304,7 @@ impl<'a> Missing<'a> {
     }
 
     fn check(&self) -> Result<()> {
-        if self.observer.cancelled() { Err(SyncError::Cancelled.into()) } else { Ok(()) }
+        if self.observer.cancelled() { Err(Cancelled.into()) } else { Ok(()) }
     }
 
     fn need(&mut self, kind: ObjectKind, id: &Id) -> Result<()> {

@@ -12,6 +12,7 @@ use crate::model::refname::{RefKind, RefName};
 use crate::repo::layout;
 use crate::repo::refs::{Refs, value_of};
 use crate::store::Store;
+use crate::work::fan_out;
 
 /// The newest entry of each ref, deleted ones included.
 #[derive(Debug, Default)]
@@ -56,31 +57,18 @@ pub fn read(store: &dyn Store) -> Result<Tips> {
         }
     }
     let threads = store.abilities().in_flight.min(newest.len());
-    let queue = Mutex::new(newest.into_iter());
-    let next = || queue.lock().next();
     let found = Mutex::new(Tips::default());
-    let work = || -> Result<()> {
-        while let Some((log, name)) = next() {
-            let kind = kinds.into_iter().find(|k| log.starts_with(&layout::refs(*k))).unwrap_or(RefKind::Branch);
-            let newest = Refs::of(store).newest_at(kind, &log, &name);
-            let mut found = found.lock();
-            match newest {
-                Ok(Some((name, entry))) => _ = found.tips.insert((kind, name), entry),
-                Ok(None) => {}
-                Err(e) if e.kind() == Kind::Integrity => _ = found.damaged.insert(log, e),
-                Err(e) => return Err(e),
-            }
+    fan_out::for_each(threads, newest.into_iter(), |(log, name)| {
+        let kind = kinds.into_iter().find(|k| log.starts_with(&layout::refs(*k))).unwrap_or(RefKind::Branch);
+        let newest = Refs::of(store).newest_at(kind, &log, &name);
+        let mut found = found.lock();
+        match newest {
+            Ok(Some((name, entry))) => _ = found.tips.insert((kind, name), entry),
+            Ok(None) => {}
+            Err(e) if e.kind() == Kind::Integrity => _ = found.damaged.insert(log, e),
+            Err(e) => return Err(e),
         }
         Ok(())
-    };
-    std::thread::scope(|scope| {
-        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, work).ok();
-        let workers: Vec<_> = (0..threads).map_while(spawn).collect();
-        // Where the system gives no threads, this one does their work.
-        if workers.is_empty() {
-            work()?;
-        }
-        workers.into_iter().try_for_each(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })?;
     Ok(found.into_inner())
 }

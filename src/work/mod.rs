@@ -1,10 +1,20 @@
-//! Work that several threads do together, and how it ends early.
+//! Work that several threads share: a queue that workers add to, a pipeline that keeps the order, fan-out over many
+//! items, and a pool for calls that block.
+//!
+//! In: closures. Out: their results, or the first error. Invariant: every function here ends all of its threads before
+//! it returns, also after an error or a panic, and does the work on fewer threads where the system gives no more.
 
 use crate::error::{Failure, Kind};
 
+pub mod fan_out;
+pub mod ordered;
+pub mod pool;
+pub mod queue;
+mod start;
+
 /// The caller asked the work to stop.
-#[derive(Debug, thiserror::Error)]
-#[error("stopped")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cancelled")]
 pub struct Cancelled;
 
 impl Failure for Cancelled {
@@ -12,12 +22,12 @@ impl Failure for Cancelled {
         Kind::Cancelled
     }
     fn hint(&self) -> Option<String> {
-        Some("run the command again; what was stored so far is not stored twice".to_owned())
+        Some("run the command again; data that is already stored is kept".to_owned())
     }
 }
 
-/// A worker thread panicked, which is a bug.
-#[derive(Debug, thiserror::Error)]
+/// A worker thread panicked, which is a bug. The panic hook has already reported the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a worker thread panicked")]
 pub struct Panicked;
 

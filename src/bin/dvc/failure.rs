@@ -4,6 +4,8 @@ use crate::settings::BadConfiguration;
 use crate::signals::Signals;
 use dvc::error::{Error, Failure, Kind, causes, hint_of_causes};
 use dvc::model::text::harmless;
+use dvc::store::StoreError;
+use dvc::work::Panicked;
 use serde::Serialize;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -263,6 +265,8 @@ pub(crate) fn report(failed: &Failed, voice: &Voice, signals: &Signals) -> ExitC
             voice.say(code, Kind::Cancelled.name(), &e.to_string(), Vec::new(), e.hint());
             ExitCode::from(code)
         }
+        // The panic hook has reported it.
+        Failed::Operation(e) if is_panic(e.as_error()) => ExitCode::from(e.kind().exit_code()),
         Failed::Operation(e) => {
             let (kind, causes) = (e.kind(), causes(e.as_error()));
             let hint = e.hint().or_else(|| hint_of_causes(e.as_error()).map(str::to_owned));
@@ -277,6 +281,10 @@ pub(crate) fn report(failed: &Failed, voice: &Voice, signals: &Signals) -> ExitC
             ExitCode::from(kind.exit_code())
         }
     }
+}
+
+fn is_panic(e: &(dyn std::error::Error + 'static)) -> bool {
+    e.is::<Panicked>() || matches!(e.downcast_ref(), Some(StoreError::Panicked(_)))
 }
 
 /// What the standard library panics with where the system gives no thread.

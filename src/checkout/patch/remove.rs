@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 
 use crate::checkout::dir::Dir;
-use crate::checkout::error::{ReadError, concerns_all, io_error, words};
+use crate::checkout::error::{concerns_all, io_error, words};
 use crate::checkout::meta::open_up;
 use crate::checkout::restore::engine::Engine;
 use crate::checkout::restore::links::Member;
@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::model::entry::{Entry, Node};
 use crate::model::path::is_reserved;
 use crate::observe::{Level, Notice};
+use crate::work::Cancelled;
 
 /// A directory that is being emptied.
 struct Emptying {
@@ -36,7 +37,7 @@ pub(in crate::checkout) fn remove(engine: &Engine<'_>, place: &Member, old: &Ent
     descend(engine, place.clone(), engine.source.entries(tree)?, &mut levels)?;
     while let Some(top) = levels.last_mut() {
         if engine.observer.cancelled() {
-            return Err(ReadError::Cancelled.into());
+            return Err(Cancelled.into());
         }
         let Some(entry) = top.rest.next() else {
             if let Some(done) = levels.pop() {

@@ -13,18 +13,19 @@ use rustix::io::Errno;
 
 use crate::checkout::content::Pieces;
 use crate::checkout::dir::{Dir, Finish};
-use crate::checkout::error::{ReadError, concerns_all, io_error, words};
+use crate::checkout::error::{concerns_all, io_error, words};
 use crate::checkout::placed::Placements;
 use crate::checkout::restore::done::UNLINKED;
 use crate::checkout::restore::files::{LARGE, Large};
 use crate::checkout::restore::links::{Links, Member, Turn};
 use crate::checkout::restore::node::Maker;
-use crate::checkout::restore_pool::{Queue, run};
 use crate::checkout::source::Source;
 use crate::error::Result;
 use crate::model::entry::{Entry, Node};
 use crate::model::path::{DIR_PATH_MAX, is_reserved};
 use crate::observe::{Level, Notice, Observer};
+use crate::work::Cancelled;
+use crate::work::queue::{LaneWorker, Lanes, run};
 
 /// Names that one item makes.
 const NAMES: usize = 64;
@@ -73,8 +74,17 @@ pub(in crate::checkout) struct Engine<'a> {
 
 impl<'a> Engine<'a> {
     /// Works on `jobs` threads until all that `seed` pushes is done.
-    pub(in crate::checkout) fn run(&self, jobs: usize, seed: impl FnOnce(&Queue<'_, Item<'a>>)) -> Result<()> {
-        run(jobs, self.observer, seed, |item, queue| self.work(item, queue))
+    pub(in crate::checkout) fn run(&self, jobs: usize, seed: impl FnOnce(&LaneWorker<'_, Item<'a>>)) -> Result<()> {
+        let body = |queue: &LaneWorker<'_, Item<'a>>| {
+            while let Some(item) = queue.next() {
+                if self.observer.cancelled() {
+                    return Err(Cancelled.into());
+                }
+                self.work(item, queue)?;
+            }
+            Ok(())
+        };
+        run(jobs, Lanes::new(jobs), seed, body).map(drop)
     }
 
     /// Gives up groups of hard links of which not all members were asked for.
@@ -85,7 +95,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Does one item.
-    fn work(&self, item: Item<'a>, queue: &Queue<'_, Item<'a>>) -> Result<()> {
+    fn work(&self, item: Item<'a>, queue: &LaneWorker<'_, Item<'a>>) -> Result<()> {
         match item {
             Item::Tree { place, finish } => {
                 self.tree(&place, finish, queue)?;
@@ -120,7 +130,7 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    fn tree(&self, place: &Member, finish: Finish, queue: &Queue<'_, Item<'a>>) -> Result<()> {
+    fn tree(&self, place: &Member, finish: Finish, queue: &LaneWorker<'_, Item<'a>>) -> Result<()> {
         let tree = finish.tree;
         if place.dir.path_len() + 1 + place.name.len() > DIR_PATH_MAX {
             place.dir.placed().broken = true;
@@ -157,7 +167,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Pushes everything that is in a directory, then gives up the caller's hold on it.
-    pub(in crate::checkout) fn fill(&self, dir: &Arc<Dir>, mut entries: Vec<Entry>, queue: &Queue<'_, Item<'a>>) {
+    pub(in crate::checkout) fn fill(&self, dir: &Arc<Dir>, mut entries: Vec<Entry>, queue: &LaneWorker<'_, Item<'a>>) {
         if entries.iter().any(|e| is_reserved(&e.name)) {
             for entry in entries.extract_if(.., |e| is_reserved(&e.name)) {
                 dir.placed().broken = true;
@@ -187,9 +197,9 @@ impl<'a> Engine<'a> {
         self.observer.notice(Notice { level: Level::Damage, path, message });
     }
 
-    fn node(&self, place: Member, entry: Entry, queue: &Queue<'_, Item<'a>>) -> Result<()> {
+    fn node(&self, place: Member, entry: Entry, queue: &LaneWorker<'_, Item<'a>>) -> Result<()> {
         if self.observer.cancelled() {
-            return Err(ReadError::Cancelled.into());
+            return Err(Cancelled.into());
         }
         let Some(link) = entry.link else { return self.make(place, entry, queue) };
         match self.links.turn(&link, &place, entry) {
@@ -208,7 +218,7 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn make(&self, place: Member, entry: Entry, queue: &Queue<'_, Item<'a>>) -> Result<()> {
+    fn make(&self, place: Member, entry: Entry, queue: &LaneWorker<'_, Item<'a>>) -> Result<()> {
         match &entry.node {
             Node::File { size, .. } if *size > LARGE => self.large(place, entry, queue),
             Node::File { .. } => self.small(&place, entry),

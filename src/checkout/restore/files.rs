@@ -15,11 +15,11 @@ use crate::checkout::restore::done::Failed;
 use crate::checkout::restore::engine::{Engine, Item};
 use crate::checkout::restore::links::Member;
 use crate::checkout::restore::node::refused;
-use crate::checkout::restore_pool::Queue;
 use crate::error::{Kind, Result};
 use crate::model::entry::{Content, Entry, Node};
 use crate::model::path::display;
 use crate::store::once::Once;
+use crate::work::queue::LaneWorker;
 
 /// Files longer than this are written by ranges, in bytes.
 pub(in crate::checkout) const LARGE: u64 = 16 << 20;
@@ -39,7 +39,12 @@ pub(in crate::checkout) struct Large {
 
 impl<'a> Engine<'a> {
     /// Makes a large file and hands it out by ranges.
-    pub(in crate::checkout) fn large(&self, place: Member, entry: Entry, queue: &Queue<'_, Item<'a>>) -> Result<()> {
+    pub(in crate::checkout) fn large(
+        &self,
+        place: Member,
+        entry: Entry,
+        queue: &LaneWorker<'_, Item<'a>>,
+    ) -> Result<()> {
         let Node::File { size, content, .. } = &entry.node else { return Ok(()) };
         let path = place.dir.path_of(&place.name);
         let all = pieces(self.source, content, *size, move || ReadError::Extents { path: display(&path) }.into());
@@ -68,7 +73,7 @@ impl<'a> Engine<'a> {
         entry: Entry,
         all: Pieces<'a>,
         old: bool,
-        queue: &Queue<'_, Item<'a>>,
+        queue: &LaneWorker<'_, Item<'a>>,
     ) {
         place.dir.retain();
         let file = Large { fd, place, entry, old, ranges: AtomicUsize::new(1), failed: Mutex::new(None) };
@@ -79,7 +84,7 @@ impl<'a> Engine<'a> {
         &self,
         file: Arc<Large>,
         mut rest: Pieces<'a>,
-        queue: &Queue<'_, Item<'a>>,
+        queue: &LaneWorker<'_, Item<'a>>,
     ) -> Result<()> {
         let mut now = Vec::new();
         let (mut bytes, mut holes) = (0, 0);

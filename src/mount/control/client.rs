@@ -16,6 +16,7 @@ use crate::error::{Kind, Result};
 use crate::model::id::Id;
 use crate::sys::mountinfo::Mounted;
 use crate::sys::process::{ProcessIdentity, ProcessState};
+use crate::work::Cancelled;
 
 /// How long a process may take to show that it is well.
 pub const HELLO: Duration = Duration::from_secs(10);
@@ -46,7 +47,7 @@ impl Waiter<'_> {
     /// Looks whether to wait on.
     fn check(&mut self) -> Result<(), ControlError> {
         if self.cancelled.is_some_and(|cancelled| cancelled()) {
-            return Err(ControlError::Cancelled);
+            return Err(Cancelled.into());
         }
         let stopped = self.process.state() == ProcessState::Stopped;
         self.stopped = self.stopped.filter(|_| stopped).or_else(|| stopped.then(Instant::now));
@@ -186,7 +187,7 @@ impl<'c> Client<'c> {
             Ok(read) => Ok(read == 0),
             // It may need longer to flush, but not if it cannot go on.
             Err(ControlError::Stuck { stopped: false, .. }) => Ok(false),
-            Err(e @ (ControlError::Stuck { .. } | ControlError::Cancelled)) => Err(e.into()),
+            Err(e @ (ControlError::Stuck { .. } | ControlError::Cancelled(_))) => Err(e.into()),
             Err(_) => Ok(true),
         }
     }

@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::mount::attach::AttachError;
-use crate::mount::control::ControlError;
 use crate::mount::store::Store;
 use crate::observe::{Level, Notice, Observer};
 use crate::sys::create;
 use crate::sys::mountinfo;
 use crate::sys::process::ProcessIdentity;
+use crate::work::Cancelled;
 
 const FILE: &str = "server.json";
 /// How long a process may flush at its end.
@@ -85,7 +85,7 @@ pub fn wait_while_ending(overlay: &Path, observer: &dyn Observer) -> Result<()> 
             observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
         }
         if observer.cancelled() {
-            return Err(ControlError::Cancelled.into());
+            return Err(Cancelled.into());
         }
         sleep(LOOK);
     }

@@ -6,7 +6,6 @@ use std::io::Write;
 
 use super::{Export, ExportError};
 use crate::archive::member::{Member, MemberKind};
-use crate::archive::ordered::{Give, in_order};
 use crate::archive::sparse::{Run, few};
 use crate::archive::writer::{head, padding};
 use crate::checkout::error::ReadError;
@@ -16,6 +15,8 @@ use crate::model::id::Id;
 use crate::model::path::{display, is_reserved, join};
 use crate::repo::Repo;
 use crate::repo::names::Names;
+use crate::work::Cancelled;
+use crate::work::ordered::{Give, Stages, in_order};
 
 /// Bytes of the archive that a thread makes at once.
 const BATCH: u64 = 1 << 20;
@@ -55,25 +56,24 @@ impl Batch {
 pub(super) fn write(export: &Export<'_>, out: &mut dyn Write) -> Result<u64> {
     let mut members = 0;
     let threads = export.context.jobs;
-    in_order(
-        threads,
-        threads * 2,
-        |give| {
+    let stages = Stages {
+        produce: |give: &Give<'_, Batch>| {
             let mut walk = Walk { export, give, batch: Batch::default(), links: HashMap::new(), members: &mut members };
             walk.all()?;
             walk.hand_over()
         },
-        |batch| batch.made(export.repo),
-        || Ok(()),
-        |(bytes, files)| {
+        work: |batch: Batch| batch.made(export.repo),
+        leave: || Ok(()),
+        consume: |(bytes, files): (Vec<u8>, u64)| {
             if export.observer.cancelled() {
-                return Err(ExportError::Cancelled.into());
+                return Err(Cancelled.into());
             }
             out.write_all(&bytes).map_err(ExportError::Output)?;
             export.observer.advance(files, bytes.len() as u64);
             Ok(())
         },
-    )?;
+    };
+    in_order(threads, threads * 2, stages)?;
     Ok(members)
 }
 

@@ -7,7 +7,6 @@ use super::place::Places;
 use super::tree::Tree;
 use crate::archive::ArchiveError;
 use crate::archive::member::{Member, MemberKind};
-use crate::archive::ordered::{Give, in_order};
 use crate::archive::reader::TarReader;
 use crate::codec::cut::Cutting;
 use crate::codec::hash::NameHasher;
@@ -23,6 +22,8 @@ use crate::snapshot::content::stream;
 use crate::snapshot::content::stream::{Gathered, Stretch, cut_file, store_file};
 use crate::snapshot::output::Output;
 use crate::snapshot::walk::scan::reserved_notice;
+use crate::work::Cancelled;
+use crate::work::ordered::{Give, Stages, in_order};
 
 /// Bytes of an archive.
 pub(super) type Bytes<'r> = Box<dyn Read + Send + 'r>;
@@ -103,20 +104,18 @@ impl Intake<'_, '_> {
         let (out, observer, tree, left_out) = (self.out, self.observer, &mut self.tree, &mut self.left_out);
         let cutting = out.repo().cutting();
         let mut gathered = Gathered::default();
-        in_order(
-            self.threads,
-            self.threads * 2,
-            |give| {
+        let stages = Stages {
+            produce: |give: &Give<'_, Vec<Read1>>| {
                 let reserved = BTreeSet::new();
                 let mut reading = Reading { give, cutting, observer, group: Vec::new(), bytes: 0, reserved };
                 read(&mut reading)?;
                 reading.hand_over()
             },
-            |group: Vec<Read1>| group.into_iter().map(|read| stored(read, out)).collect::<Result<Vec<_>>>(),
-            || flush_small(out),
-            |group| {
+            work: |group: Vec<Read1>| group.into_iter().map(|read| stored(read, out)).collect::<Result<Vec<_>>>(),
+            leave: || flush_small(out),
+            consume: |group: Vec<Done>| {
                 if observer.cancelled() {
-                    return Err(crate::work::Cancelled.into());
+                    return Err(Cancelled.into());
                 }
                 for done in group {
                     match done {
@@ -142,7 +141,8 @@ impl Intake<'_, '_> {
                 }
                 Ok(())
             },
-        )
+        };
+        in_order(self.threads, self.threads * 2, stages)
     }
 }
 

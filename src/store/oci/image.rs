@@ -22,6 +22,7 @@ use crate::error::carried;
 use crate::store::access::Access;
 use crate::store::location::Location;
 use crate::store::{Abilities, Listed, Store, StoreError, StoreErrorKind, Take};
+use crate::work::Cancelled;
 
 /// The supported media types of manifests, preferred ones first.
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
@@ -200,7 +201,7 @@ impl ObjectDownload {
         let thread = std::thread::spawn(move || {
             let read = store.read_from(&key, 0, &mut |piece| {
                 // The reader may already be gone.
-                to.send(Ok(piece.to_vec())).map_err(|_| StoreError::Cancelled)
+                to.send(Ok(piece.to_vec())).map_err(|_| Cancelled.into())
             });
             if let Err(e) = read {
                 let _ = to.send(Err(e));

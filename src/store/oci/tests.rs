@@ -22,6 +22,7 @@ use crate::model::id::parse_hex;
 use crate::store::access::{Access, Secret};
 use crate::store::location::Location;
 use crate::store::{Listed, Store, StoreError, StoreErrorKind};
+use crate::work::Cancelled;
 
 const USERNAME: &str = "REGISTRY_USERNAME";
 const PASSWORD: &str = "REGISTRY_PASSWORD";
@@ -236,9 +237,9 @@ fn packs_and_segments_survive_garbage_collection() {
     let mut taken = 0;
     let stopped = store.read_from(&keys[0], 0, &mut |piece| {
         taken += piece.len();
-        Err(StoreError::Cancelled)
+        Err(Cancelled.into())
     });
-    assert!(matches!(stopped, Err(StoreError::Cancelled)) && taken < big.len());
+    assert!(matches!(stopped, Err(StoreError::Cancelled(_))) && taken < big.len());
 
     let report = server.collect();
     check(&store);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::store::location::Scheme;
+use crate::work::Cancelled;
 
 /// A server and the configuration of its client, in a temporary directory.
 struct Rig {
@@ -189,8 +190,8 @@ fn every_method(rig: &Rig, store: &SftpStore) {
     assert!(read_all(store, "packs/ab/1", 0) == bytes);
     assert!(read_all(store, "packs/ab/1", 300_000) == bytes[300_000..]);
     assert_eq!(read_all(store, "packs/ab/1", 800_000), b"");
-    let stopped = store.read_from("packs/ab/1", 0, &mut |_| Err(StoreError::Cancelled));
-    assert!(matches!(stopped, Err(StoreError::Cancelled)));
+    let stopped = store.read_from("packs/ab/1", 0, &mut |_| Err(Cancelled.into()));
+    assert!(matches!(stopped, Err(StoreError::Cancelled(_))));
 
     let folder = |name: &str| Listed { name: name.to_owned(), is_dir: true, len: 0 };
     let file = |name: &str, len| Listed { name: name.to_owned(), is_dir: false, len };
