@@ -44,6 +44,7 @@ plugin:
 # Everything that decides whether a change may land.
 test: setup fmt-check lint deny image dist
 	DVC_TEST_ALL=1 DVC_TEST_IMAGE=$(TARGET)/image/dvc.tar DVC_TEST_DIST=$(TARGET)/dist $(CARGO) test --locked
+	$(CARGO) test --locked --lib --no-default-features
 
 # While working: no setup, no lints.
 quick:
@@ -63,6 +64,7 @@ fmt-check:
 
 lint:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --lib --bins --no-default-features -- -D warnings
 
 # Checks licences, duplicates and sources of all dependencies. The result depends only on Cargo.lock and deny.toml.
 deny:

@@ -36,6 +36,7 @@ pub mod query;
 pub mod quiesce;
 pub mod refs;
 pub mod repo;
+#[cfg(feature = "docker")]
 pub mod serve;
 pub mod snapshot;
 pub mod store;

@@ -12,6 +12,8 @@ pub enum EngineError {
     /// The address is not that of a local socket.
     #[error("`{host}` is not a Unix socket of a Docker engine")]
     Host { host: String },
+    #[error("this build of dvc cannot talk to Docker engines (feature `docker`)")]
+    NotBuilt,
     /// The socket does not exist.
     #[error("no Docker engine at `{}`", socket.display())]
     Missing { socket: PathBuf },
@@ -61,7 +63,7 @@ pub enum EngineError {
 impl Failure for EngineError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Host { .. } => Kind::Usage,
+            Self::Host { .. } | Self::NotBuilt => Kind::Usage,
             Self::Missing { .. } | Self::NotListening { .. } | Self::TimedOut { .. } | Self::ConnectionLost { .. } => {
                 Kind::Unreachable
             }

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::client::{Engine, invalid_response};
 use super::error::EngineError;
+use super::{Exec, Ran};
 
 /// Limit on the bytes that are kept of each stream; further output is read and discarded.
 const OUTPUT_MAX: usize = 1 << 20;
@@ -21,25 +22,6 @@ const TICK: Duration = Duration::from_millis(100);
 /// Frame numbers of standard output and standard error.
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
-
-/// A command to run in a container.
-#[derive(Clone, Debug, Default)]
-pub struct Exec {
-    pub command: Vec<String>,
-    /// `NAME=value` pairs. Secrets belong here, because process lists show arguments but not the
-    /// environment.
-    pub env: Vec<String>,
-}
-
-/// The result of a command.
-#[derive(Clone, Debug, Default)]
-pub struct Ran {
-    pub code: i64,
-    /// Standard output, at most 1 MiB.
-    pub output: Vec<u8>,
-    /// Standard error, at most 1 MiB.
-    pub complaints: Vec<u8>,
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -4,14 +4,22 @@
 //! The client decodes only the fields that dvc uses. Every request has a time limit, every error has
 //! a kind, and all calls are synchronous.
 
+#[cfg(not(feature = "docker"))]
+mod absent;
+#[cfg(feature = "docker")]
 mod client;
 mod error;
+#[cfg(feature = "docker")]
 mod exec;
 mod own;
 
+#[cfg(not(feature = "docker"))]
+pub use absent::{Engine, Session};
+#[cfg(feature = "docker")]
 pub use client::Engine;
 pub use error::EngineError;
-pub use exec::{Exec, Ran, Session};
+#[cfg(feature = "docker")]
+pub use exec::Session;
 pub use own::own;
 
 use std::collections::BTreeMap;
@@ -23,11 +31,33 @@ use serde::Deserialize;
 /// The default socket of an engine.
 pub const SOCKET: &str = "/var/run/docker.sock";
 
+/// The socket at which an engine looks for the volume plugin `dvc`.
+pub const PLUGIN_SOCKET: &str = "/run/docker/plugins/dvc.sock";
+
 /// The driver of local volumes, which are directories on the machine of the engine.
 pub const LOCAL: &str = "local";
 
 /// The default time between the stop signal and the kill of a container.
 const STOP_TIME: Duration = Duration::from_secs(10);
+
+/// A command to run in a container.
+#[derive(Clone, Debug, Default)]
+pub struct Exec {
+    pub command: Vec<String>,
+    /// `NAME=value` pairs. Secrets belong here, because process lists show arguments but not the
+    /// environment.
+    pub env: Vec<String>,
+}
+
+/// The result of a command.
+#[derive(Clone, Debug, Default)]
+pub struct Ran {
+    pub code: i64,
+    /// Standard output, at most 1 MiB.
+    pub output: Vec<u8>,
+    /// Standard error, at most 1 MiB.
+    pub complaints: Vec<u8>,
+}
 
 /// The versions of an engine.
 #[derive(Clone, Debug, Deserialize)]

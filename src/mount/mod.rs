@@ -12,6 +12,10 @@ pub mod data;
 pub mod errno;
 pub mod error;
 pub mod frozen;
+#[cfg(feature = "mount")]
+pub mod fuse;
+#[cfg(not(feature = "mount"))]
+#[path = "fuse_absent.rs"]
 pub mod fuse;
 pub mod health;
 pub mod holders;

@@ -120,7 +120,7 @@ impl GuardedStore {
             let unit = 20u64 << round.min(5);
             round += 1;
             let dice = u64::from_str_radix(&random_hex()?[..8], 16).unwrap_or(0);
-            super::runtime::sleep(&*self.observer, Duration::from_millis(unit + dice % unit))?;
+            super::pause::sleep(&*self.observer, Duration::from_millis(unit + dice % unit))?;
         }
     }
 
@@ -208,7 +208,7 @@ impl Store for GuardedStore {
                     break done;
                 }
                 // An error means that the user has cancelled; the outcome so far is returned.
-                if super::runtime::sleep(&*self.observer, PAUSE).is_err() {
+                if super::pause::sleep(&*self.observer, PAUSE).is_err() {
                     break done;
                 }
             };

@@ -4,23 +4,32 @@
 //! a method that writes returns, its effect is durable.
 
 pub mod access;
+#[cfg(feature = "remotes")]
 mod answers;
+pub mod download;
 pub mod faulty;
 pub mod guard;
+#[cfg(feature = "remotes")]
 mod http;
 pub mod local;
 pub mod location;
 pub mod memory;
 pub mod meter;
+#[cfg(feature = "remotes")]
 pub mod oci;
 pub mod once;
 pub mod open;
+mod pause;
 pub mod probe;
+#[cfg(feature = "remotes")]
 pub mod remote;
 pub mod retry;
+#[cfg(feature = "remotes")]
 mod runtime;
+#[cfg(feature = "remotes")]
 pub mod sftp;
 pub mod trace;
+#[cfg(feature = "remotes")]
 mod transport;
 
 use std::io;
@@ -114,6 +123,7 @@ pub trait Store: Send + Sync {
 pub const SMALL_MAX: u64 = 4 << 20;
 /// Limit on the entries of a listing, because a server that never ends a listing must not fill the
 /// memory.
+#[cfg(feature = "remotes")]
 pub(crate) const ENTRIES_MAX: usize = 8 << 20;
 /// Length of the reads of [`Store::read_from`] in a store without streams.
 const READ_PIECE: u64 = 1 << 20;
@@ -266,6 +276,8 @@ pub struct ServerMessage(pub String);
 /// The error of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    #[error("this build of dvc cannot use `{place}` (feature `remotes`)")]
+    NotBuilt { place: String },
     /// The object does not exist, or is too short.
     #[error("`{key}` is missing or truncated in the repository")]
     Missing { key: String },
@@ -314,7 +326,7 @@ impl StoreError {
                     || matches!(error_kind, StoreErrorKind::InvalidResponse | StoreErrorKind::WebPage)
             }
             Self::Cancelled(_) | Self::Panicked(_) => true,
-            Self::Missing { .. } | Self::Io { .. } | Self::Distrusted { .. } => false,
+            Self::Missing { .. } | Self::Io { .. } | Self::Distrusted { .. } | Self::NotBuilt { .. } => false,
         }
     }
 
@@ -331,6 +343,7 @@ impl Failure for StoreError {
             Self::Io { source, .. } => Kind::of_io(source),
             Self::Remote { error_kind, .. } => error_kind.kind(),
             Self::Distrusted { .. } => Kind::Denied,
+            Self::NotBuilt { .. } => Kind::Usage,
             Self::Cancelled(e) => e.kind(),
             Self::Panicked(e) => e.kind(),
         }
@@ -347,6 +360,7 @@ impl Failure for StoreError {
             }
             Self::Remote { error_kind, .. } => Some(error_kind.hint().to_owned()),
             Self::Distrusted { source, .. } => Some(source.hint.clone()),
+            Self::NotBuilt { .. } => Some("install dvc with its default features".to_owned()),
             Self::Cancelled(e) => e.hint(),
             Self::Io { .. } | Self::Panicked(_) => None,
         }

@@ -7,10 +7,14 @@ use super::access::Access;
 use super::guard::GuardedStore;
 use super::local::LocalStore;
 use super::location::{Location, Scheme};
+#[cfg(feature = "remotes")]
 use super::oci::OciStore;
+#[cfg(feature = "remotes")]
 use super::oci::image::ImageStore;
+#[cfg(feature = "remotes")]
 use super::remote::RemoteStore;
 use super::retry::RetryStore;
+#[cfg(feature = "remotes")]
 use super::sftp::SftpStore;
 use super::{ServerMessage, Store, StoreError, StoreErrorKind};
 
@@ -20,8 +24,7 @@ pub fn images(location: &Location, access: &Access) -> Result<Arc<dyn Store>, St
     if access.offline {
         return Err(offline(location));
     }
-    let base: Arc<dyn Store> = Arc::new(ImageStore::open(location, access)?);
-    Ok(Arc::new(RetryStore::new(base, Arc::clone(&access.observer))))
+    Ok(Arc::new(RetryStore::new(registry(location, access)?, Arc::clone(&access.observer))))
 }
 
 /// Fails if the location comes from a repository that the caller does not trust.
@@ -49,9 +52,7 @@ pub fn open(location: &Location, access: &Access) -> Result<Arc<dyn Store>, Stor
     }
     let base: Arc<dyn Store> = match (dir, location.scheme) {
         (Some(dir), _) => Arc::new(LocalStore::new(dir)),
-        (None, Scheme::Sftp) => Arc::new(SftpStore::open(location, access)?),
-        (None, Scheme::Oci) => Arc::new(OciStore::open(location, access)?),
-        (None, _) => Arc::new(RemoteStore::open(location, access)?),
+        (None, scheme) => remote(scheme, location, access)?,
     };
     let base = access.wrap.as_ref().map_or_else(|| Arc::clone(&base), |wrap| wrap(Arc::clone(&base)));
     let exclusive = base.abilities().exclusive && !access.guarded;
@@ -61,4 +62,29 @@ pub fn open(location: &Location, access: &Access) -> Result<Arc<dyn Store>, Stor
         return Ok(retried);
     }
     Ok(Arc::new(GuardedStore::new(retried, base, Arc::clone(&access.observer))))
+}
+
+/// Returns the store of a location that is not a directory of this machine.
+#[cfg(feature = "remotes")]
+fn remote(scheme: Scheme, location: &Location, access: &Access) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match scheme {
+        Scheme::Sftp => Arc::new(SftpStore::open(location, access)?),
+        Scheme::Oci => Arc::new(OciStore::open(location, access)?),
+        _ => Arc::new(RemoteStore::open(location, access)?),
+    })
+}
+
+#[cfg(feature = "remotes")]
+fn registry(location: &Location, access: &Access) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(Arc::new(ImageStore::open(location, access)?))
+}
+
+#[cfg(not(feature = "remotes"))]
+fn remote(_: Scheme, location: &Location, access: &Access) -> Result<Arc<dyn Store>, StoreError> {
+    registry(location, access)
+}
+
+#[cfg(not(feature = "remotes"))]
+fn registry(location: &Location, _: &Access) -> Result<Arc<dyn Store>, StoreError> {
+    Err(StoreError::NotBuilt { place: location.to_string() })
 }

@@ -170,7 +170,7 @@ impl RemoteStore {
     fn limit_rate(&self, bytes: usize) -> Result<(), StoreError> {
         match self.meter.down.pass(bytes as u64) {
             Duration::ZERO => Ok(()),
-            wait => runtime::sleep(&*self.observer, wait),
+            wait => super::pause::sleep(&*self.observer, wait),
         }
     }
 
@@ -243,7 +243,7 @@ impl RemoteStore {
     }
 
     fn write(&self, key: &str, bytes: Vec<u8>, limit: Duration) -> Result<(), StoreError> {
-        runtime::sleep(&*self.observer, self.meter.up.pass(bytes.len() as u64))?;
+        super::pause::sleep(&*self.observer, self.meter.up.pass(bytes.len() as u64))?;
         let (op, path) = (self.op.clone(), key.to_owned());
         self.change("write", key, limit, async move { op.write(&path, bytes).await.map(drop) })
     }

@@ -109,21 +109,6 @@ pub(super) fn next<T>(observer: &dyn Observer, from: &mut Receiver<T>) -> Result
     })
 }
 
-/// Sleeps to keep a rate limit. Fails if the caller is cancelled.
-pub(super) fn sleep(observer: &dyn Observer, time: Duration) -> Result<(), StoreError> {
-    let until = Instant::now() + time;
-    loop {
-        if observer.cancelled() {
-            return Err(Cancelled.into());
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
-        }
-        std::thread::sleep(left.min(TICK));
-    }
-}
-
 /// Starts a future without waiting for its result.
 pub(super) fn start<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,

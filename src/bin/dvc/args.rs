@@ -144,6 +144,7 @@ pub(crate) enum Verb {
     /// Make, list and remove volumes for containers
     Volume(With<commands::volume::VolumeArgs>),
     /// Be Docker's volume driver
+    #[cfg(feature = "docker")]
     Serve(With<commands::serve::ServeArgs>),
     /// Check the repository
     Fsck(With<commands::fsck::FsckArgs>),

@@ -23,6 +23,7 @@ pub(crate) mod pack;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod remote;
+#[cfg(feature = "docker")]
 pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod status;

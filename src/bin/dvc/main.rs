@@ -105,6 +105,8 @@ fn behind(verb: &Verb) -> &Globals {
         Verb::Branch(with) => &with.globals,
         Verb::Tag(with) => &with.globals,
         Verb::Volume(with) => &with.globals,
+        #[cfg(feature = "docker")]
+        #[cfg(feature = "docker")]
         Verb::Serve(with) => &with.globals,
         Verb::Fsck(with) => &with.globals,
         Verb::Gc(with) => &with.globals,
@@ -124,6 +126,7 @@ fn without_dry_run(verb: &Verb) -> Option<&'static str> {
     match verb {
         Verb::Clone(_) => Some("clone"),
         Verb::Export(_) => Some("export"),
+        #[cfg(feature = "docker")]
         Verb::Serve(_) => Some("serve"),
         Verb::Completions(with) => with.own.dir.as_ref().map(|_| "completions --dir"),
         Verb::Remote(with) => match &with.own.action {
@@ -185,6 +188,7 @@ fn dispatch(session: &Session, verb: &Verb) -> Result<failure::Exit, Failed> {
         Verb::Branch(with) => c::branch::run(session, &with.own),
         Verb::Tag(with) => c::tag::run(session, &with.own),
         Verb::Volume(with) => c::volume::run(session, &with.own),
+        #[cfg(feature = "docker")]
         Verb::Serve(with) => c::serve::run(session, &with.own),
         Verb::Fsck(with) => c::fsck::run(session, &with.own),
         Verb::Gc(with) => c::gc::run(session, &with.own),

@@ -19,7 +19,7 @@ use crate::codec::stream::plain;
 use crate::context::Remote;
 use crate::error::Result;
 use crate::model::path::{display, split};
-use crate::store::oci::image::ObjectDownload;
+use crate::store::download::ObjectDownload;
 use crate::store::{Store, open};
 
 /// No archive of an image has more members.

@@ -4,13 +4,11 @@ use crate::commands::volume::volumes;
 use crate::failure::{Exit, Outcome};
 use crate::session::Session;
 use clap::Args;
+use dvc::docker::PLUGIN_SOCKET;
 use dvc::model::text::harmless;
 use dvc::serve::plugin::Plugin;
 use std::io::Write;
 use std::path::PathBuf;
-
-/// Where engines look for a plugin that is called dvc.
-pub(crate) const SOCKET: &str = "/run/docker/plugins/dvc.sock";
 
 /// Options of `serve`.
 #[derive(Args, Debug)]
@@ -21,7 +19,7 @@ pub(crate) struct ServeArgs {
     /// Be Docker's volume driver; the name of the socket is the driver's
     #[arg(
         long, value_name = "SOCK", num_args = 0..=1, require_equals = true, required = true,
-        default_missing_value = SOCKET, value_hint = clap::ValueHint::FilePath
+        default_missing_value = PLUGIN_SOCKET, value_hint = clap::ValueHint::FilePath
     )]
     pub(crate) plugin: Option<PathBuf>,
 }

@@ -3,9 +3,9 @@
 //! None of it is needed by who has no containers, so it is worth knowing, no more.
 
 use super::Check;
-use crate::commands::{serve, volume};
+use crate::commands::volume;
 use crate::dirs;
-use dvc::docker::EngineError;
+use dvc::docker::{EngineError, PLUGIN_SOCKET};
 use dvc::error::Failure;
 use dvc::model::path::display;
 use dvc::sys::mountinfo;
@@ -22,7 +22,7 @@ const ANSWER_MAX: u64 = 64 << 10;
 
 /// All of them.
 pub(super) fn checks() -> Vec<Check> {
-    vec![engine(), plugin(Path::new(serve::SOCKET)), propagation()]
+    vec![engine(), plugin(Path::new(PLUGIN_SOCKET)), propagation()]
 }
 
 fn engine() -> Check {

@@ -1,0 +1,123 @@
+//! Replaces the client in a build without the feature `docker`: there is no engine to talk to.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Container, EngineError, Exec, Inspected, Ran, Version, Volume};
+
+/// A connection to an engine; there is none in this build.
+pub struct Engine(Infallible);
+
+/// A conversation with a command in a container; there is none in this build.
+pub struct Session<'e>(Infallible, std::marker::PhantomData<&'e Engine>);
+
+impl Engine {
+    /// Fails: this build has no client.
+    pub const fn new(_: Option<&str>) -> Result<Self, EngineError> {
+        Err(EngineError::NotBuilt)
+    }
+
+    /// Never called.
+    pub const fn within(self, _: Duration) -> Self {
+        self
+    }
+
+    /// Never called.
+    pub const fn socket(&self) -> &Path {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn ping(&self) -> Result<(), EngineError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn version(&self) -> Result<Version, EngineError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn local_volumes(&self) -> Result<Vec<Volume>, EngineError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn volume(&self, _: &str) -> Result<Volume, EngineError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn volume_within(&self, _: &str, _: Duration) -> Result<Volume, EngineError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn remove_volume(&self, _: &str) -> Result<(), EngineError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn containers(&self) -> Result<Vec<Container>, EngineError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn container(&self, _: &str) -> Result<Inspected, EngineError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn pause(&self, _: &str) -> Result<(), EngineError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn unpause(&self, _: &str) -> Result<(), EngineError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn stop(&self, _: &str, _: Duration) -> Result<(), EngineError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn start(&self, _: &str) -> Result<(), EngineError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn session(&self, _: &str, _: &Exec) -> Result<Session<'_>, EngineError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub fn create_volume(&self, _: &str, _: &BTreeMap<String, String>) -> Result<Volume, EngineError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub fn exec(&self, _: &str, _: &Exec, _: Duration, _: &mut dyn FnMut() -> bool) -> Result<Ran, EngineError> {
+        match self.0 {}
+    }
+}
+
+impl Session<'_> {
+    /// Never called.
+    pub const fn send(&mut self, _: &[u8], _: Duration) -> Result<(), EngineError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn line(&mut self, _: Duration) -> Result<Option<String>, EngineError> {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn complaints(&self) -> String {
+        match self.0 {}
+    }
+}

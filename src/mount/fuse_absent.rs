@@ -1,0 +1,68 @@
+//! Replaces the FUSE adapter in a build without the feature `mount`: nothing can be served.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::mount::view::View;
+
+/// The way in which the kernel treats data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The kernel gathers writes.
+    Writeback,
+    /// The kernel reads and writes complete upper files by itself.
+    Passthrough,
+}
+
+/// A mount that is being served; there is none in this build.
+pub struct Served(Infallible);
+
+/// Makes the kernel forget what it knows; there is none in this build.
+pub struct Forgetter(Infallible);
+
+/// Fails: this build has no FUSE adapter.
+pub fn serve(_: Arc<View>, _: (OwnedFd, &Path), _: usize, _: Mode, _: bool) -> io::Result<Served> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this build of dvc has no mounts (feature `mount`)"))
+}
+
+impl Served {
+    /// Never called.
+    pub const fn forgetter(&self) -> Forgetter {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn wait(self) -> io::Result<()> {
+        match self.0 {}
+    }
+}
+
+impl Forgetter {
+    /// Never called.
+    pub const fn inode(&self, _: u64) {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn attributes(&self, _: u64) {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn removed(&self, _: u64, _: u64, _: &[u8]) {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn wait_for(&self, _: u64) {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub const fn name(&self, _: u64, _: &[u8]) {
+        match self.0 {}
+    }
+}
