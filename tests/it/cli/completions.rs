@@ -45,9 +45,10 @@ fn each_shell_and_the_manual() {
 /// Returns the words that bash offers at the end of a line. Splits the line at blanks and at `:`, `=` and `@` as readline does.
 fn offered(s: &Sandbox, line: &str) -> Vec<String> {
     let word = line.rsplit(' ').next().unwrap();
+    let is_quoted = word.starts_with(['\'', '"']);
     let mut words: Vec<&str> = line[..line.len() - word.len()].split_whitespace().collect();
     let mut rest = word;
-    while let Some(at) = rest.find([':', '=', '@']) {
+    while let Some(at) = rest.find([':', '=', '@']).filter(|_| !is_quoted) {
         words.extend([&rest[..at], &rest[at..=at]].into_iter().filter(|part| !part.is_empty()));
         rest = &rest[at + 1..];
     }
@@ -101,6 +102,7 @@ fn versions_and_their_paths_are_offered() {
     assert_eq!(offered(&s, "dvc show main:"), ["acme/", "orders.ibd "]);
     assert_eq!(offered(&s, "dvc ls golden:acme/"), ["acme/a\\ file "]);
     assert_eq!(offered(&s, "dvc diff main@v1:o"), ["orders.ibd "]);
+    assert_eq!(offered(&s, "dvc show 'main:acme/a"), ["main:acme/a file"]);
 }
 
 #[test]
