@@ -53,7 +53,8 @@ fn what_is_installed_works() {
     make(&s, "install", &[("PREFIX", &prefix)]).ok();
     let mode = fs::metadata(prefix.join("bin/dvc")).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o755);
-    Run::of(s.other(prefix.join("bin/git-dvc")).arg("--version")).ok().says("dvc (data-volume control)");
+    let path = format!("{}:{}", prefix.join("bin").display(), std::env::var("PATH").unwrap());
+    Run::of(s.other("git").env("PATH", path).args(["dvc", "--version"])).ok().says("dvc (data-volume control)");
     // These are the arguments that mount(8) passes.
     let run = Run::of(s.other(prefix.join("sbin/mount.dvc")).args(["/none#main", "/none", "-o", "ro", "-f"]));
     run.complains("/none");

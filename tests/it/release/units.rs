@@ -41,3 +41,21 @@ fn a_restart_of_the_driver_ends_no_mount() {
         assert!(unit.lines().any(|l| l == line), "dvc-plugin.service lacks {line}");
     }
 }
+
+/// Runs the command of the unit as systemd does for an instance.
+#[test]
+fn the_backup_unit_commits_and_pushes() {
+    let s = Sandbox::with_repo();
+    s.write("file", "content");
+    s.dvc(["remote", "add", "origin", "../far"]).ok();
+    let unit = fs::read_to_string(project().join("packaging/systemd/dvc-backup@.service")).unwrap();
+    let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned();
+    let options = value("Environment=COMMIT_OPTIONS=");
+    let command = value("ExecStart=/usr/bin/dvc ").replace("%f", s.w("").to_str().unwrap());
+    let words: Vec<String> =
+        command.replace("$COMMIT_OPTIONS", &options).split_whitespace().map(str::to_owned).collect();
+    s.dvc(&words).ok();
+    s.dvc(["--repo", &format!("file://{}", s.at("far").display()), "log", "--oneline"]).ok().says("scheduled");
+    // Without changes there is nothing to commit, which is no failure.
+    s.dvc(&words).ok();
+}
