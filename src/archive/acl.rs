@@ -3,14 +3,16 @@
 //! Converts between both forms. Returns `None` for an ACL that cannot be converted, for example one
 //! with user names instead of numbers, because names mean different users on different machines.
 
+use crate::sys::xattr::{ACL_ACCESS, ACL_DEFAULT};
+
 /// Version of the xattr.
 const VERSION: u32 = 2;
 /// Id of an entry that is not for a named user or group.
 const NO_ID: u32 = u32::MAX;
 /// The xattr of an access ACL, and its record in archives.
-pub const ACCESS: (&[u8], &[u8]) = (b"system.posix_acl_access", b"SCHILY.acl.access");
+pub const ACCESS: (&[u8], &[u8]) = (ACL_ACCESS, b"SCHILY.acl.access");
 /// The xattr of a default ACL, which new files in a directory inherit, and its record in archives.
-pub const DEFAULT: (&[u8], &[u8]) = (b"system.posix_acl_default", b"SCHILY.acl.default");
+pub const DEFAULT: (&[u8], &[u8]) = (ACL_DEFAULT, b"SCHILY.acl.default");
 
 const USER_OBJ: u16 = 0x01;
 const USER: u16 = 0x02;

@@ -10,12 +10,12 @@ use super::places;
 use super::reach;
 use super::report::{CheckReport, Checked, What};
 use super::walk::Walk;
-use crate::error::{Error, Failure, Kind, Result, with_causes};
+use crate::error::{Error, Result, with_causes};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::refname::RefName;
 use crate::observe::Observer;
 use crate::repo::Repo;
-use crate::work::Cancelled;
+use crate::work::{Cancelled, NoThread};
 
 /// What to check.
 #[derive(Clone, Copy, Debug)]
@@ -30,26 +30,11 @@ pub struct CheckOptions {
     pub now: Option<i64>,
 }
 
-/// The system gives no threads.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot start threads: {0}")]
-pub struct NoThreads(String);
-
-impl Failure for NoThreads {
-    fn kind(&self) -> Kind {
-        Kind::System
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("raise the limit on processes and threads (`ulimit -u`), or lower `--jobs`".to_owned())
-    }
-}
-
 /// Checks a repository. Damage is in the report, an error is about this run only.
 pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Result<CheckReport> {
     let begun = Instant::now();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.max(1)).build();
-    let pool = pool.map_err(|e| NoThreads(e.to_string()))?;
+    let pool = pool.map_err(|e| NoThread(std::io::Error::other(e)))?;
     let findings = Findings::new(observer);
     let mut checked = Checked::default();
 

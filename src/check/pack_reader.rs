@@ -14,7 +14,7 @@ use crate::format::segment::PackName;
 use crate::model::id::{Id, ObjectKind};
 use crate::repo::Repo;
 use crate::repo::packs::PackTable;
-use crate::store::once::Once;
+use crate::sys::uncached::IoMode;
 
 /// What one call of the system reads.
 const READ: usize = 512 * 1024;
@@ -173,14 +173,14 @@ struct Stream<'s> {
     end: usize,
     hasher: NameHasher,
     read: u64,
-    once: Once,
+    once: IoMode,
     stop: &'s dyn Fn(u64) -> bool,
     stopped: bool,
 }
 
 impl<'s> Stream<'s> {
     fn new(file: File, buffer: &'s mut Vec<u8>, stop: &'s dyn Fn(u64) -> bool) -> Self {
-        let (hasher, once) = (NameHasher::default(), Once::in_pieces(&file));
+        let (hasher, once) = (NameHasher::default(), IoMode::in_pieces(&file));
         Self { file, buffer, start: 0, end: 0, hasher, read: 0, once, stop, stopped: false }
     }
 

@@ -13,7 +13,7 @@ use super::source::Source;
 use crate::error::{Error, Result};
 use crate::model::entry::Content;
 use crate::model::id::Id;
-use crate::store::once::Once;
+use crate::sys::uncached::IoMode;
 
 /// At most so many bytes are written in one call.
 const GATHER_BYTES: usize = 1 << 20;
@@ -80,7 +80,7 @@ pub(super) enum WriteError {
 pub(super) fn write_pieces(
     source: &dyn Source,
     fd: BorrowedFd<'_>,
-    mut once: Once,
+    mut once: IoMode,
     pieces: &[Piece],
     holes: bool,
 ) -> Result<(), WriteError> {
@@ -116,7 +116,7 @@ pub(super) fn write_pieces(
 
 /// Writes all of `bytes` at an offset.
 pub(super) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> Result<(), Errno> {
-    Once::cached().write_at(fd, &mut [IoSlice::new(bytes)], offset)
+    IoMode::cached().write_at(fd, &mut [IoSlice::new(bytes)], offset)
 }
 
 /// Makes a hole, or writes zeros where the file system has none.

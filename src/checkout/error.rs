@@ -1,25 +1,17 @@
 //! What can end a restore as a whole; trouble with single files is a notice instead.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::io::Errno;
 
 use crate::error::{Error, Failure, Kind};
-use crate::model::path::display;
+use crate::sys::io_error::IoError;
 
 /// A failure of reading a version or of writing files.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The system refused.
-    #[error("cannot {action} `{path}`")]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// On what, for people.
-        path: String,
-        /// Why not.
-        source: io::Error,
-    },
     /// The target of a whole restore holds something.
     #[error("`{path}` is not empty")]
     NotEmpty {
@@ -66,7 +58,7 @@ pub enum ReadError {
 impl Failure for ReadError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Io { source, .. } | Self::Output { source } => Kind::of_io(source),
+            Self::Output { source } => Kind::of_io(source),
             Self::NotEmpty { .. } => Kind::Rejected,
             Self::Extents { .. } | Self::Journal { .. } | Self::Reserved { .. } => Kind::Integrity,
             Self::Range { .. } => Kind::Usage,
@@ -84,8 +76,8 @@ impl Failure for ReadError {
 }
 
 /// An I/O error about a path below the target.
-pub(super) fn io_error(action: &'static str, path: &[u8], e: Errno) -> Error {
-    ReadError::Io { action, path: display(path), source: e.into() }.into()
+pub(super) fn io_error(action: &'static str, path: &[u8], e: impl Into<io::Error>) -> Error {
+    IoError::new(action, OsStr::from_bytes(path), e).into()
 }
 
 /// Whether an error of the target's file system concerns all files, not only the one at hand.

@@ -15,7 +15,8 @@ use rustix::process::{Flock, FlockType, Pid, fcntl_getlk, test_kill_process};
 
 use crate::error::{Failure, Kind};
 use crate::model::path::{display, has_reserved, is_reserved, is_within};
-use crate::sys::file_place::{Mounts, Place};
+use crate::sys::mountinfo::{FilePlace, MountTable};
+use crate::sys::procfs::{ProcDir, mappings, processes};
 
 /// Files by which engines lock a whole data directory.
 const LOCK_FILES: [&str; 3] = ["ibdata1", "aria_log_control", "postmaster.pid"];
@@ -215,8 +216,7 @@ fn may_be_server(pid: Option<u32>, command: &str) -> bool {
 }
 
 fn command_of(pid: u32) -> String {
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    name.trim_end().to_owned()
+    ProcDir::of(pid).command()
 }
 
 /// The locks of the whole system, by device and inode.
@@ -283,16 +283,12 @@ fn parse_lock(line: &str) -> Option<((u64, u64), Option<u32>)> {
 
 /// Open and mapped files of all processes that can be seen.
 fn open_files(dir: &Path, users: &mut Vec<User>) {
-    let Some(place) = Mounts::read(Path::new("/proc/self")).place(dir.as_os_str().as_bytes()) else { return };
-    let mut tables: HashMap<PathBuf, Mounts> = HashMap::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
-        if pid == std::process::id() {
-            continue;
-        }
-        let process = entry.path();
-        let Ok(space) = fs::read_link(process.join("ns/mnt")) else { continue };
-        let mounts = tables.entry(space).or_insert_with(|| Mounts::read(&process));
+    let Some(place) = MountTable::read().ok().and_then(|table| table.place(dir)) else { return };
+    let mut tables: HashMap<String, MountTable> = HashMap::new();
+    for pid in processes().filter(|pid| *pid != std::process::id()) {
+        let process = ProcDir::of(pid);
+        let Some(space) = process.namespace("mnt") else { continue };
+        let mounts = tables.entry(space).or_insert_with(|| process.mounts().unwrap_or_default());
         let found = files_of(&process, mounts, &place);
         if !found.is_empty() {
             let command = command_of(pid);
@@ -306,14 +302,14 @@ fn open_files(dir: &Path, users: &mut Vec<User>) {
     }
 }
 
-fn files_of(process: &Path, mounts: &Mounts, dir: &Place) -> Vec<(Vec<u8>, Use)> {
+fn files_of(process: &ProcDir, mounts: &MountTable, dir: &FilePlace) -> Vec<(Vec<u8>, Use)> {
     let mut found: Vec<(Vec<u8>, Use)> = Vec::new();
     let mut add = |path: &[u8], how: Use, is_file: &dyn Fn() -> bool| {
         if !path.starts_with(b"/") || path.ends_with(b" (deleted)") {
             return;
         }
-        let Some(place) = mounts.place(path) else { return };
-        if let Some(below) = dir.below(&place)
+        let Some(place) = mounts.place(Path::new(OsStr::from_bytes(path))) else { return };
+        if let Some(below) = dir.below(&place).map(|below| below.as_os_str().as_bytes())
             && !is_ours(below)
             && !found.iter().any(|f| f.0 == below)
             && is_file()
@@ -321,18 +317,17 @@ fn files_of(process: &Path, mounts: &Mounts, dir: &Place) -> Vec<(Vec<u8>, Use)>
             found.push((below.to_vec(), how));
         }
     };
-    for fd in fs::read_dir(process.join("fd")).into_iter().flatten().flatten() {
-        if let Ok(target) = fs::read_link(fd.path()) {
-            add(target.as_os_str().as_bytes(), Use::Open, &|| fs::metadata(fd.path()).is_ok_and(|m| m.is_file()));
+    for fd in process.open_files() {
+        if let Ok(target) = fs::read_link(&fd) {
+            add(target.as_os_str().as_bytes(), Use::Open, &|| fs::metadata(&fd).is_ok_and(|m| m.is_file()));
         }
     }
-    let maps = fs::read(process.join("maps")).unwrap_or_default();
+    let maps = process.maps();
     let mut last: &[u8] = b"";
-    for line in maps.split(|b| *b == b'\n') {
-        let path = line.iter().position(|b| *b == b'/').and_then(|at| line.get(at..)).unwrap_or_default();
-        if path != last {
-            add(path, Use::Mapped, &|| true);
-            last = path;
+    for mapping in mappings(&maps) {
+        if mapping.path != last {
+            add(mapping.path, Use::Mapped, &|| true);
+            last = mapping.path;
         }
     }
     found

@@ -11,9 +11,9 @@ use rustix::io::Errno;
 use super::error::words;
 use crate::model::entry::{Meta, Time, Xattr};
 use crate::model::path::display;
+use crate::sys::clock::time;
+use crate::sys::xattr::ACL_ACCESS;
 
-/// The ACL that is part of a node's permissions.
-pub(super) const ACL: &[u8] = b"system.posix_acl_access";
 /// Set by the system's security policy, not by us, where a node has it and its version does not.
 const LABELS: [&[u8]; 2] = [b"security.selinux", b"security.evm"];
 /// Attributes that only a privileged process may set.
@@ -71,7 +71,7 @@ impl Lost {
 
 /// The modification time in a stat.
 pub(super) fn mtime(stat: &Stat) -> Time {
-    Time { secs: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) }
+    time(stat.st_mtime, stat.st_mtime_nsec)
 }
 
 impl Spot<'_> {
@@ -244,7 +244,7 @@ impl Spot<'_> {
         };
         for name in &present {
             if meta.xattrs.binary_search_by(|x| x.name.cmp(name)).is_err() && !LABELS.contains(&name.as_slice()) {
-                mode_changed |= name == ACL;
+                mode_changed |= name == ACL_ACCESS;
                 match self.remove_xattr(name) {
                     Ok(()) | Err(Errno::NODATA) => {}
                     Err(e) => fail(name, e),
@@ -255,7 +255,7 @@ impl Spot<'_> {
             if present.contains(name) && self.xattr(name).as_ref() == Ok(value) {
                 continue;
             }
-            mode_changed |= name == ACL;
+            mode_changed |= name == ACL_ACCESS;
             match self.set_xattr(name, value) {
                 Ok(()) => {}
                 // The owner may not write attributes of a file that nobody may write.

@@ -1,17 +1,20 @@
 //! The container of this process, and the translation of paths between that container and the
 //! machine of the engine.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Container;
+use crate::sys::mountinfo::{MountTable, Mounted};
 
 /// Returns the container of this process, if it is among the containers of an engine.
 pub fn own(all: &[Container]) -> Option<&Container> {
-    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
-    let (mounts, groups) = (read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
+    let mounts = MountTable::read().unwrap_or_default();
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     // The engine stores /etc/hostname and similar files of each container in a directory whose name
     // is the container's id.
-    let bound = |id: &str| mounts.lines().any(|line| line.contains(&format!("/{id}/")) && line.contains(" /etc/host"));
+    let is_host_file = |m: &&Mounted| m.at.as_os_str().as_bytes().starts_with(b"/etc/host");
+    let bound = |id: &str| mounts.iter().filter(is_host_file).any(|m| m.root.iter().any(|name| name == id));
     // The state of the container does not matter, because its first process may ask before the
     // engine has recorded that it runs.
     all.iter().find(|c| bound(&c.id) || groups.contains(&c.id))

@@ -21,10 +21,10 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::{getgid, getuid};
 
 use crate::error::{Failure, Kind};
-use crate::sys::mountinfo;
-use crate::sys::mountinfo::{KIND, Mounted};
+use crate::sys::io_error::IoError;
+use crate::sys::mountinfo::{KIND, MountTable, Mounted};
 pub use fusermount::find as find_fusermount;
-pub use privilege::{NoPassthrough, in_user_namespace, is_admin, passthrough_possible};
+pub use privilege::{NoPassthrough, is_admin, passthrough_possible};
 
 /// The device by which file systems are served.
 const DEVICE: &str = "/dev/fuse";
@@ -155,20 +155,13 @@ pub enum AttachError {
         said: String,
     },
     /// The system fails.
-    #[error("cannot {doing} `{}`", at.display())]
-    System {
-        /// What was tried.
-        doing: &'static str,
-        /// The mount point, or what was needed for it.
-        at: PathBuf,
-        /// The system's own reason.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    System(#[from] IoError),
 }
 
 impl AttachError {
     fn system(doing: &'static str, at: &Path, source: impl Into<io::Error>) -> Self {
-        Self::System { doing, at: at.to_owned(), source: source.into() }
+        Self::System(IoError::new(doing, at, source))
     }
 }
 
@@ -188,7 +181,7 @@ impl Failure for AttachError {
             | Self::StillEnding { .. }
             | Self::StillSeen { .. } => Kind::Busy,
             Self::Refused { .. } => Kind::System,
-            Self::System { source, .. } => Kind::of_io(source),
+            Self::System(e) => e.kind(),
         }
     }
 
@@ -211,7 +204,8 @@ impl Failure for AttachError {
             Self::StillSeen { .. } => "its process ends when that one does, or when it unmounts it there".to_owned(),
             Self::StillEnding { .. } => "wait, and look into the log beside its overlay".to_owned(),
             Self::InUse(at) => format!("something still uses it; `fuser -vm {}` names it", at.display()),
-            Self::NotADirectory(_) | Self::NotMounted(_) | Self::Refused { .. } | Self::System { .. } => return None,
+            Self::NotADirectory(_) | Self::NotMounted(_) | Self::Refused { .. } => return None,
+            Self::System(e) => return e.hint(),
         })
     }
 }
@@ -353,9 +347,9 @@ pub fn rehearse(dir: &Path, allow_other: bool) -> Result<How, AttachError> {
 /// The path without symbolic links, and the mount of ours of which it is the mount point.
 fn find(at: &Path) -> Result<(PathBuf, Option<Mounted>), AttachError> {
     let failed = |e| AttachError::system("look up", at, e);
-    let table = mountinfo::mounts().map_err(failed)?;
-    let real = mountinfo::resolved(&table, at).map_err(failed)?;
-    let mounted = mountinfo::top_at(&table, &real).filter(|m| m.is_ours() && m.at == real).cloned();
+    let table = MountTable::read().map_err(failed)?;
+    let real = table.resolved(at).map_err(failed)?;
+    let mounted = table.top_at(&real).filter(|m| m.is_ours() && m.at == real).cloned();
     Ok((real, mounted))
 }
 

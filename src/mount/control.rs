@@ -14,8 +14,9 @@ use crate::error::{Failure, Kind, Result, with_causes};
 use crate::model::id::Id;
 use crate::sys::create;
 use crate::sys::mountinfo;
-use crate::sys::mountinfo::Mounted;
+use crate::sys::mountinfo::{MountTable, Mounted};
 use crate::sys::process::{ProcessIdentity, ProcessState};
+use crate::sys::procfs::ProcDir;
 use crate::work::Cancelled;
 
 mod client;
@@ -404,13 +405,13 @@ impl Note {
             return true;
         }
         // A bind mount of it over itself is still this mount, as long as that is there.
-        mountinfo::mounts().is_ok_and(|all| all.iter().any(|m| m.id == self.mount_id && m.device == mounted.device))
+        MountTable::read().is_ok_and(|all| all.iter().any(|m| m.id == self.mount_id && m.device == mounted.device))
     }
 }
 
 /// The mount namespace of this process, as `/proc` names it.
 pub(super) fn mount_namespace() -> String {
-    std::fs::read_link("/proc/self/ns/mnt").map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
+    ProcDir::own().namespace("mnt").unwrap_or_default()
 }
 
 /// Keeps others from making and removing sockets and notes.

@@ -19,8 +19,8 @@ use super::view::{Complain, View};
 use crate::error::{Result, with_causes};
 use crate::model::id::Id;
 use crate::repo::Repo;
-use crate::store::StoreError;
 use crate::store::meter::Meter;
+use crate::sys::io_error::IoError;
 
 mod fetched;
 mod start;
@@ -199,7 +199,7 @@ impl Daemon {
         if let (true, Some(overlay)) = (discard, overlay) {
             let _ = std::fs::remove_dir_all(overlay);
         }
-        let io = |what, source| StoreError::Io { what, key: at.display().to_string(), source };
+        let io = |what, source: std::io::Error| IoError::new(what, &at, source);
         flushed.map_err(|e| io("flush", std::io::Error::from_raw_os_error(e.0)))?;
         ended.map_err(|source| io("serve", source).into())
     }
@@ -352,7 +352,7 @@ impl Inner {
 
     fn io(&self, what: &'static str, errno: i32) -> crate::error::Error {
         let source = std::io::Error::from_raw_os_error(errno);
-        StoreError::Io { what, key: self.note.at.display().to_string(), source }.into()
+        IoError::new(what, &self.note.at, source).into()
     }
 
     fn facts(&self) -> Facts {

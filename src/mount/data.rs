@@ -21,6 +21,7 @@ use super::space::Space;
 use super::state::{BLOCK, Base, Facts, State, blocks};
 use super::sums::Sums;
 use crate::model::entry::{Chunker, Content};
+use crate::sys::io_error::IoError;
 
 mod checked;
 mod kept;
@@ -325,7 +326,7 @@ impl Data {
     }
 
     fn failed(&self, what: &'static str, source: io::Error) -> crate::error::Error {
-        crate::store::StoreError::Io { what, key: self.space.path(self.ino).display().to_string(), source }.into()
+        IoError::new(what, self.space.path(self.ino), source).into()
     }
 
     /// The upper file, opened or made.

@@ -16,8 +16,8 @@ use super::error::MountError;
 use super::lower::Lower;
 use super::ranges::Ranges;
 use super::state::{BLOCK, State};
-use crate::store::StoreError;
 use crate::sys::create;
+use crate::sys::io_error::IoError;
 
 /// Bytes that are copied at a time.
 const COPY: u64 = 1 << 20;
@@ -228,7 +228,7 @@ impl Frozen {
         if let Some(why) = &self.state.lost {
             return Err(MountError::Upper { path: self.path.clone(), why: why.to_string() }.into());
         }
-        let failed = |source| StoreError::Io { what: "read", key: self.side_path.display().to_string(), source };
+        let failed = |source| IoError::new("read", &self.side_path, source);
         let end = offset + out.len() as u64;
         // Nobody overwrites a block while this is held: it would have to be saved first.
         let mut since = self.since();

@@ -4,35 +4,30 @@
 //! may look at.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::sys::mountinfo::parse;
+use crate::sys::procfs::{ProcDir, processes};
 
 /// One process of each mount namespace in which the file system of a device is mounted, apart from this one's and that of
 /// the machine. Mounts at `but` do not count: services with a namespace of their own see the mount itself there.
-pub fn elsewhere(device: (u32, u32), but: Option<&Path>) -> io::Result<Vec<u32>> {
-    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
-    let mut seen: HashSet<_> = ["self", "1"].iter().filter_map(|pid| namespace(pid)).collect();
+pub fn elsewhere(device: (u32, u32), but: Option<&Path>) -> Vec<u32> {
+    let namespace = |process: &ProcDir| process.namespace("mnt");
+    let mut seen: HashSet<_> = [ProcDir::own(), ProcDir::of(1)].iter().filter_map(namespace).collect();
     // The machine's first process may be closed to us. Kernel threads, which have no program, are in the same namespace.
-    if fs::read_link("/proc/2/exe").is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
-        seen.extend(namespace("2"));
+    let kernel_thread = ProcDir::of(2);
+    if kernel_thread.has_no_program() {
+        seen.extend(namespace(&kernel_thread));
     }
     let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let name: OsString = entry?.file_name();
-        let Some((text, pid)) = name.to_str().and_then(|text| Some((text, text.parse::<u32>().ok()?))) else {
-            continue;
-        };
-        // Whoever ends meanwhile has nothing any more.
-        let Some(space) = namespace(text) else { continue };
+    for pid in processes() {
+        // A process that ends meanwhile has no mounts any more.
+        let Some(space) = namespace(&ProcDir::of(pid)) else { continue };
         if seen.insert(space) && has(pid, device, but).unwrap_or(false) {
             found.push(pid);
         }
     }
-    Ok(found)
+    found
 }
 
 /// Whether a process has the file system of a device mounted anywhere; an error if it may not be looked at.
@@ -41,6 +36,6 @@ pub fn sees(pid: u32, device: (u32, u32)) -> io::Result<bool> {
 }
 
 fn has(pid: u32, device: (u32, u32), but: Option<&Path>) -> io::Result<bool> {
-    let table = fs::read(format!("/proc/{pid}/mountinfo"))?;
-    Ok(parse(&table).iter().any(|m| m.is_ours() && m.device == device && Some(m.at.as_path()) != but))
+    let table = ProcDir::of(pid).mounts()?;
+    Ok(table.iter().any(|m| m.is_ours() && m.device == device && Some(m.at.as_path()) != but))
 }

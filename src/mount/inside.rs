@@ -4,11 +4,11 @@
 //! look into. The kernel takes such a mount away, everywhere and silently, when the name below it is invalidated.
 
 use std::collections::HashSet;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use crate::sys::mountinfo::{Mounted, parse};
+use crate::sys::mountinfo::Mounted;
+use crate::sys::procfs::{ProcDir, processes};
 
 /// A mount on a name of another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,17 +22,13 @@ pub struct Inside {
 /// Returns the mounts on names of the file system with a device number, this namespace's first.
 pub fn mounts_inside(device: (u32, u32)) -> Vec<Inside> {
     let (mut seen, mut found) = (HashSet::new(), Vec::new());
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
-        let name = entry.file_name().to_str()?.to_owned();
-        name.bytes().all(|b| b.is_ascii_digit()).then_some(name)
-    });
-    for process in std::iter::once("self".to_owned()).chain(processes) {
+    for process in std::iter::once(ProcDir::own()).chain(processes().map(ProcDir::of)) {
         // A process that may not be looked at has a namespace that is not seen.
-        let Ok(space) = fs::read_link(format!("/proc/{process}/ns/mnt")) else { continue };
+        let Some(space) = process.namespace("mnt") else { continue };
         if seen.insert(space)
-            && let Ok(table) = fs::read(format!("/proc/{process}/mountinfo"))
+            && let Ok(table) = process.mounts()
         {
-            found.extend(inside(&parse(&table), device));
+            found.extend(inside(&table, device));
         }
     }
     found
@@ -53,10 +49,11 @@ fn inside(table: &[Mounted], device: (u32, u32)) -> Vec<Inside> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::mountinfo::MountTable;
 
     #[test]
     fn a_mount_is_found_by_its_path_in_the_file_system_below() {
-        let table = parse(
+        let table = MountTable::parse(
             b"1 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
             2 1 0:50 / /m rw - fuse.dvc dvc:main rw\n\
             3 2 0:60 / /m/a/in rw - tmpfs none rw\n\

@@ -27,7 +27,7 @@ use crate::snapshot::tree::store_tree;
 use crate::snapshot::walk::links::link_of;
 use crate::snapshot::walk::rules::{IGNORE_FILE, Ignores, Rules};
 use crate::snapshot::walk::scan::reserved_notice;
-use crate::store::StoreError;
+use crate::work::NoThread;
 
 /// A mount at one moment.
 pub struct Snapshot {
@@ -138,7 +138,7 @@ pub fn take(
             Ok(made)
         };
         let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, make);
-        let thread = thread.map_err(|source| StoreError::Io { what: "start", key: "a thread".to_owned(), source })?;
+        let thread = thread.map_err(NoThread)?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
     out.flush()?;

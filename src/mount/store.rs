@@ -29,6 +29,7 @@ use crate::model::entry::{Chunker, Content, Entry, Meta, Node, Time, Totals};
 use crate::model::id::{Id, parse_hex};
 use crate::model::tree::{TreeBody, TreeNode};
 use crate::sys::create;
+use crate::sys::io_error::IoError;
 
 mod digest;
 mod look;
@@ -179,7 +180,7 @@ pub struct Loaded {
 impl Store {
     /// Opens or makes the tables of the overlay in `dir`, which nobody else may have open. `at`: where it is mounted.
     pub fn open(dir: &Path, name: &str, at: &Path) -> Result<Self> {
-        let io = |source| crate::store::StoreError::Io { what: "open", key: dir.display().to_string(), source };
+        let io = |source| IoError::new("open", dir, source);
         // The folder of all overlays is as open as the repository, because each of its users may have overlays.
         create::dir_all(dir.parent().unwrap_or(dir)).and_then(|()| create::private_dir(dir)).map_err(io)?;
         let lock = create::open_private(&dir.join("lock"), File::options().write(true)).map_err(io)?;
@@ -543,7 +544,7 @@ struct InodeRow {
 
 /// Fails if the tables are gone, or were never made, and upper files are there.
 fn ensure_not_lost(dir: &Path, name: &str) -> Result<()> {
-    let io = |source| crate::store::StoreError::Io { what: "read", key: dir.display().to_string(), source };
+    let io = |source| IoError::new("read", dir, source);
     let holds = std::fs::metadata(dir.join(FILE)).is_ok_and(|file| file.len() > 0);
     if !holds && Space::holds_files(&dir.join(FOLDER)).map_err(io)? {
         return Err(StateError::Lost { name: name.to_owned(), path: dir.join(FILE) }.into());

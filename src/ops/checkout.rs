@@ -42,6 +42,7 @@ use crate::repo::refs::Move;
 use crate::snapshot::graft::graft;
 use crate::snapshot::output::Output;
 use crate::snapshot::walk::rules::{Ignores, Rules};
+use crate::sys::io_error::IoError;
 use known::in_no_version;
 use left::Left;
 use placed::Placed;
@@ -304,16 +305,12 @@ fn restore_into(
 
 /// Makes a directory that only its owner may enter, unless it exists. Returns whether it is empty.
 fn make_dir(dir: &Path) -> Result<bool> {
-    let failed = |action| {
-        let path = dir.display().to_string();
-        move |source: std::io::Error| ReadError::Io { action, path, source }
-    };
     match std::fs::DirBuilder::new().mode(0o700).create(dir) {
         Ok(()) => return Ok(true),
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(e) => return Err(failed("make")(e).into()),
+        Err(e) => return Err(IoError::new("make", dir, e).into()),
     }
-    let mut names = std::fs::read_dir(dir).map_err(failed("read"))?;
+    let mut names = std::fs::read_dir(dir).map_err(IoError::at("read", dir))?;
     Ok(names.next().is_none())
 }
 

@@ -3,9 +3,11 @@
 mod in_mount;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
 use super::tag::ensure_branch;
@@ -26,13 +28,14 @@ use crate::quiesce::{Quiesce, during};
 use crate::refs::head::Head;
 use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
-use crate::snapshot::commit::{Draft, SnapshotError, Source, TreeOf, publish, snapshot};
+use crate::snapshot::commit::{Draft, Source, TreeOf, publish, snapshot};
 use crate::snapshot::content::stream;
 use crate::snapshot::graft::{Edit, graft};
 use crate::snapshot::output::Output;
 use crate::snapshot::walk::entries;
 use crate::snapshot::walk::named::{Found, NamedPaths, NotRecorded};
 use crate::snapshot::walk::rules::Rules;
+use crate::sys::io_error::IoError;
 
 /// What to commit.
 #[derive(Clone, Default)]
@@ -395,8 +398,7 @@ fn some_paths(
 ) -> Result<SomePaths> {
     let base = target.parent.as_ref().map(|p| p.1.tree);
     let asked = options.paths.iter().map(|raw| checked_path(raw)).collect::<Result<BTreeSet<_>>>()?;
-    let open = |source| SnapshotError::Open { path: context.worktree.display().to_string(), source };
-    let mut named = NamedPaths::new(&context.worktree, rules).map_err(open)?;
+    let mut named = NamedPaths::new(&context.worktree, rules).map_err(IoError::at("open", &context.worktree))?;
     let (mut there, mut edits) = (Vec::new(), Vec::new());
     for names in &asked {
         let path = || path::display(&names.join(&b'/'));
@@ -452,10 +454,7 @@ fn dir_meta(context: &Context, names: &[Vec<u8>]) -> Result<Meta> {
         let stat = entries::stat_at(fd.as_fd(), b"")?;
         Ok(stat.meta(entries::xattrs_of(fd.as_fd())?))
     };
-    look().map_err(|e| {
-        let path = path::display(&names.join(&b'/'));
-        SnapshotError::Open { path, source: e }.into()
-    })
+    look().map_err(|e| IoError::new("open", OsString::from_vec(names.join(&b'/')), e).into())
 }
 
 #[expect(clippy::too_many_arguments, reason = "the last step of every way to commit")]

@@ -7,7 +7,7 @@ use crate::cache::BlockCache;
 use crate::context::Context;
 use crate::error::Result;
 use crate::ops::mount::OVERLAYS;
-use crate::store::StoreError;
+use crate::sys::io_error::IoError;
 
 /// What it takes.
 #[derive(Clone, Debug, Default)]
@@ -24,14 +24,9 @@ fn blocks(context: &Context) -> BlockCache {
     BlockCache::new(context.cache.dir.join("blocks"), context.cache.limit_bytes)
 }
 
-fn failed(what: &'static str, dir: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
-    let key = dir.display().to_string();
-    move |source| StoreError::Io { what, key, source }
-}
-
 /// What the cache and the overlays take.
 pub fn cache_use(context: &Context) -> Result<CacheUse> {
-    let block_bytes = blocks(context).used_bytes().map_err(failed("measure", &context.cache.dir))?;
+    let block_bytes = blocks(context).used_bytes().map_err(IoError::at("measure", &context.cache.dir))?;
     let mut overlays = Vec::new();
     for overlay in std::fs::read_dir(context.repository.join(OVERLAYS)).into_iter().flatten().flatten() {
         overlays.push((overlay.file_name().to_string_lossy().into_owned(), on_disk(&overlay.path())));
@@ -52,10 +47,10 @@ pub(super) fn on_disk(dir: &Path) -> u64 {
 /// Brings the cache down to `limit_bytes`, what was not used for longest first. Returns the bytes that it took and takes.
 pub fn shrink(context: &Context, limit_bytes: u64, dry_run: bool) -> Result<(u64, u64)> {
     let cache = blocks(context);
-    let before = cache.used_bytes().map_err(failed("measure", &context.cache.dir))?;
+    let before = cache.used_bytes().map_err(IoError::at("measure", &context.cache.dir))?;
     if dry_run {
         return Ok((before, before.min(limit_bytes)));
     }
-    let after = cache.shrink_to(limit_bytes).map_err(failed("shrink", &context.cache.dir))?;
+    let after = cache.shrink_to(limit_bytes).map_err(IoError::at("shrink", &context.cache.dir))?;
     Ok((before, after))
 }

@@ -27,6 +27,7 @@ use crate::repo::Repo;
 use crate::snapshot::graft::graft;
 use crate::snapshot::output::Output;
 use crate::sys::create;
+use crate::sys::io_error::IoError;
 use place::Places;
 use stream::{Bytes, Intake};
 use tree::Tree;
@@ -89,14 +90,6 @@ pub struct ImportReport {
 /// An import is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The archive cannot be opened, or what is needed beside it.
-    #[error("cannot open `{path}`")]
-    Open {
-        /// The file.
-        path: String,
-        /// What the system said.
-        source: io::Error,
-    },
     /// Nothing lies where it was to lie.
     #[error("the archive holds nothing below `{path}`")]
     NotThere {
@@ -132,7 +125,6 @@ fn but_only(all: &[String]) -> String {
 impl Failure for ImportError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Open { source, .. } => Kind::of_io(source),
             Self::NotThere { .. } | Self::NoImage { .. } => Kind::NotFound,
             Self::Empty { .. } => Kind::Rejected,
             Self::Several(_) | Self::TooMany(_) => Kind::Usage,
@@ -239,7 +231,7 @@ fn open<'f>(context: &Context, format: Format, from: From<'f>) -> Result<Opened<
         }
         From::Stream(stream) => (stream, None),
         From::File(path) => {
-            let failed = |source| ImportError::Open { path: path.display().to_string(), source };
+            let failed = |source: io::Error| IoError::new("open", path, source);
             let file = File::open(path).map_err(failed)?;
             let meta = file.metadata().map_err(failed)?;
             if meta.is_dir() {
@@ -264,7 +256,7 @@ fn open<'f>(context: &Context, format: Format, from: From<'f>) -> Result<Opened<
     // Its parts stand in any order, so it must be a file.
     let file = match file {
         Some((mut file, path)) if is_plain => {
-            let failed = |source| ImportError::Open { path: path.display().to_string(), source };
+            let failed = IoError::at("open", &path);
             file.rewind().map_err(failed)?;
             file
         }
@@ -276,7 +268,7 @@ fn open<'f>(context: &Context, format: Format, from: From<'f>) -> Result<Opened<
 /// All of a stream in a private file, which is gone when it is closed.
 fn spooled(context: &Context, mut plain: Bytes<'_>) -> Result<File> {
     let dir = &context.cache.dir;
-    let failed = |source| ImportError::Open { path: dir.display().to_string(), source };
+    let failed = |source| IoError::new("open", dir, source);
     create::new_private_dir(dir).map_err(failed)?;
     let mut file = tempfile::tempfile_in(dir).map_err(failed)?;
     let mut buffer = vec![0; 1 << 20];

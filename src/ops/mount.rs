@@ -29,7 +29,7 @@ use crate::query::resolve::Resolver;
 use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
 use crate::snapshot::walk::rules::Rules;
-use crate::store::StoreError;
+use crate::sys::io_error::IoError;
 use crate::sys::mountinfo;
 use crate::sys::mountinfo::Mounted;
 
@@ -334,7 +334,7 @@ impl MountState {
 
 /// All mounts, with how they stand.
 pub fn mounts(run: &Path) -> Result<Vec<MountState>> {
-    let ours = mountinfo::ours().map_err(|source| StoreError::Io { what: "read", key: "mounts".to_owned(), source })?;
+    let ours = mountinfo::ours().map_err(IoError::at("read", Path::new(mountinfo::TABLE)))?;
     let all = health(run, &ours);
     let state = |(mounted, health)| MountState { note: note(run, &mounted), health, mounted };
     Ok(ours.into_iter().zip(all).map(state).collect())
@@ -392,7 +392,7 @@ fn stop(mut client: Client<'_>, mounted: &Mounted, options: UmountOptions) -> Re
     let begun = Instant::now();
     while !client.wait_end(LOOK)? {
         let at = mounted.at.clone();
-        if let Some(pid) = holders::elsewhere(mounted.device, None).unwrap_or_default().into_iter().next() {
+        if let Some(pid) = holders::elsewhere(mounted.device, None).into_iter().next() {
             return Err(AttachError::StillSeen { at, pid }.into());
         }
         if begun.elapsed() > END {
@@ -418,7 +418,7 @@ fn force(mounted: &Mounted, stuck: bool, observer: &dyn Observer) -> Result<()> 
 
 /// The mount of ours at a path.
 fn mounted_at(at: &Path) -> Result<Mounted> {
-    let all = mountinfo::ours().map_err(|source| StoreError::Io { what: "read", key: "mounts".to_owned(), source })?;
+    let all = mountinfo::ours().map_err(IoError::at("read", Path::new(mountinfo::TABLE)))?;
     all.into_iter().rev().find(|m| m.at == *at).ok_or_else(|| nothing_at(at))
 }
 

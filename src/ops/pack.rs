@@ -20,7 +20,7 @@ use crate::observe::Observer;
 use crate::refs::moves::RefMoveError;
 use crate::repo::refs::Move;
 use crate::repo::{Repo, RepoError};
-use crate::sys::mountinfo::mounts;
+use crate::sys::mountinfo::MountTable;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -202,7 +202,7 @@ pub(super) fn branch_of(repo: &Repo, named: Option<&RefName>) -> Result<RefName>
 /// What is mounted below a directory, the directory itself as the empty path.
 pub fn mounted(dir: &Path) -> BTreeSet<Vec<u8>> {
     let below = |at: &Path| at.strip_prefix(dir).map(|path| path.as_os_str().as_bytes().to_vec());
-    mounts().unwrap_or_default().iter().filter_map(|mount| below(&mount.at).ok()).collect()
+    MountTable::read().unwrap_or_default().iter().filter_map(|mount| below(&mount.at).ok()).collect()
 }
 
 /// The directories that only lead to volumes. A container has them anew each time, with other times.

@@ -23,9 +23,10 @@ use crate::mount::daemon;
 use crate::mount::holders;
 use crate::observe::Silent;
 use crate::ops::mount::{OVERLAYS, UmountOptions, Unpushed, keep_unpushed, umount};
-use crate::store::StoreError;
 use crate::store::location::Location;
+use crate::sys::clock;
 use crate::sys::create;
+use crate::sys::io_error::IoError;
 use crate::sys::mountinfo;
 use crate::sys::mountinfo::Mounted;
 use record::Shelf;
@@ -451,7 +452,7 @@ impl Volumes {
     fn is_free(&self, name: &str) -> Result<()> {
         let users = self.shelf.users(name)?;
         let seen = self.seen_by(name);
-        let lost = |since: i64| seen.is_empty() && jiff::Timestamp::now().as_second() - since >= FRESH_TO_REMOVE;
+        let lost = |since: i64| seen.is_empty() && clock::now().secs - since >= FRESH_TO_REMOVE;
         let uses = |(id, since): &&(String, i64)| self.shelf.is_present(id).unwrap_or_else(|| !lost(*since));
         let ids = users.ids.iter().filter(uses).count();
         if ids == 0 && seen.is_empty() {
@@ -465,7 +466,7 @@ impl Volumes {
     /// Processes that see the mount elsewhere, one of each container.
     fn seen_by(&self, name: &str) -> Vec<u32> {
         let Ok(Some(mounted)) = mounted_at(&self.shelf.data(name)) else { return Vec::new() };
-        holders::elsewhere(mounted.device, Some(&mounted.at)).unwrap_or_default()
+        holders::elsewhere(mounted.device, Some(&mounted.at))
     }
 
     fn facts(&self, mounted: &Mounted) -> Option<Facts> {
@@ -481,8 +482,7 @@ impl Volumes {
             return Ok(at);
         }
         if !self.shelf.mounted(&record.name) {
-            let failed = |source| StoreError::Io { what: "create", key: at.display().to_string(), source };
-            create::dir_all(&at).map_err(failed)?;
+            create::dir_all(&at).map_err(IoError::at("create", &at))?;
         }
         // The last mount's process may still be about to end.
         is_unserved(record)?;
@@ -541,7 +541,7 @@ impl Volumes {
 
 /// The mount of ours at a path.
 fn mounted_at(at: &Path) -> Result<Option<Mounted>> {
-    let all = mountinfo::ours().map_err(|source| StoreError::Io { what: "read", key: "mounts".to_owned(), source })?;
+    let all = mountinfo::ours().map_err(IoError::at("read", Path::new(mountinfo::TABLE)))?;
     Ok(all.into_iter().rev().find(|m| m.at == *at))
 }
 
@@ -574,9 +574,7 @@ fn is_unserved(record: &Record) -> Result<()> {
 fn remove_overlay(record: &Record) -> Result<()> {
     let Some(overlay) = overlay_of(record) else { return Ok(()) };
     match std::fs::remove_dir_all(&overlay) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(StoreError::Io { what: "remove", key: overlay.display().to_string(), source: e }.into())
-        }
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(IoError::new("remove", overlay, e).into()),
         _ => Ok(()),
     }
 }

@@ -21,6 +21,7 @@ use crate::format::segment::PackName;
 use crate::index::segment_reader::Bytes;
 use crate::model::id::{Id, ObjectKind};
 use crate::store::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take};
+use crate::sys::io_error::IoError;
 use crate::work::fan_out;
 
 /// Holes of this size between two ranges are fetched along: a request costs more. Where much is wanted they are up to a
@@ -334,7 +335,7 @@ impl Repo {
         if let Some(local) = self.as_local().map(LocalRepo::files) {
             return Ok(PackFile::Here(local.path(&key)));
         }
-        let io = |source| StoreError::Io { what: "keep a copy of", key: key.clone(), source };
+        let io = |source| IoError::new("keep a copy of", &key, source);
         let file = self.state_dir().map_or_else(|_| NamedTempFile::new(), NamedTempFile::new_in).map_err(io)?;
         // A store must not fill the disk with more than the pack has.
         let index = self.index()?;
@@ -342,7 +343,7 @@ impl Repo {
         let mut left = known.unwrap_or(u64::MAX);
         self.store.read_from(&key, 0, &mut |bytes| {
             left = left.checked_sub(bytes.len() as u64).ok_or_else(|| StoreError::Missing { key: key.clone() })?;
-            (&mut file.as_file()).write_all(bytes).map_err(io)
+            (&mut file.as_file()).write_all(bytes).map_err(|e| io(e).into())
         })?;
         Ok(PackFile::Fetched(file))
     }

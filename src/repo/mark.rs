@@ -10,8 +10,10 @@ use crate::codec::cut::Cutting;
 use crate::error::Result;
 use crate::format::marker::{FEATURES, Marker, VERSION, checked_line};
 use crate::model::refname::RefKind;
+use crate::store::Store;
 use crate::store::local::LocalStore;
-use crate::store::{Store, StoreError, random_hex};
+use crate::sys::io_error::IoError;
+use crate::sys::random::random_hex;
 
 /// A marker that was written again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +39,7 @@ pub fn remake(root: &Path, dry_run: bool) -> Result<Option<Remade>> {
     };
     if !dry_run {
         let file = store.stage()?;
-        let io = |source| StoreError::Io { what: "write", key: layout::MARKER.to_owned(), source };
+        let io = |source| IoError::new("write", layout::MARKER, source);
         file.as_file().write_all(&marker.encode()).map_err(io)?;
         store.publish(file, layout::MARKER)?;
     }

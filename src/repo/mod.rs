@@ -36,7 +36,9 @@ use crate::model::commit::Commit;
 use crate::model::id::{Id, ObjectKind, parse_hex, to_hex};
 use crate::model::refname::RefName;
 use crate::store::local::{LocalStore, STAGING, make_root};
-use crate::store::{Listed, Store, StoreError, random_hex, trace::Tracer};
+use crate::store::{Listed, Store, StoreError, trace::Tracer};
+use crate::sys::io_error::IoError;
+use crate::sys::random::random_hex;
 use away::{CachedStore, FarSegment};
 use behind::{Behind, OpenBehind};
 use frames::Frames;
@@ -248,7 +250,7 @@ impl Repo {
 
     /// Makes a repository in `root` that is a copy of one with this marker, and still empty.
     pub fn create_copy(root: &Path, marker: &Marker, options: OpenOptions) -> Result<Self> {
-        let io = |what| move |source| StoreError::Io { what, key: root.display().to_string(), source };
+        let io = |what| IoError::at(what, root);
         make_root(root).map_err(io("create"))?;
         let store = LocalStore::new(root.to_path_buf());
         if store.len(layout::MARKER)?.is_some() {

@@ -14,8 +14,9 @@ use crate::format::frame::FrameHead;
 use crate::format::pack::{Footer, PackKind, TableFrame, encode_header, put_table_frame};
 use crate::format::segment::{PackName, Place, Row};
 use crate::model::id::{Id, ObjectKind};
-use crate::store::once::Once;
 use crate::store::{Store, StoreError, local::LocalStore};
+use crate::sys::io_error::IoError;
+use crate::sys::uncached::IoMode;
 
 /// What one call of the system writes.
 const WRITE: usize = 1 << 20;
@@ -39,7 +40,7 @@ pub struct PackWriter {
     kind: PackKind,
     file: NamedTempFile,
     hasher: NameHasher,
-    once: Once,
+    once: IoMode,
     buffer: Vec<u8>,
     len: u64,
     table: Vec<u8>,
@@ -66,7 +67,7 @@ impl PackWriter {
             kind,
             file: store.stage()?,
             hasher: NameHasher::default(),
-            once: Once::whole(),
+            once: IoMode::whole(),
             buffer: Vec::with_capacity(2 * WRITE),
             len: 0,
             table: Vec::new(),
@@ -93,7 +94,7 @@ impl PackWriter {
     fn flush(&mut self, len: usize) -> Result<()> {
         let offset = self.len - self.buffer.len() as u64;
         let written = self.once.write_at(self.file.as_file(), &mut [IoSlice::new(&self.buffer[..len])], offset);
-        written.map_err(|e| StoreError::Io { what: "write", key: layout::PACKS.to_owned(), source: e.into() })?;
+        written.map_err(|e| IoError::new("write", layout::PACKS, e))?;
         self.buffer.drain(..len);
         Ok(())
     }

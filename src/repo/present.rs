@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::format::pack::PackKind;
 use crate::format::segment::{PackName, Row};
 use crate::model::id::{Id, ObjectKind, parse_hex};
-use crate::store::StoreError;
+use crate::sys::io_error::IoError;
 
 impl Repo {
     /// Packs that the index names, and that are gone; listed once. None of a repository elsewhere.
@@ -65,7 +65,7 @@ impl Repo {
 
     fn packs_there(&self) -> Result<HashSet<PackName>> {
         let dir = self.path().join(layout::PACKS);
-        let failed = |source| StoreError::Io { what: "list", key: layout::PACKS.to_owned(), source };
+        let failed = |source| IoError::new("list", layout::PACKS, source);
         let list = |dir| match std::fs::read_dir(dir) {
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
             list => list.map(Some),

@@ -11,7 +11,8 @@ use crate::model::entry::Time;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::observe::{Level, Notice, Observer};
-use crate::store::{Store, random_hex};
+use crate::store::Store;
+use crate::sys::random::random_hex;
 
 /// Every so many entries the ones before are folded into one.
 const COMPACT_EVERY: u64 = 128;

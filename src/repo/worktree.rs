@@ -16,9 +16,9 @@ use crate::error::{Failure, Kind, Result};
 use crate::format::marker::{checked_line, line_checksum};
 use crate::model::id::{Id, to_hex};
 use crate::model::refname::RefName;
-use crate::store::StoreError;
 use crate::store::local::make_durable;
 use crate::sys::create;
+use crate::sys::io_error::IoError;
 
 /// The state of one worktree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,7 +97,7 @@ impl Repo {
     pub fn worktree_states(&self) -> Result<Vec<(String, Result<WorktreeState>)>> {
         let dir = self.worktree_dir().join(layout::WORKTREES);
         let mut all = Vec::new();
-        let failed = |source| StoreError::Io { what: "read", key: dir.display().to_string(), source };
+        let failed = |source| IoError::new("read", &dir, source);
         let entries = match fs::read_dir(&dir) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(all),
             entries => entries.map_err(failed)?,
@@ -124,7 +124,7 @@ impl Repo {
         for (name, error) in [(STATE, state), (RESTORED_BY, restored_by)] {
             if error.is_some_and(|e| e.kind() == Kind::Integrity) {
                 let moved = fs::rename(dir.join(name), dir.join(name).with_extension("damaged"));
-                moved.map_err(|source| StoreError::Io { what: "move", key: format!("{key}/{name}"), source })?;
+                moved.map_err(|source| IoError::new("move", format!("{key}/{name}"), source))?;
             }
         }
         Ok(())
@@ -199,8 +199,7 @@ impl Worktree {
         let path = self.dir.join(RESTORED_BY);
         match fs::remove_file(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            removed => removed
-                .map_err(|source| StoreError::Io { what: "remove", key: path.display().to_string(), source }.into()),
+            removed => Ok(removed.map_err(IoError::at("remove", &path))?),
         }
     }
 
@@ -214,7 +213,7 @@ impl Worktree {
         match fs::remove_file(self.dir.join(name)) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 let key = format!("{}/{name}", layout::WORKTREES);
-                Err(StoreError::Io { what: "remove", key, source }.into())
+                Err(IoError::new("remove", key, source).into())
             }
             _ => Ok(()),
         }
@@ -228,7 +227,7 @@ impl Worktree {
         };
         write().map_err(|source| {
             let key = format!("{}/{name}", layout::WORKTREES);
-            StoreError::Io { what: "write", key, source }.into()
+            IoError::new("write", key, source).into()
         })
     }
 }
@@ -241,6 +240,6 @@ fn read_checked<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
             Ok(Some(serde_json::from_str(line).map_err(|e| bad(e.to_string()))?))
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(StoreError::Io { what: "read", key: path.display().to_string(), source }.into()),
+        Err(source) => Err(IoError::new("read", path, source).into()),
     }
 }

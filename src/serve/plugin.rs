@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Failure, Kind, Result, with_causes};
 use crate::ops::volume::{VolumeError, VolumeOptions, VolumeState, Volumes};
+use crate::sys::clock;
 use crate::sys::create;
 
 /// So long a mount that nobody uses stays.
@@ -205,7 +206,7 @@ struct Asked {
 }
 
 fn now_secs() -> i64 {
-    jiff::Timestamp::now().as_second()
+    clock::now().secs
 }
 
 impl Shared {

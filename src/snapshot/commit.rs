@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
@@ -30,6 +30,7 @@ use crate::snapshot::walk::rules::Rules;
 use crate::snapshot::walk::scan::{Finished, Walk};
 use crate::snapshot::walk::unrestored::Unrestored;
 use crate::sys::clock;
+use crate::sys::io_error::IoError;
 
 /// No commit keeps more paths of unstable files.
 const UNSTABLE_MAX: usize = 1000;
@@ -75,31 +76,14 @@ pub struct Snapshot {
     records: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// The source cannot be looked at.
+/// The walk of a directory ended without a result, which is a bug.
 #[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    /// It cannot be opened.
-    #[error("cannot open `{path}`")]
-    Open {
-        /// The directory.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The walk ended without a result, which is a bug.
-    #[error("the walk of `{path}` has no result")]
-    Nothing {
-        /// The directory.
-        path: String,
-    },
-}
+#[error("the walk of `{}` has no result", .0.display())]
+struct NoResult(PathBuf);
 
-impl Failure for SnapshotError {
+impl Failure for NoResult {
     fn kind(&self) -> Kind {
-        match self {
-            Self::Open { source, .. } => Kind::of_io(source),
-            Self::Nothing { .. } => Kind::Internal,
-        }
+        Kind::Internal
     }
 }
 
@@ -142,7 +126,7 @@ pub fn snapshot(out: &Output<'_>, observer: &dyn Observer, source: &Source<'_>) 
         let finished = result.into_inner();
         let picked = picked.into_inner();
         let Some(Finished { tree, totals, meta }) = finished else {
-            return Err(SnapshotError::Nothing { path: source.dir.display().to_string() }.into());
+            return Err(NoResult(source.dir.to_owned()).into());
         };
         let mut unstable = unstable.into_inner();
         unstable.sort();
@@ -170,7 +154,7 @@ fn walk_once<'a>(
         let stat = stat_at(fd.as_fd(), b"")?;
         Ok((fd, stat))
     };
-    let root = open().map_err(|e| SnapshotError::Open { path: source.dir.display().to_string(), source: e })?;
+    let root = open().map_err(IoError::at("open", source.dir))?;
     let root = Dir::root(root, before, Chosen::of(source.only));
     let walk = Walk {
         out,

@@ -11,8 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take, random_hex};
+use super::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take};
 use crate::observe::{Level, Notice, Observer};
+use crate::sys::random::random_hex;
 use crate::work::Cancelled;
 
 /// Time of watching after which a lock is removed. Longer than [`HOLD`] plus the longest time that

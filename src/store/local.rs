@@ -17,6 +17,7 @@ use rustix::fs::{CWD, RenameFlags};
 use super::trace::{DiskEvent, Tracer, trace};
 use super::{Abilities, Listed, Store, StoreError};
 use crate::sys::create;
+use crate::sys::io_error::IoError;
 
 /// The directory of files that are being written.
 pub const STAGING: &str = "tmp";
@@ -90,7 +91,7 @@ impl LocalStore {
     }
 
     fn io<'a>(&self, what: &'static str, key: &'a str) -> impl FnOnce(io::Error) -> StoreError + use<'a> {
-        move |source| StoreError::Io { what, key: key.to_owned(), source }
+        move |source| IoError::new(what, key, source).into()
     }
 
     /// Creates the directory of a key and syncs each new name on the path.

@@ -6,6 +6,7 @@ use std::path::Path;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{Abilities, Listed, Store, StoreError};
+use crate::sys::io_error::IoError;
 
 /// A store in memory.
 #[derive(Debug, Default)]
@@ -57,7 +58,7 @@ impl Store for MemoryStore {
 
     fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
         let bytes = std::fs::read(file);
-        let bytes = bytes.map_err(|source| StoreError::Io { what: "read", key: key.to_owned(), source })?;
+        let bytes = bytes.map_err(|source| IoError::new("read", key, source))?;
         self.objects().insert(key.to_owned(), bytes);
         Ok(())
     }

@@ -17,7 +17,6 @@ pub mod memory;
 pub mod meter;
 #[cfg(feature = "remotes")]
 pub mod oci;
-pub mod once;
 pub mod open;
 mod pause;
 pub mod probe;
@@ -32,10 +31,10 @@ pub mod trace;
 #[cfg(feature = "remotes")]
 mod transport;
 
-use std::io;
 use std::path::Path;
 
 use crate::error::{Failure, Kind};
+use crate::sys::io_error::IoError;
 use crate::work::{Cancelled, Panicked};
 
 /// A name directly below a directory of keys.
@@ -127,20 +126,6 @@ pub const SMALL_MAX: u64 = 4 << 20;
 pub(crate) const ENTRIES_MAX: usize = 8 << 20;
 /// Length of the reads of [`Store::read_from`] in a store without streams.
 const READ_PIECE: u64 = 1 << 20;
-
-/// Returns 32 random hex digits.
-pub fn random_hex() -> Result<String, StoreError> {
-    Ok(crate::model::id::to_hex(&random_bytes()?))
-}
-
-/// Returns 16 random bytes.
-pub fn random_bytes() -> Result<[u8; 16], StoreError> {
-    use std::io::Read;
-    let mut bytes = [0u8; 16];
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));
-    read.map_err(|source| StoreError::Io { what: "read", key: "/dev/urandom".to_owned(), source })?;
-    Ok(bytes)
-}
 
 /// The kind of an error of a remote store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -282,13 +267,8 @@ pub enum StoreError {
     #[error("`{key}` is missing or truncated in the repository")]
     Missing { key: String },
     /// A local store failed.
-    #[error("cannot {what} `{key}`")]
-    Io {
-        /// The operation as a verb, such as "read".
-        what: &'static str,
-        key: String,
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] IoError),
     /// A remote store failed.
     #[error("cannot {what}{} {place}: {}", if key.is_empty() { String::new() } else { format!(" `{key}` at") }, error_kind.message())]
     Remote {
@@ -326,7 +306,7 @@ impl StoreError {
                     || matches!(error_kind, StoreErrorKind::InvalidResponse | StoreErrorKind::WebPage)
             }
             Self::Cancelled(_) | Self::Panicked(_) => true,
-            Self::Missing { .. } | Self::Io { .. } | Self::Distrusted { .. } | Self::NotBuilt { .. } => false,
+            Self::Missing { .. } | Self::Io(_) | Self::Distrusted { .. } | Self::NotBuilt { .. } => false,
         }
     }
 
@@ -340,7 +320,7 @@ impl Failure for StoreError {
     fn kind(&self) -> Kind {
         match self {
             Self::Missing { .. } => Kind::Integrity,
-            Self::Io { source, .. } => Kind::of_io(source),
+            Self::Io(e) => e.kind(),
             Self::Remote { error_kind, .. } => error_kind.kind(),
             Self::Distrusted { .. } => Kind::Denied,
             Self::NotBuilt { .. } => Kind::Usage,
@@ -352,17 +332,12 @@ impl Failure for StoreError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { .. } => Some("run `dvc fsck` to list the damage and the affected versions".to_owned()),
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
-                Some("raise the limit on file sizes (`ulimit -f`); earlier commits are safe".to_owned())
-            }
-            Self::Io { source, .. } if Kind::of_io(source) == Kind::NoSpace => {
-                Some("free some space and run the command again; earlier commits are safe".to_owned())
-            }
+            Self::Io(e) => e.hint(),
             Self::Remote { error_kind, .. } => Some(error_kind.hint().to_owned()),
             Self::Distrusted { source, .. } => Some(source.hint.clone()),
             Self::NotBuilt { .. } => Some("install dvc with its default features".to_owned()),
             Self::Cancelled(e) => e.hint(),
-            Self::Io { .. } | Self::Panicked(_) => None,
+            Self::Panicked(_) => None,
         }
     }
 }

@@ -39,6 +39,7 @@ use super::access::Access;
 use super::location::Location;
 use super::runtime::Effect;
 use super::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take, http, runtime};
+use crate::sys::io_error::IoError;
 
 /// Pieces of a stream that are buffered for the calling thread.
 const BUFFERED_PIECES: usize = 4;
@@ -169,7 +170,7 @@ impl OciStore {
 }
 
 fn io_error(what: &'static str, key: &str) -> impl FnOnce(io::Error) -> StoreError {
-    move |source| StoreError::Io { what, key: key.to_owned(), source }
+    move |source| IoError::new(what, key, source).into()
 }
 
 impl Store for OciStore {

@@ -1,7 +1,8 @@
 //! Tests by experiment whether a store supports conditional writes, because a server may ignore the
 //! condition that a client sends.
 
-use super::{Store, StoreError, random_hex};
+use super::{Store, StoreError};
+use crate::sys::random::random_hex;
 use crate::work::fan_out;
 
 /// Writers per race, and what each of them writes.

@@ -21,10 +21,11 @@ use super::meter::Meter;
 use super::runtime::Effect;
 use super::transport::{self, OPERATION, OperationContext, RESPONSE_MAX};
 use super::{
-    Abilities, ENTRIES_MAX, Listed, SMALL_MAX, ServerMessage, Store, StoreError, StoreErrorKind, Take, random_hex,
-    runtime,
+    Abilities, ENTRIES_MAX, Listed, SMALL_MAX, ServerMessage, Store, StoreError, StoreErrorKind, Take, runtime,
 };
 use crate::observe::Observer;
+use crate::sys::io_error::IoError;
+use crate::sys::random::random_hex;
 
 mod build;
 
@@ -221,7 +222,7 @@ impl RemoteStore {
         }
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
         let read = std::os::unix::fs::FileExt::read_exact_at(&**file, &mut bytes, 0);
-        read.map_err(|source| StoreError::Io { what: "read", key: key.to_owned(), source })?;
+        read.map_err(|source| IoError::new("read", key, source))?;
         self.write(key, bytes, self.limit(len))
     }
 
@@ -380,7 +381,7 @@ impl Store for RemoteStore {
             };
             read.await
         }));
-        let io = |source| StoreError::Io { what: "read", key: key.to_owned(), source };
+        let io = |source| IoError::new("read", key, source);
         let reading = reading.map_err(io)?;
         while let Some(piece) = runtime::next(&*self.observer, &mut receive).map_err(|ended| ended.of("read", key))? {
             self.limit_rate(piece.len())?;
@@ -430,7 +431,7 @@ impl Store for RemoteStore {
     }
 
     fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
-        let io = |source| StoreError::Io { what: "read", key: key.to_owned(), source };
+        let io = |source| IoError::new("read", key, source);
         let file = Arc::new(File::open(file).map_err(io)?);
         let len = file.metadata().map_err(io)?.len();
         if self.atomic {

@@ -13,6 +13,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::StoreError;
 use crate::observe::Observer;
+use crate::sys::io_error::IoError;
 use crate::work::Cancelled;
 
 /// Threads that drive all connections.
@@ -47,7 +48,7 @@ impl WaitError {
     pub(super) fn of(self, what: &'static str, key: &str) -> StoreError {
         match self {
             Self::Cancelled => Cancelled.into(),
-            Self::Failed(source) => StoreError::Io { what, key: key.to_owned(), source },
+            Self::Failed(source) => IoError::new(what, key, source).into(),
         }
     }
 }

@@ -34,6 +34,7 @@ use super::meter::Meter;
 use super::runtime::Effect;
 use super::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take, runtime};
 use crate::observe::Observer;
+use crate::sys::io_error::IoError;
 
 /// Pieces of a stream that are buffered for the consumer.
 const AHEAD: usize = 4;
@@ -103,7 +104,7 @@ impl SftpStore {
             SftpError::Status(status, detail) => (status.error_kind(), detail),
             SftpError::Store(error_kind, detail) => (error_kind, detail),
             SftpError::Truncated => return StoreError::Missing { key: key.to_owned() },
-            SftpError::Local { what, key, source } => return StoreError::Io { what, key, source },
+            SftpError::Local { what, key, source } => return IoError::new(what, key, source).into(),
         };
         StoreError::Remote {
             what,
@@ -173,14 +174,14 @@ impl Store for SftpStore {
         self.meter.request();
         let (to, mut from) = mpsc::channel(AHEAD);
         let (directory, of) = (Arc::clone(&self.directory), key.to_owned());
-        let io = |source| StoreError::Io { what: "read", key: key.to_owned(), source };
+        let io = |source| IoError::new("read", key, source);
         let reader = runtime::start(async move { directory.stream(&of, offset, to).await }).map_err(io)?;
         while let Some(piece) = runtime::next(&*self.observer, &mut from).map_err(|ended| ended.of("read", key))? {
             take(&piece.map_err(|error| self.must_have("read", key, error))?)?;
         }
         // The channel also ends if the reader panicked.
         let read = runtime::run(&*self.observer, Effect::Read, reader).map_err(|ended| ended.of("read", key))?;
-        read.map_err(|e| io(io::Error::other(e)))
+        read.map_err(|e| io(io::Error::other(e)).into())
     }
 
     fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
@@ -201,7 +202,7 @@ impl Store for SftpStore {
             let len = file.metadata()?.len();
             Ok(Source::File(file, len))
         };
-        let local = |source| StoreError::Io { what: "read", key: file.display().to_string(), source };
+        let local = |source| IoError::new("read", file, source);
         let source = open().map_err(local)?;
         let put = self.wait("write", key, move |directory, key| async move { directory.put(source, &key).await })?;
         put.map_err(|error| self.failed("write", key, error))

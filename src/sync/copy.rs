@@ -25,6 +25,7 @@ use crate::repo::{LocalRepo, Repo, layout};
 use crate::store::local::LocalStore;
 use crate::store::meter::Meter;
 use crate::store::{Store, StoreError};
+use crate::sys::io_error::IoError;
 use crate::work::{Cancelled, fan_out};
 
 /// A pack goes whole when at least so much of it, of ten parts, is needed.
@@ -282,7 +283,7 @@ impl<'a> Copier<'a> {
         for _ in 0..2 {
             let (mut left, mut too_long) = (bytes, false);
             let staged = self.staging.stage()?;
-            let io = |source| StoreError::Io { what: "write", key: key.to_owned(), source };
+            let io = |source| IoError::new("write", key, source);
             let mut hasher = NameHasher::default();
             let came = self.source.store().read_from(key, 0, &mut |bytes| {
                 if self.observer.cancelled() {
@@ -293,7 +294,7 @@ impl<'a> Copier<'a> {
                     StoreError::Missing { key: key.to_owned() }
                 })?;
                 hasher.update(bytes);
-                (&mut staged.as_file()).write_all(bytes).map_err(io)
+                (&mut staged.as_file()).write_all(bytes).map_err(|e| io(e).into())
             });
             match came {
                 Err(StoreError::Missing { .. }) if too_long => continue,

@@ -19,8 +19,8 @@ use crate::model::id::Id;
 use crate::observe::Observer;
 use crate::repo::packs::{read_table, rows_of};
 use crate::repo::{LocalRepo, Repo, layout};
-use crate::store::StoreError;
 use crate::store::local::LocalStore;
+use crate::sys::io_error::IoError;
 
 /// A new segment has at most about so many rows, so that memory stays bounded.
 const ROWS: usize = 250_000;
@@ -200,7 +200,7 @@ impl Cover<'_> {
         } else {
             let dest = self.dest.ensure_local()?.files();
             let staged = dest.stage()?;
-            let io = |source| StoreError::Io { what: "write", key: key.clone(), source };
+            let io = |source| IoError::new("write", &key, source);
             let mut at = 0;
             while at < segment.file_bytes() {
                 let len = usize::try_from((segment.file_bytes() - at).min(4 << 20)).unwrap_or(usize::MAX);

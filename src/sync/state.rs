@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::codec::hash::checksum;
 use crate::error::{Failure, Kind, Result};
 use crate::model::id::to_hex;
-use crate::store::StoreError;
 use crate::sys::create;
+use crate::sys::io_error::IoError;
 
 /// The folder below the repository.
 pub const REMOTES: &str = "remotes";
@@ -65,7 +65,7 @@ impl RemoteState {
         let path = file(repository, url);
         let bytes = serde_json::to_vec(self).unwrap_or_default();
         let write = || create::dir_all(&repository.join(REMOTES)).and_then(|()| create::replace(&path, &bytes));
-        write().map_err(|source| StoreError::Io { what: "write", key: path.display().to_string(), source }.into())
+        Ok(write().map_err(IoError::at("write", &path))?)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, fstat, futimens};
 
@@ -34,11 +34,21 @@ fn stamp(file: &OwnedFd) -> Option<Time> {
     let present = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     futimens(file, &Timestamps { last_access: present, last_modification: present }).ok()?;
     let stamped = fstat(file).ok()?;
-    Some(time(stamped.st_mtime, i64::try_from(stamped.st_mtime_nsec).ok()?))
+    Some(time(stamped.st_mtime, stamped.st_mtime_nsec))
 }
 
-fn time(secs: i64, nanos: i64) -> Time {
-    Time { secs, nanos: u32::try_from(nanos).unwrap_or(0) }
+/// Converts a time for interfaces of the standard library.
+pub fn to_system(time: Time) -> SystemTime {
+    let nanos = Duration::from_nanos(u64::from(time.nanos));
+    match u64::try_from(time.secs) {
+        Ok(secs) => UNIX_EPOCH + Duration::from_secs(secs) + nanos,
+        Err(_) => UNIX_EPOCH - Duration::from_secs(time.secs.unsigned_abs()) + nanos,
+    }
+}
+
+/// Returns a time as system calls give it.
+pub fn time(secs: i64, nanos: impl TryInto<u32>) -> Time {
+    Time { secs, nanos: nanos.try_into().unwrap_or(0) }
 }
 
 #[cfg(test)]

@@ -1,7 +1,12 @@
-//! The parts of the operating system that dvc uses: files of its own, mounts, processes, the clock.
+//! The parts of the operating system that dvc uses: files of its own, mounts, processes, the clock, random ids.
 
 pub mod clock;
 pub mod create;
-pub mod file_place;
+pub mod io_error;
+pub mod kernel;
 pub mod mountinfo;
 pub mod process;
+pub mod procfs;
+pub mod random;
+pub mod uncached;
+pub mod xattr;

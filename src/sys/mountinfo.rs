@@ -1,20 +1,21 @@
-//! The mount table of this process, `/proc/self/mountinfo`: what is mounted where, and which mount a path lies in.
+//! Mount tables, `/proc/PID/mountinfo`: what is mounted where, and which mount a path lies in.
 //!
-//! In: the table, or a path. Out: mounts. Nothing here asks a file system that is served by a process: a path is
+//! In: a table, or a path. Out: mounts. Nothing here sends a request to a file system that a process serves: a path is
 //! resolved up to the first such mount on its way and taken literally below it, so a mount whose daemon is gone or not
 //! yet there is found like any other. A symbolic link inside of such a mount is therefore not followed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
+use std::ops::Deref;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 /// The type of our mounts in the table.
 pub const KIND: &str = "fuse.dvc";
-/// The table.
-const TABLE: &str = "/proc/self/mountinfo";
+/// The mount table of this process.
+pub const TABLE: &str = "/proc/self/mountinfo";
 /// After so many symbolic links a path leads nowhere.
 const LINKS_MAX: usize = 40;
 
@@ -62,64 +63,154 @@ impl Mounted {
     }
 }
 
-/// Reads the mount table, in the order of mounting.
-pub fn mounts() -> io::Result<Vec<Mounted>> {
-    Ok(parse(&fs::read(TABLE)?))
+/// The mounts of one mount namespace, in the order of mounting.
+#[derive(Debug, Default)]
+pub struct MountTable {
+    mounts: Vec<Mounted>,
+    /// Positions of the mounts by the mount that each is mounted on, which is `None` for those on no mount of the table.
+    by_parent: HashMap<Option<u64>, Vec<usize>>,
 }
 
-/// Our mounts, in the order of mounting.
-pub fn ours() -> io::Result<Vec<Mounted>> {
-    Ok(mounts()?.into_iter().filter(Mounted::is_ours).collect())
-}
+impl Deref for MountTable {
+    type Target = [Mounted];
 
-/// The mount that `path` lies in, as the kernel would find it: hidden mounts do not count. A relative path is taken
-/// from the current directory; what does not exist lies where it would be created.
-pub fn containing(path: &Path) -> io::Result<Option<Mounted>> {
-    let table = mounts()?;
-    let path = resolved(&table, path)?;
-    Ok(top_at(&table, &path).cloned())
-}
-
-/// The mount of ours whose mount point a path is, found without asking it anything.
-pub fn ours_at(path: &Path) -> io::Result<Option<Mounted>> {
-    let table = mounts()?;
-    let path = resolved(&table, path)?;
-    Ok(top_at(&table, &path).filter(|m| m.is_ours() && m.at == path).cloned())
-}
-
-/// The absolute path without symbolic links; one that leads to or into a mount that nobody serves any more is known too.
-pub fn located(path: &Path) -> io::Result<PathBuf> {
-    resolved(&mounts()?, path)
-}
-
-/// The path without symbolic links, as far as no file system has to be asked that a process serves.
-pub fn resolved(table: &[Mounted], path: &Path) -> io::Result<PathBuf> {
-    let mut todo = names(&std::path::absolute(path)?);
-    let (mut done, mut links) = (PathBuf::from("/"), 0);
-    while let Some(name) = todo.pop() {
-        if name == ".." {
-            done.pop();
-            continue;
-        }
-        let next = done.join(name);
-        // A mount point is no link, and what it shows must not be asked.
-        if top_at(table, &next).is_some_and(|m| m.is_served() || m.at == next) {
-            done = next;
-            continue;
-        }
-        match fs::read_link(&next) {
-            Ok(_) if links == LINKS_MAX => return Err(io::ErrorKind::InvalidFilename.into()),
-            Ok(target) => {
-                links += 1;
-                if target.is_absolute() {
-                    done = PathBuf::from("/");
-                }
-                todo.extend(names(&target));
-            }
-            Err(_) => done = next,
-        }
+    fn deref(&self) -> &[Mounted] {
+        &self.mounts
     }
-    Ok(done)
+}
+
+/// A place inside a file system, whatever paths lead to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePlace {
+    device: (u32, u32),
+    path: PathBuf,
+}
+
+impl FilePlace {
+    /// Returns the path of `other` below this place, or `None` if it is not below.
+    pub fn below<'o>(&self, other: &'o Self) -> Option<&'o Path> {
+        let below = other.path.strip_prefix(&self.path).ok().filter(|below| !below.as_os_str().is_empty());
+        below.filter(|_| self.device == other.device)
+    }
+}
+
+impl MountTable {
+    /// Reads the table of this process.
+    pub fn read() -> io::Result<Self> {
+        Ok(Self::parse(&fs::read(TABLE)?))
+    }
+
+    /// Parses the text of a table; lines that are none are left out.
+    pub fn parse(table: &[u8]) -> Self {
+        Self::new(table.split(|b| *b == b'\n').filter_map(parse_line).collect())
+    }
+
+    fn new(mounts: Vec<Mounted>) -> Self {
+        let known: HashSet<u64> = mounts.iter().map(|m| m.id).collect();
+        let mut by_parent: HashMap<Option<u64>, Vec<usize>> = HashMap::new();
+        for (position, mount) in mounts.iter().enumerate() {
+            let parent = Some(mount.parent).filter(|parent| *parent != mount.id && known.contains(parent));
+            by_parent.entry(parent).or_default().push(position);
+        }
+        Self { mounts, by_parent }
+    }
+
+    /// Returns the mount in which a resolved path lies: from each mount into the first one on the way, as the kernel
+    /// walks. A mount that another one hides is never returned.
+    pub fn top_at(&self, path: &Path) -> Option<&Mounted> {
+        let path = path.as_os_str().as_bytes();
+        let mut here: Option<&Mounted> = None;
+        // As many steps as there are mounts: a table that was read while it changed may go round in circles.
+        for _ in 0..self.mounts.len() {
+            let on_it = self.by_parent.get(&here.map(|here| here.id)).into_iter().flatten();
+            let on_the_way = on_it.map(|position| &self.mounts[*position]).filter(|m| is_within(m, path));
+            match on_the_way.min_by_key(|m| m.at.as_os_str().len()) {
+                Some(next) => here = Some(next),
+                None => break,
+            }
+        }
+        here
+    }
+
+    /// Returns where a resolved path lies in its file system, so that a file is recognised that another process sees
+    /// under another path.
+    pub fn place(&self, path: &Path) -> Option<FilePlace> {
+        let mount = self.top_at(path)?;
+        let rest = path.strip_prefix(&mount.at).ok()?;
+        let whole = if rest.as_os_str().is_empty() { mount.root.clone() } else { mount.root.join(rest) };
+        Some(FilePlace { device: mount.device, path: whole })
+    }
+
+    /// Returns the mount points below `dir` that can be seen there, relative to it.
+    pub fn visible_below<'t>(&'t self, dir: &'t Path) -> impl Iterator<Item = &'t Path> {
+        let below = move |m: &&'t Mounted| m.at != dir && m.at.starts_with(dir);
+        let is_visible = move |m: &&'t Mounted| self.top_at(&m.at).is_some_and(|top| top.id == m.id);
+        self.mounts.iter().filter(below).filter(is_visible).filter_map(move |m| m.at.strip_prefix(dir).ok())
+    }
+
+    /// Returns the path without symbolic links, as far as no process has to be asked that serves a file system.
+    pub fn resolved(&self, path: &Path) -> io::Result<PathBuf> {
+        let mut todo = names(&std::path::absolute(path)?);
+        let (mut done, mut links) = (PathBuf::from("/"), 0);
+        while let Some(name) = todo.pop() {
+            if name == ".." {
+                done.pop();
+                continue;
+            }
+            let next = done.join(name);
+            // A mount point is no link, and what it shows must not be asked.
+            if self.top_at(&next).is_some_and(|m| m.is_served() || m.at == next) {
+                done = next;
+                continue;
+            }
+            match fs::read_link(&next) {
+                Ok(_) if links == LINKS_MAX => return Err(io::ErrorKind::InvalidFilename.into()),
+                Ok(target) => {
+                    links += 1;
+                    if target.is_absolute() {
+                        done = PathBuf::from("/");
+                    }
+                    todo.extend(names(&target));
+                }
+                Err(_) => done = next,
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// Whether a path is the mount point or lies below it. Both are absolute and normalised; comparing bytes takes a tenth
+/// of the time of comparing components, and the open files of all processes are looked up.
+fn is_within(mount: &Mounted, path: &[u8]) -> bool {
+    let at = mount.at.as_os_str().as_bytes();
+    path.strip_prefix(at).is_some_and(|rest| at.ends_with(b"/") || matches!(rest.first(), None | Some(b'/')))
+}
+
+/// Reads the mounts of ours, in the order of mounting.
+pub fn ours() -> io::Result<Vec<Mounted>> {
+    let mut mounts = MountTable::read()?.mounts;
+    mounts.retain(Mounted::is_ours);
+    Ok(mounts)
+}
+
+/// Returns the mount that `path` lies in. A relative path is taken from the current directory; what does not exist lies
+/// where it would be created.
+pub fn containing(path: &Path) -> io::Result<Option<Mounted>> {
+    let table = MountTable::read()?;
+    let path = table.resolved(path)?;
+    Ok(table.top_at(&path).cloned())
+}
+
+/// Returns the mount of ours whose mount point a path is, without a request to it.
+pub fn ours_at(path: &Path) -> io::Result<Option<Mounted>> {
+    let table = MountTable::read()?;
+    let path = table.resolved(path)?;
+    Ok(table.top_at(&path).filter(|m| m.is_ours() && m.at == path).cloned())
+}
+
+/// Returns the absolute path without symbolic links, also if it leads to or into a mount that no process serves any more.
+pub fn located(path: &Path) -> io::Result<PathBuf> {
+    MountTable::read()?.resolved(path)
 }
 
 /// The names of a path, the last one first.
@@ -130,30 +221,6 @@ fn names(path: &Path) -> Vec<OsString> {
         _ => None,
     };
     path.components().rev().filter_map(name).collect()
-}
-
-/// The mount in which a resolved path lies: from each mount into the first one on the way, as the kernel walks.
-pub fn top_at<'t>(table: &'t [Mounted], path: &Path) -> Option<&'t Mounted> {
-    let known: HashSet<u64> = table.iter().map(|m| m.id).collect();
-    let mut here: Option<&Mounted> = None;
-    // As many steps as there are mounts: a table that was read while it changed may go round in circles.
-    for _ in 0..table.len() {
-        let is_next = |m: &&Mounted| match here {
-            Some(here) => m.parent == here.id && m.id != here.id,
-            None => m.parent == m.id || !known.contains(&m.parent),
-        };
-        let on_the_way = table.iter().filter(is_next).filter(|m| path.starts_with(&m.at));
-        match on_the_way.min_by_key(|m| m.at.as_os_str().len()) {
-            Some(next) => here = Some(next),
-            None => break,
-        }
-    }
-    here
-}
-
-/// Parses a mount table: the bytes of a `mountinfo` file of any process.
-pub fn parse(table: &[u8]) -> Vec<Mounted> {
-    table.split(|b| *b == b'\n').filter_map(parse_line).collect()
 }
 
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`
@@ -219,7 +286,7 @@ mod tests {
 
     #[test]
     fn lines_of_all_kinds() {
-        let table = parse(SOME);
+        let table = MountTable::parse(SOME);
         assert_eq!(table.iter().map(|m| m.id).collect::<Vec<_>>(), [22, 30, 31, 32]);
         let odd = &table[1];
         assert_eq!(odd.at.as_os_str().as_bytes(), b"/mnt/my \\db\n\xff");
@@ -231,7 +298,7 @@ mod tests {
         assert_eq!(ours.owner(), Some(0));
         assert_eq!(ours.super_options, "rw,user_id=0,group_id=0,default_permissions");
         assert_eq!(table[3].source, b"");
-        assert!(parse(b"").is_empty());
+        assert!(MountTable::parse(b"").is_empty());
     }
 
     #[test]
@@ -246,27 +313,70 @@ mod tests {
         parse_line(line.as_bytes()).unwrap()
     }
 
-    #[test]
-    fn a_path_lies_in_the_mount_that_is_seen_there() {
-        let table = [
+    /// Mount 3 was mounted first and is hidden by mount 4; mount 6 covers mount 5.
+    fn hidden() -> MountTable {
+        MountTable::new(vec![
             mount(1, 1, "/", "rootfs"),
             mount(2, 1, "/", "ext4"),
             mount(3, 2, "/a/b", "ext4"),
             mount(4, 2, "/a", "tmpfs"),
             mount(5, 4, "/a/c", KIND),
             mount(6, 5, "/a/c", "tmpfs"),
-        ];
-        let id = |path: &str| top_at(&table, Path::new(path)).unwrap().id;
+        ])
+    }
+
+    #[test]
+    fn a_path_lies_in_the_mount_that_is_seen_there() {
+        let table = hidden();
+        let id = |path: &str| table.top_at(Path::new(path)).unwrap().id;
         assert_eq!((id("/"), id("/etc"), id("/a")), (2, 2, 4));
-        // 3 was mounted first and is hidden by 4; 6 covers 5.
         assert_eq!((id("/a/b/x"), id("/a/c/x"), id("/a/cc")), (4, 6, 4));
-        // As in a chroot: nobody's parent is known.
-        let table = [mount(8, 7, "/x", "ext4"), mount(9, 8, "/x/y", "ext4"), mount(10, 11, "/z", "ext4")];
-        assert_eq!(top_at(&table, Path::new("/x/y/z")).unwrap().id, 9);
-        assert_eq!(top_at(&table, Path::new("/y")), None);
-        // Two that stand on each other end the search.
-        let round = [mount(1, 1, "/", "ext4"), mount(2, 3, "/a", "ext4"), mount(3, 2, "/a", "ext4")];
-        assert_eq!(top_at(&round, Path::new("/a")).unwrap().id, 1);
+        // As in a chroot: no mount is on a mount of the table.
+        let table =
+            MountTable::new(vec![mount(8, 7, "/x", "ext4"), mount(9, 8, "/x/y", "ext4"), mount(10, 11, "/z", "ext4")]);
+        assert_eq!(table.top_at(Path::new("/x/y/z")).unwrap().id, 9);
+        assert_eq!(table.top_at(Path::new("/y")), None);
+        // Two that are mounted on each other end the search.
+        let round =
+            MountTable::new(vec![mount(1, 1, "/", "ext4"), mount(2, 3, "/a", "ext4"), mount(3, 2, "/a", "ext4")]);
+        assert_eq!(round.top_at(Path::new("/a")).unwrap().id, 1);
+    }
+
+    #[test]
+    fn a_hidden_mount_neither_holds_a_file_nor_is_below_a_directory() {
+        let table = hidden();
+        let device = |path: &str| table.place(Path::new(path)).unwrap().device;
+        assert_eq!(
+            (device("/a/b/x"), device("/a/c/x"), device("/a/x"), device("/x")),
+            ((0, 4), (0, 6), (0, 4), (0, 2))
+        );
+        let below = |dir: &str| table.visible_below(Path::new(dir)).map(Path::to_owned).collect::<Vec<_>>();
+        assert_eq!(below("/"), [Path::new("a"), Path::new("a/c")]);
+        assert_eq!(below("/a"), [Path::new("c")]);
+        assert!(below("/a/c").is_empty() && below("/a/b").is_empty() && below("/b").is_empty());
+    }
+
+    #[test]
+    fn one_file_is_recognised_under_three_paths() {
+        let host = MountTable::parse(
+            b"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            30 22 8:2 / /var/lib rw - ext4 /dev/sda2 rw\n\
+            31 22 8:2 /volumes/my\\040db /mnt/db rw - ext4 /dev/sda2 rw\n",
+        );
+        let container = MountTable::parse(
+            b"50 49 0:40 / / rw - overlay overlay rw\n\
+            51 50 8:2 /volumes/my\\040db /var/lib/mysql rw - ext4 /dev/sda2 rw\n",
+        );
+        let here = |path: &str| host.place(Path::new(path)).unwrap();
+        let there = |path: &str| container.place(Path::new(path)).unwrap();
+        let volume = here("/var/lib/volumes/my db");
+        assert_eq!(volume.below(&there("/var/lib/mysql/ibdata1")), Some(Path::new("ibdata1")));
+        assert_eq!(volume.below(&here("/mnt/db/a/b")), Some(Path::new("a/b")));
+        assert_eq!(volume.below(&here("/var/lib/volumes/my db2")), None);
+        assert_eq!((volume.below(&here("/mnt/db")), volume == here("/mnt/db")), (None, true));
+        assert_eq!(volume.below(&there("/volumes/my db/x")), None);
+        let top = here("/");
+        assert_eq!((top.below(&here("/etc/x")), top.below(&volume)), (Some(Path::new("etc/x")), None));
     }
 
     #[test]
@@ -278,19 +388,20 @@ mod tests {
         symlink(top.join("link/m"), top.join("far")).unwrap();
         symlink("round", top.join("round")).unwrap();
         symlink("..", top.join("real/m/up")).unwrap();
-        let plain = |path: &str| resolved(&[mount(1, 1, "/", "ext4")], &top.join(path));
+        let plain = |path: &str| MountTable::new(vec![mount(1, 1, "/", "ext4")]).resolved(&top.join(path));
         assert_eq!(plain("link/m").unwrap(), top.join("real/m"));
         assert_eq!(plain("far/none/../x").unwrap(), top.join("real/m/x"));
         assert_eq!(plain("far/up").unwrap(), top.join("real"));
         assert!(plain("round/x").is_err());
-        let served = [mount(1, 1, "/", "ext4"), mount(2, 1, top.join("real/m").to_str().unwrap(), KIND)];
-        assert_eq!(resolved(&served, &top.join("link/m/up")).unwrap(), top.join("real/m/up"));
-        assert_eq!(resolved(&served, &top.join("link/m/../x")).unwrap(), top.join("real/x"));
+        let served = mount(2, 1, top.join("real/m").to_str().unwrap(), KIND);
+        let served = MountTable::new(vec![mount(1, 1, "/", "ext4"), served]);
+        assert_eq!(served.resolved(&top.join("link/m/up")).unwrap(), top.join("real/m/up"));
+        assert_eq!(served.resolved(&top.join("link/m/../x")).unwrap(), top.join("real/x"));
     }
 
     #[test]
     fn this_process_has_mounts() {
-        let table = mounts().unwrap();
+        let table = MountTable::read().unwrap();
         assert!(table.iter().any(|m| m.at == Path::new("/proc") && m.kind == "proc"));
         assert_eq!(containing(Path::new("/proc/self/stat")).unwrap().unwrap().kind, "proc");
         assert!(containing(Path::new(".")).unwrap().is_some());

@@ -2,16 +2,13 @@
 //!
 //! In: what a process noted of itself. Out: whether that same process still runs, is stopped, or is gone.
 
-use std::fs;
-use std::io;
-
 use serde::{Deserialize, Serialize};
 
-/// Changes with every start of the machine.
-const BOOT: &str = "/proc/sys/kernel/random/boot_id";
-/// Positions in `/proc/PID/stat`, counted from the field after the name.
-const STATE: usize = 0;
-const STARTED: usize = 19;
+use super::procfs::{ProcDir, ProcStat, boot_id};
+
+/// Fields of `/proc/PID/stat`.
+const STATE: usize = 3;
+const STARTED: usize = 22;
 
 /// A process of this machine, as it describes itself.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
@@ -43,7 +40,7 @@ impl ProcessIdentity {
     /// This process.
     pub fn own() -> Self {
         let pid = std::process::id();
-        let started = stat(pid).map(|stat| birth(&stat)).unwrap_or_default();
+        let started = ProcDir::of(pid).stat().map(|stat| birth(&stat)).unwrap_or_default();
         Self { pid, started, namespace: namespace() }
     }
 
@@ -52,11 +49,11 @@ impl ProcessIdentity {
         if self.started.is_empty() || self.namespace != namespace() {
             return ProcessState::Unknown;
         }
-        let stat = match stat(self.pid) {
+        let stat = match ProcDir::of(self.pid).stat() {
             Ok(stat) if birth(&stat) == self.started => stat,
             _ => return ProcessState::Gone,
         };
-        match field(&stat, STATE) {
+        match stat.field(STATE) {
             "Z" | "X" | "x" => ProcessState::Gone,
             "T" | "t" => ProcessState::Stopped,
             _ => ProcessState::Runs,
@@ -64,22 +61,12 @@ impl ProcessIdentity {
     }
 }
 
-fn stat(pid: u32) -> io::Result<String> {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-}
-
-/// A field behind the name, which may itself hold blanks and brackets.
-fn field(stat: &str, at: usize) -> &str {
-    stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(at)).unwrap_or_default()
-}
-
-fn birth(stat: &str) -> String {
-    let boot = fs::read_to_string(BOOT).unwrap_or_default();
-    format!("{}/{}", boot.trim(), field(stat, STARTED))
+fn birth(stat: &ProcStat) -> String {
+    format!("{}/{}", boot_id(), stat.field(STARTED))
 }
 
 fn namespace() -> String {
-    fs::read_link("/proc/self/ns/pid").map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
+    ProcDir::own().namespace("pid").unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -89,7 +76,7 @@ mod tests {
     use std::process::Command;
 
     fn of(pid: u32) -> ProcessIdentity {
-        ProcessIdentity { pid, started: birth(&stat(pid).unwrap()), namespace: namespace() }
+        ProcessIdentity { pid, started: birth(&ProcDir::of(pid).stat().unwrap()), namespace: namespace() }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! In: closures. Out: their results, or the first error. Invariant: every function here ends all of its threads before
 //! it returns, also after an error or a panic, and does the work on fewer threads where the system gives no more.
 
+use std::io;
+
 use crate::error::{Failure, Kind};
 
 pub mod fan_out;
@@ -23,6 +25,21 @@ impl Failure for Cancelled {
     }
     fn hint(&self) -> Option<String> {
         Some("run the command again; data that is already stored is kept".to_owned())
+    }
+}
+
+/// The system gives no more threads.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start a thread")]
+pub struct NoThread(#[source] pub io::Error);
+
+impl Failure for NoThread {
+    fn kind(&self) -> Kind {
+        Kind::System
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("raise the limit on processes and threads (`ulimit -u`), or lower `--jobs`".to_owned())
     }
 }
 

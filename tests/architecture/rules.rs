@@ -24,6 +24,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("flate2", &["codec/"]),
     ("fuser", &["mount/fuse"]),
     ("futures_util", &["store/"]),
+    ("getrandom", &["sys/random"]),
     ("http", &["store/"]),
     ("http_body", &["store/"]),
     ("ignore", &["snapshot/walk"]),

@@ -1,6 +1,7 @@
 //! Where things lie on this machine: the XDG directories, and for root the system's own.
 
 use crate::failure::CliError;
+use dvc::sys::procfs::outer_uid;
 use std::env::var_os;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -92,13 +93,5 @@ fn is_root() -> bool {
 
 /// The user, by the number that he has outside of a user namespace: in those all are root.
 fn user() -> u32 {
-    let inside = rustix::process::geteuid().as_raw();
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let outside = |line: &str| {
-        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
-        let (first, outside, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
-        let nth = inside.checked_sub(first).filter(|nth| *nth < count)?;
-        outside.checked_add(nth)
-    };
-    map.lines().find_map(outside).unwrap_or(inside)
+    outer_uid(rustix::process::geteuid().as_raw())
 }

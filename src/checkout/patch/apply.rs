@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ use crate::model::entry::{Entry, HardLink, Node, Time};
 use crate::model::id::Id;
 use crate::model::path::{has_reserved, is_within, join};
 use crate::observe::{Observer, Silent};
-use crate::sys::file_place::Mounts;
+use crate::sys::mountinfo::MountTable;
 
 /// One difference between the worktree and the version.
 #[derive(Clone, Debug)]
@@ -126,7 +127,6 @@ pub fn patch(
     observer: &dyn Observer,
 ) -> Result<RestoreReport> {
     let (lookup, fd, stat, maker) = enter(source, target, root, observer)?;
-    let shown = root.as_os_str().as_encoded_bytes();
     let engine = Engine {
         source,
         maker,
@@ -150,7 +150,8 @@ pub fn patch(
     };
     if patch.journal.is_resumed() {
         // What the interrupted run has touched is not known: it may have been any file system in here.
-        for point in Mounts::read(Path::new("/proc/self")).below(shown) {
+        for point in MountTable::read().unwrap_or_default().visible_below(root) {
+            let point = point.as_os_str().as_bytes();
             if !has_reserved(point) {
                 let _ = patch.dir(point);
             }

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -19,6 +19,8 @@ use crate::error::Result;
 use crate::model::id::{Id, parse_hex, to_hex};
 use crate::model::path::is_within;
 use crate::sys::create;
+use crate::sys::io_error::IoError;
+use crate::sys::random::random_hex;
 
 const NAME: &str = "checkout";
 const HEAD: &str = "dvc checkout 1";
@@ -126,10 +128,6 @@ pub struct Journal {
     _lock: Lock,
 }
 
-fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(std::io::Error) -> ReadError + use<'a> {
-    move |source| ReadError::Io { action, path: path.display().to_string(), source }
-}
-
 impl Journal {
     /// What an interrupted checkout has left in a worktree's state folder; `None` if there was none.
     pub fn read(state_dir: &Path) -> Result<Option<Interrupted>> {
@@ -140,15 +138,15 @@ impl Journal {
                 None => Err(ReadError::Journal { path: path.display().to_string() }.into()),
             },
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-            Err(e) => Err(io_error("read", &path)(e).into()),
+            Err(e) => Err(IoError::new("read", path, e).into()),
         }
     }
 
     /// Locks a worktree for a checkout; before anything is looked at, so that it stays as it is seen.
     pub fn lock(state_dir: &Path) -> Result<Lock> {
-        create::dir_all(state_dir).map_err(io_error("make", state_dir))?;
+        create::dir_all(state_dir).map_err(IoError::at("make", state_dir))?;
         let fd = rustix::fs::open(state_dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|e| io_error("open", state_dir)(e.into()))?;
+            .map_err(IoError::at("open", state_dir))?;
         let mut locked = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive);
         // A program that this process starts has a copy of each open file, and so of a lock that is already given up,
         // until it is another program.
@@ -164,7 +162,7 @@ impl Journal {
             Err(Errno::WOULDBLOCK) => return Err(ReadError::Locked.into()),
             // A file system without locks: two checkouts at once are then the user's to avoid.
             Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOLCK) => {}
-            Err(e) => return Err(io_error("lock", state_dir)(e.into()).into()),
+            Err(e) => return Err(IoError::new("lock", state_dir, e).into()),
         }
         Ok(Lock { state_dir: state_dir.to_owned(), fd })
     }
@@ -173,7 +171,7 @@ impl Journal {
     pub fn anew(lock: Lock, goal: &Goal) -> Result<Self> {
         let path = lock.state_dir.join(NAME);
         match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(io_error("remove", &path)(e).into()),
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(IoError::new("remove", path, e).into()),
             _ => {}
         }
         Self::begin(lock, goal, false)
@@ -189,8 +187,7 @@ impl Journal {
             Err(_) if force && goal.scope.is_empty() => None,
             other => other?,
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let run = format!("{now:x}-{:x}", std::process::id());
+        let run = random_hex()?;
         // A checkout of some paths does not finish one of more than these.
         let kept = before.as_ref().map(|b| &b.goal).filter(|g| !goal.covers(g));
         let stays = kept.is_some();
@@ -216,7 +213,7 @@ impl Journal {
             rustix::fs::fsync(&lock.fd)?;
             Ok(file)
         };
-        let file = write().map_err(io_error("write", &path))?;
+        let file = write().map_err(IoError::at("write", &path))?;
         let half_written = half_written.into_iter().collect();
         Ok(Self { file, path, run, half_written, temps: BTreeSet::new(), left, resumed, stays, _lock: lock })
     }
@@ -267,7 +264,7 @@ impl Journal {
         }
         let written = self.file.write_all(lines.concat().as_bytes());
         let written = written.and_then(|()| if durable { self.file.sync_data() } else { Ok(()) });
-        Ok(written.map_err(io_error("write", &self.path))?)
+        Ok(written.map_err(IoError::at("write", &self.path))?)
     }
 
     /// Ends the checkout, after the worktree's new state is saved. Stays if files are half-written that this run did
@@ -276,7 +273,7 @@ impl Journal {
         if self.stays || !self.half_written.is_empty() {
             return Ok(());
         }
-        Ok(std::fs::remove_file(&self.path).map_err(io_error("remove", &self.path))?)
+        Ok(std::fs::remove_file(&self.path).map_err(IoError::at("remove", &self.path))?)
     }
 }
 

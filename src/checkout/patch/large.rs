@@ -11,13 +11,14 @@ use rustix::io::Errno;
 
 use crate::checkout::content::{Piece, Pieces, pieces};
 use crate::checkout::error::{ReadError, concerns_all, io_error, words};
-use crate::checkout::meta::{ACL, open_file};
+use crate::checkout::meta::open_file;
 use crate::checkout::patch::apply::{Change, Patch, is_as_found};
 use crate::checkout::restore::links::Member;
 use crate::checkout::source::Source;
 use crate::error::{Error, Result};
 use crate::model::entry::{Content, Entry, Meta, Node};
 use crate::model::path::display;
+use crate::sys::xattr::ACL_ACCESS;
 
 /// So many files stand in the journal at a time.
 const AT_ONCE: usize = 16;
@@ -107,11 +108,7 @@ impl<'a> Patch<'a> {
         for file in &mut ready {
             let Some(new) = file.change.new.clone() else { continue };
             let all = self.differing(file)?;
-            let old = file.fd.try_clone().map_err(|e| ReadError::Io {
-                action: "open",
-                path: display(&file.change.path),
-                source: e,
-            })?;
+            let old = file.fd.try_clone().map_err(|e| io_error("open", &file.change.path, e))?;
             let fd = match self.clone_of(file)? {
                 Some((temp, fd)) => {
                     file.at = temp;
@@ -186,11 +183,7 @@ impl<'a> Patch<'a> {
         match content_of(file.change.old.as_ref()) {
             Some((old_size, old)) if file.sure => Ok(changed(pieces(source, old, old_size, broken), now)),
             _ => {
-                let fd = file.fd.try_clone().map_err(|source| ReadError::Io {
-                    action: "open",
-                    path: display(&file.change.path),
-                    source,
-                })?;
+                let fd = file.fd.try_clone().map_err(|e| io_error("open", &file.change.path, e))?;
                 Ok(Box::new(now.filter(move |p| !p.as_ref().is_ok_and(|p| holds(source, &fd, p)))))
             }
         }
@@ -201,7 +194,7 @@ impl<'a> Patch<'a> {
 fn narrow(fd: &OwnedFd, old: &Meta, new: &Meta) {
     let Ok(stat) = fstat(fd) else { return };
     let now = stat.st_mode & 0o7777;
-    let acl = |meta: &Meta| meta.xattrs.iter().find(|x| x.name == ACL).map(|x| x.value.clone());
+    let acl = |meta: &Meta| meta.xattrs.iter().find(|x| x.name == ACL_ACCESS).map(|x| x.value.clone());
     let same = (stat.st_uid, stat.st_gid) == (new.uid, new.gid) && acl(old) == acl(new);
     let mode = now & new.mode & if same { 0o777 } else { 0o700 };
     if mode != now {

@@ -18,7 +18,7 @@ use crate::checkout::restore::node::refused;
 use crate::error::{Kind, Result};
 use crate::model::entry::{Content, Entry, Node};
 use crate::model::path::display;
-use crate::store::once::Once;
+use crate::sys::uncached::IoMode;
 use crate::work::queue::LaneWorker;
 
 /// Files longer than this are written by ranges, in bytes.
@@ -113,7 +113,7 @@ impl<'a> Engine<'a> {
         }
         let failed_before = file.failed.lock().is_some();
         if outcome.is_ok() && !failed_before {
-            outcome = write_pieces(self.source, file.fd.as_fd(), Once::whole(), &now, file.old);
+            outcome = write_pieces(self.source, file.fd.as_fd(), IoMode::whole(), &now, file.old);
         }
         if let Err(e) = outcome {
             let failed = write_error(e, &file.place)?;
@@ -202,7 +202,7 @@ impl<'a> Engine<'a> {
                     if all.last().is_some_and(|p| p.chunk.is_none()) {
                         ftruncate(fd, *size).map_err(WriteError::Target)?;
                     }
-                    write_pieces(self.source, fd, Once::cached(), &all, false)
+                    write_pieces(self.source, fd, IoMode::cached(), &all, false)
                 })
             }
         };

@@ -24,6 +24,7 @@ use crate::model::entry::Entry;
 use crate::model::id::Id;
 use crate::model::path::{display, is_reserved};
 use crate::observe::Observer;
+use crate::sys::xattr::ACL_DEFAULT;
 
 /// How to restore.
 #[derive(Clone, Copy)]
@@ -96,7 +97,7 @@ pub fn restore(
     // Nothing is to be inherited, and nobody enters before the owner and mode are right.
     let made_private = rustix::fs::fchmod(&fd, Mode::RWXU);
     made_private.map_err(|e| io_error("change the mode of", shown, e))?;
-    match Spot::Open(fd.as_fd()).remove_xattr(b"system.posix_acl_default") {
+    match Spot::Open(fd.as_fd()).remove_xattr(ACL_DEFAULT) {
         Ok(()) | Err(Errno::NODATA | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => {}
         Err(e) => return Err(io_error("remove the default ACL of", shown, e)),
     }

@@ -1,15 +1,14 @@
 //! What this process may ask of the kernel: mounting at all, and passthrough, which needs the machine's own root.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::thread::CapabilitySet;
 
+use crate::sys::kernel;
+use crate::sys::procfs::is_in_user_namespace;
+
 /// The first kernel that can serve reads and writes of a FUSE file without its daemon.
 const PASSTHROUGH_SINCE: (u32, u32) = (6, 9);
-/// The whole range of user ids, mapped to itself: the user namespace in which a machine starts.
-const IDENTITY: [&str; 3] = ["0", "0", "4294967295"];
-
 /// File systems that lie on others: overlayfs and eCryptfs. The kernel does not put another layer on them.
 const STACKED: [u64; 2] = [0x794c_7630, 0xf15f];
 
@@ -48,12 +47,10 @@ impl NoPassthrough {
 /// Whether passthrough can be used for overlays in a directory, as far as that is known without a mount: a kernel may
 /// still be built without it.
 pub fn passthrough_possible(overlays: &Path) -> Result<(), NoPassthrough> {
-    let uname = rustix::system::uname();
-    let release = uname.release().to_string_lossy();
-    if kernel(&release).is_none_or(|version| version < PASSTHROUGH_SINCE) {
-        return Err(NoPassthrough::Kernel { release: release.into_owned() });
+    if !kernel::is_at_least(PASSTHROUGH_SINCE) {
+        return Err(NoPassthrough::Kernel { release: kernel::release() });
     }
-    match (is_admin(), in_user_namespace()) {
+    match (is_admin(), is_in_user_namespace()) {
         (false, _) => Err(NoPassthrough::Capability),
         (true, true) => Err(NoPassthrough::UserNamespace),
         (true, false) if is_stacked(overlays) => Err(NoPassthrough::Stacked(overlays.to_owned())),
@@ -70,33 +67,7 @@ pub fn is_admin() -> bool {
     rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
 }
 
-/// Whether it runs in a user namespace of its own, where root is not the machine's root.
-pub fn in_user_namespace() -> bool {
-    // Without user namespaces there is no such file.
-    fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !map.split_ascii_whitespace().eq(IDENTITY))
-}
-
 /// Whether it is the machine's own root.
 pub(super) fn is_real_root() -> bool {
-    rustix::process::geteuid().is_root() && !in_user_namespace()
-}
-
-/// The first two numbers of a release such as `6.18.44-fc`.
-fn kernel(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().ok());
-    Some((numbers.next()??, numbers.next()??))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn releases() {
-        assert_eq!(kernel("6.18.44-fc-v669"), Some((6, 18)));
-        assert_eq!(kernel("6.9"), Some((6, 9)));
-        assert_eq!(kernel("6.9-rc1"), Some((6, 9)));
-        assert!(kernel("5.15.0-1").is_some_and(|v| v < PASSTHROUGH_SINCE));
-        assert_eq!((kernel("6"), kernel("next"), kernel("")), (None, None, None));
-    }
+    rustix::process::geteuid().is_root() && !is_in_user_namespace()
 }

@@ -1,6 +1,8 @@
 //! Real mounts, where the tests run as root with a FUSE device: each is attached, perhaps served, and taken away.
 
 use super::*;
+use crate::sys::mountinfo;
+use crate::sys::procfs::is_in_user_namespace;
 use fuser::{Errno as Reply, FileAttr, FileHandle, FileType, Filesystem, INodeNo, ReplyAttr, Request};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -238,7 +240,7 @@ fn root_of_a_user_namespace_needs_nobody() {
 }
 
 fn as_root_of_a_user_namespace(at: &Path) {
-    assert!(is_admin() && in_user_namespace());
+    assert!(is_admin() && is_in_user_namespace());
     let attached = attach(&AttachOptions { allow_other: true, ..options(at) }).unwrap();
     assert_eq!(attached.how, How::Kernel);
     assert!(line(at).options.contains("nosuid,nodev"));

@@ -30,9 +30,10 @@ use crate::mount::store::{Flush, GIVEN, RETIRED, Store};
 use crate::mount::view::{Complain, View, ViewOptions};
 use crate::observe::Observer;
 use crate::repo::Repo;
-use crate::store::{StoreError, random_bytes};
+use crate::sys::io_error::IoError;
 use crate::sys::mountinfo;
 use crate::sys::process::ProcessIdentity;
+use crate::sys::random::random_bytes;
 
 impl Daemon {
     /// Attaches a version and begins to serve it.
@@ -78,8 +79,7 @@ impl Daemon {
                 meta.push(("key", to_hex(&upper.key).into_bytes()));
                 meta.extend([(RETIRED, Vec::new()), (GIVEN, Vec::new())]);
                 store.replace(&Flush { inodes: vec![(ROOT, root, false)], meta, ..Flush::default() })?;
-                let failed = |source| StoreError::Io { what: "mark", key: dir.display().to_string(), source };
-                space.put_mark(&mark_of(&upper.key)).map_err(failed)?;
+                space.put_mark(&mark_of(&upper.key)).map_err(IoError::at("mark", &dir))?;
             }
         }
         upper.several = setup.several;
@@ -117,10 +117,7 @@ impl Daemon {
         let undo = Undo(Some(at.clone()));
         // A reader of a local repository waits for the disk; as many may do so at a time.
         let threads = (setup.jobs * 2).clamp(4, 16);
-        let io = |what| {
-            let key = at.display().to_string();
-            move |source| StoreError::Io { what, key: key.clone(), source }
-        };
+        let io = |what| IoError::at(what, &at);
         let served = fuse::serve(Arc::clone(&view), (attached.device, &at), threads, mode, setup.allow_other)
             .map_err(io("serve"))?;
         attach::tune(&at);
@@ -295,7 +292,7 @@ fn mark_of(key: &[u8; 16]) -> String {
 
 /// Fails if the upper files are another overlay's.
 fn ensure_marked(space: &Space, store: &Store, key: &[u8; 16]) -> Result<()> {
-    let failed = |source| StoreError::Io { what: "read", key: space.dir().display().to_string(), source };
+    let failed = |source| IoError::new("read", space.dir(), source);
     match space.is_marked(&mark_of(key)).map_err(failed)? {
         true => Ok(space.put_mark(&mark_of(key)).map_err(failed)?),
         false => Err(store.damaged("the files beside it are those of another overlay")),

@@ -12,6 +12,7 @@ use rustix::fs::{Timespec, Timestamps};
 use super::Data;
 use crate::model::entry::Time;
 use crate::mount::state::{BLOCK, Base, State, blocks};
+use crate::sys::clock::time;
 
 /// How a file is read: in order or not.
 #[derive(Debug, Default)]
@@ -107,7 +108,7 @@ impl Data {
         let mut state = self.set();
         state.size = meta.len();
         self.account(&upper, &mut state);
-        Some(Time { secs: meta.mtime(), nanos: u32::try_from(meta.mtime_nsec()).unwrap_or(0) })
+        Some(time(meta.mtime(), meta.mtime_nsec()))
     }
 
     /// The next piece of at most so many bytes from `offset` on that the upper file lacks; `None` if there is none.

@@ -14,6 +14,7 @@ use crate::model::entry::Time;
 use crate::mount::ranges::Ranges;
 use crate::mount::state::{BLOCK, Base};
 use crate::mount::sums::Sums;
+use crate::sys::clock::time;
 
 /// Bytes that are read at a time.
 const STEP: u64 = 1 << 20;
@@ -52,7 +53,7 @@ impl Seal {
 }
 
 fn mtime_of(file: &Metadata) -> Time {
-    Time { secs: file.mtime(), nanos: u32::try_from(file.mtime_nsec()).unwrap_or(0) }
+    time(file.mtime(), file.mtime_nsec())
 }
 
 impl Data {

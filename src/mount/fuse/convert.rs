@@ -1,6 +1,6 @@
 //! fuser's types from ours and back.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use fuser::{Errno as Raw, FileAttr, FileType, INodeNo, Request};
 
@@ -8,17 +8,10 @@ use crate::model::entry::Time;
 use crate::mount::errno::Errno;
 use crate::mount::inode::{Allocated, Attr, Kind};
 use crate::mount::view::Caller;
+use crate::sys::clock::to_system;
 
 pub(super) fn raw(e: Errno) -> Raw {
     Raw::from_i32(e.0)
-}
-
-pub(super) fn system(time: Time) -> SystemTime {
-    let nanos = Duration::from_nanos(u64::from(time.nanos));
-    match u64::try_from(time.secs) {
-        Ok(secs) => UNIX_EPOCH + Duration::from_secs(secs) + nanos,
-        Err(_) => UNIX_EPOCH - Duration::from_secs(time.secs.unsigned_abs()) + nanos,
-    }
 }
 
 /// A time as the kernel sent it. fuser takes the nanoseconds of a time before 1970 away instead of adding them.
@@ -69,9 +62,9 @@ pub(super) fn attr(a: &Attr) -> FileAttr {
         ino: INodeNo(a.ino),
         size: a.size,
         blocks: blocks(a),
-        atime: system(a.atime),
-        mtime: system(a.mtime),
-        ctime: system(a.ctime),
+        atime: to_system(a.atime),
+        mtime: to_system(a.mtime),
+        ctime: to_system(a.ctime),
         crtime: UNIX_EPOCH,
         kind: file_type(a.kind),
         perm: u16::try_from(a.mode & 0o7777).unwrap_or(0),

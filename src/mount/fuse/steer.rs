@@ -9,6 +9,8 @@ use std::cell::Cell;
 use parking_lot::{Mutex, MutexGuard};
 use rustix::thread::{CpuSet, Pid, gettid, sched_getaffinity, sched_setaffinity};
 
+use crate::sys::procfs::ProcDir;
+
 /// Questions after which it is decided where the threads run.
 const WINDOW: u32 = 64;
 /// So many of them may be of others, or about much data.
@@ -108,8 +110,7 @@ fn place(threads: &[Pid], allowed: &CpuSet, at: Option<usize>) {
 
 /// The processor that a thread ran on last.
 fn processor_of(thread: u32) -> Option<usize> {
-    /// Its position behind the name, which may hold anything.
-    const FIELD: usize = 36;
-    let stat = std::fs::read_to_string(format!("/proc/{thread}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(FIELD)?.parse().ok()
+    /// Its number in proc_pid_stat(5).
+    const FIELD: usize = 39;
+    ProcDir::of(thread).stat().ok()?.field(FIELD).parse().ok()
 }

@@ -12,12 +12,12 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{CLEAN, FILE, StateError, Store, VERSION, YES, ensure_not_lost};
 use crate::error::Result;
-use crate::store::StoreError;
+use crate::sys::io_error::IoError;
 
 impl Store {
     /// Whether somebody has the tables of the overlay in `dir` open to write.
     pub fn is_locked(dir: &Path) -> Result<bool> {
-        let io = |source| StoreError::Io { what: "open", key: dir.display().to_string(), source };
+        let io = |source| IoError::new("open", dir, source);
         let lock = match File::open(dir.join("lock")) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
             lock => lock.map_err(io)?,
@@ -32,7 +32,7 @@ impl Store {
     /// The tables of the overlay in `dir` as they were left, for questions only; `None` where nothing was kept yet. As long
     /// as it is looked at it cannot be mounted.
     pub fn look(dir: &Path, name: &str) -> Result<Option<Self>> {
-        let io = |source| StoreError::Io { what: "open", key: dir.display().to_string(), source };
+        let io = |source| IoError::new("open", dir, source);
         let lock = match File::open(dir.join("lock")) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             lock => lock.map_err(io)?,

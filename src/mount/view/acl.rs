@@ -4,11 +4,8 @@
 //! The form is the kernel's: a version of four bytes, then entries of a tag, a permission and an id (2, 2 and 4 bytes).
 
 use crate::model::entry::{Meta, Xattr};
+use crate::sys::xattr::{ACL_ACCESS, ACL_DEFAULT};
 
-/// The attribute that holds the list of a node.
-const ACCESS: &[u8] = b"system.posix_acl_access";
-/// The one that holds what is made in a directory gets.
-const DEFAULT: &[u8] = b"system.posix_acl_default";
 const OWNER: u16 = 0x01;
 const GROUP: u16 = 0x04;
 const MASK: u16 = 0x10;
@@ -38,31 +35,31 @@ fn shared(list: &[u8]) -> Vec<(usize, u32)> {
 
 /// Sets the permission bits to what a list says that was just set.
 pub(super) fn mode_follows(meta: &mut Meta, name: &[u8], list: &[u8]) {
-    if name != ACCESS {
+    if name != ACL_ACCESS {
         return;
     }
     for (at, by) in shared(list) {
         meta.mode = meta.mode & !(7 << by) | (u32::from(list[at]) & 7) << by;
     }
     if entries(list).count() == PLAIN {
-        meta.xattrs.retain(|x| x.name != ACCESS);
+        meta.xattrs.retain(|x| x.name != ACL_ACCESS);
     }
 }
 
 /// Whether an attribute is an access list.
 pub(super) fn is_list(name: &[u8]) -> bool {
-    name == ACCESS || name == DEFAULT
+    name == ACL_ACCESS || name == ACL_DEFAULT
 }
 
 /// Whether setting that attribute sets permissions.
 pub(super) fn is_access(name: &[u8]) -> bool {
-    name == ACCESS
+    name == ACL_ACCESS
 }
 
 /// Sets a list to what the permission bits say that were just set.
 pub(super) fn follow_mode(meta: &mut Meta) {
     let mode = meta.mode;
-    let Some(list) = meta.xattrs.iter_mut().find(|x| x.name == ACCESS) else { return };
+    let Some(list) = meta.xattrs.iter_mut().find(|x| x.name == ACL_ACCESS) else { return };
     for (at, by) in shared(&list.value) {
         list.value[at] = u8::try_from(mode >> by & 7).unwrap_or(0);
     }
@@ -70,7 +67,7 @@ pub(super) fn follow_mode(meta: &mut Meta) {
 
 /// What is made in a directory gets, if it says so.
 pub(super) fn default_of(dir: &Meta) -> Option<Vec<u8>> {
-    let list = dir.xattrs.iter().find(|x| x.name == DEFAULT)?;
+    let list = dir.xattrs.iter().find(|x| x.name == ACL_DEFAULT)?;
     entries(&list.value).next()?;
     Some(list.value.clone())
 }
@@ -85,10 +82,10 @@ pub(super) fn inherit(meta: &mut Meta, default: Vec<u8>, dir: bool) {
         meta.mode = meta.mode & !(7 << by) | u32::from(allowed) << by;
     }
     if entries(&list).count() != PLAIN {
-        meta.xattrs.push(Xattr { name: ACCESS.to_vec(), value: list });
+        meta.xattrs.push(Xattr { name: ACL_ACCESS.to_vec(), value: list });
     }
     if dir {
-        meta.xattrs.push(Xattr { name: DEFAULT.to_vec(), value: default });
+        meta.xattrs.push(Xattr { name: ACL_DEFAULT.to_vec(), value: default });
     }
 }
 
@@ -113,23 +110,23 @@ mod tests {
     fn both_say_the_same() {
         let list = list(&[(OWNER, 6), (USER, 7), (GROUP, 4), (MASK, 5), (OTHER, 0)]);
         let mut meta = Meta { mode: 0o4777, ..Meta::default() };
-        mode_follows(&mut meta, ACCESS, &list);
+        mode_follows(&mut meta, ACL_ACCESS, &list);
         assert_eq!(meta.mode, 0o4650);
-        meta.xattrs = vec![Xattr { name: ACCESS.to_vec(), value: list }];
+        meta.xattrs = vec![Xattr { name: ACL_ACCESS.to_vec(), value: list }];
         meta.mode = 0o710;
         follow_mode(&mut meta);
-        assert_eq!(said(&meta, ACCESS).unwrap(), [7, 7, 4, 1, 0]);
+        assert_eq!(said(&meta, ACL_ACCESS).unwrap(), [7, 7, 4, 1, 0]);
     }
 
     #[test]
     fn a_list_that_says_no_more_than_the_bits_is_none() {
         let list = list(&[(OWNER, 6), (GROUP, 5), (OTHER, 1)]);
         let mut meta = Meta { mode: 0o2000, ..Meta::default() };
-        meta.xattrs = vec![Xattr { name: ACCESS.to_vec(), value: list.clone() }];
-        mode_follows(&mut meta, ACCESS, &list);
-        assert_eq!((meta.mode, said(&meta, ACCESS)), (0o2651, None));
+        meta.xattrs = vec![Xattr { name: ACL_ACCESS.to_vec(), value: list.clone() }];
+        mode_follows(&mut meta, ACL_ACCESS, &list);
+        assert_eq!((meta.mode, said(&meta, ACL_ACCESS)), (0o2651, None));
         // That of what will be made says nothing of this node.
-        mode_follows(&mut meta, DEFAULT, &[]);
+        mode_follows(&mut meta, ACL_DEFAULT, &[]);
         assert_eq!(meta.mode, 0o2651);
     }
 
@@ -139,11 +136,11 @@ mod tests {
         let mut file = Meta { mode: 0o4646, ..Meta::default() };
         inherit(&mut file, default.clone(), false);
         // The group keeps what it has: the mask bounds it.
-        assert_eq!(said(&file, ACCESS).unwrap(), [6, 6, 5, 4, 4]);
-        assert_eq!((file.mode, said(&file, DEFAULT)), (0o4644, None));
+        assert_eq!(said(&file, ACL_ACCESS).unwrap(), [6, 6, 5, 4, 4]);
+        assert_eq!((file.mode, said(&file, ACL_DEFAULT)), (0o4644, None));
         let mut dir = Meta { mode: 0o2777, ..Meta::default() };
         inherit(&mut dir, default.clone(), true);
-        assert_eq!((dir.mode, said(&dir, ACCESS).unwrap()), (0o2774, vec![7, 6, 5, 7, 4]));
+        assert_eq!((dir.mode, said(&dir, ACL_ACCESS).unwrap()), (0o2774, vec![7, 6, 5, 7, 4]));
         assert_eq!(default_of(&dir), Some(default));
     }
 
@@ -152,7 +149,7 @@ mod tests {
         let default = list(&[(OWNER, 7), (GROUP, 5), (OTHER, 0)]);
         let mut dir = Meta { mode: 0o777, ..Meta::default() };
         inherit(&mut dir, default.clone(), true);
-        assert_eq!((dir.mode, said(&dir, ACCESS)), (0o750, None));
+        assert_eq!((dir.mode, said(&dir, ACL_ACCESS)), (0o750, None));
         let mut file = Meta { mode: 0o666, ..Meta::default() };
         inherit(&mut file, default_of(&dir).unwrap(), false);
         assert_eq!((file.mode, file.xattrs), (0o640, Vec::new()));
@@ -162,7 +159,7 @@ mod tests {
     fn a_torn_list_is_none() {
         for value in [&b""[..], b"\x02", b"\x02\0\0\0", b"\x02\0\0\0\x01\0\x07"] {
             let meta =
-                Meta { xattrs: vec![Xattr { name: DEFAULT.to_vec(), value: value.to_vec() }], ..Meta::default() };
+                Meta { xattrs: vec![Xattr { name: ACL_DEFAULT.to_vec(), value: value.to_vec() }], ..Meta::default() };
             assert_eq!(default_of(&meta), None);
         }
     }

@@ -7,11 +7,11 @@ use crate::model::entry::{Meta, Time, Xattr};
 use crate::mount::errno::{Answer, Errno};
 use crate::mount::inode::{Attr, Kind, What};
 use crate::sys::clock::stamp_now;
+use crate::sys::xattr::CAPABILITY;
 
 const SETUID: u32 = 0o4000;
 const SETGID: u32 = 0o2000;
 const GROUP_EXEC: u32 = 0o010;
-const CAPABILITY: &[u8] = b"security.capability";
 /// The longest value of an attribute.
 const VALUE_MAX: usize = 64 << 10;
 

@@ -16,7 +16,7 @@ use crate::mount::names::{Dirs, Forgotten, Moved, Names, Pending, Upper};
 use crate::mount::state::Blocks;
 use crate::mount::store::{Flush, GIVEN, RETIRED};
 use crate::mount::users::User;
-use crate::store::StoreError;
+use crate::sys::io_error::IoError;
 
 /// An attempt to show another version.
 pub enum Shown {
@@ -152,11 +152,7 @@ impl View {
             Moved::MountPoint(at) => return Err(MountError::MountPoint { at }.into()),
         };
         if let Some(store) = &self.store {
-            store.replace(&kept_rows(&plan.upper, facts).map_err(|source| StoreError::Io {
-                what: "flush",
-                key: self.space.dir().display().to_string(),
-                source,
-            })?)?;
+            store.replace(&kept_rows(&plan.upper, facts).map_err(IoError::at("flush", self.space.dir()))?)?;
         }
         let (retired, dropped) = (std::mem::take(&mut plan.retired), std::mem::take(&mut plan.dropped));
         let forgotten = names.adopt(plan);

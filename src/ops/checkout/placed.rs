@@ -11,7 +11,7 @@ use rustix::fs::Stat;
 
 use crate::checkout::placed::{PlacedName, Placements};
 use crate::error::Result;
-use crate::model::entry::{Time, Totals};
+use crate::model::entry::Totals;
 use crate::model::id::Id;
 use crate::model::path;
 use crate::repo::Repo;
@@ -19,7 +19,7 @@ use crate::snapshot::commit::Snapshot;
 use crate::snapshot::walk::basis::{DirRecord, fingerprint, vouch};
 use crate::snapshot::walk::entries;
 use crate::snapshot::walk::entries::Stat as Seen;
-use crate::sys::clock::now;
+use crate::sys::clock::{now, time};
 
 /// Gathers what a checkout has put in place.
 pub(super) struct Placed<'a> {
@@ -94,7 +94,6 @@ fn is_dir(s: &Stat) -> bool {
 }
 
 fn seen(s: &Stat) -> Seen {
-    let time = |secs, nanos| Time { secs, nanos: u32::try_from(nanos).unwrap_or(0) };
     let size = |n| u64::try_from(n).unwrap_or(0);
     Seen {
         kind: rustix::fs::FileType::from_raw_mode(s.st_mode),

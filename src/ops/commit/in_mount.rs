@@ -19,11 +19,11 @@ use crate::quiesce::during;
 use crate::refs::head::Head;
 use crate::repo::Repo;
 use crate::repo::refs::Move;
-use crate::snapshot::commit::SnapshotError;
 use crate::snapshot::graft::{Edit, graft};
 use crate::snapshot::output::Output;
 use crate::snapshot::walk::named::NamedPaths;
 use crate::snapshot::walk::rules::Rules;
+use crate::sys::io_error::IoError;
 
 /// Makes the next version of the mount's branch.
 pub(super) fn commit(
@@ -114,8 +114,7 @@ fn ensure_recorded(context: &Context, options: &CommitOptions) -> Result<()> {
     // Another file system that is mounted inside is not a part of the mount.
     let mut rules = Rules::new(false, true, None);
     rules.exclude(&options.walk.exclude)?;
-    let open = |source| SnapshotError::Open { path: context.worktree.display().to_string(), source };
-    let mut named = NamedPaths::new(&context.worktree, &rules).map_err(open)?;
+    let mut named = NamedPaths::new(&context.worktree, &rules).map_err(IoError::at("open", &context.worktree))?;
     for asked in &options.paths {
         named.at(&checked_path(asked)?)?;
     }

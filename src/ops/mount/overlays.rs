@@ -12,7 +12,7 @@ use crate::error::{Failure, Kind, Result, with_causes};
 use crate::mount::daemon;
 use crate::mount::space::{FOLDER, Space};
 use crate::mount::store::Store;
-use crate::store::StoreError;
+use crate::sys::io_error::IoError;
 
 /// What is kept of the mounts of one overlay.
 #[derive(Clone, Debug)]
@@ -97,21 +97,16 @@ impl Failure for OverlayError {
     }
 }
 
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    let key = path.display().to_string();
-    move |source| StoreError::Io { what, key, source }
-}
-
 /// All overlays of a repository, by name.
 pub fn overlays(repository: &Path) -> Result<Vec<Overlay>> {
     let dir = repository.join(OVERLAYS);
     let entries = match fs::read_dir(&dir) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed("list", &dir))?,
+        entries => entries.map_err(IoError::at("list", &dir))?,
     };
     let mut all = Vec::new();
     for entry in entries {
-        let dir = entry.map_err(failed("list", &dir))?.path();
+        let dir = entry.map_err(IoError::at("list", &dir))?.path();
         if let Some(name) = dir.file_name().and_then(|name| name.to_str()).filter(|_| dir.is_dir()) {
             all.push(overlay_at(name.to_owned(), dir.clone()));
         }
@@ -165,7 +160,7 @@ pub fn has_overlay(repository: &Path, name: &str) -> bool {
 pub fn discard(repository: &Path, name: &str, dry_run: bool) -> Result<()> {
     let dir = unmounted(repository, name)?;
     if !dry_run {
-        fs::remove_dir_all(&dir).map_err(failed("remove", &dir))?;
+        fs::remove_dir_all(&dir).map_err(IoError::at("remove", &dir))?;
     }
     Ok(())
 }
@@ -185,18 +180,18 @@ pub struct Salvaged {
 /// read, else by their numbers below `unnamed`.
 pub fn salvage(repository: &Path, name: &str, into: &Path) -> Result<Vec<Salvaged>> {
     let dir = unmounted(repository, name)?;
-    fs::create_dir_all(into).map_err(failed("create", into))?;
-    if fs::read_dir(into).map_err(failed("read", into))?.next().is_some() {
+    fs::create_dir_all(into).map_err(IoError::at("create", into))?;
+    if fs::read_dir(into).map_err(IoError::at("read", into))?.next().is_some() {
         return Err(OverlayError::Filled(into.to_path_buf()).into());
     }
     let known = Store::salvage(&dir);
     let mut copied = Vec::new();
-    for (ino, file) in Space::files(&dir.join(FOLDER)).map_err(failed("list", &dir))? {
+    for (ino, file) in Space::files(&dir.join(FOLDER)).map_err(IoError::at("list", &dir))? {
         let (at, whole) = match known.get(&ino) {
             Some(found) => (into.join(&found.path), Some(found.whole)),
             None => (into.join("unnamed").join(format!("{ino:x}")), None),
         };
-        let bytes = copy(&file, &at).map_err(failed("copy", &file))?;
+        let bytes = copy(&file, &at).map_err(IoError::at("copy", &file))?;
         copied.push(Salvaged { at, bytes, whole });
     }
     copied.sort_by(|a, b| a.at.cmp(&b.at));

@@ -22,7 +22,7 @@ use crate::ops::mount::branch_of;
 use crate::query::resolve::Resolver;
 use crate::query::worktree::WalkOptions;
 use crate::refs::head::Head;
-use crate::store::StoreError;
+use crate::sys::io_error::IoError;
 use crate::sys::mountinfo;
 
 /// The label that names the branch of a volume's versions, and the one that names their repository.
@@ -222,7 +222,7 @@ fn located(engine: &Engine, volume: Volume) -> Result<Plain> {
     let is_mounted = || -> std::io::Result<bool> {
         Ok(mountinfo::containing(&at)?.is_some_and(|mounted| at.canonicalize().is_ok_and(|at| at == mounted.at)))
     };
-    if on_device && !is_mounted().map_err(failed("look at", &at))? {
+    if on_device && !is_mounted().map_err(IoError::at("look at", &at))? {
         return Err(PlainError::Unmounted { name }.into());
     }
     let label = |label: &str| labels.get(label).filter(|value| !value.is_empty()).cloned();
@@ -263,7 +263,7 @@ pub fn create_plain(
         return Err(PlainError::NotTip { branch }.into());
     }
     let inner = |at: &Path| -> Result<Context> {
-        let worktree = at.canonicalize().map_err(failed("find", at))?;
+        let worktree = at.canonicalize().map_err(IoError::at("find", at))?;
         Ok(Context { worktree, mount: None, ..context.clone() })
     };
     let begun = |context: &Context| Journal::read(repo.worktree(&context.worktree)?.state_dir()).map(|j| j.is_some());
@@ -308,7 +308,7 @@ pub fn create_plain(
         let done = fill(&there.at)?;
         return Ok(PlainReport { at: Some(there.at), new, branch, checkout: Some(done) });
     }
-    let repository = context.repository.canonicalize().map_err(failed("find", &context.repository))?;
+    let repository = context.repository.canonicalize().map_err(IoError::at("find", &context.repository))?;
     let mut labels = BTreeMap::from([(BRANCH.to_owned(), branch.to_string())]);
     labels.extend(repository.to_str().map(|path| (REPOSITORY.to_owned(), path.to_owned())));
     let made = engine.create_volume(name, &labels)?;
@@ -331,20 +331,15 @@ pub fn create_plain(
 fn identity(at: &Path) -> Result<Option<String>> {
     let flags = StatxFlags::INO | StatxFlags::BTIME;
     let seen = rustix::fs::statx(rustix::fs::CWD, at, AtFlags::empty(), flags);
-    let seen = seen.map_err(|e| failed("look at", at)(e.into()))?;
+    let seen = seen.map_err(IoError::at("look at", at))?;
     let has_birth = StatxFlags::from_bits_retain(seen.stx_mask).contains(StatxFlags::BTIME);
     let born = seen.stx_btime;
     Ok(has_birth.then(|| format!("{} {}.{:09}", seen.stx_ino, born.tv_sec, born.tv_nsec)))
 }
 
 fn is_empty(at: &Path) -> Result<bool> {
-    let mut entries = std::fs::read_dir(at).map_err(failed("read", at))?;
+    let mut entries = std::fs::read_dir(at).map_err(IoError::at("read", at))?;
     Ok(entries.next().is_none())
-}
-
-fn failed(what: &'static str, at: &Path) -> impl Fn(std::io::Error) -> StoreError {
-    let key = at.display().to_string();
-    move |source| StoreError::Io { what, key: key.clone(), source }
 }
 
 #[cfg(test)]

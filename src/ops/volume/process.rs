@@ -11,7 +11,7 @@ use crate::error::{Kind, Result};
 use crate::model::refname::{RefKind, RefName};
 use crate::mount::control::Note;
 use crate::repo::{OpenOptions, Repo};
-use crate::store::StoreError;
+use crate::sys::io_error::IoError;
 
 impl Volumes {
     /// Starts the process that serves a volume's mount, and waits until the mount stands.
@@ -45,8 +45,7 @@ impl Volumes {
                 return Ok(());
             }
         }
-        let failed = |source| StoreError::Io { what: "create", key: "a directory".to_owned(), source };
-        let empty = tempfile::tempdir().map_err(failed)?;
+        let empty = tempfile::tempdir().map_err(|e| IoError::new("create", "a temporary directory", e))?;
         let message = format!("volume {name}");
         let words = ["--repo", &own, "commit", "-q", "--allow-empty", "-m", &message, "-b", name].map(str::to_owned);
         self.call(name, &words, empty.path()).map(drop)

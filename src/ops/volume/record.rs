@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::VolumeError;
 use crate::error::Result;
-use crate::store::StoreError;
 use crate::sys::create;
+use crate::sys::io_error::IoError;
 use crate::sys::mountinfo;
+use crate::sys::procfs::boot_id;
 
 const RECORD: &str = "volume.json";
 const USERS: &str = "users.json";
@@ -98,16 +99,6 @@ pub fn check_name(name: &str) -> Result<()> {
     }
 }
 
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    let key = path.display().to_string();
-    move |source| StoreError::Io { what, key, source }
-}
-
-/// One start of this machine.
-fn boot() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
-}
-
 impl Shelf {
     pub(super) const fn new(dir: PathBuf) -> Self {
         Self(dir)
@@ -127,14 +118,14 @@ impl Shelf {
     pub(super) fn lock(&self, name: &str) -> Result<File> {
         check_name(name)?;
         let dir = self.0.join(LOCKS);
-        create::dir_all(&dir).map_err(failed("create", &dir))?;
+        create::dir_all(&dir).map_err(IoError::at("create", &dir))?;
         let path = dir.join(name);
         loop {
             let open = create::open_private(&path, File::options().write(true));
-            let lock = open.map_err(failed("open", &path))?;
-            lock.lock().map_err(failed("lock", &path))?;
+            let lock = open.map_err(IoError::at("open", &path))?;
+            lock.lock().map_err(IoError::at("lock", &path))?;
             // Whoever removed the volume meanwhile removed the file too, and the next one makes another.
-            let held = lock.metadata().map_err(failed("look at", &path))?;
+            let held = lock.metadata().map_err(IoError::at("look at", &path))?;
             if fs::metadata(&path).is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())) {
                 return Ok(lock);
             }
@@ -144,18 +135,18 @@ impl Shelf {
     /// Waits until nobody else puts volumes aside or takes one back. Who has a volume's lock takes it after that.
     pub(super) fn lock_parked(&self) -> Result<File> {
         let dir = self.0.join(PARKED);
-        create::dir_all(&dir).map_err(failed("create", &dir))?;
-        let lock = File::open(&dir).map_err(failed("open", &dir))?;
-        lock.lock().map_err(failed("lock", &dir))?;
+        create::dir_all(&dir).map_err(IoError::at("create", &dir))?;
+        let lock = File::open(&dir).map_err(IoError::at("open", &dir))?;
+        lock.lock().map_err(IoError::at("lock", &dir))?;
         Ok(lock)
     }
 
     /// A user who is there as long as this lives.
     pub(super) fn present(&self, who: &str) -> Result<Present> {
         let dir = self.0.join(LOCKS);
-        create::dir_all(&dir).map_err(failed("create", &dir))?;
-        let file = tempfile::Builder::new().prefix(PRESENT).tempfile_in(&dir).map_err(failed("create", &dir))?;
-        file.as_file().lock().map_err(failed("lock", file.path()))?;
+        create::dir_all(&dir).map_err(IoError::at("create", &dir))?;
+        let file = tempfile::Builder::new().prefix(PRESENT).tempfile_in(&dir).map_err(IoError::at("create", &dir))?;
+        file.as_file().lock().map_err(IoError::at("lock", file.path()))?;
         let called = file.path().file_name().unwrap_or_default().to_string_lossy();
         Ok(Present { user: format!("{who} {called}"), _file: file })
     }
@@ -190,17 +181,17 @@ impl Shelf {
 
     pub(super) fn put(&self, record: &Record) -> Result<()> {
         let dir = self.dir(&record.name);
-        create::dir_all(&dir).map_err(failed("create", &dir))?;
+        create::dir_all(&dir).map_err(IoError::at("create", &dir))?;
         // Whoever may not read the repository must not see through here what Docker shows to containers only.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
-        fs::set_permissions(&dir, mode).map_err(failed("protect", &dir))?;
+        fs::set_permissions(&dir, mode).map_err(IoError::at("protect", &dir))?;
         write(&dir, RECORD, record)
     }
 
     /// Who has it since the machine was started.
     pub(super) fn users(&self, name: &str) -> Result<Users> {
         let users: Option<Users> = read(&self.dir(name).join(USERS))?;
-        let boot = boot();
+        let boot = boot_id();
         Ok(match users {
             Some(users) if users.boot == boot => users,
             Some(users) => Users { boot, ids: Vec::new(), ..users },
@@ -219,10 +210,10 @@ impl Shelf {
         for path in [DATA, ""].map(|below| dir.join(below)) {
             if path == dir {
                 for file in [RECORD, USERS] {
-                    gone(fs::remove_file(dir.join(file))).map_err(failed("remove", &dir))?;
+                    gone(fs::remove_file(dir.join(file))).map_err(IoError::at("remove", &dir))?;
                 }
             }
-            gone(fs::remove_dir(&path)).map_err(failed("remove", &path))?;
+            gone(fs::remove_dir(&path)).map_err(IoError::at("remove", &path))?;
         }
         drop(fs::remove_file(self.0.join(LOCKS).join(name)));
         Ok(())
@@ -230,25 +221,25 @@ impl Shelf {
 
     pub(super) fn rename(&self, record: &Record, new: &str) -> Result<()> {
         let (from, to) = (self.dir(&record.name), self.dir(new));
-        fs::rename(&from, &to).map_err(failed("rename", &from))?;
+        fs::rename(&from, &to).map_err(IoError::at("rename", &from))?;
         self.put(&Record { name: new.to_owned(), ..record.clone() })
     }
 
     /// Puts a volume that has changes aside, in one step: its overlay never belongs to two. Returns what it is called there.
     pub(super) fn park(&self, record: &Record, secs: i64) -> Result<String> {
         let (from, dir) = (self.dir(&record.name), self.0.join(PARKED));
-        create::dir_all(&dir).map_err(failed("create", &dir))?;
-        gone(fs::remove_dir(from.join(DATA))).map_err(failed("remove", &from))?;
-        gone(fs::remove_file(from.join(USERS))).map_err(failed("remove", &from))?;
+        create::dir_all(&dir).map_err(IoError::at("create", &dir))?;
+        gone(fs::remove_dir(from.join(DATA))).map_err(IoError::at("remove", &from))?;
+        gone(fs::remove_file(from.join(USERS))).map_err(IoError::at("remove", &from))?;
         let mut secs = secs;
         loop {
             let parked = format!("{}@{secs}", record.name);
             let to = dir.join(&parked);
-            if to.try_exists().map_err(failed("look at", &to))? {
+            if to.try_exists().map_err(IoError::at("look at", &to))? {
                 secs += 1;
                 continue;
             }
-            fs::rename(&from, &to).map_err(failed("rename", &from))?;
+            fs::rename(&from, &to).map_err(IoError::at("rename", &from))?;
             drop(fs::remove_file(self.0.join(LOCKS).join(&record.name)));
             return Ok(parked);
         }
@@ -257,7 +248,7 @@ impl Shelf {
     /// Makes what was put aside a volume again, in one step.
     pub(super) fn take_back(&self, parked: &str, record: &Record) -> Result<()> {
         let (from, to) = (self.0.join(PARKED).join(parked), self.dir(&record.name));
-        fs::rename(&from, &to).map_err(failed("rename", &from))?;
+        fs::rename(&from, &to).map_err(IoError::at("rename", &from))?;
         self.put(record)
     }
 
@@ -274,7 +265,7 @@ impl Shelf {
     /// Forgets what was put aside.
     pub(super) fn unpark(&self, parked: &str) -> Result<()> {
         let dir = self.0.join(PARKED).join(parked);
-        fs::remove_dir_all(&dir).map_err(failed("remove", &dir))?;
+        fs::remove_dir_all(&dir).map_err(IoError::at("remove", &dir))?;
         Ok(())
     }
 
@@ -289,10 +280,10 @@ fn names_in(dir: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     let entries = match fs::read_dir(dir) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(names),
-        entries => entries.map_err(failed("list", dir))?,
+        entries => entries.map_err(IoError::at("list", dir))?,
     };
     for entry in entries {
-        let name = entry.map_err(failed("list", dir))?.file_name();
+        let name = entry.map_err(IoError::at("list", dir))?.file_name();
         names.extend(name.into_string().ok().filter(|name| !name.starts_with('.')));
     }
     names.sort();
@@ -307,7 +298,7 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let bytes = match fs::read(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        bytes => bytes.map_err(failed("read", path))?,
+        bytes => bytes.map_err(IoError::at("read", path))?,
     };
     let damaged = |source| VolumeError::Damaged { path: path.to_owned(), source };
     Ok(Some(serde_json::from_slice(&bytes).map_err(damaged)?))
@@ -316,5 +307,5 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 fn write<T: Serialize>(dir: &Path, name: &str, value: &T) -> Result<()> {
     let path = dir.join(name);
     let put = || -> io::Result<()> { create::replace(&path, &serde_json::to_vec_pretty(value)?) };
-    Ok(put().map_err(failed("write", &path))?)
+    Ok(put().map_err(IoError::at("write", &path))?)
 }

@@ -22,7 +22,7 @@ use crate::snapshot::content::list::ListBuilder;
 use crate::snapshot::output::Output;
 use crate::snapshot::walk::dir::Dir;
 use crate::snapshot::walk::entries::{Stat, open_file, stat_at};
-use crate::store::once::Once;
+use crate::sys::uncached::IoMode;
 
 /// Bytes that a reader takes at a time.
 pub(in crate::snapshot) const STEP: usize = 1 << 20;
@@ -83,7 +83,7 @@ struct State {
 /// The reading side of a file.
 pub struct Reader {
     name: Vec<u8>,
-    fd: Option<(OwnedFd, Once)>,
+    fd: Option<(OwnedFd, IoMode)>,
     /// What it looked like before it was read.
     pub stat: Stat,
     file: Option<Arc<LargeFile>>,
@@ -199,7 +199,7 @@ impl Reader {
         let opened = open();
         self.dir.release();
         let fd = opened.map_err(|e| self.failed(e))?;
-        let once = Once::in_pieces(&fd);
+        let once = IoMode::in_pieces(&fd);
         self.fd = Some((fd, once));
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::model::entry::{Chunker, Node};
 use crate::snapshot::output::Output;
 use crate::snapshot::walk::entries::{Stat, stat_at};
-use crate::store::once::Once;
+use crate::sys::uncached::IoMode;
 
 /// Files above this size in bytes are read in pieces.
 pub const SMALL_MAX: u64 = 512 << 10;
@@ -102,7 +102,7 @@ fn read_whole(file: &OwnedFd, limit: usize, buffer: &mut Vec<u8>) -> io::Result<
     if buffer.len() < limit + 1 {
         buffer.resize((limit + 1).next_power_of_two().max(CHUNK_MAX), 0);
     }
-    let (mut len, mut once) = (0, Once::whole());
+    let (mut len, mut once) = (0, IoMode::whole());
     while len < limit {
         match once.read_at(file, &mut buffer[len..limit], len as u64)? {
             0 => break,

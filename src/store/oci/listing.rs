@@ -12,6 +12,7 @@ use super::objects;
 use super::registry::{Registry, RequestInfo};
 use super::tag::{self, Tag};
 use crate::store::{Listed, StoreError};
+use crate::sys::io_error::IoError;
 
 /// Limit on the manifests that are read at the same time.
 const READS_MAX: usize = 8;
@@ -159,7 +160,7 @@ async fn manifests(
             });
         }
         let Some(done) = running.join_next().await else { return Ok(out) };
-        let failed = |e| StoreError::Io { what: info.what, key: info.key.clone(), source: std::io::Error::other(e) };
+        let failed = |e| IoError::new(info.what, &info.key, std::io::Error::other(e));
         out.extend(done.map_err(failed)??);
     }
 }

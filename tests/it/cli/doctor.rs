@@ -46,7 +46,7 @@ fn a_line_per_check() {
 }
 
 fn can_mount() -> bool {
-    is_root() && attach::is_admin() && !attach::in_user_namespace() && fs::exists("/dev/fuse").unwrap()
+    is_root() && attach::is_admin() && !dvc::sys::procfs::is_in_user_namespace() && fs::exists("/dev/fuse").unwrap()
 }
 
 #[test]

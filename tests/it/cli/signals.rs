@@ -31,7 +31,7 @@ fn a_limit_of_file_sizes_is_an_error_with_words() {
     }
     // Kilobytes: enough for the catalogue, not for a pack.
     let run = s.sh("ulimit -f 100; exec dvc commit -m x").code(8);
-    run.complains("File too large").complains("hint: raise the limit of file sizes (`ulimit -f`)");
+    run.complains("File too large").complains("hint: raise the limit on file sizes (`ulimit -f`)");
     s.dvc(["commit", "-m", "x"]).ok();
     let run = s.sh("ulimit -f 60; exec dvc checkout main --into ../copy").code(3);
     run.complains("file too large");

@@ -5,7 +5,9 @@ use crate::session::Session;
 use dvc::error::{Failure, with_causes};
 use dvc::model::path::display;
 use dvc::mount::attach::{self, AttachError, How};
+use dvc::sys::io_error::IoError;
 use dvc::sys::mountinfo;
+use dvc::sys::procfs::is_in_user_namespace;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -28,7 +30,7 @@ pub(super) fn checks(session: &Session) -> Vec<Check> {
 
 /// Mounts in a temporary directory. What keeps us from making one is a failure of the same rank.
 fn rehearse(allow_other: bool) -> Result<How, AttachError> {
-    let failed = |source| AttachError::System { doing: "make a directory in", at: std::env::temp_dir(), source };
+    let failed = |source| AttachError::System(IoError::new("make a directory in", std::env::temp_dir(), source));
     let dir = tempfile::Builder::new().prefix("dvc-doctor-").tempdir().map_err(failed)?;
     attach::rehearse(dir.path(), allow_other)
 }
@@ -53,7 +55,7 @@ fn device(not_needed: bool) -> Check {
 fn mounting(tried: &Result<How, AttachError>) -> Check {
     let name = "mounting";
     match tried {
-        Ok(How::Kernel) if attach::in_user_namespace() => {
+        Ok(How::Kernel) if is_in_user_namespace() => {
             Check::ok(name, "works by `mount(2)`, in this user namespace; set-user-id bits and devices have no effect")
         }
         Ok(How::Kernel) => Check::ok(
@@ -86,7 +88,7 @@ fn passthrough(session: &Session) -> Check {
 fn allow_other(tried: &Result<How, AttachError>) -> Check {
     let name = "allow_other";
     match tried {
-        Ok(How::Kernel) if attach::in_user_namespace() => {
+        Ok(How::Kernel) if is_in_user_namespace() => {
             Check::ok(name, "users of this user namespace can be let into a mount, nobody else")
         }
         Ok(_) => Check::ok(name, "other users can be let into a mount"),

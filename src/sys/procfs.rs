@@ -1,0 +1,191 @@
+//! Processes and files as `/proc` shows them. What this process may not look at is left out, as if it were not there.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use super::mountinfo::MountTable;
+
+/// Changes with every start of the machine.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// Ids of users outside and inside of a user namespace.
+const UID_MAP: &str = "/proc/self/uid_map";
+/// The whole range of user ids, mapped to itself: the user namespace in which a machine starts.
+const IDENTITY: [&str; 3] = ["0", "0", "4294967295"];
+
+/// A process or thread, by its directory in `/proc`.
+#[derive(Clone, Debug)]
+pub struct ProcDir(PathBuf);
+
+impl ProcDir {
+    /// Returns this process. Its number is not used, because it may be another one in the namespace of `/proc`.
+    pub fn own() -> Self {
+        Self(PathBuf::from("/proc/self"))
+    }
+
+    /// Returns the process or thread with a number.
+    pub fn of(pid: u32) -> Self {
+        Self(PathBuf::from(format!("/proc/{pid}")))
+    }
+
+    /// Returns the name of the program, or nothing if the process has ended.
+    pub fn command(&self) -> String {
+        fs::read_to_string(self.0.join("comm")).unwrap_or_default().trim_end().to_owned()
+    }
+
+    /// Returns whether the process has no program, as the threads of the kernel.
+    pub fn has_no_program(&self) -> bool {
+        fs::read_link(self.0.join("exe")).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Returns the name of one of the namespaces of the process, such as `mnt:[4026531832]` of `mnt`.
+    pub fn namespace(&self, kind: &str) -> Option<String> {
+        fs::read_link(self.0.join("ns").join(kind)).ok().map(|link| link.to_string_lossy().into_owned())
+    }
+
+    /// Reads the mount table of the process.
+    pub fn mounts(&self) -> io::Result<MountTable> {
+        Ok(MountTable::parse(&fs::read(self.0.join("mountinfo"))?))
+    }
+
+    /// Returns the links of the open files of the process. The link of a file on a mount must not be followed: that would
+    /// be a request to the mount.
+    pub fn open_files(&self) -> impl Iterator<Item = PathBuf> {
+        fs::read_dir(self.0.join("fd")).into_iter().flatten().flatten().map(|entry| entry.path())
+    }
+
+    /// Returns what the kernel reports of each open file of the process, see proc_pid_fdinfo(5).
+    pub fn open_file_infos(&self) -> impl Iterator<Item = String> {
+        let infos = fs::read_dir(self.0.join("fdinfo")).into_iter().flatten().flatten();
+        infos.filter_map(|info| fs::read_to_string(info.path()).ok())
+    }
+
+    /// Reads the table of memory mappings of the process, for [`mappings`].
+    pub fn maps(&self) -> Vec<u8> {
+        fs::read(self.0.join("maps")).unwrap_or_default()
+    }
+
+    /// Reads the state of the process or thread.
+    pub fn stat(&self) -> io::Result<ProcStat> {
+        Ok(ProcStat(fs::read_to_string(self.0.join("stat"))?))
+    }
+}
+
+/// The content of `/proc/PID/stat`.
+pub struct ProcStat(String);
+
+impl ProcStat {
+    /// Returns a field by its number in proc_pid_stat(5), from 3 on. The fields before come before a name that may itself
+    /// hold blanks and brackets.
+    pub fn field(&self, number: usize) -> &str {
+        let after_name = self.0.rsplit_once(')').map(|(_, after_name)| after_name);
+        after_name.and_then(|fields| fields.split_ascii_whitespace().nth(number.checked_sub(3)?)).unwrap_or_default()
+    }
+}
+
+/// Returns the numbers of all processes, this one's too.
+pub fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// A mapping of a file into the memory of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping<'m> {
+    /// Whether the process can change the file by it.
+    pub is_writable: bool,
+    /// Major and minor number of the file system's device.
+    pub device: (u32, u32),
+    /// The inode.
+    pub ino: u64,
+    /// The path as the process sees it.
+    pub path: &'m [u8],
+}
+
+/// Parses a table of memory mappings, see proc_pid_maps(5). Mappings of no file are left out.
+pub fn mappings(maps: &[u8]) -> impl Iterator<Item = Mapping<'_>> {
+    maps.split(|b| *b == b'\n').filter_map(parse_mapping)
+}
+
+/// `7f0000000000-7f0000001000 rw-s 00000000 00:32 1234    /m/f`
+fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
+    let path = line.get(line.iter().position(|b| *b == b'/')?..)?;
+    let fields = std::str::from_utf8(line.get(..line.len() - path.len())?).ok()?;
+    let mut fields = fields.split_ascii_whitespace().skip(1);
+    let (rights, device, ino) = (fields.next()?, fields.nth(1)?, fields.next()?.parse().ok()?);
+    let (major, minor) = device.split_once(':')?;
+    let device = (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
+    Some(Mapping { is_writable: rights.contains('w') && rights.ends_with('s'), device, ino, path })
+}
+
+/// Returns the id of this start of the machine.
+pub fn boot_id() -> String {
+    fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned()
+}
+
+/// Returns whether this process runs in a user namespace of its own, where root is not the machine's root.
+pub fn is_in_user_namespace() -> bool {
+    // Without user namespaces there is no such file.
+    fs::read_to_string(UID_MAP).is_ok_and(|map| !map.split_ascii_whitespace().eq(IDENTITY))
+}
+
+/// Returns the number that a user has outside of the user namespace of this process.
+pub fn outer_uid(inside: u32) -> u32 {
+    outer_id(&fs::read_to_string(UID_MAP).unwrap_or_default(), inside).unwrap_or(inside)
+}
+
+fn outer_id(map: &str, inside: u32) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+        let (first, outside, count) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
+        let nth = inside.checked_sub(first).filter(|nth| *nth < count)?;
+        outside.checked_add(nth)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mappings_of_files_are_parsed() {
+        let maps = b"7f0000000000-7f0000001000 rw-s 00000000 00:32 4611686018427387999    /m/a file\n\
+            7f00-7f01 rw-p 00000000 fe:0a 12 /bin/sh\n\
+            7f00-7f01 rw-p 00000000 00:00 0\n\
+            7ffc-7ffd rw-p 00000000 00:00 0                          [stack]\n";
+        let found: Vec<_> = mappings(maps).collect();
+        let first =
+            Mapping { is_writable: true, device: (0, 0x32), ino: 4_611_686_018_427_387_999, path: b"/m/a file" };
+        let second = Mapping { is_writable: false, device: (0xfe, 10), ino: 12, path: b"/bin/sh" };
+        assert_eq!(found, [first, second]);
+    }
+
+    #[test]
+    fn fields_come_after_the_name() {
+        let stat = ProcStat("7 (a ) b) S 1 7 7".to_owned());
+        assert_eq!(
+            (stat.field(3), stat.field(4), stat.field(6), stat.field(7), stat.field(2)),
+            ("S", "1", "7", "", "")
+        );
+    }
+
+    #[test]
+    fn this_process_is_seen() {
+        let own = ProcDir::own();
+        assert!(processes().any(|pid| pid == std::process::id()));
+        assert_eq!(own.command(), ProcDir::of(std::process::id()).command());
+        assert!(own.namespace("mnt").unwrap().starts_with("mnt:["));
+        assert!(!own.has_no_program() && own.open_files().count() > 2 && own.open_file_infos().count() > 2);
+        assert!(mappings(&own.maps()).any(|mapping| mapping.path.starts_with(b"/")));
+        assert!(!own.mounts().unwrap().is_empty() && ["R", "S"].contains(&own.stat().unwrap().field(3)));
+        assert!(!boot_id().is_empty());
+        assert_eq!(ProcDir::of(u32::MAX).command(), "");
+    }
+
+    #[test]
+    fn users_outside_of_a_namespace() {
+        let map = "         0       1000          1\n         1     100000      65536\n";
+        assert_eq!((outer_id(map, 0), outer_id(map, 5), outer_id(map, 70_000)), (Some(1000), Some(100_004), None));
+        assert_eq!(outer_id("", 0), None);
+    }
+}
