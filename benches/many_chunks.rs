@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use dvc::codec::cut::Cutting;
+use dvc::codec::cut::ChunkerConfig;
 use dvc::format::frame::CODEC_ZSTD;
 use dvc::format::pack::PackKind;
 use dvc::format::segment::tables::{PackEntry, PackTable};
@@ -42,7 +42,7 @@ fn row(n: u64, rows: u64) -> Row {
 
 fn make(root: &Path, rows: u64) {
     let main = RefName::new("main").unwrap();
-    Repo::create(root, &main, &Cutting::default(), OpenOptions::default()).unwrap();
+    Repo::create(root, &main, &ChunkerConfig::default(), OpenOptions::default()).unwrap();
     let repo = Repo::open(root, OpenOptions::default()).unwrap();
     let size_bytes = u64::from(STORED) * CHUNKS_PER_PACK;
     let packs = (0..rows.div_ceil(CHUNKS_PER_PACK)).map(|n| PackEntry { name: pack(n), size_bytes }).collect();

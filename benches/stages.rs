@@ -8,8 +8,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use dvc::codec::compress::{Compressor, Decompressor, Profile};
-use dvc::codec::cut::{Cutting, next_chunk};
+use dvc::codec::compress::{CompressionProfile, Compressor, Decompressor};
+use dvc::codec::cut::{ChunkerConfig, next_chunk};
 use dvc::codec::hash::IdHasher;
 use dvc::format::frame::CODEC_RAW;
 use dvc::format::object::{decode_tree, encode_tree};
@@ -64,7 +64,7 @@ fn chunking(c: &mut Criterion) {
         g.bench_function(name, |b| {
             b.iter(|| {
                 let (mut at, mut count) = (0, 0);
-                while let Some(n) = next_chunk(&Cutting::default(), chunker, &data[at..], true) {
+                while let Some(n) = next_chunk(&ChunkerConfig::default(), chunker, &data[at..], true) {
                     at += n;
                     count += 1;
                 }
@@ -75,7 +75,7 @@ fn chunking(c: &mut Criterion) {
 }
 
 fn hashing(c: &mut Criterion) {
-    let ids = IdHasher::plain();
+    let ids = IdHasher::unencrypted();
     let mut g = c.benchmark_group("hashing");
     for len in [200, 4096, CHUNK, 4 * CHUNK] {
         let data = noise(3, len);
@@ -89,13 +89,13 @@ fn compressing(c: &mut Criterion) {
     let mut g = c.benchmark_group("compressing");
     g.throughput(Throughput::Bytes(plain.len() as u64));
     let mut out = Vec::new();
-    for profile in [Profile::Literal, Profile::Normal, Profile::High] {
+    for profile in [CompressionProfile::Literal, CompressionProfile::Normal, CompressionProfile::High] {
         let mut compressor = Compressor::default();
         g.bench_function(format!("{profile:?}"), |b| {
             b.iter(|| compressor.compress(profile, black_box(&plain), &mut out));
         });
     }
-    Compressor::default().compress(Profile::Normal, &plain, &mut out);
+    Compressor::default().compress(CompressionProfile::Normal, &plain, &mut out);
     let (packed, mut back) = (out.clone(), Vec::new());
     let mut decompressor = Decompressor::default();
     g.bench_function("back", |b| b.iter(|| decompressor.zstd(black_box(&packed), plain.len(), &mut back).unwrap()));

@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Serialize;
 
 use crate::error::{Error, Failure, Kind, Result, causes, with_causes};
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 
 /// The directory of a repository in which hooks lie.
 pub const DIR: &str = "hooks";
@@ -249,7 +249,7 @@ impl Hooks {
             Err(e) => {
                 if let Err(also) = self.run(failed, &facts, Some(&e), &Deaf(observer)) {
                     let message = with_causes(&also);
-                    observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
+                    observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
                 }
                 Err(e)
             }

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use crate::context::Context;
 use crate::docker::Engine;
 use crate::error::{Failure, Kind, Result, with_causes};
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::sys::mountinfo;
 use lines::{Lines, Next};
 use watchdog::{Plan, Undo, Why, Word};
@@ -150,7 +150,7 @@ pub fn during<T>(
         (Err(e), released) => {
             if let Err(also) = released {
                 let message = with_causes(&also);
-                observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
+                observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
             }
             Err(e)
         }
@@ -242,13 +242,13 @@ impl Quiesce {
         sent.map_err(failed)?;
         let word = held.word(self.limit + GRACE, &|| observer.cancelled()).inspect_err(|_| {
             for message in held.give_up() {
-                observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
+                observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
             }
         });
         match word? {
             Word::Held { did } => {
                 for message in did {
-                    observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
+                    observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
                 }
                 Ok(held)
             }

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use dvc::archive::member::{Member, MemberKind};
 use dvc::archive::reader::{Input, TarReader};
 use dvc::archive::writer;
-use dvc::codec::compress::{Compressor, Decompressor, Profile};
+use dvc::codec::compress::{CompressionProfile, Compressor, Decompressor};
 use dvc::format::frame::{CODEC_DELTA, CODEC_RAW, CODEC_ZSTD, FrameHead};
 use dvc::format::marker::{Marker, line_checksum};
 use dvc::format::object::{
@@ -23,11 +23,11 @@ use dvc::format::segment::fanout::{self, FanoutPage};
 use dvc::format::segment::tables::{self, PackEntry, PackTable};
 use dvc::format::segment::{self, Place, Row, Section, filter, footer};
 use dvc::format::varint;
-use dvc::model::commit::{Commit, Counts, Timestamp};
+use dvc::model::commit::{Commit, CommitCounts, Timestamp};
 use dvc::model::entry::{Chunker, Content, Entry, Extent, HardLink, Meta, Node, Time, Totals, Xattr};
 use dvc::model::id::{Id, ObjectKind};
 use dvc::model::refname::RefName;
-use dvc::model::revision::{Query, Spec};
+use dvc::model::revision::{RevisionQuery, RevisionSpec};
 use dvc::model::tree::{LinkTable, RootInfo, TreeBody, TreeChild, TreeNode};
 use dvc::model::when::When;
 use dvc::repo::frames::decode_payload;
@@ -165,7 +165,7 @@ fn commit_samples() -> Vec<Vec<u8>> {
         time: Timestamp { secs: -5, nanos: 7, offset: 3600 },
         message: "nightly\n\nlong".to_owned(),
         trailers: vec![("Job".to_owned(), "7".to_owned())],
-        counts: Counts { files: 3, bytes: 10, new_bytes: 4, stored_bytes: 2 },
+        counts: CommitCounts { files: 3, bytes: 10, new_bytes: 4, stored_bytes: 2 },
         unstable: vec![b"a\xff".to_vec()],
         signature: Some(vec![1, 2, 3]),
     };
@@ -196,7 +196,7 @@ fn text(len: usize) -> Vec<u8> {
 fn frame_samples() -> Vec<Vec<u8>> {
     let plain = text(3000);
     let mut packed = Vec::new();
-    Compressor::default().compress(Profile::Normal, &plain, &mut packed);
+    Compressor::default().compress(CompressionProfile::Normal, &plain, &mut packed);
     let mut delta = Vec::new();
     Compressor::default().delta(&[7; 65_536], &text(65_536), &mut delta);
     [
@@ -286,7 +286,7 @@ fn zstd_samples() -> Vec<Vec<u8>> {
     let mut plain = text(65_536);
     plain[1000..1100].fill(3);
     let (mut packed, mut delta) = (Vec::new(), Vec::new());
-    Compressor::default().compress(Profile::High, &plain, &mut packed);
+    Compressor::default().compress(CompressionProfile::High, &plain, &mut packed);
     Compressor::default().delta(&text(65_536), &plain, &mut delta);
     vec![with_len(packed), with_len(delta)]
 }
@@ -554,11 +554,11 @@ fn archive_samples() -> Vec<Vec<u8>> {
 
 /// Revisions, times, names.
 pub fn revision(bytes: &[u8]) {
-    if let Ok(spec) = Spec::parse(bytes) {
-        assert_eq!(Spec::parse(&spec.to_bytes()).as_ref(), Ok(&spec));
+    if let Ok(spec) = RevisionSpec::parse(bytes) {
+        assert_eq!(RevisionSpec::parse(&spec.to_bytes()).as_ref(), Ok(&spec));
     }
-    let _ = Spec::parse_located(bytes);
-    let _ = Query::parse(bytes);
+    let _ = RevisionSpec::parse_located(bytes);
+    let _ = RevisionQuery::parse(bytes);
     dvc::model::path::split(bytes);
     dvc::model::path::display(bytes);
     if let Ok(text) = std::str::from_utf8(bytes) {

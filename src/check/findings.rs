@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, is_disk_failure};
 use crate::format::segment::PackName;
 use crate::model::id::{Id, ObjectKind};
 use crate::model::text::count;
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 
 /// So many damaged objects are said one by one.
 const OBJECTS_SAID: usize = 20;
@@ -48,7 +48,7 @@ impl<'a> Findings<'a> {
         self.found.lock()
     }
 
-    fn say(&self, level: Level, message: String) {
+    fn say(&self, level: NoticeLevel, message: String) {
         self.observer.notice(Notice { level, path: Vec::new(), message });
     }
 
@@ -67,14 +67,14 @@ impl<'a> Findings<'a> {
         found.damage.push(damage);
         drop(found);
         if !quiet {
-            self.say(Level::Damage, line);
+            self.say(NoticeLevel::Damage, line);
         }
     }
 
     /// Worth a word.
     pub(super) fn note(&self, text: String) {
         self.lock().notes.push(text.clone());
-        self.say(Level::Info, text);
+        self.say(NoticeLevel::Info, text);
     }
 
     /// No pack gives this object back. False if that was known.

@@ -25,7 +25,7 @@ use crate::index::segment_reader::SegmentReader;
 use crate::index::segment_writer::{merge, merge_as, write_segment};
 use crate::model::id::{Id, ObjectKind, parse_hex};
 use crate::model::text::count;
-use crate::observe::{Level, Notice, Observer, Silent};
+use crate::observe::{Notice, NoticeLevel, Observer, Silent};
 use crate::repo::packs::{PackTable, read_table, rows_of};
 use crate::repo::{LocalRepo, Repo, commit_row, layout};
 use crate::work::Cancelled;
@@ -272,7 +272,7 @@ impl Rebuilder<'_> {
         }
         if lost > 0 {
             let message = format!("pack `{}`: left out {}", layout::pack(name), count(lost as u64, "damaged object"));
-            self.observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
+            self.observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
         }
         Ok(well)
     }
@@ -286,7 +286,7 @@ impl Rebuilder<'_> {
         let objects = found.iter().map(|f| f.objects.len() as u64).sum();
         let key = layout::pack(name);
         let message = format!("pack `{key}`: {why}; found {} in it without its table", count(objects, "object"));
-        self.observer.notice(Notice { level: Level::Incomplete, path: Vec::new(), message });
+        self.observer.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
         self.report.salvaged.push(Salvaged { key, why, objects });
         Ok(found)
     }

@@ -38,7 +38,7 @@ pub(super) struct Memory {
 }
 
 fn id_of(bytes: &[u8]) -> Id {
-    IdHasher::plain().id(ObjectKind::Chunk, bytes)
+    IdHasher::unencrypted().id(ObjectKind::Chunk, bytes)
 }
 
 pub(super) fn me() -> (u32, u32) {

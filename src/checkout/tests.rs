@@ -12,7 +12,7 @@ use crate::checkout::restore::whole::{RestoreOptions, RestoreReport, restore};
 use crate::error::{Kind, Result};
 use crate::model::entry::{Chunker, Content, Entry, Extent, Node, Time, Totals, Xattr};
 use crate::model::id::Id;
-use crate::observe::Level;
+use crate::observe::NoticeLevel;
 
 fn run(memory: &Memory, tree: &Id, target: &Path, jobs: usize) -> Result<(RestoreReport, Notes)> {
     let notes = Notes::default();
@@ -150,7 +150,7 @@ fn damage_is_named_and_the_rest_is_restored() {
     assert_eq!((report.files, report.damaged, report.incomplete), (1, 4, 1));
     let mut said: Vec<_> = notes.notices.into_inner().into_iter().map(|n| (n.level, n.path)).collect();
     said.sort_by(|a, b| a.1.cmp(&b.1));
-    assert_eq!(said[0], (Level::Damage, b"bad".to_vec()));
+    assert_eq!(said[0], (NoticeLevel::Damage, b"bad".to_vec()));
     assert!(said.iter().any(|s| s.1 == b"sub/lost"));
     assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 2, "what is damaged is not left half-made");
 }

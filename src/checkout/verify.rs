@@ -19,7 +19,7 @@ use crate::error::{Kind, Result};
 use crate::model::entry::{Content, Entry, Node};
 use crate::model::id::Id;
 use crate::model::path::display;
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::work::Cancelled;
 use crate::work::queue::{LaneWorker, Lanes, run};
 
@@ -243,7 +243,7 @@ impl<'a> Verifier<'a> {
 
     fn differs(&self, path: Vec<u8>, message: String) {
         self.wrong.fetch_add(1, Ordering::Relaxed);
-        self.observer.notice(Notice { level: Level::Damage, path, message });
+        self.observer.notice(Notice { level: NoticeLevel::Damage, path, message });
     }
 }
 

@@ -7,7 +7,7 @@ use zstd::zstd_safe::{CCtx, CParameter, DCtx, Strategy};
 
 /// Effort of the compressor, chosen by content (decision 0001).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Profile {
+pub enum CompressionProfile {
     /// Long matches only, with entropy coding of the rest: for data of random digits, as in
     /// database rows.
     Literal,
@@ -26,7 +26,7 @@ pub struct BadData(&'static str);
 /// Compresses frames; reuses its working memory between calls.
 pub struct Compressor {
     context: CCtx<'static>,
-    profile: Option<Profile>,
+    profile: Option<CompressionProfile>,
 }
 
 impl Default for Compressor {
@@ -38,7 +38,7 @@ impl Default for Compressor {
 impl Compressor {
     /// Compresses `plain` and replaces `out`. Returns false if the result is not smaller, so that
     /// the caller stores `plain` raw.
-    pub fn compress(&mut self, profile: Profile, plain: &[u8], out: &mut Vec<u8>) -> bool {
+    pub fn compress(&mut self, profile: CompressionProfile, plain: &[u8], out: &mut Vec<u8>) -> bool {
         self.set(profile);
         self.run(plain, out)
     }
@@ -49,7 +49,7 @@ impl Compressor {
         // Each delta gets a new context, because a prefix is bound to the lifetime of its context.
         // Creating one takes 10 us.
         let mut context = CCtx::create();
-        apply(&mut context, Profile::Delta);
+        apply(&mut context, CompressionProfile::Delta);
         if context.ref_prefix(base).is_err() {
             return false;
         }
@@ -58,7 +58,7 @@ impl Compressor {
         context.compress2(out, plain).is_ok() && out.len() < plain.len()
     }
 
-    fn set(&mut self, profile: Profile) {
+    fn set(&mut self, profile: CompressionProfile) {
         if self.profile != Some(profile) {
             apply(&mut self.context, profile);
             self.profile = Some(profile);
@@ -72,15 +72,15 @@ impl Compressor {
     }
 }
 
-fn apply(context: &mut CCtx<'_>, profile: Profile) {
+fn apply(context: &mut CCtx<'_>, profile: CompressionProfile) {
     let parameters: &[CParameter] = match profile {
-        Profile::Literal => {
+        CompressionProfile::Literal => {
             &[CParameter::CompressionLevel(1), CParameter::Strategy(Strategy::ZSTD_fast), CParameter::MinMatch(7)]
         }
-        Profile::Normal => &[CParameter::CompressionLevel(3)],
-        Profile::High => &[CParameter::CompressionLevel(6)],
+        CompressionProfile::Normal => &[CParameter::CompressionLevel(3)],
+        CompressionProfile::High => &[CParameter::CompressionLevel(6)],
         // A window of 512 KiB covers a base and a chunk of at most 256 KiB each.
-        Profile::Delta => &[CParameter::CompressionLevel(2), CParameter::WindowLog(19)],
+        CompressionProfile::Delta => &[CParameter::CompressionLevel(2), CParameter::WindowLog(19)],
     };
     // Between frames, neither the reset nor a known parameter can fail; after a failure, the
     // defaults of zstd apply.
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn round_trips() {
         let plain = sample(100_000);
-        for profile in [Profile::Literal, Profile::Normal, Profile::High] {
+        for profile in [CompressionProfile::Literal, CompressionProfile::Normal, CompressionProfile::High] {
             let (mut packed, mut back) = (Vec::new(), Vec::new());
             assert!(Compressor::default().compress(profile, &plain, &mut packed));
             Decompressor::default().zstd(&packed, plain.len(), &mut back).unwrap();

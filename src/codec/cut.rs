@@ -13,7 +13,7 @@ pub const CHUNK_MAX: usize = 256 * 1024;
 
 /// Selects the chunker per file; set when a repository is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub enum ChunkerRule {
     /// Pages for database files, content-defined chunks for all other files.
     Auto,
     /// Content-defined chunks for all files.
@@ -24,8 +24,8 @@ pub enum Rule {
 
 /// The chunker settings of a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cutting {
-    pub rule: Rule,
+pub struct ChunkerConfig {
+    pub rule: ChunkerRule,
     /// Minimum, average and maximum length of content-defined chunks in bytes. The last chunk
     /// before a hole or the end of the file may be shorter than the minimum.
     pub content: [usize; 3],
@@ -33,18 +33,18 @@ pub struct Cutting {
     pub page: u32,
 }
 
-impl Default for Cutting {
+impl Default for ChunkerConfig {
     fn default() -> Self {
-        Self { rule: Rule::Auto, content: [16 << 10, 64 << 10, CHUNK_MAX], page: 64 << 10 }
+        Self { rule: ChunkerRule::Auto, content: [16 << 10, 64 << 10, CHUNK_MAX], page: 64 << 10 }
     }
 }
 
 /// The error for chunker settings that do not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown chunker `{0}`")]
-pub struct BadCutting(pub String);
+pub struct UnknownChunker(pub String);
 
-impl crate::error::Failure for BadCutting {
+impl crate::error::Failure for UnknownChunker {
     fn kind(&self) -> crate::error::Kind {
         crate::error::Kind::Usage
     }
@@ -54,27 +54,27 @@ impl crate::error::Failure for BadCutting {
     }
 }
 
-impl Cutting {
+impl ChunkerConfig {
     /// Returns settings for content-defined chunks of `average` bytes, a power of two from 4 KiB to
     /// 64 KiB.
     pub fn by_content(average: u64) -> Option<Self> {
         let average =
             usize::try_from(average).ok().filter(|a| a.is_power_of_two() && (4 << 10..=64 << 10).contains(a))?;
-        Some(Self { rule: Rule::Content, content: [average / 4, average, average * 4], ..Self::default() })
+        Some(Self { rule: ChunkerRule::Content, content: [average / 4, average, average * 4], ..Self::default() })
     }
 
     /// Returns settings for chunks of `page` bytes, a power of two from 4 KiB to 256 KiB.
     pub fn in_pages(page: u64) -> Option<Self> {
         let page = u32::try_from(page).ok().filter(|p| p.is_power_of_two() && (4 << 10..=256 << 10).contains(p))?;
-        Some(Self { rule: Rule::Pages, page, ..Self::default() })
+        Some(Self { rule: ChunkerRule::Pages, page, ..Self::default() })
     }
 
     /// Returns the chunker of a file of `size` bytes that begins with `head`.
     pub fn choose(&self, head: &[u8], size: u64) -> Chunker {
         let pages = match self.rule {
-            Rule::Auto => super::sniff::is_paged(head, size),
-            Rule::Content => false,
-            Rule::Pages => true,
+            ChunkerRule::Auto => super::sniff::is_paged(head, size),
+            ChunkerRule::Content => false,
+            ChunkerRule::Pages => true,
         };
         if pages { Chunker::Fixed(self.page) } else { Chunker::Cdc }
     }
@@ -90,7 +90,7 @@ pub fn is_zero(bytes: &[u8]) -> bool {
 /// Returns the length of the next chunk of `run`. The run starts after the previous chunk and
 /// reaches to the next hole, or as far as the caller has read; `complete` means that the run ends
 /// there. Returns `None` if more bytes are needed to find the end of the chunk.
-pub fn next_chunk(cutting: &Cutting, chunker: Chunker, run: &[u8], complete: bool) -> Option<usize> {
+pub fn next_chunk(config: &ChunkerConfig, chunker: Chunker, run: &[u8], complete: bool) -> Option<usize> {
     if run.is_empty() {
         return None;
     }
@@ -101,7 +101,7 @@ pub fn next_chunk(cutting: &Cutting, chunker: Chunker, run: &[u8], complete: boo
             if run.len() >= size { Some(size) } else { complete.then_some(run.len()) }
         }
         Chunker::Cdc => {
-            let [least, average, most] = cutting.content;
+            let [least, average, most] = config.content;
             if run.len() < most && !complete {
                 return None;
             }
@@ -135,7 +135,7 @@ mod tests {
     fn cuts(chunker: Chunker, data: &[u8]) -> Vec<usize> {
         let mut out = Vec::new();
         let mut at = 0;
-        while let Some(n) = next_chunk(&Cutting::default(), chunker, &data[at..], true) {
+        while let Some(n) = next_chunk(&ChunkerConfig::default(), chunker, &data[at..], true) {
             out.push(n);
             at += n;
         }
@@ -157,7 +157,7 @@ mod tests {
         for step in [CHUNK_MAX, 300_000, 1_000_000] {
             let (mut at, mut end, mut out) = (0, 0, Vec::new());
             while at < data.len() {
-                match next_chunk(&Cutting::default(), Chunker::Cdc, &data[at..end], end == data.len()) {
+                match next_chunk(&ChunkerConfig::default(), Chunker::Cdc, &data[at..end], end == data.len()) {
                     Some(n) => {
                         out.push(n);
                         at += n;

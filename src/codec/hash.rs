@@ -16,7 +16,7 @@ pub struct IdHasher {
 
 impl IdHasher {
     /// Returns the hasher of unencrypted repositories.
-    pub fn plain() -> Self {
+    pub fn unencrypted() -> Self {
         Self::derive(b"")
     }
 
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn kinds_are_separated() {
-        let ids = IdHasher::plain();
+        let ids = IdHasher::unencrypted();
         let all: Vec<_> = ObjectKind::ALL.iter().map(|k| ids.id(*k, b"x")).collect();
         for (i, a) in all.iter().enumerate() {
             assert!(all[i + 1..].iter().all(|b| a != b));
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn golden_ids() {
-        assert_eq!(IdHasher::plain().id(ObjectKind::Chunk, b"dvc").short(), GOLDEN_CHUNK);
+        assert_eq!(IdHasher::unencrypted().id(ObjectKind::Chunk, b"dvc").short(), GOLDEN_CHUNK);
     }
 
     const GOLDEN_CHUNK: &str = "93d9c3e9";

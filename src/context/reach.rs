@@ -10,7 +10,7 @@ use crate::error::{Kind, Result};
 use crate::format::marker::Marker;
 use crate::format::refentry::{RefEntry, encode_name};
 use crate::model::refname::RefKind;
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::repo::away::CachedStore;
 use crate::repo::refs::tell_damaged;
 use crate::repo::{Repo, layout, marker_of};
@@ -127,7 +127,7 @@ impl<'a> Reach<'a> {
                     self.remote.name,
                     entry.seq
                 );
-                observer.notice(Notice { level: Level::Incomplete, path: Vec::new(), message });
+                observer.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
             }
             self.state.seen.insert(key, (entry.seq, entry.update.clone()));
         }
@@ -136,7 +136,7 @@ impl<'a> Reach<'a> {
                 went_back = true;
                 let message =
                     format!("the log of `{key}` of {} is gone: it was restored to an older state", self.remote.name);
-                observer.notice(Notice { level: Level::Incomplete, path: Vec::new(), message });
+                observer.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
             }
         }
         self.state.seen.retain(|key, _| there.contains(key) || is_damaged(key));

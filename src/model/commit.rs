@@ -15,7 +15,7 @@ pub struct Timestamp {
 
 /// Sizes of a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct CommitCounts {
     /// Entries that are not directories.
     pub files: u64,
     /// Total length of all regular files.
@@ -42,7 +42,7 @@ pub struct Commit {
     pub message: String,
     /// `Key: value` pairs in the given order.
     pub trailers: Vec<(String, String)>,
-    pub counts: Counts,
+    pub counts: CommitCounts,
     /// Sorted paths of files that were unreadable or changed while they were read, at most 1,000.
     pub unstable: Vec<Vec<u8>>,
     /// Reserved for a signature of all other fields.

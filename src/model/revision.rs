@@ -15,7 +15,7 @@ use std::fmt;
 
 /// The start of the ancestry walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Base {
+pub enum RevisionBase {
     /// `@` or `HEAD`.
     Head,
     /// A branch, a tag, a remote-tracking branch, or the prefix of an id if the name consists of
@@ -50,14 +50,14 @@ pub enum Suffix {
 /// A revision: an expression that names one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
-    pub base: Base,
+    pub base: RevisionBase,
     /// Steps from the base, in order.
     pub suffixes: Vec<Suffix>,
 }
 
 /// A revision with an optional repository and an optional path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spec {
+pub struct RevisionSpec {
     /// URL of the repository, which precedes `#`.
     pub url: Option<String>,
     pub revision: Revision,
@@ -67,7 +67,7 @@ pub struct Spec {
 
 /// A range of versions: `A..B` or `A...B`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Range {
+pub struct RevisionRange {
     /// Left side; the current version if the left side is empty.
     pub from: Revision,
     /// Right side; the current version if the right side is empty.
@@ -79,10 +79,10 @@ pub struct Range {
 
 /// A revision argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Query {
+pub enum RevisionQuery {
     /// One version, optionally with a path.
-    One(Spec),
-    Range(Range),
+    One(RevisionSpec),
+    Range(RevisionRange),
 }
 
 /// The error for text that is not a revision.
@@ -106,7 +106,7 @@ impl crate::error::Failure for BadRevision {
 
 impl Revision {
     /// The current version.
-    pub const HEAD: Self = Self { base: Base::Head, suffixes: Vec::new() };
+    pub const HEAD: Self = Self { base: RevisionBase::Head, suffixes: Vec::new() };
 
     /// Parses a revision without a path.
     pub fn parse(text: &str) -> Result<Self, BadRevision> {
@@ -114,7 +114,7 @@ impl Revision {
     }
 }
 
-impl Spec {
+impl RevisionSpec {
     /// Parses `rev[:path]`.
     pub fn parse(text: &[u8]) -> Result<Self, BadRevision> {
         parse::spec(text)
@@ -141,7 +141,7 @@ impl Spec {
     }
 }
 
-impl Query {
+impl RevisionQuery {
     /// Parses a revision or a range.
     pub fn parse(text: &[u8]) -> Result<Self, BadRevision> {
         parse::query(text)
@@ -166,7 +166,7 @@ pub fn hex_prefix(name: &RefName) -> Option<&str> {
     (hex && (4..=64).contains(&text.len())).then_some(text)
 }
 
-impl fmt::Display for Base {
+impl fmt::Display for RevisionBase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Head => f.write_str("@"),
@@ -206,19 +206,19 @@ impl fmt::Display for Revision {
     }
 }
 
-impl fmt::Display for Spec {
+impl fmt::Display for RevisionSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.to_bytes()))
     }
 }
 
-impl fmt::Display for Range {
+impl fmt::Display for RevisionRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}{}", self.from, if self.symmetric { "..." } else { ".." }, self.to)
     }
 }
 
-impl fmt::Display for Query {
+impl fmt::Display for RevisionQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::One(spec) => write!(f, "{spec}"),

@@ -19,7 +19,7 @@ use crate::model::entry::{Entry, HardLink, Node, Totals};
 use crate::model::id::Id;
 use crate::model::path::{DIR_PATH_MAX, display, is_reserved, join};
 use crate::model::tree::{LinkTable, RootInfo};
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::snapshot::content::store::{flush_small, store_links};
 use crate::snapshot::output::Output;
 use crate::snapshot::rechunk::{Change, OldState, recut};
@@ -320,7 +320,7 @@ impl Maker<'_> {
             if is_dir && full.len() > DIR_PATH_MAX {
                 let message =
                     format!("a directory in it is left out: its path is longer than {} KiB", DIR_PATH_MAX >> 10);
-                self.observer.notice(Notice { level: Level::Incomplete, path: path.to_vec(), message });
+                self.observer.notice(Notice { level: NoticeLevel::Incomplete, path: path.to_vec(), message });
                 continue;
             }
             if let Some(entry) = self.entry(name, number, entry, &full, depth, &ignores)? {
@@ -397,7 +397,7 @@ impl Maker<'_> {
             What::Fifo => Node::Fifo,
             What::Socket => {
                 let message = "sockets are not kept".to_owned();
-                self.observer.notice(Notice { level: Level::Skipped, path: path.to_vec(), message });
+                self.observer.notice(Notice { level: NoticeLevel::Skipped, path: path.to_vec(), message });
                 return Ok(None);
             }
             What::CharDevice(major, minor) => Node::CharDevice { major: *major, minor: *minor },

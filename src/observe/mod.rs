@@ -7,7 +7,7 @@
 /// A one-line report of something that was not done as requested, or that the user should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    pub level: Level,
+    pub level: NoticeLevel,
     /// The path that the notice is about, as raw bytes relative to the worktree; empty if there is
     /// none.
     pub path: Vec<u8>,
@@ -17,7 +17,7 @@ pub struct Notice {
 
 /// The severity of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub enum NoticeLevel {
     /// Shown only with `--verbose`.
     Detail,
     /// Information that does not affect the result.

@@ -147,7 +147,7 @@ pub fn clone(
         checkout: None,
     };
     if !options.no_checkout {
-        let base = crate::model::revision::Base::Name(branch);
+        let base = crate::model::revision::RevisionBase::Name(branch);
         let revision = options.revision.clone().unwrap_or(Revision { base, suffixes: Vec::new() });
         let options = CheckoutOptions { revision: Some(revision), ..CheckoutOptions::default() };
         let done = checkout(&context, &options, observer)?;

@@ -21,7 +21,7 @@ use crate::model::id::Id;
 use crate::model::path;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::tree::LinkTable;
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::query::compare::compare;
 use crate::query::worktree::{WalkOptions, unrestored, worktree_number};
 use crate::quiesce::{Quiesce, during};
@@ -250,7 +250,7 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
             && let Err(e) = snap.remember(&repo, worktree)
         {
             let message = format!("the next commit will read everything again: {e}");
-            observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
+            observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
         }
         return Ok(report);
     }
@@ -284,7 +284,7 @@ fn warn_of_engines(engines: &[User], report: &CommitReport, options: &CommitOpti
         return;
     }
     let message = format!("a database runs here: {}; the version may not be consistent; {HOLD_WRITERS}", says(engines));
-    observer.notice(Notice { level: Level::Warning, path: Vec::new(), message });
+    observer.notice(Notice { level: NoticeLevel::Warning, path: Vec::new(), message });
 }
 
 /// Makes the next version of a branch from a stream.

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::model::entry::{Entry, Meta, Node, Totals};
 use crate::model::id::Id;
 use crate::model::path::{display, join};
-use crate::model::revision::{Range, Spec};
+use crate::model::revision::{RevisionRange, RevisionSpec};
 use crate::observe::Observer;
 use crate::query::compare::{Change, Letter, Start, Visit, compare, from};
 use crate::query::describe::{Changed, Detail, measured};
@@ -28,11 +28,11 @@ pub enum Sides {
     /// The version that the worktree came from, and the worktree.
     Worktree,
     /// A version, or a path in it, and the same of the worktree.
-    Since(Spec),
+    Since(RevisionSpec),
     /// Two versions, or paths in them.
-    Between(Spec, Spec),
+    Between(RevisionSpec, RevisionSpec),
     /// A range; with three dots, from the common ancestor on.
-    Range(Range),
+    Range(RevisionRange),
 }
 
 /// Options of `diff`.
@@ -258,7 +258,7 @@ fn patch(context: &Context, repo: &Repo, change: &Change, in_worktree: bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::revision::{Query, Revision};
+    use crate::model::revision::{Revision, RevisionQuery};
     use crate::observe::Silent;
     use crate::query::made::{Made, file};
 
@@ -281,7 +281,7 @@ mod tests {
     }
 
     fn between(old: &str, new: &str) -> Sides {
-        Sides::Between(Spec::parse(old.as_bytes()).unwrap(), Spec::parse(new.as_bytes()).unwrap())
+        Sides::Between(RevisionSpec::parse(old.as_bytes()).unwrap(), RevisionSpec::parse(new.as_bytes()).unwrap())
     }
 
     #[test]
@@ -294,9 +294,11 @@ mod tests {
         assert_eq!(shown(&made, between("main~:d", "main:d"), &[]), "M d/x text, A d/y text");
         assert_eq!(shown(&made, between("main~:d/x", "main:d/x"), &[]), "M d/x text");
         assert_eq!(shown(&made, between("main:d/x", "main:d/x"), &[]), "");
-        let Ok(Query::Range(range)) = Query::parse(b"main~...main") else { unreachable!("it is a range") };
+        let Ok(RevisionQuery::Range(range)) = RevisionQuery::parse(b"main~...main") else {
+            unreachable!("it is a range")
+        };
         assert_eq!(shown(&made, Sides::Range(range), &[]), "M d/x text, A d/y text, M f binary");
-        let none = Spec { url: None, revision: Revision::HEAD, path: Some(b"none".to_vec()) };
+        let none = RevisionSpec { url: None, revision: Revision::HEAD, path: Some(b"none".to_vec()) };
         let options = DiffOptions {
             sides: Sides::Between(none.clone(), none),
             paths: vec![],
@@ -314,7 +316,7 @@ mod tests {
         made.commit("main", "one", vec![file("f", "old\n")]);
         std::fs::write(made.context.worktree.join("f"), "new\n").unwrap();
         assert_eq!(shown(&made, Sides::Worktree, &["f"]), "M f text");
-        let since = |text: &str| Sides::Since(Spec::parse(text.as_bytes()).unwrap());
+        let since = |text: &str| Sides::Since(RevisionSpec::parse(text.as_bytes()).unwrap());
         assert_eq!(shown(&made, since("main:f"), &[]), "M f text");
     }
 }

@@ -8,7 +8,7 @@ use crate::error::{Kind, Result};
 use crate::model::commit::Commit;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
-use crate::model::revision::Query;
+use crate::model::revision::RevisionQuery;
 use crate::observe::Observer;
 use crate::ops::gc::on_disk;
 use crate::query::history::{Commits, Walk, ancestors};
@@ -20,7 +20,7 @@ use crate::repo::{Repo, layout};
 #[derive(Clone, Debug, Default)]
 pub struct DuOptions {
     /// Versions and ranges to tell about; the branches and the whole repository if empty.
-    pub queries: Vec<Query>,
+    pub queries: Vec<RevisionQuery>,
 }
 
 /// What a version takes.
@@ -97,11 +97,11 @@ pub fn du(context: &Context, options: &DuOptions, observer: &dyn Observer) -> Re
     let resolver = Resolver::new(&repo, context)?;
     for query in &options.queries {
         match query {
-            Query::One(spec) => {
+            RevisionQuery::One(spec) => {
                 let id = resolver.whole(spec)?;
                 report.versions.push(VersionUse { id, commit: repo.commit_cached(&id)? });
             }
-            Query::Range(range) => {
+            RevisionQuery::Range(range) => {
                 let (from, to) = (resolver.revision(&range.from)?, resolver.revision(&range.to)?);
                 let (tips, hidden) = if range.symmetric {
                     let left = ancestors(&repo, &from)?;
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!((all.branches[0].versions, all.branches[0].stored_bytes), (3, 15));
         let whole = all.repository.unwrap();
         assert!(whole.packs >= 3 && whole.pack_bytes > 0 && whole.index_bytes > 0 && whole.ref_bytes > 0);
-        let queries = vec![Query::parse(b"main~2..").unwrap(), Query::parse(b"main@v1").unwrap()];
+        let queries = vec![RevisionQuery::parse(b"main~2..").unwrap(), RevisionQuery::parse(b"main@v1").unwrap()];
         let some = du(&made.context, &DuOptions { queries }, &Silent).unwrap();
         assert_eq!(some.versions.iter().map(|v| v.commit.ordinal).collect::<Vec<_>>(), [3, 2, 1]);
     }

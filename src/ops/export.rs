@@ -15,7 +15,7 @@ use crate::error::{Failure, Kind, Result};
 use crate::model::commit::Commit;
 use crate::model::id::Id;
 use crate::model::path::{display, split};
-use crate::model::revision::Spec;
+use crate::model::revision::RevisionSpec;
 use crate::observe::Observer;
 use crate::query::describe::{Describe, Detail};
 use crate::query::lazy;
@@ -42,7 +42,7 @@ pub enum Format {
 #[derive(Clone, Debug)]
 pub struct ExportOptions {
     /// The version; a path in it is the same as a path below.
-    pub spec: Spec,
+    pub spec: RevisionSpec,
     /// The archive's kind.
     pub format: Format,
     /// Only these paths of the version, raw bytes; all if empty.

@@ -15,7 +15,7 @@ use crate::index::segment_reader::SegmentReader;
 use crate::model::id::{Id, ObjectKind};
 use crate::model::path::{display, split};
 use crate::model::refname::{RefKind, RefName};
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::query::history::{ancestors, ancestors_beside};
 use crate::query::resolve::{ResolveError, Resolver};
 use crate::refs::moves::RefMoveError;
@@ -352,7 +352,7 @@ impl Fetch<'_> {
             Err(_) if self.context.remote(&self.reach.remote.name).is_none() => return Ok(()),
             Err(e) => {
                 let message = format!("branch `{name}` of {} is not fetched: {e}", self.reach.remote.name);
-                self.observer.notice(Notice { level: Level::Incomplete, path: Vec::new(), message });
+                self.observer.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
                 return Ok(());
             }
         };
@@ -380,7 +380,7 @@ impl Fetch<'_> {
             Some(ours) => {
                 let message =
                     format!("tag `{name}` is {} here and {} at {}", ours.short(), id.short(), self.reach.remote.name);
-                self.observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
+                self.observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
                 return Ok(());
             }
             // Deleted here on purpose.

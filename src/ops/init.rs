@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::codec::cut::Cutting;
+use crate::codec::cut::ChunkerConfig;
 use crate::context::Context;
 use crate::error::Result;
 use crate::model::refname::RefName;
@@ -15,7 +15,7 @@ pub struct InitOptions {
     /// The default branch.
     pub branch: RefName,
     /// How files are cut.
-    pub cutting: Cutting,
+    pub cutting: ChunkerConfig,
     /// Who may use it.
     pub sharing: Sharing,
     /// Only say what would be done.

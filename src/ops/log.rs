@@ -10,7 +10,7 @@ use crate::format::refentry::RefEntry;
 use crate::model::commit::Commit;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
-use crate::model::revision::{Query, Range, Revision};
+use crate::model::revision::{Revision, RevisionQuery, RevisionRange};
 use crate::observe::Observer;
 use crate::query::describe::{Changes, Describe, Detail, Version};
 use crate::query::history::{Walk, ancestors};
@@ -25,7 +25,7 @@ use std::ops::ControlFlow;
 #[derive(Clone, Debug, Default)]
 pub struct LogOptions {
     /// Where to start; HEAD if empty.
-    pub queries: Vec<Query>,
+    pub queries: Vec<RevisionQuery>,
     /// Start from every branch and tag as well.
     pub all: bool,
     /// At most that many.
@@ -180,7 +180,7 @@ pub fn updates(context: &Context, options: &LogOptions, each: &mut dyn FnMut(Upd
     let resolver = Resolver::new(&repo, context)?;
     let revision = match options.queries.as_slice() {
         [] => Revision::HEAD,
-        [Query::One(spec)] if spec.path.is_none() => spec.revision.clone(),
+        [RevisionQuery::One(spec)] if spec.path.is_none() => spec.revision.clone(),
         [query, ..] => return Err(LogError::NoRefLog(query.to_string()).into()),
     };
     let Some((kind, name)) = resolver.ref_of(&revision)? else {
@@ -213,8 +213,8 @@ fn starts(
     let (mut tips, mut hidden) = (Vec::new(), Vec::new());
     for query in &options.queries {
         match query {
-            Query::One(spec) => tips.push(resolver.whole(spec)?),
-            Query::Range(range) => add_range(repo, resolver, range, &mut tips, &mut hidden)?,
+            RevisionQuery::One(spec) => tips.push(resolver.whole(spec)?),
+            RevisionQuery::Range(range) => add_range(repo, resolver, range, &mut tips, &mut hidden)?,
         }
     }
     if options.all {
@@ -239,7 +239,7 @@ fn starts(
 fn add_range(
     repo: &Repo,
     resolver: &Resolver<'_>,
-    range: &Range,
+    range: &RevisionRange,
     tips: &mut Vec<Id>,
     hidden: &mut Vec<Id>,
 ) -> Result<()> {

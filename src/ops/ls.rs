@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::model::entry::{Entry, Node};
 use crate::model::id::Id;
 use crate::model::path::{display, split};
-use crate::model::revision::Spec;
+use crate::model::revision::RevisionSpec;
 use crate::observe::Observer;
 use crate::query::resolve::{ResolveError, Resolver};
 use crate::repo::Repo;
@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 #[derive(Clone, Debug)]
 pub struct LsOptions {
     /// The version, and a path in it.
-    pub spec: Spec,
+    pub spec: RevisionSpec,
     /// Paths below that; empty is all of it.
     pub paths: Vec<Vec<u8>>,
     /// With everything below directories.
@@ -129,7 +129,7 @@ mod tests {
         let inner = made.dir("inner", vec![file("deep", "1")]);
         made.commit("main", "one", vec![made.dir("dir", vec![file("a", "1"), inner]), file("top", "2")]);
         let list = |spec: &str, paths: &[&str], recursive, directory| {
-            let spec = Spec::parse(spec.as_bytes()).unwrap();
+            let spec = RevisionSpec::parse(spec.as_bytes()).unwrap();
             let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();
             let mut shown = Vec::new();
             ls(&made.context, &LsOptions { spec, paths, recursive, directory }, &Silent, &mut |path, _| {

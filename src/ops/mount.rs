@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::error::{Failure, Kind, Result};
 use crate::model::id::{Id, to_hex};
 use crate::model::refname::{RefKind, RefName};
-use crate::model::revision::{Base, Revision};
+use crate::model::revision::{Revision, RevisionBase};
 use crate::mount::attach::{self, AttachError, MountTrust};
 use crate::mount::control::{Ask, Client, ControlError, Facts, Note, note};
 use crate::mount::daemon::{self, Daemon, Follow, Setup, nothing_at};
@@ -23,7 +23,7 @@ use crate::mount::holders;
 use crate::mount::hydrate::Which;
 use crate::mount::profile::{Profile, Recorder};
 use crate::mount::view::Complain;
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::query::history::Walk;
 use crate::query::resolve::Resolver;
 use crate::repo::Repo;
@@ -284,10 +284,10 @@ pub(super) fn branch_of(repo: &Repo, resolver: &Resolver<'_>, revision: &Revisio
         return Ok(Some(branch));
     }
     match &revision.base {
-        Base::Scoped(Some(branch), _) if repo.refs().value(RefKind::Branch, branch)?.is_some() => {
+        RevisionBase::Scoped(Some(branch), _) if repo.refs().value(RefKind::Branch, branch)?.is_some() => {
             Ok(Some(branch.clone()))
         }
-        Base::Scoped(None, _) => Ok(resolver.head().branch.clone()),
+        RevisionBase::Scoped(None, _) => Ok(resolver.head().branch.clone()),
         _ => Ok(None),
     }
 }
@@ -379,7 +379,7 @@ pub fn umount(run: &Path, at: &Path, options: UmountOptions, observer: &dyn Obse
         done => done?,
     }
     let message = format!("{}: unmounted; its process goes on until all is on disk", at.display());
-    observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
+    observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
     Ok(())
 }
 
@@ -412,7 +412,7 @@ fn force(mounted: &Mounted, stuck: bool, observer: &dyn Observer) -> Result<()> 
         (true, false) => format!("{at}: detached; its process keeps the overlay locked until it goes on or is killed"),
         (false, false) => format!("{at}: detached; its process ends when nothing uses the mount any more"),
     };
-    observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
+    observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
     Ok(())
 }
 

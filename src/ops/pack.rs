@@ -7,7 +7,7 @@
 use super::commit::{CommitOptions, CommitReport, commit};
 use super::fetch::{FetchOptions, FetchReport, fetch};
 use super::push::tracking;
-use crate::codec::cut::Cutting;
+use crate::codec::cut::ChunkerConfig;
 use crate::context::Context;
 use crate::context::Remote;
 use crate::context::reach::Reach;
@@ -166,7 +166,7 @@ pub(super) fn prepare(context: &Context, remote: Option<&Remote>, first_branch: 
     }
     let place = || remote.map_or_else(|| context.repository.clone(), |remote| remote.location.to_string().into());
     let first_branch = first_branch.ok_or_else(|| RepoError::None { path: place() })?;
-    match Repo::create(&context.repository, first_branch, &Cutting::default(), context.open.clone()) {
+    match Repo::create(&context.repository, first_branch, &ChunkerConfig::default(), context.open.clone()) {
         // Another one that packs was first.
         Err(_) if Repo::is_at(&context.repository) => Ok(Found::Here),
         made => made.map(|_| Found::Made),

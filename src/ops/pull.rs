@@ -8,7 +8,7 @@ use crate::context::Remote;
 use crate::error::{Failure, Kind, Result};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::refname::{RefKind, RefName};
-use crate::model::revision::{Base, Revision};
+use crate::model::revision::{Revision, RevisionBase};
 use crate::observe::Observer;
 use crate::query::history::ancestors;
 use crate::query::lazy;
@@ -101,7 +101,7 @@ pub fn pull(
         return Ok(report);
     }
     let has_files = head.known && head.base.is_some();
-    let to = |base: Base| CheckoutOptions {
+    let to = |base: RevisionBase| CheckoutOptions {
         revision: Some(Revision { base, suffixes: Vec::new() }),
         walk: walk.clone(),
         ..CheckoutOptions::default()
@@ -111,7 +111,7 @@ pub fn pull(
             report.new = old;
             // A pull before this one may have ended before its checkout.
             if has_files && !dry_run && head.base != Some(old) {
-                report.checkout = Some(checkout(context, &to(Base::Name(branch)), observer)?);
+                report.checkout = Some(checkout(context, &to(RevisionBase::Name(branch)), observer)?);
             }
             return Ok(report);
         }
@@ -122,7 +122,7 @@ pub fn pull(
     }
     // What would be refused, or cannot be had, is so before the branch moves.
     if has_files {
-        let look = checkout(context, &CheckoutOptions { dry_run: true, ..to(Base::Name(theirs)) }, observer)?;
+        let look = checkout(context, &CheckoutOptions { dry_run: true, ..to(RevisionBase::Name(theirs)) }, observer)?;
         if !dry_run {
             lazy::bring_changes(context, &repo, &look.planned, observer)?;
         }
@@ -137,7 +137,7 @@ pub fn pull(
     }
     observer.step("ref moved");
     if has_files {
-        report.checkout = Some(checkout(context, &to(Base::Name(branch)), observer)?);
+        report.checkout = Some(checkout(context, &to(RevisionBase::Name(branch)), observer)?);
     }
     Ok(report)
 }

@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::error::{Failure, Kind, Result};
 use crate::model::entry::{Content, Entry, Node};
 use crate::model::path::display;
-use crate::model::revision::Spec;
+use crate::model::revision::RevisionSpec;
 use crate::observe::Observer;
 use crate::query::describe::{Changes, Describe, Detail, Version};
 use crate::query::lazy;
@@ -20,7 +20,7 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 #[derive(Clone, Debug)]
 pub struct ShowOptions {
     /// The version, or a path in it.
-    pub spec: Spec,
+    pub spec: RevisionSpec,
     /// What is told about the changes of a version.
     pub detail: Detail,
     /// Fill [`Version::address`].
@@ -155,8 +155,11 @@ mod tests {
         made.commit("main", "one", vec![large("big", extents), link, entry("pipe", Node::Fifo), file("tiny", "x")]);
         let run = |spec: &str| {
             let (mut out, mut count, mut address) = (Vec::new(), 0, None);
-            let options =
-                ShowOptions { spec: Spec::parse(spec.as_bytes()).unwrap(), detail: Detail::Names, addresses: true };
+            let options = ShowOptions {
+                spec: RevisionSpec::parse(spec.as_bytes()).unwrap(),
+                detail: Detail::Names,
+                addresses: true,
+            };
             let shown = show(&made.context, &options, &Silent, &mut |piece| {
                 match piece {
                     Piece::Bytes(bytes) => out.extend_from_slice(bytes),

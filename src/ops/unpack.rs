@@ -18,8 +18,8 @@ use crate::model::entry::Entry;
 use crate::model::id::Id;
 use crate::model::path::{display, is_within, join, split};
 use crate::model::refname::{RefKind, RefName};
-use crate::model::revision::{Base, Revision};
-use crate::observe::{Level, Notice, Observer};
+use crate::model::revision::{Revision, RevisionBase};
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::query::compare::{Change, compare};
 use crate::query::describe::{Changed, Detail, measured};
 use crate::query::history::ancestors;
@@ -223,7 +223,7 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
         None => report.branch.clone(),
     };
     let how = CheckoutOptions {
-        revision: Some(Revision { base: Base::Name(base), suffixes: Vec::new() }),
+        revision: Some(Revision { base: RevisionBase::Name(base), suffixes: Vec::new() }),
         delete: !paths.is_empty(),
         paths: paths.clone(),
         force: options.force,
@@ -244,7 +244,7 @@ pub fn unpack(context: &Context, options: &UnpackOptions, observer: &dyn Observe
 
 /// The branch that a revision names, here or at the remote.
 fn named_branch(repo: &Repo, remote: Option<&Remote>, revision: &Revision) -> Result<Option<RefName>> {
-    let (Base::Name(name) | Base::Scoped(Some(name), _)) = &revision.base else { return Ok(None) };
+    let (RevisionBase::Name(name) | RevisionBase::Scoped(Some(name), _)) = &revision.base else { return Ok(None) };
     let theirs = tracking(remote.map_or("origin", |remote| remote.name.as_str()), name)?;
     let here = repo.refs().value(RefKind::Branch, name)?.or(repo.refs().value(RefKind::Remote, &theirs)?);
     Ok(here.map(|_| name.clone()))
@@ -261,11 +261,11 @@ fn named_version(
     let resolver = Resolver::new(repo, context)?;
     let based = |name: &RefName| {
         let base = match &revision.base {
-            Base::Head => Base::Name(name.clone()),
-            Base::Name(named) if named == branch => Base::Name(name.clone()),
-            Base::Scoped(None, selector) => Base::Scoped(Some(name.clone()), selector.clone()),
-            Base::Scoped(Some(named), selector) if named == branch => {
-                Base::Scoped(Some(name.clone()), selector.clone())
+            RevisionBase::Head => RevisionBase::Name(name.clone()),
+            RevisionBase::Name(named) if named == branch => RevisionBase::Name(name.clone()),
+            RevisionBase::Scoped(None, selector) => RevisionBase::Scoped(Some(name.clone()), selector.clone()),
+            RevisionBase::Scoped(Some(named), selector) if named == branch => {
+                RevisionBase::Scoped(Some(name.clone()), selector.clone())
             }
             other => other.clone(),
         };
@@ -353,7 +353,7 @@ fn paths(
 }
 
 fn say(observer: &dyn Observer, path: &[u8], message: &str) {
-    observer.notice(Notice { level: Level::Info, path: path.to_vec(), message: message.to_owned() });
+    observer.notice(Notice { level: NoticeLevel::Info, path: path.to_vec(), message: message.to_owned() });
 }
 
 /// The topmost paths of a tree that are in none of `chosen`, and hold none of them.

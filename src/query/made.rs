@@ -4,7 +4,7 @@ use crate::context::CacheOptions;
 use crate::context::Context;
 use crate::format::frame::CODEC_RAW;
 use crate::format::object::{encode_commit, encode_tree};
-use crate::model::commit::{Commit, Counts, Timestamp};
+use crate::model::commit::{Commit, CommitCounts, Timestamp};
 use crate::model::entry::{Chunker, Content, Entry, Extent, Meta, Node, Time, Totals};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::refname::{RefKind, RefName};
@@ -33,7 +33,8 @@ impl Made {
         let repository = dir.path().join("repo");
         let main = RefName::new("main").unwrap();
         let repo =
-            Repo::create(&repository, &main, &crate::codec::cut::Cutting::default(), OpenOptions::default()).unwrap();
+            Repo::create(&repository, &main, &crate::codec::cut::ChunkerConfig::default(), OpenOptions::default())
+                .unwrap();
         let now = jiff::Timestamp::from_second(START + 10 * DAY).unwrap().to_zoned(jiff::tz::TimeZone::UTC);
         let context = Context {
             repository,
@@ -102,7 +103,7 @@ impl Made {
             time: Timestamp { secs: time, nanos: 0, offset: 0 },
             message: message.to_owned(),
             trailers: Vec::new(),
-            counts: Counts { files: 1, bytes: 10, new_bytes: 10, stored_bytes: 5 },
+            counts: CommitCounts { files: 1, bytes: 10, new_bytes: 10, stored_bytes: 5 },
             unstable: Vec::new(),
             signature: None,
         };

@@ -9,7 +9,7 @@ use crate::model::commit::Commit;
 use crate::model::id::{Id, ObjectKind};
 use crate::model::path::{display, split};
 use crate::model::refname::{RefKind, RefName};
-use crate::model::revision::{Base, Revision, Selector, Spec, Suffix, hex_prefix};
+use crate::model::revision::{Revision, RevisionBase, RevisionSpec, Selector, Suffix, hex_prefix};
 use crate::model::suggest::nearest;
 use crate::model::when::{Edge, When};
 use crate::query::history::Commits;
@@ -164,7 +164,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// The version and the path of `rev[:path]`; whether the path exists is not looked at.
-    pub fn spec(&self, spec: &Spec) -> Result<Target> {
+    pub fn spec(&self, spec: &RevisionSpec) -> Result<Target> {
         if spec.url.is_some() {
             return Err(ResolveError::OtherRepository(spec.to_string()).into());
         }
@@ -176,7 +176,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// The version of a revision that must not name a path.
-    pub fn whole(&self, spec: &Spec) -> Result<Id> {
+    pub fn whole(&self, spec: &RevisionSpec) -> Result<Id> {
         match spec.path {
             Some(_) => Err(ResolveError::WithPath(spec.to_string()).into()),
             None => Ok(self.spec(spec)?.version),
@@ -189,8 +189,8 @@ impl<'a> Resolver<'a> {
             return Ok(None);
         }
         match &revision.base {
-            Base::Head => Ok(self.head.branch.clone()),
-            Base::Name(name) => {
+            RevisionBase::Head => Ok(self.head.branch.clone()),
+            RevisionBase::Name(name) => {
                 for name in full_name(name, RefKind::Branch).iter().chain([name]) {
                     if self.repo.refs().value(RefKind::Branch, name)?.is_some() {
                         return Ok(Some(name.clone()));
@@ -198,7 +198,7 @@ impl<'a> Resolver<'a> {
                 }
                 Ok(None)
             }
-            Base::Scoped(..) => Ok(None),
+            RevisionBase::Scoped(..) => Ok(None),
         }
     }
 
@@ -208,10 +208,10 @@ impl<'a> Resolver<'a> {
     }
 
     /// A ref that exists or did once.
-    fn base_ref(&self, base: &Base) -> Result<Option<(RefKind, RefName)>> {
+    fn base_ref(&self, base: &RevisionBase) -> Result<Option<(RefKind, RefName)>> {
         match base {
-            Base::Head => Ok(self.head.branch.clone().map(|branch| (RefKind::Branch, branch))),
-            Base::Name(name) => {
+            RevisionBase::Head => Ok(self.head.branch.clone().map(|branch| (RefKind::Branch, branch))),
+            RevisionBase::Name(name) => {
                 for kind in RefKind::ALL {
                     for name in full_name(name, kind).iter().chain([name]) {
                         if self.repo.refs().tip(kind, name)?.is_some() {
@@ -221,7 +221,7 @@ impl<'a> Resolver<'a> {
                 }
                 Err(self.unknown(name))
             }
-            Base::Scoped(branch, Selector::Name(tag)) => match branch.as_ref().or(self.head.branch.as_ref()) {
+            RevisionBase::Scoped(branch, Selector::Name(tag)) => match branch.as_ref().or(self.head.branch.as_ref()) {
                 Some(branch) => {
                     let tag = RefName::scoped(branch, tag.as_str())?;
                     let exists = self.repo.refs().tip(RefKind::Tag, &tag)?.is_some();
@@ -229,15 +229,15 @@ impl<'a> Resolver<'a> {
                 }
                 None => Ok(None),
             },
-            Base::Scoped(_, Selector::Ordinal(_)) => Ok(None),
+            RevisionBase::Scoped(_, Selector::Ordinal(_)) => Ok(None),
         }
     }
 
-    fn base(&self, base: &Base) -> Result<Id> {
+    fn base(&self, base: &RevisionBase) -> Result<Id> {
         match base {
-            Base::Head => self.current(),
-            Base::Name(name) => self.name(name),
-            Base::Scoped(branch, selector) => self.scoped(branch.as_ref(), selector),
+            RevisionBase::Head => self.current(),
+            RevisionBase::Name(name) => self.name(name),
+            RevisionBase::Scoped(branch, selector) => self.scoped(branch.as_ref(), selector),
         }
     }
 
@@ -410,7 +410,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// What a ref was so many updates ago.
-    fn update(&self, base: &Base, updates: u64, so_far: impl Fn() -> String) -> Result<Id> {
+    fn update(&self, base: &RevisionBase, updates: u64, so_far: impl Fn() -> String) -> Result<Id> {
         let Some((kind, name)) = self.base_ref(base)? else {
             return Err(no_step(so_far(), "only a branch or a tag has updates"));
         };

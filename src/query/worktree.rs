@@ -9,7 +9,7 @@ use crate::checkout::restore::whole::RestoreReport;
 use crate::context::Context;
 use crate::error::{Kind, Result};
 use crate::model::path::{self, is_within};
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::query::compare::{Change, Letter};
 use crate::refs::head::Head;
 use crate::repo::Repo;
@@ -52,7 +52,7 @@ impl WalkOptions {
     pub fn warn(&self, context: &Context, observer: &dyn Observer) {
         for (pattern, why) in Rules::never_match(&self.exclude, &context.worktree) {
             let message = format!("the pattern `{}` excludes nothing: {why}", path::display(pattern.as_bytes()));
-            observer.notice(Notice { level: Level::Warning, path: Vec::new(), message });
+            observer.notice(Notice { level: NoticeLevel::Warning, path: Vec::new(), message });
         }
     }
 }
@@ -118,7 +118,7 @@ pub fn look(context: &Context, repo: &Repo, walk: &WalkOptions, observer: &dyn O
         let (tree, totals, shot) = mount.look(repo, &walk.exclude, observer)?;
         for path in shot.skipped {
             let message = "sockets are not kept".to_owned();
-            observer.notice(Notice { level: Level::Skipped, path, message });
+            observer.notice(Notice { level: NoticeLevel::Skipped, path, message });
         }
         return Ok(Snapshot::of_tree(tree, totals));
     }

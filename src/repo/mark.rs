@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::layout;
-use crate::codec::cut::Cutting;
+use crate::codec::cut::ChunkerConfig;
 use crate::error::Result;
 use crate::format::marker::{FEATURES, Marker, VERSION, checked_line};
 use crate::model::refname::RefKind;
@@ -57,7 +57,7 @@ fn readable(bytes: &[u8]) -> Option<Marker> {
 
 /// A marker with a new id, for the branches that are there.
 fn fresh(store: &LocalStore) -> Result<Marker> {
-    let Cutting { content, page, .. } = Cutting::default();
+    let ChunkerConfig { content, page, .. } = ChunkerConfig::default();
     let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let mut branches = Vec::new();
     for (_, tip) in super::refs::Refs::of(store).list_checked(RefKind::Branch)? {

@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::codec::cut::{self, Cutting, Rule};
+use crate::codec::cut::{self, ChunkerConfig, ChunkerRule};
 use crate::codec::hash::{IdHasher, checksum};
 use crate::error::{Failure, Kind, Result};
 use crate::format::Malformed;
@@ -183,7 +183,7 @@ pub struct Repo {
     location: Location,
     behind: Behind,
     marker: Marker,
-    cutting: Cutting,
+    cutting: ChunkerConfig,
     options: OpenOptions,
     /// Where local state is kept, once that was asked.
     state: OnceLock<Option<PathBuf>>,
@@ -228,7 +228,12 @@ impl Deref for LocalRepo<'_> {
 
 impl Repo {
     /// Makes a new repository in `root`, which must be missing or empty.
-    pub fn create(root: &Path, default_branch: &RefName, cutting: &Cutting, options: OpenOptions) -> Result<Self> {
+    pub fn create(
+        root: &Path,
+        default_branch: &RefName,
+        cutting: &ChunkerConfig,
+        options: OpenOptions,
+    ) -> Result<Self> {
         let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let marker = Marker {
             kind: "dvc".to_owned(),
@@ -237,9 +242,9 @@ impl Repo {
             features: Vec::new(),
             default_branch: default_branch.as_str().to_owned(),
             chunker: match cutting.rule {
-                Rule::Auto => "auto",
-                Rule::Content => "cdc",
-                Rule::Pages => "fixed",
+                ChunkerRule::Auto => "auto",
+                ChunkerRule::Content => "cdc",
+                ChunkerRule::Pages => "fixed",
             }
             .to_owned(),
             cdc: cutting.content.map(size),
@@ -306,12 +311,12 @@ impl Repo {
         Ok(Self { root, ..Self::of_store(Location::Remote(store), marker, cutting, options) })
     }
 
-    fn of_store(location: Location, marker: Marker, cutting: Cutting, options: OpenOptions) -> Self {
+    fn of_store(location: Location, marker: Marker, cutting: ChunkerConfig, options: OpenOptions) -> Self {
         let store: Arc<dyn Store> = match &location {
             Location::Local(store) => Arc::<LocalStore>::clone(store),
             Location::Remote(store) => Arc::<CachedStore>::clone(store),
         };
-        let ids = IdHasher::plain();
+        let ids = IdHasher::unencrypted();
         let budget = if options.frame_cache_bytes == 0 { 32 << 20 } else { options.frame_cache_bytes };
         Self {
             frames: Frames::new(Arc::clone(&store), ids.clone(), budget),
@@ -380,7 +385,7 @@ impl Repo {
     }
 
     /// How it cuts files.
-    pub fn cutting(&self) -> &Cutting {
+    pub fn cutting(&self) -> &ChunkerConfig {
         &self.cutting
     }
 
@@ -563,19 +568,19 @@ pub fn marker_of(bytes: &[u8], is_here: bool, place: impl Fn() -> String) -> Res
 }
 
 /// How a marker says that files are cut.
-fn cutting_of(marker: &Marker) -> Result<Cutting, Malformed> {
+fn cutting_of(marker: &Marker) -> Result<ChunkerConfig, Malformed> {
     let bad = || Malformed::new("repository marker", "impossible chunk sizes");
     let rule = match marker.chunker.as_str() {
-        "auto" => Rule::Auto,
-        "cdc" => Rule::Content,
-        "fixed" => Rule::Pages,
+        "auto" => ChunkerRule::Auto,
+        "cdc" => ChunkerRule::Content,
+        "fixed" => ChunkerRule::Pages,
         _ => return Err(Malformed::new("repository marker", "unknown chunker")),
     };
     let content = marker.cdc.map(|n| n as usize);
     let [least, average, most] = content;
     let cdc_can_be = least >= 64 && least * 4 == average && average * 4 == most && most <= cut::CHUNK_MAX;
     let page_can_be = marker.page.is_power_of_two() && (4096..=cut::CHUNK_MAX).contains(&(marker.page as usize));
-    if cdc_can_be && page_can_be { Ok(Cutting { rule, content, page: marker.page }) } else { Err(bad()) }
+    if cdc_can_be && page_can_be { Ok(ChunkerConfig { rule, content, page: marker.page }) } else { Err(bad()) }
 }
 
 /// Another process may replace segments while they are being opened: one that is gone is a reason to look again.

@@ -7,7 +7,7 @@ use std::io::IoSlice;
 use tempfile::NamedTempFile;
 
 use super::layout;
-use crate::codec::compress::{Compressor, Profile};
+use crate::codec::compress::{CompressionProfile, Compressor};
 use crate::codec::hash::{NameHasher, checksum};
 use crate::error::Result;
 use crate::format::frame::FrameHead;
@@ -140,7 +140,7 @@ impl PackWriter {
     /// Closes the pack; it is still a temporary file.
     pub fn close(mut self) -> Result<(NamedTempFile, FinishedPack)> {
         let mut packed = Vec::new();
-        if !Compressor::default().compress(Profile::Normal, &self.table, &mut packed) {
+        if !Compressor::default().compress(CompressionProfile::Normal, &self.table, &mut packed) {
             packed.clone_from(&self.table);
         }
         let too_long = |_| crate::format::Malformed::new("pack table", "it is too long");

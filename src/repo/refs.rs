@@ -10,7 +10,7 @@ use crate::format::refentry::{RefEntry, encode_name, seq_key, seq_of_key, unique
 use crate::model::entry::Time;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::store::Store;
 use crate::sys::random::random_hex;
 
@@ -66,7 +66,7 @@ impl Readable {
 /// Names a damaged ref, without which an operation goes on.
 pub fn tell_damaged(e: &Error, observer: &dyn Observer) {
     let message = format!("left out: {}", with_causes(e.as_error()));
-    observer.notice(Notice { level: Level::Incomplete, path: Vec::new(), message });
+    observer.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
 }
 
 /// One entry of a log, as its key says.

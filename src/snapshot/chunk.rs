@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::codec::cut::{BLOCK, Cutting, is_zero, next_chunk};
+use crate::codec::cut::{BLOCK, ChunkerConfig, is_zero, next_chunk};
 use crate::model::entry::Chunker;
 
 /// A piece of a file.
@@ -16,7 +16,14 @@ pub enum Piece {
 
 /// Cuts `buf`, which begins at byte `offset` of its file, at the last cut or hole. `last`: the file ends with `buf`,
 /// else `buf` ends at a multiple of the block size. Returns the bytes that were cut; the rest needs more to tell.
-pub fn cut(cutting: &Cutting, chunker: Chunker, buf: &[u8], offset: u64, last: bool, pieces: &mut Vec<Piece>) -> usize {
+pub fn cut(
+    cutting: &ChunkerConfig,
+    chunker: Chunker,
+    buf: &[u8],
+    offset: u64,
+    last: bool,
+    pieces: &mut Vec<Piece>,
+) -> usize {
     let into_block = usize::try_from(offset % BLOCK as u64).unwrap_or(0);
     let mut at = 0;
     while at < buf.len() {
@@ -83,7 +90,7 @@ mod tests {
         data.extend(noise(10, 2));
         data.resize(500_000, 0);
         let mut pieces = Vec::new();
-        assert_eq!(cut(&Cutting::default(), Chunker::Fixed(65536), &data, 0, true, &mut pieces), data.len());
+        assert_eq!(cut(&ChunkerConfig::default(), Chunker::Fixed(65536), &data, 0, true, &mut pieces), data.len());
         assert_eq!(shape(&pieces), [(true, 65536), (true, 65536), (false, 262144), (true, 65536), (false, 41248)]);
     }
 
@@ -94,14 +101,20 @@ mod tests {
         data.extend(noise(700_001, 4));
         for chunker in [Chunker::Cdc, Chunker::Fixed(65536)] {
             let mut whole = Vec::new();
-            cut(&Cutting::default(), chunker, &data, 0, true, &mut whole);
+            cut(&ChunkerConfig::default(), chunker, &data, 0, true, &mut whole);
             for step in [5 * BLOCK, 7 * BLOCK, 16 * BLOCK] {
                 let (mut out, mut from, mut to) = (Vec::new(), 0, 0);
                 while from < data.len() {
                     to = (to + step).min(data.len());
                     let mut pieces = Vec::new();
-                    from +=
-                        cut(&Cutting::default(), chunker, &data[from..to], from as u64, to == data.len(), &mut pieces);
+                    from += cut(
+                        &ChunkerConfig::default(),
+                        chunker,
+                        &data[from..to],
+                        from as u64,
+                        to == data.len(),
+                        &mut pieces,
+                    );
                     out.extend(pieces);
                 }
                 assert_eq!(shape(&out), shape(&whole), "{chunker:?} {step}");

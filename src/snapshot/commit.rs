@@ -14,7 +14,7 @@ use super::pipeline;
 use crate::error::{Failure, Kind, Result};
 use crate::format::Malformed;
 use crate::format::object::encode_commit;
-use crate::model::commit::{Commit, Counts, Timestamp};
+use crate::model::commit::{Commit, CommitCounts, Timestamp};
 use crate::model::entry::{Entry, Meta, Time, Totals};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::refname::{RefKind, RefName};
@@ -264,7 +264,7 @@ impl Draft {
             time: self.time,
             message: self.message.clone(),
             trailers: self.trailers.clone(),
-            counts: Counts {
+            counts: CommitCounts {
                 files: totals.files,
                 bytes: totals.bytes,
                 new_bytes: out.new_bytes(),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take};
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::sys::random::random_hex;
 use crate::work::Cancelled;
 
@@ -100,16 +100,16 @@ impl GuardedStore {
                     let (other, age) = (&lock.name, lock.first_seen.elapsed());
                     if age > self.expiry {
                         self.inner.delete(&format!("{LOCKS}/{other}"))?;
-                        self.notify(Level::Info, format!("removed the abandoned lock `{LOCKS}/{other}`"));
+                        self.notify(NoticeLevel::Info, format!("removed the abandoned lock `{LOCKS}/{other}`"));
                         seen = None;
                     } else if age >= NOTIFY_AFTER.min(self.expiry / 2) && !lock.notified {
-                        self.notify(Level::Info, self.waiting_notice(other, folder, age));
+                        self.notify(NoticeLevel::Info, self.waiting_notice(other, folder, age));
                         seen = Some(ForeignLock { notified: true, ..lock.clone() });
                     }
                 }
                 (_, Some(other)) => {
                     let message = format!("waiting for another writer of `{folder}` at {}", self.inner.place());
-                    self.notify(Level::Detail, message);
+                    self.notify(NoticeLevel::Detail, message);
                     seen = Some(ForeignLock { name: other.clone(), first_seen: Instant::now(), notified: false });
                 }
                 (_, None) => {}
@@ -125,7 +125,7 @@ impl GuardedStore {
         }
     }
 
-    fn notify(&self, level: Level, message: String) {
+    fn notify(&self, level: NoticeLevel, message: String) {
         self.observer.notice(Notice { level, path: Vec::new(), message });
     }
 
@@ -312,7 +312,7 @@ mod tests {
 
     impl Observer for NoticeRecorder {
         fn notice(&self, notice: Notice) {
-            if notice.level > Level::Detail {
+            if notice.level > NoticeLevel::Detail {
                 self.0.lock().push(notice.message);
             }
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Abilities, Listed, Store, StoreError, Take};
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::work::Cancelled;
 
 /// Limit on the attempts of a request.
@@ -43,7 +43,7 @@ impl RetryStore {
         let pause = PAUSE * 2u32.pow(attempt);
         let causes = std::error::Error::source(&error).map(|e| format!(" ({e})")).unwrap_or_default();
         let message = format!("{error}{causes}; retrying in {:.1} s", pause.as_secs_f32());
-        self.observer.notice(Notice { level: Level::Detail, path: Vec::new(), message });
+        self.observer.notice(Notice { level: NoticeLevel::Detail, path: Vec::new(), message });
         let mut left = pause;
         while !left.is_zero() {
             if self.observer.cancelled() {

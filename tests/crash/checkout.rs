@@ -90,7 +90,7 @@ fn make(dir: &Path) {
     Repo::create(
         &dir.join("repo"),
         &RefName::new("main").unwrap(),
-        &dvc::codec::cut::Cutting::default(),
+        &dvc::codec::cut::ChunkerConfig::default(),
         OpenOptions::default(),
     )
     .unwrap();

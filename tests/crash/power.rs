@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use dvc::codec::cut::Cutting;
+use dvc::codec::cut::ChunkerConfig;
 use dvc::context::Context;
 use dvc::model::refname::{RefKind, RefName};
 use dvc::observe::Silent;
@@ -146,7 +146,7 @@ fn what_was_acknowledged_survives_the_power() {
     let (root, work) = (top.join("repo"), top.join("work"));
     fs::create_dir(&work).unwrap();
     let main = RefName::new("main").unwrap();
-    Repo::create(&root, &main, &Cutting::default(), OpenOptions::default()).unwrap();
+    Repo::create(&root, &main, &ChunkerConfig::default(), OpenOptions::default()).unwrap();
     let mut disk = Disk::of(&root);
     let recorder = Arc::new(Recorder { root: root.clone(), happened: Mutex::default() });
     let mut context: Context = context(root.clone(), work.clone());

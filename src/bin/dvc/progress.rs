@@ -7,7 +7,7 @@ use crate::render::JsonPath;
 use crate::signals::Signals;
 use dvc::model::path::display;
 use dvc::model::text::harmless;
-use dvc::observe::{Level, Notice, Observer};
+use dvc::observe::{Notice, NoticeLevel, Observer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -127,11 +127,11 @@ impl Observer for Progress {
 
     fn notice(&self, notice: Notice) {
         let (needs, word) = match notice.level {
-            Level::Damage => (0, "damage"),
-            Level::Incomplete | Level::Warning => (1, "warning"),
-            Level::Skipped => (2, "skipped"),
-            Level::Info => (2, "note"),
-            Level::Detail => (3, "detail"),
+            NoticeLevel::Damage => (0, "damage"),
+            NoticeLevel::Incomplete | NoticeLevel::Warning => (1, "warning"),
+            NoticeLevel::Skipped => (2, "skipped"),
+            NoticeLevel::Info => (2, "note"),
+            NoticeLevel::Detail => (3, "detail"),
         };
         if self.level < needs {
             return;

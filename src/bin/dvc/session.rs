@@ -14,7 +14,7 @@ use dvc::hooks;
 use dvc::hooks::{Event, Hooks};
 use dvc::model::text::harmless_line;
 use dvc::model::when::{Edge, When};
-use dvc::observe::{Level, Notice, Observer};
+use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::query::worktree::WalkOptions;
 use std::cell::OnceCell;
 use std::ffi::OsString;
@@ -124,7 +124,7 @@ impl Session {
         let settings = self.settings.get_or_init(|| settings);
         for problem in settings.left_out() {
             let message = format!("settings of another user's home are left out: {problem}");
-            self.told()?.notice(Notice { level: Level::Info, path: Vec::new(), message });
+            self.told()?.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
         }
         Ok(settings)
     }
@@ -264,7 +264,7 @@ impl Session {
         let (told, once) = (self.told()?, std::sync::Once::new());
         Ok(Arc::new(move |text: &str| {
             let message = text.to_owned();
-            once.call_once(|| told.notice(Notice { level: Level::Info, path: Vec::new(), message }));
+            once.call_once(|| told.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message }));
         }))
     }
 
@@ -299,7 +299,7 @@ impl Session {
         {
             if Event::ALL.iter().any(|event| hooks::is_executable(&hooks.join(event.name()))) {
                 let message = format!("the hooks of the repository are not run: {why}; {}", why.remedy());
-                self.told()?.notice(Notice { level: Level::Incomplete, path: Vec::new(), message });
+                self.told()?.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
             }
             dir = None;
         }

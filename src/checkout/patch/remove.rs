@@ -15,7 +15,7 @@ use crate::checkout::restore::links::Member;
 use crate::error::Result;
 use crate::model::entry::{Entry, Node};
 use crate::model::path::is_reserved;
-use crate::observe::{Level, Notice};
+use crate::observe::{Notice, NoticeLevel};
 use crate::work::Cancelled;
 
 /// A directory that is being emptied.
@@ -84,7 +84,7 @@ fn exists(place: &Member) -> bool {
 
 fn kept(engine: &Engine<'_>, place: &Member) {
     let message = "directory kept, since something in it belongs to no version".to_owned();
-    engine.observer.notice(Notice { level: Level::Info, path: place.dir.path_of(&place.name), message });
+    engine.observer.notice(Notice { level: NoticeLevel::Info, path: place.dir.path_of(&place.name), message });
 }
 
 /// Removes a name; returns how many nodes that were.

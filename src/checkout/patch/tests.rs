@@ -18,7 +18,7 @@ use crate::model::entry::{Entry, HardLink, Meta, Node, Time};
 use crate::model::id::Id;
 use crate::model::path::join;
 use crate::model::tree::LinkTable;
-use crate::observe::{Level, Observer};
+use crate::observe::{NoticeLevel, Observer};
 
 mod distrust;
 
@@ -450,7 +450,7 @@ fn links_that_were_swapped_in_are_not_followed() {
     assert!(report.incomplete >= 3);
     assert_eq!(fs::read(outside.path().join("f")).unwrap(), b"precious");
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 2);
-    assert!(notes.notices.into_inner().iter().all(|n| n.level == Level::Incomplete));
+    assert!(notes.notices.into_inner().iter().all(|n| n.level == NoticeLevel::Incomplete));
 }
 
 #[test]

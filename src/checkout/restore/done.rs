@@ -19,7 +19,7 @@ use crate::checkout::restore::node::refused;
 use crate::error::{Error, Kind, Result};
 use crate::model::entry::{Entry, Node};
 use crate::model::path::display;
-use crate::observe::{Level, Notice};
+use crate::observe::{Notice, NoticeLevel};
 
 pub(in crate::checkout) const UNLINKED: &str = "not made, like the file it is linked to";
 
@@ -53,7 +53,7 @@ impl Engine<'_> {
             Err(Failed::Denied(message)) => {
                 place.dir.placed().broken = true;
                 let path = self.shown(place.dir.path_of(&place.name));
-                self.observer.notice(Notice { level: Level::Info, path, message });
+                self.observer.notice(Notice { level: NoticeLevel::Info, path, message });
             }
             Err(Failed::Source(e)) => {
                 place.dir.placed().broken = true;
@@ -243,7 +243,7 @@ impl Engine<'_> {
     /// Says that something could not be restored.
     pub(in crate::checkout) fn incomplete(&self, path: Vec<u8>, message: String) {
         self.counts.incomplete.fetch_add(1, Ordering::Relaxed);
-        self.observer.notice(Notice { level: Level::Incomplete, path: self.shown(path), message });
+        self.observer.notice(Notice { level: NoticeLevel::Incomplete, path: self.shown(path), message });
     }
 
     /// Says that something in the repository is damaged; any other failure of the repository ends the run.
@@ -253,7 +253,7 @@ impl Engine<'_> {
         }
         self.counts.damaged.fetch_add(1, Ordering::Relaxed);
         let path = self.shown(path);
-        self.observer.notice(Notice { level: Level::Damage, path, message: format!("not restored: {e}") });
+        self.observer.notice(Notice { level: NoticeLevel::Damage, path, message: format!("not restored: {e}") });
         Ok(())
     }
 }

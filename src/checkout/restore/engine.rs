@@ -23,7 +23,7 @@ use crate::checkout::source::Source;
 use crate::error::Result;
 use crate::model::entry::{Entry, Node};
 use crate::model::path::{DIR_PATH_MAX, is_reserved};
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::work::Cancelled;
 use crate::work::queue::{LaneWorker, Lanes, run};
 
@@ -194,7 +194,7 @@ impl<'a> Engine<'a> {
     pub(in crate::checkout) fn reserved(&self, path: Vec<u8>) {
         self.counts.damaged.fetch_add(1, Ordering::Relaxed);
         let message = "not restored: no version may contain a repository".to_owned();
-        self.observer.notice(Notice { level: Level::Damage, path, message });
+        self.observer.notice(Notice { level: NoticeLevel::Damage, path, message });
     }
 
     fn node(&self, place: Member, entry: Entry, queue: &LaneWorker<'_, Item<'a>>) -> Result<()> {

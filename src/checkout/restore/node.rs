@@ -15,7 +15,7 @@ use crate::checkout::meta::{Known, Lost, Spot, mtime};
 use crate::checkout::restore::whole::RestoreReport;
 use crate::model::entry::{Entry, Meta, Node, Time};
 use crate::model::path::display;
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 
 /// Exact to the nanosecond, and before 1970.
 const PROBE_TIME: Time = Time { secs: -2, nanos: 123_456_789 };
@@ -58,7 +58,7 @@ impl Maker {
         let times = Spot::Open(fd.as_fd());
         if times.set_mtime(PROBE_TIME).is_err() || times.stat().map(|s| mtime(&s)) != Ok(PROBE_TIME) {
             observer.notice(Notice {
-                level: Level::Incomplete,
+                level: NoticeLevel::Incomplete,
                 path: Vec::new(),
                 message: "this file system does not keep all times to the nanosecond".to_owned(),
             });
@@ -81,8 +81,8 @@ impl Maker {
     }
 
     /// How bad it is that something was denied.
-    fn denied_level(&self) -> Level {
-        if self.remembered { Level::Info } else { Level::Incomplete }
+    fn denied_level(&self) -> NoticeLevel {
+        if self.remembered { NoticeLevel::Info } else { NoticeLevel::Incomplete }
     }
 
     /// Whether all directories are our own.
@@ -159,7 +159,7 @@ impl Maker {
             observer.notice(Notice { level: self.denied_level(), path: path(), message });
         }
         for message in lost.other {
-            observer.notice(Notice { level: Level::Incomplete, path: path(), message });
+            observer.notice(Notice { level: NoticeLevel::Incomplete, path: path(), message });
         }
         others as u64
     }

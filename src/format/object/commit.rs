@@ -6,7 +6,7 @@ use minicbor::decode::{Decoder, Error as DecodeError};
 
 use super::super::Malformed;
 use super::{array_len, bad, expect_array, finished, id, map_len, to_vec};
-use crate::model::commit::{Commit, Counts, Timestamp};
+use crate::model::commit::{Commit, CommitCounts, Timestamp};
 use crate::model::id::Id;
 
 /// Encodes a commit.
@@ -61,7 +61,7 @@ fn read(bytes: &[u8]) -> Result<Commit, DecodeError> {
         time: Timestamp::default(),
         message: String::new(),
         trailers: Vec::new(),
-        counts: Counts::default(),
+        counts: CommitCounts::default(),
         unstable: Vec::new(),
         signature: None,
     };
@@ -94,7 +94,8 @@ fn read(bytes: &[u8]) -> Result<Commit, DecodeError> {
             }
             8 => {
                 expect_array(&mut d, 4)?;
-                c.counts = Counts { files: d.u64()?, bytes: d.u64()?, new_bytes: d.u64()?, stored_bytes: d.u64()? };
+                c.counts =
+                    CommitCounts { files: d.u64()?, bytes: d.u64()?, new_bytes: d.u64()?, stored_bytes: d.u64()? };
             }
             9 => {
                 for _ in 0..array_len(&mut d)? {
@@ -136,7 +137,7 @@ mod tests {
             time: Timestamp { secs: -5, nanos: 7, offset: 3600 },
             message: "nightly\n\nlong".into(),
             trailers: vec![("Job".into(), "7".into())],
-            counts: Counts { files: 3, bytes: 10, new_bytes: 4, stored_bytes: 2 },
+            counts: CommitCounts { files: 3, bytes: 10, new_bytes: 4, stored_bytes: 2 },
             unstable: vec![b"a\xff".to_vec()],
             signature: None,
         };

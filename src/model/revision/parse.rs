@@ -1,6 +1,6 @@
 //! Hand-written parser of revisions. Returns the syntax or the first broken rule, and never panics.
 
-use super::{BadRevision, Base, Query, Range, Revision, Selector, Spec, Suffix};
+use super::{BadRevision, Revision, RevisionBase, RevisionQuery, RevisionRange, RevisionSpec, Selector, Suffix};
 use crate::model::path::display;
 use crate::model::refname::RefName;
 
@@ -32,10 +32,10 @@ fn find_outside_braces(text: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Option<us
     None
 }
 
-pub(super) fn query(text: &[u8]) -> Parsed<Query> {
+pub(super) fn query(text: &[u8]) -> Parsed<RevisionQuery> {
     let head = find_outside_braces(text, |rest| rest.first() == Some(&b':')).map_or(text, |colon| &text[..colon]);
     let Some(dots) = find_outside_braces(head, |rest| rest.starts_with(b"..")) else {
-        return Ok(Query::One(spec(text)?));
+        return Ok(RevisionQuery::One(spec(text)?));
     };
     if head.len() < text.len() {
         return bad(text, "a range has no path; write the path after `--`");
@@ -46,20 +46,20 @@ pub(super) fn query(text: &[u8]) -> Parsed<Query> {
         return bad(text, "a range needs a revision on at least one side");
     }
     let side = |part: &[u8]| if part.is_empty() { Ok(Revision::HEAD) } else { revision_bytes(part, text) };
-    Ok(Query::Range(Range { from: side(left)?, to: side(right)?, symmetric }))
+    Ok(RevisionQuery::Range(RevisionRange { from: side(left)?, to: side(right)?, symmetric }))
 }
 
-pub(super) fn spec(text: &[u8]) -> Parsed<Spec> {
+pub(super) fn spec(text: &[u8]) -> Parsed<RevisionSpec> {
     let (rev, path) = match find_outside_braces(text, |rest| rest.first() == Some(&b':')) {
         Some(colon) => (&text[..colon], Some(text[colon + 1..].to_vec())),
         None => (text, None),
     };
-    Ok(Spec { url: None, revision: revision_bytes(rev, text)?, path })
+    Ok(RevisionSpec { url: None, revision: revision_bytes(rev, text)?, path })
 }
 
 /// Parses `[url#]rev[:path]`. The first `#` that does not follow `@` ends the URL, so a path with
 /// `#` needs a URL before it.
-pub(super) fn located(text: &[u8]) -> Parsed<Spec> {
+pub(super) fn located(text: &[u8]) -> Parsed<RevisionSpec> {
     let hash = (0..text.len()).find(|i| text[*i] == b'#' && (*i == 0 || text[*i - 1] != b'@'));
     let Some(hash) = hash else { return spec(text) };
     let url = match std::str::from_utf8(&text[..hash]) {
@@ -67,7 +67,7 @@ pub(super) fn located(text: &[u8]) -> Parsed<Spec> {
         Ok(url) => url.to_owned(),
         Err(_) => return bad(text, "URL is not UTF-8"),
     };
-    Ok(Spec { url: Some(url), ..spec(&text[hash + 1..])? })
+    Ok(RevisionSpec { url: Some(url), ..spec(&text[hash + 1..])? })
 }
 
 fn revision_bytes(part: &[u8], whole: &[u8]) -> Parsed<Revision> {
@@ -82,7 +82,7 @@ pub(super) fn revision(text: &str) -> Parsed<Revision> {
     let end = text.char_indices().map(|(i, _)| i).find(|i| starts_suffix(&text[*i..])).unwrap_or(text.len());
     let (head, mut rest) = text.split_at(end);
     let base = match head {
-        "" if rest.starts_with("@{") => Base::Head,
+        "" if rest.starts_with("@{") => RevisionBase::Head,
         "" => return bad(text.as_bytes(), "missing name before the suffix"),
         head => base(head, text)?,
     };
@@ -95,15 +95,15 @@ pub(super) fn revision(text: &str) -> Parsed<Revision> {
     Ok(Revision { base, suffixes })
 }
 
-fn base(head: &str, whole: &str) -> Parsed<Base> {
+fn base(head: &str, whole: &str) -> Parsed<RevisionBase> {
     let name = |name: &str| match RefName::tracked(name) {
         Ok(name) => Ok(name),
         Err(e) => bad(whole.as_bytes(), e.rule),
     };
     if head == "@" || head == "HEAD" {
-        return Ok(Base::Head);
+        return Ok(RevisionBase::Head);
     }
-    let Some((branch, sel)) = head.split_once('@') else { return Ok(Base::Name(name(head)?)) };
+    let Some((branch, sel)) = head.split_once('@') else { return Ok(RevisionBase::Name(name(head)?)) };
     let branch = if branch.is_empty() || branch == "HEAD" { None } else { Some(name(branch)?) };
     let sel = match sel.strip_prefix('#') {
         Some(digits) => match number(digits) {
@@ -112,7 +112,7 @@ fn base(head: &str, whole: &str) -> Parsed<Base> {
         },
         None => Selector::Name(name(sel)?),
     };
-    Ok(Base::Scoped(branch, sel))
+    Ok(RevisionBase::Scoped(branch, sel))
 }
 
 fn suffix<'a>(rest: &'a str, whole: &str) -> Parsed<(Suffix, &'a str)> {

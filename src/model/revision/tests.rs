@@ -8,19 +8,19 @@ fn name(text: &str) -> RefName {
     RefName::new(text).unwrap()
 }
 
-fn rev(base: Base, suffixes: &[Suffix]) -> Revision {
+fn rev(base: RevisionBase, suffixes: &[Suffix]) -> Revision {
     Revision { base, suffixes: suffixes.to_vec() }
 }
 
 #[test]
 fn bases() {
     let parse = |text| Revision::parse(text).unwrap().base;
-    assert_eq!(parse("@"), Base::Head);
-    assert_eq!(parse("HEAD"), Base::Head);
-    assert_eq!(parse("cust/acme"), Base::Name(name("cust/acme")));
-    assert_eq!(parse("AMCC@#3"), Base::Scoped(Some(name("AMCC")), Selector::Ordinal(3)));
-    assert_eq!(parse("AMCC@release"), Base::Scoped(Some(name("AMCC")), Selector::Name(name("release"))));
-    assert_eq!(parse("@v3"), Base::Scoped(None, Selector::Name(name("v3"))));
+    assert_eq!(parse("@"), RevisionBase::Head);
+    assert_eq!(parse("HEAD"), RevisionBase::Head);
+    assert_eq!(parse("cust/acme"), RevisionBase::Name(name("cust/acme")));
+    assert_eq!(parse("AMCC@#3"), RevisionBase::Scoped(Some(name("AMCC")), Selector::Ordinal(3)));
+    assert_eq!(parse("AMCC@release"), RevisionBase::Scoped(Some(name("AMCC")), Selector::Name(name("release"))));
+    assert_eq!(parse("@v3"), RevisionBase::Scoped(None, Selector::Name(name("v3"))));
     assert_eq!(Selector::Name(name("v3")).ordinal(), Some(3));
     assert_eq!(Selector::Name(name("v3a")).ordinal(), None);
     assert_eq!(hex_prefix(&name("1c0f")), Some("1c0f"));
@@ -30,11 +30,11 @@ fn bases() {
 
 #[test]
 fn suffixes() {
-    let main = || Base::Name(name("main"));
+    let main = || RevisionBase::Name(name("main"));
     assert_eq!(Revision::parse("main~2^").unwrap(), rev(main(), &[Suffix::Ancestor(2), Suffix::Parent(1)]));
     assert_eq!(Revision::parse("main~~^0").unwrap().suffixes.len(), 3);
     assert_eq!(Revision::parse("main@{2}").unwrap(), rev(main(), &[Suffix::Update(2)]));
-    assert_eq!(Revision::parse("@{1}").unwrap(), rev(Base::Head, &[Suffix::Update(1)]));
+    assert_eq!(Revision::parse("@{1}").unwrap(), rev(RevisionBase::Head, &[Suffix::Update(1)]));
     let ago = When::Ago { count: 3, unit: Unit::Day };
     assert_eq!(Revision::parse("main@{3 days ago}~").unwrap().suffixes, [Suffix::At(ago), Suffix::Ancestor(1)]);
     assert_eq!(Revision::parse("main@{2026-11-20 03:00}").unwrap().to_string(), "main@{2026-11-20T03:00:00}");
@@ -42,27 +42,29 @@ fn suffixes() {
 
 #[test]
 fn specs() {
-    let spec = Spec::parse(b"main@{2026-11-20 03:00}:a:b\xff").unwrap();
+    let spec = RevisionSpec::parse(b"main@{2026-11-20 03:00}:a:b\xff").unwrap();
     assert_eq!(spec.path.as_deref(), Some(&b"a:b\xff"[..]));
-    let spec = Spec::parse_located(b"s3://bucket/x#AMCC@#3:y").unwrap();
+    let spec = RevisionSpec::parse_located(b"s3://bucket/x#AMCC@#3:y").unwrap();
     assert_eq!(spec.url.as_deref(), Some("s3://bucket/x"));
     assert_eq!(spec.to_string(), "s3://bucket/x#AMCC@#3:y");
-    assert_eq!(Spec::parse_located(b"AMCC@#3").unwrap().url, None);
+    assert_eq!(RevisionSpec::parse_located(b"AMCC@#3").unwrap().url, None);
 }
 
 #[test]
 fn ranges() {
-    let shown = |text: &[u8]| Query::parse(text).unwrap().to_string();
+    let shown = |text: &[u8]| RevisionQuery::parse(text).unwrap().to_string();
     assert_eq!(shown(b"a..b"), "a..b");
     assert_eq!(shown(b"a...b~2"), "a...b~2");
     assert_eq!(shown(b"AMCC@v1.."), "AMCC@v1..@");
     assert_eq!(shown(b"..b"), "@..b");
-    assert!(matches!(Query::parse(b"main:a..b"), Ok(Query::One(Spec { path: Some(p), .. })) if p == b"a..b"));
+    assert!(
+        matches!(RevisionQuery::parse(b"main:a..b"), Ok(RevisionQuery::One(RevisionSpec { path: Some(p), .. })) if p == b"a..b")
+    );
 }
 
 #[test]
 fn reasons() {
-    let reason = |text: &str| Query::parse(text.as_bytes()).unwrap_err().to_string();
+    let reason = |text: &str| RevisionQuery::parse(text.as_bytes()).unwrap_err().to_string();
     insta::assert_snapshot!(reason(""), @"`` is not a revision: missing name before the suffix");
     insta::assert_snapshot!(reason("~2"), @"`~2` is not a revision: missing name before the suffix");
     insta::assert_snapshot!(reason("main~x"), @"`main~x` is not a revision: unexpected `x` after a suffix");
@@ -118,9 +120,9 @@ fn suffix() -> impl Strategy<Value = Suffix> {
 
 fn revisions() -> impl Strategy<Value = Revision> {
     let base = prop_oneof![
-        Just(Base::Head),
-        names().prop_map(Base::Name),
-        (proptest::option::of(names()), selectors()).prop_map(|(n, s)| Base::Scoped(n, s)),
+        Just(RevisionBase::Head),
+        names().prop_map(RevisionBase::Name),
+        (proptest::option::of(names()), selectors()).prop_map(|(n, s)| RevisionBase::Scoped(n, s)),
     ];
     (base, proptest::collection::vec(suffix(), 0..4)).prop_map(|(base, suffixes)| Revision { base, suffixes })
 }
@@ -138,14 +140,14 @@ proptest! {
         url in proptest::option::of("[a-z0-9]{1,3}://[a-z0-9/.:?=&-]{0,20}"),
     ) {
         let path = path.filter(|p: &Vec<u8>| url.is_some() || !p.contains(&b'#'));
-        let spec = Spec { url, revision, path };
-        prop_assert_eq!(Spec::parse_located(&spec.to_bytes()), Ok(spec));
+        let spec = RevisionSpec { url, revision, path };
+        prop_assert_eq!(RevisionSpec::parse_located(&spec.to_bytes()), Ok(spec));
     }
 
     #[test]
     fn a_range_survives_printing(from in revisions(), to in revisions(), symmetric: bool) {
-        let query = Query::Range(Range { from, to, symmetric });
-        prop_assert_eq!(Query::parse(query.to_string().as_bytes()), Ok(query));
+        let query = RevisionQuery::Range(RevisionRange { from, to, symmetric });
+        prop_assert_eq!(RevisionQuery::parse(query.to_string().as_bytes()), Ok(query));
     }
 
     #[test]
@@ -155,14 +157,14 @@ proptest! {
 
     #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..24)) {
-        let _ = Query::parse(&bytes);
-        let _ = Spec::parse_located(&bytes);
+        let _ = RevisionQuery::parse(&bytes);
+        let _ = RevisionSpec::parse_located(&bytes);
     }
 
     #[test]
     fn what_parses_survives_printing(text in "[a-c@{}~^.:#0-9vHEAD -]{0,14}") {
-        if let Ok(query) = Query::parse(text.as_bytes()) {
-            prop_assert_eq!(Query::parse(query.to_string().as_bytes()), Ok(query));
+        if let Ok(query) = RevisionQuery::parse(text.as_bytes()) {
+            prop_assert_eq!(RevisionQuery::parse(query.to_string().as_bytes()), Ok(query));
         }
     }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::mount::attach::AttachError;
 use crate::mount::store::Store;
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::sys::create;
 use crate::sys::mountinfo;
 use crate::sys::process::ProcessIdentity;
@@ -82,7 +82,7 @@ pub fn wait_while_ending(overlay: &Path, observer: &dyn Observer) -> Result<()> 
                 "waiting for process {}, which writes the changes of the last mount to disk",
                 server.process.pid
             );
-            observer.notice(Notice { level: Level::Info, path: Vec::new(), message });
+            observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
         }
         if observer.cancelled() {
             return Err(Cancelled.into());

@@ -13,7 +13,7 @@ use crate::model::path;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::tree::LinkTable;
 use crate::mount::control::{Ask, Shot};
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::ops::mount::MountRefusal;
 use crate::quiesce::during;
 use crate::refs::head::Head;
@@ -70,7 +70,7 @@ pub(super) fn commit(
     }
     for path in &shot.skipped {
         let message = "sockets are not kept".to_owned();
-        observer.notice(Notice { level: Level::Skipped, path: path.clone(), message });
+        observer.notice(Notice { level: NoticeLevel::Skipped, path: path.clone(), message });
     }
     let out = output(repo, observer, options.dry_run)?;
     let (tree, totals) = only(context, &out, options, &stands, tree_of(&shot))?;

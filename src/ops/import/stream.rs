@@ -8,7 +8,7 @@ use super::tree::Tree;
 use crate::archive::ArchiveError;
 use crate::archive::member::{Member, MemberKind};
 use crate::archive::reader::TarReader;
-use crate::codec::cut::Cutting;
+use crate::codec::cut::ChunkerConfig;
 use crate::codec::hash::NameHasher;
 use crate::codec::stream::plain;
 use crate::error::{Result, carried};
@@ -165,7 +165,7 @@ fn stored(read: Read1, out: &Output<'_>) -> Result<Done> {
 /// Reads members and hands them over in groups.
 struct Reading<'g> {
     give: &'g Give<'g, Vec<Read1>>,
-    cutting: &'g Cutting,
+    cutting: &'g ChunkerConfig,
     observer: &'g dyn Observer,
     group: Vec<Read1>,
     bytes: usize,

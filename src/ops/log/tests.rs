@@ -26,7 +26,7 @@ fn list(made: &Made, options: &LogOptions) -> String {
 
 fn from(queries: &[&str]) -> LogOptions {
     LogOptions {
-        queries: queries.iter().map(|q| Query::parse(q.as_bytes()).unwrap()).collect(),
+        queries: queries.iter().map(|q| RevisionQuery::parse(q.as_bytes()).unwrap()).collect(),
         ..LogOptions::default()
     }
 }

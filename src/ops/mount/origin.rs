@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::model::entry::Time;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
-use crate::model::revision::{Base, Revision, Selector};
+use crate::model::revision::{Revision, RevisionBase, Selector};
 use crate::mount::daemon;
 use crate::query::history::Walk;
 use crate::query::resolve::Resolver;
@@ -29,9 +29,9 @@ pub(super) fn revision(repo: &Repo, resolver: &Resolver<'_>, asked: &Revision) -
     let refs = repo.refs();
     let head = || resolver.head().branch.clone();
     let (branch, selector) = match &asked.base {
-        Base::Head => (head(), None),
-        Base::Name(name) => (Some(name.clone()), None),
-        Base::Scoped(branch, selector) => (branch.clone().or_else(head), Some(selector.clone())),
+        RevisionBase::Head => (head(), None),
+        RevisionBase::Name(name) => (Some(name.clone()), None),
+        RevisionBase::Scoped(branch, selector) => (branch.clone().or_else(head), Some(selector.clone())),
     };
     let Some(branch) = branch else { return Ok(asked.clone()) };
     if let Some(Selector::Name(tag)) = &selector
@@ -48,8 +48,8 @@ pub(super) fn revision(repo: &Repo, resolver: &Resolver<'_>, asked: &Revision) -
         };
     }
     let base = match selector {
-        Some(selector) => Base::Scoped(Some(remote), selector),
-        None => Base::Name(remote),
+        Some(selector) => RevisionBase::Scoped(Some(remote), selector),
+        None => RevisionBase::Name(remote),
     };
     Ok(Revision { base, suffixes: asked.suffixes.clone() })
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::error::{Failure, Kind, Result};
 use crate::model::refname::RefName;
-use crate::model::revision::{Revision, Spec};
+use crate::model::revision::{Revision, RevisionSpec};
 use crate::model::size;
 use crate::model::suggest::nearest;
 use crate::store::location::Location;
@@ -129,9 +129,9 @@ impl VolumeOptions {
             return Err(bad(key, "the repository is given twice").into());
         }
         // A version may stand with its repository, as its stable address says it.
-        let spec = Spec::parse_located(value.as_bytes()).ok().filter(|spec| spec.url.is_some());
+        let spec = RevisionSpec::parse_located(value.as_bytes()).ok().filter(|spec| spec.url.is_some());
         let place = match spec {
-            Some(Spec { url: Some(url), revision, path: None }) => {
+            Some(RevisionSpec { url: Some(url), revision, path: None }) => {
                 if self.revision.replace(revision).is_some() {
                     return Err(bad(key, "the version is given twice").into());
                 }

@@ -22,7 +22,7 @@ fn names() -> Names {
 impl Names {
     fn get(&self, text: &str) -> Result<Id> {
         let resolver = Resolver::new(&self.made.repo, &self.made.context)?;
-        Ok(resolver.spec(&Spec::parse(text.as_bytes())?)?.version)
+        Ok(resolver.spec(&RevisionSpec::parse(text.as_bytes())?)?.version)
     }
 
     fn err(&self, text: &str) -> String {

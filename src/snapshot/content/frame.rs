@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 
-use crate::codec::compress::{Compressor, Profile, mostly_digits};
+use crate::codec::compress::{CompressionProfile, Compressor, mostly_digits};
 use crate::error::Result;
 use crate::format::frame::{CODEC_DELTA, CODEC_RAW, CODEC_ZSTD, FRAME_PLAIN_MAX};
 use crate::model::id::{Id, ObjectKind};
@@ -85,24 +85,30 @@ impl Packer {
     pub fn whole(&mut self, sink: &Sink<'_>, class: Class, plain: &[u8], objects: &[(Id, u32)]) -> Result<()> {
         let profile = match class {
             Class::Pages => self.profile_of_pages(plain),
-            Class::Plain => Profile::Normal,
+            Class::Plain => CompressionProfile::Normal,
         };
         let smaller = self.compressor.compress(profile, plain, &mut self.packed);
         self.put(sink, ObjectKind::Chunk, smaller, plain, objects)
     }
 
     /// Pages of rows and pages of text want different profiles; where it is not plain, a piece is tried both ways.
-    fn profile_of_pages(&mut self, plain: &[u8]) -> Profile {
+    fn profile_of_pages(&mut self, plain: &[u8]) -> CompressionProfile {
         const TRIAL: usize = 4096;
         if mostly_digits(plain) {
-            return Profile::Literal;
+            return CompressionProfile::Literal;
         }
-        let Some(piece) = plain.get(plain.len() / 2..plain.len() / 2 + TRIAL) else { return Profile::Normal };
+        let Some(piece) = plain.get(plain.len() / 2..plain.len() / 2 + TRIAL) else {
+            return CompressionProfile::Normal;
+        };
         let mut size = |profile| match self.compressor.compress(profile, piece, &mut self.packed) {
             true => self.packed.len(),
             false => TRIAL,
         };
-        if size(Profile::Literal) < size(Profile::Normal) { Profile::Literal } else { Profile::Normal }
+        if size(CompressionProfile::Literal) < size(CompressionProfile::Normal) {
+            CompressionProfile::Literal
+        } else {
+            CompressionProfile::Normal
+        }
     }
 
     /// Writes gathered trees, lists or a commit as one frame.
@@ -110,7 +116,7 @@ impl Packer {
         if gather.is_empty() {
             return Ok(());
         }
-        let smaller = self.compressor.compress(Profile::High, &gather.plain, &mut self.packed);
+        let smaller = self.compressor.compress(CompressionProfile::High, &gather.plain, &mut self.packed);
         self.put(sink, gather.kind, smaller, &gather.plain, &gather.objects)
     }
 

@@ -8,7 +8,7 @@ use std::io;
 use super::large::STEP;
 use super::list::ListBuilder;
 use super::store::{INLINE_MAX, flush_small, store_bytes, store_piece};
-use crate::codec::cut::{BLOCK, CHUNK_MAX, Cutting};
+use crate::codec::cut::{BLOCK, CHUNK_MAX, ChunkerConfig};
 use crate::codec::sniff;
 use crate::error::{Failure, Kind, Result};
 use crate::model::entry::{Chunker, Content, Extent, Node};
@@ -58,7 +58,7 @@ impl Stretch {
 
 /// Cuts a file of `size` bytes and hands its stretches over in order. Returns how it was cut.
 pub fn cut_file(
-    cutting: &Cutting,
+    cutting: &ChunkerConfig,
     size: u64,
     bytes: &mut dyn Bytes,
     give: &mut dyn FnMut(Stretch) -> Result<()>,

@@ -27,7 +27,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::codec::cut::{BLOCK, CHUNK_MAX, Cutting, is_zero, next_chunk};
+use crate::codec::cut::{BLOCK, CHUNK_MAX, ChunkerConfig, is_zero, next_chunk};
 use crate::error::Result;
 use crate::model::entry::{Chunker, Extent};
 use crate::model::id::Id;
@@ -49,7 +49,7 @@ pub(super) type Data<'c> = &'c (dyn Fn(u64) -> u64 + Sync);
 
 /// What is to be cut.
 pub(super) struct Plan<'c> {
-    pub(super) cutting: &'c Cutting,
+    pub(super) cutting: &'c ChunkerConfig,
     pub(super) chunker: Chunker,
     /// What differs from the old content, sorted, apart from each other; the last one may reach beyond the end.
     pub(super) changes: Vec<Range<u64>>,

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::codec::cut::{BLOCK, Cutting};
+use crate::codec::cut::{BLOCK, ChunkerConfig};
 use crate::error::Kind;
 use crate::format::Malformed;
 use crate::model::refname::RefName;
@@ -19,16 +19,22 @@ const MIB: usize = 1 << 20;
 /// Shares so small that small files are divided too, and guesses are often wrong.
 const SMALL: Shares = Shares { step: 96 << 10, gap: 1 };
 
-fn repository(cutting: &Cutting) -> (tempfile::TempDir, Repo) {
+fn repository(cutting: &ChunkerConfig) -> (tempfile::TempDir, Repo) {
     let dir = tempfile::tempdir().unwrap();
     let main = RefName::new("main").unwrap();
     let repo = Repo::create(&dir.path().join("repo"), &main, cutting, OpenOptions::default()).unwrap();
     (dir, repo)
 }
 
-fn cuttings() -> [Cutting; 5] {
-    let pages = |n| Cutting::in_pages(n).unwrap();
-    [Cutting::default(), Cutting::by_content(4096).unwrap(), pages(4096), pages(256 << 10), Cutting::default()]
+fn cuttings() -> [ChunkerConfig; 5] {
+    let pages = |n| ChunkerConfig::in_pages(n).unwrap();
+    [
+        ChunkerConfig::default(),
+        ChunkerConfig::by_content(4096).unwrap(),
+        pages(4096),
+        pages(256 << 10),
+        ChunkerConfig::default(),
+    ]
 }
 
 /// Bytes without a pattern; the same for the same seed.
@@ -295,7 +301,8 @@ fn scattered_changes_by_many_threads() {
 #[test]
 fn little_is_read_but_the_chunks_that_hold_changes() {
     let changes = 30;
-    for (cutting, each) in [(Cutting::default(), 256 << 10), (Cutting::in_pages(64 << 10).unwrap(), (64 << 10) + 8192)]
+    for (cutting, each) in
+        [(ChunkerConfig::default(), 256 << 10), (ChunkerConfig::in_pages(64 << 10).unwrap(), (64 << 10) + 8192)]
     {
         let (_dir, repo) = repository(&cutting);
         let out = Output::dry(&repo);
@@ -310,7 +317,7 @@ fn little_is_read_but_the_chunks_that_hold_changes() {
 
 #[test]
 fn nothing_is_read_if_nothing_changed() {
-    let (_dir, repo) = repository(&Cutting::default());
+    let (_dir, repo) = repository(&ChunkerConfig::default());
     let out = Output::dry(&repo);
     let bytes = noise(3 * MIB, 1);
     let (size, chunker, content) = store_stream(&out, &Silent, &mut &bytes[..]).unwrap();
@@ -322,7 +329,7 @@ fn nothing_is_read_if_nothing_changed() {
 
 #[test]
 fn a_long_hole_is_not_read() {
-    let (_dir, repo) = repository(&Cutting::default());
+    let (_dir, repo) = repository(&ChunkerConfig::default());
     let out = Output::dry(&repo);
     let end = noise(100_000, 1);
     let size = (1 << 40) + end.len() as u64;
@@ -346,7 +353,7 @@ fn a_long_hole_is_not_read() {
 
 #[test]
 fn what_is_stored_can_be_read() {
-    for cutting in [Cutting::default(), Cutting::in_pages(16 << 10).unwrap()] {
+    for cutting in [ChunkerConfig::default(), ChunkerConfig::in_pages(16 << 10).unwrap()] {
         let (_dir, repo) = repository(&cutting);
         let out = Output::storing(&repo, &Silent).unwrap();
         let mut file = scattered(9 * MIB, 12, 3);
@@ -378,7 +385,7 @@ fn what_is_stored_can_be_read() {
 
 #[test]
 fn an_error_of_the_reader_ends_it() {
-    let (_dir, repo) = repository(&Cutting::default());
+    let (_dir, repo) = repository(&ChunkerConfig::default());
     let out = Output::dry(&repo);
     let file = scattered(24 * MIB, 30, 9);
     let (size, chunker, content) = store_stream(&out, &Silent, &mut &file.old[..]).unwrap();
@@ -403,7 +410,7 @@ fn an_error_of_the_reader_ends_it() {
 
 #[test]
 fn a_panic_does_not_hang() {
-    let (_dir, repo) = repository(&Cutting::default());
+    let (_dir, repo) = repository(&ChunkerConfig::default());
     let out = Output::dry(&repo);
     let reads = AtomicU64::new(0);
     let read = |_: u64, space: &mut [u8]| {
@@ -430,7 +437,7 @@ fn leaf_ends(repo: &Repo, content: &Content) -> Vec<Range<u64>> {
 
 #[test]
 fn nodes_of_the_list_that_end_elsewhere() {
-    let (_dir, repo) = repository(&Cutting::by_content(4096).unwrap());
+    let (_dir, repo) = repository(&ChunkerConfig::by_content(4096).unwrap());
     let out = Output::dry(&repo);
     let old = noise(24 * MIB, 2);
     let (_, _, content) = store_stream(&out, &Silent, &mut &old[..]).unwrap();
@@ -448,7 +455,7 @@ fn nodes_of_the_list_that_end_elsewhere() {
 
 #[test]
 fn a_node_is_not_taken_after_a_hole_that_may_go_on_in_it() {
-    let (_dir, repo) = repository(&Cutting::default());
+    let (_dir, repo) = repository(&ChunkerConfig::default());
     let out = Output::dry(&repo);
     let id = repo.ids().id(ObjectKind::Chunk, b"x");
     for last in [None, Some(id)] {

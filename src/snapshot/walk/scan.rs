@@ -18,7 +18,7 @@ use crate::model::entry::{Entry, Meta, Node, Time, Totals, Xattr};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::path;
 use crate::model::tree::RootInfo;
-use crate::observe::{Level, Notice, Observer};
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::repo::layout::INSIDE;
 use crate::snapshot::content::large::{OldFile, Reader};
 use crate::snapshot::content::small::{SMALL_MAX, SmallFile, store_small};
@@ -98,7 +98,7 @@ pub struct Found {
 /// The notice about a repository that is left out of a version.
 pub fn reserved_notice(path: Vec<u8>) -> Notice {
     let message = "left out: no version may contain a repository".to_owned();
-    Notice { level: Level::Skipped, path, message }
+    Notice { level: NoticeLevel::Skipped, path, message }
 }
 
 impl<'a> Walk<'a> {
@@ -109,7 +109,7 @@ impl<'a> Walk<'a> {
 
     fn incomplete(&self, path: &[u8], message: String) {
         self.unstable.lock().push(path.to_vec());
-        self.observer.notice(Notice { level: Level::Incomplete, path: path.to_vec(), message });
+        self.observer.notice(Notice { level: NoticeLevel::Incomplete, path: path.to_vec(), message });
     }
 
     /// Says that a file did not hold still.
@@ -177,13 +177,17 @@ impl<'a> Walk<'a> {
         if !dir.is_root() && entries::is_repository(fd, &names) {
             // Each push to it would be part of the next version, which would be pushed to it.
             let message = "left out: it is a repository".to_owned();
-            self.observer.notice(Notice { level: Level::Skipped, path: dir.path.clone(), message });
+            self.observer.notice(Notice { level: NoticeLevel::Skipped, path: dir.path.clone(), message });
             return Ok(None);
         }
         if names.iter().any(|n| n.1 == rules::IGNORE_FILE.as_bytes()) {
             let file = path::join(&dir.path, rules::IGNORE_FILE.as_bytes());
             let mut report = |bad: rules::BadLine| {
-                self.observer.notice(Notice { level: Level::Warning, path: file.clone(), message: bad.to_string() });
+                self.observer.notice(Notice {
+                    level: NoticeLevel::Warning,
+                    path: file.clone(),
+                    message: bad.to_string(),
+                });
             };
             match state.ignores.enter(fd, dir.depth, &mut report) {
                 Ok(ignores) => state.ignores = ignores,
@@ -227,12 +231,12 @@ impl<'a> Walk<'a> {
                 && let Some(limit) = self.rules.exceeded(stat.size)
             {
                 let message = format!("left out: its {} bytes are more than {limit}", stat.size);
-                self.observer.notice(Notice { level: Level::Skipped, path: full, message });
+                self.observer.notice(Notice { level: NoticeLevel::Skipped, path: full, message });
                 continue;
             }
             if stat.kind == FileType::Socket {
                 let message = "sockets are not kept".to_owned();
-                self.observer.notice(Notice { level: Level::Skipped, path: full, message });
+                self.observer.notice(Notice { level: NoticeLevel::Skipped, path: full, message });
                 continue;
             }
             out.push((name, stat));

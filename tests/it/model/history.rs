@@ -1,7 +1,7 @@
 //! Edits, commits, checkouts, tags and undos in random order: after each, the worktree and every version must be what
 //! a plain list of trees in memory says.
 
-use dvc::codec::cut::Cutting;
+use dvc::codec::cut::ChunkerConfig;
 use dvc::context::Context;
 use dvc::model::id::Id;
 use dvc::model::refname::{RefKind, RefName};
@@ -94,8 +94,13 @@ impl Model {
             cache: dvc::context::CacheOptions::default(),
             mount: None,
         };
-        Repo::create(&context.repository, &RefName::new("main").unwrap(), &Cutting::default(), OpenOptions::default())
-            .unwrap();
+        Repo::create(
+            &context.repository,
+            &RefName::new("main").unwrap(),
+            &ChunkerConfig::default(),
+            OpenOptions::default(),
+        )
+        .unwrap();
         let random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         Self { random, context, work: Tree::new(), versions: Vec::new(), tips: vec![None], _dir: dir }
     }

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use dvc::codec::cut::Cutting;
+use dvc::codec::cut::ChunkerConfig;
 use dvc::format::frame::CODEC_RAW;
 use dvc::format::object::{encode_commit, encode_tree};
 use dvc::format::refentry::{RefEntry, encode_name, seq_key};
-use dvc::model::commit::{Commit, Counts, Timestamp};
+use dvc::model::commit::{Commit, CommitCounts, Timestamp};
 use dvc::model::entry::{Chunker, Content, Entry, Meta, Node, Time, Totals};
 use dvc::model::id::{Id, ObjectKind};
 use dvc::model::refname::{RefKind, RefName};
@@ -28,7 +28,7 @@ pub struct Pen<'a> {
 /// Creates a repository at `dir` with what `write` stores; it returns the versions that branches name.
 pub fn forge(dir: &Path, write: impl FnOnce(&Pen<'_>) -> Vec<(&'static str, Id)>) {
     let main = RefName::new("main").unwrap();
-    let repo = Repo::create(dir, &main, &Cutting::default(), OpenOptions::default()).unwrap();
+    let repo = Repo::create(dir, &main, &ChunkerConfig::default(), OpenOptions::default()).unwrap();
     let pen = Pen { repo: &repo, sink: Sink::open(repo.ensure_local().unwrap(), &Silent).unwrap() };
     let tips = write(&pen);
     pen.sink.finish().unwrap();
@@ -108,7 +108,7 @@ impl Pen<'_> {
             time: Timestamp { secs: TIME, nanos: 0, offset: 0 },
             message: "x".to_owned(),
             trailers: Vec::new(),
-            counts: Counts { files: 1, bytes: 1, new_bytes: 1, stored_bytes: 1 },
+            counts: CommitCounts { files: 1, bytes: 1, new_bytes: 1, stored_bytes: 1 },
             unstable: Vec::new(),
             signature: None,
         };

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use dvc::codec::compress::{Compressor, Profile};
+use dvc::codec::compress::{CompressionProfile, Compressor};
 use dvc::codec::hash::{NameHasher, checksum};
 use dvc::format::pack::{Footer, PackKind, TableFrame, encode_header, put_table_frame};
 use dvc::model::entry::{Entry, Node, Totals};
@@ -174,7 +174,7 @@ fn a_table_of_contents_that_unpacks_to_anything() {
     };
     (0..6_000_000).for_each(|n| put_table_frame(&mut plain, &frame(n)));
     let mut packed = Vec::new();
-    assert!(Compressor::default().compress(Profile::Normal, &plain, &mut packed));
+    assert!(Compressor::default().compress(CompressionProfile::Normal, &plain, &mut packed));
     let header = encode_header(PackKind::Tree);
     let mut footer = Footer {
         table_offset: header.len() as u64,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dvc::codec::cut::Cutting;
+use dvc::codec::cut::ChunkerConfig;
 use dvc::context::Context;
 use dvc::error::{Error, Result};
 use dvc::model::entry::Node;
@@ -131,7 +131,7 @@ impl Known {
         fs::create_dir(&work).unwrap();
         let context = context(root.join("repo"), work.clone());
         let main = RefName::new("main").unwrap();
-        Repo::create(&context.repository, &main, &Cutting::default(), OpenOptions::default()).unwrap();
+        Repo::create(&context.repository, &main, &ChunkerConfig::default(), OpenOptions::default()).unwrap();
         let put = |name: &str, bytes: &[u8]| {
             let path = work.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();

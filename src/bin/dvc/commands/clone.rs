@@ -9,7 +9,7 @@ use crate::session::Session;
 use clap::Args;
 use dvc::error::{Error, Kind};
 use dvc::model::refname::RefName;
-use dvc::model::revision::{Base, Spec};
+use dvc::model::revision::{RevisionBase, RevisionSpec};
 use dvc::ops::clone::{CloneOptions, clone, is_unfinished};
 use dvc::repo::{Repo, RepoError};
 use std::io::Write;
@@ -45,7 +45,7 @@ pub(crate) struct CloneArgs {
 /// Runs `clone`.
 pub(crate) fn run(session: &Session, args: &CloneArgs) -> Outcome {
     let (url, revision) = match args.url.split_once('#') {
-        Some((url, revision)) => (url, Some(Spec::parse(revision.as_bytes()).map_err(Error::from)?)),
+        Some((url, revision)) => (url, Some(RevisionSpec::parse(revision.as_bytes()).map_err(Error::from)?)),
         None => (args.url.as_str(), None),
     };
     if revision.as_ref().is_some_and(|spec| spec.path.is_some()) {
@@ -92,7 +92,7 @@ fn cloned(
     session: &Session,
     args: &CloneArgs,
     location: dvc::store::location::Location,
-    revision: Option<Spec>,
+    revision: Option<RevisionSpec>,
     place: &Place,
 ) -> Outcome {
     let began = Instant::now();
@@ -104,13 +104,14 @@ fn cloned(
     origin.lazy = args.lazy || args.depth.is_some();
     let mut branch = args.branch.as_deref().map(RefName::new).transpose().map_err(Error::from)?;
     let revision = revision.map(|spec| spec.revision);
-    if let (None, Some(Base::Name(name) | Base::Scoped(Some(name), _))) = (&branch, revision.as_ref().map(|r| &r.base))
+    if let (None, Some(RevisionBase::Name(name) | RevisionBase::Scoped(Some(name), _))) =
+        (&branch, revision.as_ref().map(|r| &r.base))
     {
         branch = Some(name.clone());
     }
     let options = CloneOptions {
         branch,
-        revision: revision.filter(|r| !r.suffixes.is_empty() || !matches!(r.base, Base::Name(_))),
+        revision: revision.filter(|r| !r.suffixes.is_empty() || !matches!(r.base, RevisionBase::Name(_))),
         depth: args.depth.and_then(|n| usize::try_from(n).ok()),
         no_checkout: args.no_checkout || args.lazy,
     };

@@ -7,7 +7,7 @@ use crate::render::shown;
 use crate::session::Session;
 use clap::Args;
 use dvc::error::{Error, Kind};
-use dvc::model::revision::{Query, Spec};
+use dvc::model::revision::{RevisionQuery, RevisionSpec};
 use dvc::ops::diff::{DiffOptions, Difference, Patch, Sides, diff};
 use dvc::query::compare::Letter;
 use dvc::query::describe::Detail;
@@ -90,13 +90,13 @@ pub(crate) fn run(session: &Session, args: &DiffArgs) -> Outcome {
 }
 
 fn sides(revs: &[OsString]) -> Result<Sides, Failed> {
-    let query = |rev: &OsString| Query::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
-    let spec = |rev: &OsString| Spec::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
+    let query = |rev: &OsString| RevisionQuery::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
+    let spec = |rev: &OsString| RevisionSpec::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
     match revs {
         [] => Ok(Sides::Worktree),
         [one] => Ok(match query(one)? {
-            Query::One(spec) => Sides::Since(spec),
-            Query::Range(range) => Sides::Range(range),
+            RevisionQuery::One(spec) => Sides::Since(spec),
+            RevisionQuery::Range(range) => Sides::Range(range),
         }),
         [old, new] => Ok(Sides::Between(spec(old)?, spec(new)?)),
         _ => Err(CliError::option("REV", "there are more than two").into()),

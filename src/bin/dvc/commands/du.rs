@@ -5,7 +5,7 @@ use crate::print::{Out, Paint, size};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::Error;
-use dvc::model::revision::Query;
+use dvc::model::revision::RevisionQuery;
 use dvc::model::text::{count, harmless};
 use dvc::ops::du::{BranchUse, DuOptions, DuReport, RepositoryUse, VersionUse, du};
 use dvc::ops::gc::cache_use;
@@ -30,7 +30,7 @@ pub(crate) fn run(session: &Session, args: &DuArgs) -> Outcome {
     if args.cache {
         return cache(session, &context);
     }
-    let query = |rev: &OsString| Query::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
+    let query = |rev: &OsString| RevisionQuery::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
     let options = DuOptions { queries: args.revs.iter().map(query).collect::<Result<_, _>>()? };
     let report = du(&context, &options, &session.notices()?)?;
     let mut out = session.plain_out();

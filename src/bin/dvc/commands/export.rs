@@ -6,7 +6,7 @@ use crate::session::Session;
 use clap::{Args, ValueEnum};
 use dvc::archive::image::split_url;
 use dvc::error::Error;
-use dvc::model::revision::{Revision, Spec};
+use dvc::model::revision::{Revision, RevisionSpec};
 use dvc::ops::export::{ExportOptions, ExportReport, Format, Target, export};
 use dvc::store::location::Scheme;
 use std::ffi::OsString;
@@ -59,8 +59,8 @@ pub(crate) fn run(session: &Session, args: &ExportArgs) -> Outcome {
     let begun = Instant::now();
     let (_, context) = session.anywhere()?;
     let spec = match &args.spec {
-        Some(spec) => Spec::parse(spec.as_bytes()).map_err(Error::from)?,
-        None => Spec { url: None, revision: Revision::HEAD, path: None },
+        Some(spec) => RevisionSpec::parse(spec.as_bytes()).map_err(Error::from)?,
+        None => RevisionSpec { url: None, revision: Revision::HEAD, path: None },
     };
     let options = ExportOptions {
         spec,

@@ -5,10 +5,10 @@ use crate::failure::{Exit, Outcome};
 use crate::place::{self, Place};
 use crate::session::Session;
 use clap::Args;
-use dvc::codec::cut::{BadCutting, Cutting};
+use dvc::codec::cut::{ChunkerConfig, UnknownChunker};
 use dvc::error::Error;
 use dvc::model::refname::RefName;
-use dvc::observe::{Level, Notice, Observer};
+use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::init::{InitOptions, init};
 use dvc::repo::state::Sharing;
 use std::io::Write;
@@ -79,7 +79,7 @@ pub(crate) fn run(session: &Session, args: &InitArgs) -> Outcome {
     if prepared {
         let message = "the group of the directory can use the repository, because the directory is shared; \
                        with umask 077 only you can";
-        session.told()?.notice(Notice { level: Level::Info, path: Vec::new(), message: message.to_owned() });
+        session.told()?.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message: message.to_owned() });
     }
     let mut out = session.plain_out();
     let path = report.repository.display().to_string();
@@ -109,13 +109,13 @@ fn umask() -> u32 {
 }
 
 /// `auto`, `cdc:SIZE` or `fixed:SIZE`.
-fn cutting(spec: &str) -> Result<Cutting, Error> {
+fn cutting(spec: &str) -> Result<ChunkerConfig, Error> {
     let sized = spec.split_once(':').and_then(|(kind, size)| Some((kind, dvc::model::size::parse(size).ok()?)));
     let cutting = match sized {
-        None if spec == "auto" => Some(Cutting::default()),
-        Some(("cdc", average)) => Cutting::by_content(average),
-        Some(("fixed", page)) => Cutting::in_pages(page),
+        None if spec == "auto" => Some(ChunkerConfig::default()),
+        Some(("cdc", average)) => ChunkerConfig::by_content(average),
+        Some(("fixed", page)) => ChunkerConfig::in_pages(page),
         _ => None,
     };
-    cutting.ok_or_else(|| BadCutting(spec.to_owned()).into())
+    cutting.ok_or_else(|| UnknownChunker(spec.to_owned()).into())
 }

@@ -12,7 +12,7 @@ use clap::Args;
 use dvc::error::Error;
 use dvc::model::commit::Timestamp;
 use dvc::model::id::Id;
-use dvc::model::revision::{Query, Spec};
+use dvc::model::revision::{RevisionQuery, RevisionSpec};
 use dvc::model::text::harmless;
 use dvc::model::when::Edge;
 use dvc::ops::diff::{DiffOptions, Sides, diff};
@@ -158,7 +158,7 @@ pub(crate) fn run(session: &Session, args: &LogArgs) -> Outcome {
     let (place, context) = session.anywhere()?;
     let style = Style::new(args.oneline, args.format.as_deref(), args.no_abbrev)?;
     let (counts, revs): (Vec<_>, Vec<_>) = args.revs.iter().partition(|rev| short_count(rev).is_some());
-    let query = |rev: &&OsString| Query::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
+    let query = |rev: &&OsString| RevisionQuery::parse(rev.as_bytes()).map_err(|e| Failed::from(Error::from(e)));
     let options = LogOptions {
         queries: revs.iter().map(query).collect::<Result<_, _>>()?,
         all: args.all,
@@ -229,7 +229,7 @@ impl Patches<'_> {
             return Ok(());
         }
         writeln!(out)?;
-        let revision = |id: &Id| Spec::parse(id.to_string().as_bytes()).map_err(Error::from);
+        let revision = |id: &Id| RevisionSpec::parse(id.to_string().as_bytes()).map_err(Error::from);
         let Some(parent) = version.commit.parents.first() else {
             return changes(out, changed, false, "");
         };

@@ -6,7 +6,7 @@ use crate::render::shown;
 use crate::session::Session;
 use clap::Args;
 use dvc::error::Error;
-use dvc::model::revision::{Revision, Spec};
+use dvc::model::revision::{Revision, RevisionSpec};
 use dvc::ops::ls::{LsOptions, ls};
 use std::ffi::OsString;
 use std::io::Write;
@@ -43,8 +43,8 @@ pub(crate) struct LsArgs {
 pub(crate) fn run(session: &Session, args: &LsArgs) -> Outcome {
     let (place, context) = session.anywhere()?;
     let spec = match &args.spec {
-        Some(spec) => Spec::parse(spec.as_bytes()).map_err(Error::from)?,
-        None => Spec { url: None, revision: Revision::HEAD, path: None },
+        Some(spec) => RevisionSpec::parse(spec.as_bytes()).map_err(Error::from)?,
+        None => RevisionSpec { url: None, revision: Revision::HEAD, path: None },
     };
     let paths = match spec.path {
         // Below REV:PATH, paths are relative to that.

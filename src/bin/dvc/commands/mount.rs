@@ -12,13 +12,13 @@ use crate::print::{Out, Paint, size};
 use crate::session::Session;
 use clap::Args;
 use dvc::error::{Error, Kind};
-use dvc::model::revision::{Base, Revision, Spec};
+use dvc::model::revision::{Revision, RevisionBase, RevisionSpec};
 use dvc::model::text::harmless;
 use dvc::mount::attach::MountTrust;
 use dvc::mount::control::Note;
 use dvc::mount::daemon::Kept;
 use dvc::mount::health::Health;
-use dvc::observe::{Level, Notice, Observer};
+use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::clone::{CloneOptions, clone};
 use dvc::ops::fetch::{FetchOptions, fetch};
 use dvc::ops::mount::{Hydrate, MountOptions, MountState, OVERLAYS, Show, default_branch, mount, mounts, plan};
@@ -396,7 +396,7 @@ pub(super) fn place_of(
                 true => spec.revision,
                 false => {
                     let branch = default_branch(&own.context(&place)?)?;
-                    Revision { base: Base::Name(branch), suffixes: Vec::new() }
+                    Revision { base: RevisionBase::Name(branch), suffixes: Vec::new() }
                 }
             };
             Ok((place, revision, Some(own)))
@@ -416,13 +416,13 @@ fn is_shared_clone(repository: &Path) -> bool {
 }
 
 /// `REV`, `URL#REV` or `URL`, and whether it names a version.
-fn located(text: &str) -> Result<(Spec, bool), Failed> {
-    let spec = Spec::parse_located(text.as_bytes());
+fn located(text: &str) -> Result<(RevisionSpec, bool), Failed> {
+    let spec = RevisionSpec::parse_located(text.as_bytes());
     // No revision has a slash at its start or behind a colon.
     let is_url = !text.contains('#') && (text.contains("://") || text.starts_with('/') || text.contains(":/"));
     if is_url {
-        let revision = Revision { base: Base::Head, suffixes: Vec::new() };
-        return Ok((Spec { url: Some(text.to_owned()), revision, path: None }, false));
+        let revision = Revision { base: RevisionBase::Head, suffixes: Vec::new() };
+        return Ok((RevisionSpec { url: Some(text.to_owned()), revision, path: None }, false));
     }
     Ok((spec.map_err(Error::from)?, true))
 }
@@ -487,7 +487,7 @@ fn cloned(session: &Session, volume: Option<Option<&str>>, url: &str, dry: bool)
         match fetch(&context, &remote, &FetchOptions::default(), &progress) {
             Err(e) if volume.is_some() && e.kind() == Kind::Unreachable => {
                 let message = format!("{e}; what is here already is shown");
-                progress.notice(Notice { level: Level::Info, path: Vec::new(), message });
+                progress.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
             }
             fetched => {
                 fetched?;

@@ -11,7 +11,7 @@ use dvc::error::{Error, Kind};
 use dvc::hooks::{Facts, HookError, Verb};
 use dvc::model::refname::RefName;
 use dvc::model::text::{count, harmless};
-use dvc::observe::{Level, Notice, Observer};
+use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::push::{Outcome as What, PushOptions, PushReport, Rejected, push};
 use dvc::repo::refs::RefError;
 use std::io::Write;
@@ -89,7 +89,7 @@ pub(crate) fn to(session: &Session, context: &Context, remote: &Remote, options:
     let (report, hook) = hooked(session, context, remote, options, &progress)?;
     if !report.left_out.is_empty() {
         let message = format!("not pushed: {}; name branches, or use `--all`", listed(&report.left_out));
-        progress.notice(Notice { level: Level::Info, path: Vec::new(), message });
+        progress.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
     }
     drop(progress);
     let mut out = session.plain_out();

@@ -11,7 +11,7 @@ use clap::Args;
 use dvc::error::Error;
 use dvc::model::id::to_hex;
 use dvc::model::path::{join, split};
-use dvc::model::revision::Spec;
+use dvc::model::revision::RevisionSpec;
 use dvc::ops::show::{Piece, ShowOptions, Shown, show};
 use dvc::query::describe::{Changes, Detail, Version};
 use serde::Serialize;
@@ -49,7 +49,7 @@ pub(crate) fn run(session: &Session, args: &ShowArgs) -> Outcome {
     let around = Surroundings { now: session.now.timestamp().as_second(), url: &url };
     let mut out = session.paged_out();
     for (n, spec) in specs.iter().enumerate() {
-        let spec = Spec::parse(spec.as_bytes()).map_err(Error::from)?;
+        let spec = RevisionSpec::parse(spec.as_bytes()).map_err(Error::from)?;
         let wanted = match detail(args.stat, args.name_status) {
             Detail::None if args.format.is_none() => Detail::Names,
             wanted => wanted,

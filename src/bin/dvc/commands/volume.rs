@@ -9,8 +9,8 @@ use crate::print::{Out, Paint, size};
 use crate::session::Session;
 use clap::{Args, Subcommand, ValueEnum};
 use dvc::docker::{Engine, EngineError};
-use dvc::model::revision::Spec;
-use dvc::observe::{Level, Notice, Observer};
+use dvc::model::revision::RevisionSpec;
+use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::volume::{Removed, VolumeOptions, VolumeState, Volumes, check_name};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -231,7 +231,7 @@ fn create(session: &Session, args: &CreateArgs) -> Outcome {
         let options = options(session, args)?;
         if options.had_password {
             let message = "the password in the URL was left out: passwords come from the environment or /run/secrets";
-            session.told()?.notice(Notice { level: Level::Info, path: Vec::new(), message: message.to_owned() });
+            session.told()?.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message: message.to_owned() });
         }
         match dry_run {
             true => volumes.find(&args.name)?.is_none(),
@@ -265,7 +265,7 @@ fn options(session: &Session, args: &CreateArgs) -> Result<VolumeOptions, Failed
         put(key, value.to_owned())?;
     }
     if let Some(from) = &args.from {
-        let located = Spec::parse_located(from.as_bytes()).map_err(dvc::error::Error::from)?;
+        let located = RevisionSpec::parse_located(from.as_bytes()).map_err(dvc::error::Error::from)?;
         if located.url.is_some() {
             put("repo", from.clone())?;
         } else {

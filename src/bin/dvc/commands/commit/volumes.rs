@@ -11,7 +11,7 @@ use crate::session::Session;
 use dvc::docker::EngineError;
 use dvc::error::Error;
 use dvc::model::refname::RefName;
-use dvc::observe::{Level, Notice, Observer};
+use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::volume::{Plain, PlainError, Present, VolumeError, Volumes, plain, plain_names};
 use std::path::PathBuf;
 
@@ -99,7 +99,7 @@ impl Run<'_> {
 }
 
 fn note(session: &Session, message: String) -> Result<(), Failed> {
-    session.told()?.notice(Notice { level: Level::Info, path: Vec::new(), message });
+    session.told()?.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::session::Session;
 use dvc::context::Context;
 use dvc::model::entry::Node;
 use dvc::model::refname::RefKind;
-use dvc::model::revision::Spec;
+use dvc::model::revision::RevisionSpec;
 use dvc::ops::ls::{LsOptions, ls};
 use dvc::sys::mountinfo;
 use std::ops::ControlFlow;
@@ -91,7 +91,7 @@ impl<'s> Names<'s> {
         let tip = || {
             let context = self.context()?;
             let repo = context.repo().ok()?;
-            let spec = Spec::parse(if branch.is_empty() { b"HEAD" } else { branch.as_bytes() }).ok()?;
+            let spec = RevisionSpec::parse(if branch.is_empty() { b"HEAD" } else { branch.as_bytes() }).ok()?;
             let version = dvc::query::resolve::Resolver::new(&repo, &context).ok()?.spec(&spec).ok()?.version;
             Some(repo.commit_cached(&version).ok()?.ordinal)
         };
@@ -110,7 +110,7 @@ impl<'s> Names<'s> {
             let session = self.0?;
             let context = self.context()?;
             let place = if dir > colon + 1 { &word[..dir - 1] } else { &word[..dir] };
-            let spec = Spec::parse(place.as_bytes()).ok()?;
+            let spec = RevisionSpec::parse(place.as_bytes()).ok()?;
             let options = LsOptions { spec, paths: Vec::new(), recursive: false, directory: false };
             ls(&context, &options, &session.watch(), &mut |path, entry| {
                 let name = path.rsplit(|b| *b == b'/').next().and_then(|name| std::str::from_utf8(name).ok());
