@@ -13,7 +13,7 @@ use dvc::codec::cut::ChunkerConfig;
 use dvc::format::frame::CODEC_ZSTD;
 use dvc::format::pack::PackKind;
 use dvc::format::segment::tables::{PackEntry, PackTable};
-use dvc::format::segment::{PackName, Place, Row};
+use dvc::format::segment::{IndexRow, ObjectLocation, PackName};
 use dvc::index::catalogue::segments::SegmentRow;
 use dvc::index::segment_writer::SegmentWriter;
 use dvc::model::id::Id;
@@ -30,14 +30,20 @@ fn pack(number: u64) -> PackName {
 }
 
 /// Ids in order without sorting: the first bytes count, the rest is a hash.
-fn row(n: u64, rows: u64) -> Row {
+fn row(n: u64, rows: u64) -> IndexRow {
     let mut id = *blake3::hash(&n.to_be_bytes()).as_bytes();
     let first = (u128::from(n) << 64) / u128::from(rows);
     id[..8].copy_from_slice(&u64::try_from(first).unwrap().to_be_bytes());
     let offset = 64 + u32::try_from(n % CHUNKS_PER_PACK).unwrap() * STORED;
-    let place =
-        Place { pack: pack(n / CHUNKS_PER_PACK), offset, stored: STORED, within: 0, len: CHUNK, codec: CODEC_ZSTD };
-    Row { id: Id(id), place, base: None }
+    let place = ObjectLocation {
+        pack: pack(n / CHUNKS_PER_PACK),
+        offset,
+        stored: STORED,
+        within: 0,
+        len: CHUNK,
+        codec: CODEC_ZSTD,
+    };
+    IndexRow { id: Id(id), place, base: None }
 }
 
 fn make(root: &Path, rows: u64) {

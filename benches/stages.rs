@@ -15,7 +15,7 @@ use dvc::format::frame::CODEC_RAW;
 use dvc::format::object::{decode_tree, encode_tree};
 use dvc::format::pack::PackKind;
 use dvc::format::segment::tables::PackEntry;
-use dvc::format::segment::{Place, Row};
+use dvc::format::segment::{IndexRow, ObjectLocation};
 use dvc::index::Index;
 use dvc::index::segment_reader::SegmentReader;
 use dvc::index::segment_writer::{merge, write_segment};
@@ -147,8 +147,8 @@ fn id(n: u64) -> Id {
     Id(out)
 }
 
-fn rows(count: u64, seed: u64) -> Vec<Row> {
-    let place = |n: u64| Place {
+fn rows(count: u64, seed: u64) -> Vec<IndexRow> {
+    let place = |n: u64| ObjectLocation {
         pack: [(n % 50).to_le_bytes()[0]; 32],
         offset: u32::try_from(n * 997 % (32 << 20)).unwrap(),
         stored: 9000,
@@ -156,7 +156,8 @@ fn rows(count: u64, seed: u64) -> Vec<Row> {
         len: 65_536,
         codec: 1,
     };
-    let mut rows: Vec<Row> = (0..count).map(|n| Row { id: id(seed + n), place: place(n), base: None }).collect();
+    let mut rows: Vec<IndexRow> =
+        (0..count).map(|n| IndexRow { id: id(seed + n), place: place(n), base: None }).collect();
     rows.sort_unstable();
     rows
 }
@@ -169,7 +170,7 @@ fn index(c: &mut Criterion) {
     let mut g = c.benchmark_group("index");
 
     g.throughput(Throughput::Elements(100_000));
-    let some: Vec<Row> = all.iter().step_by(10).copied().collect();
+    let some: Vec<IndexRow> = all.iter().step_by(10).copied().collect();
     g.bench_function("insert 100,000", |b| {
         b.iter(|| {
             let index = Index::default();
@@ -188,7 +189,7 @@ fn index(c: &mut Criterion) {
     let mut paths = Vec::new();
     for n in 0..4 {
         // Ids are uniform in every segment.
-        let part: Vec<Row> = all.iter().skip(n).step_by(4).copied().collect();
+        let part: Vec<IndexRow> = all.iter().skip(n).step_by(4).copied().collect();
         let written = write_segment(dir.path(), PackKind::Data, &part, &packs, &[]).unwrap();
         let path = dir.path().join(format!("segment-{n}"));
         written.file.persist(&path).unwrap();

@@ -16,12 +16,12 @@ use dvc::format::object::{
     ListNode, decode_commit, decode_links, decode_list, decode_tree, encode_commit, encode_links, encode_list,
     encode_tree,
 };
-use dvc::format::pack::{self, Footer, TableFrame};
+use dvc::format::pack::{self, PackFooter, TableFrame};
 use dvc::format::refentry::RefEntry;
 use dvc::format::segment::bucket::{self, BucketEncoder};
 use dvc::format::segment::fanout::{self, FanoutPage};
 use dvc::format::segment::tables::{self, PackEntry, PackTable};
-use dvc::format::segment::{self, Place, Row, Section, filter, footer};
+use dvc::format::segment::{self, IndexRow, ObjectLocation, SegmentSection, filter, footer};
 use dvc::format::varint;
 use dvc::model::commit::{Commit, CommitCounts, Timestamp};
 use dvc::model::entry::{Chunker, Content, Entry, Extent, HardLink, Meta, Node, Time, Totals, Xattr};
@@ -236,8 +236,8 @@ pub fn pack(bytes: &[u8]) {
         _ => {
             let Some((footer, rest)) = bytes.split_first_chunk() else { return };
             let len = rest.first_chunk().map_or(1094, |b| u64::from_le_bytes(*b));
-            if let Ok(footer) = Footer::decode(footer, len) {
-                assert_eq!(Footer::decode(&footer.encode(), len), Ok(footer));
+            if let Ok(footer) = PackFooter::decode(footer, len) {
+                assert_eq!(PackFooter::decode(&footer.encode(), len), Ok(footer));
                 assert!(footer.table_offset < len);
             }
         }
@@ -255,7 +255,7 @@ fn pack_samples() -> Vec<Vec<u8>> {
         pack::put_table_frame(&mut table, &f);
     }
     let mut footer = vec![2];
-    let f = Footer { table_offset: 1000, table_stored: 50, table_plain: 90, frames: 2, checksum: [7; 16] };
+    let f = PackFooter { table_offset: 1000, table_stored: 50, table_plain: 90, frames: 2, checksum: [7; 16] };
     footer.extend_from_slice(&f.encode());
     footer.extend_from_slice(&1094_u64.to_le_bytes());
     vec![header, table, footer]
@@ -352,7 +352,7 @@ fn ref_entry_samples() -> Vec<Vec<u8>> {
 
 // Index segments.
 
-fn sealed_part(section: Section, index: u64, bytes: &[u8]) -> Vec<u8> {
+fn sealed_part(section: SegmentSection, index: u64, bytes: &[u8]) -> Vec<u8> {
     let mut out = bytes.to_vec();
     out.extend_from_slice(&segment::checksum(section, index, bytes));
     out
@@ -366,7 +366,7 @@ fn packs() -> PackTable {
 pub fn bucket(bytes: &[u8]) {
     let Some((bits, content)) = bytes.split_first() else { return };
     let (bits, packs) = (bits % (fanout::MAX_BITS + 1), packs());
-    let sealed = sealed_part(Section::Bucket, 0, content);
+    let sealed = sealed_part(SegmentSection::Bucket, 0, content);
     let Ok(rows) = bucket::decode(bits, 0, &sealed, &packs) else { return };
     for row in &rows {
         let mut found = false;
@@ -379,7 +379,7 @@ pub fn bucket(bytes: &[u8]) {
 }
 
 fn bucket_samples() -> Vec<Vec<u8>> {
-    let place = |n| Place { pack: [n; 32], offset: 16, stored: 900, within: 0, len: 4096, codec: 1 };
+    let place = |n| ObjectLocation { pack: [n; 32], offset: 16, stored: 900, within: 0, len: 4096, codec: 1 };
     [0, 9]
         .map(|bits| {
             let mut encoder = BucketEncoder::default();
@@ -387,7 +387,7 @@ fn bucket_samples() -> Vec<Vec<u8>> {
                 let mut id = [n; 32];
                 id[..2].fill(0);
                 let base = (n % 3 == 0).then(|| place(n + 1));
-                let pushed = encoder.push(bits, &Row { id: Id(id), place: place(n), base }, &packs());
+                let pushed = encoder.push(bits, &IndexRow { id: Id(id), place: place(n), base }, &packs());
                 assert!(pushed.is_ok());
             }
             let sealed = encoder.finish(0).ok().flatten().unwrap_or_default();
@@ -408,16 +408,16 @@ pub fn segment(bytes: &[u8]) {
         }
         1 => {
             let Some(content) = bytes.get(..56) else { return };
-            let sealed = sealed_part(Section::Footer, 0, content);
-            let Some(Ok(footer)) = sealed.first_chunk().map(footer::Footer::decode) else { return };
-            assert_eq!(footer::Footer::decode(&footer.encode()), Ok(footer));
+            let sealed = sealed_part(SegmentSection::Footer, 0, content);
+            let Some(Ok(footer)) = sealed.first_chunk().map(footer::SegmentFooter::decode) else { return };
+            assert_eq!(footer::SegmentFooter::decode(&footer.encode()), Ok(footer));
             if let Some(layout) = footer.layout() {
                 assert!(layout.file_bytes >= layout.replaces.end && layout.fanout.start == layout.buckets.end);
             }
         }
         2 => {
             let Some((bits, content)) = bytes.split_first() else { return };
-            let sealed = sealed_part(Section::Fanout, 0, content);
+            let sealed = sealed_part(SegmentSection::Fanout, 0, content);
             let Ok(page) = FanoutPage::decode(bits % (fanout::MAX_BITS + 1), 0, 1 << 40, &sealed) else { return };
             let mut end = page.span().start;
             for bucket in (0..).map_while(|n| page.bucket(n)) {
@@ -427,14 +427,14 @@ pub fn segment(bytes: &[u8]) {
             assert_eq!(end, page.span().end);
         }
         3 => {
-            let sealed = sealed_part(Section::Filter, 0, bytes);
+            let sealed = sealed_part(SegmentSection::Filter, 0, bytes);
             if let Ok(blocks) = filter::decode_piece(0, &sealed) {
                 assert_eq!(blocks, bytes);
                 filter::may_contain(blocks, &Id([5; 32]));
             }
         }
-        4 => stable(&sealed_part(Section::Packs, 0, bytes), PackTable::decode, PackTable::encode),
-        _ => stable(&sealed_part(Section::Replaces, 0, bytes), tables::decode_replaces, |n: &Vec<[u8; 32]>| {
+        4 => stable(&sealed_part(SegmentSection::Packs, 0, bytes), PackTable::decode, PackTable::encode),
+        _ => stable(&sealed_part(SegmentSection::Replaces, 0, bytes), tables::decode_replaces, |n: &Vec<[u8; 32]>| {
             tables::encode_replaces(n)
         }),
     }
@@ -442,7 +442,8 @@ pub fn segment(bytes: &[u8]) {
 
 fn segment_samples() -> Vec<Vec<u8>> {
     let kind = pack::PackKind::Tree;
-    let f = footer::Footer { kind, bits: 3, rows: 300, bucket_bytes: 9000, filter_blocks: 6, packs: 2, replaces: 1 };
+    let f =
+        footer::SegmentFooter { kind, bits: 3, rows: 300, bucket_bytes: 9000, filter_blocks: 6, packs: 2, replaces: 1 };
     let cut = |bytes: Vec<u8>| bytes[..bytes.len() - segment::SUM_BYTES].to_vec();
     [
         (0, segment::encode_head(kind).to_vec()),

@@ -16,7 +16,7 @@ use super::report::{DataChecked, What};
 use super::rows::Rows;
 use crate::error::{Result, with_causes};
 use crate::format::pack::PackKind;
-use crate::format::segment::{PackName, Row};
+use crate::format::segment::{IndexRow, PackName};
 use crate::index::catalogue::segments::PackCheck;
 use crate::model::id::ObjectKind;
 use crate::observe::Observer;
@@ -215,7 +215,7 @@ impl DataCheck<'_> {
         for kind in PackKind::ALL {
             let mut rows = Rows::of(self.repo.index()?, kind).filter(|r| packs.contains(&r.place.pack)).peekable();
             while rows.peek().is_some() {
-                let mut batch: Vec<Row> = rows.by_ref().take(BATCH).collect();
+                let mut batch: Vec<IndexRow> = rows.by_ref().take(BATCH).collect();
                 batch.sort_unstable_by_key(|r| (r.place.pack, r.place.offset, r.place.within));
                 for row in batch {
                     if self.observer.cancelled() {

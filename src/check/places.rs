@@ -16,7 +16,7 @@ use crate::codec::hash::checksum;
 use crate::error::{Error, Result, with_causes};
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::PackKind;
-use crate::format::segment::{PackName, Row, SegmentName};
+use crate::format::segment::{IndexRow, PackName, SegmentName};
 use crate::index::Index;
 use crate::index::catalogue::segments::SegmentRow;
 use crate::index::segment_reader::SegmentReader;
@@ -42,7 +42,7 @@ pub(super) struct PackInfo {
 struct Sum(u64, u128);
 
 impl Sum {
-    fn add(&mut self, row: &Row) {
+    fn add(&mut self, row: &IndexRow) {
         let p = &row.place;
         let mut record = [0u8; 17];
         for (at, n) in [p.offset, p.stored, p.within, p.len].iter().enumerate() {
@@ -165,10 +165,10 @@ fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut C
 }
 
 /// What is wrong, without the path, which is said anyway.
-fn segment_why(e: &crate::index::Error) -> String {
+fn segment_why(e: &crate::index::IndexError) -> String {
     match e {
-        crate::index::Error::Segment { source, .. } => source.to_string(),
-        crate::index::Error::Io { .. } => with_causes(e),
+        crate::index::IndexError::Segment { source, .. } => source.to_string(),
+        crate::index::IndexError::Io { .. } => with_causes(e),
     }
 }
 
@@ -224,7 +224,7 @@ fn sums(index: &Index, kind: PackKind) -> BTreeMap<PackName, Sum> {
 }
 
 /// The rows of one pack by its table; bases of deltas are left open.
-pub(super) fn table_rows(name: &PackName, table: &PackTable) -> Result<Vec<Row>> {
+pub(super) fn table_rows(name: &PackName, table: &PackTable) -> Result<Vec<IndexRow>> {
     let mut rows = Vec::new();
     for frame in &table.frames {
         rows_of(frame, name, None, &mut rows)?;

@@ -17,7 +17,7 @@ use crate::error::{Result, with_causes};
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::{PackKind, TableFrame};
 use crate::format::segment::tables::PackEntry;
-use crate::format::segment::{PackName, Row, SegmentName};
+use crate::format::segment::{IndexRow, PackName, SegmentName};
 use crate::index::Index;
 use crate::index::catalogue::commits::CommitRow;
 use crate::index::catalogue::segments::SegmentRow;
@@ -202,7 +202,7 @@ fn put_commits(repo: &Repo, observer: &dyn Observer) -> Result<u64> {
 /// The sorted runs of one kind, and rows that wait for the next.
 #[derive(Default)]
 struct Runs {
-    rows: Vec<Row>,
+    rows: Vec<IndexRow>,
     /// Temporary segments; the readers hold the files, which have no names any more.
     done: Vec<Arc<SegmentReader>>,
 }
@@ -291,7 +291,7 @@ impl Rebuilder<'_> {
         Ok(found)
     }
 
-    fn push(&mut self, frame: &TableFrame, name: &PackName, base: Option<&Row>) -> Result<()> {
+    fn push(&mut self, frame: &TableFrame, name: &PackName, base: Option<&IndexRow>) -> Result<()> {
         let kind = PackKind::of(frame.kind);
         let runs = self.runs.entry(kind).or_default();
         rows_of(frame, name, base.map(|b| b.place), &mut runs.rows)?;

@@ -4,17 +4,17 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::format::pack::PackKind;
-use crate::format::segment::Row;
+use crate::format::segment::IndexRow;
 use crate::index::segment_reader::{SegmentIter, SegmentReader};
-use crate::index::{Error, Index};
+use crate::index::{Index, IndexError};
 
 /// Merges the live segments of a kind; 256 KiB of memory for each.
 pub(super) struct Rows {
     iters: Vec<SegmentIter>,
-    heap: BinaryHeap<Reverse<(Row, usize)>>,
-    last: Option<Row>,
+    heap: BinaryHeap<Reverse<(IndexRow, usize)>>,
+    last: Option<IndexRow>,
     /// Segments that could not be read to their end.
-    pub(super) failed: Vec<Error>,
+    pub(super) failed: Vec<IndexError>,
 }
 
 impl Rows {
@@ -37,9 +37,9 @@ impl Rows {
 }
 
 impl Iterator for Rows {
-    type Item = Row;
+    type Item = IndexRow;
 
-    fn next(&mut self) -> Option<Row> {
+    fn next(&mut self) -> Option<IndexRow> {
         loop {
             let Reverse((row, n)) = self.heap.pop()?;
             self.pull(n);

@@ -238,7 +238,7 @@ impl<'a> Walk<'a> {
         if !self.findings.lose(kind, id) {
             return;
         }
-        if e.as_error().is::<crate::index::Error>() {
+        if e.as_error().is::<crate::index::IndexError>() {
             // The segment was verified before, and named.
             return;
         }

@@ -188,7 +188,7 @@ pub fn decode_table(mut bytes: &[u8], first: u64) -> Result<Vec<TableFrame>, Mal
 
 /// The footer of a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Footer {
+pub struct PackFooter {
     /// Offset of the table.
     pub table_offset: u64,
     /// Stored length of the table in bytes.
@@ -201,7 +201,7 @@ pub struct Footer {
     pub checksum: [u8; 16],
 }
 
-impl Footer {
+impl PackFooter {
     /// Returns the fields of the footer that the checksum covers.
     pub fn fields(&self) -> [u8; 20] {
         let mut b = [0u8; 20];
@@ -287,10 +287,10 @@ mod tests {
 
     #[test]
     fn footer() {
-        let f = Footer { table_offset: 1000, table_stored: 50, table_plain: 90, frames: 2, checksum: [7; 16] };
-        assert_eq!(Footer::decode(&f.encode(), 1000 + 50 + 44), Ok(f));
-        assert!(Footer::decode(&f.encode(), 1000).is_err());
-        let long = Footer { table_plain: 1000 * 64 + 1, ..f };
-        assert!(Footer::decode(&long.encode(), 1000 + 50 + 44).is_err());
+        let f = PackFooter { table_offset: 1000, table_stored: 50, table_plain: 90, frames: 2, checksum: [7; 16] };
+        assert_eq!(PackFooter::decode(&f.encode(), 1000 + 50 + 44), Ok(f));
+        assert!(PackFooter::decode(&f.encode(), 1000).is_err());
+        let long = PackFooter { table_plain: 1000 * 64 + 1, ..f };
+        assert!(PackFooter::decode(&long.encode(), 1000 + 50 + 44).is_err());
     }
 }

@@ -34,7 +34,7 @@ pub const SUM_BYTES: usize = 8;
 
 /// Location of one copy of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
+pub struct ObjectLocation {
     pub pack: PackName,
     /// Offset of the frame in the pack.
     pub offset: u32,
@@ -50,21 +50,21 @@ pub struct Place {
 
 /// One copy of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Row {
+pub struct IndexRow {
     pub id: Id,
-    pub place: Place,
+    pub place: ObjectLocation,
     /// Location of the base, if the frame is a delta.
-    pub base: Option<Place>,
+    pub base: Option<ObjectLocation>,
 }
 
-impl Ord for Row {
+impl Ord for IndexRow {
     /// Sorts by id, then full copies before deltas, then by location.
     fn cmp(&self, other: &Self) -> Ordering {
         self.id.cmp(&other.id).then(self.base.cmp(&other.base)).then(self.place.cmp(&other.place))
     }
 }
 
-impl PartialOrd for Row {
+impl PartialOrd for IndexRow {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
@@ -72,7 +72,7 @@ impl PartialOrd for Row {
 
 /// The error for bytes that are not a valid segment, and for rows that cannot become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum SegmentError {
     #[error("index segment is damaged: {0}")]
     Damaged(&'static str),
     #[error("unsupported version {0} of the index segment format")]
@@ -82,7 +82,7 @@ pub enum Error {
     Rows(&'static str),
 }
 
-impl Failure for Error {
+impl Failure for SegmentError {
     fn kind(&self) -> Kind {
         match self {
             Self::Damaged(_) => Kind::Integrity,
@@ -102,7 +102,7 @@ impl Failure for Error {
 
 /// The section of a segment that a checksum covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Section {
+pub enum SegmentSection {
     Bucket,
     Fanout,
     Filter,
@@ -114,15 +114,15 @@ pub enum Section {
 
 /// Returns the checksum of a piece: truncated BLAKE3, keyed by the section and the number of the
 /// piece, so that a piece is valid only in its own position.
-pub fn checksum(section: Section, index: u64, bytes: &[u8]) -> [u8; SUM_BYTES] {
+pub fn checksum(section: SegmentSection, index: u64, bytes: &[u8]) -> [u8; SUM_BYTES] {
     let mut key = *b"dvc index segment\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     key[23] = match section {
-        Section::Bucket => 1,
-        Section::Fanout => 2,
-        Section::Filter => 3,
-        Section::Packs => 4,
-        Section::Replaces => 5,
-        Section::Footer => 6,
+        SegmentSection::Bucket => 1,
+        SegmentSection::Fanout => 2,
+        SegmentSection::Filter => 3,
+        SegmentSection::Packs => 4,
+        SegmentSection::Replaces => 5,
+        SegmentSection::Footer => 6,
     };
     key[24..].copy_from_slice(&index.to_le_bytes());
     let mut out = [0; SUM_BYTES];
@@ -131,14 +131,18 @@ pub fn checksum(section: Section, index: u64, bytes: &[u8]) -> [u8; SUM_BYTES] {
 }
 
 /// Checks the checksum at the end of `bytes` and returns the content before it.
-pub fn checked(section: Section, index: u64, bytes: &[u8]) -> Result<&[u8], Error> {
-    let (content, sum) = bytes.split_last_chunk::<SUM_BYTES>().ok_or(Error::Damaged("too short"))?;
-    if checksum(section, index, content) == *sum { Ok(content) } else { Err(Error::Damaged("checksum mismatch")) }
+pub fn checked(section: SegmentSection, index: u64, bytes: &[u8]) -> Result<&[u8], SegmentError> {
+    let (content, sum) = bytes.split_last_chunk::<SUM_BYTES>().ok_or(SegmentError::Damaged("too short"))?;
+    if checksum(section, index, content) == *sum {
+        Ok(content)
+    } else {
+        Err(SegmentError::Damaged("checksum mismatch"))
+    }
 }
 
 /// Reads `N` bytes at offset `at`.
-fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Error> {
-    bytes.get(at..).and_then(|rest| rest.first_chunk::<N>()).copied().ok_or(Error::Damaged("too short"))
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], SegmentError> {
+    bytes.get(at..).and_then(|rest| rest.first_chunk::<N>()).copied().ok_or(SegmentError::Damaged("too short"))
 }
 
 /// Returns the first 16 bytes of a segment.
@@ -151,18 +155,18 @@ pub fn encode_head(kind: PackKind) -> [u8; 16] {
 }
 
 /// Checks the first 16 bytes of a segment and returns the kind of its objects.
-pub fn decode_head(bytes: &[u8; 16]) -> Result<PackKind, Error> {
+pub fn decode_head(bytes: &[u8; 16]) -> Result<PackKind, SegmentError> {
     if bytes[..8] != MAGIC {
-        return Err(Error::Damaged("not an index segment"));
+        return Err(SegmentError::Damaged("not an index segment"));
     }
     let version = u16::from_le_bytes(array(bytes, 8)?);
     if version != VERSION {
-        return Err(Error::Version(version));
+        return Err(SegmentError::Version(version));
     }
     if bytes[11..] != [0; 5] {
-        return Err(Error::Damaged("reserved bytes are set"));
+        return Err(SegmentError::Damaged("reserved bytes are set"));
     }
-    PackKind::from_number(bytes[10]).ok_or(Error::Damaged("unknown kind"))
+    PackKind::from_number(bytes[10]).ok_or(SegmentError::Damaged("unknown kind"))
 }
 
 #[cfg(test)]

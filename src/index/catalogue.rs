@@ -28,14 +28,14 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// The error for a catalogue that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum CatalogueError {
     #[error("cannot use catalogue `{}`", path.display())]
     Sqlite { path: PathBuf, source: rusqlite::Error },
     #[error("cannot create catalogue `{}`", path.display())]
     Replace { path: PathBuf, source: std::io::Error },
 }
 
-impl Failure for Error {
+impl Failure for CatalogueError {
     fn kind(&self) -> Kind {
         match self {
             Self::Replace { source, .. } => Kind::of_io(source),
@@ -60,7 +60,7 @@ impl Failure for Error {
 }
 
 /// The result of a catalogue method.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type CatalogueResult<T> = Result<T, CatalogueError>;
 
 /// An open catalogue.
 #[derive(Debug)]
@@ -73,8 +73,8 @@ pub struct Catalogue {
 impl Catalogue {
     /// Opens the catalogue. Creates the file if it is missing, damaged or has another schema. The
     /// directory must be writable.
-    pub fn open(path: &Path) -> Result<Self> {
-        create::empty(path).map_err(|source| Error::Replace { path: path.to_owned(), source })?;
+    pub fn open(path: &Path) -> CatalogueResult<Self> {
+        create::empty(path).map_err(|source| CatalogueError::Replace { path: path.to_owned(), source })?;
         let mut lock = None;
         let mut opened = schema::open(path);
         // SQLite does not wait for a process that creates the same file at the same time if waiting
@@ -83,8 +83,8 @@ impl Catalogue {
             match &opened {
                 Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => std::thread::sleep(BUSY_PAUSE),
                 Err(e) if is_damage(e) && lock.is_none() => {
-                    let acquired =
-                        schema::lock(path).map_err(|source| Error::Replace { path: path.to_owned(), source })?;
+                    let acquired = schema::lock(path)
+                        .map_err(|source| CatalogueError::Replace { path: path.to_owned(), source })?;
                     lock = Some(acquired);
                 }
                 _ => break,
@@ -95,17 +95,17 @@ impl Catalogue {
         if let Some(lock) = lock {
             schema::unlock(path, lock);
         }
-        let connection = opened.map_err(|source| Error::Sqlite { path: path.to_owned(), source })?;
+        let connection = opened.map_err(|source| CatalogueError::Sqlite { path: path.to_owned(), source })?;
         Ok(Self { path: path.to_owned(), connection: Mutex::new(connection), was_damaged })
     }
 
     /// Returns a catalogue that is deleted when the value is dropped. The content starts in memory
     /// and moves to a deleted file in the temporary directory when it grows.
-    pub fn temporary() -> Result<Self> {
+    pub fn temporary() -> CatalogueResult<Self> {
         let path = PathBuf::from("(temporary)");
         match schema::temporary() {
             Ok(connection) => Ok(Self { path, connection: Mutex::new(connection), was_damaged: false }),
-            Err(source) => Err(Error::Sqlite { path, source }),
+            Err(source) => Err(CatalogueError::Sqlite { path, source }),
         }
     }
 
@@ -114,30 +114,32 @@ impl Catalogue {
     }
 
     /// Removes all content.
-    pub fn clear(&self) -> Result<()> {
+    pub fn clear(&self) -> CatalogueResult<()> {
         self.write(schema::clear)
     }
 
     /// Closes the catalogue and truncates its write-ahead log. Dropping does the same but ignores
     /// errors.
-    pub fn close(self) -> Result<()> {
+    pub fn close(self) -> CatalogueResult<()> {
         let Self { path, connection, .. } = self;
         let connection = connection.into_inner();
         // Another reader keeps the log from being truncated, which is no error: the last process to
         // close the file truncates it.
         let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        emptied.and_then(|()| connection.close().map_err(|(_, e)| e)).map_err(|source| Error::Sqlite { path, source })
+        emptied
+            .and_then(|()| connection.close().map_err(|(_, e)| e))
+            .map_err(|source| CatalogueError::Sqlite { path, source })
     }
 
     /// Returns the value of a key.
-    pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>> {
+    pub fn meta(&self, key: &str) -> CatalogueResult<Option<Vec<u8>>> {
         self.read(|c| {
             c.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |r| r.get(0)).optional()
         })
     }
 
     /// Sets the value of a key, or removes the key if `value` is `None`.
-    pub fn set_meta(&self, key: &str, value: Option<&[u8]>) -> Result<()> {
+    pub fn set_meta(&self, key: &str, value: Option<&[u8]>) -> CatalogueResult<()> {
         self.write(|c| {
             match value {
                 Some(value) => {
@@ -150,7 +152,7 @@ impl Catalogue {
     }
 
     /// Records that the log of a ref, for example `refs/heads/main`, has reached `seq`.
-    pub fn see_ref(&self, log: &str, seq: u64) -> Result<()> {
+    pub fn see_ref(&self, log: &str, seq: u64) -> CatalogueResult<()> {
         self.write(|c| {
             // Blobs of equal length compare like big-endian numbers.
             let mut put = c.prepare_cached(
@@ -161,7 +163,7 @@ impl Catalogue {
     }
 
     /// Returns the last recorded number of each ref log.
-    pub fn seen_refs(&self) -> Result<Vec<(String, u64)>> {
+    pub fn seen_refs(&self) -> CatalogueResult<Vec<(String, u64)>> {
         self.read(|c| {
             let mut all =
                 c.prepare_cached("SELECT substr(key, 6), value FROM meta WHERE key GLOB 'seen *' ORDER BY key")?;
@@ -173,19 +175,19 @@ impl Catalogue {
         self.connection.lock()
     }
 
-    fn wrap(&self, source: rusqlite::Error) -> Error {
-        Error::Sqlite { path: self.path.clone(), source }
+    fn wrap(&self, source: rusqlite::Error) -> CatalogueError {
+        CatalogueError::Sqlite { path: self.path.clone(), source }
     }
 
     /// Runs `f` in one read transaction.
-    fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+    fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> CatalogueResult<T> {
         let lock = self.lock();
         let snapshot = lock.unchecked_transaction().map_err(|e| self.wrap(e))?;
         f(&snapshot).map_err(|e| self.wrap(e))
     }
 
     /// Runs `f` in one write transaction.
-    fn write<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+    fn write<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> CatalogueResult<T> {
         let mut lock = self.lock();
         let done = lock.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).and_then(|t| {
             let value = f(&t)?;

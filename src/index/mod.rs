@@ -9,9 +9,9 @@ use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::error::{Failure, Kind};
 use crate::format::pack::PackKind;
-use crate::format::segment::{self, PackName, Row, SegmentName};
+use crate::format::segment::{self, IndexRow, PackName, SegmentName};
 use crate::model::id::Id;
-use pending::Pending;
+use pending::PendingRows;
 use segment_reader::SegmentReader;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub const TIER_ROWS: u64 = 4096;
 
 /// The error for an index segment that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum IndexError {
     #[error("cannot access index segment `{}`", path.display())]
     Io {
         /// The file, or the directory of a file that is being created.
@@ -38,10 +38,10 @@ pub enum Error {
         source: std::io::Error,
     },
     #[error("cannot use index segment `{}`", path.display())]
-    Segment { path: PathBuf, source: segment::Error },
+    Segment { path: PathBuf, source: segment::SegmentError },
 }
 
-impl Failure for Error {
+impl Failure for IndexError {
     fn kind(&self) -> Kind {
         match self {
             // The catalogue listed the segment, so a missing file is damage and not a wrong name
@@ -69,13 +69,13 @@ struct SegmentSet {
 
 #[derive(Debug, Default)]
 struct MemoryRows {
-    pending: Pending,
+    pending: PendingRows,
     /// Rows that the caller is writing to a segment, which is not added yet.
-    taken: Vec<Pending>,
+    taken: Vec<PendingRows>,
 }
 
 impl MemoryRows {
-    fn tables(&self) -> impl Iterator<Item = &Pending> {
+    fn tables(&self) -> impl Iterator<Item = &PendingRows> {
         std::iter::once(&self.pending).chain(&self.taken)
     }
 }
@@ -89,15 +89,15 @@ impl MemoryRows {
 pub struct Index {
     sets: [SegmentSet; 3],
     /// Segments that cannot be opened.
-    damaged: Vec<(SegmentName, Error)>,
+    damaged: Vec<(SegmentName, IndexError)>,
 }
 
 impl Index {
     /// Builds an index from the results of opening segments, oldest first. Segments that another
     /// one replaces are omitted, and damaged segments are recorded in `damaged`.
     pub fn open(
-        segments: impl IntoIterator<Item = (SegmentName, Result<SegmentReader, Error>)>,
-    ) -> Result<Self, Error> {
+        segments: impl IntoIterator<Item = (SegmentName, Result<SegmentReader, IndexError>)>,
+    ) -> Result<Self, IndexError> {
         let mut index = Self::default();
         for (name, opened) in segments {
             match opened {
@@ -127,8 +127,8 @@ impl Index {
     }
 
     /// Records a segment if it is damaged; returns every other error.
-    fn record_damaged(&mut self, name: SegmentName, error: Error) -> Result<(), Error> {
-        if !matches!(error, Error::Segment { source: segment::Error::Damaged(_), .. }) {
+    fn record_damaged(&mut self, name: SegmentName, error: IndexError) -> Result<(), IndexError> {
+        if !matches!(error, IndexError::Segment { source: segment::SegmentError::Damaged(_), .. }) {
             return Err(error);
         }
         self.damaged.push((name, error));
@@ -136,12 +136,12 @@ impl Index {
     }
 
     /// Returns the segments that cannot be opened, with their errors.
-    pub fn damaged(&self) -> &[(SegmentName, Error)] {
+    pub fn damaged(&self) -> &[(SegmentName, IndexError)] {
         &self.damaged
     }
 
     /// Returns a copy of the object if there is one.
-    pub fn lookup(&self, kind: PackKind, id: &Id) -> Result<Option<Row>, Error> {
+    pub fn lookup(&self, kind: PackKind, id: &Id) -> Result<Option<IndexRow>, IndexError> {
         let set = self.set(kind);
         if let Some(row) = read(&set.memory).tables().find_map(|t| t.rows_of(id).min()) {
             return Ok(Some(row));
@@ -159,20 +159,20 @@ impl Index {
 
     /// Returns an error if a segment could not be searched, because that segment may contain the
     /// object.
-    fn ensure_absent(&self, failed: Option<Error>) -> Result<(), Error> {
+    fn ensure_absent(&self, failed: Option<IndexError>) -> Result<(), IndexError> {
         match (failed, self.damaged.first()) {
             (Some(e), _) => Err(e),
-            (None, Some((_, Error::Segment { path, source }))) => {
-                Err(Error::Segment { path: path.clone(), source: *source })
+            (None, Some((_, IndexError::Segment { path, source }))) => {
+                Err(IndexError::Segment { path: path.clone(), source: *source })
             }
             _ => Ok(()),
         }
     }
 
     /// Returns all copies of the object, full copies before deltas.
-    pub fn lookup_all(&self, kind: PackKind, id: &Id) -> Result<Vec<Row>, Error> {
+    pub fn lookup_all(&self, kind: PackKind, id: &Id) -> Result<Vec<IndexRow>, IndexError> {
         let set = self.set(kind);
-        let mut rows: Vec<Row> = read(&set.memory).tables().flat_map(|t| t.rows_of(id)).collect();
+        let mut rows: Vec<IndexRow> = read(&set.memory).tables().flat_map(|t| t.rows_of(id)).collect();
         let mut failed = None;
         for segment in read(&set.segments).iter() {
             failed = segment.lookup_all(id, &mut rows).err().or(failed);
@@ -186,7 +186,7 @@ impl Index {
     }
 
     /// Returns at most `limit` stored ids from `low` to `high` inclusive, for abbreviated ids.
-    pub fn ids_between(&self, kind: PackKind, low: &Id, high: &Id, limit: usize) -> Result<Vec<Id>, Error> {
+    pub fn ids_between(&self, kind: PackKind, low: &Id, high: &Id, limit: usize) -> Result<Vec<Id>, IndexError> {
         let mut ids = std::collections::BTreeSet::new();
         for segment in self.segments(kind) {
             for row in segment.iter_from(low) {
@@ -208,7 +208,7 @@ impl Index {
 
     /// Adds a row of this run. Returns true if no row of this run had the id. A second copy at
     /// another location is kept, too.
-    pub fn insert(&self, kind: PackKind, row: &Row) -> bool {
+    pub fn insert(&self, kind: PackKind, row: &IndexRow) -> bool {
         let mut memory = write(&self.set(kind).memory);
         let new = !memory.tables().any(|t| t.contains(&row.id));
         memory.pending.insert(row);
@@ -216,7 +216,7 @@ impl Index {
     }
 
     /// Adds all rows of a pack at once, so that no segment gets only some of them.
-    pub fn insert_all(&self, kind: PackKind, rows: &[Row]) {
+    pub fn insert_all(&self, kind: PackKind, rows: &[IndexRow]) {
         let mut memory = write(&self.set(kind).memory);
         for row in rows {
             memory.pending.insert(row);
@@ -230,7 +230,7 @@ impl Index {
 
     /// Takes the pending rows, sorted, for a new segment. Lookups find them in memory until that
     /// segment is added.
-    pub fn take_pending(&self, kind: PackKind) -> Vec<Row> {
+    pub fn take_pending(&self, kind: PackKind) -> Vec<IndexRow> {
         let mut memory = write(&self.set(kind).memory);
         let table = std::mem::take(&mut memory.pending);
         let rows = table.sorted();
@@ -291,7 +291,7 @@ impl Index {
 
 /// Whether the segment contains every row of `table`. Returns false if a row is missing or cannot
 /// be read.
-fn holds(segment: &SegmentReader, table: &Pending) -> bool {
+fn holds(segment: &SegmentReader, table: &PendingRows) -> bool {
     let mut copies = Vec::new();
     table.rows().all(|row| {
         copies.clear();

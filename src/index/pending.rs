@@ -1,6 +1,6 @@
 //! The rows that no segment contains yet, in a compact table of about 100 bytes per row.
 
-use crate::format::segment::{PackName, Place, Row};
+use crate::format::segment::{IndexRow, ObjectLocation, PackName};
 use crate::model::id::Id;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -9,9 +9,9 @@ const NONE: u32 = u32::MAX;
 
 /// Hashes an id by taking eight of its bytes, because ids are hashes already.
 #[derive(Clone, Copy, Debug, Default)]
-struct IdHasher(u64);
+struct PassThroughHasher(u64);
 
-impl Hasher for IdHasher {
+impl Hasher for PassThroughHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -44,17 +44,17 @@ struct Slot {
 
 /// A table of rows in memory. Each id has a chain of slots, one slot per copy.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub(super) struct PendingRows {
     packs: Vec<PackName>,
     pack_numbers: HashMap<PackName, u32>,
-    first: HashMap<Id, u32, BuildHasherDefault<IdHasher>>,
+    first: HashMap<Id, u32, BuildHasherDefault<PassThroughHasher>>,
     slots: Vec<Slot>,
     bases: Vec<Packed>,
 }
 
-impl Pending {
+impl PendingRows {
     /// Adds a row. Returns false if the table already contains the same row or is full.
-    pub(super) fn insert(&mut self, row: &Row) -> bool {
+    pub(super) fn insert(&mut self, row: &IndexRow) -> bool {
         let first = self.first.get(&row.id).copied().unwrap_or(NONE);
         if self.chain(first).any(|slot| self.row(row.id, slot) == *row) {
             return false;
@@ -77,13 +77,13 @@ impl Pending {
     }
 
     /// Returns all rows of the object.
-    pub(super) fn rows_of<'a>(&'a self, id: &Id) -> impl Iterator<Item = Row> + use<'a> {
+    pub(super) fn rows_of<'a>(&'a self, id: &Id) -> impl Iterator<Item = IndexRow> + use<'a> {
         let id = *id;
         self.chain(self.first.get(&id).copied().unwrap_or(NONE)).map(move |slot| self.row(id, slot))
     }
 
     /// Returns all rows in arbitrary order.
-    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = IndexRow> {
         self.first.iter().flat_map(|(id, first)| self.chain(*first).map(|slot| self.row(*id, slot)))
     }
 
@@ -92,8 +92,8 @@ impl Pending {
     }
 
     /// Returns all rows in sorted order.
-    pub(super) fn sorted(&self) -> Vec<Row> {
-        let mut rows: Vec<Row> = Vec::with_capacity(self.slots.len());
+    pub(super) fn sorted(&self) -> Vec<IndexRow> {
+        let mut rows: Vec<IndexRow> = Vec::with_capacity(self.slots.len());
         rows.extend(self.rows());
         rows.sort_unstable();
         rows
@@ -104,17 +104,17 @@ impl Pending {
         std::iter::successors(slot(first), move |s| slot(s.next))
     }
 
-    fn row(&self, id: Id, slot: &Slot) -> Row {
+    fn row(&self, id: Id, slot: &Slot) -> IndexRow {
         let base = usize::try_from(slot.base).ok().and_then(|n| self.bases.get(n));
-        Row { id, place: self.place(&slot.place), base: base.map(|b| self.place(b)) }
+        IndexRow { id, place: self.place(&slot.place), base: base.map(|b| self.place(b)) }
     }
 
-    fn place(&self, p: &Packed) -> Place {
+    fn place(&self, p: &Packed) -> ObjectLocation {
         let pack = usize::try_from(p.pack).ok().and_then(|n| self.packs.get(n)).copied().unwrap_or_default();
-        Place { pack, offset: p.offset, stored: p.stored, within: p.within, len: p.len, codec: p.codec }
+        ObjectLocation { pack, offset: p.offset, stored: p.stored, within: p.within, len: p.len, codec: p.codec }
     }
 
-    fn pack(&mut self, p: &Place) -> Packed {
+    fn pack(&mut self, p: &ObjectLocation) -> Packed {
         let pack = *self.pack_numbers.entry(p.pack).or_insert_with(|| {
             self.packs.push(p.pack);
             // No overflow: there are at most twice as many packs as slots, and 2^31 slots do not

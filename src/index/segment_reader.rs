@@ -4,13 +4,13 @@
 //! the filter are read and checked on first use and then kept; buckets are read and checked every
 //! time. All methods take `&self`, and many threads may call them at the same time.
 
-use super::Error;
+use super::IndexError;
 use crate::codec::hash::NameHasher;
 use crate::format::pack::PackKind;
 use crate::format::segment::fanout::{self, FanoutPage};
-use crate::format::segment::footer::{FOOTER_BYTES, Footer, Layout};
+use crate::format::segment::footer::{FOOTER_BYTES, SegmentFooter, SegmentLayout};
 use crate::format::segment::tables::{self, PackEntry, PackTable};
-use crate::format::segment::{self, HEAD_BYTES, PackName, Row, SegmentName, bucket, filter};
+use crate::format::segment::{self, HEAD_BYTES, IndexRow, PackName, SegmentName, bucket, filter};
 use crate::model::id::Id;
 use std::fs::File;
 use std::ops::Range;
@@ -23,7 +23,7 @@ const STACK_BUCKET: usize = 4096;
 const READ_AHEAD: u64 = 256 * 1024;
 
 /// The source of the bytes of a segment.
-pub trait Bytes: std::fmt::Debug + Send + Sync {
+pub trait SegmentBytes: std::fmt::Debug + Send + Sync {
     /// Returns the length in bytes.
     fn total(&self) -> std::io::Result<u64>;
     /// Fills the buffer from offset `at`. Fails with `UnexpectedEof` if the source is too short.
@@ -32,7 +32,7 @@ pub trait Bytes: std::fmt::Debug + Send + Sync {
     fn forget(&self) {}
 }
 
-impl Bytes for File {
+impl SegmentBytes for File {
     fn total(&self) -> std::io::Result<u64> {
         Ok(self.metadata()?.len())
     }
@@ -47,9 +47,9 @@ impl Bytes for File {
 pub struct SegmentReader {
     name: SegmentName,
     path: PathBuf,
-    file: Box<dyn Bytes>,
-    footer: Footer,
-    layout: Layout,
+    file: Box<dyn SegmentBytes>,
+    footer: SegmentFooter,
+    layout: SegmentLayout,
     packs: PackTable,
     replaces: Vec<SegmentName>,
     fanout: Vec<OnceLock<FanoutPage>>,
@@ -58,30 +58,31 @@ pub struct SegmentReader {
 
 impl SegmentReader {
     /// Opens a segment file and checks its head, footer and small tables.
-    pub fn open(name: SegmentName, path: &Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    pub fn open(name: SegmentName, path: &Path) -> Result<Self, IndexError> {
+        let file = File::open(path).map_err(|source| IndexError::Io { path: path.to_owned(), source })?;
         Self::of_bytes(name, path, Box::new(file))
     }
 
     /// Opens a segment that is read from `file`. `path` appears in messages only.
-    pub fn of_bytes(name: SegmentName, path: &Path, file: Box<dyn Bytes>) -> Result<Self, Error> {
-        let io = |source| Error::Io { path: path.to_owned(), source };
-        let damaged = |why| Error::Segment { path: path.to_owned(), source: why };
+    pub fn of_bytes(name: SegmentName, path: &Path, file: Box<dyn SegmentBytes>) -> Result<Self, IndexError> {
+        let io = |source| IndexError::Io { path: path.to_owned(), source };
+        let damaged = |why| IndexError::Segment { path: path.to_owned(), source: why };
         let file_bytes = file.total().map_err(io)?;
-        let at = file_bytes.checked_sub(FOOTER_BYTES).ok_or(damaged(segment::Error::Damaged("truncated")))?;
+        let at = file_bytes.checked_sub(FOOTER_BYTES).ok_or(damaged(segment::SegmentError::Damaged("truncated")))?;
         let mut tail = [0; 64];
         read_exact(&*file, path, &mut tail, at)?;
-        let footer = Footer::decode(&tail).map_err(damaged)?;
+        let footer = SegmentFooter::decode(&tail).map_err(damaged)?;
         let layout = footer.layout_in(file_bytes).map_err(damaged)?;
         let mut head = [0; 16];
         read_exact(&*file, path, &mut head, 0)?;
         // The footer has a valid checksum and a known version, so a head that disagrees is damaged.
         if segment::decode_head(&head) != Ok(footer.kind) {
-            return Err(damaged(segment::Error::Damaged("head does not match the footer")));
+            return Err(damaged(segment::SegmentError::Damaged("head does not match the footer")));
         }
         let tables = read_range(&*file, path, &(layout.packs.start..layout.replaces.end))?;
         let split = usize::try_from(layout.packs.end - layout.packs.start).unwrap_or(usize::MAX);
-        let (packs, replaces) = tables.split_at_checked(split).ok_or(damaged(segment::Error::Damaged("truncated")))?;
+        let (packs, replaces) =
+            tables.split_at_checked(split).ok_or(damaged(segment::SegmentError::Damaged("truncated")))?;
         let packs = PackTable::decode(packs).map_err(damaged)?;
         let replaces = tables::decode_replaces(replaces).map_err(damaged)?;
         let cells = |n: u64| usize::try_from(n).unwrap_or(0);
@@ -136,7 +137,7 @@ impl SegmentReader {
     }
 
     /// Whether the segment may contain the id. Never false for an id that the segment contains.
-    pub fn may_contain(&self, id: &Id) -> Result<bool, Error> {
+    pub fn may_contain(&self, id: &Id) -> Result<bool, IndexError> {
         let block = filter::block_of(id, self.footer.filter_blocks);
         let piece = self.filter_piece(block / filter::PIECE_BLOCKS)?;
         let at = usize::try_from(block % filter::PIECE_BLOCKS).unwrap_or(0) * BLOCK;
@@ -145,7 +146,7 @@ impl SegmentReader {
     }
 
     /// Returns the first copy of an object, which is a full copy if the segment contains one.
-    pub fn lookup(&self, id: &Id) -> Result<Option<Row>, Error> {
+    pub fn lookup(&self, id: &Id) -> Result<Option<IndexRow>, IndexError> {
         let mut found = None;
         self.visit(id, |row| {
             found = Some(row);
@@ -155,7 +156,7 @@ impl SegmentReader {
     }
 
     /// Appends all copies of an object, full copies first.
-    pub fn lookup_all(&self, id: &Id, out: &mut Vec<Row>) -> Result<(), Error> {
+    pub fn lookup_all(&self, id: &Id, out: &mut Vec<IndexRow>) -> Result<(), IndexError> {
         self.visit(id, |row| {
             out.push(row);
             true
@@ -175,7 +176,7 @@ impl SegmentReader {
 
     /// Reads the whole file; checks its name, and that fan-out, filter, order and counts match the
     /// rows.
-    pub fn verify(self: &Arc<Self>) -> Result<(), Error> {
+    pub fn verify(self: &Arc<Self>) -> Result<(), IndexError> {
         if self.hash_file()? != self.name {
             return Err(self.damaged("hash does not match the name"));
         }
@@ -200,7 +201,7 @@ impl SegmentReader {
         Ok(())
     }
 
-    fn hash_file(&self) -> Result<SegmentName, Error> {
+    fn hash_file(&self) -> Result<SegmentName, IndexError> {
         let mut hasher = NameHasher::default();
         let mut at = 0;
         while at < self.layout.file_bytes {
@@ -211,7 +212,7 @@ impl SegmentReader {
         Ok(hasher.finish())
     }
 
-    fn visit(&self, id: &Id, found: impl FnMut(Row) -> bool) -> Result<(), Error> {
+    fn visit(&self, id: &Id, found: impl FnMut(IndexRow) -> bool) -> Result<(), IndexError> {
         if !self.may_contain(id)? {
             return Ok(());
         }
@@ -231,12 +232,12 @@ impl SegmentReader {
         bucket::find(bits, id, bytes, &self.packs, found).map_err(|e| self.wrap(e))
     }
 
-    fn bucket_range(&self, bucket: u64) -> Result<Range<u64>, Error> {
+    fn bucket_range(&self, bucket: u64) -> Result<Range<u64>, IndexError> {
         let page = self.fanout_page(bucket / fanout::PAGE_BUCKETS)?;
         page.bucket(bucket % fanout::PAGE_BUCKETS).ok_or_else(|| self.damaged("bucket is not in the fan-out"))
     }
 
-    fn fanout_page(&self, page: u64) -> Result<&FanoutPage, Error> {
+    fn fanout_page(&self, page: u64) -> Result<&FanoutPage, IndexError> {
         self.load(&self.fanout, page, || {
             let (start, len) = fanout::page_range(self.footer.bits, page);
             let start = self.layout.fanout.start + start;
@@ -245,7 +246,7 @@ impl SegmentReader {
         })
     }
 
-    fn filter_piece(&self, piece: u64) -> Result<&[u8], Error> {
+    fn filter_piece(&self, piece: u64) -> Result<&[u8], IndexError> {
         let loaded = self.load(&self.filter, piece, || {
             let (start, len) = filter::piece_range(self.footer.filter_blocks, piece)
                 .ok_or_else(|| self.damaged("filter is too short"))?;
@@ -262,8 +263,8 @@ impl SegmentReader {
         &self,
         cells: &'a [OnceLock<T>],
         n: u64,
-        read: impl FnOnce() -> Result<T, Error>,
-    ) -> Result<&'a T, Error> {
+        read: impl FnOnce() -> Result<T, IndexError>,
+    ) -> Result<&'a T, IndexError> {
         let cell = usize::try_from(n).ok().and_then(|n| cells.get(n));
         let cell = cell.ok_or_else(|| self.damaged("piece is outside its section"))?;
         if let Some(value) = cell.get() {
@@ -275,13 +276,13 @@ impl SegmentReader {
         Ok(cell.get_or_init(|| value))
     }
 
-    fn wrap(&self, source: segment::Error) -> Error {
+    fn wrap(&self, source: segment::SegmentError) -> IndexError {
         self.file.forget();
-        Error::Segment { path: self.path.clone(), source }
+        IndexError::Segment { path: self.path.clone(), source }
     }
 
-    fn damaged(&self, why: &'static str) -> Error {
-        self.wrap(segment::Error::Damaged(why))
+    fn damaged(&self, why: &'static str) -> IndexError {
+        self.wrap(segment::SegmentError::Damaged(why))
     }
 }
 
@@ -292,11 +293,11 @@ pub struct SegmentIter {
     bucket: u64,
     ahead: Vec<u8>,
     at: u64,
-    rows: std::vec::IntoIter<Row>,
+    rows: std::vec::IntoIter<IndexRow>,
 }
 
 impl SegmentIter {
-    fn fill(&mut self) -> Result<(), Error> {
+    fn fill(&mut self) -> Result<(), IndexError> {
         let reader = &self.reader;
         let range = reader.bucket_range(self.bucket)?;
         if range.start < self.at || range.end > self.at + self.ahead.len() as u64 {
@@ -314,7 +315,7 @@ impl SegmentIter {
 }
 
 impl Iterator for SegmentIter {
-    type Item = Result<Row, Error>;
+    type Item = Result<IndexRow, IndexError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -334,19 +335,21 @@ impl Iterator for SegmentIter {
 }
 
 /// Reads a range. The caller has checked its length against the length of the file.
-fn read_range(file: &dyn Bytes, path: &Path, range: &Range<u64>) -> Result<Vec<u8>, Error> {
-    let len = usize::try_from(range.end - range.start)
-        .map_err(|_| Error::Segment { path: path.to_owned(), source: segment::Error::Damaged("too long") })?;
+fn read_range(file: &dyn SegmentBytes, path: &Path, range: &Range<u64>) -> Result<Vec<u8>, IndexError> {
+    let len = usize::try_from(range.end - range.start).map_err(|_| IndexError::Segment {
+        path: path.to_owned(),
+        source: segment::SegmentError::Damaged("too long"),
+    })?;
     let mut bytes = vec![0; len];
     read_exact(file, path, &mut bytes, range.start)?;
     Ok(bytes)
 }
 
-fn read_exact(file: &dyn Bytes, path: &Path, buffer: &mut [u8], at: u64) -> Result<(), Error> {
+fn read_exact(file: &dyn SegmentBytes, path: &Path, buffer: &mut [u8], at: u64) -> Result<(), IndexError> {
     file.read_exact_at(buffer, at).map_err(|source| match source.kind() {
         std::io::ErrorKind::UnexpectedEof => {
-            Error::Segment { path: path.to_owned(), source: segment::Error::Damaged("truncated") }
+            IndexError::Segment { path: path.to_owned(), source: segment::SegmentError::Damaged("truncated") }
         }
-        _ => Error::Io { path: path.to_owned(), source },
+        _ => IndexError::Io { path: path.to_owned(), source },
     })
 }

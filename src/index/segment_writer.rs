@@ -4,15 +4,15 @@
 //! writer keeps in memory the filter (10 bits per row), the fan-out (4 bytes per 16 to 32 rows) and
 //! the pack table; a merge needs 256 KiB more per input.
 
-use super::Error;
+use super::IndexError;
 use super::segment_reader::{SegmentIter, SegmentReader};
 use crate::codec::hash::NameHasher;
 use crate::format::pack::PackKind;
 use crate::format::segment::bucket::BucketEncoder;
 use crate::format::segment::filter::FilterBuilder;
-use crate::format::segment::footer::Footer;
+use crate::format::segment::footer::SegmentFooter;
 use crate::format::segment::tables::{self, PackEntry, PackTable};
-use crate::format::segment::{self, HEAD_BYTES, PackName, Row, SegmentName, fanout};
+use crate::format::segment::{self, HEAD_BYTES, IndexRow, PackName, SegmentName, fanout};
 use crate::sys::create;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -48,14 +48,14 @@ pub struct SegmentWriter {
     filter: FilterBuilder,
     bucket: BucketEncoder,
     lengths: Vec<u32>,
-    last: Option<Row>,
+    last: Option<IndexRow>,
     rows: u64,
 }
 
 impl SegmentWriter {
     /// Creates a segment in a temporary file in `dir`. The segment gets at most `rows_at_most`
     /// rows, which refer only to `packs`.
-    pub fn create(dir: &Path, kind: PackKind, packs: PackTable, rows_at_most: u64) -> Result<Self, Error> {
+    pub fn create(dir: &Path, kind: PackKind, packs: PackTable, rows_at_most: u64) -> Result<Self, IndexError> {
         let mut out = HashingFile::create(dir)?;
         out.write(&segment::encode_head(kind))?;
         Ok(Self {
@@ -73,12 +73,12 @@ impl SegmentWriter {
 
     /// Appends a row, which must not be smaller than the previous row. Omits a row that equals the
     /// previous one.
-    pub fn push(&mut self, row: &Row) -> Result<(), Error> {
+    pub fn push(&mut self, row: &IndexRow) -> Result<(), IndexError> {
         if let Some(last) = &self.last {
             match last.cmp(row) {
                 std::cmp::Ordering::Less => {}
                 std::cmp::Ordering::Equal => return Ok(()),
-                std::cmp::Ordering::Greater => return Err(self.out.wrap(segment::Error::Rows("not sorted"))),
+                std::cmp::Ordering::Greater => return Err(self.out.wrap(segment::SegmentError::Rows("not sorted"))),
             }
         }
         let bucket = fanout::bucket_of(&row.id, self.bits);
@@ -91,7 +91,7 @@ impl SegmentWriter {
     }
 
     /// Finishes the segment and records that it replaces `replaces`.
-    pub fn finish(mut self, replaces: &[SegmentName]) -> Result<WrittenSegment, Error> {
+    pub fn finish(mut self, replaces: &[SegmentName]) -> Result<WrittenSegment, IndexError> {
         self.finish_buckets(1 << self.bits)?;
         let bucket_bytes = self.out.written - HEAD_BYTES;
         self.out.write(&fanout::encode(&self.lengths))?;
@@ -101,7 +101,7 @@ impl SegmentWriter {
         }
         self.out.write(&self.packs.encode())?;
         self.out.write(&tables::encode_replaces(replaces))?;
-        let footer = Footer {
+        let footer = SegmentFooter {
             kind: self.kind,
             bits: self.bits,
             rows: self.rows,
@@ -115,7 +115,7 @@ impl SegmentWriter {
     }
 
     /// Finishes every bucket before `next`.
-    fn finish_buckets(&mut self, next: u64) -> Result<(), Error> {
+    fn finish_buckets(&mut self, next: u64) -> Result<(), IndexError> {
         while (self.lengths.len() as u64) < next {
             let number = self.lengths.len() as u64;
             let mut len = 0;
@@ -135,16 +135,16 @@ impl SegmentWriter {
 pub fn write_segment(
     dir: &Path,
     kind: PackKind,
-    rows: &[Row],
+    rows: &[IndexRow],
     packs: &[PackEntry],
     replaces: &[SegmentName],
-) -> Result<WrittenSegment, Error> {
+) -> Result<WrittenSegment, IndexError> {
     let mut named: Vec<PackName> =
         rows.iter().flat_map(|r| [Some(r.place.pack), r.base.map(|b| b.pack)]).flatten().collect();
     named.sort_unstable();
     named.dedup();
     let used = packs.iter().filter(|p| named.binary_search(&p.name).is_ok()).copied().collect();
-    let packs = PackTable::new(used).map_err(|source| Error::Segment { path: dir.to_owned(), source })?;
+    let packs = PackTable::new(used).map_err(|source| IndexError::Segment { path: dir.to_owned(), source })?;
     let mut writer = SegmentWriter::create(dir, kind, packs, rows.len() as u64)?;
     for row in rows {
         writer.push(row)?;
@@ -159,7 +159,7 @@ pub fn merge(
     kind: PackKind,
     inputs: &[Arc<SegmentReader>],
     keep: impl Fn(&PackName) -> bool,
-) -> Result<WrittenSegment, Error> {
+) -> Result<WrittenSegment, IndexError> {
     let names: Vec<SegmentName> = inputs.iter().map(|r| *r.name()).collect();
     merge_as(dir, kind, inputs, keep, &names)
 }
@@ -171,9 +171,9 @@ pub fn merge_as(
     inputs: &[Arc<SegmentReader>],
     keep: impl Fn(&PackName) -> bool,
     replaces: &[SegmentName],
-) -> Result<WrittenSegment, Error> {
+) -> Result<WrittenSegment, IndexError> {
     let packs = inputs.iter().flat_map(|r| r.packs()).filter(|p| keep(&p.name)).copied().collect();
-    let packs = PackTable::new(packs).map_err(|source| Error::Segment { path: dir.to_owned(), source })?;
+    let packs = PackTable::new(packs).map_err(|source| IndexError::Segment { path: dir.to_owned(), source })?;
     // If no pack is dropped, the rows need no check.
     let everything = inputs.iter().all(|r| r.packs().iter().all(|p| packs.number(&p.name).is_some()));
     let mut writer = SegmentWriter::create(dir, kind, packs, inputs.iter().map(|r| r.rows()).sum())?;
@@ -208,12 +208,13 @@ struct HashingFile {
 }
 
 impl HashingFile {
-    fn create(dir: &Path) -> Result<Self, Error> {
-        let file = create::temp_file(dir, "segment-").map_err(|source| Error::Io { path: dir.to_owned(), source })?;
+    fn create(dir: &Path) -> Result<Self, IndexError> {
+        let file =
+            create::temp_file(dir, "segment-").map_err(|source| IndexError::Io { path: dir.to_owned(), source })?;
         Ok(Self { file, buffer: Vec::with_capacity(BUFFER), hasher: NameHasher::default(), written: 0 })
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), IndexError> {
         if self.buffer.len() + bytes.len() > BUFFER {
             self.flush()?;
         }
@@ -222,21 +223,21 @@ impl HashingFile {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
+    fn flush(&mut self) -> Result<(), IndexError> {
         self.hasher.update(&self.buffer);
         let written = self.file.as_file_mut().write_all(&self.buffer);
-        written.map_err(|source| Error::Io { path: self.file.path().to_owned(), source })?;
+        written.map_err(|source| IndexError::Io { path: self.file.path().to_owned(), source })?;
         self.buffer.clear();
         Ok(())
     }
 
-    fn finish(mut self, kind: PackKind, rows: u64) -> Result<WrittenSegment, Error> {
+    fn finish(mut self, kind: PackKind, rows: u64) -> Result<WrittenSegment, IndexError> {
         self.flush()?;
         let name = self.hasher.finish();
         Ok(WrittenSegment { name, kind, file_bytes: self.written, rows, file: self.file })
     }
 
-    fn wrap(&self, source: segment::Error) -> Error {
-        Error::Segment { path: self.file.path().to_owned(), source }
+    fn wrap(&self, source: segment::SegmentError) -> IndexError {
+        IndexError::Segment { path: self.file.path().to_owned(), source }
     }
 }

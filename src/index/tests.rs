@@ -2,10 +2,10 @@
 
 use super::segment_reader::SegmentReader;
 use super::segment_writer::{WrittenSegment, merge, write_segment};
-use super::{Error, Index, MERGE_AT, merge_plan};
+use super::{Index, IndexError, MERGE_AT, merge_plan};
 use crate::format::pack::PackKind;
 use crate::format::segment::tables::PackEntry;
-use crate::format::segment::{Place, Row, SegmentName};
+use crate::format::segment::{IndexRow, ObjectLocation, SegmentName};
 use crate::model::id::Id;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -23,8 +23,8 @@ fn pack(n: u64) -> [u8; 32] {
 }
 
 /// Returns a row that is determined by the number of its object and of its copy.
-fn row(n: u64, copy: u64) -> Row {
-    let place = |n: u64, copy: u64| Place {
+fn row(n: u64, copy: u64) -> IndexRow {
+    let place = |n: u64, copy: u64| ObjectLocation {
         pack: pack(n % 7 + copy * 7),
         offset: u32::try_from(n * 1000).unwrap_or(u32::MAX),
         stored: 700 + u32::try_from(n % 300).unwrap(),
@@ -32,15 +32,15 @@ fn row(n: u64, copy: u64) -> Row {
         len: 65536,
         codec: u8::try_from(n % 3).unwrap(),
     };
-    Row { id: id(n), place: place(n, copy), base: n.is_multiple_of(5).then(|| place(n / 5, copy)) }
+    IndexRow { id: id(n), place: place(n, copy), base: n.is_multiple_of(5).then(|| place(n / 5, copy)) }
 }
 
 fn all_packs() -> Vec<PackEntry> {
     (0..70).map(|n| PackEntry { name: pack(n), size_bytes: n * 1000 }).collect()
 }
 
-fn segment(dir: &Path, rows: &BTreeSet<Row>) -> WrittenSegment {
-    let rows: Vec<Row> = rows.iter().copied().collect();
+fn segment(dir: &Path, rows: &BTreeSet<IndexRow>) -> WrittenSegment {
+    let rows: Vec<IndexRow> = rows.iter().copied().collect();
     write_segment(dir, KIND, &rows, &all_packs(), &[]).unwrap()
 }
 
@@ -48,11 +48,11 @@ fn open(written: &WrittenSegment) -> Arc<SegmentReader> {
     Arc::new(SegmentReader::open(written.name, written.file.path()).unwrap())
 }
 
-fn open_all(paths: &[(SegmentName, PathBuf)]) -> Result<Index, Error> {
+fn open_all(paths: &[(SegmentName, PathBuf)]) -> Result<Index, IndexError> {
     Index::open(paths.iter().map(|(name, path)| (*name, SegmentReader::open(*name, path))))
 }
 
-fn rows_of(reader: &Arc<SegmentReader>) -> Vec<Row> {
+fn rows_of(reader: &Arc<SegmentReader>) -> Vec<IndexRow> {
     reader.iter().collect::<Result<_, _>>().unwrap()
 }
 
@@ -60,7 +60,7 @@ fn numbers() -> impl Strategy<Value = BTreeSet<(u64, u64)>> {
     proptest::collection::btree_set((0..2000u64, 0..3u64), 0..600)
 }
 
-fn rows_from(numbers: &BTreeSet<(u64, u64)>) -> BTreeSet<Row> {
+fn rows_from(numbers: &BTreeSet<(u64, u64)>) -> BTreeSet<IndexRow> {
     numbers.iter().map(|(n, copy)| row(*n, *copy)).collect()
 }
 
@@ -77,7 +77,7 @@ proptest! {
         reader.verify().unwrap();
         prop_assert_eq!(rows_of(&reader), rows.iter().copied().collect::<Vec<_>>());
         for n in 0..2000 {
-            let expected: Vec<Row> = rows.iter().filter(|r| r.id == id(n)).copied().collect();
+            let expected: Vec<IndexRow> = rows.iter().filter(|r| r.id == id(n)).copied().collect();
             let mut found = Vec::new();
             reader.lookup_all(&id(n), &mut found).unwrap();
             prop_assert_eq!(reader.lookup(&id(n)).unwrap(), expected.first().copied());
@@ -88,17 +88,17 @@ proptest! {
     #[test]
     fn merge_is_union(inputs in proptest::collection::vec(numbers(), 1..6)) {
         let dir = tempfile::tempdir().unwrap();
-        let sets: Vec<BTreeSet<Row>> = inputs.iter().map(rows_from).collect();
+        let sets: Vec<BTreeSet<IndexRow>> = inputs.iter().map(rows_from).collect();
         let written: Vec<_> = sets.iter().map(|s| segment(dir.path(), s)).collect();
         let readers: Vec<_> = written.iter().map(open).collect();
         let merged = open(&merge(dir.path(), KIND, &readers, |_| true).unwrap());
         merged.verify().unwrap();
-        let union: BTreeSet<Row> = sets.iter().flatten().copied().collect();
+        let union: BTreeSet<IndexRow> = sets.iter().flatten().copied().collect();
         prop_assert_eq!(rows_of(&merged), union.iter().copied().collect::<Vec<_>>());
         prop_assert_eq!(merged.replaces(), written.iter().map(|w| w.name).collect::<Vec<_>>());
         let gone = pack(3);
         let without = open(&merge(dir.path(), KIND, &readers, |p| *p != gone).unwrap());
-        let left: Vec<Row> = union.into_iter().filter(|r| r.place.pack != gone && r.base.is_none_or(|b| b.pack != gone)).collect();
+        let left: Vec<IndexRow> = union.into_iter().filter(|r| r.place.pack != gone && r.base.is_none_or(|b| b.pack != gone)).collect();
         prop_assert_eq!(rows_of(&without), left);
     }
 
@@ -106,7 +106,7 @@ proptest! {
     fn index_is_the_union_of_memory_and_segments(steps in proptest::collection::vec((0..12u8, 0..60u64, 0..3u64), 0..200)) {
         let dir = tempfile::tempdir().unwrap();
         let index = Index::default();
-        let mut model: BTreeSet<Row> = BTreeSet::new();
+        let mut model: BTreeSet<IndexRow> = BTreeSet::new();
         let mut kept = Vec::new();
         for (step, n, copy) in steps {
             match step {
@@ -130,7 +130,7 @@ proptest! {
                     model.insert(row);
                 }
             }
-            let expected: Vec<Row> = model.iter().filter(|r| r.id == id(n)).copied().collect();
+            let expected: Vec<IndexRow> = model.iter().filter(|r| r.id == id(n)).copied().collect();
             prop_assert_eq!(index.lookup(KIND, &id(n)).unwrap().is_some(), !expected.is_empty());
             prop_assert_eq!(index.lookup_all(KIND, &id(n)).unwrap(), expected);
             prop_assert_eq!(index.lookup(PackKind::Tree, &id(n)).unwrap(), None);
@@ -141,7 +141,7 @@ proptest! {
 #[test]
 fn damage_of_any_byte_is_an_error_or_a_miss() {
     let dir = tempfile::tempdir().unwrap();
-    let rows: BTreeSet<Row> = (0..70).map(|n| row(n, 0)).collect();
+    let rows: BTreeSet<IndexRow> = (0..70).map(|n| row(n, 0)).collect();
     let written = segment(dir.path(), &rows);
     let good = std::fs::read(written.file.path()).unwrap();
     let path = dir.path().join("damaged");
@@ -163,7 +163,7 @@ fn damage_of_any_byte_is_an_error_or_a_miss() {
         assert!(verify(&bad).is_err(), "byte {at}");
     }
     for len in (0..good.len()).step_by(7) {
-        assert!(matches!(verify(&good[..len]), Err(Error::Segment { .. })), "cut to {len}");
+        assert!(matches!(verify(&good[..len]), Err(IndexError::Segment { .. })), "cut to {len}");
     }
     assert!(verify(&[&good, good.as_slice()].concat()).is_err());
 }
@@ -181,7 +181,7 @@ fn rows_out_of_order_or_without_pack_are_refused() {
 fn a_whole_copy_comes_first() {
     let index = Index::default();
     let delta = row(5, 0);
-    let whole = Row { base: None, place: Place { pack: pack(60), ..delta.place }, ..delta };
+    let whole = IndexRow { base: None, place: ObjectLocation { pack: pack(60), ..delta.place }, ..delta };
     assert!(index.insert(KIND, &delta));
     assert!(!index.insert(KIND, &whole));
     assert!(!index.insert(KIND, &whole));

@@ -18,7 +18,7 @@ use crate::cache::BlockCache;
 use crate::error::{Result, carried};
 use crate::format::pack::PackKind;
 use crate::format::segment::PackName;
-use crate::index::segment_reader::Bytes;
+use crate::index::segment_reader::SegmentBytes;
 use crate::model::id::{Id, ObjectKind};
 use crate::store::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take};
 use crate::sys::io_error::IoError;
@@ -362,7 +362,7 @@ impl std::fmt::Debug for FarSegment {
     }
 }
 
-impl Bytes for FarSegment {
+impl SegmentBytes for FarSegment {
     fn total(&self) -> io::Result<u64> {
         Ok(self.len)
     }

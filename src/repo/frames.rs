@@ -16,7 +16,7 @@ use crate::codec::hash::IdHasher;
 use crate::error::{Error, Failure, Kind, Result};
 use crate::format::frame::{CODEC_DELTA, CODEC_RAW, FrameHead};
 use crate::format::pack::PackKind;
-use crate::format::segment::{PackName, Place, Row};
+use crate::format::segment::{IndexRow, ObjectLocation, PackName};
 use crate::index::Index;
 use crate::model::id::{Id, ObjectKind, to_hex};
 use crate::store::Store;
@@ -169,7 +169,7 @@ impl Frames {
     }
 
     /// The object at one place, verified.
-    pub fn at(&self, index: &Index, kind: ObjectKind, row: &Row) -> Result<Plain> {
+    pub fn at(&self, index: &Index, kind: ObjectKind, row: &IndexRow) -> Result<Plain> {
         if let Some(plain) = self.alone(kind, row)? {
             return Ok(plain);
         }
@@ -189,9 +189,9 @@ impl Frames {
 
     /// An object that is stored as it is, without its neighbours, where reading these would cost more; `None` where it
     /// is to be read with them.
-    fn alone(&self, kind: ObjectKind, row: &Row) -> Result<Option<Plain>> {
+    fn alone(&self, kind: ObjectKind, row: &IndexRow) -> Result<Option<Plain>> {
         const HEAD: usize = 1024;
-        let Place { pack, offset, stored, codec, within, len } = row.place;
+        let ObjectLocation { pack, offset, stored, codec, within, len } = row.place;
         if !self.near || codec != CODEC_RAW || len as usize + 2 * HEAD > stored as usize {
             return Ok(None);
         }
@@ -218,8 +218,8 @@ impl Frames {
         index: &Index,
         kind: ObjectKind,
         id: &Id,
-        place: &Place,
-        base: Option<&Place>,
+        place: &ObjectLocation,
+        base: Option<&ObjectLocation>,
     ) -> Result<Arc<Vec<u8>>> {
         let key = (place.pack, place.offset);
         if self.near && kind == ObjectKind::Chunk {
@@ -252,7 +252,7 @@ impl Frames {
     }
 
     /// The base that a delta frame names.
-    pub(super) fn base_id(&self, row: &Row) -> Result<Option<Id>> {
+    pub(super) fn base_id(&self, row: &IndexRow) -> Result<Option<Id>> {
         // Tag, count, one length, base id.
         let head = self.store.read_at(
             &layout::pack(&row.place.pack),
@@ -264,9 +264,9 @@ impl Frames {
     }
 
     /// The base of a delta: always a copy that is stored whole, so that the chain ends here.
-    fn base(&self, index: &Index, kind: ObjectKind, id: &Id, hint: Option<&Place>) -> Result<Plain> {
+    fn base(&self, index: &Index, kind: ObjectKind, id: &Id, hint: Option<&ObjectLocation>) -> Result<Plain> {
         if let Some(place) = hint.filter(|p| p.codec != CODEC_DELTA) {
-            let row = Row { id: *id, place: *place, base: None };
+            let row = IndexRow { id: *id, place: *place, base: None };
             if let Ok(plain) = self.at(index, kind, &row) {
                 return Ok(plain);
             }
@@ -300,6 +300,6 @@ pub fn decode_payload(head: &FrameHead, payload: &[u8], base: Option<&[u8]>) -> 
     Ok(out)
 }
 
-fn damaged(kind: ObjectKind, id: &Id, place: &Place, why: &str) -> Error {
+fn damaged(kind: ObjectKind, id: &Id, place: &ObjectLocation, why: &str) -> Error {
     ObjectError::Damaged { kind, id: *id, pack: place.pack, why: why.to_owned() }.into()
 }

@@ -31,7 +31,7 @@ use crate::format::marker::{Marker, VERSION};
 use crate::format::segment::{PackName, SegmentName};
 use crate::index::Index;
 use crate::index::catalogue::{Catalogue, commits::CommitRow, segments::SegmentRow};
-use crate::index::segment_reader::{Bytes, SegmentReader};
+use crate::index::segment_reader::{SegmentBytes, SegmentReader};
 use crate::model::commit::Commit;
 use crate::model::id::{Id, ObjectKind, parse_hex, to_hex};
 use crate::model::refname::RefName;
@@ -49,7 +49,7 @@ use state::{Complaint, Sharing};
 /// A segment with the length of its file.
 type Listing = (SegmentName, u64);
 /// A segment, if it can be read.
-type Opened = (SegmentName, Result<SegmentReader, crate::index::Error>);
+type Opened = (SegmentName, Result<SegmentReader, crate::index::IndexError>);
 
 /// Segments of a far repository that are asked for at once.
 const OPENED_TOGETHER: usize = 16;
@@ -487,12 +487,12 @@ impl Repo {
         Ok(all)
     }
 
-    fn open_segment(&self, name: SegmentName, len: u64) -> Result<SegmentReader, crate::index::Error> {
+    fn open_segment(&self, name: SegmentName, len: u64) -> Result<SegmentReader, crate::index::IndexError> {
         let key = layout::segment(&name);
         match &self.location {
             Location::Remote(far) => {
                 let path = PathBuf::from(format!("{}/{key}", far.place()));
-                let bytes: Box<dyn Bytes> = match far.near_file(&key).map(File::open) {
+                let bytes: Box<dyn SegmentBytes> = match far.near_file(&key).map(File::open) {
                     Some(Ok(file)) => Box::new(file),
                     _ => Box::new(FarSegment { store: Arc::clone(far), key: key.clone(), len }),
                 };

@@ -13,7 +13,7 @@ use crate::error::{Kind, Result};
 use crate::format::frame::CODEC_DELTA;
 use crate::format::object::{ListNode, decode_commit, decode_links, decode_list, decode_tree};
 use crate::format::pack::PackKind;
-use crate::format::segment::Row;
+use crate::format::segment::IndexRow;
 use crate::index::Index;
 use crate::model::commit::Commit;
 use crate::model::entry::{Content, Entry, Extent, Node};
@@ -123,7 +123,7 @@ impl Repo {
     }
 
     /// The verified bytes of one copy of an object.
-    pub fn object_at(&self, kind: ObjectKind, row: &Row) -> Result<Plain> {
+    pub fn object_at(&self, kind: ObjectKind, row: &IndexRow) -> Result<Plain> {
         self.frames.at(self.index()?, kind, row)
     }
 
@@ -148,7 +148,7 @@ impl Repo {
     }
 
     /// Where a chunk is stored whole: itself, or, if it is stored as a delta only, its base. What new deltas go against.
-    pub fn whole_base(&self, id: &Id) -> Result<Option<Row>> {
+    pub fn whole_base(&self, id: &Id) -> Result<Option<IndexRow>> {
         let index = self.index()?;
         let copies = index.lookup_all(PackKind::Data, id)?;
         for whole in copies.iter().filter(|r| r.place.codec != CODEC_DELTA) {
@@ -188,7 +188,7 @@ impl Repo {
     }
 
     /// The base that a stored delta names.
-    pub fn delta_base(&self, row: &Row) -> Result<Option<Id>> {
+    pub fn delta_base(&self, row: &IndexRow) -> Result<Option<Id>> {
         self.frames.base_id(row)
     }
 

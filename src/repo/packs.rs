@@ -11,8 +11,8 @@ use crate::codec::compress::{CompressionProfile, Compressor};
 use crate::codec::hash::{NameHasher, checksum};
 use crate::error::Result;
 use crate::format::frame::FrameHead;
-use crate::format::pack::{Footer, PackKind, TableFrame, encode_header, put_table_frame};
-use crate::format::segment::{PackName, Place, Row};
+use crate::format::pack::{PackFooter, PackKind, TableFrame, encode_header, put_table_frame};
+use crate::format::segment::{IndexRow, ObjectLocation, PackName};
 use crate::model::id::{Id, ObjectKind};
 use crate::store::{Store, StoreError, local::LocalStore};
 use crate::sys::io_error::IoError;
@@ -30,7 +30,7 @@ pub struct NewFrame<'a> {
     /// Ids and plain lengths, in order.
     pub objects: &'a [(Id, u32)],
     /// The base of a delta, and where it is stored whole.
-    pub base: Option<(Id, Place)>,
+    pub base: Option<(Id, ObjectLocation)>,
     /// The stored bytes after the header.
     pub payload: &'a [u8],
 }
@@ -45,7 +45,7 @@ pub struct PackWriter {
     len: u64,
     table: Vec<u8>,
     frames: u32,
-    rows: Vec<Row>,
+    rows: Vec<IndexRow>,
 }
 
 /// A pack that is durable under its name.
@@ -57,7 +57,7 @@ pub struct FinishedPack {
     /// Its length in bytes.
     pub bytes: u64,
     /// Where its objects are.
-    pub rows: Vec<Row>,
+    pub rows: Vec<IndexRow>,
 }
 
 impl PackWriter {
@@ -144,7 +144,7 @@ impl PackWriter {
             packed.clone_from(&self.table);
         }
         let too_long = |_| crate::format::Malformed::new("pack table", "it is too long");
-        let mut footer = Footer {
+        let mut footer = PackFooter {
             table_offset: self.len,
             table_stored: u32::try_from(packed.len()).map_err(too_long)?,
             table_plain: u32::try_from(self.table.len()).map_err(too_long)?,
@@ -165,13 +165,18 @@ impl PackWriter {
 }
 
 /// The index rows of one frame of a table.
-pub fn rows_of(frame: &TableFrame, pack: &PackName, base: Option<Place>, out: &mut Vec<Row>) -> Result<()> {
+pub fn rows_of(
+    frame: &TableFrame,
+    pack: &PackName,
+    base: Option<ObjectLocation>,
+    out: &mut Vec<IndexRow>,
+) -> Result<()> {
     let offset =
         u32::try_from(frame.offset).map_err(|_| crate::format::Malformed::new("pack", "it is longer than 4 GiB"))?;
     let mut within = 0u32;
     for (id, len) in &frame.objects {
-        let place = Place { pack: *pack, offset, stored: frame.stored, within, len: *len, codec: frame.codec };
-        out.push(Row { id: *id, place, base });
+        let place = ObjectLocation { pack: *pack, offset, stored: frame.stored, within, len: *len, codec: frame.codec };
+        out.push(IndexRow { id: *id, place, base });
         within = within.saturating_add(*len);
     }
     Ok(())
@@ -196,7 +201,7 @@ pub fn read_table(store: &dyn Store, name: &PackName) -> Result<PackTable> {
     let footer_at = bytes.checked_sub(FOOTER_LEN as u64).ok_or_else(missing)?;
     let mut raw = [0u8; FOOTER_LEN];
     raw.copy_from_slice(&store.read_at(&key, footer_at, FOOTER_LEN)?);
-    let footer = Footer::decode(&raw, bytes)?;
+    let footer = PackFooter::decode(&raw, bytes)?;
     let header = store.read_at(&key, 0, HEADER_LEN)?;
     let (kind, first) = decode_header(&header)?;
     let packed = store.read_at(&key, footer.table_offset, footer.table_stored as usize)?;

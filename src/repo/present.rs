@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use super::{Repo, layout};
 use crate::error::Result;
 use crate::format::pack::PackKind;
-use crate::format::segment::{PackName, Row};
+use crate::format::segment::{IndexRow, PackName};
 use crate::model::id::{Id, ObjectKind, parse_hex};
 use crate::sys::io_error::IoError;
 
@@ -29,7 +29,7 @@ impl Repo {
     }
 
     /// Whether a copy of an object can be read, as far as packs that are gone tell.
-    pub(super) fn is_there(&self, row: &Row) -> Result<bool> {
+    pub(super) fn is_there(&self, row: &IndexRow) -> Result<bool> {
         let gone = self.gone()?;
         Ok(!gone.contains(&row.place.pack) && row.base.is_none_or(|base| !gone.contains(&base.pack)))
     }

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::PackKind;
 use crate::format::segment::tables::PackEntry;
-use crate::format::segment::{PackName, Place};
+use crate::format::segment::{ObjectLocation, PackName};
 use crate::index::catalogue::segments::{LoosePack, SegmentRow};
 use crate::index::segment_reader::SegmentReader;
 use crate::index::segment_writer::{WrittenSegment, merge, write_segment};
@@ -221,7 +221,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Where an object is stored whole, if anywhere: what a delta may be made against.
-    pub fn whole_place(&self, kind: PackKind, id: &Id) -> Option<Place> {
+    pub fn whole_place(&self, kind: PackKind, id: &Id) -> Option<ObjectLocation> {
         let copies = self.repo.index().ok()?.lookup_all(kind, id).ok()?;
         let whole = copies.into_iter().filter(|row| row.place.codec != CODEC_DELTA);
         whole.into_iter().find(|row| self.repo.is_there(row).unwrap_or(false)).map(|row| row.place)

@@ -97,7 +97,7 @@ impl Repo {
     }
 
     /// The catalogue in the first place where one can be used.
-    pub(super) fn some_catalogue(&self) -> catalogue::Result<Catalogue> {
+    pub(super) fn some_catalogue(&self) -> catalogue::CatalogueResult<Catalogue> {
         let Some(state) = self.state() else { return Catalogue::temporary() };
         let path = state.join(layout::CATALOGUE);
         let is_own = state == self.root && self.as_local().is_some();

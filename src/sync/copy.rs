@@ -16,7 +16,7 @@ use crate::codec::hash::NameHasher;
 use crate::error::{Kind, Result};
 use crate::format::frame::FrameHead;
 use crate::format::pack::{PackKind, TableFrame};
-use crate::format::segment::{PackName, Place};
+use crate::format::segment::{ObjectLocation, PackName};
 use crate::index::catalogue::segments::LoosePack;
 use crate::model::id::{Id, to_hex};
 use crate::observe::Observer;
@@ -385,7 +385,7 @@ impl<'a> Copier<'a> {
         let stored = self.source.store().read_at(key, frame.offset, frame.stored as usize)?;
         let mut payload = stored.as_slice();
         let head = FrameHead::decode(&mut payload)?;
-        let nowhere = Place { pack: [0; 32], offset: 0, stored: 0, within: 0, len: 0, codec: 0 };
+        let nowhere = ObjectLocation { pack: [0; 32], offset: 0, stored: 0, within: 0, len: 0, codec: 0 };
         let offset = pack.bytes();
         let stored = pack.append(&NewFrame {
             kind: head.kind,

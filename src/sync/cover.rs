@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::{PackKind, TableFrame};
 use crate::format::segment::tables::PackEntry;
-use crate::format::segment::{PackName, Place, Row, SegmentName};
+use crate::format::segment::{IndexRow, ObjectLocation, PackName, SegmentName};
 use crate::index::catalogue::segments::SegmentRow;
 use crate::index::segment_reader::SegmentReader;
 use crate::index::segment_writer::write_segment;
@@ -42,7 +42,7 @@ impl Cover<'_> {
     pub fn run(&self, sent: &[Sent]) -> Result<u64> {
         let mut written = 0;
         // Bases of deltas in new packs may be in other new packs.
-        let mut moved: HashMap<Id, Place> = HashMap::new();
+        let mut moved: HashMap<Id, ObjectLocation> = HashMap::new();
         for pack in sent {
             for frame in pack.frames.iter().flatten().filter(|f| f.codec != CODEC_DELTA) {
                 let mut rows = Vec::new();
@@ -59,7 +59,7 @@ impl Cover<'_> {
         Ok(written)
     }
 
-    fn kind(&self, kind: PackKind, sent: &[&Sent], moved: &HashMap<Id, Place>) -> Result<u64> {
+    fn kind(&self, kind: PackKind, sent: &[&Sent], moved: &HashMap<Id, ObjectLocation>) -> Result<u64> {
         let index = self.dest.index()?;
         let mut there: HashSet<PackName> = sent.iter().map(|s| s.name).collect();
         for segment in index.segments(kind) {
@@ -84,7 +84,7 @@ impl Cover<'_> {
                 left.remove(pack);
             });
         }
-        let mut rows: Vec<Row> = Vec::new();
+        let mut rows: Vec<IndexRow> = Vec::new();
         for pack in sent.iter().filter(|s| left.contains(&s.name)) {
             let made;
             let frames: &[TableFrame] = match &pack.frames {
@@ -147,13 +147,13 @@ impl Cover<'_> {
         &self,
         kind: PackKind,
         base: &Id,
-        moved: &HashMap<Id, Place>,
+        moved: &HashMap<Id, ObjectLocation>,
         there: &HashSet<PackName>,
-    ) -> Result<Option<Place>> {
+    ) -> Result<Option<ObjectLocation>> {
         if let Some(place) = moved.get(base) {
             return Ok(Some(*place));
         }
-        let whole = |row: &Row| row.place.codec != CODEC_DELTA && there.contains(&row.place.pack);
+        let whole = |row: &IndexRow| row.place.codec != CODEC_DELTA && there.contains(&row.place.pack);
         let of_source = self.source.index()?.lookup_all(kind, base)?.into_iter().find(whole);
         if let Some(row) = of_source {
             return Ok(Some(row.place));
@@ -162,7 +162,7 @@ impl Cover<'_> {
         Ok(of_dest.map(|row| row.place).find(|place| place.codec != CODEC_DELTA))
     }
 
-    fn write(&self, kind: PackKind, mut rows: Vec<Row>, sent: &[&Sent]) -> Result<()> {
+    fn write(&self, kind: PackKind, mut rows: Vec<IndexRow>, sent: &[&Sent]) -> Result<()> {
         rows.sort_unstable();
         rows.dedup();
         let mut names: Vec<PackName> = rows.iter().map(|r| r.place.pack).collect();

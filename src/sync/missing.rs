@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::format::frame::CODEC_DELTA;
 use crate::format::object::ListNode;
 use crate::format::pack::PackKind;
-use crate::format::segment::{PackName, Place, Row};
+use crate::format::segment::{IndexRow, ObjectLocation, PackName};
 use crate::model::entry::{Content, Entry, Node};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::tree::TreeBody;
@@ -38,7 +38,7 @@ pub fn is_nothing(needed: &[Needed; 3]) -> bool {
 }
 
 /// Notes a frame.
-pub fn add(needed: &mut Needed, place: &Place) {
+pub fn add(needed: &mut Needed, place: &ObjectLocation) {
     let frames = needed.entry(place.pack).or_default();
     let frame = (place.offset, place.stored);
     // Neighbours are mostly asked for one after the other.
@@ -91,7 +91,7 @@ pub struct Missing<'a> {
     needed: [Needed; 3],
     tables: HashMap<PackName, Arc<PackTable>>,
     /// Rows of the tables that were read.
-    learned: HashMap<Id, Row>,
+    learned: HashMap<Id, IndexRow>,
     /// Whether neighbours are learned: the index is far and does not fit into the cache.
     learns: Option<bool>,
 }
@@ -343,7 +343,7 @@ impl<'a> Missing<'a> {
     }
 
     /// The places of a chunk's neighbours, from the table of its far pack: they are what is asked for next.
-    fn learn(&mut self, row: &Row) -> Result<()> {
+    fn learn(&mut self, row: &IndexRow) -> Result<()> {
         let learns = match self.learns {
             Some(learns) => learns,
             // An index that fits into the cache answers at once.
@@ -369,7 +369,7 @@ impl<'a> Missing<'a> {
         Ok(self.source()?.remote_store().is_some())
     }
 
-    fn mark(&mut self, kind: PackKind, row: &Row) -> Result<()> {
+    fn mark(&mut self, kind: PackKind, row: &IndexRow) -> Result<()> {
         let needed = &mut self.needed[usize::from(kind.number())];
         add(needed, &row.place);
         if row.place.codec != CODEC_DELTA {
@@ -385,7 +385,7 @@ impl<'a> Missing<'a> {
             }
         }
         let Some(base) = self.base_of(row)? else { return Ok(()) };
-        let whole = |rows: Vec<Row>| rows.into_iter().find(|r| r.place.codec != CODEC_DELTA);
+        let whole = |rows: Vec<IndexRow>| rows.into_iter().find(|r| r.place.codec != CODEC_DELTA);
         if let Some(dest) = self.dest
             && whole(dest.index()?.lookup_all(kind, &base)?).is_some()
         {
@@ -398,7 +398,7 @@ impl<'a> Missing<'a> {
     }
 
     /// The base of a delta. A far pack is asked once for its table of contents, not for each frame.
-    fn base_of(&mut self, row: &Row) -> Result<Option<Id>> {
+    fn base_of(&mut self, row: &IndexRow) -> Result<Option<Id>> {
         if !self.is_far()? {
             return self.source()?.delta_base(row);
         }

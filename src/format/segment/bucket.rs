@@ -6,7 +6,10 @@
 //! uncompressed length as LEB128. For a delta, the codec of its base and the same five numbers
 //! follow.
 
-use super::{Error, PackName, Place, Row, SUM_BYTES, Section, checked, checksum, fanout, tables::PackTable};
+use super::{
+    IndexRow, ObjectLocation, PackName, SUM_BYTES, SegmentError, SegmentSection, checked, checksum, fanout,
+    tables::PackTable,
+};
 use crate::format::varint;
 use crate::model::id::Id;
 
@@ -20,9 +23,9 @@ pub struct BucketEncoder {
 
 impl BucketEncoder {
     /// Appends a row. The caller passes the rows in sorted order.
-    pub fn push(&mut self, bits: u8, row: &Row, packs: &PackTable) -> Result<(), Error> {
+    pub fn push(&mut self, bits: u8, row: &IndexRow, packs: &PackTable) -> Result<(), SegmentError> {
         if row.place.codec & DELTA != 0 {
-            return Err(Error::Rows("codec above 127"));
+            return Err(SegmentError::Rows("codec above 127"));
         }
         self.bytes.extend_from_slice(&row.id.0[implied(bits)..]);
         self.bytes.push(row.place.codec | if row.base.is_some() { DELTA } else { 0 });
@@ -34,8 +37,8 @@ impl BucketEncoder {
         Ok(())
     }
 
-    fn push_place(&mut self, place: &Place, packs: &PackTable) -> Result<(), Error> {
-        let pack = packs.number(&place.pack).ok_or(Error::Rows("pack is not in the table"))?;
+    fn push_place(&mut self, place: &ObjectLocation, packs: &PackTable) -> Result<(), SegmentError> {
+        let pack = packs.number(&place.pack).ok_or(SegmentError::Rows("pack is not in the table"))?;
         for number in [pack, place.offset, place.stored, place.within, place.len] {
             varint::put(&mut self.bytes, u64::from(number));
         }
@@ -43,14 +46,14 @@ impl BucketEncoder {
     }
 
     /// Finishes bucket `bucket` and returns its bytes, or `None` if the bucket has no rows.
-    pub fn finish(&mut self, bucket: u64) -> Result<Option<&[u8]>, Error> {
+    pub fn finish(&mut self, bucket: u64) -> Result<Option<&[u8]>, SegmentError> {
         if self.bytes.is_empty() {
             return Ok(None);
         }
-        let sum = checksum(Section::Bucket, bucket, &self.bytes);
+        let sum = checksum(SegmentSection::Bucket, bucket, &self.bytes);
         self.bytes.extend_from_slice(&sum);
         if self.bytes.len() as u64 > u64::from(fanout::MAX_BUCKET_BYTES) {
-            return Err(Error::Rows("bucket too long, ids are not uniform"));
+            return Err(SegmentError::Rows("bucket too long, ids are not uniform"));
         }
         Ok(Some(&self.bytes))
     }
@@ -62,8 +65,8 @@ impl BucketEncoder {
 }
 
 /// Decodes all rows of bucket `bucket`; checks that the rows belong there and are sorted.
-pub fn decode(bits: u8, bucket: u64, bytes: &[u8], packs: &PackTable) -> Result<Vec<Row>, Error> {
-    let mut rows: Vec<Row> = Vec::new();
+pub fn decode(bits: u8, bucket: u64, bytes: &[u8], packs: &PackTable) -> Result<Vec<IndexRow>, SegmentError> {
+    let mut rows: Vec<IndexRow> = Vec::new();
     let mut cursor = Cursor::new(bits, bucket, bytes)?;
     let mut id = Id([0; 32]);
     let skip = implied(bits);
@@ -73,10 +76,10 @@ pub fn decode(bits: u8, bucket: u64, bytes: &[u8], packs: &PackTable) -> Result<
         id.0[skip..].copy_from_slice(raw.id_rest);
         let row = raw.row(id, packs)?;
         if fanout::bucket_of(&id, bits) != bucket {
-            return Err(Error::Damaged("row in the wrong bucket"));
+            return Err(SegmentError::Damaged("row in the wrong bucket"));
         }
         if rows.last().is_some_and(|last| *last >= row) {
-            return Err(Error::Damaged("rows are not sorted"));
+            return Err(SegmentError::Damaged("rows are not sorted"));
         }
         rows.push(row);
     }
@@ -90,8 +93,8 @@ pub fn find(
     id: &Id,
     bytes: &[u8],
     packs: &PackTable,
-    mut found: impl FnMut(Row) -> bool,
-) -> Result<(), Error> {
+    mut found: impl FnMut(IndexRow) -> bool,
+) -> Result<(), SegmentError> {
     let rest = &id.0[implied(bits)..];
     let mut cursor = Cursor::new(bits, fanout::bucket_of(id, bits), bytes)?;
     while let Some(raw) = cursor.next()? {
@@ -119,11 +122,11 @@ struct RawPlace {
 }
 
 impl RawPlace {
-    fn place(&self, packs: &PackTable) -> Result<Place, Error> {
+    fn place(&self, packs: &PackTable) -> Result<ObjectLocation, SegmentError> {
         let [pack, offset, stored, within, len] = self.numbers;
         let pack: PackName =
-            packs.get(pack).ok_or(Error::Damaged("row refers to a pack that is not in the table"))?.name;
-        Ok(Place { pack, offset, stored, within, len, codec: self.codec })
+            packs.get(pack).ok_or(SegmentError::Damaged("row refers to a pack that is not in the table"))?.name;
+        Ok(ObjectLocation { pack, offset, stored, within, len, codec: self.codec })
     }
 }
 
@@ -134,9 +137,9 @@ struct RawRow<'a> {
 }
 
 impl RawRow<'_> {
-    fn row(&self, id: Id, packs: &PackTable) -> Result<Row, Error> {
+    fn row(&self, id: Id, packs: &PackTable) -> Result<IndexRow, SegmentError> {
         let base = self.base.as_ref().map(|b| b.place(packs)).transpose()?;
-        Ok(Row { id, place: self.place.place(packs)?, base })
+        Ok(IndexRow { id, place: self.place.place(packs)?, base })
     }
 }
 
@@ -146,15 +149,15 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    fn new(bits: u8, bucket: u64, bytes: &'a [u8]) -> Result<Self, Error> {
-        let rest = if bytes.is_empty() { bytes } else { checked(Section::Bucket, bucket, bytes)? };
+    fn new(bits: u8, bucket: u64, bytes: &'a [u8]) -> Result<Self, SegmentError> {
+        let rest = if bytes.is_empty() { bytes } else { checked(SegmentSection::Bucket, bucket, bytes)? };
         if !bytes.is_empty() && bytes.len() == SUM_BYTES {
-            return Err(Error::Damaged("bucket without rows"));
+            return Err(SegmentError::Damaged("bucket without rows"));
         }
         Ok(Self { rest, id_len: 32 - implied(bits) })
     }
 
-    fn next(&mut self) -> Result<Option<RawRow<'a>>, Error> {
+    fn next(&mut self) -> Result<Option<RawRow<'a>>, SegmentError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -167,13 +170,13 @@ impl<'a> Cursor<'a> {
         Ok(Some(RawRow { id_rest, place, base }))
     }
 
-    fn byte(&mut self) -> Result<u8, Error> {
+    fn byte(&mut self) -> Result<u8, SegmentError> {
         let (byte, rest) = self.rest.split_first().ok_or(CUT)?;
         self.rest = rest;
         Ok(*byte)
     }
 
-    fn numbers(&mut self) -> Result<[u32; 5], Error> {
+    fn numbers(&mut self) -> Result<[u32; 5], SegmentError> {
         let mut out = [0; 5];
         for n in &mut out {
             *n = varint::take(&mut self.rest).and_then(|n| u32::try_from(n).ok()).ok_or(CUT)?;
@@ -182,4 +185,4 @@ impl<'a> Cursor<'a> {
     }
 }
 
-const CUT: Error = Error::Damaged("row is truncated or contains an invalid number");
+const CUT: SegmentError = SegmentError::Damaged("row is truncated or contains an invalid number");

@@ -4,7 +4,7 @@
 //! Each page has a checksum and can be read alone. A decoded page contains only byte ranges that
 //! are ascending, bounded and inside the file.
 
-use super::{Error, HEAD_BYTES, Section, array, checked, checksum};
+use super::{HEAD_BYTES, SegmentError, SegmentSection, array, checked, checksum};
 use crate::model::id::Id;
 use std::ops::Range;
 
@@ -62,24 +62,24 @@ pub struct FanoutPage {
 
 impl FanoutPage {
     /// Decodes page `page` of a segment whose buckets end at byte `limit` of the file.
-    pub fn decode(bits: u8, page: u64, limit: u64, bytes: &[u8]) -> Result<Self, Error> {
-        let content = checked(Section::Fanout, page, bytes)?;
+    pub fn decode(bits: u8, page: u64, limit: u64, bytes: &[u8]) -> Result<Self, SegmentError> {
+        let content = checked(SegmentSection::Fanout, page, bytes)?;
         let start = u64::from_le_bytes(array(content, 0)?);
         let (ends, rest) = content[8..].as_chunks::<4>();
         let buckets = buckets_of_page(bits, page);
         if !rest.is_empty() || ends.len() as u64 != buckets.end - buckets.start {
-            return Err(Error::Damaged("fan-out page has a wrong length"));
+            return Err(SegmentError::Damaged("fan-out page has a wrong length"));
         }
         let ends: Box<[u32]> = ends.iter().map(|e| u32::from_le_bytes(*e)).collect();
         let mut before = 0;
         for &end in &ends {
             if end.checked_sub(before).is_none_or(|len| len > MAX_BUCKET_BYTES) {
-                return Err(Error::Damaged("fan-out is not ascending"));
+                return Err(SegmentError::Damaged("fan-out is not ascending"));
             }
             before = end;
         }
         if start < HEAD_BYTES || start.checked_add(u64::from(before)).is_none_or(|end| end > limit) {
-            return Err(Error::Damaged("fan-out points outside"));
+            return Err(SegmentError::Damaged("fan-out points outside"));
         }
         Ok(Self { start, ends })
     }
@@ -112,7 +112,7 @@ pub fn encode(lengths: &[u32]) -> Vec<u8> {
             out.extend_from_slice(&end.to_le_bytes());
         }
         start += u64::from(end);
-        let sum = checksum(Section::Fanout, page, &out[from..]);
+        let sum = checksum(SegmentSection::Fanout, page, &out[from..]);
         out.extend_from_slice(&sum);
     }
     out

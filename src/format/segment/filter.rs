@@ -6,7 +6,7 @@
 //! reader loads only the pieces that it needs. Because all bits of a row are in one block, an
 //! absent id costs one cache miss.
 
-use super::{Error, SUM_BYTES, Section, checked, checksum};
+use super::{SUM_BYTES, SegmentError, SegmentSection, checked, checksum};
 use crate::model::id::Id;
 
 /// Length of a block in bytes.
@@ -55,10 +55,10 @@ pub fn section_bytes(blocks: u64) -> Option<u64> {
 }
 
 /// Checks a stored piece and returns its blocks.
-pub fn decode_piece(piece: u64, bytes: &[u8]) -> Result<&[u8], Error> {
-    let blocks = checked(Section::Filter, piece, bytes)?;
+pub fn decode_piece(piece: u64, bytes: &[u8]) -> Result<&[u8], SegmentError> {
+    let blocks = checked(SegmentSection::Filter, piece, bytes)?;
     if blocks.is_empty() || blocks.len() > PIECE || !blocks.len().is_multiple_of(BLOCK) {
-        return Err(Error::Damaged("filter piece has a wrong length"));
+        return Err(SegmentError::Damaged("filter piece has a wrong length"));
     }
     Ok(blocks)
 }
@@ -72,9 +72,9 @@ pub struct FilterBuilder {
 
 impl FilterBuilder {
     /// Returns an empty filter for at most `rows` rows.
-    pub fn new(rows: u64) -> Result<Self, Error> {
+    pub fn new(rows: u64) -> Result<Self, SegmentError> {
         let blocks = blocks_for(rows);
-        let bytes = usize::try_from(blocks * BLOCK_BYTES).map_err(|_| Error::Rows("too many rows"))?;
+        let bytes = usize::try_from(blocks * BLOCK_BYTES).map_err(|_| SegmentError::Rows("too many rows"))?;
         Ok(Self { bytes: vec![0; bytes], blocks })
     }
 
@@ -96,7 +96,7 @@ impl FilterBuilder {
 
     /// Returns the stored pieces with their checksums, in order.
     pub fn pieces(&self) -> impl Iterator<Item = (&[u8], [u8; SUM_BYTES])> {
-        (0u64..).zip(self.bytes.chunks(PIECE)).map(|(n, piece)| (piece, checksum(Section::Filter, n, piece)))
+        (0u64..).zip(self.bytes.chunks(PIECE)).map(|(n, piece)| (piece, checksum(SegmentSection::Filter, n, piece)))
     }
 }
 

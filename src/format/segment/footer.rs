@@ -3,7 +3,9 @@
 //! The sections must fill the file exactly, so that no length points outside the file or makes a
 //! reader allocate more memory than the file is long.
 
-use super::{Error, HEAD_BYTES, MAGIC, Section, VERSION, array, checked, checksum, fanout, filter, tables};
+use super::{
+    HEAD_BYTES, MAGIC, SegmentError, SegmentSection, VERSION, array, checked, checksum, fanout, filter, tables,
+};
 use crate::format::pack::PackKind;
 use std::ops::Range;
 
@@ -12,7 +14,7 @@ pub const FOOTER_BYTES: u64 = 64;
 
 /// The footer of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Footer {
+pub struct SegmentFooter {
     /// Kind of the objects in the rows.
     pub kind: PackKind,
     /// Number of leading bits of an id that select its bucket.
@@ -31,7 +33,7 @@ pub struct Footer {
 
 /// Byte ranges of the sections in the file of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub struct SegmentLayout {
     pub buckets: Range<u64>,
     pub fanout: Range<u64>,
     pub filter: Range<u64>,
@@ -43,7 +45,7 @@ pub struct Layout {
     pub file_bytes: u64,
 }
 
-impl Footer {
+impl SegmentFooter {
     pub fn encode(&self) -> [u8; 64] {
         let mut out = [0; 64];
         out[..8].copy_from_slice(&MAGIC);
@@ -54,24 +56,24 @@ impl Footer {
         for (slot, number) in out[16..56].chunks_exact_mut(8).zip(numbers) {
             slot.copy_from_slice(&number.to_le_bytes());
         }
-        let sum = checksum(Section::Footer, 0, &out[..56]);
+        let sum = checksum(SegmentSection::Footer, 0, &out[..56]);
         out[56..].copy_from_slice(&sum);
         out
     }
 
     /// Decodes the last 64 bytes of a file.
-    pub fn decode(bytes: &[u8; 64]) -> Result<Self, Error> {
+    pub fn decode(bytes: &[u8; 64]) -> Result<Self, SegmentError> {
         if bytes[..8] != MAGIC {
-            return Err(Error::Damaged("not an index segment, or truncated"));
+            return Err(SegmentError::Damaged("not an index segment, or truncated"));
         }
         let version = u16::from_le_bytes(array(bytes, 8)?);
-        let content = checked(Section::Footer, 0, bytes)?;
+        let content = checked(SegmentSection::Footer, 0, bytes)?;
         if version != VERSION {
-            return Err(Error::Version(version));
+            return Err(SegmentError::Version(version));
         }
-        let number = |at| Ok::<_, Error>(u64::from_le_bytes(array(content, at)?));
+        let number = |at| Ok::<_, SegmentError>(u64::from_le_bytes(array(content, at)?));
         let footer = Self {
-            kind: PackKind::from_number(content[10]).ok_or(Error::Damaged("unknown kind"))?,
+            kind: PackKind::from_number(content[10]).ok_or(SegmentError::Damaged("unknown kind"))?,
             bits: content[11],
             rows: number(16)?,
             bucket_bytes: number(24)?,
@@ -80,13 +82,13 @@ impl Footer {
             replaces: number(48)?,
         };
         if footer.bits > fanout::MAX_BITS || footer.filter_blocks == 0 || content[12..16] != [0; 4] {
-            return Err(Error::Damaged("footer out of range"));
+            return Err(SegmentError::Damaged("footer out of range"));
         }
         Ok(footer)
     }
 
     /// Returns the ranges of the sections, or `None` if a length overflows.
-    pub fn layout(&self) -> Option<Layout> {
+    pub fn layout(&self) -> Option<SegmentLayout> {
         let section = |from: u64, len: u64| Some(from..from.checked_add(len)?);
         let buckets = section(HEAD_BYTES, self.bucket_bytes)?;
         let fanout = section(buckets.end, fanout::section_bytes(self.bits))?;
@@ -94,12 +96,14 @@ impl Footer {
         let packs = section(filter.end, self.packs.checked_mul(tables::PACK_BYTES)?.checked_add(8)?)?;
         let replaces = section(packs.end, self.replaces.checked_mul(tables::NAME_BYTES)?.checked_add(8)?)?;
         let file_bytes = replaces.end.checked_add(FOOTER_BYTES)?;
-        Some(Layout { buckets, fanout, filter, packs, replaces, file_bytes })
+        Some(SegmentLayout { buckets, fanout, filter, packs, replaces, file_bytes })
     }
 
     /// Returns the ranges of the sections in a file of `file_bytes` bytes, which the sections must
     /// fill exactly.
-    pub fn layout_in(&self, file_bytes: u64) -> Result<Layout, Error> {
-        self.layout().filter(|l| l.file_bytes == file_bytes).ok_or(Error::Damaged("sections do not fill the file"))
+    pub fn layout_in(&self, file_bytes: u64) -> Result<SegmentLayout, SegmentError> {
+        self.layout()
+            .filter(|l| l.file_bytes == file_bytes)
+            .ok_or(SegmentError::Damaged("sections do not fill the file"))
     }
 }

@@ -4,7 +4,7 @@
 //! Packs are sorted by name without duplicates. The numbers of two packs therefore compare like
 //! their names, and equal rows encode to equal bytes.
 
-use super::{Error, PackName, SUM_BYTES, Section, SegmentName, checked, checksum};
+use super::{PackName, SUM_BYTES, SegmentError, SegmentName, SegmentSection, checked, checksum};
 
 /// A pack that the rows of a segment refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,11 +28,11 @@ pub struct PackTable {
 
 impl PackTable {
     /// Builds a table from packs in any order, with or without duplicates.
-    pub fn new(mut entries: Vec<PackEntry>) -> Result<Self, Error> {
+    pub fn new(mut entries: Vec<PackEntry>) -> Result<Self, SegmentError> {
         entries.sort_unstable();
         entries.dedup_by_key(|e| e.name);
         if u32::try_from(entries.len()).is_err() {
-            return Err(Error::Rows("too many packs"));
+            return Err(SegmentError::Rows("too many packs"));
         }
         Ok(Self { entries })
     }
@@ -58,13 +58,13 @@ impl PackTable {
             out.extend_from_slice(&e.name);
             out.extend_from_slice(&e.size_bytes.to_le_bytes());
         }
-        let sum = checksum(Section::Packs, 0, &out);
+        let sum = checksum(SegmentSection::Packs, 0, &out);
         out.extend_from_slice(&sum);
         out
     }
 
-    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        let (stored, rest) = checked(Section::Packs, 0, bytes)?.as_chunks::<ENTRY>();
+    pub fn decode(bytes: &[u8]) -> Result<Self, SegmentError> {
+        let (stored, rest) = checked(SegmentSection::Packs, 0, bytes)?.as_chunks::<ENTRY>();
         let mut entries = Vec::with_capacity(stored.len());
         for e in stored {
             let (mut name, mut size) = ([0; 32], [0; 8]);
@@ -73,7 +73,7 @@ impl PackTable {
             entries.push(PackEntry { name, size_bytes: u64::from_le_bytes(size) });
         }
         if !rest.is_empty() || !entries.is_sorted_by(|a, b| a.name < b.name) {
-            return Err(Error::Damaged("pack table is not sorted"));
+            return Err(SegmentError::Damaged("pack table is not sorted"));
         }
         Ok(Self { entries })
     }
@@ -82,17 +82,17 @@ impl PackTable {
 /// Encodes the list of replaced segments.
 pub fn encode_replaces(names: &[SegmentName]) -> Vec<u8> {
     let mut out = names.concat();
-    let sum = checksum(Section::Replaces, 0, &out);
+    let sum = checksum(SegmentSection::Replaces, 0, &out);
     out.extend_from_slice(&sum);
     out
 }
 
 /// Decodes the list of replaced segments.
-pub fn decode_replaces(bytes: &[u8]) -> Result<Vec<SegmentName>, Error> {
-    let (names, rest) = checked(Section::Replaces, 0, bytes)?.as_chunks::<32>();
+pub fn decode_replaces(bytes: &[u8]) -> Result<Vec<SegmentName>, SegmentError> {
+    let (names, rest) = checked(SegmentSection::Replaces, 0, bytes)?.as_chunks::<32>();
     if rest.is_empty() {
         Ok(names.to_vec())
     } else {
-        Err(Error::Damaged("list of replaced segments has a wrong length"))
+        Err(SegmentError::Damaged("list of replaced segments has a wrong length"))
     }
 }

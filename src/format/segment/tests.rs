@@ -3,9 +3,12 @@
 use super::bucket::BucketEncoder;
 use super::fanout::FanoutPage;
 use super::filter::FilterBuilder;
-use super::footer::Footer;
+use super::footer::SegmentFooter;
 use super::tables::{PackEntry, PackTable};
-use super::{Error, Place, Row, Section, bucket, checksum, decode_head, encode_head, fanout, filter, footer, tables};
+use super::{
+    IndexRow, ObjectLocation, SegmentError, SegmentSection, bucket, checksum, decode_head, encode_head, fanout, filter,
+    footer, tables,
+};
 use crate::format::pack::PackKind;
 use crate::model::id::Id;
 use proptest::prelude::*;
@@ -14,8 +17,8 @@ fn packs() -> PackTable {
     PackTable::new((0..200u8).rev().map(|n| PackEntry { name: [n; 32], size_bytes: u64::from(n) }).collect()).unwrap()
 }
 
-fn place() -> impl Strategy<Value = Place> {
-    (0..200u8, any::<[u32; 4]>(), 0..4u8).prop_map(|(pack, [offset, stored, within, len], codec)| Place {
+fn place() -> impl Strategy<Value = ObjectLocation> {
+    (0..200u8, any::<[u32; 4]>(), 0..4u8).prop_map(|(pack, [offset, stored, within, len], codec)| ObjectLocation {
         pack: [pack; 32],
         offset,
         stored,
@@ -25,8 +28,8 @@ fn place() -> impl Strategy<Value = Place> {
     })
 }
 
-fn row() -> impl Strategy<Value = Row> {
-    (any::<[u8; 32]>(), place(), proptest::option::of(place())).prop_map(|(id, place, base)| Row {
+fn row() -> impl Strategy<Value = IndexRow> {
+    (any::<[u8; 32]>(), place(), proptest::option::of(place())).prop_map(|(id, place, base)| IndexRow {
         id: Id(id),
         place,
         base,
@@ -78,22 +81,22 @@ proptest! {
             bytes.clone()
         };
         let bits = bits % 27;
-        let _ = bucket::decode(bits, n, &sealed(Section::Bucket), &packs());
-        let _ = FanoutPage::decode(bits, n, n, &sealed(Section::Fanout));
-        let _ = filter::decode_piece(n, &sealed(Section::Filter));
-        let _ = PackTable::decode(&sealed(Section::Packs));
-        let _ = tables::decode_replaces(&sealed(Section::Replaces));
+        let _ = bucket::decode(bits, n, &sealed(SegmentSection::Bucket), &packs());
+        let _ = FanoutPage::decode(bits, n, n, &sealed(SegmentSection::Fanout));
+        let _ = filter::decode_piece(n, &sealed(SegmentSection::Filter));
+        let _ = PackTable::decode(&sealed(SegmentSection::Packs));
+        let _ = tables::decode_replaces(&sealed(SegmentSection::Replaces));
         let _ = filter::piece_range(n, n / 1024);
-        if let Some(last) = sealed(Section::Footer).last_chunk::<64>() {
-            let _ = Footer::decode(last).map(|f| f.layout());
+        if let Some(last) = sealed(SegmentSection::Footer).last_chunk::<64>() {
+            let _ = SegmentFooter::decode(last).map(|f| f.layout());
         }
     }
 
     #[test]
     fn footer_round_trip(bits in 0..=26u8, n in any::<[u64; 5]>()) {
         let [rows, bucket_bytes, blocks, packs, replaces] = n;
-        let footer = Footer { kind: PackKind::List, bits, rows, bucket_bytes, filter_blocks: blocks.max(1), packs, replaces };
-        prop_assert_eq!(Footer::decode(&footer.encode()), Ok(footer));
+        let footer = SegmentFooter { kind: PackKind::List, bits, rows, bucket_bytes, filter_blocks: blocks.max(1), packs, replaces };
+        prop_assert_eq!(SegmentFooter::decode(&footer.encode()), Ok(footer));
         if let Some(layout) = footer.layout() {
             prop_assert!(layout.buckets.end <= layout.fanout.end && layout.filter.end <= layout.file_bytes);
             prop_assert!(footer.layout_in(layout.file_bytes + 1).is_err());
@@ -161,9 +164,9 @@ fn tables_round_trip() {
 #[test]
 fn pack_table_out_of_order_is_refused() {
     let mut content = [vec![2; 40], vec![1; 40]].concat();
-    let sum = checksum(Section::Packs, 0, &content);
+    let sum = checksum(SegmentSection::Packs, 0, &content);
     content.extend_from_slice(&sum);
-    assert_eq!(PackTable::decode(&content), Err(Error::Damaged("pack table is not sorted")));
+    assert_eq!(PackTable::decode(&content), Err(SegmentError::Damaged("pack table is not sorted")));
 }
 
 #[test]
@@ -171,6 +174,6 @@ fn a_later_version_is_named() {
     let mut head = encode_head(PackKind::Tree);
     assert_eq!(decode_head(&head), Ok(PackKind::Tree));
     head[8] = 2;
-    assert_eq!(decode_head(&head), Err(Error::Version(2)));
+    assert_eq!(decode_head(&head), Err(SegmentError::Version(2)));
     assert_eq!(footer::FOOTER_BYTES, 64);
 }

@@ -1,6 +1,6 @@
 //! Checks the catalogue file, and resets it while other processes have it open.
 
-use super::{Catalogue, Result, commits::CommitRow, schema, stat};
+use super::{Catalogue, CatalogueResult, commits::CommitRow, schema, stat};
 use crate::error::{Failure, Kind};
 use crate::model::text::count;
 use std::error::Error;
@@ -16,7 +16,7 @@ impl Catalogue {
 
     /// Returns the problems of the file: of its pages and indexes, and of the checksums of the stat
     /// cache.
-    pub fn check(&self) -> Result<Vec<String>> {
+    pub fn check(&self) -> CatalogueResult<Vec<String>> {
         let found = self.read(|c| {
             let mut lines = Vec::new();
             let mut check = c.prepare(&format!("PRAGMA integrity_check({LINES})"))?;
@@ -40,7 +40,7 @@ impl Catalogue {
     }
 
     /// Calls `visit` with every commit.
-    pub fn each_commit(&self, mut visit: impl FnMut(CommitRow)) -> Result<()> {
+    pub fn each_commit(&self, mut visit: impl FnMut(CommitRow)) -> CatalogueResult<()> {
         self.read(|c| {
             let mut all = c.prepare("SELECT id, ordinal, first_parent, time, bytes FROM commits")?;
             all.query_map([], super::commits::row)?.try_for_each(|row| row.map(&mut visit))
@@ -49,7 +49,7 @@ impl Catalogue {
 
     /// Empties the catalogue in one transaction, so that other processes see it either full or
     /// empty. A damaged file is recreated instead, which other processes may notice.
-    pub fn reset(&self) -> Result<()> {
+    pub fn reset(&self) -> CatalogueResult<()> {
         if self.check().is_ok_and(|wrong| wrong.is_empty()) && self.clear().is_ok() {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! Commits in the catalogue: the encoded objects by id, so that a walk along first parents opens no
 //! pack.
 
-use super::{Catalogue, Result, signed, unsigned};
+use super::{Catalogue, CatalogueResult, signed, unsigned};
 use crate::model::id::Id;
 use rusqlite::{CachedStatement, OptionalExtension, Row};
 
@@ -19,14 +19,14 @@ pub struct CommitRow {
 
 impl Catalogue {
     /// Returns a commit, if the catalogue contains it.
-    pub fn commit(&self, id: &Id) -> Result<Option<CommitRow>> {
+    pub fn commit(&self, id: &Id) -> CatalogueResult<Option<CommitRow>> {
         self.read(|c| get(&mut c.prepare_cached(BY_ID)?, id))
     }
 
     /// Returns at most `limit` commits from `tip` along first parents. The walk ends at a commit
     /// that the catalogue does not contain, and at a parent whose ordinal is not smaller, because
     /// dvc never writes such a commit.
-    pub fn first_parents(&self, tip: &Id, limit: usize) -> Result<Vec<CommitRow>> {
+    pub fn first_parents(&self, tip: &Id, limit: usize) -> CatalogueResult<Vec<CommitRow>> {
         self.read(|c| {
             let mut by_id = c.prepare_cached(BY_ID)?;
             let mut chain: Vec<CommitRow> = Vec::new();
@@ -44,7 +44,7 @@ impl Catalogue {
     }
 
     /// Returns at most `limit` ids from `low` to `high` inclusive, for abbreviated ids.
-    pub fn commit_ids_between(&self, low: &Id, high: &Id, limit: usize) -> Result<Vec<Id>> {
+    pub fn commit_ids_between(&self, low: &Id, high: &Id, limit: usize) -> CatalogueResult<Vec<Id>> {
         self.read(|c| {
             let mut between =
                 c.prepare_cached("SELECT id FROM commits WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3")?;
@@ -54,7 +54,7 @@ impl Catalogue {
     }
 
     /// Adds commits; keeps those that already exist.
-    pub fn put_commits(&self, commits: &[CommitRow]) -> Result<()> {
+    pub fn put_commits(&self, commits: &[CommitRow]) -> CatalogueResult<()> {
         self.write(|c| {
             let mut put = c.prepare_cached("INSERT OR IGNORE INTO commits VALUES (?1, ?2, ?3, ?4, ?5)")?;
             for commit in commits {
@@ -71,7 +71,7 @@ impl Catalogue {
     }
 
     /// Removes commits.
-    pub fn remove_commits(&self, ids: &[Id]) -> Result<()> {
+    pub fn remove_commits(&self, ids: &[Id]) -> CatalogueResult<()> {
         self.write(|c| {
             let mut remove = c.prepare_cached("DELETE FROM commits WHERE id = ?1")?;
             ids.iter().try_for_each(|id| remove.execute([id.0]).map(drop))

@@ -1,7 +1,7 @@
 //! Segments and packs in the catalogue: the list of segments, the packs that no segment lists yet,
 //! and the results of pack checks.
 
-use super::{Catalogue, Result, signed, unsigned};
+use super::{Catalogue, CatalogueResult, signed, unsigned};
 use crate::format::pack::PackKind;
 use crate::format::segment::{PackName, SegmentName};
 use rusqlite::Row;
@@ -41,7 +41,7 @@ pub struct PackCheck {
 
 impl Catalogue {
     /// Returns all segments in the order in which they were added.
-    pub fn segments(&self) -> Result<Vec<SegmentRow>> {
+    pub fn segments(&self) -> CatalogueResult<Vec<SegmentRow>> {
         self.read(|c| {
             let mut all = c.prepare_cached("SELECT name, kind, size, rows, replaced_by FROM segments ORDER BY seq")?;
             let rows = all.query_map([], |r| {
@@ -59,7 +59,12 @@ impl Catalogue {
 
     /// Adds a segment, marks the segments in `replaces` as replaced by it, and removes the loose packs that it
     /// lists.
-    pub fn add_segment(&self, segment: &SegmentRow, replaces: &[SegmentName], packs: &[PackName]) -> Result<()> {
+    pub fn add_segment(
+        &self,
+        segment: &SegmentRow,
+        replaces: &[SegmentName],
+        packs: &[PackName],
+    ) -> CatalogueResult<()> {
         self.write(|c| {
             let mut add = c.prepare_cached(
                 "INSERT INTO segments (name, kind, size, rows, replaced_by) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -80,7 +85,7 @@ impl Catalogue {
     }
 
     /// Removes segments.
-    pub fn remove_segments(&self, names: &[SegmentName]) -> Result<()> {
+    pub fn remove_segments(&self, names: &[SegmentName]) -> CatalogueResult<()> {
         self.write(|c| {
             let mut remove = c.prepare_cached("DELETE FROM segments WHERE name = ?1")?;
             names.iter().try_for_each(|name| remove.execute([name]).map(drop))
@@ -88,7 +93,7 @@ impl Catalogue {
     }
 
     /// Returns the packs that no segment lists yet, sorted by name.
-    pub fn loose_packs(&self) -> Result<Vec<LoosePack>> {
+    pub fn loose_packs(&self) -> CatalogueResult<Vec<LoosePack>> {
         self.read(|c| {
             let mut all = c.prepare_cached("SELECT name, kind FROM loose_packs ORDER BY name")?;
             all.query_map([], |r| Ok(LoosePack { name: r.get(0)?, kind: pack_kind(r, 1)? }))?.collect()
@@ -96,7 +101,7 @@ impl Catalogue {
     }
 
     /// Adds a finished pack.
-    pub fn add_loose_pack(&self, pack: LoosePack) -> Result<()> {
+    pub fn add_loose_pack(&self, pack: LoosePack) -> CatalogueResult<()> {
         self.write(|c| {
             let mut add = c.prepare_cached("INSERT OR REPLACE INTO loose_packs VALUES (?1, ?2)")?;
             add.execute((pack.name, pack.kind.number())).map(drop)
@@ -104,7 +109,7 @@ impl Catalogue {
     }
 
     /// Removes loose packs.
-    pub fn remove_loose_packs(&self, names: &[PackName]) -> Result<()> {
+    pub fn remove_loose_packs(&self, names: &[PackName]) -> CatalogueResult<()> {
         self.write(|c| {
             let mut remove = c.prepare_cached("DELETE FROM loose_packs WHERE name = ?1")?;
             names.iter().try_for_each(|name| remove.execute([name]).map(drop))
@@ -112,7 +117,7 @@ impl Catalogue {
     }
 
     /// Returns the last check of every pack, oldest first.
-    pub fn pack_checks(&self) -> Result<Vec<PackCheck>> {
+    pub fn pack_checks(&self) -> CatalogueResult<Vec<PackCheck>> {
         self.read(|c| {
             let mut all = c.prepare_cached("SELECT pack, checked_at, ok FROM fsck_packs ORDER BY checked_at, pack")?;
             all.query_map([], |r| Ok(PackCheck { pack: r.get(0)?, checked_at: r.get(1)?, ok: r.get(2)? }))?.collect()
@@ -120,7 +125,7 @@ impl Catalogue {
     }
 
     /// Records checks of packs.
-    pub fn put_pack_checks(&self, checks: &[PackCheck]) -> Result<()> {
+    pub fn put_pack_checks(&self, checks: &[PackCheck]) -> CatalogueResult<()> {
         self.write(|c| {
             let mut put = c.prepare_cached("INSERT OR REPLACE INTO fsck_packs VALUES (?1, ?2, ?3)")?;
             checks.iter().try_for_each(|p| put.execute((p.pack, p.checked_at, p.ok)).map(drop))
@@ -128,7 +133,7 @@ impl Catalogue {
     }
 
     /// Removes the checks of packs that no longer exist.
-    pub fn remove_pack_checks(&self, packs: &[PackName]) -> Result<()> {
+    pub fn remove_pack_checks(&self, packs: &[PackName]) -> CatalogueResult<()> {
         self.write(|c| {
             let mut remove = c.prepare_cached("DELETE FROM fsck_packs WHERE pack = ?1")?;
             packs.iter().try_for_each(|pack| remove.execute([pack]).map(drop))

@@ -3,13 +3,13 @@
 //! A commit trusts these values instead of reading files, so each value has a checksum over its path and
 //! itself. A value whose checksum does not match is treated as missing.
 
-use super::{Catalogue, Result};
+use super::{Catalogue, CatalogueResult};
 use crate::codec::hash::checksum;
 use rusqlite::{Connection, OptionalExtension};
 
 impl Catalogue {
     /// Returns the number of a worktree, and assigns one on first use. `key` is usually the canonical path.
-    pub fn worktree(&self, key: &[u8]) -> Result<i64> {
+    pub fn worktree(&self, key: &[u8]) -> CatalogueResult<i64> {
         let known = self.read(|c| {
             c.prepare_cached("SELECT id FROM worktrees WHERE key = ?1")?.query_row([key], |r| r.get(0)).optional()
         })?;
@@ -23,7 +23,7 @@ impl Catalogue {
     }
 
     /// Returns the values of directories, in the order of `paths`.
-    pub fn stat_dirs<P: AsRef<[u8]>>(&self, worktree: i64, paths: &[P]) -> Result<Vec<Option<Vec<u8>>>> {
+    pub fn stat_dirs<P: AsRef<[u8]>>(&self, worktree: i64, paths: &[P]) -> CatalogueResult<Vec<Option<Vec<u8>>>> {
         self.read(|c| {
             let mut get = c.prepare_cached("SELECT value FROM stat_dirs WHERE worktree = ?1 AND path = ?2")?;
             let mut of = |path: &[u8]| {
@@ -35,7 +35,7 @@ impl Catalogue {
     }
 
     /// Calls `visit` with every directory of a worktree, sorted by path, until `visit` returns false.
-    pub fn each_stat_dir(&self, worktree: i64, mut visit: impl FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+    pub fn each_stat_dir(&self, worktree: i64, mut visit: impl FnMut(&[u8], &[u8]) -> bool) -> CatalogueResult<()> {
         self.read(|c| {
             let mut all =
                 c.prepare_cached("SELECT path, value FROM stat_dirs WHERE worktree = ?1 ORDER BY worktree, path")?;
@@ -54,7 +54,11 @@ impl Catalogue {
 
     /// Sets the values of directories, and removes directories whose value is `None`. Sorted input yields the
     /// smallest file.
-    pub fn put_stat_dirs<P: AsRef<[u8]>, V: AsRef<[u8]>>(&self, worktree: i64, dirs: &[(P, Option<V>)]) -> Result<()> {
+    pub fn put_stat_dirs<P: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &self,
+        worktree: i64,
+        dirs: &[(P, Option<V>)],
+    ) -> CatalogueResult<()> {
         self.write(|c| {
             let mut put = c.prepare_cached(
                 "INSERT INTO stat_dirs VALUES (?1, ?2, ?3) ON CONFLICT (worktree, path) DO UPDATE SET value = excluded.value",
@@ -71,7 +75,7 @@ impl Catalogue {
     }
 
     /// Removes all directories of a worktree.
-    pub fn clear_stat(&self, worktree: i64) -> Result<()> {
+    pub fn clear_stat(&self, worktree: i64) -> CatalogueResult<()> {
         self.write(|c| c.prepare_cached("DELETE FROM stat_dirs WHERE worktree = ?1")?.execute([worktree]).map(drop))
     }
 }

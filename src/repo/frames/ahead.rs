@@ -8,7 +8,7 @@ use parking_lot::MutexGuard;
 
 use super::{FrameKey, Frames, decode_payload};
 use crate::format::frame::{CODEC_DELTA, FRAME_PLAIN_MAX, FrameHead};
-use crate::format::segment::{PackName, Place};
+use crate::format::segment::{ObjectLocation, PackName};
 use crate::model::id::ObjectKind;
 use crate::repo::layout;
 
@@ -41,7 +41,7 @@ impl Frames {
     }
 
     /// Notes that a frame is wanted, and waits if somebody brings it just now.
-    pub(super) fn follow(&self, place: &Place) {
+    pub(super) fn follow(&self, place: &ObjectLocation) {
         let mut trail = self.trail();
         let end = place.offset.saturating_add(place.stored);
         if trail.pack != place.pack || place.offset + NEAR < trail.end || place.offset > trail.end.saturating_add(NEAR)

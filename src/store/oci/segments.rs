@@ -13,7 +13,7 @@ use super::manifest::Manifest;
 use super::objects;
 use super::registry::{Registry, RequestInfo};
 use super::tag::{self, Tag};
-use crate::format::segment::footer::{FOOTER_BYTES, Footer};
+use crate::format::segment::footer::{FOOTER_BYTES, SegmentFooter};
 use crate::format::segment::tables::{PackEntry, PackTable};
 use crate::store::StoreError;
 
@@ -23,7 +23,7 @@ pub(super) fn packs_of(file: &File, len: u64) -> io::Result<Vec<PackEntry>> {
     let mut tail = [0; 64];
     let at = len.checked_sub(FOOTER_BYTES).ok_or(io::ErrorKind::UnexpectedEof)?;
     file.read_exact_at(&mut tail, at)?;
-    let Range { start, end } = Footer::decode(&tail).and_then(|f| f.layout_in(len)).map_err(damaged)?.packs;
+    let Range { start, end } = SegmentFooter::decode(&tail).and_then(|f| f.layout_in(len)).map_err(damaged)?.packs;
     let mut table = vec![0; usize::try_from(end - start).map_err(io::Error::other)?];
     file.read_exact_at(&mut table, start)?;
     Ok(PackTable::decode(&table).map_err(damaged)?.entries().to_vec())

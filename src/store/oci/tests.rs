@@ -15,7 +15,7 @@ use self::servers::{Answer, Registry, Request, Stub};
 use super::{OciStore, tag};
 use crate::format::pack::PackKind;
 use crate::format::segment::filter::FilterBuilder;
-use crate::format::segment::footer::Footer;
+use crate::format::segment::footer::SegmentFooter;
 use crate::format::segment::tables::{PackEntry, PackTable, encode_replaces};
 use crate::format::segment::{encode_head, fanout};
 use crate::model::id::parse_hex;
@@ -78,7 +78,7 @@ fn segment(packs: &[PackEntry]) -> (String, Vec<u8>) {
     }
     bytes.extend(PackTable::new(packs.to_vec()).unwrap().encode());
     bytes.extend(encode_replaces(&[]));
-    let footer = Footer {
+    let footer = SegmentFooter {
         kind: PackKind::Data,
         bits: 0,
         rows: 0,
