@@ -21,7 +21,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::context::Context;
-use crate::docker::Engine;
+use crate::docker::DockerEngine;
 use crate::error::{Failure, Kind, Result, with_causes};
 use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::sys::mountinfo;
@@ -331,7 +331,7 @@ impl Held {
     /// The watchdog is gone: what it told is undone here. Nobody is left who could do more about what is returned.
     fn undo_here(&mut self) -> Vec<String> {
         self.ended = true;
-        let engine = Engine::new(self.engine.as_deref()).ok();
+        let engine = DockerEngine::new(self.engine.as_deref()).ok();
         let last_first = self.undo.drain(..).rev().collect();
         watchdog::undo_all(last_first, engine.as_ref(), Duration::ZERO)
     }

@@ -6,8 +6,8 @@
 
 use std::sync::OnceLock;
 
-use dvc::archive::member::{Member, MemberKind};
-use dvc::archive::reader::{Input, TarReader};
+use dvc::archive::member::{ArchiveMember, MemberKind};
+use dvc::archive::reader::{ArchiveInput, TarReader};
 use dvc::archive::writer;
 use dvc::codec::compress::{CompressionProfile, Compressor, Decompressor};
 use dvc::format::frame::{CODEC_DELTA, CODEC_RAW, CODEC_ZSTD, FrameHead};
@@ -478,7 +478,7 @@ impl std::io::Read for Bytes<'_> {
     }
 }
 
-impl Input for Bytes<'_> {}
+impl ArchiveInput for Bytes<'_> {}
 
 /// Makes the checksums of tar headers fit.
 fn summed(bytes: &[u8]) -> Vec<u8> {
@@ -523,7 +523,7 @@ pub fn archive(bytes: &[u8]) {
 }
 
 fn archive_samples() -> Vec<Vec<u8>> {
-    let member = |path: &[u8], kind| Member { path: path.to_vec(), meta: meta(), kind };
+    let member = |path: &[u8], kind| ArchiveMember { path: path.to_vec(), meta: meta(), kind };
     let data = |mut head: Vec<u8>, data: &[u8]| {
         head.extend_from_slice(data);
         head.resize(head.len().next_multiple_of(512), 0);

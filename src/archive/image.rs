@@ -44,7 +44,7 @@ pub struct Platform {
 /// A reference to a blob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Descriptor {
+pub struct BlobDescriptor {
     #[serde(default)]
     pub media_type: String,
     /// `sha256:` followed by the hash in hex.
@@ -57,7 +57,7 @@ pub struct Descriptor {
     pub annotations: BTreeMap<String, String>,
 }
 
-impl Descriptor {
+impl BlobDescriptor {
     /// Returns the descriptor of a blob with the hash `name`.
     pub fn new(media_type: &str, name: &str, size: u64) -> Self {
         let (media_type, digest) = (media_type.to_owned(), format!("sha256:{name}"));
@@ -80,25 +80,25 @@ pub fn sha256_of(digest: &str) -> Result<&str, ArchiveError> {
 /// The manifest of an image, or an image index, which lists manifests for several platforms.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Manifest {
+pub struct ImageManifest {
     /// Always 2.
     pub schema_version: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
     /// Descriptor of the image configuration; absent in an index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config: Option<Descriptor>,
+    pub config: Option<BlobDescriptor>,
     /// Layers, the lowest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub layers: Vec<Descriptor>,
+    pub layers: Vec<BlobDescriptor>,
     /// Manifests of an index.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub manifests: Vec<Descriptor>,
+    pub manifests: Vec<BlobDescriptor>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
-impl Manifest {
+impl ImageManifest {
     /// Parses the manifest of an image or an image index.
     pub fn parse(bytes: &[u8], what: &str) -> Result<Self, ArchiveError> {
         let manifest: Self = parse(bytes, what)?;
@@ -115,15 +115,16 @@ impl Manifest {
     }
 
     /// Returns the manifest for the platform of this machine, or the only manifest of the index.
-    pub fn for_this_machine(&self, what: &str) -> Result<&Descriptor, ArchiveError> {
+    pub fn for_this_machine(&self, what: &str) -> Result<&BlobDescriptor, ArchiveError> {
         // BuildKit adds attestations as manifests for the platform `unknown/unknown`.
-        let known = |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| p.os != "unknown");
-        let images: Vec<&Descriptor> = self.manifests.iter().filter(|d| d.platform.is_none() || known(d)).collect();
+        let known = |d: &&BlobDescriptor| d.platform.as_ref().is_some_and(|p| p.os != "unknown");
+        let images: Vec<&BlobDescriptor> = self.manifests.iter().filter(|d| d.platform.is_none() || known(d)).collect();
         if let [only] = images.as_slice() {
             return Ok(only);
         }
-        let mine =
-            |d: &&&Descriptor| d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == architecture());
+        let mine = |d: &&&BlobDescriptor| {
+            d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == architecture())
+        };
         images.iter().find(mine).copied().ok_or_else(|| {
             let all = images.iter().filter_map(|d| d.platform.as_ref());
             let all: Vec<String> = all.map(|p| format!("{}/{}", p.os, p.architecture)).collect();
@@ -134,7 +135,7 @@ impl Manifest {
 
     /// Checks that all layers contain files.
     pub fn check_layers(&self, what: &str) -> Result<(), ArchiveError> {
-        let files = |l: &&Descriptor| {
+        let files = |l: &&BlobDescriptor| {
             l.media_type.is_empty() || l.media_type.contains(".layer.") || l.media_type.contains(".rootfs.")
         };
         match self.layers.iter().find(|l| !files(l)) {
@@ -150,7 +151,7 @@ impl Manifest {
 
 /// The configuration of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Config {
+pub struct ImageConfig {
     /// Creation time in RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
@@ -159,27 +160,27 @@ pub struct Config {
     #[serde(default)]
     pub os: String,
     #[serde(default)]
-    pub config: Option<Run>,
+    pub config: Option<ImageRuntime>,
     #[serde(default)]
     pub rootfs: RootFs,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<History>,
+    pub history: Vec<LayerHistory>,
 }
 
 /// The runtime configuration of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Run {
+pub struct ImageRuntime {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
     /// Directories that a container replaces by volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub volumes: Option<BTreeMap<String, Nothing>>,
+    pub volumes: Option<BTreeMap<String, EmptyObject>>,
 }
 
 /// An empty JSON object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Nothing {}
+pub struct EmptyObject {}
 
 /// The layers in the configuration of an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,7 +195,7 @@ pub struct RootFs {
 
 /// The origin of a layer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct History {
+pub struct LayerHistory {
     /// Creation time in RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
@@ -202,7 +203,7 @@ pub struct History {
     pub created_by: Option<String>,
 }
 
-impl Config {
+impl ImageConfig {
     /// Reads it.
     pub fn parse(bytes: &[u8], what: &str) -> Result<Self, ArchiveError> {
         parse(bytes, what)
@@ -217,14 +218,14 @@ impl Config {
     /// the data.
     pub fn of_data(created: &str, labels: BTreeMap<String, String>, volume: Option<String>, diff_id: &str) -> Self {
         let created = Some(created.to_owned());
-        let volumes = volume.map(|v| BTreeMap::from([(v, Nothing {})]));
+        let volumes = volume.map(|v| BTreeMap::from([(v, EmptyObject {})]));
         Self {
             created: created.clone(),
             architecture: architecture().to_owned(),
             os: "linux".to_owned(),
-            config: Some(Run { labels: Some(labels), volumes }),
+            config: Some(ImageRuntime { labels: Some(labels), volumes }),
             rootfs: RootFs { kind: "layers".to_owned(), diff_ids: vec![format!("sha256:{diff_id}")] },
-            history: vec![History { created, created_by: Some("dvc export".to_owned()) }],
+            history: vec![LayerHistory { created, created_by: Some("dvc export".to_owned()) }],
         }
     }
 }
@@ -232,7 +233,7 @@ impl Config {
 /// An image in the `manifest.json` of a `docker save` archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Saved {
+pub struct SavedImage {
     /// Name of the file with the configuration.
     pub config: String,
     pub repo_tags: Option<Vec<String>>,
@@ -240,7 +241,7 @@ pub struct Saved {
     pub layers: Vec<String>,
 }
 
-impl Saved {
+impl SavedImage {
     /// Parses `manifest.json`.
     pub fn parse(bytes: &[u8]) -> Result<Vec<Self>, ArchiveError> {
         parse(bytes, "manifest.json")
@@ -322,13 +323,13 @@ mod tests {
     fn the_manifest_for_this_machine() {
         let of = |platforms: &[&str]| {
             let manifests = platforms.iter().map(|p| {
-                let mut d = Descriptor::new(MANIFEST, &sha256(p.as_bytes()), 1);
+                let mut d = BlobDescriptor::new(MANIFEST, &sha256(p.as_bytes()), 1);
                 d.platform =
                     p.split_once('/').map(|(os, a)| Platform { architecture: a.to_owned(), os: os.to_owned() });
                 d
             });
-            let list = Manifest { schema_version: 2, manifests: manifests.collect(), ..Manifest::default() };
-            let list = Manifest::parse(&serde_json::to_vec(&list).unwrap(), "index.json").unwrap();
+            let list = ImageManifest { schema_version: 2, manifests: manifests.collect(), ..ImageManifest::default() };
+            let list = ImageManifest::parse(&serde_json::to_vec(&list).unwrap(), "index.json").unwrap();
             list.for_this_machine("x").map(|d| d.digest.clone())
         };
         let here = format!("linux/{}", architecture());

@@ -4,7 +4,7 @@ use crate::model::entry::Meta;
 
 /// A member without its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct ArchiveMember {
     /// Raw name without a trailing slash; `.` or empty for the root.
     pub path: Vec<u8>,
     /// Mode, owner, mtime and xattrs. In a hard link, only the fields that the archive repeats.

@@ -11,7 +11,7 @@ use std::io::{self, Read};
 
 use tar::{Archive, EntryType, GnuExtSparseHeader, Header};
 
-use super::member::{Member, MemberKind};
+use super::member::{ArchiveMember, MemberKind};
 use super::sparse::{self, Run};
 use super::{ArchiveError, acl, records, writer};
 use crate::error::Kind;
@@ -39,7 +39,7 @@ pub fn first_name(head: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The source of an archive.
-pub trait Input: Read {
+pub trait ArchiveInput: Read {
     /// Skips bytes without processing them. Fails with `UnexpectedEof` if the source has fewer
     /// bytes.
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
@@ -51,7 +51,7 @@ pub trait Input: Read {
     }
 }
 
-impl Input for Box<dyn Read + Send + '_> {}
+impl ArchiveInput for Box<dyn Read + Send + '_> {}
 
 /// Reads the members of an archive.
 pub struct TarReader<R> {
@@ -91,7 +91,7 @@ struct Extensions {
     pieces: usize,
 }
 
-impl<R: Input> TarReader<R> {
+impl<R: ArchiveInput> TarReader<R> {
     /// Reads from the start of an archive.
     pub fn new(input: R) -> Self {
         Self { input, position: 0, globals: Records::new(), name: String::new(), data: Data::default(), ended: false }
@@ -99,7 +99,7 @@ impl<R: Input> TarReader<R> {
 
     /// Returns the next member, or `None` at the end. Skips the unread content of the previous
     /// member.
-    pub fn next_member(&mut self) -> Result<Option<Member>, ArchiveError> {
+    pub fn next_member(&mut self) -> Result<Option<ArchiveMember>, ArchiveError> {
         if self.ended {
             return Ok(None);
         }
@@ -271,7 +271,7 @@ impl<R: Input> TarReader<R> {
         Ok(())
     }
 
-    fn member(&mut self, header: &Header, size: u64, extensions: Extensions) -> Result<Member, ArchiveError> {
+    fn member(&mut self, header: &Header, size: u64, extensions: Extensions) -> Result<ArchiveMember, ArchiveError> {
         let get = |key: &[u8]| extensions.records.get(key).or_else(|| self.globals.get(key)).filter(|v| !v.is_empty());
         let without_nul = |bytes: Vec<u8>| bytes.split(|b| *b == 0).next().unwrap_or_default().to_vec();
         let version = (get(b"GNU.sparse.major").map(Vec::as_slice), get(b"GNU.sparse.minor").map(Vec::as_slice));
@@ -334,7 +334,7 @@ impl<R: Input> TarReader<R> {
             return Err(ArchiveError::damaged(&self.name, "size out of range"));
         }
         self.data = Data { stored, padding: writer::padding(stored), ..Data::default() };
-        let MemberKind::File { .. } = kind else { return Ok(Member { path, meta, kind }) };
+        let MemberKind::File { .. } = kind else { return Ok(ArchiveMember { path, meta, kind }) };
         let runs = if header.entry_type() == EntryType::GNUSparse {
             let (runs, real) = self.old_map(header)?;
             Some((runs, Some(real)))
@@ -361,7 +361,7 @@ impl<R: Input> TarReader<R> {
         }
         self.data.runs = runs.into();
         self.data.size = size;
-        Ok(Member { path, meta, kind: MemberKind::File { size } })
+        Ok(ArchiveMember { path, meta, kind: MemberKind::File { size } })
     }
 
     /// Reads the map of the old GNU sparse format, which is in the header and in the blocks after

@@ -6,7 +6,7 @@
 use tar::{EntryType, Header};
 
 use super::acl;
-use super::member::{Member, MemberKind};
+use super::member::{ArchiveMember, MemberKind};
 use super::records::{put, time_text};
 use super::sparse::{Run, map_of};
 
@@ -26,7 +26,7 @@ pub fn padding(len: u64) -> u64 {
 
 /// Returns all bytes that precede the content of a member. For a sparse file, `runs` are the ranges
 /// of data that follow.
-pub fn head(member: &Member, runs: Option<&[Run]>) -> Vec<u8> {
+pub fn head(member: &ArchiveMember, runs: Option<&[Run]>) -> Vec<u8> {
     let mut pax = Vec::new();
     let mut header = Header::new_ustar();
     let mut name = member.path.clone();
@@ -138,7 +138,7 @@ fn extension(name: &[u8], len: u64) -> Header {
     header
 }
 
-fn attributes(member: &Member, pax: &mut Vec<u8>) {
+fn attributes(member: &ArchiveMember, pax: &mut Vec<u8>) {
     // A further hard link has the xattrs of the first one.
     if matches!(member.kind, MemberKind::HardLink { .. }) {
         return;

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Container, EngineError, Exec, Inspected, Ran, Version, Volume};
+use super::{Container, ContainerDetails, EngineError, EngineVersion, ExecCommand, ExecResult, Volume};
 
 /// A connection to an engine; there is none in this build.
 pub struct Engine(Infallible);
@@ -35,7 +35,7 @@ impl Engine {
     }
 
     /// Never called.
-    pub const fn version(&self) -> Result<Version, EngineError> {
+    pub const fn version(&self) -> Result<EngineVersion, EngineError> {
         match self.0 {}
     }
 
@@ -65,7 +65,7 @@ impl Engine {
     }
 
     /// Never called.
-    pub const fn container(&self, _: &str) -> Result<Inspected, EngineError> {
+    pub const fn container(&self, _: &str) -> Result<ContainerDetails, EngineError> {
         match self.0 {}
     }
 
@@ -90,7 +90,7 @@ impl Engine {
     }
 
     /// Never called.
-    pub const fn session(&self, _: &str, _: &Exec) -> Result<Session<'_>, EngineError> {
+    pub const fn session(&self, _: &str, _: &ExecCommand) -> Result<Session<'_>, EngineError> {
         match self.0 {}
     }
 
@@ -100,7 +100,13 @@ impl Engine {
     }
 
     /// Never called.
-    pub fn exec(&self, _: &str, _: &Exec, _: Duration, _: &mut dyn FnMut() -> bool) -> Result<Ran, EngineError> {
+    pub fn exec(
+        &self,
+        _: &str,
+        _: &ExecCommand,
+        _: Duration,
+        _: &mut dyn FnMut() -> bool,
+    ) -> Result<ExecResult, EngineError> {
         match self.0 {}
     }
 }

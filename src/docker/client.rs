@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::error::EngineError;
-use super::{Container, Inspected, LOCAL, SOCKET, Version, Volume};
+use super::{Container, ContainerDetails, EngineVersion, LOCAL, SOCKET, Volume};
 
 /// The newest API version that this client supports. The oldest engine in use supports 1.41.
 const NEWEST: (u32, u32) = (1, 44);
@@ -25,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const RESPONSE_MAX: usize = 64 << 20;
 
 /// A connection to an engine.
-pub struct Engine {
+pub struct DockerEngine {
     http: reqwest::Client,
     runtime: Runtime,
     socket: PathBuf,
@@ -45,7 +45,7 @@ struct VolumeList {
     volumes: Option<Vec<Volume>>,
 }
 
-impl Engine {
+impl DockerEngine {
     /// Returns a client for the engine at `unix:///path`, or at [`SOCKET`] by default. Sends no
     /// request.
     pub fn new(host: Option<&str>) -> Result<Self, EngineError> {
@@ -85,7 +85,7 @@ impl Engine {
     }
 
     /// Returns the versions of the engine and of its API.
-    pub fn version(&self) -> Result<Version, EngineError> {
+    pub fn version(&self) -> Result<EngineVersion, EngineError> {
         self.get("query the engine version", &["version"], &[])
     }
 
@@ -128,7 +128,7 @@ impl Engine {
     }
 
     /// Returns the details of one container by name or id.
-    pub fn container(&self, name: &str) -> Result<Inspected, EngineError> {
+    pub fn container(&self, name: &str) -> Result<ContainerDetails, EngineError> {
         self.get(&format!("inspect container `{name}`"), &["containers", name, "json"], &[])
     }
 

@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::client::{Engine, invalid_response};
+use super::client::{DockerEngine, invalid_response};
 use super::error::EngineError;
-use super::{Exec, Ran};
+use super::{ExecCommand, ExecResult};
 
 /// Limit on the bytes that are kept of each stream; further output is read and discarded.
 const OUTPUT_MAX: usize = 1 << 20;
@@ -63,23 +63,23 @@ impl FrameDecoder {
 }
 
 /// A running command whose input is open. Dropping the session closes the input of the command.
-pub struct Session<'e> {
-    engine: &'e Engine,
+pub struct ExecSession<'e> {
+    engine: &'e DockerEngine,
     io: Upgraded,
     what: String,
     frames: FrameDecoder,
 }
 
-impl Engine {
+impl DockerEngine {
     /// Runs a command and waits for its end. A command that takes longer than `limit`, or that the
     /// caller cancels, continues to run in the container.
     pub fn exec(
         &self,
         container: &str,
-        exec: &Exec,
+        exec: &ExecCommand,
         limit: Duration,
         cancelled: &mut dyn FnMut() -> bool,
-    ) -> Result<Ran, EngineError> {
+    ) -> Result<ExecResult, EngineError> {
         let what = format!("run a command in container `{container}`");
         let id = self.prepare(&what, container, exec, false)?;
         let body = json!({ "Detach": false, "Tty": false });
@@ -99,11 +99,11 @@ impl Engine {
         })?;
         let status: ExecStatus = self.get(&what, &["exec", &id, "json"], &[])?;
         let code = status.exit_code.ok_or_else(|| invalid_response(&what, "the command has no exit code"))?;
-        Ok(Ran { code, output: frames.output, complaints: frames.complaints })
+        Ok(ExecResult { code, output: frames.output, complaints: frames.complaints })
     }
 
     /// Starts a command and keeps its input open.
-    pub fn session(&self, container: &str, exec: &Exec) -> Result<Session<'_>, EngineError> {
+    pub fn session(&self, container: &str, exec: &ExecCommand) -> Result<ExecSession<'_>, EngineError> {
         let what = format!("attach to a command in container `{container}`");
         let id = self.prepare(&what, container, exec, true)?;
         let body = json!({ "Detach": false, "Tty": false });
@@ -116,10 +116,10 @@ impl Engine {
             }
             answer.upgrade().await.map_err(|e| self.connection_error(&what, &e))
         })?;
-        Ok(Session { engine: self, io, what, frames: FrameDecoder::default() })
+        Ok(ExecSession { engine: self, io, what, frames: FrameDecoder::default() })
     }
 
-    fn prepare(&self, what: &str, container: &str, exec: &Exec, stdin: bool) -> Result<String, EngineError> {
+    fn prepare(&self, what: &str, container: &str, exec: &ExecCommand, stdin: bool) -> Result<String, EngineError> {
         let body = json!({
             "AttachStdin": stdin, "AttachStdout": true, "AttachStderr": true, "Tty": false,
             "Cmd": exec.command, "Env": exec.env,
@@ -129,7 +129,7 @@ impl Engine {
     }
 }
 
-impl Session<'_> {
+impl ExecSession<'_> {
     /// Writes to the input of the command.
     pub fn send(&mut self, bytes: &[u8], limit: Duration) -> Result<(), EngineError> {
         let Self { engine, io, what, .. } = self;

@@ -14,12 +14,12 @@ mod exec;
 mod own;
 
 #[cfg(not(feature = "docker"))]
-pub use absent::{Engine, Session};
+pub use absent::{DockerEngine, ExecSession};
 #[cfg(feature = "docker")]
-pub use client::Engine;
+pub use client::DockerEngine;
 pub use error::EngineError;
 #[cfg(feature = "docker")]
-pub use exec::Session;
+pub use exec::ExecSession;
 pub use own::own;
 
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 
 /// A command to run in a container.
 #[derive(Clone, Debug, Default)]
-pub struct Exec {
+pub struct ExecCommand {
     pub command: Vec<String>,
     /// `NAME=value` pairs. Secrets belong here, because process lists show arguments but not the
     /// environment.
@@ -51,7 +51,7 @@ pub struct Exec {
 
 /// The result of a command.
 #[derive(Clone, Debug, Default)]
-pub struct Ran {
+pub struct ExecResult {
     pub code: i64,
     /// Standard output, at most 1 MiB.
     pub output: Vec<u8>,
@@ -62,7 +62,7 @@ pub struct Ran {
 /// The versions of an engine.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Version {
+pub struct EngineVersion {
     /// Version of the engine, such as `20.10.24`.
     pub version: String,
     /// The newest API version that the engine supports.
@@ -89,7 +89,7 @@ pub struct Volume {
 /// A mount of a container.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Mount {
+pub struct ContainerMount {
     /// Name of the volume; empty if the mount is not a volume.
     #[serde(default)]
     pub name: String,
@@ -116,7 +116,7 @@ pub struct Container {
     #[serde(default, deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
     #[serde(default)]
-    pub mounts: Vec<Mount>,
+    pub mounts: Vec<ContainerMount>,
 }
 
 impl Container {
@@ -129,25 +129,25 @@ impl Container {
 /// The details of one container.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Inspected {
+pub struct ContainerDetails {
     pub id: String,
     /// Name with a leading `/`.
     pub name: String,
-    pub state: State,
+    pub state: ContainerState,
     /// The part of the configuration that does not depend on the host.
     #[serde(default)]
-    pub config: Config,
+    pub config: ContainerConfig,
     /// The part of the configuration that depends on the host.
     #[serde(default)]
     pub host_config: HostConfig,
     #[serde(default)]
-    pub mounts: Vec<Mount>,
+    pub mounts: Vec<ContainerMount>,
 }
 
 /// The state of a container.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct State {
+pub struct ContainerState {
     /// One of the values of [`Container::state`].
     pub status: String,
     /// Also true for a paused container.
@@ -161,13 +161,13 @@ pub struct State {
 /// The configuration of a container that does not depend on the host.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Config {
+pub struct ContainerConfig {
     /// Stop timeout in seconds; negative means no timeout.
     #[serde(default)]
     pub stop_timeout: Option<i64>,
 }
 
-impl Inspected {
+impl ContainerDetails {
     /// Returns the time between the stop signal and the kill of the container.
     pub fn time_to_stop(&self) -> Duration {
         match self.config.stop_timeout.map(u64::try_from) {

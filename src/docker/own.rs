@@ -45,11 +45,11 @@ impl Container {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::docker::Mount;
+    use crate::docker::ContainerMount;
 
     #[test]
     fn paths_are_known_by_both_names() {
-        let mount = |name: &str, source: &str, destination: &str| Mount {
+        let mount = |name: &str, source: &str, destination: &str| ContainerMount {
             name: name.to_owned(),
             source: source.into(),
             destination: destination.into(),

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::docker::{self, Engine, Exec};
+use crate::docker::{self, DockerEngine, ExecCommand};
 use crate::error::with_causes;
 use crate::quiesce::lines::{Lines, Next};
 use crate::quiesce::profile::{Server, Where};
@@ -39,7 +39,7 @@ pub(super) struct Session<'e> {
 
 enum Client<'e> {
     Here { child: Child, input: Option<ChildStdin>, output: Lines },
-    Inside(docker::Session<'e>),
+    Inside(docker::ExecSession<'e>),
 }
 
 impl<'e> Session<'e> {
@@ -48,7 +48,7 @@ impl<'e> Session<'e> {
         server: Server,
         at: &Where,
         password: Option<&str>,
-        engine: Option<&'e Engine>,
+        engine: Option<&'e DockerEngine>,
         until: Instant,
         gone: &mut dyn FnMut() -> bool,
     ) -> Result<Self, String> {
@@ -187,13 +187,13 @@ fn inside<'e>(
     server: Server,
     container: &str,
     password: Option<&str>,
-    engine: &'e Engine,
+    engine: &'e DockerEngine,
 ) -> Result<Client<'e>, String> {
     let script = match server {
         Server::MariaDb => MARIADB_INSIDE,
         Server::Postgres => POSTGRES_INSIDE,
     };
-    let exec = Exec {
+    let exec = ExecCommand {
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
         env: password.map(|password| format!("{}={password}", variable(server))).into_iter().collect(),
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::docker::{Container, Engine, EngineError, Mount, own};
+use crate::docker::{Container, ContainerMount, DockerEngine, EngineError, own};
 use crate::quiesce::TICK;
 use crate::quiesce::watchdog::{Plan, Undo};
 use crate::sys::mountinfo;
@@ -19,7 +19,7 @@ struct Source {
 }
 
 /// The containers that may write to what is committed.
-pub(super) fn writers(engine: &Engine, plan: &Plan) -> Result<Vec<Container>, EngineError> {
+pub(super) fn writers(engine: &DockerEngine, plan: &Plan) -> Result<Vec<Container>, EngineError> {
     let mut all = engine.containers()?;
     for container in all.iter_mut().filter(|c| runs(&c.state) || c.state == "paused") {
         // Of volumes of some drivers the list does not say where they are.
@@ -61,7 +61,7 @@ impl Source {
         source
     }
 
-    fn is_written_by(&self, mount: &Mount) -> bool {
+    fn is_written_by(&self, mount: &ContainerMount) -> bool {
         // Its name says what it is only where nobody says where it is.
         let named = !mount.name.is_empty() && !mount.source.is_absolute() && self.volumes.contains(&mount.name);
         let there = || {
@@ -75,7 +75,7 @@ impl Source {
 
 /// Pauses or stops all that run. `noted` is told of each before it is touched, and whether it was left alone after all.
 pub(super) fn hold(
-    engine: &Engine,
+    engine: &DockerEngine,
     plan: &Plan,
     stop: bool,
     until: Instant,
@@ -135,7 +135,7 @@ pub(super) enum Noted {
 }
 
 /// Who writes although he should not.
-pub(super) fn broken(engine: &Engine, plan: &Plan) -> Vec<String> {
+pub(super) fn broken(engine: &DockerEngine, plan: &Plan) -> Vec<String> {
     match writers(engine, plan) {
         Ok(found) => {
             let runs = found.iter().filter(|c| runs(&c.state));
@@ -150,7 +150,7 @@ fn runs(state: &str) -> bool {
 }
 
 /// Lets a paused container go on.
-pub(super) fn unpause(engine: &Engine, id: &str) -> Result<(), EngineError> {
+pub(super) fn unpause(engine: &DockerEngine, id: &str) -> Result<(), EngineError> {
     match engine.container(id) {
         Ok(container) if container.state.paused => engine.unpause(id),
         Ok(_) | Err(EngineError::NotFound { .. }) => Ok(()),
@@ -160,7 +160,7 @@ pub(super) fn unpause(engine: &Engine, id: &str) -> Result<(), EngineError> {
 
 /// Starts a container that was asked to stop; `started` is when it had been started before. Whether the engine heard that,
 /// and how far it has come, nobody knows: as long as it runs on it may still stop. Returns whether it does not, by `until`.
-pub(super) fn start(engine: &Engine, id: &str, started: &str, until: Instant) -> Result<bool, EngineError> {
+pub(super) fn start(engine: &DockerEngine, id: &str, started: &str, until: Instant) -> Result<bool, EngineError> {
     loop {
         match engine.container(id) {
             Ok(container) if !container.state.running => return engine.start(id).map(|()| true),
@@ -184,8 +184,8 @@ mod tests {
     use super::*;
     use crate::quiesce::Profile;
 
-    fn mount(name: &str, source: &str, destination: &str, writable: bool) -> Mount {
-        Mount { name: name.to_owned(), source: source.into(), destination: destination.into(), writable }
+    fn mount(name: &str, source: &str, destination: &str, writable: bool) -> ContainerMount {
+        ContainerMount { name: name.to_owned(), source: source.into(), destination: destination.into(), writable }
     }
 
     fn plan(source: &str, volumes: &[&str]) -> Plan {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::docker::{Engine, Exec};
+use crate::docker::{DockerEngine, ExecCommand};
 use crate::error::{Failure, with_causes};
 use crate::quiesce::database::Session;
 use crate::quiesce::docker;
@@ -122,7 +122,7 @@ pub enum Why {
 
 impl Undo {
     /// Undoes it; does no harm if there is nothing to undo. What is still on its way is waited for until `until`.
-    fn run(&self, engine: Option<&Engine>, until: Instant) -> Result<(), String> {
+    fn run(&self, engine: Option<&DockerEngine>, until: Instant) -> Result<(), String> {
         let engine = || engine.ok_or_else(|| "there is no engine".to_owned());
         match self {
             Self::Unpause { id, name } => docker::unpause(engine()?, id)
@@ -159,7 +159,7 @@ impl Undo {
 }
 
 /// Undoes everything, what fails again and again: for so long at least, longer what may take longer. What is wrong with the rest.
-pub(super) fn undo_all(mut left: Vec<Undo>, engine: Option<&Engine>, at_least: Duration) -> Vec<String> {
+pub(super) fn undo_all(mut left: Vec<Undo>, engine: Option<&DockerEngine>, at_least: Duration) -> Vec<String> {
     let (begun, mut failed) = (Instant::now(), Vec::new());
     loop {
         left.retain(|undo| match undo.run(engine, begun) {
@@ -204,7 +204,7 @@ pub fn run(input: File, output: &mut dyn Write, ended: &dyn Fn() -> bool) -> Res
     };
     let plan: Plan = serde_json::from_str(&line)?;
     let limit = Duration::from_millis(plan.limit_ms);
-    let engine = match plan.needs_engine().then(|| Engine::new(plan.engine.as_deref())) {
+    let engine = match plan.needs_engine().then(|| DockerEngine::new(plan.engine.as_deref())) {
         None => None,
         Some(Ok(engine)) => Some(engine.within(limit.clamp(Duration::from_secs(1), Duration::from_secs(30)))),
         Some(Err(e)) => {
@@ -233,7 +233,7 @@ impl Plan {
 
 struct Dog<'d> {
     plan: &'d Plan,
-    engine: Option<&'d Engine>,
+    engine: Option<&'d DockerEngine>,
     until: Instant,
     asks: Lines,
     output: &'d mut dyn Write,
@@ -409,14 +409,14 @@ fn say(output: &mut dyn Write, word: &Word) -> std::io::Result<()> {
 
 /// Runs a command in a container, which must succeed.
 fn run_in(
-    engine: &Engine,
+    engine: &DockerEngine,
     container: &str,
     command: &str,
     limit: Duration,
     gone: &mut dyn FnMut() -> bool,
 ) -> Result<(), String> {
     let command = ["sh", "-c", command].map(str::to_owned).to_vec();
-    let exec = Exec { command, ..Exec::default() };
+    let exec = ExecCommand { command, ..ExecCommand::default() };
     let ran = engine.exec(container, &exec, limit, gone).map_err(|e| explained(&e))?;
     if ran.code == 0 {
         return Ok(());

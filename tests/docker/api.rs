@@ -3,14 +3,14 @@
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use dvc::docker::{Engine as Api, EngineError, Exec};
+use dvc::docker::{DockerEngine as Api, EngineError, ExecCommand};
 use dvc::error::{Failure, Kind};
 
 use crate::engine::Engine;
 use crate::support::sandbox::Sandbox;
 
-fn exec(script: &str) -> Exec {
-    Exec { command: ["sh", "-c", script].map(str::to_owned).to_vec(), ..Exec::default() }
+fn exec(script: &str) -> ExecCommand {
+    ExecCommand { command: ["sh", "-c", script].map(str::to_owned).to_vec(), ..ExecCommand::default() }
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn commands_in_containers() {
     let mut wanted = || false;
     let ran = api.exec("api-exec", &exec("echo out; echo err >&2; exit 3"), long, &mut wanted).unwrap();
     assert_eq!((ran.code, ran.output.as_slice(), ran.complaints.as_slice()), (3, &b"out\n"[..], &b"err\n"[..]));
-    let with_env = Exec { env: vec!["SECRET=a b".to_owned()], ..exec("echo $SECRET") };
+    let with_env = ExecCommand { env: vec!["SECRET=a b".to_owned()], ..exec("echo $SECRET") };
     assert_eq!(api.exec("api-exec", &with_env, long, &mut wanted).unwrap().output, b"a b\n");
     // More than is kept, and than a pipe holds.
     let much = api.exec("api-exec", &exec("yes | head -c 3000000"), long, &mut wanted).unwrap();
@@ -99,7 +99,7 @@ fn commands_in_containers() {
     assert!(matches!(late, EngineError::TimedOut { .. }) && late.kind() == Kind::Unreachable, "{late}");
     let cancelled = api.exec("api-exec", &exec("sleep 1000"), long, &mut || true).unwrap_err();
     assert!(matches!(cancelled, EngineError::Cancelled { .. }), "{cancelled}");
-    let missing = Exec { command: vec!["/no/such".to_owned()], ..Exec::default() };
+    let missing = ExecCommand { command: vec!["/no/such".to_owned()], ..ExecCommand::default() };
     assert!(api.exec("api-exec", &missing, long, &mut wanted).map_or(true, |ran| ran.code != 0));
 
     let script = "while read line; do echo \"<$line>\"; done; echo bye >&2; touch /tmp/ended";

@@ -3,15 +3,15 @@
 use super::*;
 use crate::error::{Failure, Kind};
 
-impl Input for &[u8] {}
+impl ArchiveInput for &[u8] {}
 
-fn member(path: &[u8], kind: MemberKind) -> Member {
+fn member(path: &[u8], kind: MemberKind) -> ArchiveMember {
     let meta =
         Meta { mode: 0o4755, uid: 1, gid: 4_000_000_000, mtime: Time { secs: -5, nanos: 7 }, xattrs: Vec::new() };
-    Member { path: path.to_vec(), meta, kind }
+    ArchiveMember { path: path.to_vec(), meta, kind }
 }
 
-fn all(bytes: &[u8]) -> Result<Vec<(Member, Vec<u8>)>, ArchiveError> {
+fn all(bytes: &[u8]) -> Result<Vec<(ArchiveMember, Vec<u8>)>, ArchiveError> {
     let mut reader = TarReader::new(bytes);
     let mut out = Vec::new();
     while let Some(member) = reader.next_member()? {
@@ -27,7 +27,7 @@ fn all(bytes: &[u8]) -> Result<Vec<(Member, Vec<u8>)>, ArchiveError> {
     Ok(out)
 }
 
-fn archive(members: &[(Member, &[u8])]) -> Vec<u8> {
+fn archive(members: &[(ArchiveMember, &[u8])]) -> Vec<u8> {
     let mut out = Vec::new();
     for (member, data) in members {
         out.extend(writer::head(member, None));

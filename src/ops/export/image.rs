@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::{Counted, Export, ExportError, ExportReport};
 use crate::archive::image::{
-    CONFIG, Config, Descriptor, INDEX, LAYER, LAYER_GZIP, LAYOUT, MANIFEST, Manifest, PREFIX_LABEL, Platform, Saved,
-    architecture, sha256,
+    BlobDescriptor, CONFIG, INDEX, ImageConfig, ImageManifest, LAYER, LAYER_GZIP, LAYOUT, MANIFEST, PREFIX_LABEL,
+    Platform, SavedImage, architecture, sha256,
 };
-use crate::archive::member::{Member, MemberKind};
+use crate::archive::member::{ArchiveMember, MemberKind};
 use crate::archive::writer::{END, head, padding};
 use crate::codec::hash::NameHasher;
 use crate::codec::stream::Gzip;
@@ -31,24 +31,27 @@ pub(super) fn archive(export: &Export<'_>, (name, tag): (&str, &str), out: &mut 
     let members = export.layer(&mut hashing)?;
     let (layer, layer_bytes, _) = hashing.finish();
     let config = bytes_of(&export.config(&layer))?;
-    let descriptor = Descriptor::new(LAYER, &layer, layer_bytes);
+    let descriptor = BlobDescriptor::new(LAYER, &layer, layer_bytes);
     let manifest = bytes_of(&export.manifest(&config, descriptor))?;
     let reference = format!("{name}:{tag}");
-    let mut listed = Descriptor::new(MANIFEST, &sha256(&manifest), manifest.len() as u64);
+    let mut listed = BlobDescriptor::new(MANIFEST, &sha256(&manifest), manifest.len() as u64);
     listed.platform = Some(Platform { architecture: architecture().to_owned(), os: "linux".to_owned() });
     listed.annotations = BTreeMap::from([
         ("io.containerd.image.name".to_owned(), full_name(name, tag)),
         ("org.opencontainers.image.ref.name".to_owned(), tag.to_owned()),
     ]);
-    let index = Manifest {
+    let index = ImageManifest {
         schema_version: 2,
         media_type: Some(INDEX.to_owned()),
         manifests: vec![listed],
-        ..Manifest::default()
+        ..ImageManifest::default()
     };
     let blob = |name: &str| format!("blobs/sha256/{name}");
-    let saved =
-        Saved { config: blob(&sha256(&config)), repo_tags: Some(vec![reference.clone()]), layers: vec![blob(&layer)] };
+    let saved = SavedImage {
+        config: blob(&sha256(&config)),
+        repo_tags: Some(vec![reference.clone()]),
+        layers: vec![blob(&layer)],
+    };
     let mut out = Counted { out, bytes: 0 };
     let mut put = |name: &str, size: Option<u64>, bytes: &[u8]| -> Result<()> {
         let kind = size.map_or(MemberKind::Dir, |size| MemberKind::File { size });
@@ -93,7 +96,7 @@ pub(super) fn push(export: &Export<'_>, remote: &Remote, tag: &str) -> Result<Ex
     buffered.flush().map_err(failed)?;
     drop(buffered);
     let config = bytes_of(&export.config(&diff_id))?;
-    let manifest = bytes_of(&export.manifest(&config, Descriptor::new(LAYER_GZIP, &layer, layer_bytes)))?;
+    let manifest = bytes_of(&export.manifest(&config, BlobDescriptor::new(LAYER_GZIP, &layer, layer_bytes)))?;
     export.observer.phase("push", None, Some(layer_bytes));
     store.put(file.path(), &format!("blobs/{layer}"))?;
     store.create(&format!("blobs/{}", sha256(&config)), &config)?;
@@ -106,13 +109,17 @@ pub(super) fn push(export: &Export<'_>, remote: &Remote, tag: &str) -> Result<Ex
 }
 
 impl Export<'_> {
-    fn member(&self, name: &str, kind: MemberKind) -> Member {
+    fn member(&self, name: &str, kind: MemberKind) -> ArchiveMember {
         let mode = if kind == MemberKind::Dir { 0o755 } else { 0o644 };
         let mtime = Time { secs: self.commit.time.secs, nanos: 0 };
-        Member { path: name.as_bytes().to_vec(), meta: Meta { mode, uid: 0, gid: 0, mtime, xattrs: Vec::new() }, kind }
+        ArchiveMember {
+            path: name.as_bytes().to_vec(),
+            meta: Meta { mode, uid: 0, gid: 0, mtime, xattrs: Vec::new() },
+            kind,
+        }
     }
 
-    fn config(&self, diff_id: &str) -> Config {
+    fn config(&self, diff_id: &str) -> ImageConfig {
         // The format of images has no years beyond 9999.
         let (first, last) = (jiff::Timestamp::MIN.as_second(), jiff::Timestamp::MAX.as_second());
         let at = jiff::Timestamp::from_second(self.commit.time.secs.clamp(first, last)).unwrap_or_default().to_string();
@@ -138,16 +145,16 @@ impl Export<'_> {
         }
         // What is declared so, `--volumes-from` hands on.
         let volume = (!self.prefix.is_empty()).then_some(top);
-        Config::of_data(&at, labels, volume, diff_id)
+        ImageConfig::of_data(&at, labels, volume, diff_id)
     }
 
-    fn manifest(&self, config: &[u8], layer: Descriptor) -> Manifest {
-        Manifest {
+    fn manifest(&self, config: &[u8], layer: BlobDescriptor) -> ImageManifest {
+        ImageManifest {
             schema_version: 2,
             media_type: Some(MANIFEST.to_owned()),
-            config: Some(Descriptor::new(CONFIG, &sha256(config), config.len() as u64)),
+            config: Some(BlobDescriptor::new(CONFIG, &sha256(config), config.len() as u64)),
             layers: vec![layer],
-            ..Manifest::default()
+            ..ImageManifest::default()
         }
     }
 }

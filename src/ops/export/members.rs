@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::Write;
 
 use super::{Export, ExportError};
-use crate::archive::member::{Member, MemberKind};
+use crate::archive::member::{ArchiveMember, MemberKind};
 use crate::archive::sparse::{Run, few};
 use crate::archive::writer::{head, padding};
 use crate::checkout::error::ReadError;
@@ -252,7 +252,7 @@ impl Walk<'_, '_> {
     fn head(&mut self, path: &[u8], meta: Meta, kind: MemberKind, runs: Option<&[Run]>) -> Result<()> {
         *self.members += 1;
         self.batch.files += u64::from(kind != MemberKind::Dir);
-        let bytes = head(&Member { path: path.to_vec(), meta, kind }, runs);
+        let bytes = head(&ArchiveMember { path: path.to_vec(), meta, kind }, runs);
         let len = bytes.len() as u64;
         self.piece(Piece::Bytes(bytes), len)
     }

@@ -12,9 +12,11 @@ use super::ImportError;
 use super::place::Places;
 use super::stream::{Bytes, Intake, Verified};
 use crate::archive::ArchiveError;
-use crate::archive::image::{Config, Descriptor, JSON_MAX, LAYOUT, Manifest, Saved, is_tag, sha256, sha256_of};
+use crate::archive::image::{
+    BlobDescriptor, ImageConfig, ImageManifest, JSON_MAX, LAYOUT, SavedImage, is_tag, sha256, sha256_of,
+};
 use crate::archive::member::MemberKind;
-use crate::archive::reader::{Input, TarReader, first_name};
+use crate::archive::reader::{ArchiveInput, TarReader, first_name};
 use crate::codec::stream::plain;
 use crate::context::Remote;
 use crate::error::Result;
@@ -60,7 +62,7 @@ pub(super) enum Place {
 
 /// An image that was found.
 pub(super) struct Found {
-    pub(super) config: Config,
+    pub(super) config: ImageConfig,
     layers: Vec<Layer>,
     /// The digest of its manifest.
     pub(super) digest: Option<String>,
@@ -122,12 +124,12 @@ impl Source {
                 self.of_manifest(bytes, 0)
             }
             Self::Archive(..) if self.has("index.json") => {
-                let index = Manifest::parse(&self.json("index.json")?, "index.json")?;
-                let named = |d: &&Descriptor| {
+                let index = ImageManifest::parse(&self.json("index.json")?, "index.json")?;
+                let named = |d: &&BlobDescriptor| {
                     let names = [REF_NAME, FULL_NAME].map(|key| d.annotations.get(key));
                     wanted.is_none_or(|wanted| names.into_iter().flatten().any(|name| is_name(name, wanted)))
                 };
-                let mut manifests: Vec<Descriptor> = index.manifests.iter().filter(named).cloned().collect();
+                let mut manifests: Vec<BlobDescriptor> = index.manifests.iter().filter(named).cloned().collect();
                 manifests.dedup_by(|a, b| a.digest == b.digest);
                 let all = || names_in(&index);
                 if manifests.is_empty() {
@@ -138,7 +140,7 @@ impl Source {
                 if wanted.is_none() && others.len() > 1 {
                     return Err(ImportError::Several(all()).into());
                 }
-                let list = Manifest { manifests, ..index.clone() };
+                let list = ImageManifest { manifests, ..index.clone() };
                 self.of_descriptor(list.for_this_machine("index.json")?, 0)
             }
             Self::Archive(..) if self.has("manifest.json") => self.saved(wanted),
@@ -151,17 +153,18 @@ impl Source {
 
     /// An image of an archive that `docker save` wrote.
     fn saved(&self, wanted: Option<&str>) -> Result<Found> {
-        let all = Saved::parse(&self.json("manifest.json")?)?;
+        let all = SavedImage::parse(&self.json("manifest.json")?)?;
         let names = || all.iter().flat_map(|s| s.repo_tags.iter().flatten().cloned()).collect::<Vec<_>>();
-        let named =
-            |s: &&Saved| wanted.is_none_or(|wanted| s.repo_tags.iter().flatten().any(|name| is_name(name, wanted)));
-        let found: Vec<&Saved> = all.iter().filter(named).collect();
+        let named = |s: &&SavedImage| {
+            wanted.is_none_or(|wanted| s.repo_tags.iter().flatten().any(|name| is_name(name, wanted)))
+        };
+        let found: Vec<&SavedImage> = all.iter().filter(named).collect();
         let saved = match found.as_slice() {
             [only] => *only,
             [] => return Err(ImportError::NoImage { name: wanted.unwrap_or("").to_owned(), known: names() }.into()),
             _ => return Err(ImportError::Several(names()).into()),
         };
-        let config = Config::parse(&self.json(&saved.config)?, &saved.config)?;
+        let config = ImageConfig::parse(&self.json(&saved.config)?, &saved.config)?;
         let ids = &config.rootfs.diff_ids;
         if ids.len() != saved.layers.len() {
             return Err(ArchiveError::damaged(&saved.config, "it does not tell of all layers").into());
@@ -173,7 +176,7 @@ impl Source {
         Ok(Found { config, layers, digest: None })
     }
 
-    fn of_descriptor(&self, descriptor: &Descriptor, depth: usize) -> Result<Found> {
+    fn of_descriptor(&self, descriptor: &BlobDescriptor, depth: usize) -> Result<Found> {
         let name = descriptor.name()?.to_owned();
         let bytes = match self {
             Self::Registry(..) => self.manifest(&descriptor.digest)?,
@@ -185,7 +188,7 @@ impl Source {
 
     fn of_manifest(&self, bytes: Vec<u8>, depth: usize) -> Result<Found> {
         let digest = format!("sha256:{}", sha256(&bytes));
-        let manifest = Manifest::parse(&bytes, &digest)?;
+        let manifest = ImageManifest::parse(&bytes, &digest)?;
         let Some(config) = manifest.config.as_ref().filter(|_| !manifest.is_list()) else {
             if depth >= LISTS_MAX {
                 return Err(ArchiveError::damaged(digest, "its lists of manifests do not end").into());
@@ -193,7 +196,7 @@ impl Source {
             return self.of_descriptor(manifest.for_this_machine(&digest)?, depth + 1);
         };
         manifest.check_layers(&digest)?;
-        let key = |d: &Descriptor| -> Result<String> {
+        let key = |d: &BlobDescriptor| -> Result<String> {
             Ok(match self {
                 Self::Registry(..) => format!("blobs/{}", d.name()?),
                 Self::Archive(..) => format!("blobs/sha256/{}", d.name()?),
@@ -201,8 +204,8 @@ impl Source {
         };
         let json = self.json(&key(config)?)?;
         checked(&json, config.name()?)?;
-        let config = Config::parse(&json, &config.digest)?;
-        let layer = |d: &Descriptor| -> Result<Layer> {
+        let config = ImageConfig::parse(&json, &config.digest)?;
+        let layer = |d: &BlobDescriptor| -> Result<Layer> {
             Ok(Layer { key: key(d)?, packed: Some(d.name()?.to_owned()), plain: None })
         };
         let layers = manifest.layers.iter().map(layer).collect::<Result<_>>()?;
@@ -308,8 +311,8 @@ fn checked(bytes: &[u8], name: &str) -> Result<(), ArchiveError> {
     }
 }
 
-fn names_in(index: &Manifest) -> Vec<String> {
-    let name = |d: &Descriptor| [FULL_NAME, REF_NAME].iter().find_map(|key| d.annotations.get(*key)).cloned();
+fn names_in(index: &ImageManifest) -> Vec<String> {
+    let name = |d: &BlobDescriptor| [FULL_NAME, REF_NAME].iter().find_map(|key| d.annotations.get(*key)).cloned();
     index.manifests.iter().filter_map(name).collect()
 }
 
@@ -349,7 +352,7 @@ impl Read for Section {
     }
 }
 
-impl Input for Section {
+impl ArchiveInput for Section {
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
         match self.end - self.at >= bytes {
             true => self.at += bytes,

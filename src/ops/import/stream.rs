@@ -6,7 +6,7 @@ use std::io::{self, Cursor, Read};
 use super::place::Places;
 use super::tree::Tree;
 use crate::archive::ArchiveError;
-use crate::archive::member::{Member, MemberKind};
+use crate::archive::member::{ArchiveMember, MemberKind};
 use crate::archive::reader::TarReader;
 use crate::codec::cut::ChunkerConfig;
 use crate::codec::hash::NameHasher;
@@ -211,11 +211,11 @@ impl Reading<'_> {
         &mut self,
         reader: &mut TarReader<Bytes<'_>>,
         names: Names,
-        member: Member,
+        member: ArchiveMember,
         name: &str,
         (places, layer): (&Places, bool),
     ) -> Result<()> {
-        let Member { meta, kind, .. } = member;
+        let ArchiveMember { meta, kind, .. } = member;
         let read = match kind {
             MemberKind::Dir => Read1::Dir(names, meta),
             MemberKind::HardLink { target } => {
@@ -281,7 +281,7 @@ struct Hides {
 }
 
 impl Hides {
-    fn of(member: &Member, name: &str, places: &Places) -> Result<Option<Self>> {
+    fn of(member: &ArchiveMember, name: &str, places: &Places) -> Result<Option<Self>> {
         let upwards = || ArchiveError::refused(name, "its name leads upwards or cannot be a name");
         let mut names = split(&member.path).ok_or_else(upwards)?;
         let Some(last) = names.pop_if(|last| last.starts_with(HIDES)) else {

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, StatxFlags};
 
 use crate::checkout::patch::journal::Journal;
 use crate::context::Context;
-use crate::docker::{Engine, EngineError, LOCAL, Volume, own};
+use crate::docker::{DockerEngine, EngineError, LOCAL, Volume, own};
 use crate::error::{Failure, Kind, Result};
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Revision;
@@ -160,7 +160,7 @@ pub struct PlainReport {
 }
 
 /// A plain volume by its name, if there is one. That another driver has one of the name is an error, where it answers.
-pub fn plain(engine: &Engine, name: &str) -> Result<Option<Plain>> {
+pub fn plain(engine: &DockerEngine, name: &str) -> Result<Option<Plain>> {
     if let Some(there) = known(engine, name)? {
         return Ok(Some(there));
     }
@@ -170,13 +170,13 @@ pub fn plain(engine: &Engine, name: &str) -> Result<Option<Plain>> {
     }
 }
 
-fn known(engine: &Engine, name: &str) -> Result<Option<Plain>> {
+fn known(engine: &DockerEngine, name: &str) -> Result<Option<Plain>> {
     let found = engine.local_volumes()?.into_iter().find(|volume| volume.name == name);
     found.map(|volume| located(engine, volume)).transpose()
 }
 
 /// The names of all plain volumes that somebody gave a name, sorted.
-pub fn plain_names(engine: &Engine) -> Result<Vec<String>, EngineError> {
+pub fn plain_names(engine: &DockerEngine) -> Result<Vec<String>, EngineError> {
     let mut names: Vec<String> = engine.local_volumes()?.into_iter().map(|volume| volume.name).collect();
     names.retain(|name| !is_anonymous(name));
     names.sort_unstable();
@@ -207,7 +207,7 @@ impl Plain {
 }
 
 /// Where a volume's content is for this process.
-fn located(engine: &Engine, volume: Volume) -> Result<Plain> {
+fn located(engine: &DockerEngine, volume: Volume) -> Result<Plain> {
     let Volume { name, mountpoint, labels, options, .. } = volume;
     let containers = engine.containers()?;
     let at = match own(&containers) {
@@ -232,7 +232,7 @@ fn located(engine: &Engine, volume: Volume) -> Result<Plain> {
 /// Makes a plain volume of a version, or puts the version into an empty one. One that was interrupted is finished by the same
 /// again; until then it is not committed.
 pub fn create_plain(
-    engine: &Engine,
+    engine: &DockerEngine,
     context: &Context,
     options: &PlainOptions,
     observer: &dyn Observer,

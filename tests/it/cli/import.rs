@@ -4,7 +4,7 @@ use super::fresh;
 use crate::support::sandbox::Sandbox;
 use crate::support::zoo;
 use dvc::archive::image::sha256;
-use dvc::archive::member::{Member, MemberKind};
+use dvc::archive::member::{ArchiveMember, MemberKind};
 use dvc::archive::writer::{END, head};
 use dvc::model::entry::{Meta, Xattr};
 use std::fs;
@@ -13,7 +13,7 @@ use std::process::Stdio;
 
 fn member(path: &str, kind: MemberKind, data: &[u8]) -> Vec<u8> {
     let meta = Meta { mode: 0o644, ..Meta::default() };
-    let mut out = head(&Member { path: path.as_bytes().to_vec(), meta, kind }, None);
+    let mut out = head(&ArchiveMember { path: path.as_bytes().to_vec(), meta, kind }, None);
     out.extend_from_slice(data);
     out.resize(out.len().next_multiple_of(512), 0);
     out
@@ -43,7 +43,7 @@ fn archive(parts: &[Vec<u8>]) -> Vec<u8> {
 fn attribute(path: &str, name: &str, len: usize) -> Vec<u8> {
     let xattrs = vec![Xattr { name: name.into(), value: vec![b'x'; len] }];
     head(
-        &Member {
+        &ArchiveMember {
             path: path.into(),
             meta: Meta { mode: 0o644, xattrs, ..Meta::default() },
             kind: MemberKind::File { size: 0 },
@@ -54,8 +54,11 @@ fn attribute(path: &str, name: &str, len: usize) -> Vec<u8> {
 
 /// A file that is one hole.
 fn sparse(path: &str, size: u64) -> Vec<u8> {
-    let member =
-        Member { path: path.into(), meta: Meta { mode: 0o644, ..Meta::default() }, kind: MemberKind::File { size } };
+    let member = ArchiveMember {
+        path: path.into(),
+        meta: Meta { mode: 0o644, ..Meta::default() },
+        kind: MemberKind::File { size },
+    };
     head(&member, Some(&[]))
 }
 

@@ -8,7 +8,7 @@ use crate::failure::{CliError, Exit, Failed, Outcome};
 use crate::print::{Out, Paint, size};
 use crate::session::Session;
 use clap::{Args, Subcommand, ValueEnum};
-use dvc::docker::{Engine, EngineError};
+use dvc::docker::{DockerEngine, EngineError};
 use dvc::model::revision::RevisionSpec;
 use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::volume::{Removed, VolumeOptions, VolumeState, Volumes, check_name};
@@ -198,8 +198,8 @@ pub(crate) fn run(session: &Session, args: &VolumeArgs) -> Outcome {
 }
 
 /// The Docker engine, as `DOCKER_HOST` names it. Nothing is asked yet.
-pub(crate) fn engine() -> Result<Engine, EngineError> {
-    Engine::new(std::env::var("DOCKER_HOST").ok().as_deref())
+pub(crate) fn engine() -> Result<DockerEngine, EngineError> {
+    DockerEngine::new(std::env::var("DOCKER_HOST").ok().as_deref())
 }
 
 /// Whether somebody said where it is.
