@@ -20,7 +20,7 @@ use crate::format::pack::PackKind;
 use crate::format::segment::PackName;
 use crate::index::segment_reader::SegmentBytes;
 use crate::model::id::{Id, ObjectKind};
-use crate::store::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take};
+use crate::store::{Abilities, ListedKey, ServerMessage, Store, StoreError, StoreErrorKind, Take};
 use crate::sys::io_error::IoError;
 use crate::work::fan_out;
 
@@ -266,7 +266,7 @@ impl Store for CachedStore {
         self.inner.put(file, key)
     }
 
-    fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
+    fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         let listed = self.inner.list(dir)?;
         if is_immutable(dir) {
             listed.iter().filter(|l| !l.is_dir).for_each(|l| self.learn(&format!("{dir}/{}", l.name), l.len));

@@ -36,7 +36,7 @@ use crate::model::commit::Commit;
 use crate::model::id::{Id, ObjectKind, parse_hex, to_hex};
 use crate::model::refname::RefName;
 use crate::store::local::{LocalStore, STAGING, make_root};
-use crate::store::{Listed, Store, StoreError, trace::Tracer};
+use crate::store::{ListedKey, Store, StoreError, trace::Tracer};
 use crate::sys::io_error::IoError;
 use crate::sys::random::random_hex;
 use away::{CachedStore, FarSegment};
@@ -513,7 +513,7 @@ impl Repo {
     /// The segments that no other one replaces, as far as the catalogue knows, with their lengths; and all that it
     /// knows.
     fn live_segments(&self, catalogue: Option<&Catalogue>) -> Result<(Vec<Listing>, HashSet<SegmentName>)> {
-        let named = |listed: Listed| {
+        let named = |listed: ListedKey| {
             let mut name = [0u8; 32];
             parse_hex(&listed.name, &mut name).map(|_| (name, listed.len))
         };

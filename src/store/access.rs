@@ -35,7 +35,7 @@ impl fmt::Debug for Secret {
 /// does not trust.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
-pub struct Distrusted {
+pub struct DistrustedRemote {
     /// Reason why the repository is not trusted.
     pub why: String,
     /// Imperative phrase that says what the user can do.
@@ -63,7 +63,7 @@ pub struct Access {
     /// Whether a probe found that conditional writes of the store have several winners.
     pub guarded: bool,
     /// Set if the store must not be opened.
-    pub distrusted: Option<Distrusted>,
+    pub distrusted: Option<DistrustedRemote>,
     /// Wraps the store below the layers that retry and lock; for tests.
     pub wrap: Option<Arc<Wrap>>,
 }

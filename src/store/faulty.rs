@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take};
+use super::{Abilities, ListedKey, ServerMessage, Store, StoreError, StoreErrorKind, Take};
 
 /// The point at which a request fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,7 +187,7 @@ impl Store for FaultyStore {
         self.ask("put", key, || self.inner.put(file, key))
     }
 
-    fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
+    fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         self.ask("list", dir, || self.inner.list(dir))
     }
 

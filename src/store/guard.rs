@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take};
+use super::{Abilities, ListedKey, ServerMessage, Store, StoreError, StoreErrorKind, Take};
 use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::sys::random::random_hex;
 use crate::work::Cancelled;
@@ -233,7 +233,7 @@ impl Store for GuardedStore {
         self.inner.put(file, key)
     }
 
-    fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
+    fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         self.inner.list(dir)
     }
 
@@ -281,7 +281,7 @@ mod tests {
         fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
             self.0.put(file, key)
         }
-        fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
+        fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
             self.0.list(dir)
         }
         fn delete(&self, key: &str) -> Result<(), StoreError> {

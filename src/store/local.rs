@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use rustix::fs::{CWD, RenameFlags};
 
 use super::trace::{DiskEvent, Tracer, trace};
-use super::{Abilities, Listed, Store, StoreError};
+use super::{Abilities, ListedKey, Store, StoreError};
 use crate::sys::create;
 use crate::sys::io_error::IoError;
 
@@ -239,8 +239,8 @@ impl Store for LocalStore {
         self.publish(staged, key)
     }
 
-    fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
-        let read = || -> io::Result<Vec<Listed>> {
+    fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
+        let read = || -> io::Result<Vec<ListedKey>> {
             let mut out = Vec::new();
             for entry in fs::read_dir(self.path(dir))? {
                 let entry = entry?;
@@ -253,7 +253,7 @@ impl Store for LocalStore {
                     Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                     Err(e) => return Err(e),
                 };
-                out.push(Listed { name, is_dir, len });
+                out.push(ListedKey { name, is_dir, len });
             }
             out.sort();
             Ok(out)
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(store.read_at("packs/ab/1", 1, 3).unwrap(), b"ell");
         assert!(matches!(store.read_at("packs/ab/1", 3, 3), Err(StoreError::Missing { .. })));
         assert!(matches!(store.read_at("packs/ab/2", 0, 1), Err(StoreError::Missing { .. })));
-        assert_eq!(store.list("packs").unwrap(), [Listed { name: "ab".into(), is_dir: true, len: 0 }]);
+        assert_eq!(store.list("packs").unwrap(), [ListedKey { name: "ab".into(), is_dir: true, len: 0 }]);
         assert_eq!(store.list("nothing").unwrap(), []);
         store.delete("packs/ab/1").unwrap();
         store.delete("packs/ab/1").unwrap();

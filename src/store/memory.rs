@@ -5,7 +5,7 @@ use std::path::Path;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Abilities, Listed, Store, StoreError};
+use super::{Abilities, ListedKey, Store, StoreError};
 use crate::sys::io_error::IoError;
 
 /// A store in memory.
@@ -63,14 +63,14 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
+    fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         let prefix = if dir.is_empty() { String::new() } else { format!("{dir}/") };
-        let mut out: Vec<Listed> = Vec::new();
+        let mut out: Vec<ListedKey> = Vec::new();
         for (key, bytes) in self.objects().range(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix)) {
             let rest = &key[prefix.len()..];
             let (name, is_dir) = rest.split_once('/').map_or((rest, false), |(name, _)| (name, true));
             if out.last().is_none_or(|last| last.name != name) {
-                out.push(Listed { name: name.to_owned(), is_dir, len: if is_dir { 0 } else { bytes.len() as u64 } });
+                out.push(ListedKey { name: name.to_owned(), is_dir, len: if is_dir { 0 } else { bytes.len() as u64 } });
             }
         }
         out.sort();

@@ -39,7 +39,7 @@ use crate::work::{Cancelled, Panicked};
 
 /// A name directly below a directory of keys.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Listed {
+pub struct ListedKey {
     /// The last component of the key.
     pub name: String,
     /// Whether the name is a prefix of further keys.
@@ -100,7 +100,7 @@ pub trait Store: Send + Sync {
     /// existing object is left as it is.
     fn put(&self, file: &Path, key: &str) -> Result<(), StoreError>;
     /// Returns the names directly below `dir`, sorted. Returns no names if `dir` does not exist.
-    fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError>;
+    fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError>;
     /// Returns the keys of all objects below `dir`, sorted.
     fn list_all(&self, dir: &str) -> Result<Vec<String>, StoreError> {
         let mut keys = Vec::new();
@@ -287,7 +287,7 @@ pub enum StoreError {
     Distrusted {
         /// URL of the store without secrets.
         place: String,
-        source: access::Distrusted,
+        source: access::DistrustedRemote,
     },
     /// The caller cancelled the operation.
     #[error(transparent)]

@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 use url::Url;
 
 use self::auth::Auth;
-use self::blobs::Source;
+use self::blobs::UploadSource;
 use self::listing::HashMeanings;
 use self::login::BasicCredentials;
 use self::manifest::{MANIFEST_MAX, Manifest};
@@ -38,7 +38,7 @@ use self::registry::{Registry, RequestInfo};
 use super::access::Access;
 use super::location::Location;
 use super::runtime::Effect;
-use super::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take, http, runtime};
+use super::{Abilities, ListedKey, ServerMessage, Store, StoreError, StoreErrorKind, Take, http, runtime};
 use crate::sys::io_error::IoError;
 
 /// Pieces of a stream that are buffered for the calling thread.
@@ -262,7 +262,7 @@ impl Store for OciStore {
             KeyKind::Pack(name) => {
                 let name = name.to_owned();
                 self.run("write", key, |registry, info| async move {
-                    blobs::store(&registry, &info, &name, Source::File(opened, len)).await
+                    blobs::store(&registry, &info, &name, UploadSource::File(opened, len)).await
                 })
             }
             KeyKind::Segment(name) => {
@@ -284,7 +284,7 @@ impl Store for OciStore {
         }
     }
 
-    fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
+    fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         Ok(listing::first_pieces(&self.below(dir, false)?, dir))
     }
 

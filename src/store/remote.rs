@@ -21,7 +21,7 @@ use super::meter::Meter;
 use super::runtime::Effect;
 use super::transport::{self, OPERATION, OperationContext, RESPONSE_MAX};
 use super::{
-    Abilities, ENTRIES_MAX, Listed, SMALL_MAX, ServerMessage, Store, StoreError, StoreErrorKind, Take, runtime,
+    Abilities, ENTRIES_MAX, ListedKey, SMALL_MAX, ServerMessage, Store, StoreError, StoreErrorKind, Take, runtime,
 };
 use crate::observe::Observer;
 use crate::sys::io_error::IoError;
@@ -442,13 +442,13 @@ impl Store for RemoteStore {
         self.rename(&staged, key)
     }
 
-    fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
+    fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         let skip = if dir.is_empty() { 0 } else { dir.len() + 1 };
         let listed = self.entries(dir, false)?.into_iter().map(|entry| {
             let name = entry.path[skip..].trim_end_matches('/').to_owned();
-            Listed { name, is_dir: entry.is_dir, len: if entry.is_dir { 0 } else { entry.len } }
+            ListedKey { name, is_dir: entry.is_dir, len: if entry.is_dir { 0 } else { entry.len } }
         });
-        let mut all: Vec<Listed> = listed.filter(|l| !l.name.is_empty() && !l.name.contains('/')).collect();
+        let mut all: Vec<ListedKey> = listed.filter(|l| !l.name.is_empty() && !l.name.contains('/')).collect();
         all.sort();
         all.dedup();
         Ok(all)

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Abilities, Listed, Store, StoreError, Take};
+use super::{Abilities, ListedKey, Store, StoreError, Take};
 use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::work::Cancelled;
 
@@ -154,7 +154,7 @@ impl Store for RetryStore {
         self.retry(|| self.inner.put(file, key))
     }
 
-    fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
+    fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         self.retry(|| self.inner.list(dir))
     }
 

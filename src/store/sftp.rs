@@ -24,15 +24,15 @@ use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
 use self::connection::SftpStatus;
-use self::directory::Directory;
-use self::pool::Pool;
+use self::directory::SftpDirectory;
+use self::pool::ConnectionPool;
 use self::ssh::Ssh;
-use self::transfer::Source;
+use self::transfer::UploadSource;
 use super::access::Access;
 use super::location::Location;
 use super::meter::Meter;
 use super::runtime::Effect;
-use super::{Abilities, Listed, ServerMessage, Store, StoreError, StoreErrorKind, Take, runtime};
+use super::{Abilities, ListedKey, ServerMessage, Store, StoreError, StoreErrorKind, Take, runtime};
 use crate::observe::Observer;
 use crate::sys::io_error::IoError;
 
@@ -72,7 +72,7 @@ impl SftpError {
 
 /// A directory on an SFTP server.
 pub struct SftpStore {
-    directory: Arc<Directory>,
+    directory: Arc<SftpDirectory>,
     place: String,
     meter: Arc<Meter>,
     observer: Arc<dyn Observer>,
@@ -95,7 +95,7 @@ impl SftpStore {
             None => location.path.trim_end_matches('/').to_owned(),
         };
         let meter = Arc::clone(&access.meter);
-        let directory = Arc::new(Directory::new(Pool::new(ssh), root, Arc::clone(&meter)));
+        let directory = Arc::new(SftpDirectory::new(ConnectionPool::new(ssh), root, Arc::clone(&meter)));
         Ok(Self { directory, place, meter, observer: Arc::clone(&access.observer) })
     }
 
@@ -120,7 +120,7 @@ impl SftpStore {
         &self,
         what: &'static str,
         key: &str,
-        operation: impl FnOnce(Arc<Directory>, String) -> F,
+        operation: impl FnOnce(Arc<SftpDirectory>, String) -> F,
     ) -> Result<Result<T, SftpError>, StoreError>
     where
         T: Send + 'static,
@@ -190,17 +190,17 @@ impl Store for SftpStore {
     }
 
     fn create(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
-        let source = Source::Bytes(Bytes::copy_from_slice(bytes));
+        let source = UploadSource::Bytes(Bytes::copy_from_slice(bytes));
         let created =
             self.wait("write", key, move |directory, key| async move { directory.create(source, &key).await })?;
         created.map_err(|error| self.failed("write", key, error))
     }
 
     fn put(&self, file: &Path, key: &str) -> Result<(), StoreError> {
-        let open = || -> io::Result<Source> {
+        let open = || -> io::Result<UploadSource> {
             let file = File::open(file)?;
             let len = file.metadata()?.len();
-            Ok(Source::File(file, len))
+            Ok(UploadSource::File(file, len))
         };
         let local = |source| IoError::new("read", file, source);
         let source = open().map_err(local)?;
@@ -208,7 +208,7 @@ impl Store for SftpStore {
         put.map_err(|error| self.failed("write", key, error))
     }
 
-    fn list(&self, dir: &str) -> Result<Vec<Listed>, StoreError> {
+    fn list(&self, dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         let listed = self.wait("list", dir, |directory, dir| async move { directory.list(&dir).await })?;
         let mut listed = listed.map_err(|error| self.failed("list", dir, error))?;
         listed.sort();

@@ -10,7 +10,7 @@ use dvc::context::Remote;
 use dvc::error::Error;
 use dvc::observe::Observer;
 use dvc::repo::Repo;
-use dvc::store::access::{Access, Distrusted, Secret};
+use dvc::store::access::{Access, DistrustedRemote, Secret};
 use dvc::store::location::{Location, ParsedLocation};
 use dvc::store::meter::Meter;
 use std::collections::BTreeMap;
@@ -93,7 +93,8 @@ impl Session {
             let mut access = self.access(settings, Some(name), false)?;
             if by_repository && location.as_directory().is_none() {
                 // Such a remote could run commands by an ssh configuration, and take the caller's keys and credentials.
-                access.distrusted = self.distrusted().map(|d| Distrusted { why: d.to_string(), hint: d.remedy() });
+                access.distrusted =
+                    self.distrusted().map(|d| DistrustedRemote { why: d.to_string(), hint: d.remedy() });
             }
             remotes.push(Remote { name: name.to_owned(), location, lazy: entry.lazy, access });
         }

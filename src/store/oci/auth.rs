@@ -29,7 +29,7 @@ const HELPER_LIMIT: Duration = Duration::from_secs(30);
 
 /// The permission that a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Scope {
+pub(super) enum AuthScope {
     /// Reading, and writing if the registry grants it.
     Use,
     Delete,
@@ -67,7 +67,7 @@ struct AuthState {
     login: Option<Login>,
     /// The scope for deleting that the registry requested.
     deleting: Option<String>,
-    tokens: HashMap<Scope, Token>,
+    tokens: HashMap<AuthScope, Token>,
 }
 
 /// The authentication to one repository.
@@ -93,7 +93,7 @@ impl Auth {
         &self,
         client: &reqwest::Client,
         meter: &Meter,
-        scope: Scope,
+        scope: AuthScope,
     ) -> Result<Option<HeaderValue>, AuthError> {
         let mut state = self.state.lock().await;
         match state.challenge.clone() {
@@ -109,7 +109,7 @@ impl Auth {
         &self,
         client: &reqwest::Client,
         meter: &Meter,
-        scope: Scope,
+        scope: AuthScope,
         response_headers: &HeaderMap,
         used: Option<&HeaderValue>,
     ) -> Result<HeaderValue, AuthError> {
@@ -131,7 +131,7 @@ impl Auth {
             return Ok(header);
         }
         // A challenge contains the scope of the rejected request.
-        if let (Scope::Delete, Challenge::Bearer { scope: Some(wanted), .. }) = (scope, &challenge)
+        if let (AuthScope::Delete, Challenge::Bearer { scope: Some(wanted), .. }) = (scope, &challenge)
             && wanted.starts_with(&format!("repository:{}:", self.repository))
         {
             state.deleting = Some(wanted.clone());
@@ -185,7 +185,7 @@ impl Auth {
         state: &mut AuthState,
         client: &reqwest::Client,
         meter: &Meter,
-        scope: Scope,
+        scope: AuthScope,
         challenge: &Challenge,
     ) -> Result<HeaderValue, AuthError> {
         if let Some(token) = state.tokens.get(&scope).filter(|t| t.until > Instant::now()) {
@@ -206,14 +206,14 @@ impl Auth {
         let server = TokenServer { client, meter, realm, service: service.as_deref(), login: &login };
         let name = &self.repository;
         let token = match scope {
-            Scope::Use => match server.ask(&format!("repository:{name}:pull,push")).await {
+            AuthScope::Use => match server.ask(&format!("repository:{name}:pull,push")).await {
                 // An account without permission to write may still be allowed to read.
                 Err(e) if e.error_kind == StoreErrorKind::Denied => {
                     server.ask(&format!("repository:{name}:pull")).await.map_err(|_| e)
                 }
                 answer => answer,
             },
-            Scope::Delete => {
+            AuthScope::Delete => {
                 let wanted = state.deleting.clone();
                 server.ask(&wanted.unwrap_or_else(|| format!("repository:{name}:delete"))).await
             }

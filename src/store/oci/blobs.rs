@@ -19,13 +19,13 @@ const PIECE: usize = 256 << 10;
 
 /// The content of a blob.
 #[derive(Clone)]
-pub(super) enum Source {
+pub(super) enum UploadSource {
     /// The first bytes of a file.
     File(Arc<File>, u64),
     Bytes(&'static [u8]),
 }
 
-impl Source {
+impl UploadSource {
     const fn len(&self) -> u64 {
         match self {
             Self::File(_, len) => *len,
@@ -54,7 +54,7 @@ pub(super) async fn store(
     registry: &Registry,
     info: &RequestInfo,
     name: &str,
-    source: Source,
+    source: UploadSource,
 ) -> Result<(), StoreError> {
     match head(registry, info, name).await? {
         Some(len) if len == source.len() => return Ok(()),
@@ -74,8 +74,8 @@ pub(super) async fn store(
     let dress = |r: reqwest::RequestBuilder| {
         let r = r.header(CONTENT_TYPE, "application/octet-stream").header(CONTENT_LENGTH, source.len());
         match &source {
-            Source::Bytes(bytes) => r.body(*bytes),
-            Source::File(file, len) => {
+            UploadSource::Bytes(bytes) => r.body(*bytes),
+            UploadSource::File(file, len) => {
                 let body = FileBody::new(Arc::clone(file), *len, Arc::clone(&registry.meter), Arc::clone(&taken));
                 r.body(reqwest::Body::wrap(body))
             }

@@ -13,12 +13,12 @@ use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 
-use super::blobs::Source;
+use super::blobs::UploadSource;
 use super::registry::{Registry, RequestInfo};
 use super::{OciStore, blobs, io_error, tag};
 use crate::store::access::Access;
 use crate::store::location::Location;
-use crate::store::{Abilities, Listed, Store, StoreError, StoreErrorKind, Take};
+use crate::store::{Abilities, ListedKey, Store, StoreError, StoreErrorKind, Take};
 
 /// The supported media types of manifests, preferred ones first.
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
@@ -161,7 +161,7 @@ impl Store for ImageStore {
                 let opened = File::open(file).and_then(|f| f.metadata().map(|m| (Arc::new(f), m.len())));
                 let (file, len) = opened.map_err(io_error("read", key))?;
                 self.0.run("write", key, |registry, info| async move {
-                    blobs::store(&registry, &info, &name, Source::File(file, len)).await
+                    blobs::store(&registry, &info, &name, UploadSource::File(file, len)).await
                 })
             }
             ImageKey::Manifest(reference) => {
@@ -173,7 +173,7 @@ impl Store for ImageStore {
         }
     }
 
-    fn list(&self, _dir: &str) -> Result<Vec<Listed>, StoreError> {
+    fn list(&self, _dir: &str) -> Result<Vec<ListedKey>, StoreError> {
         Ok(Vec::new())
     }
 

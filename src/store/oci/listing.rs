@@ -11,7 +11,7 @@ use super::manifest::Manifest;
 use super::objects;
 use super::registry::{Registry, RequestInfo};
 use super::tag::{self, Tag};
-use crate::store::{Listed, StoreError};
+use crate::store::{ListedKey, StoreError};
 use crate::sys::io_error::IoError;
 
 /// Limit on the manifests that are read at the same time.
@@ -94,7 +94,7 @@ pub(super) async fn below(
 }
 
 /// Returns the first components below `dir` of keys that are all below `dir`.
-pub(super) fn first_pieces(keys: &BTreeMap<String, u64>, dir: &str) -> Vec<Listed> {
+pub(super) fn first_pieces(keys: &BTreeMap<String, u64>, dir: &str) -> Vec<ListedKey> {
     let mut out: BTreeMap<&str, (bool, u64)> = BTreeMap::new();
     for (key, len) in keys {
         let rest = if dir.is_empty() { key } else { key.get(dir.len() + 1..).unwrap_or_default() };
@@ -103,7 +103,7 @@ pub(super) fn first_pieces(keys: &BTreeMap<String, u64>, dir: &str) -> Vec<Liste
             None => out.insert(rest, (false, *len)),
         };
     }
-    out.into_iter().map(|(name, (is_dir, len))| Listed { name: name.to_owned(), is_dir, len }).collect()
+    out.into_iter().map(|(name, (is_dir, len))| ListedKey { name: name.to_owned(), is_dir, len }).collect()
 }
 
 /// Whether a key is below a directory.
@@ -179,8 +179,8 @@ mod tests {
             let inside = keys.iter().filter(|(k, _)| is_below(k, dir)).map(|(k, l)| (k.clone(), *l)).collect();
             first_pieces(&inside, dir)
         };
-        let folder = |name: &str| Listed { name: name.to_owned(), is_dir: true, len: 0 };
-        let object = |name: &str| Listed { name: name.to_owned(), is_dir: false, len: 7 };
+        let folder = |name: &str| ListedKey { name: name.to_owned(), is_dir: true, len: 0 };
+        let object = |name: &str| ListedKey { name: name.to_owned(), is_dir: false, len: 7 };
         assert_eq!(list(""), [object("format"), folder("index"), folder("packs"), folder("refs")]);
         assert_eq!(list("refs/heads"), [folder("a"), folder("ab")]);
         assert_eq!(list("refs/heads/a"), [object("1"), object("2")]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 
-use super::blobs::{self, Source};
+use super::blobs::{self, UploadSource};
 use super::manifest::{EMPTY, MANIFEST, MANIFEST_MAX, Manifest};
 use super::registry::{Registry, RequestInfo};
 use super::tag;
@@ -82,7 +82,7 @@ pub(super) async fn store(
     loop {
         let was_known = has_empty.load(Ordering::Relaxed);
         if !was_known {
-            blobs::store(registry, info, &tag::sha256(EMPTY), Source::Bytes(EMPTY)).await?;
+            blobs::store(registry, info, &tag::sha256(EMPTY), UploadSource::Bytes(EMPTY)).await?;
             has_empty.store(true, Ordering::Relaxed);
         }
         // A write that arrives late would violate the intent lock, so the request has a time limit.

@@ -8,7 +8,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LINK, LOCATION};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use url::Url;
 
-use super::auth::{Auth, AuthError, Scope};
+use super::auth::{Auth, AuthError, AuthScope};
 use super::refusal::RegistryErrorResponse;
 use crate::observe::Observer;
 use crate::store::access::Access;
@@ -123,7 +123,7 @@ impl Registry {
         dress: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, StoreError> {
         let here = self.is_registry(url);
-        let scope = if method == Method::DELETE { Scope::Delete } else { Scope::Use };
+        let scope = if method == Method::DELETE { AuthScope::Delete } else { AuthScope::Use };
         let auth_error = |e: AuthError| self.error(info, e.error_kind, e.detail);
         let ready = match here {
             true => self.auth.ready(&self.client, &self.meter, scope).await.map_err(auth_error)?,

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::blobs::{self, Source};
+use super::blobs::{self, UploadSource};
 use super::manifest::Manifest;
 use super::objects;
 use super::registry::{Registry, RequestInfo};
@@ -42,7 +42,7 @@ pub(super) async fn store(
     if objects::digest(registry, info, &tag::segment(name, len)).await?.is_some() {
         return Ok(());
     }
-    blobs::store(registry, info, name, Source::File(file, len)).await?;
+    blobs::store(registry, info, name, UploadSource::File(file, len)).await?;
     for (tag, manifest) in Manifest::of_segment(name, len, packs) {
         objects::store(registry, info, &tag, &manifest, has_empty).await?;
     }

@@ -21,7 +21,7 @@ use crate::format::segment::{encode_head, fanout};
 use crate::model::id::parse_hex;
 use crate::store::access::{Access, Secret};
 use crate::store::location::Location;
-use crate::store::{Listed, Store, StoreError, StoreErrorKind};
+use crate::store::{ListedKey, Store, StoreError, StoreErrorKind};
 use crate::work::Cancelled;
 
 const USERNAME: &str = "REGISTRY_USERNAME";
@@ -107,8 +107,8 @@ fn remote_error<T: std::fmt::Debug>(result: Result<T, StoreError>) -> (StoreErro
     }
 }
 
-fn folder(name: &str) -> Listed {
-    Listed { name: name.to_owned(), is_dir: true, len: 0 }
+fn folder(name: &str) -> ListedKey {
+    ListedKey { name: name.to_owned(), is_dir: true, len: 0 }
 }
 
 #[test]
@@ -217,12 +217,12 @@ fn packs_and_segments_survive_garbage_collection() {
         assert_eq!(store.len(&keys[1]).unwrap(), Some(1000));
         assert_eq!(store.len(&index).unwrap(), Some(table.len() as u64));
         assert_eq!(store.get(&index).unwrap().as_ref(), Some(&table));
-        let listed = Listed { name: index[6..].to_owned(), is_dir: false, len: table.len() as u64 };
+        let listed = ListedKey { name: index[6..].to_owned(), is_dir: false, len: table.len() as u64 };
         assert_eq!(store.list("index").unwrap(), [listed]);
         let mut packs = keys[..2].to_vec();
         packs.sort();
         assert_eq!(store.list_all("packs").unwrap(), packs);
-        let first: Vec<Listed> = store.list(&packs[0][..8]).unwrap();
+        let first: Vec<ListedKey> = store.list(&packs[0][..8]).unwrap();
         assert!(first.iter().any(|l| packs[0].ends_with(&l.name) && l.len >= 1000));
         let top: Vec<String> = store.list("").unwrap().into_iter().map(|l| l.name).collect();
         assert_eq!(top, ["index", "packs", "refs"]);
@@ -462,7 +462,7 @@ fn a_token_server_without_encryption_gets_nothing() {
     headers.insert("www-authenticate", "Bearer realm=\"http://h.example/token\"".parse().unwrap());
     let error = crate::store::runtime::run(&crate::observe::Silent, crate::store::runtime::Effect::Read, async move {
         let (client, meter) = (crate::store::http::client().unwrap(), Arc::new(crate::store::meter::Meter::default()));
-        auth.answer(&client, &meter, super::auth::Scope::Use, &headers, None).await.unwrap_err()
+        auth.answer(&client, &meter, super::auth::AuthScope::Use, &headers, None).await.unwrap_err()
     });
     assert_eq!(error.unwrap().error_kind, StoreErrorKind::Untrusted);
 }

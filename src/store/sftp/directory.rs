@@ -19,11 +19,11 @@ use tokio::task::JoinSet;
 use super::SftpError;
 use super::connection::{PIECE, SftpStatus};
 use super::listing::list;
-use super::pool::{Lease, Pool, Weight};
-use super::transfer::{ReadAhead, Source, read_once, send};
+use super::pool::{ConnectionPool, Lease, Weight};
+use super::transfer::{ReadAhead, UploadSource, read_once, send};
 use crate::store::local::STAGING;
 use crate::store::meter::Meter;
-use crate::store::{ENTRIES_MAX, Listed, SMALL_MAX, StoreErrorKind};
+use crate::store::{ENTRIES_MAX, ListedKey, SMALL_MAX, StoreErrorKind};
 
 /// Reads of at least this many bytes get a connection without other transfers.
 const LARGE_READ: usize = 1 << 20;
@@ -33,8 +33,8 @@ const LISTINGS_MAX: usize = 64;
 const DEPTH_MAX: usize = 64;
 
 /// A directory on a server.
-pub(super) struct Directory {
-    pool: Arc<Pool>,
+pub(super) struct SftpDirectory {
+    pool: Arc<ConnectionPool>,
     /// Path without a trailing slash. A relative path starts at the home directory.
     root: String,
     meter: Arc<Meter>,
@@ -42,8 +42,8 @@ pub(super) struct Directory {
     existing: Mutex<HashSet<String>>,
 }
 
-impl Directory {
-    pub(super) fn new(pool: Pool, root: String, meter: Arc<Meter>) -> Self {
+impl SftpDirectory {
+    pub(super) fn new(pool: ConnectionPool, root: String, meter: Arc<Meter>) -> Self {
         Self { pool: Arc::new(pool), root, meter, existing: Mutex::default() }
     }
 
@@ -151,7 +151,7 @@ impl Directory {
     }
 
     /// Stores an object under its name, even if the name exists.
-    pub(super) async fn put(&self, source: Source, key: &str) -> Result<(), SftpError> {
+    pub(super) async fn put(&self, source: UploadSource, key: &str) -> Result<(), SftpError> {
         let lease = self.pool.lease(Weight::Large).await?;
         let name = self.path(key);
         let mut staged = self.stage(&lease, &source).await?;
@@ -176,7 +176,7 @@ impl Directory {
     }
 
     /// Stores a small object unless its name exists.
-    pub(super) async fn create(&self, source: Source, key: &str) -> Result<bool, SftpError> {
+    pub(super) async fn create(&self, source: UploadSource, key: &str) -> Result<bool, SftpError> {
         let lease = self.pool.lease(Weight::Small).await?;
         let name = self.path(key);
         if !lease.sftp.support_hardlink() {
@@ -210,7 +210,7 @@ impl Directory {
     /// Creates an object on a server without hard links. The creation is exclusive, but after a
     /// lost connection a partial object remains under the name, and a reader may see a partial
     /// object. Objects must therefore contain a checksum.
-    async fn create_in_place(&self, lease: &Lease, source: &Source, name: &str) -> Result<bool, SftpError> {
+    async fn create_in_place(&self, lease: &Lease, source: &UploadSource, name: &str) -> Result<bool, SftpError> {
         let open = || async { lease.response(lease.sftp.options().write(true).create_new(true).open(name)).await };
         let file = match self.with_directory(lease, name, open).await {
             Ok(file) => file,
@@ -240,7 +240,7 @@ impl Directory {
     }
 
     /// Writes and syncs a file below `tmp/`.
-    async fn stage(&self, lease: &Lease, source: &Source) -> Result<Staged, SftpError> {
+    async fn stage(&self, lease: &Lease, source: &UploadSource) -> Result<Staged, SftpError> {
         let path = self.path(&format!("{STAGING}/w{:016x}", RandomState::new().hash_one(std::process::id())));
         let open = || async { lease.response(lease.sftp.options().write(true).create_new(true).open(&path)).await };
         let file = match self.with_directory(lease, &path, open).await {
@@ -314,7 +314,7 @@ impl Directory {
     }
 
     /// Returns the names directly below a directory in arbitrary order.
-    pub(super) async fn list(&self, dir: &str) -> Result<Vec<Listed>, SftpError> {
+    pub(super) async fn list(&self, dir: &str) -> Result<Vec<ListedKey>, SftpError> {
         let lease = self.pool.lease(Weight::Small).await?;
         list(Arc::clone(&lease.connection), self.path(dir)).await
     }
@@ -363,7 +363,7 @@ struct Staged {
 }
 
 impl Staged {
-    async fn fill(&mut self, lease: &Lease, source: &Source, meter: &Meter) -> Result<(), SftpError> {
+    async fn fill(&mut self, lease: &Lease, source: &UploadSource, meter: &Meter) -> Result<(), SftpError> {
         send(&lease.connection, &self.file, source, meter).await?;
         sync(lease, &mut self.file).await
     }

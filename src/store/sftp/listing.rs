@@ -9,13 +9,13 @@ use tokio::task::JoinSet;
 
 use super::SftpError;
 use super::connection::{Connection, SftpStatus};
-use crate::store::{ENTRIES_MAX, Listed, StoreErrorKind};
+use crate::store::{ENTRIES_MAX, ListedKey, StoreErrorKind};
 
 /// Concurrent requests per directory. A server returns about a hundred names per request.
 const LISTINGS: usize = 3;
 
 /// Returns the names directly below a directory, or none if the directory does not exist.
-pub(super) async fn list(connection: Arc<Connection>, path: String) -> Result<Vec<Listed>, SftpError> {
+pub(super) async fn list(connection: Arc<Connection>, path: String) -> Result<Vec<ListedKey>, SftpError> {
     let dir = match connection.response(connection.fs().open_dir(path)).await {
         Err(SftpError::Status(SftpStatus::NoSuchFile, _)) => return Ok(Vec::new()),
         opened => opened?,
@@ -32,7 +32,7 @@ pub(super) async fn list(connection: Arc<Connection>, path: String) -> Result<Ve
     Ok(out)
 }
 
-async fn read_names(connection: Arc<Connection>, names: ReadDir) -> Result<Vec<Listed>, SftpError> {
+async fn read_names(connection: Arc<Connection>, names: ReadDir) -> Result<Vec<ListedKey>, SftpError> {
     let mut names = pin!(names);
     let mut out = Vec::new();
     loop {
@@ -47,6 +47,6 @@ async fn read_names(connection: Arc<Connection>, names: ReadDir) -> Result<Vec<L
         if out.len() >= ENTRIES_MAX {
             return Err(SftpError::Store(StoreErrorKind::InvalidResponse, "listing too long".to_owned()));
         }
-        out.push(Listed { name: name.to_owned(), is_dir, len });
+        out.push(ListedKey { name: name.to_owned(), is_dir, len });
     }
 }

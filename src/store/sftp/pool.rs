@@ -30,7 +30,7 @@ pub(super) enum Weight {
 }
 
 /// The connections to a server.
-pub(super) struct Pool {
+pub(super) struct ConnectionPool {
     ssh: Ssh,
     state: Mutex<State>,
     changed: Notify,
@@ -60,7 +60,7 @@ enum LeaseDecision {
     Wait,
 }
 
-impl Pool {
+impl ConnectionPool {
     pub(super) fn new(ssh: Ssh) -> Self {
         let state = State { slots: Vec::new(), next: 0, most: CONNECTIONS_MAX, failures: 0, failure: None };
         Self { ssh, state: Mutex::new(state), changed: Notify::new() }
@@ -127,7 +127,7 @@ impl Pool {
 }
 
 impl Slot {
-    fn lease(&mut self, pool: &Arc<Pool>, weight: Weight) -> Option<Lease> {
+    fn lease(&mut self, pool: &Arc<ConnectionPool>, weight: Weight) -> Option<Lease> {
         let connection = Arc::clone(self.connection.as_ref()?);
         match weight {
             Weight::Small => self.small += 1,
@@ -139,7 +139,7 @@ impl Slot {
 
 /// A slot that is reserved for a connection. Dropping it frees the slot.
 struct Opening {
-    pool: Arc<Pool>,
+    pool: Arc<ConnectionPool>,
     number: u64,
 }
 
@@ -180,7 +180,7 @@ impl Drop for Opening {
 
 /// The right to use a connection for one request.
 pub(super) struct Lease {
-    pool: Arc<Pool>,
+    pool: Arc<ConnectionPool>,
     number: u64,
     weight: Weight,
     pub(super) connection: Arc<Connection>,

@@ -193,8 +193,8 @@ fn every_method(rig: &Rig, store: &SftpStore) {
     let stopped = store.read_from("packs/ab/1", 0, &mut |_| Err(Cancelled.into()));
     assert!(matches!(stopped, Err(StoreError::Cancelled(_))));
 
-    let folder = |name: &str| Listed { name: name.to_owned(), is_dir: true, len: 0 };
-    let file = |name: &str, len| Listed { name: name.to_owned(), is_dir: false, len };
+    let folder = |name: &str| ListedKey { name: name.to_owned(), is_dir: true, len: 0 };
+    let file = |name: &str, len| ListedKey { name: name.to_owned(), is_dir: false, len };
     assert_eq!(store.list("").unwrap(), [file("format", 3), folder("packs"), folder("refs"), folder("tmp")]);
     assert_eq!(store.list("packs/ab").unwrap(), [file("1", 700_001)]);
     assert_eq!(store.list_all("packs").unwrap(), ["packs/ab/1", "packs/cd/2"]);

@@ -28,13 +28,13 @@ const WINDOW: usize = 4 << 20;
 const LEAST: usize = 4 << 10;
 
 /// The content of a new object.
-pub(super) enum Source {
+pub(super) enum UploadSource {
     /// The first bytes of a local file.
     File(LocalFile, u64),
     Bytes(Bytes),
 }
 
-impl Source {
+impl UploadSource {
     pub(super) const fn len(&self) -> u64 {
         match self {
             Self::File(_, len) => *len,
@@ -64,7 +64,7 @@ impl Source {
 pub(super) async fn send(
     connection: &Arc<Connection>,
     file: &File,
-    source: &Source,
+    source: &UploadSource,
     meter: &Meter,
 ) -> Result<(), SftpError> {
     let (mut at, mut in_flight) = (0, 0);
