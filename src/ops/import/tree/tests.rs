@@ -43,13 +43,13 @@ fn what_leads_elsewhere_is_refused() {
     file(&mut tree, "file").unwrap();
     tree.put_dir(&names("dir"), Meta::default()).unwrap();
     for (error, expected) in [
-        (file(&mut tree, "link/passwd"), "`link/passwd` is refused: it lies below `link`, which is a symbolic link"),
-        (file(&mut tree, "file/x/y"), "`file/x/y` is refused: it lies below `file`, which is no directory"),
+        (file(&mut tree, "link/passwd"), "cannot import `link/passwd`: it lies below `link`, which is a symbolic link"),
+        (file(&mut tree, "file/x/y"), "cannot import `file/x/y`: it lies below `file`, which is no directory"),
         (tree.put_dir(&names("link/d"), Meta::default()), "which is a symbolic link"),
         (tree.put_link(&names("l"), &names("link/x")), "which did not come before it"),
         (tree.put_link(&names("l"), &names("dir")), "which did not come before it"),
         (tree.put_link(&names("l"), &[]), "which did not come before it"),
-        (tree.put_node(&[], Meta::default(), Node::Fifo), "`.` is refused"),
+        (tree.put_node(&[], Meta::default(), Node::Fifo), "cannot import `.`"),
     ] {
         let error = error.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
