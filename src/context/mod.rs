@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::error::{Kind, Result};
 use crate::model::entry::{Time, Totals};
 use crate::model::id::Id;
-use crate::mount::control::{Ask, Client, Facts, Note, Shot};
+use crate::mount::control::{ControlRequest, MountClient, MountFacts, MountNote, SnapshotInfo};
 use crate::observe::Observer;
 use crate::repo::{OpenOptions, Repo};
 use crate::store::access::Access;
@@ -124,27 +124,28 @@ pub struct InMount {
     /// The mount.
     pub mounted: Mounted,
     /// What its process noted.
-    pub note: Note,
+    pub note: MountNote,
 }
 
 impl InMount {
     /// A connection to its process.
-    pub fn client(&self) -> Result<Client<'static>> {
-        Client::connect(&self.run, &self.mounted)
+    pub fn client(&self) -> Result<MountClient<'static>> {
+        MountClient::connect(&self.run, &self.mounted)
     }
 
     /// How it stands.
-    pub fn facts(&self) -> Result<Facts> {
-        self.client()?.ask(&Ask::Facts)
+    pub fn facts(&self) -> Result<MountFacts> {
+        self.client()?.request(&ControlRequest::Facts)
     }
 
     /// The tree of the mount as it is now; the repository then answers for it from memory.
-    pub fn look(&self, repo: &Repo, exclude: &[String], observer: &dyn Observer) -> Result<(Id, Totals, Shot)> {
+    pub fn look(&self, repo: &Repo, exclude: &[String], observer: &dyn Observer) -> Result<(Id, Totals, SnapshotInfo)> {
         let cancelled = || observer.cancelled();
-        let mut client = self.client()?.heed(&cancelled);
-        client.settle_kernel()?;
-        let shot: Shot = client.ask(&Ask::Snapshot { store: false, exclude: exclude.to_vec() })?;
-        for (id, bytes) in client.receive(shot.objects)? {
+        let mut client = self.client()?.cancelled_by(&cancelled);
+        client.flush_kernel()?;
+        let shot: SnapshotInfo =
+            client.request(&ControlRequest::TakeSnapshot { store: false, exclude: exclude.to_vec() })?;
+        for (id, bytes) in client.receive_objects(shot.objects)? {
             repo.volatile().put(id, bytes);
         }
         let (tree, totals) = tree_of(&shot);
@@ -153,7 +154,7 @@ impl InMount {
 }
 
 /// The tree that a mount told of.
-pub fn tree_of(shot: &Shot) -> (Id, Totals) {
+pub fn tree_of(shot: &SnapshotInfo) -> (Id, Totals) {
     let totals = Totals { files: shot.files, dirs: shot.dirs, bytes: shot.bytes };
     (Id::parse(&shot.tree).unwrap_or(Id([0; 32])), totals)
 }

@@ -1,242 +1,123 @@
-//! Attaching a FUSE file system to a directory and taking it away, without serving it.
+//! Attaches a FUSE file system to a directory, and detaches it. Serving it is the task of `fuse`.
 //!
-//! In: a mount point and how it is to be mounted. Out: the device by which somebody must serve it, or why it cannot be.
-//! Nothing here asks a file system that is mounted but not served: whoever attaches holds the device, and a question
-//! to it would wait for itself.
-
-mod fusermount;
-mod privilege;
+//! No function here sends a request to a file system that is attached but not yet served: the
+//! caller holds the device, so the request would wait for the caller itself.
 
 use std::ffi::CString;
-use std::fs;
-use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
+use std::{fs, io};
 
+use error::DEVICE;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::{getgid, getuid};
 
-use crate::error::{Failure, Kind};
-use crate::sys::io_error::IoError;
 use crate::sys::mountinfo::{KIND, MountTable, Mounted};
+
+mod error;
+mod fusermount;
+mod privilege;
+
+pub use error::AttachError;
 pub use fusermount::find as find_fusermount;
 pub use privilege::{NoPassthrough, is_admin, passthrough_possible};
 
-/// The device by which file systems are served.
-const DEVICE: &str = "/dev/fuse";
-/// The largest read that the kernel may ask for, in bytes.
+/// Largest read request of the kernel, in bytes.
 const READ_MAX: u32 = 1 << 20;
-/// How long a file system may take to show that it is served.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// What a mount asks of the kernel's write-back and read-ahead, by names in `/sys/class/bdi/MAJ:MIN`.
+/// Time for a file system to show that it is served.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Write-back and read-ahead settings of a mount, by file name in `/sys/class/bdi/MAJ:MIN`.
 ///
-/// The kernel writes back in order, and closing a file waits until its own bytes were handed over. So the bytes that may
-/// wait are bounded: with 1.5 GB of them, creating a small file took 3 to 9 seconds instead of 0.4, and writing the large
-/// one was no faster. Kernels before 6.2 know only the share of all dirty memory, in percent.
+/// The kernel writes back in order, and closing a file waits for its own bytes. The dirty bytes are
+/// therefore limited: with 1.5 GB of them, creating a small file took 3 to 9 seconds instead of
+/// 0.4, and writing the large file was not faster. Kernels before 6.2 only have `max_ratio`, a
+/// percentage of all dirty memory.
 const TUNING: [(&str, &str); 4] =
     [("read_ahead_kb", "4096"), ("max_ratio", "2"), ("max_bytes", "134217728"), ("strict_limit", "1")];
 
 /// How to attach a file system.
 #[derive(Clone, Debug)]
 pub struct AttachOptions {
-    /// The directory to mount it on; a relative path is taken from the current directory.
+    /// The mount point. A relative path is relative to the current directory.
     pub at: PathBuf,
-    /// What the mount table shows as its source, such as `dvc:AMCC@v3`; commas, backslashes and control characters
-    /// are shown as `_`.
+    /// The source in the mount table, such as `dvc:AMCC@v3`. Commas, backslashes and control
+    /// characters are replaced by `_`.
     pub source: String,
-    /// Whether nothing may be written.
+    /// Whether writes are refused.
     pub read_only: bool,
-    /// Whether other users may look into it; permissions are checked by the kernel in any case.
+    /// Whether other users have access. The kernel checks permissions in any case.
     pub allow_other: bool,
-    /// Restrictions that this mount does without, or has in addition.
+    /// Changes to the default restrictions.
     pub trust: MountTrust,
 }
 
-/// What files of a mount may do besides being read and written. The default is that of removable media: set-user-id bits,
-/// set-group-id bits, file capabilities and device nodes are shown, but have no effect, because a version may come from
-/// anywhere and the user who runs its files need not be the user who mounted it.
+/// Permissions of the files of a mount besides reading and writing. By default, as for removable media,
+/// set-user-ID and set-group-ID bits, file capabilities and device nodes have no effect, because a
+/// version may come from anywhere, and the user who runs its files need not be the user who mounted
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MountTrust {
-    /// Honour set-user-id and set-group-id bits and file capabilities.
+    /// Honour set-user-ID and set-group-ID bits and file capabilities.
     pub suid: bool,
-    /// Let device nodes be opened.
+    /// Allow opening device nodes.
     pub dev: bool,
-    /// Do not execute any file.
+    /// Forbid running programs.
     pub noexec: bool,
 }
 
-/// Who mounted it.
+/// How a file system was attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
-    /// This process, by `mount(2)`.
+pub enum MountMethod {
+    /// By this process with `mount(2)`.
     Kernel,
-    /// The program `fusermount3`, which may do so for every user.
+    /// By the program `fusermount3`, which may mount for every user.
     Fusermount,
 }
 
-/// A file system that waits to be served.
+/// An attached file system that is not served yet.
 #[derive(Debug)]
-pub struct Attached {
-    /// The device; when its last copy is closed the mount is dead, but stays in the table.
+pub struct AttachedMount {
+    /// The FUSE device. When its last copy is closed, the mount is dead but stays in the mount
+    /// table.
     pub device: OwnedFd,
-    /// Who mounted it.
-    pub how: How,
-    /// The mount point without symbolic links, as the mount table has it.
+    /// How the file system was attached.
+    pub how: MountMethod,
+    /// The mount point without symbolic links, as in the mount table.
     pub at: PathBuf,
 }
 
-/// Why a file system cannot be attached or taken away.
-#[derive(Debug, thiserror::Error)]
-pub enum AttachError {
-    /// The kernel has no FUSE, or does not let us have it.
-    #[error("there is no usable `{DEVICE}`: {0}")]
-    NoDevice(String),
-    /// Neither `mount(2)` nor `fusermount3` may or can do it.
-    #[error("mounting on `{}` is not permitted: {why}", at.display())]
-    NotPermitted {
-        /// The mount point.
-        at: PathBuf,
-        /// Who said no.
-        why: String,
-    },
-    /// There is no directory to mount on.
-    #[error("there is no directory `{}`", .0.display())]
-    Missing(PathBuf),
-    /// It is no directory.
-    #[error("`{}` is not a directory", .0.display())]
-    NotADirectory(PathBuf),
-    /// A directory that this user may not write, and so not mount on.
-    #[error("`{}` cannot be mounted on: it is not writable for you", .0.display())]
-    NotOurs(PathBuf),
-    /// Others may not be let in by this user.
-    #[error("`allow_other` is not permitted for a user that is not root")]
-    AllowOther,
-    /// `suid` or `dev` without being root of the machine.
-    #[error("`{0}` is not permitted: only root of this machine can mount with it")]
-    Untrusted(&'static str),
-    /// A version is mounted there.
-    #[error("`{}` is a dvc mount already", .0.display())]
-    AlreadyMounted(PathBuf),
-    /// The way to the mount point leads through a mount whose daemon is gone.
-    #[error("`{}` lies in a mount that nobody serves any more", .0.display())]
-    Dead(PathBuf),
-    /// Somebody uses the mount.
-    #[error("`{}` is in use", .0.display())]
-    InUse(PathBuf),
-    /// Its process takes long to flush.
-    #[error("`{}` is unmounted, but its process has not ended yet", at.display())]
-    StillEnding {
-        /// Where it was.
-        at: PathBuf,
-    },
-    /// Another mount namespace has it, so its process goes on.
-    #[error("`{}` is unmounted here, but process {pid} sees it in another mount namespace", at.display())]
-    StillSeen {
-        /// Where it was.
-        at: PathBuf,
-        /// A process there.
-        pid: u32,
-    },
-    /// There is no dvc mount there.
-    #[error("`{}` is not a dvc mount", .0.display())]
-    NotMounted(PathBuf),
-    /// `fusermount3` fails for a reason of its own.
-    #[error("`{}` fails for `{}`: {said}", program.display(), at.display())]
-    Refused {
-        /// The program.
-        program: PathBuf,
-        /// The mount point.
-        at: PathBuf,
-        /// Its words.
-        said: String,
-    },
-    /// The system fails.
-    #[error(transparent)]
-    System(#[from] IoError),
-}
-
-impl AttachError {
-    fn system(doing: &'static str, at: &Path, source: impl Into<io::Error>) -> Self {
-        Self::System(IoError::new(doing, at, source))
-    }
-}
-
-impl Failure for AttachError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::NoDevice(_)
-            | Self::NotPermitted { .. }
-            | Self::NotOurs(_)
-            | Self::AllowOther
-            | Self::Untrusted(_) => Kind::Denied,
-            Self::Missing(_) | Self::NotMounted(_) => Kind::NotFound,
-            Self::NotADirectory(_) => Kind::Usage,
-            Self::AlreadyMounted(_)
-            | Self::Dead(_)
-            | Self::InUse(_)
-            | Self::StillEnding { .. }
-            | Self::StillSeen { .. } => Kind::Busy,
-            Self::Refused { .. } => Kind::System,
-            Self::System(e) => e.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NoDevice(why) if why.contains("Permission denied") => {
-                format!("`chmod 666 {DEVICE}` (as root) opens it to every user, as most systems have it")
-            }
-            Self::NoDevice(_) => format!("`modprobe fuse` loads it; a container needs `--device {DEVICE}`"),
-            Self::NotPermitted { .. } => "install `fuse3`, or run as root; a container needs `--device /dev/fuse \
-                                          --cap-add SYS_ADMIN`"
-                .to_owned(),
-            Self::Missing(at) => format!("`mkdir {}` makes it", at.display()),
-            Self::NotOurs(_) => "mount on a directory of your own, or run as root".to_owned(),
-            Self::AllowOther => {
-                "add a line `user_allow_other` to `/etc/fuse.conf` (root can), or mount as root".to_owned()
-            }
-            Self::Untrusted(option) => format!("mount without `{option}`, or as root outside of a user namespace"),
-            Self::AlreadyMounted(_) | Self::Dead(_) => "`dvc umount DIR` takes a mount away".to_owned(),
-            Self::StillSeen { .. } => "its process ends when that one does, or when it unmounts it there".to_owned(),
-            Self::StillEnding { .. } => "wait, and look into the log beside its overlay".to_owned(),
-            Self::InUse(at) => format!("something still uses it; `fuser -vm {}` names it", at.display()),
-            Self::NotADirectory(_) | Self::NotMounted(_) | Self::Refused { .. } => return None,
-            Self::System(e) => return e.hint(),
-        })
-    }
-}
-
-/// Mounts a file system that nobody serves yet: by `mount(2)` where that is permitted (root, or in a user namespace),
-/// else by `fusermount3`.
+/// Attaches a file system: with `mount(2)` if that is permitted (for root, or in a user namespace),
+/// otherwise with `fusermount3`.
 ///
-/// Every mount is `nosuid,nodev` unless the options say otherwise, which only root of the machine may ask for. A dead
-/// mount of ours at the same place is an error of the kind `busy`: [`is_dead`] and [`detach`] first.
-pub fn attach(options: &AttachOptions) -> Result<Attached, AttachError> {
+/// The mount is `nosuid,nodev` unless the options say otherwise, which requires real root. Fails
+/// with [`AttachError::Dead`] or [`AttachError::AlreadyMounted`] if a dead mount is in the way: see
+/// [`is_dead`] and [`detach`].
+pub fn attach(options: &AttachOptions) -> Result<AttachedMount, AttachError> {
     ensure_trusted(options.trust)?;
     let at = mount_point(&options.at)?;
     let opened = rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let why = match opened {
         Ok(device) => match mount(options, &at, &device) {
-            Ok(()) => return Ok(Attached { device, how: How::Kernel, at }),
-            // Also a security module says no; `fusermount3` may have a rule of its own.
-            Err(e @ (Errno::PERM | Errno::ACCESS)) => format!("mount(2) fails ({})", io::Error::from(e)),
-            Err(Errno::NODEV) => return Err(AttachError::NoDevice("the kernel does not know FUSE".to_owned())),
+            Ok(()) => return Ok(AttachedMount { device, how: MountMethod::Kernel, at }),
+            // A security module can refuse as well, and may have another rule for `fusermount3`.
+            Err(e @ (Errno::PERM | Errno::ACCESS)) => format!("mount(2) failed ({})", io::Error::from(e)),
+            Err(Errno::NODEV) => return Err(AttachError::NoDevice("the kernel has no FUSE".to_owned())),
             Err(Errno::NOTCONN | Errno::CONNABORTED) => return Err(AttachError::Dead(at)),
             Err(e) => return Err(AttachError::system("mount on", &at, e)),
         },
-        // Some versions of `fusermount3` open it with root's rights, others with the user's.
-        Err(Errno::ACCESS) if !getuid().is_root() => format!("`{DEVICE}` is not open to you"),
+        // Some versions of `fusermount3` open the device as root, others as the user.
+        Err(Errno::ACCESS) if !getuid().is_root() => format!("you have no permission to open `{DEVICE}`"),
         Err(e) => return Err(AttachError::NoDevice(io::Error::from(e).to_string())),
     };
     let device = fusermount::mount(&at, &program_options(options), &why)?;
-    Ok(Attached { device, how: How::Fusermount, at })
+    Ok(AttachedMount { device, how: MountMethod::Fusermount, at })
 }
 
-/// Fails where this process may not ask for what `trust` allows.
+/// Fails if this process may not request the options in `trust`.
 pub fn ensure_trusted(trust: MountTrust) -> Result<(), AttachError> {
     let asked = [(trust.suid, "suid"), (trust.dev, "dev")].into_iter().find(|(on, _)| *on);
     match asked {
@@ -245,8 +126,9 @@ pub fn ensure_trusted(trust: MountTrust) -> Result<(), AttachError> {
     }
 }
 
-/// Whether [`attach`] would be tried: the mount point is a free directory, and this user can mount at all.
-pub fn check(at: &Path) -> Result<(), AttachError> {
+/// Fails if [`attach`] could not succeed: the mount point must be a free directory, and this user
+/// must be able to mount.
+pub fn ensure_attachable(at: &Path) -> Result<(), AttachError> {
     let at = mount_point(at)?;
     match rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         Ok(_) if is_admin() => Ok(()),
@@ -254,11 +136,15 @@ pub fn check(at: &Path) -> Result<(), AttachError> {
             Err(AttachError::NoDevice(io::Error::from(e).to_string()))
         }
         _ if find_fusermount().is_some() => Ok(()),
-        _ => Err(AttachError::NotPermitted { at, why: "only root may, and there is no `fusermount3`".to_owned() }),
+        _ => Err(AttachError::NotPermitted {
+            at,
+            why: "this user may not mount, and `fusermount3` is not installed".to_owned(),
+        }),
     }
 }
 
-/// Takes a mount of ours away; `lazy` takes it out of the tree at once and ends it when nobody uses it any more.
+/// Unmounts a mount of dvc. With `lazy`, the mount is removed from the directory tree at once and
+/// ends when its last user releases it.
 pub fn detach(at: &Path, lazy: bool) -> Result<(), AttachError> {
     let (at, mounted) = find(at)?;
     if mounted.is_none() {
@@ -269,15 +155,15 @@ pub fn detach(at: &Path, lazy: bool) -> Result<(), AttachError> {
         Ok(()) => Ok(()),
         Err(Errno::PERM | Errno::ACCESS) => fusermount::unmount(&at, lazy),
         Err(Errno::BUSY) => Err(AttachError::InUse(at)),
-        // Somebody else was faster.
+        // Another process has unmounted it.
         Err(Errno::INVAL | Errno::NOENT) => Err(AttachError::NotMounted(at)),
         Err(e) => Err(AttachError::system("unmount", &at, e)),
     }
 }
 
-/// Takes a mount of ours out of the tree at once. The process of a `stuck` one does not take what the kernel holds for it:
-/// where the kernel would wait for that, the connection between the two is cut. Returns whether it was.
-pub fn detach_at_once(mounted: &Mounted, stuck: bool) -> Result<bool, AttachError> {
+/// Lazily unmounts a mount of dvc. If its process is `stuck`, the kernel can wait for that process
+/// to accept pending writes; the FUSE connection is aborted then. Returns whether it was.
+pub fn detach_now(mounted: &Mounted, stuck: bool) -> Result<bool, AttachError> {
     if !stuck {
         return detach(&mounted.at, true).map(|()| false);
     }
@@ -286,25 +172,26 @@ pub fn detach_at_once(mounted: &Mounted, stuck: bool) -> Result<bool, AttachErro
     let work = move || drop(done.send(detach(&at, true)));
     let started = std::thread::Builder::new().name("dvc-detach".to_owned()).spawn(work);
     started.map_err(|e| AttachError::system("unmount", &mounted.at, e))?;
-    if let Ok(done) = detached.recv_timeout(PATIENCE) {
+    if let Ok(done) = detached.recv_timeout(ANSWER_TIMEOUT) {
         return done.map(|()| false);
     }
     let control = format!("/sys/fs/fuse/connections/{}/abort", mounted.device.1);
     if fs::write(control, "1").is_err() {
-        // The mount table may not show it any more, but what was there is found by the path as long as it is.
+        // The mount may already be missing from the mount table, but it can be found by its path
+        // while it exists.
         let _ = rustix::mount::unmount(&mounted.at, UnmountFlags::FORCE | UnmountFlags::NOFOLLOW);
     }
-    match detached.recv_timeout(PATIENCE) {
+    match detached.recv_timeout(ANSWER_TIMEOUT) {
         Ok(done) => done.map(|()| true),
         Err(_) => Err(AttachError::StillEnding { at: mounted.at.clone() }),
     }
 }
 
-/// Tells the kernel how far to read ahead in a mount, and how much of it may wait to be written. Only root can, and
-/// nothing depends on it, so nothing is reported. For mounts that are served (their first request is answered):
-/// before, the kernel would lower the values again.
+/// Sets read-ahead and write-back limits of a mount. Requires root; failures are ignored, because
+/// the settings are not essential. The mount must have answered its first request, because the
+/// kernel lowers the values until then.
 pub fn tune(at: &Path) {
-    // By the mount table: asking the mount itself for its number would be a request to its daemon.
+    // Take the device number from the mount table, because `stat` would be a request to the daemon.
     let Ok((_, Some(mounted))) = find(at) else { return };
     let (major, minor) = mounted.device;
     for (name, value) in TUNING {
@@ -312,11 +199,13 @@ pub fn tune(at: &Path) {
     }
 }
 
-/// Whether the mount at `at` is one that nobody serves any more: every question to it fails with `ENOTCONN`.
+/// Returns whether no process serves the mount at `at` any more, so that every request fails with
+/// `ENOTCONN`.
 ///
-/// It is asked past the kernel's cache, which outlives a daemon, by a thread that is left behind where the answer takes
-/// longer than two seconds: a mount that is alive but stuck is not dead. A mount of another user that is not open to
-/// others cannot be asked, not even by root, and counts as alive.
+/// The request bypasses the kernel's cache, which outlives the daemon. It runs in a thread of its
+/// own, which is left behind if there is no answer within two seconds, because a stuck mount is not
+/// dead. A mount of another user without `allow_other` counts as alive, because not even root can
+/// send requests to it.
 pub fn is_dead(at: &Path) -> bool {
     let at = at.to_owned();
     let (answer, answered) = mpsc::channel();
@@ -325,11 +214,12 @@ pub fn is_dead(at: &Path) -> bool {
         let _ = answer.send(matches!(asked, Err(Errno::NOTCONN | Errno::CONNABORTED)));
     };
     let asking = std::thread::Builder::new().name("dvc-is-dead".to_owned()).spawn(ask);
-    asking.is_ok() && answered.recv_timeout(PATIENCE).unwrap_or(false)
+    asking.is_ok() && answered.recv_timeout(ANSWER_TIMEOUT).unwrap_or(false)
 }
 
-/// Tries in `dir`, an empty directory, whether mounting works here, and leaves nothing behind.
-pub fn rehearse(dir: &Path, allow_other: bool) -> Result<How, AttachError> {
+/// Attaches and detaches a file system at the empty directory `dir`, to find out whether mounting
+/// works here.
+pub fn try_attach(dir: &Path, allow_other: bool) -> Result<MountMethod, AttachError> {
     let source = "dvc:rehearsal".to_owned();
     let attached = attach(&AttachOptions {
         at: dir.to_owned(),
@@ -338,13 +228,13 @@ pub fn rehearse(dir: &Path, allow_other: bool) -> Result<How, AttachError> {
         allow_other,
         trust: MountTrust::default(),
     })?;
-    // Closed first, so that whoever comes by meanwhile gets an error and does not wait.
+    // Close the device first, so that a concurrent request fails instead of waiting.
     drop(attached.device);
     detach(&attached.at, true)?;
     Ok(attached.how)
 }
 
-/// The path without symbolic links, and the mount of ours of which it is the mount point.
+/// Returns the path without symbolic links, and the mount of dvc with this mount point.
 fn find(at: &Path) -> Result<(PathBuf, Option<Mounted>), AttachError> {
     let failed = |e| AttachError::system("look up", at, e);
     let table = MountTable::read().map_err(failed)?;
@@ -353,7 +243,8 @@ fn find(at: &Path) -> Result<(PathBuf, Option<Mounted>), AttachError> {
     Ok((real, mounted))
 }
 
-/// The mount point without symbolic links: a directory, and no mount of ours.
+/// Returns the mount point without symbolic links. Fails if it is not a directory, or already a
+/// mount of dvc.
 fn mount_point(at: &Path) -> Result<PathBuf, AttachError> {
     let (at, mounted) = find(at)?;
     if mounted.is_some() {
@@ -378,32 +269,32 @@ fn mount(options: &AttachOptions, at: &Path, device: &OwnedFd) -> Result<(), Err
     flags.set(MountFlags::NODEV, !dev);
     flags.set(MountFlags::NOEXEC, noexec);
     flags.set(MountFlags::RDONLY, options.read_only);
-    // The mode of a directory: the kernel takes only the type from it.
+    // The kernel uses only the file type of `rootmode`.
     let (fd, user, group) = (device.as_raw_fd(), getuid().as_raw(), getgid().as_raw());
     let data = format!("fd={fd},rootmode=40000,user_id={user},group_id={group},{}", common_options(options));
     let data = CString::new(data).map_err(|_| Errno::INVAL)?;
-    rustix::mount::mount(shown(&options.source), at, KIND, flags, data.as_c_str())
+    rustix::mount::mount(escape_source(&options.source), at, KIND, flags, data.as_c_str())
 }
 
-/// What the kernel and `fusermount3` are told alike.
+/// Returns the options for both `mount(2)` and `fusermount3`.
 fn common_options(options: &AttachOptions) -> String {
     let allow_other = if options.allow_other { ",allow_other" } else { "" };
     format!("default_permissions,max_read={READ_MAX}{allow_other}")
 }
 
-/// What `fusermount3` is told.
+/// Returns the options for `fusermount3`.
 fn program_options(options: &AttachOptions) -> String {
     let subtype = KIND.strip_prefix("fuse.").unwrap_or(KIND);
     let MountTrust { suid, dev, noexec } = options.trust;
     let access = if options.read_only { "ro" } else { "rw" };
-    // The program adds `nosuid,nodev` by itself.
+    // `fusermount3` adds `nosuid,nodev` by default.
     let extra = [(suid, ",suid"), (dev, ",dev"), (noexec, ",noexec")];
     let access: String = [access].into_iter().chain(extra.iter().filter(|e| e.0).map(|e| e.1)).collect();
-    format!("{access},fsname={},subtype={subtype},{}", shown(&options.source), common_options(options))
+    format!("{access},fsname={},subtype={subtype},{}", escape_source(&options.source), common_options(options))
 }
 
-/// The source without what would end an option.
-pub(super) fn shown(source: &str) -> String {
+/// Replaces the characters of a source that would end a mount option.
+pub(super) fn escape_source(source: &str) -> String {
     source.chars().map(|c| if c.is_control() || [',', '\\'].contains(&c) { '_' } else { c }).collect()
 }
 

@@ -1,67 +1,69 @@
-//! What a program sees of a failure: the error number of each kind.
+//! Error numbers that programs see.
 
 use std::io;
 
-use crate::error::{Error, Kind};
 use rustix::io::Errno as Raw;
+
+use crate::error::{Error, Kind};
 
 /// An error number of the system.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Errno(pub i32);
 
-/// The result of an operation of a mount.
-pub type Answer<T> = Result<T, Errno>;
+/// The result of a file system operation.
+pub type FsResult<T> = Result<T, Errno>;
 
 impl Errno {
-    /// There is no such name.
+    /// A name does not exist.
     pub const NOENT: Self = Self(Raw::NOENT.raw_os_error());
-    /// There is one already.
+    /// A name exists already.
     pub const EXIST: Self = Self(Raw::EXIST.raw_os_error());
-    /// It is not a directory.
+    /// A node is not a directory.
     pub const NOTDIR: Self = Self(Raw::NOTDIR.raw_os_error());
-    /// It is a directory.
+    /// A node is a directory.
     pub const ISDIR: Self = Self(Raw::ISDIR.raw_os_error());
-    /// The directory holds something.
+    /// A directory is not empty.
     pub const NOTEMPTY: Self = Self(Raw::NOTEMPTY.raw_os_error());
-    /// It cannot be.
+    /// An argument is invalid.
     pub const INVAL: Self = Self(Raw::INVAL.raw_os_error());
-    /// Its data cannot be had.
+    /// Data cannot be read or written.
     pub const IO: Self = Self(Raw::IO.raw_os_error());
-    /// The file system is only read.
+    /// The mount is read-only.
     pub const ROFS: Self = Self(Raw::ROFS.raw_os_error());
-    /// No space is left.
+    /// The disk is full or the quota is reached.
     pub const NOSPC: Self = Self(Raw::NOSPC.raw_os_error());
-    /// There is no such attribute.
+    /// An xattr does not exist.
     pub const NODATA: Self = Self(Raw::NODATA.raw_os_error());
-    /// The answer does not fit.
+    /// A result does not fit into the buffer of the caller.
     pub const RANGE: Self = Self(Raw::RANGE.raw_os_error());
-    /// The argument is too large.
+    /// The value of an xattr is too large.
     pub const TOOBIG: Self = Self(Raw::TOOBIG.raw_os_error());
-    /// That is not done here.
+    /// The operation is not supported.
     pub const OPNOTSUPP: Self = Self(Raw::OPNOTSUPP.raw_os_error());
-    /// The name is too long.
+    /// A name is too long.
     pub const NAMETOOLONG: Self = Self(Raw::NAMETOOLONG.raw_os_error());
-    /// There is no such handle.
+    /// A handle does not exist.
     pub const BADF: Self = Self(Raw::BADF.raw_os_error());
-    /// There is nothing behind that offset.
+    /// There is no data or hole behind an offset.
     pub const NXIO: Self = Self(Raw::NXIO.raw_os_error());
-    /// The file would be too large.
+    /// A file would be too large.
     pub const FBIG: Self = Self(Raw::FBIG.raw_os_error());
-    /// It was of a version that is not shown any more.
+    /// The inode belongs to a version that is not shown any more.
     pub const STALE: Self = Self(Raw::STALE.raw_os_error());
-    /// It has too many names.
+    /// An inode would have too many hard links.
     pub const MLINK: Self = Self(Raw::MLINK.raw_os_error());
 
-    /// Not an answer: it has to be asked for again by somebody who may wait.
-    pub const LATER: Self = Self(-1);
+    /// Internal: the operation has to wait, so another thread must repeat it. Programs never see
+    /// this number.
+    pub const WOULD_WAIT: Self = Self(-1);
 
-    /// Of a kind of failure.
+    /// Returns the error number for a kind of error.
     pub const fn of(kind: Kind) -> Self {
         match kind {
             Kind::Usage | Kind::Rejected => Self::INVAL,
             Kind::NoSpace => Self::NOSPC,
             Kind::Busy => Self(Raw::BUSY.raw_os_error()),
-            // What a version says is there and cannot be had is not "no such file".
+            // Not `ENOENT`, because the version does contain the data.
             Kind::Incomplete
             | Kind::Integrity
             | Kind::Unreachable

@@ -1,68 +1,68 @@
-//! Why a mount refuses something.
+//! Errors of a mount.
 
 use std::path::PathBuf;
 
-use super::users::User;
+use super::processes::writers::WriterProcess;
 use crate::error::{Failure, Kind};
 
-/// A mount is refused.
+/// An operation on a mount failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
-    /// The overlay is of another version, and holds changes.
-    #[error("the overlay `{name}` has changes of version {version}")]
+    /// The overlay has uncommitted changes of another version.
+    #[error("the overlay `{name}` has uncommitted changes of version {version}")]
     OtherVersion {
-        /// Its name.
+        /// Name of the overlay.
         name: String,
-        /// Its version, short.
+        /// Short id of that version.
         version: String,
-        /// The repository that it lies in.
+        /// The repository that contains the overlay.
         repository: PathBuf,
     },
-    /// Something is not committed.
-    #[error("the mount has changes that are in no version")]
+    /// There are uncommitted changes.
+    #[error("the mount has uncommitted changes")]
     Dirty,
-    /// An upper file is not what was written.
+    /// An upper file is damaged.
     #[error("the upper file `{}` is damaged: {why}", path.display())]
     Upper {
-        /// The file.
+        /// The upper file.
         path: PathBuf,
-        /// What is wrong.
+        /// How the damage was detected.
         why: String,
     },
-    /// A file of the mount cannot be read, since its upper file is damaged.
+    /// A file cannot be read, because its upper file is damaged.
     #[error("`{path}` in the mount is damaged")]
     File {
-        /// Its path in the mount.
+        /// Path in the mount.
         path: String,
-        /// What is wrong.
+        /// The error of the upper file.
         source: crate::error::Error,
     },
-    /// Nobody took a snapshot.
-    #[error("there is no snapshot to settle")]
+    /// There is no snapshot to confirm.
+    #[error("there is no snapshot to confirm")]
     NoSnapshot,
     /// A file is open for writing.
-    #[error("cannot show another version: `{path}` is open for writing{}", by(user.as_ref()))]
+    #[error("cannot switch to another version: `{path}` is open for writing{}", by(user.as_ref()))]
     Written {
-        /// The file, from the mount point on.
+        /// Path in the mount.
         path: String,
-        /// A process that has it open, where one is seen.
-        user: Option<User>,
+        /// A process that has the file open, if it is known.
+        user: Option<WriterProcess>,
     },
-    /// A mount would be taken away.
-    #[error("cannot show another version: `{}` is a mount point, and that version has something else there", at.display())]
+    /// A mount point inside the mount would be lost.
+    #[error("cannot switch to another version: it would remove the mount point `{}`", at.display())]
     MountPoint {
-        /// Where.
+        /// The mount point.
         at: PathBuf,
     },
-    /// The kernel writes by itself.
-    #[error("a file is open for writing that the kernel writes to by itself, so there is no moment to commit")]
-    Handed,
+    /// The kernel may write to a file directly.
+    #[error("cannot take a snapshot: a file is open for writing in passthrough mode")]
+    PassthroughWriter,
 }
 
 impl Failure for MountError {
     fn kind(&self) -> Kind {
         match self {
-            Self::OtherVersion { .. } | Self::Dirty | Self::Handed => Kind::Rejected,
+            Self::OtherVersion { .. } | Self::Dirty | Self::PassthroughWriter => Kind::Rejected,
             Self::Upper { .. } | Self::File { .. } => Kind::Integrity,
             Self::Written { .. } | Self::MountPoint { .. } => Kind::Busy,
             Self::NoSnapshot => Kind::Internal,
@@ -74,23 +74,22 @@ impl Failure for MountError {
             Self::OtherVersion { name, version, repository } => {
                 let dvc = format!("dvc --repo {}", repository.display());
                 Some(format!(
-                    "`{dvc} mount {version} DIR` goes on with it, `--name` takes another overlay, \
-                     `{dvc} umount --discard {name}` gives the changes up"
+                    "run `{dvc} mount {version} DIR` to continue with it, choose another overlay with `--name`, \
+                     or run `{dvc} umount --discard {name}` to discard the changes"
                 ))
             }
-            Self::Dirty => Some("commit them first, or give them up with `-f`".to_owned()),
-            Self::Handed => Some("stop what writes, or mount with `--live`".to_owned()),
+            Self::Dirty => Some("commit the changes, or discard them with `-f`".to_owned()),
+            Self::PassthroughWriter => Some("stop the writing program, or mount with `--live`".to_owned()),
             Self::Upper { .. } | Self::File { .. } => Some(
-                "write the file anew from another copy, or remove it; `dvc mount --salvage` copies out what is there"
-                    .to_owned(),
+                "replace or remove the file; `dvc mount --salvage` copies the readable files of an overlay".to_owned(),
             ),
-            Self::Written { .. } => Some("end what writes to it, then try again".to_owned()),
+            Self::Written { .. } => Some("stop the writing program, then try again".to_owned()),
             Self::MountPoint { at } => Some(format!("unmount it first: `umount {}`", at.display())),
             Self::NoSnapshot => None,
         }
     }
 }
 
-fn by(user: Option<&User>) -> String {
+fn by(user: Option<&WriterProcess>) -> String {
     user.map_or_else(String::new, |user| format!(" by {} (process {})", user.name, user.pid))
 }

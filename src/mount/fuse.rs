@@ -1,63 +1,68 @@
-//! Between the kernel and a [`View`]: fuser's types in, ours out, and back.
+//! The FUSE server: translates between the types of the crate `fuser` and [`View`].
 //!
-//! An answer that may take a network goes to the pool; one that panics is EIO.
+//! A request that may have to wait for a remote runs in the pool. A request that panics fails with
+//! `EIO`.
 
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use backing_ids::BackingIds;
 use fuser::{Config, INodeNo, Notifier, ReplyEmpty, Session, SessionACL};
+use placement::ThreadPlacement;
+use reply::caught;
 
-use super::errno::{Answer, Errno};
-use super::view::{View, may_not_wait};
+use super::errno::{Errno, FsResult};
+use super::view::{View, without_waiting};
 use crate::work::pool::Pool;
 
-mod backings;
+mod backing_ids;
+
 mod convert;
+
 mod reply;
+
 mod requests;
-mod steer;
 
-use backings::Backings;
-use steer::Steer;
+mod placement;
 
-/// Answers that may wait for a network at the same time.
-const WAITING: usize = 64;
+/// Threads for requests that wait for a remote.
+const WAIT_THREADS: usize = 64;
 
-/// A view as fuser wants it.
-struct Fuse {
+/// The file system as `fuser` expects it.
+struct FuseServer {
     view: Arc<View>,
     pool: Pool,
-    mode: Mode,
-    backings: Arc<Backings>,
-    steer: Steer,
-    syncs: Few,
-    /// Makes the kernel forget what it keeps of a range. A thread of its own, because the kernel waits for reads of that
-    /// range meanwhile, which the other threads have to answer.
-    overwritten: Arc<Pool>,
+    mode: CacheMode,
+    backings: Arc<BackingIds>,
+    placement: ThreadPlacement,
+    sync_slots: SyncSlots,
+    /// Invalidates ranges of the page cache. It has a thread of its own, because the kernel waits
+    /// for pending reads of the range, which the other threads have to answer.
+    invalidator: Arc<Pool>,
     notifier: Arc<OnceLock<Notifier>>,
-    /// The kernel is to go by access lists: it asks for that of each node that somebody else than its owner uses.
-    enforces_lists: bool,
+    /// Whether the kernel checks ACLs. It then requests the ACL of each node that another user than
+    /// the owner accesses.
+    enforces_acls: bool,
     /// The mount point.
     at: PathBuf,
-    /// The kernel can do without opening directories.
-    opens_no_directory: bool,
+    /// Whether the kernel can do without `opendir`.
+    skips_opendir: bool,
 }
 
-/// Threads that take requests and wait for the disk: not so many that none is left for requests that need no disk.
+/// Limits the request threads that wait for the disk, so that some remain for requests that do not.
 #[derive(Default)]
-struct Few {
+struct SyncSlots {
     now: AtomicUsize,
     limit: usize,
 }
 
-impl Few {
-    /// Whether one more may wait, until it leaves.
+impl SyncSlots {
+    /// Returns whether another thread may wait, until it calls [`Self::leave`].
     fn enter(&self) -> bool {
         if self.now.fetch_add(1, Ordering::AcqRel) < self.limit {
             return true;
@@ -71,41 +76,41 @@ impl Few {
     }
 }
 
-/// How the kernel treats data; it cannot do both.
+/// How the kernel treats file contents. It supports only one of the modes at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// It gathers writes.
+pub enum CacheMode {
+    /// The kernel collects writes in its page cache.
     Writeback,
-    /// It uses files that are wholly here by itself.
+    /// The kernel uses complete upper files directly.
     Passthrough,
 }
 
 /// A mount that is being served.
-pub struct Served {
+pub struct ServedMount {
     session: fuser::BackgroundSession,
 }
 
-/// Serves a view on an attached device with so many threads.
+/// Serves a view on an attached device.
 pub fn serve(
     view: Arc<View>,
     (device, at): (OwnedFd, &Path),
     threads: usize,
-    mode: Mode,
+    mode: CacheMode,
     allow_other: bool,
-) -> io::Result<Served> {
+) -> io::Result<ServedMount> {
     let notifier = Arc::new(OnceLock::new());
-    let fuse = Fuse {
+    let fuse = FuseServer {
         view,
-        pool: Pool::new(WAITING),
+        pool: Pool::new(WAIT_THREADS),
         mode,
         backings: Arc::default(),
-        steer: Steer::new(),
-        syncs: Few { limit: threads / 2, ..Few::default() },
-        overwritten: Arc::new(Pool::new(1)),
+        placement: ThreadPlacement::new(),
+        sync_slots: SyncSlots { limit: threads / 2, ..SyncSlots::default() },
+        invalidator: Arc::new(Pool::new(1)),
         notifier: Arc::clone(&notifier),
-        enforces_lists: allow_other,
+        enforces_acls: allow_other,
         at: at.to_owned(),
-        opens_no_directory: false,
+        skips_opendir: false,
     };
     let acl = if allow_other { SessionACL::All } else { SessionACL::Owner };
     let mut config = Config::default();
@@ -114,92 +119,95 @@ pub fn serve(
     config.clone_fd = true;
     let session = Session::from_fd(fuse, device, acl, config)?;
     let _ = notifier.set(session.notifier());
-    Ok(Served { session: session.spawn()? })
+    Ok(ServedMount { session: session.spawn()? })
 }
 
-impl Served {
-    /// Tells the kernel that names, attributes and bytes may have changed.
-    pub fn forgetter(&self) -> Forgetter {
-        Forgetter(self.session.notifier())
+impl ServedMount {
+    /// Returns a handle for invalidating the kernel's cache.
+    pub fn kernel_cache(&self) -> KernelCache {
+        KernelCache(self.session.notifier())
     }
 
-    /// Waits until it is unmounted.
+    /// Waits until the mount is unmounted.
     pub fn wait(self) -> io::Result<()> {
         self.session.join()
     }
 }
 
-/// Makes the kernel forget what it knows.
-pub struct Forgetter(Notifier);
+/// Invalidates entries of the kernel's cache.
+pub struct KernelCache(Notifier);
 
-impl Forgetter {
-    /// Of an inode: attributes and bytes.
-    pub fn inode(&self, ino: u64) {
-        // One that it does not know is as good.
+impl KernelCache {
+    /// Invalidates the attributes and the pages of an inode.
+    pub fn invalidate_inode(&self, ino: u64) {
+        // The call fails if the kernel does not know the inode, which needs no invalidation.
         let _ = self.0.inval_inode(INodeNo(ino), 0, 0);
     }
 
-    /// Of an inode: attributes only.
-    pub fn attributes(&self, ino: u64) {
+    /// Invalidates the attributes of an inode.
+    pub fn invalidate_attributes(&self, ino: u64) {
         let _ = self.0.inval_inode(INodeNo(ino), -1, 0);
     }
 
-    /// Of a name and the inode, which has no name any more. Not for directories: mounts on these would go.
-    pub fn removed(&self, parent: u64, ino: u64, name: &[u8]) {
+    /// Removes a name together with its inode, which has no name any more. Must not be used for
+    /// directories, because mounts on them would be lost.
+    pub fn delete_name(&self, parent: u64, ino: u64, name: &[u8]) {
         let _ = self.0.delete(INodeNo(parent), INodeNo(ino), OsStr::from_bytes(name));
     }
 
-    /// Waits until the kernel has taken over what it was told of a directory before: it keeps a directory locked for that,
-    /// and waits for the lock to forget any name, also one that cannot be.
+    /// Waits until the kernel has processed earlier replies about a directory. The kernel locks the
+    /// directory meanwhile, and needs the same lock to invalidate any name in it, even an
+    /// impossible one.
     pub fn wait_for(&self, dir: u64) {
-        self.name(dir, b".");
+        self.invalidate_name(dir, b".");
     }
 
-    /// Of a name.
-    pub fn name(&self, parent: u64, name: &[u8]) {
+    /// Invalidates a name.
+    pub fn invalidate_name(&self, parent: u64, name: &[u8]) {
         let _ = self.0.inval_entry(INodeNo(parent), OsStr::from_bytes(name));
     }
 }
 
-impl Fuse {
-    /// Makes something durable: here, which saves waking another thread, unless half of those that take requests wait for
-    /// the disk already.
-    fn sync(&self, reply: ReplyEmpty, work: impl FnOnce(&View) -> Answer<()> + Send + 'static) {
-        if self.syncs.enter() {
+impl FuseServer {
+    /// Runs a sync on the calling thread, which saves waking another one, unless half of the
+    /// request threads already wait for the disk.
+    fn sync(&self, reply: ReplyEmpty, work: impl FnOnce(&View) -> FsResult<()> + Send + 'static) {
+        if self.sync_slots.enter() {
             let done = caught(|| work(&self.view));
-            self.syncs.leave();
+            self.sync_slots.leave();
             return reply::empty(reply, done);
         }
         let view = Arc::clone(&self.view);
         self.pool.run(move || reply::empty(reply, caught(|| work(&view))));
     }
 
-    /// Does `work` here, or, if it has to wait, on another thread, and hands the answer over.
-    fn answer<R, T>(
+    /// Runs `work` on the calling thread or, if it has to wait, in the pool. Then passes the result
+    /// to `done`.
+    fn respond<R, T>(
         &self,
         reply: R,
-        work: impl Fn(&View) -> Answer<T> + Send + 'static,
-        done: impl FnOnce(R, Answer<T>) + Send + 'static,
+        work: impl Fn(&View) -> FsResult<T> + Send + 'static,
+        done: impl FnOnce(R, FsResult<T>) + Send + 'static,
     ) where
         R: Send + 'static,
         T: 'static,
     {
-        self.answer_into(reply, move |view, _| work(view), done);
+        self.respond_into(reply, move |view, _| work(view), done);
     }
 
-    /// The same where `work` puts the answer together in the reply. It must not begin to before it knows that it need not
-    /// wait.
-    fn answer_into<R, T>(
+    /// Like [`Self::respond`], for work that fills the reply. It must not start to fill the reply
+    /// before it knows that it need not wait.
+    fn respond_into<R, T>(
         &self,
         mut reply: R,
-        work: impl Fn(&View, &mut R) -> Answer<T> + Send + 'static,
-        done: impl FnOnce(R, Answer<T>) + Send + 'static,
+        work: impl Fn(&View, &mut R) -> FsResult<T> + Send + 'static,
+        done: impl FnOnce(R, FsResult<T>) + Send + 'static,
     ) where
         R: Send + 'static,
         T: 'static,
     {
-        match caught(|| may_not_wait(self.view.is_far(), || work(&self.view, &mut reply))) {
-            Err(Errno::LATER) => {
+        match caught(|| without_waiting(self.view.is_remote(), || work(&self.view, &mut reply))) {
+            Err(Errno::WOULD_WAIT) => {
                 let view = Arc::clone(&self.view);
                 self.pool.run(move || {
                     let answer = caught(|| work(&view, &mut reply));
@@ -209,9 +217,4 @@ impl Fuse {
             answer => done(reply, answer),
         }
     }
-}
-
-/// A bug in one answer is an error of that one.
-fn caught<T>(work: impl FnOnce() -> Answer<T>) -> Answer<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Errno::IO))
 }

@@ -10,7 +10,7 @@ use crate::mount::view::View;
 
 /// The way in which the kernel treats data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum CacheMode {
     /// The kernel gathers writes.
     Writeback,
     /// The kernel reads and writes complete upper files by itself.
@@ -18,19 +18,19 @@ pub enum Mode {
 }
 
 /// A mount that is being served; there is none in this build.
-pub struct Served(Infallible);
+pub struct ServedMount(Infallible);
 
 /// Makes the kernel forget what it knows; there is none in this build.
-pub struct Forgetter(Infallible);
+pub struct KernelCache(Infallible);
 
 /// Fails: this build has no FUSE adapter.
-pub fn serve(_: Arc<View>, _: (OwnedFd, &Path), _: usize, _: Mode, _: bool) -> io::Result<Served> {
+pub fn serve(_: Arc<View>, _: (OwnedFd, &Path), _: usize, _: CacheMode, _: bool) -> io::Result<ServedMount> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "this build of dvc has no mounts (feature `mount`)"))
 }
 
-impl Served {
+impl ServedMount {
     /// Never called.
-    pub const fn forgetter(&self) -> Forgetter {
+    pub const fn kernel_cache(&self) -> KernelCache {
         match self.0 {}
     }
 
@@ -40,19 +40,19 @@ impl Served {
     }
 }
 
-impl Forgetter {
+impl KernelCache {
     /// Never called.
-    pub const fn inode(&self, _: u64) {
+    pub const fn invalidate_inode(&self, _: u64) {
         match self.0 {}
     }
 
     /// Never called.
-    pub const fn attributes(&self, _: u64) {
+    pub const fn invalidate_attributes(&self, _: u64) {
         match self.0 {}
     }
 
     /// Never called.
-    pub const fn removed(&self, _: u64, _: u64, _: &[u8]) {
+    pub const fn delete_name(&self, _: u64, _: u64, _: &[u8]) {
         match self.0 {}
     }
 
@@ -62,7 +62,7 @@ impl Forgetter {
     }
 
     /// Never called.
-    pub const fn name(&self, _: u64, _: &[u8]) {
+    pub const fn invalidate_name(&self, _: u64, _: &[u8]) {
         match self.0 {}
     }
 }

@@ -1,39 +1,37 @@
-//! Whether mounts can be used from here: served, stuck, another user's, or dead.
-//!
-//! In: mounts of the table. Out: how they are. Every answer comes within some seconds, whatever state the process that
-//! serves a mount is in.
+//! The health of mounts: served, stuck, dead, or of another user. Each check ends within seconds,
+//! in any state of the process that serves the mount.
 
 use std::path::Path;
 
 use super::attach::is_dead;
-use super::control::{Ask, Client, ControlError, Facts, HELLO};
+use super::control::{ControlError, ControlRequest, MountClient, MountFacts, PING_TIMEOUT};
 use crate::error::{Error, Result};
 use crate::sys::mountinfo;
 use crate::sys::mountinfo::Mounted;
 use crate::work::fan_out;
 
-/// How a mount of ours is served.
+/// The health of a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// Its process answers.
-    Served(Box<Facts>),
-    /// Its process does not.
+pub enum MountHealth {
+    /// The process answers.
+    Served(Box<MountFacts>),
+    /// The process does not answer.
     Silent {
         /// The process.
         pid: u32,
-        /// Whether it was stopped.
+        /// Whether the process is stopped.
         stopped: bool,
     },
-    /// It is another user's, and that user's process serves it.
+    /// Another user has mounted it, and the process of that user serves it.
     OtherUser(u32),
-    /// A process serves it that is not known here.
+    /// A process serves the mount that the run directory does not name.
     Unknown,
-    /// No process serves it any more.
+    /// No process serves the mount.
     Dead,
 }
 
-impl Health {
-    /// A stable name of it.
+impl MountHealth {
+    /// Returns the name for JSON output.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Served(_) => "served",
@@ -45,40 +43,42 @@ impl Health {
     }
 }
 
-/// Asks mounts how they are, all at once, each for some seconds at most.
-pub fn health(run: &Path, mounted: &[Mounted]) -> Vec<Health> {
+/// Checks all mounts at the same time.
+pub fn health(run: &Path, mounted: &[Mounted]) -> Vec<MountHealth> {
     let asked = fan_out::together(mounted.len(), |n| health_of(run, &mounted[n]));
-    asked.into_iter().map(|health| health.unwrap_or(Health::Unknown)).collect()
+    asked.into_iter().map(|health| health.unwrap_or(MountHealth::Unknown)).collect()
 }
 
-fn health_of(run: &Path, mounted: &Mounted) -> Health {
-    let asked = Client::connect(run, mounted).and_then(|mut client| {
-        client.hurry(HELLO);
-        client.ask::<Facts>(&Ask::Facts)
+fn health_of(run: &Path, mounted: &Mounted) -> MountHealth {
+    let asked = MountClient::connect(run, mounted).and_then(|mut client| {
+        client.set_timeout(PING_TIMEOUT);
+        client.request::<MountFacts>(&ControlRequest::Facts)
     });
     let e = match asked {
-        Ok(facts) => return Health::Served(Box::new(facts)),
+        Ok(facts) => return MountHealth::Served(Box::new(facts)),
         Err(e) => e,
     };
     match e.as_error().downcast_ref::<ControlError>() {
-        Some(ControlError::Stuck { pid, stopped, .. }) => Health::Silent { pid: *pid, stopped: *stopped },
-        _ if is_dead(&mounted.at) => Health::Dead,
-        Some(ControlError::OtherUser { owner, .. }) => Health::OtherUser(*owner),
-        _ => Health::Unknown,
+        Some(ControlError::Stuck { pid, stopped, .. }) => MountHealth::Silent { pid: *pid, stopped: *stopped },
+        _ if is_dead(&mounted.at) => MountHealth::Dead,
+        Some(ControlError::OtherUser { owner, .. }) => MountHealth::OtherUser(*owner),
+        _ => MountHealth::Unknown,
     }
 }
 
-/// Fails if a path lies in a mount whose process is known and does not answer: to look at the path would take forever.
+/// Fails if a path is in a mount whose process does not answer, because any access to the path
+/// would block.
 pub fn ensure_answers(run: &Path, path: &Path) -> Result<()> {
     let Some(mounted) = mountinfo::containing(path).ok().flatten().filter(Mounted::is_ours) else { return Ok(()) };
-    match Client::connect(run, &mounted) {
+    match MountClient::connect(run, &mounted) {
         Err(e) if matches!(e.as_error().downcast_ref(), Some(ControlError::Stuck { .. })) => Err(e),
         _ => Ok(()),
     }
 }
 
-/// Why the mount that a path lies in cannot be used from here; `None` where it can, or there is none.
+/// Returns why the mount that contains a path is unusable for this process. Returns `None` if it is
+/// usable, or if there is no mount.
 pub fn why_not(run: &Path, path: &Path) -> Option<Error> {
     let mounted = mountinfo::containing(path).ok().flatten().filter(Mounted::is_ours)?;
-    Client::connect(run, &mounted).err()
+    MountClient::connect(run, &mounted).err()
 }

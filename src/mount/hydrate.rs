@@ -1,37 +1,38 @@
-//! Bringing whole files from the version into the overlay, beside everything else.
+//! Hydration: copies complete files from the version to the overlay, in the background.
 //!
-//! A file is brought in pieces, so that whoever writes to it never waits long; then it is durable, and noted as whole.
+//! A file is copied in pieces, so that a writer never waits for long. A complete file is then made
+//! durable and recorded as complete.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::errno::Answer;
-use super::inode::{Kind, ROOT};
+use super::errno::FsResult;
+use super::names::{NodeKind, ROOT_INO};
 use super::view::View;
 use crate::model::path::join;
 use crate::snapshot::walk::rules::{Ignores, Rules};
 
-/// Bytes that are brought at a time.
+/// Bytes per piece.
 const STEP: u64 = 1 << 20;
 
-/// Which files are brought.
+/// The files to hydrate.
 #[derive(Clone, Debug, Default)]
-pub enum Which {
-    /// None.
+pub enum HydrateSet {
+    /// No files.
     #[default]
     Off,
-    /// Those that are opened for writing.
+    /// Files that are opened for writing.
     Open,
-    /// All.
+    /// All files.
     All,
-    /// Those that match patterns of gitignore grammar.
+    /// Files that match patterns in gitignore syntax.
     Matching(Rules),
 }
 
-impl Which {
-    /// Whether none is.
+impl HydrateSet {
+    /// Returns whether no files are hydrated.
     pub fn is_off(&self) -> bool {
         matches!(self, Self::Off)
     }
@@ -41,15 +42,15 @@ impl Which {
 struct Queue {
     files: VecDeque<u64>,
     known: HashSet<u64>,
-    /// All files are to be looked for.
+    /// Set when the mount has to be searched for files.
     walk: bool,
     busy: bool,
     ended: bool,
 }
 
-/// Brings files.
+/// Hydrates files.
 pub struct Hydrator {
-    which: Which,
+    which: HydrateSet,
     budget_bytes: u64,
     queue: Mutex<Queue>,
     wake: Condvar,
@@ -57,9 +58,9 @@ pub struct Hydrator {
 }
 
 impl Hydrator {
-    /// Of these files, at most so many bytes.
-    pub fn new(which: Which, budget_bytes: u64) -> Self {
-        let walk = !matches!(which, Which::Off | Which::Open);
+    /// Hydrates the files in `which`, and at most `budget_bytes`.
+    pub fn new(which: HydrateSet, budget_bytes: u64) -> Self {
+        let walk = !matches!(which, HydrateSet::Off | HydrateSet::Open);
         let queue = Queue { walk, busy: walk, ..Queue::default() };
         Self { which, budget_bytes, queue: Mutex::new(queue), wake: Condvar::new(), done_bytes: AtomicU64::new(0) }
     }
@@ -68,19 +69,19 @@ impl Hydrator {
         self.queue.lock()
     }
 
-    /// Whether anything is brought at all.
+    /// Returns whether any files are hydrated.
     pub fn is_on(&self) -> bool {
-        !matches!(self.which, Which::Off)
+        !matches!(self.which, HydrateSet::Off)
     }
 
-    /// Bytes that were brought.
+    /// Returns the number of hydrated bytes.
     pub fn done_bytes(&self) -> u64 {
         self.done_bytes.load(Ordering::Relaxed)
     }
 
-    /// A file was opened for writing.
+    /// Notes that a file was opened for writing.
     pub fn opened(&self, ino: u64) {
-        if matches!(self.which, Which::Open) {
+        if matches!(self.which, HydrateSet::Open) {
             self.add(ino);
         }
     }
@@ -93,8 +94,8 @@ impl Hydrator {
         }
     }
 
-    /// Brings files until [`Self::end`]. `complain` is told of those that cannot be had.
-    pub fn run(&self, view: &View, complain: &dyn Fn(&str)) {
+    /// Hydrates files until [`Self::end`]. Failures are logged.
+    pub fn run(&self, view: &View, log: &dyn Fn(&str)) {
         loop {
             let ino = {
                 let mut queue = self.lock();
@@ -115,25 +116,25 @@ impl Hydrator {
                 }
             };
             let Some(ino) = ino else {
-                if let Err(e) = self.walk(view, ROOT, b"") {
-                    complain(&format!("not all files can be brought: {e:?}"));
+                if let Err(e) = self.walk(view, ROOT_INO, b"") {
+                    log(&format!("cannot hydrate all files: {e:?}"));
                 }
                 continue;
             };
-            let told = match self.bring(view, ino) {
+            let told = match self.hydrate_file(view, ino) {
                 Ok(true) => None,
-                Ok(false) => Some("the cache is full: the rest is read as it is needed".to_owned()),
-                Err(e) => Some(format!("a file cannot be brought: {e:?}")),
+                Ok(false) => Some("the hydration limit is reached; other files are read on demand".to_owned()),
+                Err(e) => Some(format!("cannot hydrate a file: {e:?}")),
             };
             if let Some(told) = told {
-                complain(&told);
+                log(&told);
             }
         }
     }
 
-    /// Another version is shown: what of it is not here is to be brought.
-    pub fn again(&self) {
-        if self.is_on() && !matches!(self.which, Which::Open) {
+    /// Searches the mount again after a switch to another version.
+    pub fn restart(&self) {
+        if self.is_on() && !matches!(self.which, HydrateSet::Open) {
             let mut queue = self.lock();
             queue.known.clear();
             (queue.walk, queue.busy) = (true, true);
@@ -147,7 +148,7 @@ impl Hydrator {
         self.wake.notify_all();
     }
 
-    /// Waits until there is nothing more to bring.
+    /// Waits until there is nothing left to hydrate.
     pub fn wait(&self) {
         let mut queue = self.lock();
         while !queue.ended && (queue.busy || !queue.files.is_empty()) {
@@ -155,22 +156,22 @@ impl Hydrator {
         }
     }
 
-    /// Finds the files.
-    fn walk(&self, view: &View, dir: u64, path: &[u8]) -> Answer<()> {
-        let all = view.ask(|n| n.list(dir))?;
+    /// Adds the matching files below a directory to the queue.
+    fn walk(&self, view: &View, dir: u64, path: &[u8]) -> FsResult<()> {
+        let all = view.query(|n| n.list(dir))?;
         for listed in all {
             if self.lock().ended {
                 return Ok(());
             }
             let path = join(path, &listed.name);
-            // It is known from now on, so that its number means something.
-            let Some(ino) = view.ask(|n| n.find(dir, &listed.name))? else { continue };
+            // The lookup also registers the inode number.
+            let Some(ino) = view.query(|n| n.find(dir, &listed.name))? else { continue };
             match listed.kind {
-                Kind::Dir => self.walk(view, ino, &path)?,
-                Kind::File => match &self.which {
-                    Which::Matching(rules) if !Ignores::default().excludes(rules, &path, false) => {}
+                NodeKind::Dir => self.walk(view, ino, &path)?,
+                NodeKind::File => match &self.which {
+                    HydrateSet::Matching(rules) if !Ignores::default().excludes(rules, &path, false) => {}
                     _ => {
-                        view.ask(|n| n.raise(ino))?;
+                        view.query(|n| n.copy_up(ino))?;
                         self.add(ino);
                     }
                 },
@@ -180,17 +181,17 @@ impl Hydrator {
         Ok(())
     }
 
-    /// Brings one file; false if there is no room for it.
-    fn bring(&self, view: &View, ino: u64) -> Answer<bool> {
-        let data = match view.ask(|n| {
-            n.raise(ino)?;
+    /// Hydrates a file. Returns false if it exceeds the budget.
+    fn hydrate_file(&self, view: &View, ino: u64) -> FsResult<bool> {
+        let data = match view.query(|n| {
+            n.copy_up(ino)?;
             n.open(ino, false)
         }) {
             Ok(data) => data,
-            // It is gone, or something else by now.
+            // The file was removed or replaced meanwhile.
             Err(_) => return Ok(true),
         };
-        let absent = data.absent_bytes();
+        let absent = data.missing_bytes();
         let fits = self.done_bytes() + absent <= self.budget_bytes;
         let mut at = Some(0).filter(|_| fits && absent > 0);
         let mut failed = None;
@@ -206,9 +207,9 @@ impl Hydrator {
                 break;
             }
         }
-        self.done_bytes.fetch_add(absent - data.absent_bytes().min(absent), Ordering::Relaxed);
-        let synced = if absent > 0 && fits { view.settle(&data) } else { Ok(()) };
-        view.closed(&data, false, false);
+        self.done_bytes.fetch_add(absent - data.missing_bytes().min(absent), Ordering::Relaxed);
+        let synced = if absent > 0 && fits { view.finish_hydration(&data) } else { Ok(()) };
+        view.close_file(&data, false, false);
         failed.map_or(synced, Err).map(|()| fits)
     }
 }

@@ -1,9 +1,9 @@
-//! The immutable side of a mount: directories and file bytes of a version, by id, with what was decoded kept.
+//! The lower layer of a mount: directories and file contents of versions by id, with caches of
+//! decoded objects.
 //!
-//! Usable from many threads. Nothing here knows what was written; whoever asks may have to wait for a network.
+//! The layer can be used from many threads. A read may have to wait for a remote.
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,72 +11,101 @@ use parking_lot::Mutex;
 
 use crate::error::Result;
 use crate::format::object::ListNode;
-use crate::model::entry::{Content, Entry, Extent};
+use crate::model::entry::{Content, Entry, Extent, Node};
 use crate::model::id::Id;
 use crate::model::path::is_reserved;
 use crate::repo::Repo;
 
-/// Directory entries that are kept decoded; one takes some 300 bytes.
+/// Directory entries in the cache; an entry takes about 300 bytes.
 const ENTRIES_MAX: usize = 50_000;
-/// Extents of chunk lists that are kept decoded; one takes 48 bytes.
+/// Extents of chunk lists in the cache; an extent takes 48 bytes.
 const EXTENTS_MAX: usize = 400_000;
-/// Nodes of a chunk list that are read at most to find its holes: some 30 GiB of a file.
+/// Nodes of a chunk list that are read to count its holes, enough for about 30 GiB of a file.
 const NODES_MAX: usize = 2048;
-/// Chunk lists of which it is remembered how much data they have.
+/// Chunk lists in the cache of allocated bytes.
 const ALLOCATED_MAX: usize = 1 << 16;
-/// No chunk list is deeper.
+/// Depth limit for chunk lists, against malformed data.
 const DEPTH_MAX: usize = 64;
 
 /// A directory of a version.
-pub struct Directory {
+pub struct LowerDir {
     entries: Vec<Entry>,
-    /// How many of them are directories.
+    /// Count of subdirectories.
     pub subdirs: u32,
 }
 
-/// One that is shared.
-pub type Dir = Arc<Directory>;
+/// A shared directory.
+pub type SharedDir = Arc<LowerDir>;
 
-impl std::ops::Deref for Directory {
+impl std::ops::Deref for LowerDir {
     type Target = [Entry];
 
-    /// Its entries, sorted by name.
+    /// Returns the entries, sorted by name.
     fn deref(&self) -> &[Entry] {
         &self.entries
     }
 }
 
-/// The repository behind a mount.
-pub struct Lower {
+/// A run of bytes that are all in holes, or all not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoleRun {
+    /// Whether the run is a hole.
+    pub hole: bool,
+    /// The offset behind the run.
+    pub end: u64,
+}
+
+/// The content of a file, and its length.
+pub struct FileContent {
+    /// The bytes of the file.
+    pub content: Content,
+    /// Length of the file in bytes.
+    pub size: u64,
+}
+
+/// An extent and its offset in the file.
+struct LocatedExtent {
+    start: u64,
+    extent: Extent,
+}
+
+impl LocatedExtent {
+    fn end(&self) -> u64 {
+        self.start + self.extent.len
+    }
+}
+
+/// The repository behind a mount, with caches.
+pub struct LowerLayer {
     repo: Repo,
-    /// Whether reading may take a network.
-    far: bool,
-    dirs: Mutex<Kept<Directory>>,
-    lists: Mutex<Kept<Spans>>,
-    /// Bytes of data of chunk lists.
+    /// Whether reads may have to wait for a remote.
+    remote: bool,
+    dirs: Mutex<DecodedCache<LowerDir>>,
+    lists: Mutex<DecodedCache<ListSpans>>,
+    /// Allocated bytes by chunk list.
     allocated: Mutex<HashMap<Id, u64>>,
 }
 
-/// A node of a chunk list with the ends of its items, counted from its own start.
-struct Spans {
+/// A node of a chunk list with the ends of its items, relative to the start of the node.
+struct ListSpans {
     ends: Vec<u64>,
-    items: Items,
+    items: SpanItems,
 }
 
-enum Items {
+enum SpanItems {
     Leaf(Vec<Extent>),
     Inner(Vec<Id>),
 }
 
-/// Decoded objects, the oldest dropped first, but never one that is in use.
-struct Kept<T> {
+/// Decoded objects. The oldest ones are dropped first, but never one that is in use.
+struct DecodedCache<T> {
     map: HashMap<Id, (Arc<T>, usize)>,
     order: VecDeque<Id>,
     weight: usize,
     limit: usize,
 }
 
-impl<T> Kept<T> {
+impl<T> DecodedCache<T> {
     fn new(limit: usize) -> Mutex<Self> {
         Mutex::new(Self { map: HashMap::new(), order: VecDeque::new(), weight: 0, limit })
     }
@@ -107,44 +136,51 @@ impl<T> Kept<T> {
     }
 }
 
-impl Lower {
-    /// Of an open repository.
+impl LowerLayer {
+    /// Reads from an open repository.
     pub fn new(repo: Repo) -> Self {
-        let far = repo.remote_store().is_some() || repo.is_lazy();
-        Self { repo, far, dirs: Kept::new(ENTRIES_MAX), lists: Kept::new(EXTENTS_MAX), allocated: Mutex::default() }
+        let remote = repo.remote_store().is_some() || repo.is_lazy();
+        Self {
+            repo,
+            remote,
+            dirs: DecodedCache::new(ENTRIES_MAX),
+            lists: DecodedCache::new(EXTENTS_MAX),
+            allocated: Mutex::default(),
+        }
     }
 
-    /// The repository.
+    /// Returns the repository.
     pub fn repo(&self) -> &Repo {
         &self.repo
     }
 
-    /// Whether reading may take a network.
-    pub fn is_far(&self) -> bool {
-        self.far
+    /// Returns whether reads may have to wait for a remote.
+    pub fn is_remote(&self) -> bool {
+        self.remote
     }
 
-    /// A directory that was read before.
-    pub fn known_dir(&self, tree: &Id) -> Option<Dir> {
+    /// Returns a directory if it is in the cache.
+    pub fn known_dir(&self, tree: &Id) -> Option<SharedDir> {
         self.dirs.lock().get(tree)
     }
 
-    /// A directory.
-    pub fn dir(&self, tree: &Id) -> Result<Dir> {
+    /// Returns a directory.
+    pub fn dir(&self, tree: &Id) -> Result<SharedDir> {
         if let Some(dir) = self.known_dir(tree) {
             return Ok(dir);
         }
         let mut entries = self.repo.entries(tree)?;
-        // A mount shows no repository of a version: its hooks and settings would come from a remote.
+        // A mount must not show a repository inside of a version, because its hooks and settings
+        // would come from a remote.
         entries.retain(|e| !is_reserved(&e.name));
         let subdirs = u32::try_from(entries.iter().filter(|e| e.is_dir()).count()).unwrap_or(u32::MAX);
-        let dir = Arc::new(Directory { entries, subdirs });
+        let dir = Arc::new(LowerDir { entries, subdirs });
         let weight = dir.len() + 1;
         self.dirs.lock().put(*tree, Arc::clone(&dir), weight);
         Ok(dir)
     }
 
-    /// Fills `out` with the bytes of a content from `offset` on; all of them must lie inside.
+    /// Fills `out` from `offset` on. The range must lie within the content.
     pub fn read(&self, content: &Content, offset: u64, out: &mut [u8]) -> Result<()> {
         let mut at = offset;
         let mut out = out;
@@ -152,8 +188,9 @@ impl Lower {
             let done = match content {
                 Content::Inline(bytes) => copy(bytes, at, out),
                 _ => {
-                    let (start, extent) = self.extent(content, at)?;
-                    let left = usize::try_from(start + extent.len - at).unwrap_or(usize::MAX).min(out.len());
+                    let found = self.extent(content, at)?;
+                    let LocatedExtent { start, extent } = found;
+                    let left = usize::try_from(found.end() - at).unwrap_or(usize::MAX).min(out.len());
                     match extent.chunk {
                         None => {
                             out[..left].fill(0);
@@ -164,7 +201,7 @@ impl Lower {
                 }
             };
             if done == 0 {
-                return Err(short());
+                return Err(too_short());
             }
             at += done as u64;
             out = &mut out[done..];
@@ -172,35 +209,35 @@ impl Lower {
         Ok(())
     }
 
-    /// Brings what a range of a content needs to this machine.
+    /// Fetches the chunks of a range from the remote. Returns the fetched bytes.
     pub fn fetch_ahead(&self, content: &Content, range: &Range<u64>) -> Result<u64> {
         self.repo.fetch_ahead(&self.chunks(content, range)?)
     }
 
-    /// The chunks that hold a range of a content.
+    /// Returns the chunks of a range.
     pub fn chunks(&self, content: &Content, range: &Range<u64>) -> Result<Vec<Id>> {
         let (mut at, mut chunks) = (range.start, Vec::new());
         while at < range.end && !matches!(content, Content::Inline(_)) {
-            let (start, extent) = self.extent(content, at)?;
-            chunks.extend(extent.chunk);
-            at = start + extent.len;
+            let found = self.extent(content, at)?;
+            chunks.extend(found.extent.chunk);
+            at = found.end();
         }
         Ok(chunks)
     }
 
-    /// The extent that holds a byte, and where it begins.
-    pub fn extent(&self, content: &Content, offset: u64) -> Result<(u64, Extent)> {
+    /// Returns the extent that contains an offset.
+    fn extent(&self, content: &Content, offset: u64) -> Result<LocatedExtent> {
         match content {
-            Content::Inline(_) => Err(short()),
+            Content::Inline(_) => Err(too_short()),
             Content::Direct(extents) => {
                 let mut start = 0u64;
                 for extent in extents {
                     if offset < start.saturating_add(extent.len) {
-                        return Ok((start, *extent));
+                        return Ok(LocatedExtent { start, extent: *extent });
                     }
                     start += extent.len;
                 }
-                Err(short())
+                Err(too_short())
             }
             Content::List(root) => {
                 let (mut node, mut start) = (self.list(root)?, 0u64);
@@ -208,42 +245,45 @@ impl Lower {
                     let at = node.ends.partition_point(|end| start + end <= offset);
                     let before = at.checked_sub(1).map_or(0, |n| node.ends[n]);
                     match &node.items {
-                        Items::Leaf(extents) => {
-                            let extent = extents.get(at).ok_or_else(short)?;
-                            return Ok((start + before, *extent));
+                        SpanItems::Leaf(extents) => {
+                            let extent = extents.get(at).ok_or_else(too_short)?;
+                            return Ok(LocatedExtent { start: start + before, extent: *extent });
                         }
-                        Items::Inner(children) => {
-                            let child = self.list(children.get(at).ok_or_else(short)?)?;
-                            // Offsets below a node stay below its end only if the node is as long as its parent says.
+                        SpanItems::Inner(children) => {
+                            let child = self.list(children.get(at).ok_or_else(too_short)?)?;
+                            // Offsets within a node stay within it only if the node is as long as
+                            // its parent says.
                             if child.ends.last().copied() != node.ends.get(at).map(|end| end - before) {
-                                return Err(short());
+                                return Err(too_short());
                             }
                             start += before;
                             node = child;
                         }
                     }
                 }
-                Err(short())
+                Err(too_short())
             }
         }
     }
 
-    /// The ends of all runs of data and holes that touch a range, as `(is a hole, end)`.
-    pub fn is_hole(&self, content: &Content, range: &Range<u64>) -> Result<(bool, u64)> {
+    /// Returns whether the start of a range is in a hole, and where the hole or the data ends, at
+    /// most the end of the range.
+    pub fn hole_run(&self, content: &Content, range: &Range<u64>) -> Result<HoleRun> {
         if matches!(content, Content::Inline(_)) {
-            return Ok((false, range.end));
+            return Ok(HoleRun { hole: false, end: range.end });
         }
-        let (start, extent) = self.extent(content, range.start)?;
-        Ok((extent.chunk.is_none(), (start + extent.len).min(range.end)))
+        let found = self.extent(content, range.start)?;
+        Ok(HoleRun { hole: found.extent.chunk.is_none(), end: found.end().min(range.end) })
     }
 
-    /// Bytes of a chunk list that are no holes; `None` where finding out would take a network, or too long.
+    /// Returns the allocated bytes of a chunk list. Returns `None` if counting them needs a remote
+    /// or takes too long.
     pub fn allocated(&self, list: &Id) -> Option<u64> {
         let known = || self.allocated.lock();
         if let Some(bytes) = known().get(list) {
             return Some(*bytes);
         }
-        if self.far {
+        if self.remote {
             return None;
         }
         let (mut todo, mut bytes) = (vec![*list], 0);
@@ -268,12 +308,12 @@ impl Lower {
         None
     }
 
-    /// The same, if it is known.
+    /// Returns the allocated bytes of a chunk list if they are in the cache.
     pub fn known_allocated(&self, list: &Id) -> Option<u64> {
         self.allocated.lock().get(list).copied()
     }
 
-    fn list(&self, id: &Id) -> Result<Arc<Spans>> {
+    fn list(&self, id: &Id) -> Result<Arc<ListSpans>> {
         if let Some(known) = self.lists.lock().get(id) {
             return Ok(known);
         }
@@ -284,11 +324,11 @@ impl Lower {
         };
         let spans = match self.repo.list_node(id)? {
             ListNode::Leaf(extents) => {
-                Spans { ends: extents.iter().map(|x| add(x.len)).collect(), items: Items::Leaf(extents) }
+                ListSpans { ends: extents.iter().map(|x| add(x.len)).collect(), items: SpanItems::Leaf(extents) }
             }
-            ListNode::Inner(children) => Spans {
+            ListNode::Inner(children) => ListSpans {
                 ends: children.iter().map(|c| add(c.0)).collect(),
-                items: Items::Inner(children.into_iter().map(|c| c.1).collect()),
+                items: SpanItems::Inner(children.into_iter().map(|c| c.1).collect()),
             },
         };
         let spans = Arc::new(spans);
@@ -305,7 +345,27 @@ fn copy(from: &[u8], at: u64, out: &mut [u8]) -> usize {
     n
 }
 
-/// A content that holds less than its file says.
-fn short() -> crate::error::Error {
+/// Returns the error for a content that is shorter than its file.
+fn too_short() -> crate::error::Error {
     crate::format::Malformed::new("stored content", "it is shorter than its file").into()
+}
+
+impl LowerLayer {
+    /// Returns the file at a path of a tree, or `None` if there is none.
+    pub(super) fn file(&self, tree: &Id, path: &[u8]) -> Result<Option<FileContent>> {
+        let mut tree = *tree;
+        let mut parts = path.split(|b| *b == b'/').peekable();
+        while let Some(name) = parts.next() {
+            let dir = self.dir(&tree)?;
+            let Ok(at) = dir.binary_search_by(|entry| entry.name.as_slice().cmp(name)) else { return Ok(None) };
+            match &dir[at].node {
+                Node::Dir { tree: below, .. } => tree = *below,
+                Node::File { content, size, .. } if parts.peek().is_none() => {
+                    return Ok(Some(FileContent { content: content.clone(), size: *size }));
+                }
+                _ => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
 }

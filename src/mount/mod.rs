@@ -1,35 +1,27 @@
-//! A version as a lazy, writable file system.
+//! Mounts: a version as a writable file system that reads data on demand.
 //!
-//! The logic stands free of FUSE: `view` answers what a kernel asks, from the version below (`lower`) and what was
-//! written over it (`names`, `data`), which `store` keeps. Only `fuse` knows fuser; `attach` brings it into the tree of
-//! directories, `mountinfo` finds it there.
+//! A request passes through `fuse`, the only module that knows FUSE, to `view`. The view combines
+//! the version (`lower`) with the changes of the mount: names and inodes (`names`) and written
+//! bytes (`file`), which `overlay` makes durable. `snapshot_tree` turns the changes into a version.
+//! `daemon` is the process of a mount; it uses `attach` to mount and `control` to receive commands.
 
 pub mod attach;
-mod bits;
 pub mod control;
 pub mod daemon;
-pub mod data;
 pub mod errno;
 pub mod error;
-pub mod frozen;
+pub mod file;
 #[cfg(feature = "mount")]
 pub mod fuse;
 #[cfg(not(feature = "mount"))]
 #[path = "fuse_absent.rs"]
 pub mod fuse;
 pub mod health;
-pub mod holders;
 pub mod hydrate;
-pub mod inode;
-pub mod inside;
 pub mod lower;
 pub mod names;
+pub mod overlay;
+pub mod processes;
 pub mod profile;
-pub mod ranges;
-pub mod snapshot;
-pub mod space;
-pub mod state;
-pub mod store;
-mod sums;
-pub mod users;
+pub mod snapshot_tree;
 pub mod view;

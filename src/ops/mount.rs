@@ -16,13 +16,13 @@ use crate::model::id::{Id, to_hex};
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::{Revision, RevisionBase};
 use crate::mount::attach::{self, AttachError, MountTrust};
-use crate::mount::control::{Ask, Client, ControlError, Facts, Note, note};
-use crate::mount::daemon::{self, Daemon, Follow, Setup, nothing_at};
-use crate::mount::health::{Health, health};
-use crate::mount::holders;
-use crate::mount::hydrate::Which;
-use crate::mount::profile::{Profile, Recorder};
-use crate::mount::view::Complain;
+use crate::mount::control::{ControlError, ControlRequest, MountClient, MountFacts, MountNote, note};
+use crate::mount::daemon::{self, FollowFn, MountDaemon, MountSetup, OverlayDir, Prefetch, VersionTree, no_mount_at};
+use crate::mount::health::{MountHealth, health};
+use crate::mount::hydrate::HydrateSet;
+use crate::mount::processes::namespaces;
+use crate::mount::profile::{AccessProfile, ReadRecorder};
+use crate::mount::view::{FileOwner, LogFn};
 use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::query::history::Walk;
 use crate::query::resolve::Resolver;
@@ -112,15 +112,15 @@ pub enum Hydrate {
 }
 
 impl Hydrate {
-    fn which(&self) -> Result<Which> {
+    fn which(&self) -> Result<HydrateSet> {
         Ok(match self {
-            Self::Off => Which::Off,
-            Self::Open => Which::Open,
-            Self::All => Which::All,
+            Self::Off => HydrateSet::Off,
+            Self::Open => HydrateSet::Open,
+            Self::All => HydrateSet::All,
             Self::Matching(pattern) => {
                 let mut rules = Rules::default();
                 rules.exclude(std::slice::from_ref(pattern))?;
-                Which::Matching(rules)
+                HydrateSet::Matching(rules)
             }
         })
     }
@@ -191,13 +191,13 @@ impl Failure for MountRefusal {
     }
 }
 
-/// Mounts a version. The mount is served by [`Daemon::run`], which is to be called then. Also returns the overlay.
+/// Mounts a version. The mount is served by [`MountDaemon::run`], which is to be called then. Also returns the overlay.
 pub fn mount(
     context: &Context,
     options: &MountOptions,
-    complain: Arc<Complain>,
+    complain: Arc<LogFn>,
     observer: &dyn Observer,
-) -> Result<(Daemon, Option<PathBuf>)> {
+) -> Result<(MountDaemon, Option<PathBuf>)> {
     let mut context = context.clone();
     for remote in context.remotes.iter_mut().chain(&mut context.far) {
         remote.access.patience = Some(READ_PATIENCE);
@@ -214,37 +214,40 @@ pub fn mount(
         (false, Err(_)) => return Err(MountRefusal::Far.into()),
         (false, Ok(_)) => Some(overlay(repo.path(), options)?),
     };
-    let prefetch = options.prefetch.as_deref().map(Profile::read).transpose()?;
-    let recorder = options.record.as_deref().map(Recorder::create).transpose()?.map(Arc::new);
-    let setup = Setup {
+    let prefetch = options.prefetch.as_deref().map(AccessProfile::read).transpose()?;
+    let recorder = options.record.as_deref().map(ReadRecorder::create).transpose()?.map(Arc::new);
+    let setup = MountSetup {
         repo,
-        version: (version, tree),
+        version: VersionTree { version, tree },
         branch: branch.map(|b| b.to_string()),
         revision: options.revision.to_string(),
         at: options.at.clone(),
-        overlay: overlay.clone(),
+        overlay: overlay.clone().map(|(path, name)| OverlayDir { path, name }),
         ephemeral: options.ephemeral,
         read_only: options.read_only,
         allow_other: options.allow_other,
         trust: options.trust,
-        map_owner: options.map_owner,
+        map_owner: options.map_owner.map(|(uid, gid)| FileOwner { uid, gid }),
         quota: options.quota,
         live: options.live,
-        hydrate: (options.hydrate.which()?, context.cache.limit_bytes),
+        hydrate: options.hydrate.which()?,
+        hydrate_budget_bytes: context.cache.limit_bytes,
         recorder,
-        prefetch: prefetch.map(|profile| (profile, context.cache.limit_bytes / 2)),
+        prefetch: prefetch.map(|profile| Prefetch { profile, budget_bytes: context.cache.limit_bytes / 2 }),
         jobs: context.jobs,
         run: options.run.clone(),
         meter: meter.unwrap_or_default(),
         follow: (options.show != Show::Version).then(|| {
             let (context, options) = (context.clone(), options.clone());
-            let follow = move |repo: &Repo| shown(repo, &context, &options).map(|(version, tree, _)| (version, tree));
-            Box::new(follow) as Box<Follow>
+            let follow = move |repo: &Repo| {
+                shown(repo, &context, &options).map(|(version, tree, _)| VersionTree { version, tree })
+            };
+            Box::new(follow) as Box<FollowFn>
         }),
-        several: options.show == Show::All,
-        complain,
+        multi_version: options.show == Show::All,
+        log: complain,
     };
-    Ok((Daemon::start(setup, observer)?, overlay.map(|o| o.0)))
+    Ok((MountDaemon::start(setup, observer)?, overlay.map(|o| o.0)))
 }
 
 /// The version that the overlay stands on, where that is to be gone on with; as in [`shown`].
@@ -253,7 +256,7 @@ fn standing(repo: &Repo, options: &MountOptions) -> Result<Option<(Id, Id, Optio
         return Ok(None);
     }
     let (dir, name) = overlay(repo.path(), options)?;
-    let Some(left) = daemon::left(&dir, &name)? else { return Ok(None) };
+    let Some(left) = daemon::overlay_base(&dir, &name)? else { return Ok(None) };
     let branch = left.branch.as_deref().map(RefName::new).transpose()?;
     Ok(Some((left.version, repo.commit_cached(&left.version)?.tree, branch)))
 }
@@ -317,16 +320,16 @@ pub struct MountState {
     /// The mount.
     pub mounted: Mounted,
     /// What its process noted.
-    pub note: Option<Note>,
+    pub note: Option<MountNote>,
     /// How it is served.
-    pub health: Health,
+    pub health: MountHealth,
 }
 
 impl MountState {
     /// How it stands; `None` if no process answers.
-    pub fn facts(&self) -> Option<&Facts> {
+    pub fn facts(&self) -> Option<&MountFacts> {
         match &self.health {
-            Health::Served(facts) => Some(facts),
+            MountHealth::Served(facts) => Some(facts),
             _ => None,
         }
     }
@@ -353,7 +356,8 @@ pub struct UmountOptions {
 pub fn umount(run: &Path, at: &Path, options: UmountOptions, observer: &dyn Observer) -> Result<()> {
     let mounted = mounted_at(at)?;
     let cancelled = || observer.cancelled();
-    let ended = Client::connect(run, &mounted).and_then(|client| stop(client.heed(&cancelled), &mounted, options));
+    let ended =
+        MountClient::connect(run, &mounted).and_then(|client| stop(client.cancelled_by(&cancelled), &mounted, options));
     let Err(e) = ended else { return Ok(()) };
     let (stuck, unknown, in_use) = match e.as_error().downcast_ref::<ControlError>() {
         Some(ControlError::Stuck { .. }) => (true, false, false),
@@ -384,15 +388,15 @@ pub fn umount(run: &Path, at: &Path, options: UmountOptions, observer: &dyn Obse
 }
 
 /// Asks the process to end, and waits until it has.
-fn stop(mut client: Client<'_>, mounted: &Mounted, options: UmountOptions) -> Result<()> {
+fn stop(mut client: MountClient<'_>, mounted: &Mounted, options: UmountOptions) -> Result<()> {
     if !options.discard {
-        client.settle_kernel()?;
+        client.flush_kernel()?;
     }
-    client.ask::<()>(&Ask::Stop { discard: options.discard })?;
+    client.request::<()>(&ControlRequest::Stop { discard: options.discard })?;
     let begun = Instant::now();
-    while !client.wait_end(LOOK)? {
+    while !client.wait_for_end(LOOK)? {
         let at = mounted.at.clone();
-        if let Some(pid) = holders::elsewhere(mounted.device, None).into_iter().next() {
+        if let Some(pid) = namespaces::other_namespaces(mounted.device, None).into_iter().next() {
             return Err(AttachError::StillSeen { at, pid }.into());
         }
         if begun.elapsed() > END {
@@ -405,7 +409,7 @@ fn stop(mut client: Client<'_>, mounted: &Mounted, options: UmountOptions) -> Re
 /// Takes a mount out of the tree of directories. The connection of a stuck process to the kernel is cut where the kernel
 /// would wait for that process to take what it holds.
 fn force(mounted: &Mounted, stuck: bool, observer: &dyn Observer) -> Result<()> {
-    let cut = attach::detach_at_once(mounted, stuck)?;
+    let cut = attach::detach_now(mounted, stuck)?;
     let at = mounted.at.display();
     let message = match (stuck, cut) {
         (_, true) => format!("{at}: detached; what the kernel had not handed to its process is lost"),
@@ -419,7 +423,7 @@ fn force(mounted: &Mounted, stuck: bool, observer: &dyn Observer) -> Result<()> 
 /// The mount of ours at a path.
 fn mounted_at(at: &Path) -> Result<Mounted> {
     let all = mountinfo::ours().map_err(IoError::at("read", Path::new(mountinfo::TABLE)))?;
-    all.into_iter().rev().find(|m| m.at == *at).ok_or_else(|| nothing_at(at))
+    all.into_iter().rev().find(|m| m.at == *at).ok_or_else(|| no_mount_at(at))
 }
 
 /// Makes the branches of a clone in which nobody works follow those of `origin`; one that has versions of its own stays.

@@ -18,9 +18,9 @@ use crate::error::{Failure, Kind, Result};
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::mount::attach::is_dead;
-use crate::mount::control::{Ask, Client, Facts, Note, note};
+use crate::mount::control::{ControlRequest, MountClient, MountFacts, MountNote, note};
 use crate::mount::daemon;
-use crate::mount::holders;
+use crate::mount::processes::namespaces;
 use crate::observe::Silent;
 use crate::ops::mount::{OVERLAYS, UmountOptions, Unpushed, keep_unpushed, umount};
 use crate::store::location::Location;
@@ -145,9 +145,9 @@ pub struct VolumeState {
     /// Where it is mounted, or would be.
     pub at: PathBuf,
     /// What its process noted, if it is mounted.
-    pub note: Option<Note>,
+    pub note: Option<MountNote>,
     /// How the mount stands, if somebody answers.
-    pub facts: Option<Facts>,
+    pub facts: Option<MountFacts>,
     /// The version that it stands on, if known.
     pub version: Option<String>,
     /// Whether it has changes that no version has.
@@ -318,7 +318,7 @@ impl Volumes {
     /// that may not be looked at is taken to see it.
     pub fn is_seen(&self, name: &str, pid: u32) -> Result<()> {
         let Some(mounted) = mounted_at(&self.shelf.data(name))? else { return Ok(()) };
-        if holders::sees(pid, mounted.device).unwrap_or(true) {
+        if namespaces::has_mount(pid, mounted.device).unwrap_or(true) {
             return Ok(());
         }
         Err(VolumeError::Unseen(name.to_owned()).into())
@@ -339,7 +339,7 @@ impl Volumes {
         let tip = repo.refs().value(RefKind::Branch, &branch)?;
         let version = facts.version.as_deref().and_then(Id::parse);
         // A commit that ended before it could tell the mount moved the branch, and the next one goes on from there.
-        let own = |tip: &Id| -> Result<bool> { Ok(Some(repo.commit_cached(tip)?.tree.to_string()) == facts.shot) };
+        let own = |tip: &Id| -> Result<bool> { Ok(Some(repo.commit_cached(tip)?.tree.to_string()) == facts.snapshot) };
         let next = match &tip {
             Some(tip) => Some(*tip) == version || own(tip)?,
             None => false,
@@ -466,13 +466,13 @@ impl Volumes {
     /// Processes that see the mount elsewhere, one of each container.
     fn seen_by(&self, name: &str) -> Vec<u32> {
         let Ok(Some(mounted)) = mounted_at(&self.shelf.data(name)) else { return Vec::new() };
-        holders::elsewhere(mounted.device, Some(&mounted.at))
+        namespaces::other_namespaces(mounted.device, Some(&mounted.at))
     }
 
-    fn facts(&self, mounted: &Mounted) -> Option<Facts> {
-        let mut client = Client::connect(&self.run, mounted).ok()?;
-        client.hurry(PATIENCE);
-        client.ask(&Ask::Facts).ok()
+    fn facts(&self, mounted: &Mounted) -> Option<MountFacts> {
+        let mut client = MountClient::connect(&self.run, mounted).ok()?;
+        client.set_timeout(PATIENCE);
+        client.request(&ControlRequest::Facts).ok()
     }
 
     /// Mounts a volume if it is not. The caller has its lock.
@@ -509,7 +509,7 @@ impl Volumes {
             return Ok(None);
         }
         // What cannot be read is put aside with the volume.
-        let Ok(Some(left)) = daemon::left(&overlay, &record.overlay) else { return Ok(None) };
+        let Ok(Some(left)) = daemon::overlay_base(&overlay, &record.overlay) else { return Ok(None) };
         let Some(branch) = left.branch.as_deref().map(RefName::new).transpose()? else { return Ok(None) };
         let shared = |unpushed: &[Id]| -> Result<bool> {
             for other in self.list()? {
@@ -553,7 +553,7 @@ fn overlay_of(record: &Record) -> Option<PathBuf> {
 /// cannot be read may have changes.
 fn kept(record: &Record) -> (Option<String>, bool) {
     let Some(overlay) = overlay_of(record).filter(|_| !record.read_only) else { return (None, false) };
-    match daemon::left(&overlay, &record.overlay) {
+    match daemon::overlay_base(&overlay, &record.overlay) {
         Ok(Some(left)) => (Some(left.version.to_string()), left.changed),
         Ok(None) => (None, false),
         Err(_) => (None, true),
@@ -564,7 +564,7 @@ fn kept(record: &Record) -> (Option<String>, bool) {
 /// that shares the directory of the volumes and nothing else.
 fn is_unserved(record: &Record) -> Result<()> {
     let Some(overlay) = overlay_of(record).filter(|_| !record.read_only) else { return Ok(()) };
-    if daemon::stays_served(&overlay)? {
+    if daemon::is_still_served(&overlay)? {
         let users = "a mount that is not seen from here".to_owned();
         return Err(VolumeError::InUse { name: record.name.clone(), users }.into());
     }

@@ -1,6 +1,7 @@
-//! Mounting by the program `fusermount3` (or `fusermount`), which is root's and may mount on a user's own directories.
+//! Mounting with the set-user-ID program `fusermount3` (or `fusermount`), which lets users mount on
+//! their own directories.
 //!
-//! In: a mount point and options. Out: the device, which the program opens and hands over by a socket.
+//! The program opens the FUSE device and sends its descriptor through a socket.
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -13,12 +14,12 @@ use std::process::{Command, Output, Stdio};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
-use super::AttachError;
+use super::error::AttachError;
 
-/// Where the program is looked for, in this order: first where only a wrapper there has root's rights.
+/// Directories to search, in order. On NixOS only the wrapper in the first one has root's rights.
 const DIRECTORIES: [&str; 7] =
     ["/run/wrappers/bin", "/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin", "/usr/local/sbin"];
-/// Its names, the newest first.
+/// Names of the program, newest first.
 const NAMES: [&str; 2] = ["fusermount3", "fusermount"];
 
 /// Finds the program.
@@ -28,17 +29,19 @@ pub fn find() -> Option<PathBuf> {
     places.into_iter().find(runs)
 }
 
-/// Mounts on `at` and returns the device; `why` the kernel does not let us do it ourselves goes into the error.
+/// Mounts on `at` and returns the device. The error includes `why` this process cannot mount
+/// itself.
 pub(super) fn mount(at: &Path, options: &str, why: &str) -> Result<OwnedFd, AttachError> {
     let program = find_for(at, why)?;
     let failed = |e| AttachError::system("run", &program, e);
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
     let spawned = {
         let mut command = command(&program);
-        // The socket is its standard input: the one way to hand a descriptor over that needs no unsafe code.
+        // Pass the socket as standard input, because passing another descriptor needs unsafe code.
         command.env("_FUSE_COMMFD", "0").stdin(OwnedFd::from(theirs));
         command.args(["-o", options, "--"]).arg(at).spawn()
-        // The command ends here, and with it our copy of the socket: the program's end is the socket's end.
+        // Dropping the command closes our copy of the program's end, so that the end of the program
+        // ends the socket.
     };
     let child = spawned.map_err(failed)?;
     let received = receive(&ours);
@@ -52,7 +55,7 @@ pub(super) fn mount(at: &Path, options: &str, why: &str) -> Result<OwnedFd, Atta
 
 /// Unmounts `at`.
 pub(super) fn unmount(at: &Path, lazy: bool) -> Result<(), AttachError> {
-    let why = "umount(2) is for root";
+    let why = "umount(2) is not permitted";
     let program = find_for(at, why)?;
     let mut command = command(&program);
     command.arg("-u").args(lazy.then_some("-z")).arg("--").arg(at).stdin(Stdio::null());
@@ -62,18 +65,19 @@ pub(super) fn unmount(at: &Path, lazy: bool) -> Result<(), AttachError> {
 
 fn find_for(at: &Path, why: &str) -> Result<PathBuf, AttachError> {
     let missing =
-        || AttachError::NotPermitted { at: at.to_owned(), why: format!("{why}, and there is no `fusermount3`") };
+        || AttachError::NotPermitted { at: at.to_owned(), why: format!("{why}, and `fusermount3` is not installed") };
     find().ok_or_else(missing)
 }
 
-/// The program with nothing of our environment, in a directory that exists, and with its words for us.
+/// Prepares the program with an empty environment and captured error output, in a directory that
+/// exists.
 fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().current_dir("/").stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }
 
-/// The descriptor that comes by the socket; `None` where the other side ends without sending one.
+/// Receives a descriptor. Fails with `None` if the program closes the socket without sending one.
 fn receive(socket: &UnixStream) -> Result<OwnedFd, Option<Errno>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -94,16 +98,16 @@ fn receive(socket: &UnixStream) -> Result<OwnedFd, Option<Errno>> {
 }
 
 fn refused(program: &Path, at: &Path, output: &Output, why: &str) -> AttachError {
-    let said = String::from_utf8_lossy(&output.stderr);
-    meaning(program, at, said.trim(), why, || output.status.to_string())
+    let output_text = String::from_utf8_lossy(&output.stderr);
+    meaning(program, at, output_text.trim(), why, || output.status.to_string())
 }
 
-/// What the program's words mean; they are not translated.
-fn meaning(program: &Path, at: &Path, said: &str, why: &str, status: impl Fn() -> String) -> AttachError {
-    let says = |words: &[&str]| words.iter().any(|w| said.contains(w));
+/// Interprets the output of the program, which is never translated.
+fn meaning(program: &Path, at: &Path, output_text: &str, why: &str, status: impl Fn() -> String) -> AttachError {
+    let says = |words: &[&str]| words.iter().any(|w| output_text.contains(w));
     let at = at.to_owned();
-    let last = said.lines().last().unwrap_or_default();
-    // Its name, perhaps with its path, stands before each of its lines.
+    let last = output_text.lines().last().unwrap_or_default();
+    // The program prefixes its lines with its name or path.
     let last = last.split_once(": ").filter(|(name, _)| name.contains("fusermount")).map_or(last, |(_, rest)| rest);
     if says(&["user_allow_other"]) {
         AttachError::AllowOther
@@ -114,10 +118,10 @@ fn meaning(program: &Path, at: &Path, said: &str, why: &str, status: impl Fn() -
     } else if says(&["Device or resource busy"]) {
         AttachError::InUse(at)
     } else if says(&["Operation not permitted", "Permission denied", "could not determine username"]) {
-        AttachError::NotPermitted { at, why: format!("{why}, and `{}` says: {last}", program.display()) }
+        AttachError::NotPermitted { at, why: format!("{why}, and `{}` failed: {last}", program.display()) }
     } else {
-        let said = if last.is_empty() { status() } else { last.to_owned() };
-        AttachError::Refused { program: program.to_owned(), at, said }
+        let output_text = if last.is_empty() { status() } else { last.to_owned() };
+        AttachError::Refused { program: program.to_owned(), at, output_text }
     }
 }
 
@@ -128,9 +132,9 @@ mod tests {
 
     #[test]
     fn its_words_are_understood() {
-        let of = |said: &str| {
+        let of = |output_text: &str| {
             let program = Path::new("/usr/bin/fusermount3");
-            meaning(program, Path::new("/m"), said, "mount(2) fails", || "exit status: 1".to_owned())
+            meaning(program, Path::new("/m"), output_text, "mount(2) failed", || "exit status: 1".to_owned())
         };
         let e = of("fusermount3: option allow_other only allowed if 'user_allow_other' is set in /etc/fuse.conf");
         assert!(e.hint().unwrap().contains("add a line `user_allow_other` to `/etc/fuse.conf`"));
@@ -139,16 +143,16 @@ mod tests {
         let e = of(
             "fusermount3: fuse device /dev/fuse not found. Kernel module not loaded?\nfusermount3: fuse device not found, try 'modprobe fuse' first",
         );
-        assert_eq!(e.to_string(), "there is no usable `/dev/fuse`: fuse device not found, try 'modprobe fuse' first");
+        assert_eq!(e.to_string(), "cannot use `/dev/fuse`: fuse device not found, try 'modprobe fuse' first");
         let e = of("fusermount3: mount failed: Operation not permitted");
         assert_eq!((e.kind(), e.hint().unwrap().contains("SYS_ADMIN")), (Kind::Denied, true));
         assert_eq!(of("fusermount3: could not determine username").kind(), Kind::Denied);
-        let words = "mounting on `/m` is not permitted: mount(2) fails, and `/usr/bin/fusermount3` says: mount failed: \
-                     Operation not permitted";
+        let words = "cannot mount on `/m`: mount(2) failed, and `/usr/bin/fusermount3` failed: mount failed: Operation \
+                     not permitted";
         assert_eq!(e.to_string(), words);
         let e = of("fusermount3: failed to unmount /m: Device or resource busy");
         assert_eq!((e.kind(), e.hint().unwrap().contains("fuser -vm /m")), (Kind::Busy, true));
-        assert_eq!(of("").to_string(), "`/usr/bin/fusermount3` fails for `/m`: exit status: 1");
+        assert_eq!(of("").to_string(), "`/usr/bin/fusermount3` failed for `/m`: exit status: 1");
         let e = of("fusermount3: too many FUSE filesystems mounted; mount_max=N can be set in /etc/fuse.conf");
         assert!(e.to_string().ends_with("mount_max=N can be set in /etc/fuse.conf"));
     }

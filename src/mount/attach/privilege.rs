@@ -1,4 +1,5 @@
-//! What this process may ask of the kernel: mounting at all, and passthrough, which needs the machine's own root.
+//! Privileges of this process: mounting in general, and passthrough, which requires root outside of
+//! user namespaces.
 
 use std::path::{Path, PathBuf};
 
@@ -7,33 +8,35 @@ use rustix::thread::CapabilitySet;
 use crate::sys::kernel;
 use crate::sys::procfs::is_in_user_namespace;
 
-/// The first kernel that can serve reads and writes of a FUSE file without its daemon.
+/// First kernel with FUSE passthrough.
 const PASSTHROUGH_SINCE: (u32, u32) = (6, 9);
-/// File systems that lie on others: overlayfs and eCryptfs. The kernel does not put another layer on them.
+
+/// Magic numbers of file systems that lie on other ones: overlayfs and eCryptfs. The kernel limits
+/// the depth of such stacks and does not support passthrough on them.
 const STACKED: [u64; 2] = [0x794c_7630, 0xf15f];
 
-/// Why the kernel will not pass reads and writes through to local files.
+/// Why passthrough is impossible.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoPassthrough {
-    /// It cannot.
-    #[error("the kernel is {release}, and 6.9 is the first that can")]
+    /// The kernel is too old.
+    #[error("the kernel {release} is older than 6.9")]
     Kernel {
-        /// Its release, as `uname` tells it.
+        /// The release that `uname` reports.
         release: String,
     },
-    /// Root in a user namespace is not enough.
-    #[error("this is a user namespace, and only root outside of one may")]
+    /// Root in a user namespace is not sufficient.
+    #[error("root in a user namespace is not sufficient")]
     UserNamespace,
-    /// This process may not.
+    /// The process lacks the capability.
     #[error("this process lacks CAP_SYS_ADMIN")]
     Capability,
-    /// Files there cannot be passed through.
-    #[error("`{}` is on a file system that lies on another one, as a container's own does", .0.display())]
+    /// The overlays are on a stacked file system.
+    #[error("`{}` is on a stacked file system, such as the one of a container", .0.display())]
     Stacked(PathBuf),
 }
 
 impl NoPassthrough {
-    /// What makes it possible.
+    /// Returns how to make passthrough possible.
     pub fn mend(&self) -> &'static str {
         match self {
             Self::Kernel { .. } => "run a newer kernel",
@@ -44,8 +47,8 @@ impl NoPassthrough {
     }
 }
 
-/// Whether passthrough can be used for overlays in a directory, as far as that is known without a mount: a kernel may
-/// still be built without it.
+/// Fails if passthrough is impossible for overlays in a directory. A kernel that was built without
+/// passthrough is detected only when it is used.
 pub fn passthrough_possible(overlays: &Path) -> Result<(), NoPassthrough> {
     if !kernel::is_at_least(PASSTHROUGH_SINCE) {
         return Err(NoPassthrough::Kernel { release: kernel::release() });
@@ -62,12 +65,12 @@ fn is_stacked(dir: &Path) -> bool {
     rustix::fs::statfs(dir).is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| STACKED.contains(&kind)))
 }
 
-/// Whether this process may administrate its user namespace, and so mount there.
+/// Returns whether this process may mount in its user namespace.
 pub fn is_admin() -> bool {
     rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
 }
 
-/// Whether it is the machine's own root.
+/// Returns whether this process is root in the initial user namespace.
 pub(super) fn is_real_root() -> bool {
     rustix::process::geteuid().is_root() && !is_in_user_namespace()
 }

@@ -1,6 +1,7 @@
-//! Real mounts, where the tests run as root with a FUSE device: each is attached, perhaps served, and taken away.
+//! Tests with real mounts. They run only as root with a FUSE device.
 
 use super::*;
+use crate::error::{Failure, Kind};
 use crate::sys::mountinfo;
 use crate::sys::procfs::is_in_user_namespace;
 use fuser::{Errno as Reply, FileAttr, FileHandle, FileType, Filesystem, INodeNo, ReplyAttr, Request};
@@ -11,7 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use tempfile::TempDir;
 
-/// A directory to mount on; also a test that fails leaves no mount behind.
+/// A mount point that is unmounted even if the test fails.
 struct Place(TempDir);
 
 impl Place {
@@ -26,7 +27,7 @@ impl Drop for Place {
     }
 }
 
-/// A directory to mount on, where mounting is possible.
+/// Returns a mount point if mounting is possible.
 fn place() -> Option<Place> {
     let possible = privilege::is_real_root() && is_admin() && Path::new(DEVICE).exists();
     possible.then(|| Place(tempfile::Builder::new().prefix("dvc-attach-").tempdir().unwrap()))
@@ -56,7 +57,7 @@ fn mounted_dead_and_taken_away() {
     drop(trusted);
     detach(at, false).unwrap();
     let attached = attach(&AttachOptions { read_only: true, allow_other: true, ..options(at) }).unwrap();
-    assert_eq!((attached.how, attached.at.as_path()), (How::Kernel, at));
+    assert_eq!((attached.how, attached.at.as_path()), (MountMethod::Kernel, at));
     let found = line(at);
     assert_eq!((found.kind.as_str(), found.source.as_slice()), ("fuse.dvc", &b"dvc:a_b@v3"[..]));
     assert!(found.options.starts_with("ro,nosuid,nodev"), "{}", found.options);
@@ -65,13 +66,13 @@ fn mounted_dead_and_taken_away() {
     }
     assert_eq!(mountinfo::containing(&at.join("a/../b")).unwrap(), Some(found));
     let again = attach(&options(at)).unwrap_err();
-    assert_eq!((again.kind(), again.to_string()), (Kind::Busy, format!("`{}` is a dvc mount already", at.display())));
+    assert_eq!((again.kind(), again.to_string()), (Kind::Busy, format!("`{}` is already a dvc mount", at.display())));
     assert!(!is_dead(at), "a mount that is not served yet is not dead");
     drop(attached);
     assert!(is_dead(at));
     let inside = attach(&options(&at.join("x"))).unwrap_err();
     assert!(matches!(inside, AttachError::Dead(_)), "{inside}");
-    // The thread that asked it while nobody served it may be on its way out still.
+    // The thread of `is_dead` that timed out may still use the mount.
     let since = Instant::now();
     while let Err(e) = detach(at, false) {
         assert!(matches!(e, AttachError::InUse(_)) && since.elapsed() < Duration::from_secs(20), "{e}");
@@ -93,7 +94,7 @@ fn what_cannot_be_mounted_on() {
     assert!(matches!(detach(Path::new("/proc"), false), Err(AttachError::NotMounted(_))));
 }
 
-/// A directory whose attributes the kernel may keep for a day.
+/// A file system whose attributes the kernel may cache for a day.
 struct Kept;
 
 impl Filesystem for Kept {
@@ -141,7 +142,7 @@ fn a_daemon_that_died_is_noticed_past_the_cache() {
     let busy = detach(at, false).unwrap_err();
     assert_eq!((busy.kind(), busy.to_string()), (Kind::Busy, format!("`{}` is in use", at.display())));
     assert!(!is_dead(at));
-    // The kernel hangs up, as it does when the daemon is killed.
+    // The kernel aborts the connection in the same way when the daemon is killed.
     abort(minor);
     let _ = session.guard.join();
     assert!(fs::metadata(at).is_ok(), "the kernel still has the attributes");
@@ -150,7 +151,7 @@ fn a_daemon_that_died_is_noticed_past_the_cache() {
     drop(inside);
 }
 
-/// Ends the connection of the mount whose device has that minor number.
+/// Aborts the connection of the mount with this minor device number.
 fn abort(minor: u32) {
     let control = tempfile::tempdir().unwrap();
     rustix::mount::mount("none", control.path(), "fusectl", MountFlags::empty(), None).unwrap();
@@ -159,14 +160,15 @@ fn abort(minor: u32) {
     aborted.unwrap();
 }
 
-/// Names the directory to mount on to a test that is run again by another user.
+/// Passes the mount point to a test that runs again as another user.
 const AGAIN: &str = "DVC_TEST_ATTACH_AT";
 
-/// Runs a test of this file again, in a mount namespace where everybody may open the FUSE device.
+/// Runs a test of this file again, in a mount namespace in which all users can open the FUSE
+/// device.
 fn again(test: &str, at: &Path, by: &str) {
     let own = tempfile::Builder::new().prefix("dvc-attach-").tempdir().unwrap();
     fs::set_permissions(own.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    // Where the tests are built others may not look.
+    // Other users cannot read the build directory.
     let program = own.path().join("tests");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     let script =
@@ -179,8 +181,8 @@ fn again(test: &str, at: &Path, by: &str) {
         .current_dir("/")
         .output()
         .unwrap();
-    let (said, failed) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success() && said.contains("1 passed"), "{said}{failed}");
+    let (output_text, failed) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success() && output_text.contains("1 passed"), "{output_text}{failed}");
 }
 
 #[test]
@@ -201,7 +203,7 @@ fn fusermount_does_it_for_everybody() {
 
 fn as_nobody(at: &Path) {
     let attached = attach(&options(at)).unwrap();
-    assert_eq!(attached.how, How::Fusermount);
+    assert_eq!(attached.how, MountMethod::Fusermount);
     let flags = rustix::io::fcntl_getfd(&attached.device).unwrap();
     assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
     let found = line(at);
@@ -217,11 +219,11 @@ fn as_nobody(at: &Path) {
     assert!(matches!(suid, Err(AttachError::Untrusted("suid"))), "{suid:?}");
     let not_ours = attach(&options(&at.with_file_name("not ours")));
     assert!(matches!(not_ours, Err(AttachError::NotOurs(_))), "{not_ours:?}");
-    assert_eq!(rehearse(at, false).unwrap(), How::Fusermount);
+    assert_eq!(try_attach(at, false).unwrap(), MountMethod::Fusermount);
     assert_eq!(passthrough_possible(Path::new("/")), Err(NoPassthrough::Capability));
     let allowed = fs::read_to_string("/etc/fuse.conf").is_ok_and(|conf| conf.lines().any(|l| l == "user_allow_other"));
-    match rehearse(at, true) {
-        Ok(how) => assert!(allowed && how == How::Fusermount),
+    match try_attach(at, true) {
+        Ok(how) => assert!(allowed && how == MountMethod::Fusermount),
         Err(e) => assert!(!allowed && matches!(e, AttachError::AllowOther), "{e}"),
     }
     assert!(mountinfo::ours().unwrap().iter().all(|m| m.at != at));
@@ -233,7 +235,7 @@ fn root_of_a_user_namespace_needs_nobody() {
         return as_root_of_a_user_namespace(Path::new(&at));
     }
     let Some(dir) = place() else { return };
-    // In some containers nobody may make one.
+    // Some containers forbid user namespaces.
     if Command::new("unshare").args(["-Urm", "true"]).output().unwrap().status.success() {
         again("root_of_a_user_namespace_needs_nobody", dir.path(), "unshare -Urm");
     }
@@ -242,7 +244,7 @@ fn root_of_a_user_namespace_needs_nobody() {
 fn as_root_of_a_user_namespace(at: &Path) {
     assert!(is_admin() && is_in_user_namespace());
     let attached = attach(&AttachOptions { allow_other: true, ..options(at) }).unwrap();
-    assert_eq!(attached.how, How::Kernel);
+    assert_eq!(attached.how, MountMethod::Kernel);
     assert!(line(at).options.contains("nosuid,nodev"));
     let dev = ensure_trusted(MountTrust { dev: true, ..MountTrust::default() });
     assert!(matches!(dev, Err(AttachError::Untrusted("dev"))), "{dev:?}");

@@ -1,64 +1,65 @@
-//! Asking the process that serves a mount, without waiting for one that cannot answer.
-//!
-//! In: a mount and what is asked. Out: the answer, or why there is none: the process is stopped or stuck, it is not known
-//! here, or the caller was cancelled.
+//! Client of the control socket. It never waits for a process that cannot answer: it fails if the
+//! process is stopped or stuck, if the process is unknown here, or if the caller is cancelled.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::{Ask, ControlError, Reply, base, note};
+use super::error::ControlError;
+use super::note::{note, path_stem};
+use super::protocol::{ControlReply, ControlRequest};
 use crate::error::{Kind, Result};
 use crate::model::id::Id;
 use crate::sys::mountinfo::Mounted;
 use crate::sys::process::{ProcessIdentity, ProcessState};
 use crate::work::Cancelled;
 
-/// How long a process may take to show that it is well.
-pub const HELLO: Duration = Duration::from_secs(10);
-/// How long a process may be stopped in the middle of an answer.
-const STOPPED: Duration = Duration::from_secs(2);
-/// How often a caller that waits looks whether to wait on.
-const LOOK: Duration = Duration::from_millis(200);
+/// Time for a process to answer a ping.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time that a process may be stopped during a request.
+const STOPPED_LIMIT: Duration = Duration::from_secs(2);
+/// Interval between checks while waiting for a reply.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// A connection to a mount.
-pub struct Client<'c> {
-    input: BufReader<Waiter<'c>>,
+/// A connection to the process of a mount.
+pub struct MountClient<'c> {
+    input: BufReader<ReplyReader<'c>>,
     output: UnixStream,
 }
 
-/// The answers of a mount's process, waited for as long as there is hope.
-struct Waiter<'c> {
+/// Reads replies, and gives up when the process cannot answer any more.
+struct ReplyReader<'c> {
     stream: UnixStream,
     at: PathBuf,
     process: ProcessIdentity,
-    /// When to give up in any case.
-    until: Option<Instant>,
+    /// Time at which to give up in any case.
+    deadline: Option<Instant>,
     cancelled: Option<&'c dyn Fn() -> bool>,
-    /// Since when the process is known to be stopped.
-    stopped: Option<Instant>,
+    /// Time since which the process was seen as stopped.
+    stopped_since: Option<Instant>,
 }
 
-impl Waiter<'_> {
-    /// Looks whether to wait on.
+impl ReplyReader<'_> {
+    /// Fails if waiting is useless.
     fn check(&mut self) -> Result<(), ControlError> {
         if self.cancelled.is_some_and(|cancelled| cancelled()) {
             return Err(Cancelled.into());
         }
         let stopped = self.process.state() == ProcessState::Stopped;
-        self.stopped = self.stopped.filter(|_| stopped).or_else(|| stopped.then(Instant::now));
-        let late = self.until.is_some_and(|until| Instant::now() >= until);
-        if late || self.stopped.is_some_and(|since| since.elapsed() >= STOPPED) {
+        self.stopped_since = self.stopped_since.filter(|_| stopped).or_else(|| stopped.then(Instant::now));
+        let expired = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if expired || self.stopped_since.is_some_and(|since| since.elapsed() >= STOPPED_LIMIT) {
             return Err(ControlError::Stuck { at: self.at.clone(), pid: self.process.pid, stopped });
         }
         Ok(())
     }
 
-    /// What a failure to hear from the process means.
+    /// Converts an error of reading or writing.
     fn failed(&self, e: io::Error) -> ControlError {
         match e.downcast::<ControlError>() {
             Ok(found) => found,
@@ -67,23 +68,23 @@ impl Waiter<'_> {
     }
 }
 
-impl Read for Waiter<'_> {
+impl Read for ReplyReader<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         loop {
             match (&self.stream).read(out) {
-                Err(e) if is_late(&e) => self.check().map_err(io::Error::other)?,
+                Err(e) if is_timeout(&e) => self.check().map_err(io::Error::other)?,
                 read => return read,
             }
         }
     }
 }
 
-fn is_late(e: &io::Error) -> bool {
+fn is_timeout(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
-impl<'c> Client<'c> {
-    /// Connects to the process of a mount, which has to show within some seconds that it is well.
+impl<'c> MountClient<'c> {
+    /// Connects to the process of a mount, and pings it.
     pub fn connect(run: &Path, mounted: &Mounted) -> Result<Self> {
         let at = mounted.at.clone();
         let Some(note) = note(run, mounted) else {
@@ -95,41 +96,41 @@ impl<'c> Client<'c> {
             .into());
         };
         let process = note.process;
-        let opened = UnixStream::connect(base(run, mounted.device).with_extension("sock"))
+        let opened = UnixStream::connect(path_stem(run, mounted.device).with_extension("sock"))
             .and_then(|stream| Ok((stream.try_clone()?, stream)))
-            .and_then(|(output, stream)| stream.set_read_timeout(Some(LOOK)).map(|()| (output, stream)));
+            .and_then(|(output, stream)| stream.set_read_timeout(Some(POLL_INTERVAL)).map(|()| (output, stream)));
         let (output, stream) = opened.map_err(|source| ControlError::Silent { at: at.clone(), source })?;
-        let until = Some(Instant::now() + HELLO);
-        let waiter = Waiter { stream, at, process, until, cancelled: None, stopped: None };
+        let deadline = Some(Instant::now() + PING_TIMEOUT);
+        let waiter = ReplyReader { stream, at, process, deadline, cancelled: None, stopped_since: None };
         let mut client = Self { input: BufReader::new(waiter), output };
-        client.ask::<()>(&Ask::Hello)?;
-        client.input.get_mut().until = None;
+        client.request::<()>(&ControlRequest::Ping)?;
+        client.input.get_mut().deadline = None;
         Ok(client)
     }
 
-    /// Gives up as soon as `cancelled` says so.
-    pub fn heed(mut self, cancelled: &'c dyn Fn() -> bool) -> Self {
+    /// Gives up as soon as `cancelled` returns true.
+    pub fn cancelled_by(mut self, cancelled: &'c dyn Fn() -> bool) -> Self {
         self.input.get_mut().cancelled = Some(cancelled);
         self
     }
 
-    /// The process.
+    /// Returns the process of the mount.
     pub fn process(&self) -> &ProcessIdentity {
         &self.input.get_ref().process
     }
 
-    /// Asks, and waits for the answer.
-    pub fn ask<T: for<'d> Deserialize<'d>>(&mut self, ask: &Ask) -> Result<T> {
-        match self.exchange(ask).map_err(|e| self.input.get_ref().failed(e))? {
-            Reply::Done(done) => Ok(done),
-            Reply::Failed { kind, message, hint } => {
+    /// Sends a request and waits for the reply.
+    pub fn request<T: for<'d> Deserialize<'d>>(&mut self, ask: &ControlRequest) -> Result<T> {
+        match self.round_trip(ask).map_err(|e| self.input.get_ref().failed(e))? {
+            ControlReply::Done(done) => Ok(done),
+            ControlReply::Failed { kind, message, hint } => {
                 let kind = Kind::ALL.into_iter().find(|k| k.name() == kind).unwrap_or(Kind::Internal);
                 Err(ControlError::Refused { kind, message, hint }.into())
             }
         }
     }
 
-    fn exchange<T: for<'d> Deserialize<'d>>(&mut self, ask: &Ask) -> io::Result<Reply<T>> {
+    fn round_trip<T: for<'d> Deserialize<'d>>(&mut self, ask: &ControlRequest) -> io::Result<ControlReply<T>> {
         let mut text = serde_json::to_vec(ask).map_err(io::Error::other)?;
         text.push(b'\n');
         (&self.output).write_all(&text)?;
@@ -140,13 +141,13 @@ impl<'c> Client<'c> {
         serde_json::from_slice(&line).map_err(io::Error::other)
     }
 
-    /// Gives up on answers that take longer.
-    pub fn hurry(&mut self, limit: Duration) {
-        self.input.get_mut().until = Some(Instant::now() + limit);
+    /// Limits the time for further replies.
+    pub fn set_timeout(&mut self, limit: Duration) {
+        self.input.get_mut().deadline = Some(Instant::now() + limit);
     }
 
-    /// Receives objects that an answer told of.
-    pub fn receive(&mut self, count: u64) -> Result<Vec<(Id, Vec<u8>)>> {
+    /// Receives the objects that a reply has announced.
+    pub fn receive_objects(&mut self, count: u64) -> Result<Vec<(Id, Vec<u8>)>> {
         const OBJECT_MAX: u64 = 1 << 30;
         let mut receive = || -> io::Result<Vec<(Id, Vec<u8>)>> {
             let mut out = Vec::new();
@@ -167,25 +168,26 @@ impl<'c> Client<'c> {
         Ok(receive().map_err(|e| self.input.get_ref().failed(e))?)
     }
 
-    /// Makes the kernel hand over what it holds back of files that are open for writing.
-    pub fn settle_kernel(&mut self) -> Result<()> {
+    /// Makes the kernel write back its cached writes of files that are open for writing. The
+    /// process of the mount cannot do so, because the kernel would wait for that process.
+    pub fn flush_kernel(&mut self) -> Result<()> {
         use std::os::unix::ffi::OsStrExt;
-        for path in self.ask::<Vec<Vec<u8>>>(&Ask::Writers)? {
+        for path in self.request::<Vec<Vec<u8>>>(&ControlRequest::Writers)? {
             let path = self.input.get_ref().at.join(std::ffi::OsStr::from_bytes(&path));
-            // One that is gone meanwhile needs nothing.
+            // A removed file needs no flush.
             let Ok(file) = File::open(&path) else { continue };
             file.sync_all().map_err(|source| ControlError::Sync { path, source })?;
         }
         Ok(())
     }
 
-    /// Waits until the process has ended the connection, at most so long. True if it has.
-    pub fn wait_end(&mut self, limit: Duration) -> Result<bool> {
-        self.hurry(limit);
+    /// Waits at most `limit` for the process to close the connection. Returns whether it did.
+    pub fn wait_for_end(&mut self, limit: Duration) -> Result<bool> {
+        self.set_timeout(limit);
         let mut rest = [0; 64];
         match self.input.read(&mut rest).map_err(|e| self.input.get_ref().failed(e)) {
             Ok(read) => Ok(read == 0),
-            // It may need longer to flush, but not if it cannot go on.
+            // The process may need longer to flush, unless it is stopped.
             Err(ControlError::Stuck { stopped: false, .. }) => Ok(false),
             Err(e @ (ControlError::Stuck { .. } | ControlError::Cancelled(_))) => Err(e.into()),
             Err(_) => Ok(true),

@@ -1,17 +1,18 @@
-//! What the mounts of an overlay fetched into the cache, noted beside it: who removes the overlay gives the room back.
+//! A list of the objects that the mounts of an overlay have fetched into the cache, so that their
+//! space can be freed when the overlay is removed.
 //!
-//! Best effort: what a crash did not note is dropped by the cache itself, once other things are wanted more.
+//! The list is not durable. The cache evicts objects that a crash has removed from the list like
+//! any others.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::Path;
+use std::{fs, io};
 
 use crate::sys::create;
 
 const FILE: &str = "fetched.json";
 
-/// Adds objects, with their lengths, to what is noted at an overlay.
+/// Adds objects with their sizes to the list of an overlay.
 pub(super) fn note(overlay: &Path, objects: Vec<(String, u64)>) -> io::Result<()> {
     if objects.is_empty() {
         return Ok(());
@@ -21,7 +22,7 @@ pub(super) fn note(overlay: &Path, objects: Vec<(String, u64)>) -> io::Result<()
     create::replace(&overlay.join(FILE), &serde_json::to_vec(&all)?)
 }
 
-/// What is noted at an overlay: objects and their lengths.
+/// Returns the objects of an overlay with their sizes.
 pub fn fetched(overlay: &Path) -> Vec<(String, u64)> {
     let noted = fs::read(overlay.join(FILE)).unwrap_or_default();
     let all: BTreeMap<String, u64> = serde_json::from_slice(&noted).unwrap_or_default();

@@ -1,83 +1,82 @@
-//! A mount of an overlay whose last mount is gone, while its process still flushes.
+//! Waiting for the process of an earlier mount of the same overlay, which still flushes.
 //!
-//! The process notes beside the overlay what it serves, and that it is about to end as soon as the kernel has let go of the
-//! mount everywhere. The note counts only as long as the overlay is locked.
+//! A process writes beside the overlay that it serves it, and later that it is about to end because
+//! the kernel has removed the mount everywhere. The file is valid only while the overlay is locked.
 
-use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::mount::attach::AttachError;
-use crate::mount::store::Store;
+use crate::mount::overlay::OverlayDb;
 use crate::observe::{Notice, NoticeLevel, Observer};
-use crate::sys::create;
-use crate::sys::mountinfo;
 use crate::sys::process::ProcessIdentity;
+use crate::sys::{create, mountinfo};
 use crate::work::Cancelled;
 
 const FILE: &str = "server.json";
-/// How long a process may flush at its end.
-const FLUSH: Duration = Duration::from_secs(300);
-/// How long a process may take to notice that its mount is gone.
-const NOTICE: Duration = Duration::from_secs(2);
-/// How often the lock is looked at.
-const LOOK: Duration = Duration::from_millis(10);
+/// Time for a process to flush at its end.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(300);
+/// Time for a process to notice that its mount is gone.
+const NOTICE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Interval between checks of the lock.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The process that has an overlay locked.
+/// The process that has locked an overlay.
 #[derive(Debug, Serialize, Deserialize)]
-struct Server {
+struct OverlayServer {
     #[serde(flatten)]
     process: ProcessIdentity,
-    /// Its mount point.
+    /// The mount point.
     at: PathBuf,
     /// Whether the mount is gone.
     ending: bool,
 }
 
-/// Notes that this process serves an overlay.
-pub(super) fn begins(overlay: &Path, at: &Path) {
-    // Without the note a later mount refuses instead of waiting.
+/// Records that this process serves an overlay.
+pub(super) fn write_serving(overlay: &Path, at: &Path) {
+    // Without the record, a later mount fails instead of waiting.
     let _ = write(overlay, at, false);
 }
 
-/// Notes that the mount of an overlay is gone, and this process about to end.
-pub(super) fn ends(overlay: &Path, at: &Path) {
+/// Records that the mount of an overlay is gone and this process is about to end.
+pub(super) fn write_ending(overlay: &Path, at: &Path) {
     let _ = write(overlay, at, true);
 }
 
 fn write(overlay: &Path, at: &Path, ending: bool) -> io::Result<()> {
-    let server = Server { process: ProcessIdentity::own(), at: at.to_owned(), ending };
-    // Not durable: with the process the note loses its meaning.
+    let server = OverlayServer { process: ProcessIdentity::own(), at: at.to_owned(), ending };
+    // The record need not be durable, because it is invalid after the end of the process.
     let mut file = create::temp_file(overlay, ".server")?;
     file.write_all(&serde_json::to_vec(&server)?)?;
     file.persist(overlay.join(FILE)).map(drop).map_err(|e| e.error)
 }
 
-fn read(overlay: &Path) -> Option<Server> {
+fn read(overlay: &Path) -> Option<OverlayServer> {
     serde_json::from_slice(&fs::read(overlay.join(FILE)).ok()?).ok()
 }
 
-/// Waits until the process of an overlay has ended whose mount is gone. Returns at once if the overlay is free, or is mounted.
+/// Waits until the process of an unmounted overlay has ended. Returns at once if the overlay is
+/// free or mounted.
 pub fn wait_while_ending(overlay: &Path, observer: &dyn Observer) -> Result<()> {
-    let (begun, mut told) = (Instant::now(), false);
-    while Store::is_locked(overlay)? {
+    let (begun, mut reported) = (Instant::now(), false);
+    while OverlayDb::is_locked(overlay)? {
         let Some(server) = read(overlay) else { return Ok(()) };
-        let limit = match server.ending {
-            true => FLUSH,
-            false if is_mounted(&server.at) => return Ok(()),
-            false => NOTICE,
-        };
+        if !server.ending && is_mounted(&server.at) {
+            return Ok(());
+        }
+        let limit = if server.ending { FLUSH_TIMEOUT } else { NOTICE_TIMEOUT };
         if begun.elapsed() >= limit {
             let at = server.at;
             return if server.ending { Err(AttachError::StillEnding { at }.into()) } else { Ok(()) };
         }
-        if server.ending && !told {
-            told = true;
+        if server.ending && !reported {
+            reported = true;
             let message = format!(
                 "waiting for process {}, which writes the changes of the last mount to disk",
                 server.process.pid
@@ -87,7 +86,7 @@ pub fn wait_while_ending(overlay: &Path, observer: &dyn Observer) -> Result<()> 
         if observer.cancelled() {
             return Err(Cancelled.into());
         }
-        sleep(LOOK);
+        sleep(POLL_INTERVAL);
     }
     Ok(())
 }
@@ -103,7 +102,7 @@ mod tests {
     use rustix::fs::{FlockOperation, flock};
     use std::fs::File;
 
-    /// Lets go of the overlay as soon as it is told that somebody waits.
+    /// Releases the overlay as soon as it receives a notice.
     struct Ends(Mutex<Option<File>>, Mutex<Vec<String>>);
 
     impl Observer for Ends {
@@ -125,21 +124,21 @@ mod tests {
         let overlay = dir.path();
         wait_while_ending(overlay, &Ends(Mutex::default(), Mutex::default())).unwrap();
         let observer = locked(overlay);
-        ends(overlay, Path::new("/gone"));
+        write_ending(overlay, Path::new("/gone"));
         wait_while_ending(overlay, &observer).unwrap();
         let told = observer.1.lock();
         assert!(told.len() == 1 && told[0].starts_with("waiting for process"), "{told:?}");
-        assert!(!Store::is_locked(overlay).unwrap());
+        assert!(!OverlayDb::is_locked(overlay).unwrap());
     }
 
     #[test]
     fn one_that_is_served_is_not_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let observer = locked(dir.path());
-        // Nothing is noted of it, or its mount is not seen here: it is left to the lock to refuse.
+        // Without a record, or if the mount is not visible here, the lock decides.
         wait_while_ending(dir.path(), &observer).unwrap();
-        begins(dir.path(), Path::new("/elsewhere"));
+        write_serving(dir.path(), Path::new("/elsewhere"));
         wait_while_ending(dir.path(), &observer).unwrap();
-        assert!(observer.1.lock().is_empty() && Store::is_locked(dir.path()).unwrap());
+        assert!(observer.1.lock().is_empty() && OverlayDb::is_locked(dir.path()).unwrap());
     }
 }

@@ -1,4 +1,4 @@
-//! fuser's types from ours and back.
+//! Conversion between the types of `fuser` and those of this crate.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,8 @@ use fuser::{Errno as Raw, FileAttr, FileType, INodeNo, Request};
 
 use crate::model::entry::Time;
 use crate::mount::errno::Errno;
-use crate::mount::inode::{Allocated, Attr, Kind};
+use crate::mount::file::AllocatedBytes;
+use crate::mount::names::{NodeAttr, NodeKind};
 use crate::mount::view::Caller;
 use crate::sys::clock::to_system;
 
@@ -14,7 +15,8 @@ pub(super) fn raw(e: Errno) -> Raw {
     Raw::from_i32(e.0)
 }
 
-/// A time as the kernel sent it. fuser takes the nanoseconds of a time before 1970 away instead of adding them.
+/// Converts a time from the kernel. For times before 1970, `fuser` subtracts the nanoseconds
+/// instead of adding them.
 pub(super) fn ours(time: SystemTime) -> Time {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => Time { secs: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanos: since.subsec_nanos() },
@@ -25,19 +27,19 @@ pub(super) fn ours(time: SystemTime) -> Time {
     }
 }
 
-pub(super) fn file_type(kind: Kind) -> FileType {
+pub(super) fn file_type(kind: NodeKind) -> FileType {
     match kind {
-        Kind::File => FileType::RegularFile,
-        Kind::Dir => FileType::Directory,
-        Kind::Symlink => FileType::Symlink,
-        Kind::Fifo => FileType::NamedPipe,
-        Kind::Socket => FileType::Socket,
-        Kind::CharDevice => FileType::CharDevice,
-        Kind::BlockDevice => FileType::BlockDevice,
+        NodeKind::File => FileType::RegularFile,
+        NodeKind::Dir => FileType::Directory,
+        NodeKind::Symlink => FileType::Symlink,
+        NodeKind::Fifo => FileType::NamedPipe,
+        NodeKind::Socket => FileType::Socket,
+        NodeKind::CharDevice => FileType::CharDevice,
+        NodeKind::BlockDevice => FileType::BlockDevice,
     }
 }
 
-/// Device numbers as the kernel packs them for FUSE: twelve bits of major, twenty of minor.
+/// Encodes a device number as FUSE does: 12 bits of the major and 20 bits of the minor number.
 pub(super) fn packed(rdev: (u32, u32)) -> u32 {
     (rdev.1 & 0xff) | (rdev.0 << 8) | ((rdev.1 & !0xff) << 12)
 }
@@ -46,18 +48,18 @@ pub(super) fn unpacked(rdev: u32) -> (u32, u32) {
     ((rdev >> 8) & 0xfff, (rdev & 0xff) | ((rdev >> 12) & 0xfff00))
 }
 
-/// What a file takes, in units of 512 bytes, as programs expect it that look for holes only in files that take less than
-/// their length: one of which that is not known takes less.
-fn blocks(a: &Attr) -> u64 {
+/// Returns the allocated size in units of 512 bytes. Programs look for holes only if it is smaller
+/// than the length, so it is reported as smaller if it is not known.
+fn blocks(a: &NodeAttr) -> u64 {
     const UNIT: u64 = 4096;
     let bytes = match a.allocated {
-        Allocated::Bytes(bytes) => bytes.div_ceil(UNIT) * UNIT,
-        Allocated::List { .. } => (a.size / UNIT).saturating_sub(1) * UNIT,
+        AllocatedBytes::Bytes(bytes) => bytes.div_ceil(UNIT) * UNIT,
+        AllocatedBytes::List { .. } => (a.size / UNIT).saturating_sub(1) * UNIT,
     };
     bytes / 512
 }
 
-pub(super) fn attr(a: &Attr) -> FileAttr {
+pub(super) fn attr(a: &NodeAttr) -> FileAttr {
     FileAttr {
         ino: INodeNo(a.ino),
         size: a.size,
@@ -77,19 +79,19 @@ pub(super) fn attr(a: &Attr) -> FileAttr {
     }
 }
 
-/// That there is no such name, told so that the kernel remembers it.
+/// Returns the reply for a missing name, which the kernel caches.
 pub(super) fn nothing() -> FileAttr {
     let none = Time::default();
-    attr(&Attr {
+    attr(&NodeAttr {
         ino: 0,
-        kind: Kind::File,
+        kind: NodeKind::File,
         mode: 0,
         nlink: 0,
         uid: 0,
         gid: 0,
         rdev: (0, 0),
         size: 0,
-        allocated: Allocated::Bytes(0),
+        allocated: AllocatedBytes::Bytes(0),
         atime: none,
         mtime: none,
         ctime: none,
@@ -100,21 +102,21 @@ pub(super) fn caller(req: &Request) -> Caller {
     Caller { uid: req.uid(), gid: req.gid(), umask: 0 }
 }
 
-/// Who makes something.
+/// Returns the caller of a request that creates a node.
 pub(super) fn maker(req: &Request, umask: u32) -> Caller {
     Caller { umask, ..caller(req) }
 }
 
-pub(super) const NOBODY: Attr = Attr {
+pub(super) const NOBODY: NodeAttr = NodeAttr {
     ino: 0,
-    kind: Kind::Dir,
+    kind: NodeKind::Dir,
     mode: 0,
     nlink: 1,
     uid: 0,
     gid: 0,
     rdev: (0, 0),
     size: 0,
-    allocated: Allocated::Bytes(0),
+    allocated: AllocatedBytes::Bytes(0),
     atime: Time { secs: 0, nanos: 0 },
     mtime: Time { secs: 0, nanos: 0 },
     ctime: Time { secs: 0, nanos: 0 },

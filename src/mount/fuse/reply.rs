@@ -1,47 +1,48 @@
-//! Answers, told in the form that each kind of request wants.
+//! Replies in the form that each kind of request expects.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use fuser::{FopenFlags, Generation, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyXattr};
 
-use super::caught;
 use super::convert::{attr, raw};
-use crate::mount::errno::{Answer, Errno};
-use crate::mount::inode::Attr;
+use crate::mount::errno::{Errno, FsResult};
+use crate::mount::names::NodeAttr;
 use crate::mount::view::View;
 
-/// The kernel is told of every change, since all of them pass here: what it knows stays true.
+/// Time for which the kernel may cache entries and attributes. All changes pass through the kernel,
+/// or are followed by an invalidation, so cached data stays valid.
 pub(super) const TTL: Duration = Duration::from_secs(7 * 86_400);
-/// What the kernel has read of a file stays true when it is opened again; closing tells nothing.
+/// The kernel may keep the pages of a file across opens, and need not report each close.
 pub(super) const KEEP: FopenFlags = FopenFlags::FOPEN_KEEP_CACHE.union(FopenFlags::FOPEN_NOFLUSH);
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-pub(super) fn empty(reply: ReplyEmpty, answer: Answer<()>) {
+pub(super) fn empty(reply: ReplyEmpty, answer: FsResult<()>) {
     match answer {
         Ok(()) => reply.ok(),
         Err(e) => reply.error(raw(e)),
     }
 }
 
-pub(super) fn entry(reply: ReplyEntry, answer: Answer<Attr>) {
+pub(super) fn entry(reply: ReplyEntry, answer: FsResult<NodeAttr>) {
     match answer {
         Ok(a) => reply.entry(&TTL, &attr(&a), Generation(0)),
         Err(e) => reply.error(raw(e)),
     }
 }
 
-pub(super) fn attributes(reply: ReplyAttr, answer: Answer<Attr>) {
+pub(super) fn attributes(reply: ReplyAttr, answer: FsResult<NodeAttr>) {
     match answer {
         Ok(a) => reply.attr(&TTL, &attr(&a)),
         Err(e) => reply.error(raw(e)),
     }
 }
 
-pub(super) fn xattr(reply: ReplyXattr, size: u32, answer: Answer<Vec<u8>>) {
+pub(super) fn xattr(reply: ReplyXattr, size: u32, answer: FsResult<Vec<u8>>) {
     match answer {
         Ok(value) => match u32::try_from(value.len()) {
             Ok(len) if size == 0 => reply.size(len),
@@ -63,4 +64,9 @@ pub(super) fn read(view: &View, handle: u64, offset: u64, size: u32, reply: Repl
             Err(e) => reply.error(raw(e)),
         }
     });
+}
+
+/// Turns a panic into `EIO`, so that a bug fails only one request.
+pub(super) fn caught<T>(work: impl FnOnce() -> FsResult<T>) -> FsResult<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Errno::IO))
 }

@@ -1,6 +1,6 @@
-//! The requests of the kernel, each with its answer.
+//! The requests of the kernel.
 //!
-//! Times that the kernel keeps (writeback mode) come by `setattr`.
+//! In writeback mode, the kernel sends the times of files with `setattr`.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,25 +14,24 @@ use fuser::{
     LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
     ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
-
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 
 use super::convert::{NOBODY, attr, caller, file_type, maker, nothing, ours, raw, unpacked};
-use super::reply::{KEEP, TTL, attributes, empty, entry, read, xattr};
-use super::{Fuse, Mode, caught};
-use crate::mount::errno::{Answer, Errno};
-use crate::mount::inode::{Allocated, Attr, Kind};
-use crate::mount::names::Rename;
-use crate::mount::view::{Changes, Item, New, View, When};
+use super::reply::{KEEP, TTL, attributes, caught, empty, entry, read, xattr};
+use super::{CacheMode, FuseServer};
+use crate::mount::errno::{Errno, FsResult};
+use crate::mount::file::AllocatedBytes;
+use crate::mount::names::{EntryRef, NodeAttr, NodeKind, RenameMode};
+use crate::mount::view::{AttrChanges, CreatedFile, DirItem, NewNode, OpenedFile, SetTime, SpaceInfo, View};
 
-/// Bytes of one request to write.
+/// Largest write request, in bytes.
 const MAX_WRITE: u32 = 1 << 20;
-/// Bytes from which on moving them takes longer than being asked.
+/// Transfers above this size take longer than the request itself, in bytes.
 const MUCH: u32 = 32 << 10;
-/// Requests that the kernel sends ahead.
+/// Background requests that the kernel may send at the same time.
 const BACKGROUND: u16 = 64;
 
-impl Filesystem for Fuse {
+impl Filesystem for FuseServer {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let mut wanted = vec![
             InitFlags::FUSE_ATOMIC_O_TRUNC,
@@ -43,25 +42,25 @@ impl Filesystem for Fuse {
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_READDIRPLUS_AUTO,
             InitFlags::FUSE_EXPORT_SUPPORT,
-            // A directory may have an access list for what is made in it, in place of the umask.
+            // A default ACL takes the place of the umask.
             InitFlags::FUSE_DONT_MASK,
         ];
-        if self.enforces_lists {
+        if self.enforces_acls {
             wanted.push(InitFlags::FUSE_POSIX_ACL);
         }
         match self.mode {
-            Mode::Writeback if self.view.is_read_only() => {}
-            Mode::Writeback => wanted.push(InitFlags::FUSE_WRITEBACK_CACHE),
-            Mode::Passthrough => {
+            CacheMode::Writeback if self.view.is_read_only() => {}
+            CacheMode::Writeback => wanted.push(InitFlags::FUSE_WRITEBACK_CACHE),
+            CacheMode::Passthrough => {
                 wanted.push(InitFlags::FUSE_PASSTHROUGH);
                 let _ = config.set_max_stack_depth(1);
             }
         }
         for flag in wanted {
-            // An older kernel does without.
+            // An older kernel works without the capability.
             let _ = config.add_capabilities(flag);
         }
-        self.opens_no_directory = config.capabilities().contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
+        self.skips_opendir = config.capabilities().contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
         let _ = config.set_max_write(MAX_WRITE);
         let _ = config.set_max_background(BACKGROUND);
         let _ = config.set_congestion_threshold(BACKGROUND / 4 * 3);
@@ -69,9 +68,9 @@ impl Filesystem for Fuse {
     }
 
     fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         let name = name.as_bytes().to_vec();
-        self.answer(
+        self.respond(
             reply,
             move |view| view.lookup(parent.0, &name),
             |reply, found| match found {
@@ -87,8 +86,8 @@ impl Filesystem for Fuse {
     }
 
     fn getattr(&self, req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
-        self.steer.saw(req.pid(), false);
-        self.answer(reply, move |view| view.attr(ino.0), attributes);
+        self.placement.note_request(req.pid(), false);
+        self.respond(reply, move |view| view.attr(ino.0), attributes);
     }
 
     fn setattr(
@@ -109,20 +108,20 @@ impl Filesystem for Fuse {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         let when = |time: TimeOrNow| match time {
-            TimeOrNow::Now => When::Now,
-            TimeOrNow::SpecificTime(time) => When::At(ours(time)),
+            TimeOrNow::Now => SetTime::Now,
+            TimeOrNow::SpecificTime(time) => SetTime::At(ours(time)),
         };
         let (atime, mtime) = (atime.map(when), mtime.map(when));
-        let changes = Changes { mode, uid, gid, size, atime, mtime, ctime: ctime.map(ours) };
+        let changes = AttrChanges { mode, uid, gid, size, atime, mtime, ctime: ctime.map(ours) };
         let caller = caller(req);
-        self.answer(reply, move |view| view.set_attr(caller, ino.0, &changes), attributes);
+        self.respond(reply, move |view| view.set_attr(caller, ino.0, &changes), attributes);
     }
 
     fn readlink(&self, req: &Request, ino: INodeNo, reply: ReplyData) {
-        self.steer.saw(req.pid(), false);
-        self.answer(
+        self.placement.note_request(req.pid(), false);
+        self.respond(
             reply,
             move |view| view.readlink(ino.0),
             |reply, target| match target {
@@ -133,41 +132,41 @@ impl Filesystem for Fuse {
     }
 
     fn mknod(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, rdev: u32, reply: ReplyEntry) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         let (name, caller, (major, minor)) = (name.as_bytes().to_vec(), maker(req, umask), unpacked(rdev));
         let what = match mode & 0o170_000 {
-            0o010_000 => New::Special(Kind::Fifo, 0, 0),
-            0o020_000 => New::Special(Kind::CharDevice, major, minor),
-            0o060_000 => New::Special(Kind::BlockDevice, major, minor),
-            0o140_000 => New::Special(Kind::Socket, 0, 0),
-            _ => New::File,
+            0o010_000 => NewNode::Special(NodeKind::Fifo, 0, 0),
+            0o020_000 => NewNode::Special(NodeKind::CharDevice, major, minor),
+            0o060_000 => NewNode::Special(NodeKind::BlockDevice, major, minor),
+            0o140_000 => NewNode::Special(NodeKind::Socket, 0, 0),
+            _ => NewNode::File,
         };
-        self.answer(reply, move |view| view.make(caller, parent.0, &name, mode, what), entry);
+        self.respond(reply, move |view| view.make(caller, parent.0, &name, mode, what), entry);
     }
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         let (name, caller) = (name.as_bytes().to_vec(), maker(req, umask));
-        self.answer(reply, move |view| view.make(caller, parent.0, &name, mode, New::Dir), entry);
+        self.respond(reply, move |view| view.make(caller, parent.0, &name, mode, NewNode::Dir), entry);
     }
 
     fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         let name = name.as_bytes().to_vec();
-        self.answer(reply, move |view| view.remove(parent.0, &name, false), empty);
+        self.respond(reply, move |view| view.remove(parent.0, &name, false), empty);
     }
 
     fn rmdir(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         let name = name.as_bytes().to_vec();
-        self.answer(reply, move |view| view.remove(parent.0, &name, true), empty);
+        self.respond(reply, move |view| view.remove(parent.0, &name, true), empty);
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         let (name, caller) = (link_name.as_bytes().to_vec(), caller(req));
         let target = target.as_os_str().as_bytes().to_vec();
-        self.answer(reply, move |view| view.make(caller, parent.0, &name, 0o777, New::Symlink(&target)), entry);
+        self.respond(reply, move |view| view.make(caller, parent.0, &name, 0o777, NewNode::Symlink(&target)), entry);
     }
 
     fn rename(
@@ -180,42 +179,46 @@ impl Filesystem for Fuse {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         let how = match flags {
-            f if f.is_empty() => Rename::Replace,
-            RenameFlags::RENAME_NOREPLACE => Rename::Fresh,
-            RenameFlags::RENAME_EXCHANGE => Rename::Exchange,
+            f if f.is_empty() => RenameMode::Replace,
+            RenameFlags::RENAME_NOREPLACE => RenameMode::NoReplace,
+            RenameFlags::RENAME_EXCHANGE => RenameMode::Exchange,
             _ => return reply.error(raw(Errno::INVAL)),
         };
         let (from, to) = (name.as_bytes().to_vec(), newname.as_bytes().to_vec());
-        self.answer(reply, move |view| view.rename((parent.0, &from), (newparent.0, &to), how), empty);
+        self.respond(
+            reply,
+            move |view| view.rename(EntryRef::new(parent.0, &from), EntryRef::new(newparent.0, &to), how),
+            empty,
+        );
     }
 
     fn link(&self, req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         let name = newname.as_bytes().to_vec();
-        self.answer(reply, move |view| view.link(ino.0, newparent.0, &name), entry);
+        self.respond(reply, move |view| view.link(ino.0, newparent.0, &name), entry);
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         const O_TRUNC: i32 = 0o1000;
         let (write, truncate) = (flags.acc_mode() != fuser::OpenAccMode::O_RDONLY, flags.0 & O_TRUNC != 0);
         let caller = caller(req);
-        let (backings, kept) = (Arc::clone(&self.backings), Arc::clone(&self.view));
-        self.answer(
+        let (backings, fallback) = (Arc::clone(&self.backings), Arc::clone(&self.view));
+        self.respond(
             reply,
             move |view| view.open(caller, ino.0, write, truncate),
             move |reply, opened| match opened {
-                Ok((handle, None)) => reply.opened(FileHandle(handle), KEEP),
-                Ok((handle, Some(file))) => {
+                Ok(OpenedFile { handle, backing: None }) => reply.opened(FileHandle(handle), KEEP),
+                Ok(OpenedFile { handle, backing: Some(file) }) => {
                     let open = || reply.open_backing(&*file);
-                    match backings.give(ino.0, handle, open) {
+                    match backings.open(ino.0, handle, open) {
                         Ok(backing) => {
                             reply.opened_passthrough(FileHandle(handle), FopenFlags::FOPEN_NOFLUSH, &backing);
                         }
                         Err(e) => {
-                            kept.serve_instead(handle, &e);
+                            fallback.serve_in_daemon(handle, &e);
                             reply.opened(FileHandle(handle), KEEP);
                         }
                     }
@@ -236,12 +239,12 @@ impl Filesystem for Fuse {
         lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.steer.saw(req.pid(), size > MUCH);
-        // The kernel names an owner of locks only where it reads past its cache.
+        self.placement.note_request(req.pid(), size > MUCH);
+        // The kernel sends a lock owner only with reads that bypass its page cache.
         if lock_owner.is_none() {
-            self.view.note_cached(fh.0);
+            self.view.note_kernel_cached(fh.0);
         }
-        if self.view.may_wait(fh.0, offset, size as usize) {
+        if self.view.read_may_wait(fh.0, offset, size as usize) {
             let view = Arc::clone(&self.view);
             return self.pool.run(move || read(&view, fh.0, offset, size, reply));
         }
@@ -260,7 +263,7 @@ impl Filesystem for Fuse {
         lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        self.steer.saw(req.pid(), data.len() > MUCH as usize);
+        self.placement.note_request(req.pid(), data.len() > MUCH as usize);
         let cached = write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
         let caller = caller(req);
         let len = u32::try_from(data.len()).unwrap_or(0);
@@ -268,20 +271,20 @@ impl Filesystem for Fuse {
             Ok(()) => reply.written(len),
             Err(e) => reply.error(raw(e)),
         };
-        let (view, overwritten, notifier) = (&self.view, Arc::clone(&self.overwritten), Arc::clone(&self.notifier));
+        let (view, invalidator, notifier) = (&self.view, Arc::clone(&self.invalidator), Arc::clone(&self.notifier));
         let past_cache = !cached && lock_owner.is_some();
         let done = move |view: &View, reply: ReplyWrite, answer| {
             if !past_cache || !view.may_be_cached(fh.0) {
                 return written(reply, answer);
             }
-            overwritten.run(move || {
+            invalidator.run(move || {
                 if let (Some(notifier), Ok(offset)) = (notifier.get(), i64::try_from(offset)) {
                     let _ = notifier.inval_inode(ino, offset, i64::from(len));
                 }
                 written(reply, answer);
             });
         };
-        if view.may_wait_to_write(fh.0, offset, data.len()) {
+        if view.write_may_wait(fh.0, offset, data.len()) {
             let (view, data) = (Arc::clone(&self.view), data.to_vec());
             let write = move || {
                 let answer = caught(|| view.write(caller, fh.0, offset, &data, cached));
@@ -306,31 +309,31 @@ impl Filesystem for Fuse {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        if self.mode == Mode::Passthrough {
-            self.backings.take(fh.0);
+        if self.mode == CacheMode::Passthrough {
+            self.backings.close(fh.0);
         }
         self.view.release(fh.0);
         reply.ok();
     }
 
     fn fsync(&self, req: &Request, _ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         self.sync(reply, move |view| view.sync(fh.0));
     }
 
     fn opendir(&self, req: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        self.steer.saw(req.pid(), false);
-        if self.opens_no_directory {
-            // It is not asked again, for no directory.
+        self.placement.note_request(req.pid(), false);
+        if self.skips_opendir {
+            // After this reply, the kernel sends no `opendir` for any directory.
             return reply.error(Raw::ENOSYS);
         }
         reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR);
     }
 
     fn readdir(&self, req: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, reply: ReplyDirectory) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         let list = move |view: &View, reply: &mut ReplyDirectory| {
-            view.list(ino.0, offset, false, &mut |item: Item<'_>| {
+            view.list(ino.0, offset, false, &mut |item: DirItem<'_>| {
                 !reply.add(INodeNo(item.ino), item.next, file_type(item.kind), OsStr::from_bytes(item.name))
             })
         };
@@ -338,18 +341,20 @@ impl Filesystem for Fuse {
             Ok(()) => reply.ok(),
             Err(e) => reply.error(raw(e)),
         };
-        self.answer_into(reply, list, done);
+        self.respond_into(reply, list, done);
     }
 
     fn readdirplus(&self, req: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
-        self.steer.saw(req.pid(), false);
-        let far = self.view.is_far();
+        self.placement.note_request(req.pid(), false);
+        let far = self.view.is_remote();
         let list = move |view: &View, reply: &mut ReplyDirectoryPlus| {
-            view.list(ino.0, offset, true, &mut |item: Item<'_>| {
-                let told = item.attr.unwrap_or(Attr { ino: item.ino, kind: item.kind, ..NOBODY });
+            view.list(ino.0, offset, true, &mut |item: DirItem<'_>| {
+                let told = item.attr.unwrap_or(NodeAttr { ino: item.ino, kind: item.kind, ..NOBODY });
                 let name = OsStr::from_bytes(item.name);
-                // Of a file whose holes are not known the kernel asks again when a program wants its attributes.
-                let ttl = if matches!(told.allocated, Allocated::List { .. }) && !far { Duration::ZERO } else { TTL };
+                // If the holes of a file are not known, the kernel must ask again when a program
+                // needs the attributes.
+                let ttl =
+                    if matches!(told.allocated, AllocatedBytes::List { .. }) && !far { Duration::ZERO } else { TTL };
                 !reply.add(INodeNo(item.ino), item.next, name, &ttl, &attr(&told), Generation(0))
             })
         };
@@ -357,7 +362,7 @@ impl Filesystem for Fuse {
             Ok(()) => reply.ok(),
             Err(e) => reply.error(raw(e)),
         };
-        self.answer_into(reply, list, done);
+        self.respond_into(reply, list, done);
     }
 
     fn releasedir(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
@@ -365,15 +370,16 @@ impl Filesystem for Fuse {
     }
 
     fn fsyncdir(&self, req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         self.sync(reply, View::sync_names);
     }
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        // More do not fit the answer to a 32-bit program, which gets an error then.
+        // A larger number would not fit into the reply for a 32-bit program, whose call would fail.
         const FILES: u64 = u32::MAX as u64 / 2;
-        let (size, total, free) = self.view.statfs();
-        reply.statfs(total, free, free, FILES, FILES, size, 255, size);
+        let SpaceInfo { total_blocks, free_blocks } = self.view.statfs();
+        let block = SpaceInfo::BLOCK;
+        reply.statfs(total_blocks, free_blocks, free_blocks, FILES, FILES, block, 255, block);
     }
 
     fn setxattr(
@@ -386,7 +392,7 @@ impl Filesystem for Fuse {
         _position: u32,
         reply: ReplyEmpty,
     ) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         let (name, value) = (name.as_bytes().to_vec(), value.to_vec());
         let must = match flags {
             1 => Some(false),
@@ -394,24 +400,24 @@ impl Filesystem for Fuse {
             _ => None,
         };
         let caller = caller(req);
-        self.answer(reply, move |view| view.set_xattr(caller, ino.0, &name, &value, must), empty);
+        self.respond(reply, move |view| view.set_xattr(caller, ino.0, &name, &value, must), empty);
     }
 
     fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         let name = name.as_bytes().to_vec();
-        self.answer(reply, move |view| view.get_xattr(ino.0, &name), move |reply, value| xattr(reply, size, value));
+        self.respond(reply, move |view| view.get_xattr(ino.0, &name), move |reply, value| xattr(reply, size, value));
     }
 
     fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        self.steer.saw(req.pid(), false);
-        self.answer(reply, move |view| view.list_xattrs(ino.0), move |reply, names| xattr(reply, size, names));
+        self.placement.note_request(req.pid(), false);
+        self.respond(reply, move |view| view.list_xattrs(ino.0), move |reply, names| xattr(reply, size, names));
     }
 
     fn removexattr(&self, req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         let name = name.as_bytes().to_vec();
-        self.answer(reply, move |view| view.remove_xattr(ino.0, &name), empty);
+        self.respond(reply, move |view| view.remove_xattr(ino.0, &name), empty);
     }
 
     fn create(
@@ -424,23 +430,25 @@ impl Filesystem for Fuse {
         _flags: i32,
         reply: ReplyCreate,
     ) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         let (name, caller) = (name.as_bytes().to_vec(), maker(req, umask));
-        let (backings, kept) = (Arc::clone(&self.backings), Arc::clone(&self.view));
-        self.answer(
+        let (backings, fallback) = (Arc::clone(&self.backings), Arc::clone(&self.view));
+        self.respond(
             reply,
             move |view| view.create(caller, parent.0, &name, mode),
-            move |reply, made| match made {
-                Ok((a, handle, None)) => reply.created(&TTL, &attr(&a), Generation(0), FileHandle(handle), KEEP),
-                Ok((a, handle, Some(file))) => {
+            move |reply, created| match created {
+                Ok(CreatedFile { attr: a, opened: OpenedFile { handle, backing: None } }) => {
+                    reply.created(&TTL, &attr(&a), Generation(0), FileHandle(handle), KEEP);
+                }
+                Ok(CreatedFile { attr: a, opened: OpenedFile { handle, backing: Some(file) } }) => {
                     let open = || reply.open_backing(&*file);
-                    match backings.give(a.ino, handle, open) {
+                    match backings.open(a.ino, handle, open) {
                         Ok(backing) => {
-                            let (made, flags) = (attr(&a), FopenFlags::FOPEN_NOFLUSH);
-                            reply.created_passthrough(&TTL, &made, Generation(0), FileHandle(handle), flags, &backing);
+                            let (found, flags) = (attr(&a), FopenFlags::FOPEN_NOFLUSH);
+                            reply.created_passthrough(&TTL, &found, Generation(0), FileHandle(handle), flags, &backing);
                         }
                         Err(e) => {
-                            kept.serve_instead(handle, &e);
+                            fallback.serve_in_daemon(handle, &e);
                             reply.created(&TTL, &attr(&a), Generation(0), FileHandle(handle), KEEP);
                         }
                     }
@@ -460,20 +468,21 @@ impl Filesystem for Fuse {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.steer.saw(req.pid(), false);
+        self.placement.note_request(req.pid(), false);
         let (view, caller) = (Arc::clone(&self.view), caller(req));
         self.pool.run(move || empty(reply, caught(|| view.fallocate(caller, fh.0, offset, length, mode))));
     }
 
     fn lseek(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
         const SEEK_DATA: i32 = 3;
-        let done = |reply: ReplyLseek, answer: Answer<u64>| match answer {
+        let done = |reply: ReplyLseek, answer: FsResult<u64>| match answer {
             Ok(at) => reply.offset(i64::try_from(at).unwrap_or(i64::MAX)),
             Err(e) => reply.error(raw(e)),
         };
-        if self.mode == Mode::Writeback && self.view.is_written(ino.0) {
-            // The kernel may hold bytes that are not here yet: all of the file counts as data, up to the end that only
-            // the kernel knows. It is asked by another thread, because it may in turn ask for attributes.
+        if self.mode == CacheMode::Writeback && self.view.is_open_for_write(ino.0) {
+            // The kernel may have cached writes, so the complete file counts as data, up to the end
+            // that only the kernel knows. Another thread asks the kernel for the end, because the
+            // kernel may in turn request attributes.
             let (view, top) = (Arc::clone(&self.view), self.at.clone());
             return self.pool.run(move || {
                 let answer = caught(|| {
@@ -487,14 +496,16 @@ impl Filesystem for Fuse {
         let view = Arc::clone(&self.view);
         let seek =
             move |view: &View| view.seek(fh.0, u64::try_from(offset).map_err(|_| Errno::NXIO)?, whence == SEEK_DATA);
-        match view.is_far() {
-            true => self.pool.run(move || done(reply, caught(|| seek(&view)))),
-            false => done(reply, caught(|| seek(&view))),
+        if view.is_remote() {
+            self.pool.run(move || done(reply, caught(|| seek(&view))));
+        } else {
+            done(reply, caught(|| seek(&view)));
         }
     }
 }
 
-/// The length of a file as the kernel knows it, which may hold more of it than we have.
+/// Returns the length of a file according to the kernel, which may have cached writes behind the
+/// known end.
 fn size_in_kernel(view: &View, top: &Path, ino: u64) -> Option<u64> {
     let path = top.join(OsStr::from_bytes(&view.path(ino)?));
     let told = rustix::fs::statx(CWD, &path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::SIZE | StatxFlags::INO).ok()?;

@@ -1,7 +1,8 @@
-//! Access lists and permission bits say the same: whoever changes one changes the other, as file systems do. What is made
-//! in a directory gets the list that it has for that.
+//! POSIX ACLs. The ACL and the permission bits of a node are kept consistent, and new nodes inherit
+//! the default ACL of their directory, as in the file systems of the kernel.
 //!
-//! The form is the kernel's: a version of four bytes, then entries of a tag, a permission and an id (2, 2 and 4 bytes).
+//! The format is that of the kernel (`posix_acl_xattr.h`): a version of four bytes, then entries of
+//! a tag, a permission and an id (2, 2 and 4 bytes).
 
 use crate::model::entry::{Meta, Xattr};
 use crate::sys::xattr::{ACL_ACCESS, ACL_DEFAULT};
@@ -10,17 +11,17 @@ const OWNER: u16 = 0x01;
 const GROUP: u16 = 0x04;
 const MASK: u16 = 0x10;
 const OTHER: u16 = 0x20;
-/// Entries of a list that says nothing that the bits do not.
+/// Entries of an ACL that is equivalent to permission bits.
 const PLAIN: usize = 3;
 
-/// Tag and position of the permission of each entry.
+/// Iterates over the tag of each entry and the offset of its permission.
 fn entries(list: &[u8]) -> impl Iterator<Item = (u16, usize)> + '_ {
     let all = list.get(4..).unwrap_or_default().chunks_exact(8).enumerate();
     all.map(|(n, entry)| (u16::from_le_bytes([entry[0], entry[1]]), 4 + n * 8 + 2))
 }
 
-/// Positions of the permissions that the bits hold too, and by how much these are shifted there: the mask, where there is
-/// one, stands for the group.
+/// Returns the offsets of the permissions that the mode also contains, and their shift in the mode.
+/// A mask takes the place of the group.
 fn shared(list: &[u8]) -> Vec<(usize, u32)> {
     let masked = entries(list).any(|(tag, _)| tag == MASK);
     let shift = |tag| match tag {
@@ -33,7 +34,7 @@ fn shared(list: &[u8]) -> Vec<(usize, u32)> {
     entries(list).filter_map(|(tag, at)| shift(tag).map(|by| (at, by))).collect()
 }
 
-/// Sets the permission bits to what a list says that was just set.
+/// Sets the mode from an ACL that was just set.
 pub(super) fn mode_follows(meta: &mut Meta, name: &[u8], list: &[u8]) {
     if name != ACL_ACCESS {
         return;
@@ -46,17 +47,17 @@ pub(super) fn mode_follows(meta: &mut Meta, name: &[u8], list: &[u8]) {
     }
 }
 
-/// Whether an attribute is an access list.
+/// Returns whether an xattr is an ACL.
 pub(super) fn is_list(name: &[u8]) -> bool {
     name == ACL_ACCESS || name == ACL_DEFAULT
 }
 
-/// Whether setting that attribute sets permissions.
+/// Returns whether an xattr is the ACL of the node itself, so that it determines permissions.
 pub(super) fn is_access(name: &[u8]) -> bool {
     name == ACL_ACCESS
 }
 
-/// Sets a list to what the permission bits say that were just set.
+/// Sets the ACL from a mode that was just set.
 pub(super) fn follow_mode(meta: &mut Meta) {
     let mode = meta.mode;
     let Some(list) = meta.xattrs.iter_mut().find(|x| x.name == ACL_ACCESS) else { return };
@@ -65,15 +66,15 @@ pub(super) fn follow_mode(meta: &mut Meta) {
     }
 }
 
-/// What is made in a directory gets, if it says so.
+/// Returns the default ACL of a directory.
 pub(super) fn default_of(dir: &Meta) -> Option<Vec<u8>> {
     let list = dir.xattrs.iter().find(|x| x.name == ACL_DEFAULT)?;
     entries(&list.value).next()?;
     Some(list.value.clone())
 }
 
-/// Gives a new node what its directory has for it: no more than was asked for, and nothing to the umask. A directory hands
-/// it on.
+/// Applies the default ACL of the directory to a new node. The requested mode limits the
+/// permissions; the umask does not apply. A directory also inherits the default ACL.
 pub(super) fn inherit(meta: &mut Meta, default: Vec<u8>, dir: bool) {
     let mut list = default.clone();
     for (at, by) in shared(&default) {
@@ -98,7 +99,7 @@ mod tests {
         [vec![2, 0, 0, 0], entries.iter().flat_map(entry).collect()].concat()
     }
 
-    /// What the list of a node says.
+    /// Returns the permissions of an ACL in the order of its entries.
     fn said(meta: &Meta, name: &[u8]) -> Option<Vec<u8>> {
         let list = &meta.xattrs.iter().find(|x| x.name == name)?.value;
         Some(entries(list).map(|(_, at)| list[at]).collect())
@@ -125,7 +126,7 @@ mod tests {
         meta.xattrs = vec![Xattr { name: ACL_ACCESS.to_vec(), value: list.clone() }];
         mode_follows(&mut meta, ACL_ACCESS, &list);
         assert_eq!((meta.mode, said(&meta, ACL_ACCESS)), (0o2651, None));
-        // That of what will be made says nothing of this node.
+        // A default ACL does not apply to the directory itself.
         mode_follows(&mut meta, ACL_DEFAULT, &[]);
         assert_eq!(meta.mode, 0o2651);
     }
@@ -135,7 +136,7 @@ mod tests {
         let default = list(&[(OWNER, 7), (USER, 6), (GROUP, 5), (MASK, 7), (OTHER, 4)]);
         let mut file = Meta { mode: 0o4646, ..Meta::default() };
         inherit(&mut file, default.clone(), false);
-        // The group keeps what it has: the mask bounds it.
+        // The group entry stays, because the mask limits it.
         assert_eq!(said(&file, ACL_ACCESS).unwrap(), [6, 6, 5, 4, 4]);
         assert_eq!((file.mode, said(&file, ACL_DEFAULT)), (0o4644, None));
         let mut dir = Meta { mode: 0o2777, ..Meta::default() };

@@ -4,7 +4,7 @@ use super::{CheckoutOptions, CheckoutReport, Context, Head, planned};
 use crate::context::InMount;
 use crate::error::Result;
 use crate::model::refname::RefKind;
-use crate::mount::control::Ask;
+use crate::mount::control::ControlRequest;
 use crate::ops::mount::branch_of;
 use crate::query::resolve::Resolver;
 use crate::refs::moves::RefMoveError;
@@ -29,10 +29,10 @@ pub(super) fn checkout(
         return Ok(report);
     }
     let branch = report.branch.as_ref().map(ToString::to_string);
-    let ask = Ask::Move { version: report.version.to_string(), branch, force: options.force };
+    let ask = ControlRequest::Switch { version: report.version.to_string(), branch, force: options.force };
     let mut client = mount.client()?;
-    client.settle_kernel()?;
-    client.ask::<()>(&ask)?;
+    client.flush_kernel()?;
+    client.request::<()>(&ask)?;
     if let Some(name) = &options.new_branch {
         let how = Move { who: &context.author, why: "branch: made by checkout", time: context.moved_at() };
         let made = repo.refs().update(RefKind::Branch, name, None, Some(report.version), &how)?;

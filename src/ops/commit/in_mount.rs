@@ -12,7 +12,7 @@ use crate::model::id::Id;
 use crate::model::path;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::tree::LinkTable;
-use crate::mount::control::{Ask, Shot};
+use crate::mount::control::{ControlRequest, SnapshotInfo};
 use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::ops::mount::MountRefusal;
 use crate::quiesce::during;
@@ -44,7 +44,7 @@ pub(super) fn commit(
     if let Some(tip) = tip.filter(|tip| *tip != version) {
         // A commit that ended before it could tell the mount.
         let commit = repo.commit_cached(&tip)?;
-        if facts.shot == Some(commit.tree.to_string()) && commit.parents.contains(&version) {
+        if facts.snapshot == Some(commit.tree.to_string()) && commit.parents.contains(&version) {
             version = tip;
         }
     }
@@ -54,18 +54,19 @@ pub(super) fn commit(
     }
     ensure_recorded(context, options)?;
     let cancelled = || observer.cancelled();
-    let mut client = mount.client()?.heed(&cancelled);
+    let mut client = mount.client()?.cancelled_by(&cancelled);
     observer.phase("commit", Some(stands.counts.files), None);
     match options.quiesce.as_ref().filter(|q| !q.profiles.is_empty() && !options.dry_run) {
-        None => client.settle_kernel()?,
+        None => client.flush_kernel()?,
         // Writers go on after the moment, while its tree is made.
         quiesce => during(quiesce, context, observer, |_| {
-            client.settle_kernel()?;
-            client.ask::<()>(&Ask::Begin { store: true })
+            client.flush_kernel()?;
+            client.request::<()>(&ControlRequest::BeginSnapshot { store: true })
         })?,
     }
-    let shot: Shot = client.ask(&Ask::Snapshot { store: !options.dry_run, exclude: options.walk.exclude.clone() })?;
-    for (id, bytes) in client.receive(shot.objects)? {
+    let shot: SnapshotInfo = client
+        .request(&ControlRequest::TakeSnapshot { store: !options.dry_run, exclude: options.walk.exclude.clone() })?;
+    for (id, bytes) in client.receive_objects(shot.objects)? {
         repo.volatile().put(id, bytes);
     }
     for path in &shot.skipped {
@@ -99,9 +100,12 @@ pub(super) fn commit(
     };
     let report = seal(context, repo, &out, observer, options, target, &tree_for, Vec::new())?;
     if let (Some(id), false) = (report.id, options.dry_run) {
-        let settle =
-            Ask::Settle { version: id.to_string(), branch: Some(branch.to_string()), whole: options.paths.is_empty() };
-        client.ask::<()>(&settle)?;
+        let settle = ControlRequest::EndSnapshot {
+            version: id.to_string(),
+            branch: Some(branch.to_string()),
+            whole: options.paths.is_empty(),
+        };
+        client.request::<()>(&settle)?;
     }
     Ok(report)
 }

@@ -66,7 +66,7 @@ pub(super) fn own_version(
     }
     let (dir, name) = overlay(repo.path(), options)?;
     // One that is in use, or damaged, is told by the mount itself.
-    let Ok(Some(left)) = daemon::left(&dir, &name) else { return Ok(None) };
+    let Ok(Some(left)) = daemon::overlay_base(&dir, &name) else { return Ok(None) };
     let same = left.version != version && left.branch.as_deref() == branch.map(RefName::as_str);
     let goes_on = same && Walk::new(repo, &[version], &[left.version])?.next().is_none();
     Ok(goes_on.then_some(left.version))

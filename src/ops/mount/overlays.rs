@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use super::OVERLAYS;
 use crate::error::{Failure, Kind, Result, with_causes};
 use crate::mount::daemon;
-use crate::mount::space::{FOLDER, Space};
-use crate::mount::store::Store;
+use crate::mount::file::{UPPER_DIR, UpperFile, UpperFiles};
+use crate::mount::overlay::{OverlayDb, salvaged_files};
 use crate::sys::io_error::IoError;
 
 /// What is kept of the mounts of one overlay.
@@ -37,7 +37,7 @@ pub enum OverlayState {
     /// Nothing was ever mounted with it.
     Empty,
     /// It stands on a version.
-    Left(daemon::Left),
+    Left(daemon::OverlayBase),
     /// It cannot be read: why.
     Damaged(String),
 }
@@ -116,9 +116,9 @@ pub fn overlays(repository: &Path) -> Result<Vec<Overlay>> {
 }
 
 fn overlay_at(name: String, dir: PathBuf) -> Overlay {
-    let state = match Store::is_locked(&dir) {
+    let state = match OverlayDb::is_locked(&dir) {
         Ok(true) => OverlayState::Mounted,
-        _ => match daemon::left(&dir, &name) {
+        _ => match daemon::overlay_base(&dir, &name) {
             Ok(Some(left)) => OverlayState::Left(left),
             Ok(None) => OverlayState::Empty,
             Err(e) => OverlayState::Damaged(with_causes(&e)),
@@ -145,7 +145,7 @@ fn unmounted(repository: &Path, name: &str) -> Result<PathBuf> {
     if !is_name || !dir.is_dir() {
         return Err(OverlayError::Missing { name: name.to_owned(), repository: repository.to_path_buf() }.into());
     }
-    if daemon::stays_served(&dir)? {
+    if daemon::is_still_served(&dir)? {
         return Err(OverlayError::Mounted(name.to_owned()).into());
     }
     Ok(dir)
@@ -184,9 +184,9 @@ pub fn salvage(repository: &Path, name: &str, into: &Path) -> Result<Vec<Salvage
     if fs::read_dir(into).map_err(IoError::at("read", into))?.next().is_some() {
         return Err(OverlayError::Filled(into.to_path_buf()).into());
     }
-    let known = Store::salvage(&dir);
+    let known = salvaged_files(&dir);
     let mut copied = Vec::new();
-    for (ino, file) in Space::files(&dir.join(FOLDER)).map_err(IoError::at("list", &dir))? {
+    for UpperFile { ino, path: file } in UpperFiles::files(&dir.join(UPPER_DIR)).map_err(IoError::at("list", &dir))? {
         let (at, whole) = match known.get(&ino) {
             Some(found) => (into.join(&found.path), Some(found.whole)),
             None => (into.join("unnamed").join(format!("{ino:x}")), None),

@@ -7,10 +7,10 @@ use crate::error::Result;
 use crate::model::id::Id;
 use crate::model::refname::RefName;
 use crate::mount::attach;
-use crate::mount::control::{Client, note};
-use crate::mount::daemon::{self, Kept};
-use crate::mount::health::{Health, health};
-use crate::mount::profile::Profile;
+use crate::mount::control::{MountClient, note};
+use crate::mount::daemon::{self, OverlayUse, VersionTree};
+use crate::mount::health::{MountHealth, health};
+use crate::mount::profile::AccessProfile;
 use crate::observe::Observer;
 use crate::sys::mountinfo;
 
@@ -24,7 +24,7 @@ pub struct MountPlan {
     /// The repository on this machine.
     pub repository: PathBuf,
     /// The overlay's name, and what is kept in it; `None` where nothing can be changed.
-    pub overlay: Option<(String, Kept)>,
+    pub overlay: Option<(String, OverlayUse)>,
     /// A mount that nobody serves any more would be cleared away first.
     pub clears: bool,
 }
@@ -34,19 +34,19 @@ pub fn plan(context: &Context, options: &MountOptions, observer: &dyn Observer) 
     let repo = context.repo()?;
     options.hydrate.which()?;
     attach::ensure_trusted(options.trust)?;
-    options.prefetch.as_deref().map(Profile::read).transpose()?;
+    options.prefetch.as_deref().map(AccessProfile::read).transpose()?;
     let (version, tree, branch) = shown(&repo, context, options)?;
     let kept = || -> Result<_> {
         let (dir, name) = overlay(&context.repository, options)?;
         daemon::wait_while_ending(&dir, observer)?;
-        let kept = daemon::look(&repo, (version, tree), &dir, &name)?;
+        let kept = daemon::overlay_use(&repo, VersionTree { version, tree }, &dir, &name)?;
         Ok((name, kept))
     };
     let overlay = if options.read_only { None } else { Some(kept()?) };
     let clears =
         mountinfo::ours().is_ok_and(|all| all.iter().any(|m| m.at == options.at)) && attach::is_dead(&options.at);
     if !clears {
-        attach::check(&options.at)?;
+        attach::ensure_attachable(&options.at)?;
     }
     let version = Some(version).filter(|_| options.show != Show::All);
     Ok(MountPlan { version, branch, repository: context.repository.clone(), overlay, clears })
@@ -55,11 +55,11 @@ pub fn plan(context: &Context, options: &MountOptions, observer: &dyn Observer) 
 /// The mount that [`super::umount`] would end, as it stands.
 pub fn umount_plan(run: &Path, at: &Path) -> Result<MountState> {
     let mounted = mounted_at(at)?;
-    let settle = |mut client: Client<'_>| client.settle_kernel();
-    let settled = Client::connect(run, &mounted).and_then(settle);
-    let health = health(run, std::slice::from_ref(&mounted)).pop().unwrap_or(Health::Unknown);
+    let settle = |mut client: MountClient<'_>| client.flush_kernel();
+    let settled = MountClient::connect(run, &mounted).and_then(settle);
+    let health = health(run, std::slice::from_ref(&mounted)).pop().unwrap_or(MountHealth::Unknown);
     match (settled, &health) {
-        (Err(e), Health::Served(_)) => Err(e),
+        (Err(e), MountHealth::Served(_)) => Err(e),
         _ => Ok(MountState { note: note(run, &mounted), health, mounted }),
     }
 }

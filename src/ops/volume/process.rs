@@ -9,13 +9,13 @@ use std::process::{Command, Stdio};
 use super::{Record, VolumeError, Volumes};
 use crate::error::{Kind, Result};
 use crate::model::refname::{RefKind, RefName};
-use crate::mount::control::Note;
+use crate::mount::control::MountNote;
 use crate::repo::{OpenOptions, Repo};
 use crate::sys::io_error::IoError;
 
 impl Volumes {
     /// Starts the process that serves a volume's mount, and waits until the mount stands.
-    pub(super) fn start(&self, record: &Record, at: &Path) -> Result<Note> {
+    pub(super) fn start(&self, record: &Record, at: &Path) -> Result<MountNote> {
         let mut words: Vec<String> = Vec::new();
         if let Some(cache) = record.cache {
             words.extend(["-c".to_owned(), format!("cache.size={cache}")]);

@@ -62,13 +62,13 @@ fn mounting_as_root_and_without_its_rights() {
     let mut without = s.other(need("setpriv"));
     let run = Run::of(without.args(["--bounding-set=-sys_admin", env!("CARGO_BIN_EXE_dvc"), "doctor", "--json"]));
     let run = run.code(1);
-    says(&run, "mounting", "no", "is not permitted: mount(2) fails");
+    says(&run, "mounting", "no", "mount(2) failed");
     assert!(of(&run, "mounting")[0]["mend"].as_str().unwrap().contains("--cap-add SYS_ADMIN"));
     // A container that was not given the device.
     let script = format!("{ALONE}; mount -t tmpfs none /dev; exec {} doctor --json", env!("CARGO_BIN_EXE_dvc"));
     let run = Run::of(s.other("unshare").args(["-m", "sh", "-c", &script])).code(1);
     says(&run, "fuse device", "no", "No such file");
-    says(&run, "mounting", "no", "there is no usable `/dev/fuse`");
+    says(&run, "mounting", "no", "cannot use `/dev/fuse`");
     assert!(of(&run, "passthrough").is_empty());
 }
 

@@ -361,7 +361,7 @@ fn files_without_tables_are_salvaged() {
     for harm in [Harm::Cut(0), Harm::Remove] {
         overlays.apply(Path::new("overlay.db"), &harm);
         let run = m.try_up().code(5);
-        assert!(run.err.contains("has lost its `overlay.db`") && run.err.contains("--salvage kept"), "{}", run.err);
+        assert!(run.err.contains("has no `overlay.db`") && run.err.contains("--salvage kept"), "{}", run.err);
         let told = overlays.v.dvc(&["--json", "mount", "--overlays"]).ok().json_lines();
         assert!(told.iter().any(|line| line["overlay"] == "kept" && line["state"] == "damaged"), "{told:?}");
     }

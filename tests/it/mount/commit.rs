@@ -1,4 +1,5 @@
-//! A version made in a mount is the one that a plain directory of the same content gives: the same tree, the same id.
+//! A commit in a mount creates the same tree, with the same id, as a commit of a plain directory
+//! with the same content.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};
@@ -42,7 +43,7 @@ fn edit(path: &Path) -> File {
     OpenOptions::new().read(true).write(true).open(path).unwrap()
 }
 
-/// What is done before the first, second and third commit.
+/// Changes before the first, second and third commit.
 fn change(m: &Path, round: usize) {
     match round {
         0 => {
@@ -86,7 +87,8 @@ fn change(m: &Path, round: usize) {
             edit(&m.join("text")).write_all_at(&prose(9, 200_000), 0).unwrap();
             fs::write(m.join("c/.dvcsignore"), b"small 1*\n").unwrap();
             fs::remove_file(m.join(".dvcsignore")).unwrap();
-            // Of a file that was cut by content one that is made of pages, and the other way round.
+            // A file that was chunked by content becomes one that is chunked by pages, and vice
+            // versa.
             edit(&m.join("big")).write_all_at(b"SQLite format 3\0", 0).unwrap();
             edit(&m.join("pages")).write_all_at(b"no more", 0).unwrap();
             fs::rename(m.join("kind 1"), m.join("kind 4")).unwrap();
@@ -106,7 +108,8 @@ fn change(m: &Path, round: usize) {
     }
 }
 
-/// A plain copy of what a mount shows, committed to a branch of its own: its tree.
+/// Copies what a mount shows to a plain directory, and commits it to a branch of its own. Returns
+/// the tree.
 fn plain(v: &Volume, m: &Mount<'_>, name: &str) -> String {
     let copy = v.s.at(name);
     run("cp", &["-a", m.root().to_str().unwrap(), copy.to_str().unwrap()]);
@@ -166,7 +169,7 @@ fn commits_after_remounts_are_those_of_plain_directories() {
     three_rounds(true);
 }
 
-/// What is written while a version is made is not in it, and not lost.
+/// Data that is written during a commit is not part of the version, and is not lost.
 #[test]
 fn a_commit_while_files_change_has_each_at_one_moment() {
     let Some(v) = Volume::of(|w| {
@@ -181,7 +184,8 @@ fn a_commit_while_files_change_has_each_at_one_moment() {
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // The second is never ahead of the first, on disk too: so it is in each version.
+            // The second file is never ahead of the first one, not even on disk, so this must hold
+            // in each version.
             let mut n: u64 = 1;
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                 for file in [&one, &two] {

@@ -1,7 +1,8 @@
-//! Others' suites on mounts: pjdfstest asks for what POSIX says, fsx reads back what it wrote, by every kind of call.
+//! External test suites on mounts: pjdfstest checks POSIX semantics, and fsx reads back everything
+//! that it has written with every kind of call.
 //!
-//! `tests/setup.sh` installs them. `DVC_TEST_FSX` is the number of operations of each run of fsx. Both run where the kernel
-//! gathers writes and where it uses whole files by itself.
+//! `tests/setup.sh` installs them. `DVC_TEST_FSX` is the number of operations per run of fsx. Both
+//! suites run in writeback and in passthrough mode.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,12 +13,12 @@ use crate::mount::harness::{Mount, PASSTHROUGH, Volume, is_passthrough};
 use crate::support::needs;
 use crate::support::zoo::noise;
 
-/// Operations of each run of fsx, unless somebody asks for others.
+/// Default number of operations per run of fsx.
 const OPERATIONS: &str = "10000";
-/// Bytes of a file of which fsx changes little.
+/// Size of a file of which fsx changes only a small part, in bytes.
 const LARGE: usize = 24 << 20;
 
-/// Users that every Debian has: pjdfstest acts as them.
+/// Users that exist on every Debian system, which pjdfstest acts as.
 const PJDFSTEST: &str = r#"
 [features]
 posix_fallocate = {}
@@ -89,7 +90,7 @@ fn pjdfstest_passes_in_passthrough() {
     pjdfstest(PASSTHROUGH, is_passthrough);
 }
 
-/// Runs fsx on a file of a mount; `meanwhile` is done again and again until it ends.
+/// Runs fsx on a file of a mount, and repeats `meanwhile` until it ends.
 #[allow(clippy::print_stderr)]
 fn fsx(m: &Mount<'_>, config: &Path, name: &str, seed: u32, mut meanwhile: impl FnMut()) {
     let Some(program) = needs::server("fsx") else { return };
@@ -129,7 +130,7 @@ fn fill(w: &Path) {
     fs::write(w.join("large"), noise(3, LARGE)).unwrap();
 }
 
-/// What is in the file at the end is what is committed, and what a mount of another day shows.
+/// The final content of the file is committed, and a later mount shows it.
 fn assert_kept(v: &Volume, m: &mut Mount<'_>, name: &str) {
     let now = fs::read(m.at(name)).unwrap();
     m.commit("at the end");
@@ -138,7 +139,8 @@ fn assert_kept(v: &Volume, m: &mut Mount<'_>, name: &str) {
     assert!(fs::read(m.at(name)).unwrap() == now);
 }
 
-/// While versions are made. `alone`: the kernel writes by itself, and none can be made while the file is open.
+/// Runs fsx during commits. `alone` means passthrough, in which no commit is possible while the
+/// file is open.
 fn run_fsx(options: &[&str], config: &str, name: &str, seed: u32, alone: bool) {
     let Some(v) = Volume::of(fill) else { return };
     let path = v.s.at("fsx.toml");
@@ -150,7 +152,7 @@ fn run_fsx(options: &[&str], config: &str, name: &str, seed: u32, alone: bool) {
     let (mut is_open, mut refused) = (!alone, 0);
     fsx(&m, &path, name, seed, || {
         if !is_open {
-            // One that is opened while a version is made is not the kernel's.
+            // A file that is opened during a snapshot does not use passthrough.
             is_open = m.stats()["state"]["open"].as_u64().unwrap() > 0;
             return;
         }
@@ -162,18 +164,18 @@ fn run_fsx(options: &[&str], config: &str, name: &str, seed: u32, alone: bool) {
     assert_kept(&v, &mut m, name);
 }
 
-/// With all that changes the length.
+/// Uses all operations that change the length.
 fn lengths() -> String {
     format!("{FSX}truncate = 3.0\nposix_fallocate = 2.0\nclose_open = 1.0\n")
 }
 
-/// Of a fixed length: it is not emptied, but filled with zeros at first. So what the version has of a file is below only as
-/// far as versions are made meanwhile; the model tries out the rest.
+/// Keeps the length fixed. The file is filled with zeros first and not emptied, so bytes come from
+/// the version only after a commit; the model test covers the rest.
 fn in_place() -> String {
     format!("blockmode = true\n{FSX}truncate = 0.0\nposix_fallocate = 0.0\nclose_open = 0.0\n")
 }
 
-/// The same in small pieces of a large file.
+/// The same with small writes all over a large file.
 fn here_and_there() -> String {
     let all = in_place().replace("flen = 1048576", &format!("flen = {LARGE}"));
     all.replace("max = 65536", "max = 4096")
@@ -219,7 +221,7 @@ fn fsx_in_passthrough_in_place() {
     run_fsx(PASSTHROUGH, &in_place(), "pages", 8, true);
 }
 
-/// Which is not brought: the kernel cannot use it by itself.
+/// The file is not hydrated, so the kernel cannot use passthrough.
 #[test]
 fn fsx_in_passthrough_on_a_file_that_stays_away() {
     run_fsx(&["--hydrate", "new"], &here_and_there(), "large", 9, false);

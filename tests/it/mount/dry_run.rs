@@ -1,4 +1,5 @@
-//! `-n` of `mount` and `umount`: what would be done is told, and nothing is, not even a directory made.
+//! `-n` of `mount` and `umount` reports what would be done, and does nothing: it does not even
+//! create a directory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +14,7 @@ fn volume() -> Option<Volume> {
     Volume::of(|w| fs::write(w.join("file"), b"of the version").unwrap())
 }
 
-/// Everything below a directory; directories are `None`.
+/// Returns everything below a directory; directories are `None`.
 fn everything(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut all = BTreeMap::new();
     let mut todo = vec![dir.to_path_buf()];
@@ -142,7 +143,7 @@ fn a_fake_mount_is_a_dry_run() {
     m.down();
 }
 
-/// No clone is made to look into a repository elsewhere, and one that is there is not brought up to date.
+/// A dry run on a remote repository creates no clone, and does not update an existing one.
 #[test]
 fn a_repository_elsewhere_is_looked_at_where_it_is() {
     let Some(mut v) = volume() else { return };

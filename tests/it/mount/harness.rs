@@ -1,9 +1,11 @@
-//! A repository with a version of a directory, and mounts of it that do not outlive their test.
+//! A repository with a version of a directory, and mounts of it that are cleaned up after their
+//! test.
 //!
-//! `DVC_TEST_MOUNT` are options for all of them, such as `--hydrate all --wait-hydrated`, to try out what tests say then.
+//! `DVC_TEST_MOUNT` contains options for all mounts, such as `--hydrate all --wait-hydrated`, to
+//! run the tests in another mode.
 //!
-//! In: what the directory holds. Out: mounts by the real binary. Each is ended when it is dropped: by `dvc umount`, or
-//! else by force, and its process with it.
+//! Mounts are made by the real binary. A dropped mount is ended with `dvc umount`, or else by force
+//! together with its process.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -23,10 +25,10 @@ use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::s3::{S3, Switches};
 
-/// What makes the kernel use files by itself.
+/// Options that select passthrough mode.
 pub const PASSTHROUGH: &[&str] = &["--hydrate", "all", "--wait-hydrated"];
 
-/// So long a process may take to be gone.
+/// Time for a process to end.
 const GONE: Duration = Duration::from_secs(60);
 
 /// A sandbox with a directory `w/`, a repository `r/` beside it and the branch `main`.
@@ -34,7 +36,7 @@ pub struct Volume {
     pub s: Sandbox,
 }
 
-/// A mount of it.
+/// A mount of a [`Volume`].
 pub struct Mount<'v> {
     volume: &'v Volume,
     at: PathBuf,
@@ -44,20 +46,20 @@ pub struct Mount<'v> {
 }
 
 impl Volume {
-    /// A repository without a version. `None` where nothing can be mounted.
+    /// Creates a repository without a version. Returns `None` if mounting is impossible.
     pub fn empty() -> Option<Self> {
         if !needs::fuse() {
             return None;
         }
         let mut s = Sandbox::new();
         s.set("DVC_AUTHOR", "Ann <ann@example.org>");
-        // Other users have to come by.
+        // Other users need access to the directory.
         fs::set_permissions(s.root(), PermissionsExt::from_mode(0o755)).unwrap();
         s.dvc(["init", "--repo", "../r", "-b", "main"]).ok();
         Some(Self { s })
     }
 
-    /// With a first version of what `fill` makes in `w/`.
+    /// Creates a repository whose first version contains what `fill` creates in `w/`.
     pub fn of(fill: impl FnOnce(&Path)) -> Option<Self> {
         let volume = Self::empty()?;
         fill(&volume.s.at("w"));
@@ -65,7 +67,7 @@ impl Volume {
         Some(volume)
     }
 
-    /// The same whose data is all in a store elsewhere: the repository is a lazy clone.
+    /// Like [`Self::of`], but the repository is a lazy clone of a remote that has all data.
     pub fn far(fill: impl FnOnce(&Path)) -> Option<(S3, Self)> {
         let mut volume = Self::of(fill)?;
         let s3 = S3::start(Switches::default());
@@ -91,19 +93,19 @@ impl Volume {
         command
     }
 
-    /// Commits `w/` to `main`; returns the tree.
+    /// Commits `w/` to `main`. Returns the tree.
     pub fn commit(&self, message: &str) -> String {
         self.commit_dir("w", "main", message)
     }
 
-    /// Commits a directory of the sandbox to a branch; returns the tree.
+    /// Commits a directory of the sandbox to a branch. Returns the tree.
     pub fn commit_dir(&self, dir: &str, branch: &str, message: &str) -> String {
         let dir = format!("../{dir}");
         let run = self.dvc(&["-C", &dir, "--json", "commit", "-b", branch, "-m", message, "--allow-empty"]);
         tree_of(&run.code(0))
     }
 
-    /// Puts a version into a new directory of the sandbox.
+    /// Checks out a version into a new directory of the sandbox.
     pub fn checkout(&self, revision: &str, into: &str) -> PathBuf {
         self.dvc(&["checkout", revision, "--into", &format!("../{into}")]).ok();
         self.s.at(into)
@@ -114,7 +116,7 @@ impl Volume {
         self.mount_at("m", "main", args)
     }
 
-    /// Mounts a version on a directory of the sandbox, which is made if need be.
+    /// Mounts a version on a directory of the sandbox, which is created if it is missing.
     pub fn mount_at(&self, dir: &str, revision: &str, args: &[&str]) -> Mount<'_> {
         let at = self.s.at(dir);
         fs::create_dir_all(&at).unwrap();
@@ -126,23 +128,23 @@ impl Volume {
     }
 }
 
-/// The tree of a commit that said so in JSON.
+/// Returns the tree from the JSON output of a commit.
 pub fn tree_of(run: &Run) -> String {
     run.json()["tree"].as_str().unwrap().to_owned()
 }
 
 impl Mount<'_> {
-    /// A place in it.
+    /// Returns a path in the mount.
     pub fn at(&self, name: impl AsRef<Path>) -> PathBuf {
         self.at.join(name)
     }
 
-    /// The mount point.
+    /// Returns the mount point.
     pub fn root(&self) -> &Path {
         &self.at
     }
 
-    /// Tries to mount; for what must fail.
+    /// Tries to mount, for tests in which this must fail.
     pub fn try_up(&mut self) -> Run {
         let mut args = vec!["--json", "mount", &self.revision, self.at.to_str().unwrap()];
         args.extend(self.args.iter().map(String::as_str));
@@ -153,25 +155,25 @@ impl Mount<'_> {
         run
     }
 
-    /// Mounts it.
+    /// Mounts again.
     #[track_caller]
     pub fn up(&mut self) {
         self.try_up().ok();
     }
 
-    /// Mounts it another time as another version, or with other options.
+    /// Sets the version and the options for the next mount.
     pub fn set(&mut self, revision: &str, args: &[&str]) {
         self.revision = revision.to_owned();
         self.args = args.iter().map(|a| (*a).to_owned()).collect();
     }
 
-    /// Ends it.
+    /// Unmounts.
     #[track_caller]
     pub fn down(&mut self) {
         self.down_with(&[]).ok();
     }
 
-    /// Ends it with options; for what may fail too.
+    /// Unmounts with options. May fail.
     pub fn down_with(&mut self, args: &[&str]) -> Run {
         let mut all = vec!["umount", self.at.to_str().unwrap()];
         all.extend(args);
@@ -182,14 +184,14 @@ impl Mount<'_> {
         run
     }
 
-    /// Ends it and mounts it again.
+    /// Unmounts and mounts again.
     #[track_caller]
     pub fn again(&mut self) {
         self.down();
         self.up();
     }
 
-    /// Kills its process, as a crash would.
+    /// Kills the process, as in a crash.
     pub fn kill(&mut self) {
         if let Some(pid) = self.pid {
             let _ = kill_process(raw(pid), Signal::KILL);
@@ -206,19 +208,19 @@ impl Mount<'_> {
         }
     }
 
-    /// Runs `dvc` in it.
+    /// Runs `dvc` in the mount.
     pub fn dvc<S: AsRef<OsStr>>(&self, args: &[S]) -> Run {
         let mut command = self.volume.s.command(["-C", self.at.to_str().unwrap()]);
         Run::of(command.args(args))
     }
 
-    /// What its process tells of itself.
+    /// Returns the state that the process reports.
     #[track_caller]
     pub fn stats(&self) -> serde_json::Value {
         Run::of(self.volume.s.command(["mount", "--json", "--stats"]).arg(&self.at)).ok().json()
     }
 
-    /// Commits it; returns the tree.
+    /// Commits the mount. Returns the tree.
     #[track_caller]
     pub fn commit(&self, message: &str) -> String {
         let run = self.dvc(&["--json", "commit", "-m", message]);
@@ -226,7 +228,7 @@ impl Mount<'_> {
         tree_of(&run)
     }
 
-    /// What `status` says.
+    /// Returns the output of `status`.
     pub fn status(&self) -> String {
         self.dvc(&["status", "--porcelain"]).ok().lines().into_iter().filter(|l| !l.starts_with('#')).fold(
             String::new(),
@@ -242,7 +244,7 @@ impl Mount<'_> {
 impl Drop for Mount<'_> {
     fn drop(&mut self) {
         let Some(pid) = self.pid else {
-            // Of a killed one the mount is left.
+            // The mount of a killed process still exists.
             let _ = unmount(&self.at, UnmountFlags::DETACH);
             return;
         };
@@ -258,24 +260,24 @@ fn raw(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
 }
 
-/// A zombie is gone: nobody may be there to take note of it.
+/// A zombie counts as ended, because its parent may never reap it.
 fn lives(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
 }
 
-/// How mounts are compared with plain directories: one that can be written tells no holes.
+/// How mounts are compared with plain directories: a writable mount does not report holes.
 pub fn loosely() -> Compare {
     Compare { holes: false, sockets: true, ..Compare::default() }
 }
 
-/// Fails where a mount is not like a plain directory.
+/// Asserts that a mount is equal to a plain directory.
 #[track_caller]
 pub fn assert_like(plain: &Path, mount: &Path) {
     assert_like_by(plain, mount, &loosely(), "");
 }
 
-/// Fails where a mount is not like a plain directory in what `how` looks at.
+/// Asserts that a mount is equal to a plain directory in the aspects that `how` compares.
 #[track_caller]
 pub fn assert_like_by(plain: &Path, mount: &Path, how: &Compare, what: &str) {
     let found = differences(plain, mount, how);
@@ -283,7 +285,8 @@ pub fn assert_like_by(plain: &Path, mount: &Path, how: &Compare, what: &str) {
     assert!(found.is_empty(), "{what}: {} difference(s) of {}:\n{shown}", found.len(), mount.display());
 }
 
-/// Whether the kernel uses files of a mount by itself; where it cannot, tests of that are left out after saying so.
+/// Returns whether a mount uses passthrough. If it cannot, tests of passthrough are skipped with a
+/// message.
 #[allow(clippy::print_stderr)]
 pub fn is_passthrough(m: &Mount<'_>) -> bool {
     let is = m.stats()["mode"] == "passthrough";
@@ -293,7 +296,7 @@ pub fn is_passthrough(m: &Mount<'_>) -> bool {
     is
 }
 
-/// Runs a Python script with arguments; returns what it prints.
+/// Runs a Python script with arguments. Returns its output.
 #[track_caller]
 pub fn python(script: &str, args: &[&Path]) -> String {
     let mut all = vec!["-c", script];
@@ -301,7 +304,8 @@ pub fn python(script: &str, args: &[&Path]) -> String {
     needs::run("python3", &all).trim().to_owned()
 }
 
-/// Runs a shell script in a directory as another user; returns whether it succeeded and what it said.
+/// Runs a shell script in a directory as another user. Returns whether it succeeded, and its
+/// output.
 pub fn as_user(uid: u32, dir: &Path, script: &str) -> (bool, String) {
     let out = Command::new(needs::need("setpriv"))
         .args([format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".to_owned()])
@@ -312,13 +316,13 @@ pub fn as_user(uid: u32, dir: &Path, script: &str) -> (bool, String) {
     (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
 }
 
-/// Makes the kernel ask for a file's bytes when they are read next.
+/// Drops the page cache of a file, so that the kernel has to request its bytes again.
 pub fn drop_cache(file: &File) {
     file.sync_all().unwrap();
     fadvise(file, 0, None, Advice::DontNeed).unwrap();
 }
 
-/// The error number of what must fail.
+/// Returns the error number of an operation that must fail.
 #[track_caller]
 pub fn errno<T>(result: io::Result<T>) -> i32 {
     match result {

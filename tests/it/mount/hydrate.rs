@@ -1,5 +1,5 @@
-//! Whole files brought into the overlay: all of them are there when it says so, the kernel then uses them by itself, and
-//! versions made of what it wrote are those of plain directories.
+//! Hydration: all files are complete when it reports so, the kernel then uses passthrough, and
+//! commits of what the kernel wrote are equal to those of plain directories.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -29,14 +29,14 @@ fn facts(m: &Mount<'_>, v: &Volume) -> serde_json::Value {
     v.s.dvc(["mount", "--json", "--stats", m.root().to_str().unwrap()]).ok().json()
 }
 
-/// Takes the version's bytes away from the repository while `work` runs.
+/// Removes the data of the version from the repository while `work` runs.
 fn without_packs(v: &Volume, work: impl FnOnce()) {
     fs::rename(v.s.at("r/packs"), v.s.at("away")).unwrap();
     work();
     fs::rename(v.s.at("away"), v.s.at("r/packs")).unwrap();
 }
 
-/// Gives files one time, so that versions of them can be the same.
+/// Sets the same times on files, so that their versions can be equal.
 fn same_times(root: &Path, names: &[&str]) {
     for name in names {
         let at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
@@ -56,7 +56,7 @@ fn all_of_every_file_is_there() {
             assert!(fs::read(m.at("deep/er/other.ibd")).unwrap() == noise(2, LEN + 17));
         });
         assert_eq!(m.status(), "");
-        // It is still there for the next mount.
+        // The upper file is still there for the next mount.
         m.again();
         assert!(facts(&m, &v)["state"]["hydrated_bytes"].as_u64().unwrap() < LEN as u64);
         without_packs(&v, || assert!(fs::read(m.at("big.ibd")).unwrap() == noise(1, LEN)));
@@ -106,7 +106,7 @@ fn what_the_kernel_wrote_by_itself_is_in_the_version() {
         }
     }
     assert_like(&v.s.at("w"), m.root());
-    // fsync alone keeps it.
+    // An fsync is sufficient to keep it.
     let file = File::options().write(true).open(m.at("deep/er/other.ibd")).unwrap();
     file.write_all_at(b"kept", 70_000).unwrap();
     file.sync_data().unwrap();
@@ -119,7 +119,8 @@ fn what_the_kernel_wrote_by_itself_is_in_the_version() {
     m.dvc(&["diff", "--stat"]).ok().says("deep/er/other.ibd");
 }
 
-/// Blocks around a written one are told to the store with it where all is local: after a crash they hold what they held.
+/// In a complete file, the database records whole groups of blocks around a written one. After a
+/// crash these blocks have their old content.
 #[test]
 fn after_a_crash_a_whole_file_holds_what_was_synced() {
     let Some(v) = volume() else { return };
@@ -140,8 +141,8 @@ fn after_a_crash_a_whole_file_holds_what_was_synced() {
     assert_eq!(m.commit("in the mount"), v.commit_dir("w", "plain", "a plain directory"));
 }
 
-/// A length that is set while the kernel has the file gives it our time, which the clock of the file system below is
-/// behind: that must not come back when it is closed.
+/// A truncation during passthrough sets the mount's time, which is later than the clock of the file
+/// system below. The time must not go back when the file is closed.
 #[test]
 fn the_time_of_a_truncation_does_not_go_back() {
     let Some(v) = volume() else { return };
@@ -158,7 +159,7 @@ fn the_time_of_a_truncation_does_not_go_back() {
     }
 }
 
-/// What the kernel wrote by itself made the file longer than this process knew.
+/// A direct write of the kernel has extended the file beyond the length that the process knows.
 #[test]
 fn lengths_count_from_what_the_kernel_wrote_by_itself() {
     let Some(v) = volume() else { return };
@@ -169,7 +170,7 @@ fn lengths_count_from_what_the_kernel_wrote_by_itself() {
     let file = File::options().read(true).write(true).open(m.at("deep/small")).unwrap();
     let len = |file: &File| file.metadata().unwrap().len();
     file.write_all_at(&noise(3, 10_000), 0).unwrap();
-    // Back to the length that it had when it was opened.
+    // Truncate to the length at the time of the open.
     file.set_len(5).unwrap();
     assert_eq!((len(&file), fs::read(m.at("deep/small")).unwrap()), (5, noise(3, 5)));
     file.write_all_at(&noise(4, 10_000), 0).unwrap();
@@ -182,13 +183,13 @@ fn lengths_count_from_what_the_kernel_wrote_by_itself() {
     assert!(fs::read(m.at("deep/small")).unwrap() == expected);
     file.write_all_at(b"end", 40_000).unwrap();
     assert!(seek(&file, SeekFrom::Data(39_000)).is_ok());
-    // Another name of it is asked for at once.
+    // Access another name of the file at once.
     fs::hard_link(m.at("deep/small"), m.at("link")).unwrap();
     file.write_all_at(b"end", 50_000).unwrap();
     assert_eq!(fs::metadata(m.at("link")).unwrap().len(), 50_003);
 }
 
-/// A question about a file that was answered while it was cut does not bring the old length back.
+/// A concurrent `stat` that was answered during a truncation does not restore the old length.
 #[test]
 fn a_length_that_was_cut_stays_cut_while_others_look() {
     let Some(v) = volume() else { return };
@@ -219,7 +220,7 @@ fn a_length_that_was_cut_stays_cut_while_others_look() {
     });
 }
 
-/// The kernel tells that a file was closed, not that a mapping still writes to it.
+/// The kernel reports the close of a file, but not that a mapping still writes to it.
 #[test]
 fn no_version_is_made_while_a_mapping_writes_to_a_file() {
     let Some(v) = volume() else { return };

@@ -1,4 +1,4 @@
-//! The life of a mount and of the process that serves it: one that is stopped, another user's, about to end, or idle.
+//! The life cycle of a mount and its process: stopped, of another user, about to end, or idle.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -23,7 +23,7 @@ fn is_mounted(at: &Path) -> bool {
     mountinfo::ours().unwrap().iter().any(|m| m.at == at)
 }
 
-/// The process that serves a mount, stopped until this is dropped.
+/// The process of a mount, stopped until this value is dropped.
 struct Stopped(Pid);
 
 impl Stopped {
@@ -40,7 +40,7 @@ impl Drop for Stopped {
     }
 }
 
-/// Every command comes back and says what is wrong, and the mount can be taken away.
+/// Every command returns with an error message, and the mount can be detached.
 #[test]
 fn a_stopped_process_is_reported_and_detached_by_force() {
     let Some(v) = volume() else { return };
@@ -59,7 +59,7 @@ fn a_stopped_process_is_reported_and_detached_by_force() {
     Run::of(v.s.command(["umount", "--force"]).arg(m.root())).ok();
     assert!(!is_mounted(m.root()));
     drop(stopped);
-    // What had reached the process is in the overlay, as after an ordinary end.
+    // Everything that had reached the process is in the overlay, as after a normal end.
     m.up();
     assert_eq!(fs::read(m.at("a")).unwrap(), b"1");
     m.down();
@@ -74,13 +74,14 @@ fn a_mount_in_use_is_detached_by_force_and_served_to_its_users() {
     Run::of(v.s.command(["umount", "-f"]).arg(m.root())).ok();
     assert!(!is_mounted(m.root()));
     assert_eq!(std::io::read_to_string(&open).unwrap(), "1");
-    // The overlay is still served.
+    // A process still serves the overlay.
     m.try_up().code(11);
     drop(open);
     until("its process ends", || m.try_up().code == 0);
 }
 
-/// `umount(8)` returns before the process has flushed; a mount there waits for that.
+/// `umount(8)` returns before the process has flushed. A mount of the same overlay waits for the
+/// process.
 #[test]
 fn a_mount_waits_for_the_process_whose_mount_is_gone() {
     let Some(v) = volume() else { return };
@@ -88,7 +89,7 @@ fn a_mount_waits_for_the_process_whose_mount_is_gone() {
     let bytes = noise(7, 30_000_000);
     for round in 0..4 {
         fs::write(m.at(format!("f{round}")), &bytes).unwrap();
-        // Another test that starts a program has for an instant what is open here.
+        // Another test that spawns a program briefly inherits open descriptors.
         until("it is unmounted", || unmount(m.root(), UnmountFlags::empty()).is_ok());
         m.up();
     }
@@ -121,7 +122,8 @@ fn another_users_mount_is_reported_as_such() {
     assert!(is_mounted(m.root()));
 }
 
-/// With a run directory that is not that of the mount, as for root and a user's mount: the kernel's own way is left.
+/// The run directory differs from that of the mount, as for a user's mount that root unmounts. Only
+/// the kernel's interface works then.
 #[test]
 fn a_mount_whose_process_is_not_known_here_is_unmounted_all_the_same() {
     let Some(v) = volume() else { return };
@@ -137,7 +139,7 @@ fn a_mount_whose_process_is_not_known_here_is_unmounted_all_the_same() {
     assert_eq!(fs::read(m.at("b")).unwrap(), b"2");
 }
 
-/// How often the threads of a process gave up a processor, to wait for something.
+/// Returns how many times the threads of a process have released the processor to wait.
 fn waits(pid: u64) -> u64 {
     let mut all = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
@@ -148,14 +150,14 @@ fn waits(pid: u64) -> u64 {
     all
 }
 
-/// Its threads sleep, and still what was written is on disk some seconds later.
+/// The threads sleep, and yet written data is on disk after some seconds.
 #[test]
 fn an_idle_mount_does_not_wake_up() {
     let Some(v) = volume() else { return };
     let mut m = v.mount(&[]);
     fs::write(m.at("b"), "2").unwrap();
     let pid = m.stats()["pid"].as_u64().unwrap();
-    // As soon as two looks find no difference, all was flushed.
+    // Everything is flushed when two samples are equal.
     let since = Instant::now();
     let mut before = waits(pid);
     loop {

@@ -1,5 +1,5 @@
-//! A file mapped into memory, shared. The one place of the tests that needs unsafe code: there is no other way to write
-//! as a mapping does.
+//! A shared memory mapping of a file. This is the only part of the tests with unsafe code, because
+//! nothing else writes in the way a mapping does.
 
 #![allow(unsafe_code)]
 
@@ -8,55 +8,55 @@ use std::ptr::{copy_nonoverlapping, null_mut};
 
 use rustix::mm::{MapFlags, MsyncFlags, ProtFlags, mmap, msync, munmap};
 
-/// The mapping of all of a file, as long as it was.
+/// A mapping of a whole file with the length at the time of mapping.
 pub struct Mapping {
     start: *mut u8,
     len: usize,
 }
 
 impl Mapping {
-    /// Maps a file, which must not be empty and must not shrink meanwhile.
+    /// Maps a file. It must not be empty and must not shrink meanwhile.
     pub fn of(file: &File) -> Self {
         let len = usize::try_from(file.metadata().unwrap().len()).unwrap();
-        // SAFETY: the kernel chooses a place that nothing else has.
+        // SAFETY: the kernel chooses an unused address range.
         let start = unsafe { mmap(null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, file, 0) };
         Self { start: start.unwrap().cast(), len }
     }
 
-    /// Maps a file that is open for reading only; the same holds for it.
+    /// Maps a file that is open only for reading. The same conditions apply.
     pub fn to_read(file: &File) -> Self {
         let len = usize::try_from(file.metadata().unwrap().len()).unwrap();
-        // SAFETY: the kernel chooses a place that nothing else has.
+        // SAFETY: the kernel chooses an unused address range.
         let start = unsafe { mmap(null_mut(), len, ProtFlags::READ, MapFlags::SHARED, file, 0) };
         Self { start: start.unwrap().cast(), len }
     }
 
-    /// Writes bytes; all must lie inside.
+    /// Writes bytes. The range must lie within the mapping.
     pub fn write(&self, offset: usize, bytes: &[u8]) {
         assert!(offset + bytes.len() <= self.len);
-        // SAFETY: the range lies in the mapping, as was just checked, and `bytes` elsewhere.
+        // SAFETY: the range was checked above, and `bytes` does not overlap the mapping.
         unsafe { copy_nonoverlapping(bytes.as_ptr(), self.start.add(offset), bytes.len()) };
     }
 
-    /// Reads bytes; all must lie inside.
+    /// Reads bytes. The range must lie within the mapping.
     pub fn read(&self, offset: usize, len: usize) -> Vec<u8> {
         assert!(offset + len <= self.len);
         let mut out = vec![0; len];
-        // SAFETY: the range lies in the mapping, as was just checked, and `out` elsewhere.
+        // SAFETY: the range was checked above, and `out` does not overlap the mapping.
         unsafe { copy_nonoverlapping(self.start.add(offset), out.as_mut_ptr(), len) };
         out
     }
 
-    /// Waits until what was written is on disk.
+    /// Waits until all writes are on disk.
     pub fn sync(&self) {
-        // SAFETY: it is the mapping's own range.
+        // SAFETY: the range is the mapping itself.
         unsafe { msync(self.start.cast(), self.len, MsyncFlags::SYNC) }.unwrap();
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: it is the mapping's own range, and nobody has it any more.
+        // SAFETY: the range is the mapping itself, which is not used any more.
         let _ = unsafe { munmap(self.start.cast(), self.len) };
     }
 }

@@ -1,8 +1,8 @@
-//! Versions mounted as file systems: the real binary, real FUSE, against plain directories.
+//! Tests of mounted versions with the real binary and real FUSE, compared with plain directories.
 //!
-//! `harness.rs` mounts and cleans up, `posix/` has a test for each thing that programs rely on, `commit.rs` compares
-//! versions made in a mount with those of plain directories, `model/` runs random sequences, `conformance.rs` others'
-//! suites.
+//! `harness.rs` mounts and cleans up, `posix/` has a test for each property that programs rely on,
+//! `commit.rs` compares commits in a mount with those of plain directories, `model/` runs random
+//! sequences of operations, and `conformance.rs` runs external suites.
 
 mod commit;
 mod conformance;

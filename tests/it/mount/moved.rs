@@ -1,5 +1,5 @@
-//! `checkout` in a mount, and a mount that follows: another version is shown, also of what the kernel remembers, and never
-//! under the feet of programs and mounts.
+//! `checkout` in a mount, and a mount with `--follow`: the new version is visible despite the
+//! kernel's caches, and running programs and nested mounts are not affected.
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
@@ -17,11 +17,11 @@ use crate::support::needs;
 use crate::support::sandbox::Run;
 use crate::support::zoo::noise;
 
-/// Options of mounts in all modes that can be written.
+/// Options of the writable modes.
 const MODES: [&[&str]; 3] =
     [&["--ephemeral"], &["--ephemeral", "--live"], &["--ephemeral", "--hydrate", "all", "--wait-hydrated"]];
 
-/// A mount that is taken away when it is dropped.
+/// A nested mount that is unmounted when it is dropped.
 struct Below(PathBuf);
 
 impl Below {
@@ -42,12 +42,12 @@ impl Drop for Below {
     }
 }
 
-/// What another process reads at a path.
+/// Returns what another process reads at a path.
 fn read_by_another(path: &Path) -> Vec<u8> {
     std::process::Command::new(needs::need("cat")).arg(path).output().unwrap().stdout
 }
 
-/// Two versions: a file that grows, one that shrinks, one that stays.
+/// Creates two versions with a file that grows, one that shrinks and one that stays the same.
 fn growing() -> Option<Volume> {
     let v = Volume::of(|w| {
         fs::write(w.join("grows"), noise(1, 100)).unwrap();
@@ -60,7 +60,8 @@ fn growing() -> Option<Volume> {
     Some(v)
 }
 
-/// Names have what the second version has, also for what is written and committed then.
+/// Asserts that all names have the content of the second version, also after further writes and a
+/// commit.
 fn assert_second(v: &Volume, m: &Mount<'_>, what: &str) {
     for (name, bytes) in [("grows", noise(4, 30_000)), ("shrinks", noise(5, 100)), ("stays", noise(3, 5000))] {
         assert!(read_by_another(&m.at(name)) == bytes, "{name}, {what}");
@@ -90,7 +91,7 @@ fn what_is_pinned_but_not_open_stays_what_it_was_and_names_show_the_version() {
         assert!(fs::read(again(0)).unwrap() == noise(1, 100), "{options:?}");
         assert!(fs::read(again(1)).unwrap() == noise(2, 30_000), "{options:?}");
         assert!(read_by_another(&v.s.at("side")) == noise(1, 100), "{options:?}");
-        // It cannot be written: that would be in no version.
+        // Writing is refused, because the data would be in no version.
         assert_eq!(errno(File::options().write(true).open(again(0))), 116);
         assert_eq!(fs::metadata(again(2)).unwrap().ino(), fs::metadata(m.at("stays")).unwrap().ino());
         assert_second(&v, &m, &format!("pinned-{mode}"));
@@ -139,7 +140,7 @@ fn as_long_as_a_file_is_open_for_writing_no_other_version_is_shown() {
         assert!(read_by_another(&m.at("grows")) == expected);
         m.dvc(&["checkout", "--force", "main@v2"]).code(11);
         drop(writer);
-        // A mapping alone writes too.
+        // A mapping can write as well.
         let mapping = Mapping::of(&File::options().read(true).write(true).open(m.at("shrinks")).unwrap());
         m.dvc(&["checkout", "--force", "main@v2"]).code(11).complains("shrinks").complains(&me);
         drop(mapping);
@@ -150,7 +151,7 @@ fn as_long_as_a_file_is_open_for_writing_no_other_version_is_shown() {
     }
 }
 
-/// What is changed after another version was shown is still there after the next mount.
+/// Changes after a switch are still there after the next mount.
 #[test]
 fn changes_of_what_was_pinned_are_kept_over_mounts() {
     let Some(v) = growing() else { return };
@@ -178,7 +179,7 @@ fn changes_of_what_was_pinned_are_kept_over_mounts() {
     m.dvc(&["status", "--porcelain"]).ok().says("M grows").says("M made/file");
 }
 
-/// Versions with directories on which something else is mounted.
+/// Creates versions with directories on which other file systems are mounted.
 fn nested() -> Option<Volume> {
     let v = Volume::of(|w| {
         fs::create_dir_all(w.join("a/in")).unwrap();
@@ -210,7 +211,7 @@ fn mounts_inside_a_mount_stay_or_the_version_is_refused() {
         assert_eq!(fs::read(m.at("a/in/precious")).unwrap(), b"x", "{options:?}");
         drop(inner);
         assert_eq!(read_by_another(&m.at("a/in/x")), b"second");
-        // A file is mounted on a file that is another in the next version.
+        // A file is bind-mounted on a file that differs in the next version.
         let inner = Below::bind(&v.s.at("own"), m.at("conf"));
         m.dvc(&["checkout", "main@v1"]).ok();
         m.dvc(&["checkout", "main@v3"]).code(11).complains("conf");
@@ -218,7 +219,7 @@ fn mounts_inside_a_mount_stay_or_the_version_is_refused() {
         drop(inner);
         m.dvc(&["checkout", "main@v3"]).ok();
         assert_eq!(read_by_another(&m.at("conf")), b"third");
-        // A directory that was made here is the version's one day.
+        // A directory that the mount has created is part of the version later.
         fs::create_dir_all(m.at("made/here")).unwrap();
         fs::write(m.at("made/f"), b"1").unwrap();
         let id = |run: Run| run.ok().json()["id"].as_str().unwrap().to_owned();
@@ -237,7 +238,7 @@ fn mounts_inside_a_mount_stay_or_the_version_is_refused() {
     }
 }
 
-/// Waits until a file has some bytes.
+/// Waits until a file has the given content.
 #[track_caller]
 fn wait_for(path: &Path, bytes: &[u8]) {
     let since = Instant::now();
@@ -264,10 +265,10 @@ fn a_mount_that_follows_leaves_mounts_inside_alone_and_waits_for_those_in_the_wa
     assert_eq!(pinned.read_at(&mut bytes, 0).unwrap(), 1);
     fs::write(m.at("a/in/precious"), b"x").unwrap();
     move_to("main@v3");
-    // It looks at the branch every few seconds; that it waits is seen by its log.
+    // The mount checks the branch every few seconds. The log shows that the switch was refused.
     let log = run.join("mounts/log");
     let since = Instant::now();
-    while !fs::read_to_string(&log).unwrap().contains("is a mount point") {
+    while !fs::read_to_string(&log).unwrap().contains("remove the mount point") {
         assert!(since.elapsed() < Duration::from_secs(60), "the log does not say why");
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -277,7 +278,7 @@ fn a_mount_that_follows_leaves_mounts_inside_alone_and_waits_for_those_in_the_wa
     wait_for(&m.at("conf"), b"third");
 }
 
-/// Hard links of one version are no links of another one.
+/// Hard links of one version are not links of another one.
 #[test]
 fn each_version_of_all_has_its_own_hard_links() {
     let Some(v) = Volume::of(|w| {
@@ -338,7 +339,7 @@ fn what_the_kernel_remembers_is_forgotten() {
     let open = File::open(m.at("same")).unwrap();
     for round in 0..3 {
         for (revision, plain) in [("main@v1", &first), ("main", &w)] {
-            // Also names that are not there.
+            // Include names that do not exist.
             for name in ["new", "d/new", "d/deep/new", "d/gone", "file, then directory/x"] {
                 let _ = fs::metadata(m.at(name));
             }

@@ -1,4 +1,5 @@
-//! What is kept of mounts that have ended: it is listed, removed by name, and takes no space for what a version has.
+//! Overlays of mounts that have ended: they are listed, can be removed by name, and take no space
+//! for data that a version has.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -33,7 +34,7 @@ fn overlays_are_listed_and_removed_by_name() {
     assert!(line["bytes"].as_u64().unwrap() > 3 << 20 && line["branch"] == "main", "{line}");
     let told = v.dvc(&["mount", "--overlays"]).ok().says("kept").says("changed").out;
     assert!(told.contains(at), "{told}");
-    // Another version is refused, with commands that work.
+    // Another version is refused, with a hint of commands that work.
     m.set("main", &["--name", "kept"]);
     let refused = m.try_up().code(4);
     let hint = refused.err.lines().last().unwrap().to_owned();
@@ -50,7 +51,7 @@ fn overlays_are_listed_and_removed_by_name() {
     v.dvc(&["umount", "--discard", "none"]).code(13);
 }
 
-/// What a commit has taken is read from the version after the next mount, and takes no space in the overlay.
+/// Committed data is read from the version after the next mount, and takes no space in the overlay.
 #[test]
 fn committed_bytes_give_their_space_back() {
     let Some(v) = Volume::of(fill) else { return };
@@ -68,7 +69,7 @@ fn committed_bytes_give_their_space_back() {
     assert_eq!(state(&m)["spare_bytes"], 0);
     assert!(crate::support::known::files_of(m.root()) == expected);
     assert_eq!(m.status(), "");
-    // Part of a file is written again: only that is kept.
+    // A part of a file is rewritten. Only this part is kept.
     let new = File::options().write(true).open(m.at("new")).unwrap();
     new.write_all_at(b"again", 700 * PAGE + 5).unwrap();
     drop(new);
@@ -91,7 +92,8 @@ fn committed_bytes_give_their_space_back() {
     v.dvc(&["fsck", "--data"]).ok();
 }
 
-/// Another process moves objects into other packs: a mount that had its index open finds them there.
+/// Another process has moved objects to other packs while a mount had its index open. The mount
+/// finds them there.
 #[test]
 fn objects_that_moved_into_another_pack_are_found() {
     let Some(v) = Volume::of(fill) else { return };
@@ -105,7 +107,7 @@ fn objects_that_moved_into_another_pack_are_found() {
     for file in below("r/packs", 8).into_iter().chain(below("r/index", 10)) {
         fs::remove_file(file).unwrap();
     }
-    // What else is in a pack gives it another name.
+    // Additional content gives the pack another name.
     fs::write(v.s.at("w/more"), noise(4, 100_000)).unwrap();
     v.commit_dir("w", "other", "again");
     assert_eq!(below("r/packs", 8).len(), 1);

@@ -1,7 +1,7 @@
-//! Whoever may mount does so in the best way that he can: root, a user by `fusermount3`, root of a user namespace, root of
-//! a container; and `doctor` says which way that is and why no better one.
+//! Mounting with different privileges: root, a user with `fusermount3`, root of a user namespace,
+//! and root of a container. `doctor` reports the method, and why no better one is possible.
 //!
-//! Each runs in namespaces of its own, with which its mounts and processes end.
+//! Each test runs in namespaces of its own, so that its mounts and processes end with it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -15,13 +15,13 @@ use crate::support::namespace::{ALONE, Namespace};
 use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 
-/// A user with no rights at all, `daemon`: `fusermount3` wants him to have a name.
+/// The unprivileged user `daemon`. `fusermount3` requires a user with a name.
 const USER: u32 = 1;
-/// What Docker leaves to root of a container, and what it is asked for.
+/// Capabilities of root in a Docker container, plus the requested one.
 const OF_A_CONTAINER: &str = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,\
                               +net_raw,+sys_chroot,+mknod,+audit_write,+setfcap,+sys_admin";
 
-/// Mounts, changes, commits, mounts again, and asks the doctor.
+/// Mounts, changes, commits, mounts again, and runs `doctor`.
 const USE: &str = r#"set -e; cd "$S/w"; mkdir ../m
 dvc init --repo ../r -b main >&2; echo old > f; dvc --repo ../r commit -b main -m one >&2
 dvc --repo ../r mount --json main ../m --hydrate all --wait-hydrated
@@ -30,7 +30,7 @@ dvc --repo ../r show main:f; dvc --repo ../r show main:g
 dvc --repo ../r mount --json main ../m >&2; cat ../m/h; dvc -C ../m status --porcelain >&2; dvc umount --discard ../m >&2
 dvc --repo ../r doctor --json"#;
 
-/// What came of it: how the mount works, and what the doctor says by the name of the check.
+/// The result: the mode of the mount, and the checks of `doctor` by name.
 struct Used {
     mode: String,
     checks: Vec<Value>,
@@ -59,7 +59,8 @@ impl Used {
     }
 }
 
-/// A sandbox that is a user's own, with what he needs to get at FUSE. `None` where nothing can be mounted.
+/// Creates a sandbox that a user owns, with access to FUSE. Returns `None` if mounting is
+/// impossible.
 fn sandbox(user: u32) -> Option<Sandbox> {
     if !needs::fuse() {
         return None;
@@ -75,7 +76,7 @@ fn sandbox(user: u32) -> Option<Sandbox> {
     Some(s)
 }
 
-/// A program in namespaces that end with it, or nothing where there are none.
+/// Prepares a program in namespaces that end with it. Returns `None` if namespaces are impossible.
 #[allow(clippy::print_stderr)]
 fn apart(s: &Sandbox, kind: &[&str], script: &str) -> Option<Command> {
     let with = |last: &[&str]| {
@@ -92,7 +93,8 @@ fn apart(s: &Sandbox, kind: &[&str], script: &str) -> Option<Command> {
     Some(with(&["sh", "-ec", &format!("{{ {ALONE}; }} 2>/dev/null || true\n{script}")]))
 }
 
-/// Opens the device and this program to every user, beside `/etc/fuse.conf` with so many lines.
+/// Gives every user access to the device and to this program, and appends lines to
+/// `/etc/fuse.conf`.
 fn opened_to_all(conf: &str) -> String {
     format!(
         r#"mount -t tmpfs none "$S/dev"; mknod -m 666 "$S/dev/fuse" c 10 229; mount --bind "$S/dev/fuse" /dev/fuse
@@ -128,7 +130,7 @@ fn a_user_mounts_by_fusermount() {
     used.says("allow_other", "note", "`allow_other` is not permitted");
 }
 
-/// Others see a user's mount where the machine's administrator allows that.
+/// Other users see a user's mount if the administrator has allowed it.
 #[test]
 fn a_user_lets_others_in_where_he_may() {
     const LET_IN: &str = r#"cd "$S/w"; mkdir ../m; dvc init --repo ../r -b main >&2; echo old > f
@@ -173,13 +175,13 @@ fn root_of_a_user_namespace_mounts() {
         let used = Used::of(Run::of(command.env("USE", USE)));
         assert_eq!(used.mode, "writeback", "{user}");
         used.says("mounting", "ok", "works by `mount(2)`, in this user namespace");
-        used.says("passthrough", "note", "only root outside of one may");
+        used.says("passthrough", "note", "root in a user namespace is not sufficient");
         used.says("allow_other", "ok", "users of this user namespace");
     }
 }
 
-/// With the capabilities of a container that was given the device and SYS_ADMIN: its own file system is a stacked one, a
-/// volume is not.
+/// Has the capabilities of a container with the device and `SYS_ADMIN`. The container's own file
+/// system is stacked, a volume is not.
 #[test]
 fn root_of_a_container_mounts() {
     for volume in [false, true] {
@@ -199,16 +201,16 @@ fn root_of_a_container_mounts() {
         let used = Used::of(Run::of(&mut command));
         used.says("mounting", "ok", "works by `mount(2)`");
         if volume {
-            // As on the machine itself.
+            // The result depends on the machine, as outside of a container.
             used.says("passthrough", if used.mode == "passthrough" { "ok" } else { "note" }, "");
         } else {
             assert_eq!(used.mode, "writeback");
-            used.says("passthrough", "note", "is on a file system that lies on another one");
+            used.says("passthrough", "note", "is on a stacked file system");
         }
     }
 }
 
-/// Where the kernel refuses a file that it was given, it is asked as in other mounts, and the program hears nothing of it.
+/// If the kernel refuses passthrough for a file, the process serves it, and programs do not notice.
 #[test]
 fn what_the_kernel_cannot_use_by_itself_is_served() {
     let Some(v) = Volume::of(|w| {
@@ -221,7 +223,7 @@ fn what_the_kernel_cannot_use_by_itself_is_served() {
     if !is_passthrough(&outer) {
         return;
     }
-    // A repository in such a mount: its files lie on others already.
+    // A repository in such a mount has its files on a stacked file system.
     let repo = outer.at("r");
     let dvc = |args: &[&str]| v.s.dvc([&["--repo", repo.to_str().unwrap()], args].concat());
     dvc(&["init", "-b", "inner"]).ok();
@@ -242,7 +244,7 @@ fn what_the_kernel_cannot_use_by_itself_is_served() {
             (b"new".into(), b"made here".into())
         );
         assert_eq!(errno(fs::File::options().write(true).create_new(true).open(at.join("g"))), 17);
-        // We see all that is written to it: it may be open while it is committed.
+        // The process sees all writes, so the file can be committed while it is open.
         v.s.dvc(["-C", at.to_str().unwrap(), "commit", "-m", "two"]).ok();
     });
     v.s.dvc(["umount", at.to_str().unwrap()]).ok();
@@ -250,7 +252,7 @@ fn what_the_kernel_cannot_use_by_itself_is_served() {
         std::panic::resume_unwind(e);
     }
     let log = fs::read_to_string(repo.join("overlays/n/log")).unwrap();
-    assert!(log.contains("the kernel cannot use a file by itself"), "{log}");
+    assert!(log.contains("the kernel cannot use passthrough for a file"), "{log}");
     assert_eq!(dvc(&["show", "inner:g"]).ok().out, "made here");
 }
 
@@ -264,8 +266,8 @@ fn a_mount_that_another_namespace_has_is_said_to_go_on() {
     let mut mount = v.mount(&[]);
     let other = Namespace::showing(mount.root(), &v.s.at("inside"));
     let run = mount.down_with(&[]);
-    run.code(11).complains(&format!("process {} sees it", other.id()));
+    run.code(11).complains(&format!("mount namespace of process {}", other.id()));
     drop(other);
-    // It ends with the last who has it, and the overlay is free again.
+    // The process ends with its last user, and the overlay is free again.
     crate::mount_live::until("its process ends", || mount.try_up().code == 0);
 }

@@ -1,4 +1,5 @@
-//! Databases and programs with a check of their own, on a mount: killed under load, started again, and checked.
+//! Databases and programs with their own checks on a mount: killed under load, restarted, and
+//! checked.
 
 use std::fs;
 use std::path::Path;
@@ -11,10 +12,10 @@ use crate::support::needs::run;
 use crate::support::sandbox::Sandbox;
 use crate::support::zoo;
 
-/// Rows that each client commits before the server, or one of the clients, is killed.
+/// Rows that each client commits before the server or a client is killed.
 const SOME: u64 = 60;
 
-/// Runs three writers, kills everything, and starts again on what is there.
+/// Runs three writers, kills everything, and restarts the server.
 fn killed_and_started(engine: Engine) {
     if !possible() {
         return;
@@ -26,7 +27,7 @@ fn killed_and_started(engine: Engine) {
         (0..WRITERS).for_each(|w| drop(running.sql(&format!("delete from t{w}"))));
         let mut writers: Vec<_> = (0..WRITERS).map(|w| running.writer(w)).collect();
         writers.iter_mut().for_each(|w| w.wait_for(SOME));
-        // The server first, so that it does not hear that its clients are gone.
+        // Kill the server first, so that it does not notice the end of its clients.
         running.kill();
         let acked: Vec<u64> = writers.into_iter().map(|w| w.kill()).collect();
         let running = run_on(engine, &mount);
@@ -36,7 +37,7 @@ fn killed_and_started(engine: Engine) {
         }
         running.check_and_stop(&mount.at);
     }
-    // What was written is still there when it is mounted anew, and in the version that is made of it.
+    // The rows are still there after the next mount, and in the version that is committed.
     let rows = |mount: &Mount<'_>| {
         let running = run_on(engine, mount);
         let rows = (0..WRITERS).map(|w| running.count(w)).collect::<Vec<_>>();
@@ -70,7 +71,8 @@ fn sqlite_is_killed_and_started() {
     killed_and_started(Engine::Sqlite);
 }
 
-/// Its own benchmark, in a database that was made on the mount and in one that was not.
+/// Runs the benchmark of PostgreSQL, in a database that was created on the mount and in one that
+/// was not.
 #[test]
 fn pgbench_runs_and_checksums_hold() {
     if !possible() {
@@ -103,7 +105,7 @@ fn pgbench_runs_and_checksums_hold() {
     mount.umount();
 }
 
-/// One of two processes that write to the same file is killed; the other goes on.
+/// One of two processes that write to the same file is killed. The other one continues.
 #[test]
 fn sqlite_loses_one_of_its_writers() {
     if !possible() {
@@ -130,7 +132,7 @@ fn sqlite_loses_one_of_its_writers() {
     mount.umount();
 }
 
-/// git with its packs, its locks and its check of everything.
+/// Runs git with its packs, locks and `fsck`.
 #[test]
 fn git_works() {
     if !possible() {
@@ -159,7 +161,7 @@ fn git_works() {
     assert_eq!(git("cd clone; git fsck --full --strict; git log --format=%H").out, before);
 }
 
-/// Everything that a file system can hold goes in and out by `tar` and `rsync`, and is the same.
+/// `tar` and `rsync` copy everything that a file system can contain into a mount and out again.
 #[test]
 fn tar_and_rsync_bring_it_back() {
     if !possible() {
@@ -171,19 +173,19 @@ fn tar_and_rsync_bring_it_back() {
     let source = s.at("zoo");
     fs::create_dir(&source).unwrap();
     zoo::build(&source);
-    // They are in no version.
+    // Sockets are in no version.
     run("find", &[source.to_str().unwrap(), "-type", "s", "-delete"]);
     let mount = Mount::new(&s, &[], &["main"], "mnt");
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     let rsync = |from: &Path, to: &Path| {
-        // Holes are read by it, and the largest has 1 TiB.
+        // `rsync` reads holes, and the largest one has 1 TiB.
         run("rsync", &["-aHAXS", "--exclude=/sparse/huge", &format!("{}/", text(from)), &format!("{}/", text(to))]);
     };
     rsync(&source, &mount.join("rsync"));
     assert_rsync_agrees(&source, &mount.join("rsync"));
     rsync(&mount.join("rsync"), &s.at("rsync"));
     assert_rsync_agrees(&source, &s.at("rsync"));
-    // What is there already is replaced, in place and by renaming.
+    // Existing files are replaced, in place and by renaming.
     run("sh", &["-ec", &format!("cd '{}'; echo x > plain/text; rm -r links", text(&mount.join("rsync")))]);
     rsync(&source, &mount.join("rsync"));
     assert_rsync_agrees(&source, &mount.join("rsync"));

@@ -1,5 +1,5 @@
-//! What can fail on this machine: damage, a full disk, a process that is killed or asked to end, somebody who still
-//! uses the mount. What was fsynced is never lost, and what is read is never wrong.
+//! Failures on this machine: damage, a full disk, a killed or terminated process, and a mount in
+//! use. Synced data is never lost, and reads never return wrong bytes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -26,7 +26,7 @@ fn is(e: &io::Error, errno: Errno) -> bool {
     e.raw_os_error() == Some(errno.raw_os_error())
 }
 
-/// A repository `r` with one version of `w`.
+/// Creates a repository `r` with one version of `w`.
 fn with_version(repo: &str) -> Sandbox {
     let s = Sandbox::new();
     s.dvc(["init", "--repo", &s.at(repo).display().to_string(), "-b", "main"]).ok();
@@ -36,7 +36,8 @@ fn with_version(repo: &str) -> Sandbox {
     s
 }
 
-/// Bytes of a pack are flipped: reading what they held fails and is noted, everything else is as it was.
+/// Bits of a pack are flipped. Reading the affected files fails and is logged; everything else
+/// works.
 #[test]
 fn damage_is_told_and_never_read() {
     if !possible() {
@@ -68,7 +69,7 @@ fn damage_is_told_and_never_read() {
     assert!(mount.counted("failed") > 0);
     let log = fs::read_to_string(s.at("r/overlays/n/log")).unwrap();
     assert!(log.lines().count() > 1, "{log}");
-    // What cannot be read cannot be changed in part, but it can be replaced.
+    // A file that cannot be read cannot be changed in part, but it can be replaced.
     fs::write(mount.join("base"), noise(3, 100_000)).unwrap();
     fs::write(mount.join("other"), noise(4, 100_000)).unwrap();
     mount.dvc(&["commit", "-m", "two"]).ok();
@@ -78,7 +79,8 @@ fn damage_is_told_and_never_read() {
     copy.umount();
 }
 
-/// The overlay lies on a disk that is full: writing fails as such, what was there stays, and with room it goes on.
+/// The overlay is on a full disk. Writes fail with `ENOSPC`, existing data stays, and with free
+/// space everything works again.
 #[test]
 fn a_full_disk() {
     if !possible_as_root() {
@@ -94,7 +96,7 @@ fn a_full_disk() {
     fs::write(&filler, noise(9, 8 << 20)).unwrap();
     let mount = Mount::new(&s, &["--repo", &repo], &["--name", "n", "main"], "mnt");
 
-    // A new file, fsynced piece by piece.
+    // A new file, synced after each write.
     let all = noise(5, 32 << 20);
     let piece = 64 << 10;
     let mut durable = 0;
@@ -113,7 +115,7 @@ fn a_full_disk() {
         assert!(rest[same..].iter().all(|b| *b == 0), "{what}: something else than what was written");
     };
     is_prefix("while it is full", &fs::read(mount.join("new")).unwrap());
-    // One of the version, in place.
+    // A file of the version, in place.
     let base = OpenOptions::new().write(true).read(true).open(mount.join("base")).unwrap();
     let mut pages = BTreeMap::new();
     for page in 0..PAGES {
@@ -134,7 +136,7 @@ fn a_full_disk() {
     assert!(fs::read(mount.join("other")).unwrap() == s.read("other"));
     drop((file, base));
 
-    // As after a power cut while it is full.
+    // A power failure while the disk is full.
     mount.kill();
     drop(mount);
     fs::remove_file(&filler).unwrap();
@@ -142,7 +144,7 @@ fn a_full_disk() {
     is_prefix("mounted again", &fs::read(mount.join("new")).unwrap());
     pages_are("mounted again", &fs::read(mount.join("base")).unwrap());
 
-    // Full again, and then not.
+    // Fill the disk again, then free some space.
     fs::write(&filler, noise(9, 7 << 20)).unwrap();
     let mut file = File::create(mount.join("more")).unwrap();
     let failed = all.chunks(piece).find_map(|part| file.write_all(part).and_then(|()| file.sync_all()).err());
@@ -159,7 +161,8 @@ fn a_full_disk() {
     mount.umount();
 }
 
-/// Not a byte is left, and what is removed in the mount gives its space back: it can be written, committed and ended.
+/// No byte is free, and a removal in the mount frees space: the mount can be written, committed and
+/// unmounted.
 #[test]
 fn removing_a_file_on_a_full_disk_frees_its_space() {
     if !possible_as_root() {
@@ -182,19 +185,19 @@ fn removing_a_file_on_a_full_disk_frees_its_space() {
         }
     };
     fill();
-    // Names are changed in memory; the next flush finds no space but the reserve.
+    // Names change in memory. The next flush finds only the reserve.
     fs::remove_file(mount.join("big")).unwrap();
     File::open(&mount.at).and_then(|dir| dir.sync_all()).unwrap();
     fs::write(mount.join("new"), noise(7, 1 << 20)).unwrap();
     File::open(mount.join("new")).and_then(|file| file.sync_all()).unwrap();
     mount.dvc(&["commit", "-m", "two"]).ok();
-    // And again, up to the end of the mount.
+    // Once more, up to unmounting.
     fill();
     fs::remove_file(mount.join("also big")).unwrap();
     mount.try_umount(&[]).ok();
     mount.has_ended();
     drop(mount);
-    // A full disk does not keep it from being mounted either.
+    // A mount is possible on a full disk.
     fill();
     let mount = Mount::new(&s, &["--repo", &repo], &["--name", "n", "main"], "mnt");
     assert!(!mount.join("big").exists() && !mount.join("also big").exists());
@@ -202,14 +205,14 @@ fn removing_a_file_on_a_full_disk_frees_its_space() {
     mount.umount();
 }
 
-/// What three threads know to be durable of what they wrote.
+/// The data that three threads know to be durable.
 #[derive(Default)]
 struct Durable {
     /// Bytes of the log.
     log: usize,
-    /// For each page the first and last value that it may have.
+    /// For each page the first and the last value that it may have.
     pages: BTreeMap<u64, (u64, u64)>,
-    /// Files that were renamed into place, and removed.
+    /// Files that were renamed into place, and files that were removed.
     made: Vec<u64>,
     removed: Vec<u64>,
 }
@@ -222,7 +225,8 @@ fn record(n: u64) -> Vec<u8> {
     noise(n, usize::try_from(100 + n * 7919 % 5000).unwrap())
 }
 
-/// Where in its page a value lies: not at an edge, so that the rest of the page has to be kept.
+/// Offset of a value in its page. It is not at the boundary, so that the rest of the page has to be
+/// kept.
 const INSIDE: u64 = 1700;
 
 fn append(dir: &Path, round: u64) -> usize {
@@ -257,7 +261,7 @@ fn write_pages(dir: &Path, pages: &mut BTreeMap<u64, (u64, u64)>, round: u64) {
             file.write_all_at(&value(page, known.1), page * PAGE + INSIDE)?;
             if n % 3 == 0 {
                 file.sync_data()?;
-                // All that was written before is durable by that.
+                // The sync has made everything before it durable.
                 pages.values_mut().for_each(|known| known.0 = known.1);
             }
         }
@@ -320,14 +324,14 @@ fn assert_there(dir: &Path, round: u64, known: &mut Durable) {
         let there = fs::read(dir.join(format!("made-{round}-{n}")));
         match known.removed.contains(n) {
             true => assert!(there.is_err(), "round {round}: {n} was removed"),
-            // It may be the next one to be removed.
+            // The file may be the next one to be removed.
             false if there.is_err() => assert_eq!(n % 5, 1, "round {round}: {n} is lost"),
             false => assert!(there.unwrap() == record(*n), "round {round}: {n}"),
         }
     }
 }
 
-/// The process of the mount is killed at some moment of heavy writing, again and again, also while a version is made.
+/// The process of the mount is killed at random moments under load, also during commits.
 #[test]
 fn killed_under_load() {
     if !possible() {
@@ -359,7 +363,7 @@ fn killed_under_load() {
                 commit.wait().unwrap();
             }
         });
-        // A corpse is no obstacle.
+        // A dead mount is no obstacle.
         std::mem::forget(mount);
         let mount = Mount::new(&s, &["--repo", &r(&s)], &["--name", "n", "main"], "mnt");
         assert_there(&mount.at, round, &mut known);
@@ -375,7 +379,8 @@ fn killed_under_load() {
     s.dvc(["--repo", &r(&s), "fsck", "--data"]).ok().says("no damage");
 }
 
-/// The store of the overlay knows of a file before anything is written to it: what is fsynced then is kept all the same.
+/// The overlay database records a file before it is written. Data that is synced later is kept
+/// anyway.
 #[test]
 fn a_file_is_noted_before_it_is_written() {
     if !possible() {
@@ -399,7 +404,7 @@ fn a_file_is_noted_before_it_is_written() {
     mount.umount();
 }
 
-/// What is left of a mount whose process was killed is listed, and taken away by `umount` and by the next `mount`.
+/// A dead mount is listed, and removed by `umount` and by the next `mount`.
 #[test]
 fn a_corpse_is_cleared_away() {
     if !possible() {
@@ -425,22 +430,23 @@ fn a_corpse_is_cleared_away() {
     let mount = Mount::new(&s, globals, &["main"], "mnt");
     assert_eq!(fs::read(mount.join("new")).unwrap(), b"new");
     mount.kill();
-    // Also by a path that is not the shortest.
+    // The same with a path that is not normalised.
     let again = Run::of(s.command(globals).args(["mount", "--json", "main", "../w/../mnt"])).ok();
     let again = Mount::of(&s, "mnt", &again);
     assert_eq!(fs::read(again.join("new")).unwrap(), b"new");
     again.kill();
     s.dvc(["umount", "../mnt"]).ok();
-    // Nothing is left below it either.
+    // The directory below is empty.
     assert!(fs::read_dir(s.at("mnt")).unwrap().next().is_none());
-    // One that lives is not taken for a corpse.
+    // A live mount is not removed.
     let living = Mount::new(&s, globals, &["main"], "mnt");
     try_mount(&s, globals, &["--name", "x", "main"], "mnt").code(11);
     assert!(fs::read(living.join("base")).unwrap() == s.read("base"));
     living.umount();
 }
 
-/// Somebody who uses a mount keeps it; the process may still be asked to end, and ends when he is done.
+/// A program that uses a mount keeps it alive. The process can be asked to end, and ends after its
+/// last user.
 #[test]
 fn the_end_waits_for_whoever_uses_it() {
     if !possible() {
@@ -457,7 +463,7 @@ fn the_end_waits_for_whoever_uses_it() {
     file.write_all(b", two").unwrap();
     assert_eq!(fs::read(mount.join("new")).unwrap(), b"one, two");
 
-    // Nothing is fsynced, and nothing is lost.
+    // Nothing was synced, and nothing is lost.
     kill_process(mount.pid, Signal::TERM).unwrap();
     super::until("nobody new comes", || !mount.join("new").exists());
     file.write_all(b", three").unwrap();
@@ -482,7 +488,7 @@ fn the_end_waits_for_whoever_uses_it() {
     mount.umount();
 }
 
-/// Somebody asks by signal why it is slow.
+/// A signal requests the counters that explain a slow mount.
 #[test]
 fn a_signal_writes_the_state_to_the_log() {
     if !possible() {

@@ -1,5 +1,5 @@
-//! Databases that are committed while they run under load: each version is one from which the database recovers, and
-//! holds what was acknowledged before. And many databases at once, each on a mount of its own.
+//! Databases that are committed under load: each version is one from which the database recovers,
+//! with everything that was acknowledged before. And many databases at once, each on its own mount.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,13 @@ use crate::support::databases::mariadb::MariaDb;
 use crate::support::needs::run;
 use crate::support::sandbox::Sandbox;
 
-/// Commits in a row; `DVC_TEST_COMMITS` asks for more.
+/// Commits per run; `DVC_TEST_COMMITS` overrides the number.
 fn commits() -> usize {
     std::env::var("DVC_TEST_COMMITS").ok().and_then(|n| n.parse().ok()).unwrap_or(8)
 }
 
-/// What is known of a version: what each client had acknowledged when its commit began, and had begun when it ended.
+/// The facts about a version: what each client had acknowledged when its commit started, and what
+/// each had begun when it ended.
 struct Known {
     before: Vec<u64>,
     after: Vec<u64>,
@@ -27,7 +28,7 @@ fn report(what: &str, mut times: Vec<Duration>) {
     eprintln!("{what}: median {} ms, 90 of 100 within {} ms, longest {} ms", at(50), at(90), at(100));
 }
 
-/// Commits again and again while three clients write, then starts the database on each of the versions.
+/// Commits repeatedly while three clients write, then starts the database on each of the versions.
 #[allow(clippy::print_stderr)]
 fn committed_while_it_runs(engine: Engine) {
     if !possible() {
@@ -41,7 +42,7 @@ fn committed_while_it_runs(engine: Engine) {
     let (mut known, mut took, mut paused) = (Vec::new(), Vec::new(), Vec::new());
     let mut usual = Vec::new();
     for n in 1..=commits() {
-        // Something has to happen in between.
+        // Wait until the clients have written something.
         for w in &mut writers {
             w.wait_for(w.acked() + 3);
         }
@@ -51,7 +52,8 @@ fn committed_while_it_runs(engine: Engine) {
         mount.dvc(&["commit", "-m", &format!("c{n}")]).ok();
         took.push(begun.elapsed());
         paused.extend(writers.iter().map(|w| w.longest_pause()));
-        // What it says itself: we may hear of an acknowledgement late. One more may be durable and not seen yet.
+        // Ask the server, because an acknowledgement may arrive late. One more row may be durable
+        // but not counted yet.
         let after = (0..WRITERS).map(|w| running.count(w).0 + 1).collect();
         known.push(Known { before, after });
     }
@@ -92,7 +94,7 @@ fn sqlite_is_committed_while_it_runs() {
     committed_while_it_runs(Engine::Sqlite);
 }
 
-/// Two overlays of one version know nothing of each other.
+/// Two overlays of one version are independent.
 #[test]
 fn two_overlays_are_private() {
     if !possible() {
@@ -112,9 +114,9 @@ fn two_overlays_are_private() {
                 format!("100|{name}")
             );
         }
-        // Neither can have the other's overlay.
+        // Neither mount can use the overlay of the other one.
         for (name, at) in [("one", "three-at"), ("two", "three-at")] {
-            try_mount(&s, &["--repo", &r(&s)], &["--name", name, "db"], at).code(11).complains("is mounted already");
+            try_mount(&s, &["--repo", &r(&s)], &["--name", name, "db"], at).code(11).complains("is already mounted");
         }
         try_mount(&s, &["--repo", &r(&s)], &["--name", "three", "db"], "one-at").code(11);
         a.check_and_stop(&one.at);
@@ -124,7 +126,8 @@ fn two_overlays_are_private() {
     }
 }
 
-/// The repository of `s` gets ten versions of one SQLite file, whose only row is the number of the version.
+/// Commits ten versions of one SQLite file to the repository of `s`. The only row is the number of
+/// the version.
 fn ten_versions(s: &Sandbox) {
     for n in 1..=10 {
         let sql = format!("create table if not exists t (n int); delete from t; insert into t values ({n})");
@@ -168,7 +171,8 @@ fn ten_versions_give_ten_answers() {
     assert_eq!(run("sqlite3", &[s.w("db").to_str().unwrap(), "select n from t"]).trim(), "10");
 }
 
-/// Ten versions of one database, each made while its server ran, and a server on each of them at the same time.
+/// Ten versions of one database, each committed while its server was running, and a server on each
+/// of them at the same time.
 #[test]
 fn ten_servers_run_on_ten_versions() {
     const VERSIONS: u64 = 10;
@@ -195,7 +199,7 @@ fn ten_servers_run_on_ten_versions() {
         })
     };
     let servers = at_once(&|n, mount| Running::MariaDb(MariaDb::start_small(&mount.at, s.at(format!("s{n}")))));
-    // Each has an answer of its own, and goes on from there.
+    // Each server has its own result, and continues from there.
     for (n, server) in (0..).zip(&servers) {
         assert_eq!(server.count(0), (n, n));
         server.sql(&format!("insert into t0 values ({}, 'of this one')", 1000 + n));

@@ -1,7 +1,7 @@
-//! Mounts in use: databases that run on them and are committed while they do, everything that can fail below them, and
-//! the walk from one machine to another.
+//! Mounts in use: databases that run on them and are committed meanwhile, everything that can fail
+//! below them, and the path from one machine to another.
 //!
-//! A [`Mount`] is unmounted, and its process ended by its id, when it is dropped, whatever the test came to.
+//! A dropped [`Mount`] is unmounted and its process ended by its id, even if the test fails.
 
 mod databases;
 mod failures;
@@ -21,11 +21,11 @@ use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::program::is_alive;
 
-/// A test waits no longer for what has to happen; nothing is said about how fast it is.
+/// Limit for waiting. The tests make no statement about speed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether this machine can mount. Where it cannot, tests are left out after saying so; with `DVC_TEST_ALL=1` that is a
-/// failure.
+/// Returns whether this machine can mount. Otherwise tests are skipped with a message, or fail if
+/// `DVC_TEST_ALL=1` is set.
 #[allow(clippy::print_stderr)]
 fn possible() -> bool {
     let opened = std::fs::File::options().read(true).write(true).open("/dev/fuse");
@@ -39,7 +39,7 @@ fn possible() -> bool {
     false
 }
 
-/// The same, and as root: the small file systems and users of some tests need it.
+/// Like [`possible`], but requires root, for tests with small file systems or other users.
 #[allow(clippy::print_stderr)]
 fn possible_as_root() -> bool {
     if !needs::is_root() {
@@ -49,7 +49,7 @@ fn possible_as_root() -> bool {
     possible()
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 #[track_caller]
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
@@ -82,36 +82,36 @@ impl<'s> Mount<'s> {
         Self::of(s, name, &try_mount(s, globals, args, name).ok())
     }
 
-    /// What a run of `mount` has mounted.
+    /// Returns the mount that a run of `mount` has created.
     #[track_caller]
     fn of(s: &'s Sandbox, name: &str, run: &Run) -> Self {
         let pid = run.json()["pid"].as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).unwrap();
         Self { s, at: s.at(name), pid }
     }
 
-    /// A place in it.
+    /// Returns a path in the mount.
     fn join(&self, name: &str) -> PathBuf {
         self.at.join(name)
     }
 
-    /// Runs `dvc` in it.
+    /// Runs `dvc` in the mount.
     fn dvc(&self, args: &[&str]) -> Run {
         Run::of(self.s.command(["-C"]).arg(&self.at).args(args))
     }
 
-    /// `umount` with some more arguments.
+    /// Runs `umount` with additional arguments.
     fn try_umount(&self, more: &[&str]) -> Run {
         Run::of(self.s.command(["umount"]).args(more).arg(&self.at))
     }
 
-    /// Unmounts it.
+    /// Unmounts the mount.
     #[track_caller]
     fn umount(self) {
         self.try_umount(&[]).ok();
         self.has_ended();
     }
 
-    /// Ends its process at once; the mount stays as a corpse.
+    /// Kills the process; the mount stays as a dead one.
     fn kill(&self) {
         kill_process(self.pid, Signal::KILL).unwrap();
         self.has_ended();
@@ -122,7 +122,7 @@ impl<'s> Mount<'s> {
         until("the process of the mount ends", || !threads_live(self.pid));
     }
 
-    /// A number that its process counts, such as `fetched_bytes`.
+    /// Returns a counter of the process, such as `fetched_bytes`.
     #[track_caller]
     fn counted(&self, what: &str) -> u64 {
         let told = Run::of(self.s.command(["mount", "--json", "--stats"]).arg(&self.at)).ok().json();
@@ -130,7 +130,8 @@ impl<'s> Mount<'s> {
     }
 }
 
-/// Whether a process has a thread that runs: its first may end before the others, which still serve.
+/// Returns whether any thread of a process runs. The first thread may end before others, which
+/// still serve the mount.
 fn threads_live(pid: Pid) -> bool {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).into_iter().flatten().flatten();
     tasks.filter_map(|task| Pid::from_raw(task.file_name().to_str()?.parse().ok()?)).any(is_alive)
@@ -143,7 +144,7 @@ impl Drop for Mount<'_> {
     }
 }
 
-/// Takes away what is mounted, without asking its process.
+/// Detaches a mount without its process.
 fn detach(at: &Path) {
     while std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&format!(" {} ", at.display())) {
         let done = match needs::is_root() {
@@ -156,7 +157,8 @@ fn detach(at: &Path) {
     }
 }
 
-/// A sandbox whose repository `r` has a database at rest as version 1 of branch `db`, its data directory being `w/data`.
+/// Creates a sandbox whose repository `r` has a stopped database as version 1 of branch `db`, with
+/// the data directory `w/data`.
 fn with_database(engine: Engine) -> Sandbox {
     let s = Sandbox::new();
     open_way(&s);
@@ -166,13 +168,13 @@ fn with_database(engine: Engine) -> Sandbox {
     s
 }
 
-/// Lets the users of servers through to what is theirs.
+/// Gives the users of servers access to the sandbox.
 fn open_way(s: &Sandbox) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(s.root(), std::fs::Permissions::from_mode(0o711)).unwrap();
 }
 
-/// The repository of a sandbox.
+/// Returns the repository of a sandbox.
 fn r(s: &Sandbox) -> String {
     s.at("r").display().to_string()
 }

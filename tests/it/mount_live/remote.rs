@@ -1,5 +1,5 @@
-//! A lazy clone is mounted and its store fails: what is read is right or an I/O error, the mount lives on, and when the
-//! store is back so are the files.
+//! A lazy clone is mounted and its remote fails: reads are right or fail with an I/O error, the
+//! mount survives, and its files are readable again when the remote works.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -13,12 +13,12 @@ use crate::support::servers::proxy::{Chance, Fails, Link, Proxy};
 use crate::support::servers::s3::{S3, Switches};
 use crate::support::zoo::noise;
 
-/// More than is fetched ahead.
+/// More files than are fetched ahead.
 const FILES: u64 = 24;
 const LEN: usize = 400_000;
 const PIECE: usize = 40_000;
 
-/// A store behind a link, and a lazy clone of what is there in `lazy`.
+/// A remote behind a proxy, and a lazy clone of it in `lazy`.
 struct Scene {
     s: Sandbox,
     s3: S3,
@@ -31,7 +31,7 @@ impl Scene {
         Self::of(LEN)
     }
 
-    /// With files of so many bytes.
+    /// Creates files of this length.
     fn of(len: usize) -> Self {
         let s3 = S3::start(Switches::default());
         let proxy = Proxy::start(([127, 0, 0, 1], s3.port()).into(), Link::default()).unwrap();
@@ -60,7 +60,7 @@ impl Scene {
     }
 }
 
-/// Reads a file piece by piece: how many were right. The others must be I/O errors.
+/// Reads a file in pieces. Returns how many were right; the others must be I/O errors.
 #[track_caller]
 fn right(mount: &Mount<'_>, n: u64) -> usize {
     let Ok(file) = File::open(mount.join(&format!("f{n}"))) else { return 0 };
@@ -81,7 +81,7 @@ fn all_right(mount: &Mount<'_>, n: u64) -> bool {
     right(mount, n) == LEN / PIECE
 }
 
-/// Whether a file gives nothing but I/O errors, or cannot be opened.
+/// Returns whether a file cannot be opened or gives only I/O errors.
 fn all_fail(mount: &Mount<'_>, n: u64) -> bool {
     fs::read(mount.join(&format!("f{n}"))).is_err_and(|e| e.raw_os_error() == Some(Errno::IO.raw_os_error()))
 }
@@ -105,7 +105,7 @@ fn a_fifth_of_all_requests_fails() {
     }
 }
 
-/// Nobody is there any more, and then he is again: on the same mount.
+/// The remote disappears and comes back, on the same mount.
 #[test]
 #[allow(clippy::print_stderr)]
 fn the_store_is_gone_and_comes_back() {
@@ -127,7 +127,7 @@ fn the_store_is_gone_and_comes_back() {
     let begun = Instant::now();
     assert!(all_fail(&mount, 20));
     eprintln!("a read fails after {:?} when nobody listens", begun.elapsed());
-    // What was read before, and what is written, does not need it.
+    // Data that was read before, and written data, does not need the remote.
     assert!(all_right(&mount, 0));
     fs::write(mount.join("new"), "new").unwrap();
     fs::write(mount.join("f2"), "replaced").unwrap();
@@ -143,7 +143,7 @@ fn the_store_is_gone_and_comes_back() {
     drop(proxy);
 }
 
-/// The same, before anything was read by the mount.
+/// The same before the mount has read anything.
 #[test]
 #[allow(clippy::print_stderr)]
 fn the_store_comes_late() {
@@ -166,7 +166,8 @@ fn the_store_comes_late() {
     drop(proxy);
 }
 
-/// Nobody answers, but nobody hangs up either. The read has to fail at last, and what is near is served meanwhile.
+/// The remote accepts connections but does not answer. A read fails after a time limit, and other
+/// data is served meanwhile.
 #[test]
 #[allow(clippy::print_stderr)]
 fn the_store_stalls() {
@@ -177,12 +178,12 @@ fn the_store_stalls() {
     let mount = scene.mount(&[]);
     assert!(all_right(&mount, 0));
     scene.proxy().change(|link| link.delay = Duration::from_secs(3600));
-    // Connections are what they were when they began.
+    // Open connections keep their old behaviour.
     scene.proxy().cut_all();
     let begun = Instant::now();
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| fs::read(mount.join("f20")));
-        // Others are served meanwhile.
+        // Other files are served meanwhile.
         assert!(all_right(&mount, 0));
         fs::write(mount.join("new"), "new").unwrap();
         fs::rename(mount.join("new"), mount.join("newer")).unwrap();
@@ -197,7 +198,7 @@ fn the_store_stalls() {
     mount.umount();
 }
 
-/// Without a network nobody waits.
+/// Without a network, no read waits.
 #[test]
 fn without_a_network() {
     if !possible() {
@@ -217,7 +218,7 @@ fn without_a_network() {
     assert_eq!(scene.proxy().passed().connections, before);
 }
 
-/// The store gives other bytes than it was given.
+/// The remote returns other bytes than were stored.
 #[test]
 fn the_store_is_damaged() {
     if !possible() {
@@ -242,7 +243,8 @@ fn the_store_is_damaged() {
     mount.umount();
 }
 
-/// What one mount has read the next brings at once: then its store may go.
+/// The next mount fetches at once what an earlier mount has recorded. Then it does not need the
+/// remote.
 #[test]
 fn what_was_recorded_is_brought_before_anybody_reads() {
     if !possible() {
@@ -281,7 +283,7 @@ fn what_was_recorded_is_brought_before_anybody_reads() {
     assert_eq!(mount.counted("fetched_bytes"), before);
     mount.umount();
 
-    // What is no profile is refused before anything is mounted.
+    // An invalid profile is refused before anything is mounted.
     scene.s.write("../wrong", "hello\n");
     for (file, code, word) in [("wrong", 2, "line 1"), ("none", 13, "cannot use the profile")] {
         let file = scene.s.at(file);
@@ -291,10 +293,10 @@ fn what_was_recorded_is_brought_before_anybody_reads() {
     }
 }
 
-/// Much more is read than the cache may hold, by several at once, and read again.
+/// Several threads read more than the cache may hold, and read it again.
 #[test]
 fn a_small_cache_stays_small_and_everything_is_right() {
-    /// The least that is allowed, and files that are more than twice of it together.
+    /// The smallest allowed limit; the files have more than twice the size.
     const LIMIT: u64 = 64 << 20;
     const LONG: usize = 6 << 20;
     if !possible() {
@@ -316,7 +318,7 @@ fn a_small_cache_stays_small_and_everything_is_right() {
         });
         let used = scene.s.dvc(["du", "--cache", "--json"]).ok().json()["block_bytes"].as_u64().unwrap();
         assert!(used <= LIMIT + LIMIT / 4, "{used} bytes");
-        // The kernel keeps nothing either.
+        // Drop the page cache of the kernel as well.
         (0..FILES).for_each(|n| {
             let file = File::open(mount.join(&format!("f{n}"))).unwrap();
             rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();

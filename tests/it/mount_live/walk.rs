@@ -1,5 +1,6 @@
-//! The whole way: a database is committed and pushed, mounted lazily on another machine, changed, compared, committed
-//! while it runs and pushed; a third machine mounts the new version straight from its URL and reads the rows.
+//! The complete path: a database is committed and pushed, mounted lazily on another machine,
+//! changed, compared, committed while it runs, and pushed. A third machine mounts the new version
+//! from its URL and reads the rows.
 
 use super::{Mount, open_way, possible};
 use crate::support::databases::mariadb::{self, MariaDb};
@@ -9,7 +10,7 @@ use crate::support::servers::s3::{S3, Switches};
 
 const MIB: u64 = 1 << 20;
 
-/// A machine of its own that may use a store.
+/// A machine with access to a remote.
 fn machine(env: &[(&'static str, String)]) -> Sandbox {
     let mut s = Sandbox::new();
     open_way(&s);
@@ -25,7 +26,7 @@ fn bytes_below(s: &Sandbox, dir: &str) -> u64 {
 }
 
 fn walk(url: &str, env: &[(&'static str, String)]) {
-    // The first machine: a database of some size at rest.
+    // The first machine: a stopped database of some size.
     let a = machine(env);
     let data = a.w("data");
     mariadb::install(&data);
@@ -38,7 +39,8 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
          insert into customers select seq, sha2(seq, 256) from seq_1_to_20000",
     );
     let sum = server.sql("checksum table shop.orders, shop.customers");
-    // What is left to be purged would be, whenever there is time, and write to most pages of the table.
+    // Otherwise the server would purge rows in the background, and write to most pages of the
+    // table.
     server.sql("set global innodb_fast_shutdown = 0");
     server.stop();
     let repo = a.at("r").display().to_string();
@@ -48,7 +50,7 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     let whole = a.dvc(["--repo", &repo, "push", "--json"]).ok().json()["sent_bytes"].as_u64().unwrap();
     assert!(whole > 2 * MIB, "{whole} bytes in all");
 
-    // The second: a lazy mount, on which it runs.
+    // The second machine: the database runs on a lazy mount.
     let b = machine(env);
     b.dvc(["clone", "--lazy", url, "."]).ok();
     assert!(bytes_below(&b, "w/.dvcs") < MIB);
@@ -60,7 +62,7 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     server.sql(
         "update shop.orders set n = -n where id between 100 and 150; insert into shop.orders values (0, 'new', 5)",
     );
-    // The server writes pages when it likes, unless it is asked to.
+    // Without this request, the server writes pages at any later time.
     server.sql("flush tables shop.orders for export; unlock tables");
     let diff = mount.dvc(&["diff", "--stat"]).ok();
     let stat = diff.lines();
@@ -79,7 +81,7 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     // Later changes are not in that version.
     server.sql("delete from shop.orders where id < 50000");
 
-    // The third has nothing but the URL.
+    // The third machine has only the URL.
     let c = machine(env);
     let third = Mount::new(&c, &[], &[&format!("{url}#shop@v2")], "mnt");
     let state = c.at("home/state/dvc/clones");
@@ -91,7 +93,7 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     copy.sql("update shop.orders set n = -n where n < 0; delete from shop.orders where id = 0");
     assert_eq!(copy.sql("checksum table shop.orders, shop.customers"), sum);
     copy.stop();
-    // Its changes are its own, and the first version is there as well.
+    // Its changes are private, and the first version is available too.
     let first = Mount::new(&c, &[], &["--ephemeral", &format!("{url}#shop@v1")], "first");
     let old = MariaDb::start(&first.at, c.at("t"));
     assert_eq!(old.sql("checksum table shop.orders, shop.customers"), sum);
@@ -103,7 +105,7 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     mount.dvc(&["commit", "-m", "at rest again"]).ok().says("shop v3");
     mount.dvc(&["push"]).ok();
     mount.umount();
-    // The same URL mounts what is there now.
+    // The same URL mounts the current version.
     let third = Mount::new(&c, &[], &["--ephemeral", &format!("{url}#shop")], "mnt");
     let copy = MariaDb::start(&third.at, c.at("s"));
     assert_eq!(copy.sql("select count(*) from shop.orders"), "10001");
@@ -112,7 +114,7 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     b.dvc(["--repo", url, "fsck", "--data"]).ok().says("no damage");
 }
 
-/// What the row with this id holds, computed by nobody's database.
+/// Computes the content of a row without a database.
 fn a_row(id: u64) -> String {
     let sum = |program: &str, n: u64| {
         let said = crate::support::needs::run("sh", &["-c", &format!("printf %s {n} | {program}")]);
@@ -138,7 +140,7 @@ fn by_a_registry() {
     }
 }
 
-/// A version that somebody pushed while it was mounted elsewhere is no obstacle to who has it mounted.
+/// A version that another machine has pushed does not affect a running mount.
 #[test]
 fn a_mount_follows_nobody() {
     if !possible() {
@@ -159,7 +161,8 @@ fn a_mount_follows_nobody() {
     a.dvc(["push"]).ok();
     assert_eq!(std::fs::read(mount.join("f")).unwrap(), b"one");
     std::fs::write(mount.join("g"), "of b").unwrap();
-    // Its branch has moved on, as far as anybody here knows or not: one of the two says so.
+    // The branch has newer versions, whether this machine knows them or not; one of the two errors
+    // says so.
     let other = Mount::new(&b, &[], &[&format!("{url}#v")], "other");
     assert_eq!(std::fs::read(other.join("f")).unwrap(), b"two");
     other.umount();

@@ -15,9 +15,9 @@ use dvc::error::{Error, Kind};
 use dvc::model::revision::{Revision, RevisionBase, RevisionSpec};
 use dvc::model::text::harmless;
 use dvc::mount::attach::MountTrust;
-use dvc::mount::control::Note;
-use dvc::mount::daemon::Kept;
-use dvc::mount::health::Health;
+use dvc::mount::control::MountNote;
+use dvc::mount::daemon::OverlayUse;
+use dvc::mount::health::MountHealth;
 use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::clone::{CloneOptions, clone};
 use dvc::ops::fetch::{FetchOptions, fetch};
@@ -176,7 +176,7 @@ fn start(session: &Session, args: &MountArgs, dir: &Path) -> Outcome {
     if let Some(output) = child.stdout.take() {
         BufReader::new(output).read_line(&mut word).map_err(failed("hear"))?;
     }
-    let Ok(note) = serde_json::from_str::<Note>(&word) else {
+    let Ok(note) = serde_json::from_str::<MountNote>(&word) else {
         // It has said why not.
         let status = child.wait().map_err(failed("wait for"))?;
         return Ok(Exit::of_child(status));
@@ -194,7 +194,7 @@ fn start(session: &Session, args: &MountArgs, dir: &Path) -> Outcome {
     Ok(Exit::DONE)
 }
 
-fn json_of_note(note: &Note) -> serde_json::Value {
+fn json_of_note(note: &MountNote) -> serde_json::Value {
     serde_json::json!({
         "at": note.at.to_string_lossy(), "pid": note.process.pid, "revision": note.revision, "overlay": note.overlay,
         "repository": note.repository.to_string_lossy(), "read_only": note.read_only, "mode": note.mode,
@@ -217,8 +217,8 @@ fn rehearse(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outco
             "version": plan.version.map(|id| id.to_string()), "branch": plan.branch.as_ref().map(ToString::to_string),
             "repository": plan.repository.to_string_lossy(), "read_only": options.read_only,
             "overlay": overlay.map(|(name, _)| name), "ephemeral": options.ephemeral, "clears": plan.clears,
-            "kept": overlay.is_some_and(|(_, kept)| *kept != Kept::Nothing),
-            "changed": overlay.is_some_and(|(_, kept)| *kept == Kept::Changed), "dry_run": true,
+            "kept": overlay.is_some_and(|(_, kept)| *kept != OverlayUse::Nothing),
+            "changed": overlay.is_some_and(|(_, kept)| *kept == OverlayUse::Changed), "dry_run": true,
         }))?;
     } else if session.globals.quiet == 0 {
         if plan.clears {
@@ -227,9 +227,9 @@ fn rehearse(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outco
         let overlay = match &plan.overlay {
             None => "read-only".to_owned(),
             Some(_) if options.ephemeral => "changes are forgotten at the end".to_owned(),
-            Some((name, Kept::Nothing)) => format!("new overlay {name}"),
-            Some((name, Kept::Unchanged)) => format!("overlay {name}, in which nothing is changed"),
-            Some((name, Kept::Changed)) => format!("overlay {name} with what is changed in it"),
+            Some((name, OverlayUse::Nothing)) => format!("new overlay {name}"),
+            Some((name, OverlayUse::Unchanged)) => format!("overlay {name}, in which nothing is changed"),
+            Some((name, OverlayUse::Changed)) => format!("overlay {name} with what is changed in it"),
         };
         let id = plan.version.map(|id| format!(" ({})", out.paint(Paint::Id, id.short()))).unwrap_or_default();
         let revision = out.paint(Paint::Branch, &options.revision);
@@ -288,7 +288,7 @@ fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome 
     log.to(&overlay.clone().unwrap_or_else(|| dirs::run().join("mounts")).join("log"));
     let note = daemon.note().clone();
     log.say(&format!("{} mounted on {}", note.revision, note.at.display()));
-    let (wait, serving) = (args.wait_hydrated.then(|| daemon.waiter()), args.serving);
+    let (wait, serving) = (args.wait_hydrated.then(|| daemon.hydration_waiter()), args.serving);
     let stands = move || -> std::io::Result<()> {
         if let Some(wait) = wait {
             wait();
@@ -302,7 +302,7 @@ fn serve(session: &Session, args: &MountArgs, rev: &str, dir: &Path) -> Outcome 
         }
         Ok(())
     };
-    let (state, stop) = (daemon.teller(), daemon.stopper());
+    let (state, stop) = (daemon.facts_reporter(), daemon.stopper());
     // Whoever asks by signal finds the answer in the log.
     if let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGUSR1, SIGTERM, SIGINT, SIGHUP]) {
         if session.signals.cancelled() {
@@ -525,7 +525,7 @@ fn list(session: &Session, only: Option<&Path>) -> Outcome {
         .filter(|m| wanted.as_ref().is_none_or(|at| m.mounted.at == *at))
         .collect();
     if let (Some(at), true) = (&wanted, all.is_empty()) {
-        return Err(dvc::mount::daemon::nothing_at(at).into());
+        return Err(dvc::mount::daemon::no_mount_at(at).into());
     }
     let mut out = session.plain_out();
     for state in &all {
@@ -555,13 +555,13 @@ fn json(state: &MountState) -> serde_json::Value {
 fn print(out: &mut Out, state: &MountState, all: bool) -> std::io::Result<()> {
     let at = state.mounted.at.display();
     let facts = match &state.health {
-        Health::Served(facts) => facts,
-        Health::Dead => return writeln!(out, "{at}: no process serves it any more; `dvc umount` removes it"),
-        Health::OtherUser(owner) => return writeln!(out, "{at}: mounted by user {owner}"),
-        Health::Unknown => {
+        MountHealth::Served(facts) => facts,
+        MountHealth::Dead => return writeln!(out, "{at}: no process serves it any more; `dvc umount` removes it"),
+        MountHealth::OtherUser(owner) => return writeln!(out, "{at}: mounted by user {owner}"),
+        MountHealth::Unknown => {
             return writeln!(out, "{at}: served by a process that is not known here (another DVC_RUN_DIR?)");
         }
-        Health::Silent { pid, stopped } => {
+        MountHealth::Silent { pid, stopped } => {
             let how = if *stopped { "is stopped" } else { "does not answer" };
             return writeln!(out, "{at}: process {pid}, which serves it, {how}; `dvc umount --force` detaches it");
         }

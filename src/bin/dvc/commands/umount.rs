@@ -8,7 +8,7 @@ use crate::failure::{Exit, Failed, Outcome};
 use crate::print::size;
 use crate::session::Session;
 use clap::Args;
-use dvc::mount::health::Health;
+use dvc::mount::health::MountHealth;
 use dvc::ops::mount::{MountState, UmountOptions, umount, umount_plan};
 use std::io::Write;
 use std::path::PathBuf;
@@ -79,11 +79,11 @@ fn show(session: &Session, state: &MountState, args: &UmountArgs) -> Result<(), 
     } else if session.globals.quiet == 0 {
         let what = format!("{changed} changed, {} not in a version", size(bytes));
         let then = match (overlay, &state.health) {
-            (_, Health::Dead) => "which no process serves any more".to_owned(),
-            (_, Health::OtherUser(owner)) => format!("which user {owner} mounted; its changes are kept"),
-            (_, Health::Unknown) => "whose process is not known here; its changes are kept".to_owned(),
-            (_, Health::Silent { pid, .. }) if args.force => format!("without an answer of process {pid}"),
-            (_, Health::Silent { pid, .. }) => format!("as soon as process {pid} answers, or with --force"),
+            (_, MountHealth::Dead) => "which no process serves any more".to_owned(),
+            (_, MountHealth::OtherUser(owner)) => format!("which user {owner} mounted; its changes are kept"),
+            (_, MountHealth::Unknown) => "whose process is not known here; its changes are kept".to_owned(),
+            (_, MountHealth::Silent { pid, .. }) if args.force => format!("without an answer of process {pid}"),
+            (_, MountHealth::Silent { pid, .. }) => format!("as soon as process {pid} answers, or with --force"),
             (None, _) => "read-only".to_owned(),
             (Some(name), _) if discard => format!("and lose overlay {name}: {what}"),
             (Some(name), _) if args.commit => format!("overlay {name} stays"),

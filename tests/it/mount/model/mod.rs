@@ -1,7 +1,8 @@
-//! Random sequences of operations on a mount and on a plain directory, which must stay alike through commits, ends,
-//! crashes and checkouts.
+//! Random sequences of operations on a mount and on a plain directory, which must stay equal
+//! through commits, unmounts, crashes and checkouts.
 //!
-//! `DVC_TEST_MODEL` is the number of seeds (six without it), `DVC_TEST_SEED` the first. A failure names its seed.
+//! `DVC_TEST_MODEL` is the number of seeds (default 6), and `DVC_TEST_SEED` the first seed. A
+//! failure prints its seed.
 
 mod moves;
 mod steps;
@@ -20,7 +21,7 @@ use crate::support::needs;
 use crate::support::zoo::{self, set_mtime};
 use steps::{Random, Steps};
 
-/// Operations between two phases.
+/// Operations per phase.
 const STEPS: u64 = 60;
 const PHASES: u64 = 9;
 
@@ -28,7 +29,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap())
 }
 
-/// The directory that the first version is made of.
+/// Creates the directory of the first version.
 fn fill(w: &Path) {
     for dir in ["d0", "d0/d1", "d2"] {
         fs::create_dir(w.join(dir)).unwrap();
@@ -47,7 +48,7 @@ fn fill(w: &Path) {
     std::os::unix::fs::FileExt::write_all_at(&sparse, &zoo::noise(5, 70_000), 250_000).unwrap();
 }
 
-/// Gives the plain directory the times of the mount: each has its own clock.
+/// Copies the times of the mount to the plain directory, because both have their own clock.
 fn adopt_times(m: &Path, plain: &Path) {
     let how = Compare { holes: false, sockets: true, ..Compare::default() };
     for (path, fact) in facts(m, &how) {
@@ -58,7 +59,7 @@ fn adopt_times(m: &Path, plain: &Path) {
     }
 }
 
-/// Makes each file and directory durable by itself.
+/// Syncs each file and directory separately.
 fn sync_each(root: &Path) {
     let mut todo = vec![root.to_owned()];
     while let Some(path) = todo.pop() {
@@ -82,7 +83,7 @@ struct Model<'v> {
     m: Mount<'v>,
     plain: PathBuf,
     random: Random,
-    /// Versions and copies of what they hold.
+    /// Versions, and copies of their content.
     versions: Vec<(String, PathBuf)>,
     seed: u64,
 }
@@ -102,7 +103,7 @@ impl Model<'_> {
         let out = self.v.checkout(&id, &format!("out-{n}"));
         let how = Compare { sockets: false, ..loosely() };
         assert_like_by(&self.plain, &out, &how, &format!("seed {}, commit {n}", self.seed));
-        // The same tree as of a plain directory.
+        // The tree must be equal to that of a plain directory.
         let plain = self.v.dvc(&[
             "-C",
             self.plain.to_str().unwrap(),
@@ -126,12 +127,12 @@ impl Model<'_> {
         self.versions.push((id, out));
     }
 
-    /// Another version in a mount of which nothing is changed.
+    /// Switches an unchanged mount to another version.
     fn checkout(&mut self, n: u64) {
         self.commit(n);
         let at = usize::try_from(self.random.next(self.versions.len() as u64)).unwrap();
         let (id, tree) = self.versions[at].clone();
-        // Sockets are in no version, so that they are a change.
+        // No version contains sockets, so they count as changes.
         self.m.dvc(&["checkout", "--force", &id]).ok();
         copy(&tree, &self.plain);
         self.check(&format!("after a checkout of {id}"), true);
@@ -168,7 +169,7 @@ fn run(seed: u64, options: &[&str]) {
     sequence(&v, seed, options);
 }
 
-/// All data is in a store elsewhere, and what came of it is thrown away again and again.
+/// All data is at a remote, and the cache is emptied again and again.
 fn run_far(seed: u64) {
     let Some((s3, v)) = Volume::far(fill) else { return };
     let ended = AtomicBool::new(false);
@@ -228,13 +229,14 @@ fn random_sequences_on_a_version_elsewhere_that_no_cache_keeps() {
     (first..first + count).for_each(run_far);
 }
 
-/// The same where the kernel uses whole files by itself.
+/// The same in passthrough mode.
 #[test]
 fn random_sequences_in_passthrough_leave_a_mount_like_a_plain_directory() {
     random_sequences(PASSTHROUGH, 4);
 }
 
-/// States of files since they were last durable, by inode of the plain directory, and who was where.
+/// States of files since their last sync, by inode of the plain directory, and the inodes of all
+/// paths.
 #[derive(Default)]
 struct Seen {
     states: HashMap<u64, Vec<Vec<u8>>>,
@@ -255,7 +257,7 @@ impl Seen {
         }
     }
 
-    /// Every block of every file is that of a state of one file that was there.
+    /// Asserts that every block of every file is from a state of one file at its path.
     fn check(&self, root: &Path, seed: u64) {
         for (path, _) in facts(root, &loosely()).into_iter().filter(|f| f.1.kind == 'f') {
             let name = dvc::model::path::display(&path);
@@ -266,8 +268,8 @@ impl Seen {
         }
     }
 
-    /// Whether a block is that of a state, which may end in it. Where a file ended before, what is in front of that and
-    /// what was appended may be of two states.
+    /// Returns whether a block is from a state, which may end within the block. If a file ended in
+    /// the block before, its old part and the appended part may be from two states.
     fn was(&self, ino: u64, n: usize, block: &[u8]) -> bool {
         let states = &self.states[&ino];
         let mut ends: Vec<usize> = states.iter().map(|s| s.len().saturating_sub(n * 4096).min(block.len())).collect();
@@ -285,8 +287,8 @@ impl Seen {
     }
 }
 
-/// Killed at any moment, nothing synced: it comes up, each file is old or newer in each block, never anything else, and
-/// what is there can be committed.
+/// Kills the process at a random moment without any sync. The mount works again, each block of a
+/// file is old or newer and never anything else, and everything can be committed.
 fn crash(seed: u64) {
     let Some(v) = Volume::of(fill) else { return };
     let plain = v.s.at("plain");

@@ -1,4 +1,5 @@
-//! One random operation, done in the same way to a mount and to a plain directory; both must answer the same.
+//! One random operation, executed in a mount and in a plain directory. Both must give the same
+//! result.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -13,7 +14,7 @@ use rustix::fs::{
 use crate::mount::mapping::Mapping;
 use crate::support::zoo::{noise, set_mtime};
 
-/// Numbers that a seed gives.
+/// Random numbers from a seed.
 pub struct Random(u64);
 
 impl Random {
@@ -29,7 +30,7 @@ impl Random {
     }
 }
 
-/// Tells what is done, if somebody looks for the cause of a failure: `DVC_TEST_STEPS=1`.
+/// Prints an operation if `DVC_TEST_STEPS=1` is set, to find the cause of a failure.
 #[allow(clippy::print_stderr)]
 pub fn tell(what: &str) {
     if std::env::var_os("DVC_TEST_STEPS").is_some() {
@@ -37,7 +38,7 @@ pub fn tell(what: &str) {
     }
 }
 
-/// The two directories and what decides.
+/// The two directories, and the source of decisions.
 pub struct Steps<'s> {
     pub mount: &'s Path,
     pub plain: &'s Path,
@@ -63,14 +64,14 @@ impl Steps<'_> {
         all
     }
 
-    /// A path in some directory; there may be nothing.
+    /// Returns a path in some directory. It need not exist.
     fn path(&mut self, kind: char) -> PathBuf {
         let dirs = self.dirs();
         let dir = &dirs[usize::try_from(self.random.next(dirs.len() as u64)).unwrap()];
         dir.join(format!("{kind}{}", self.random.next(if kind == 'd' { 4 } else { 9 })))
     }
 
-    /// Half of the time something that is there.
+    /// Returns an existing path half of the time.
     fn any(&mut self) -> PathBuf {
         let files: Vec<PathBuf> = self
             .dirs()
@@ -110,7 +111,7 @@ impl Steps<'_> {
         }
     }
 
-    /// Does the same to both.
+    /// Executes an operation in both directories.
     fn both(&self, what: &str, op: impl Fn(&Path) -> io::Result<()>) {
         tell(what);
         let (there, here) = (op(self.plain), op(self.mount));
@@ -181,7 +182,7 @@ impl Steps<'_> {
         }
     }
 
-    /// A regular file that is there.
+    /// Returns an existing regular file.
     fn file(&mut self) -> Option<(PathBuf, u64)> {
         (0..6).find_map(|_| {
             let path = self.any();
@@ -276,7 +277,7 @@ impl Steps<'_> {
                 Ok(lsetxattr(r.join(&path), &*name, &value, XattrFlags::empty())?)
             }),
             _ => {
-                // A link is followed, to nothing or to what may be anything.
+                // The operation would follow a symbolic link, which may lead anywhere.
                 if !fs::symlink_metadata(self.plain.join(&path)).is_ok_and(|m| m.is_symlink()) {
                     self.both(&format!("chmod {path:?} {mode:o}"), |r| {
                         fs::set_permissions(r.join(&path), PermissionsExt::from_mode(mode))
@@ -306,7 +307,7 @@ impl Steps<'_> {
     fn copy(&mut self) {
         let (Some((from, size)), Some((to, size_to))) = (self.file(), self.file()) else { return };
         let (at, to_at, len) = (self.random.next(size + 1), self.offset(size_to), self.len());
-        // Ranges of one file that overlap are refused, which the file system decides by more than is compared here.
+        // Overlapping ranges of one file are refused under conditions that are not compared here.
         let same = {
             use std::os::unix::fs::MetadataExt;
             let ino = |p: &Path| fs::metadata(self.plain.join(p)).map(|m| m.ino()).ok();

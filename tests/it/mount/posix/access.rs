@@ -1,4 +1,4 @@
-//! Who may do what: other users, other owners, and mounts in which nothing can be changed.
+//! Permissions: other users, other owners, and read-only mounts.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, symlink};
@@ -83,7 +83,7 @@ fn the_versions_files_may_be_shown_as_anothers() {
     }
     assert_ne!(m.commit("as another"), tree);
     let out = v.checkout("main", "out");
-    // Whoever was not named in a change keeps what is his.
+    // An owner that was not changed stays as shown before.
     assert_eq!(whose(&out, "closed"), (1111, 2222));
     assert_eq!(whose(&out, "link"), (0, 0));
     assert_eq!(whose(&out, "open"), (4321, 99));
@@ -161,7 +161,7 @@ fn an_overlay_is_kept_by_name_and_discarded_when_asked() {
     assert!(v.checkout("main", "out").join("more").exists());
 }
 
-/// Mounting something else over what was changed would lose it.
+/// Mounting another version with a changed overlay would lose the changes.
 #[test]
 fn a_changed_overlay_is_not_given_to_another_version() {
     let Some(v) = Volume::of(fill) else { return };
@@ -182,17 +182,17 @@ fn a_changed_overlay_is_not_given_to_another_version() {
     assert_like(&v.s.at("w"), m.root());
 }
 
-/// Going on with what is left would show a version without what was changed: with a key of its own making it would find
-/// nothing of that.
+/// Continuing with a damaged overlay would show a version without the changes, because inode
+/// numbers from a new key would not match them.
 #[test]
 fn a_damaged_overlay_is_refused() {
     let (clean, crashed) = ("", "UPDATE meta SET value = x'' WHERE key = 'clean';");
-    let whole = "not as the last mount left it";
+    let whole = "has changed since the last mount";
     for (damage, after, said) in [
         ("UPDATE name SET name = x'61'", clean, whole),
         ("UPDATE inode SET size = size + 1", clean, whole),
         ("DELETE FROM inode WHERE ino = 1", clean, whole),
-        ("DELETE FROM meta WHERE key = 'version'", crashed, "of which version"),
+        ("DELETE FROM meta WHERE key = 'version'", crashed, "does not name its version"),
         ("UPDATE meta SET value = x'616263' WHERE key = 'key'", crashed, "is damaged: key"),
         ("DELETE FROM inode WHERE ino = 1", crashed, "it has no root"),
         ("UPDATE inode SET node = x'00'", crashed, "is damaged: inode"),

@@ -1,4 +1,5 @@
-//! Bytes: writing over a version at every edge, mappings, truncation, holes, appending, opens of every kind at once.
+//! Bytes of files: writes over a version at every boundary, mappings, truncation, holes, appends,
+//! and concurrent opens of every kind.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -12,7 +13,7 @@ use crate::mount::mapping::Mapping;
 use crate::support::needs::{need, run};
 use crate::support::zoo::{noise, prose};
 
-/// One file of each way to be stored.
+/// Creates one file for each way of storing content.
 pub fn fill(dir: &Path) {
     fs::write(dir.join("inline"), noise(1, 200)).unwrap();
     fs::write(dir.join("small"), noise(2, 60_001)).unwrap();
@@ -38,7 +39,7 @@ fn edit(path: &Path) -> File {
     OpenOptions::new().read(true).write(true).open(path).unwrap()
 }
 
-/// Writes to a file and to what it should be.
+/// Writes to a file and to its model.
 fn write_both(file: &File, model: &mut Vec<u8>, at: u64, bytes: &[u8]) {
     file.write_all_at(bytes, at).unwrap();
     let at = usize::try_from(at).unwrap();
@@ -57,7 +58,7 @@ fn is(path: &Path, model: &[u8], what: &str) {
     }
 }
 
-/// Offsets at and around every edge that a file of this size can have.
+/// Returns offsets at and around every boundary that a file of this size can have.
 fn edges(size: u64) -> Vec<u64> {
     let mut all: Vec<u64> = [4096, 8192, 65_536, 131_072, 262_144, 300_000, 524_288, size, size / 2]
         .into_iter()
@@ -83,7 +84,7 @@ fn a_write_changes_what_it_writes_and_nothing_else() {
         for (n, at) in edges(first.len() as u64).into_iter().enumerate() {
             let bytes = noise(n as u64, [1, 2, 4096, 4097, 37][n % 5]);
             write_both(&file, &mut model, at, &bytes);
-            // Read as the process knows it, not as the kernel remembers it.
+            // Read from the process and not from the page cache.
             drop_cache(&file);
             is(&path, &model, &format!("after {} bytes at {at}", bytes.len()));
         }
@@ -119,7 +120,8 @@ fn the_version_and_other_mounts_of_it_see_nothing() {
     assert_eq!(other.status(), "");
 }
 
-/// Sizes around the old one and around blocks: what was cut off reads as zeros when the file grows again.
+/// Sizes around the old one and around blocks: truncated bytes read as zeros when the file grows
+/// again.
 #[test]
 fn what_was_cut_off_never_comes_back() {
     let Some(v) = volume() else { return };
@@ -146,7 +148,7 @@ fn what_was_cut_off_never_comes_back() {
                 write_both(&file, &mut model, cut as u64 + 100, b"between");
             }
         }
-        // By a write far behind, and by opening.
+        // Grow by a write far behind the end, and truncate by opening.
         file.set_len(1000).unwrap();
         model.truncate(1000);
         write_both(&file, &mut model, 200_000, b"far");
@@ -210,7 +212,7 @@ fn ranges_are_reserved_emptied_and_zeroed() {
     }
 }
 
-/// An error number by name.
+/// Returns an error number by name.
 pub fn libc(name: &str) -> i32 {
     use rustix::io::Errno;
     let errno = match name {
@@ -234,7 +236,7 @@ pub fn libc(name: &str) -> i32 {
     errno.raw_os_error()
 }
 
-/// A child that does what its lines of input say in Python, and answers each with a line.
+/// A child process that executes Python lines from its input, and answers each with a line.
 struct Other(Child);
 
 impl Other {
@@ -272,7 +274,7 @@ impl Drop for Other {
     }
 }
 
-/// Byte by byte: nothing may be taken that belongs to the next answer.
+/// Reads byte by byte, because nothing of the next answer may be consumed.
 fn read_line(child: &mut Child, line: &mut String) {
     use std::io::Read;
     let out = child.stdout.as_mut().unwrap();
@@ -295,7 +297,7 @@ fn a_mapping_is_shared_by_processes() {
         assert_eq!(other.ask("m[5000:5009]"), "b'from here'");
         assert_eq!(other.ask("m.__setitem__(slice(70000, 70005), b'there')"), "None");
         assert_eq!(mapping.read(70_000, 5), b"there");
-        // Reads and writes of the file are the same bytes.
+        // Reads and writes of the file see the same bytes as the mapping.
         file.write_all_at(b"written", 100_000).unwrap();
         assert_eq!(other.ask("m[100000:100007]"), "b'written'");
         assert_eq!(other.ask("os.pread(f.fileno(), 9, 5000)"), "b'from here'");
@@ -311,7 +313,8 @@ fn a_mapping_is_shared_by_processes() {
     }
 }
 
-/// A mapping that nobody flushes, whose file is closed, is in the commit and outlives the mount.
+/// A commit and later mounts contain the writes of a mapping that was never synced and whose file
+/// is closed.
 #[test]
 fn what_only_a_mapping_wrote_is_committed() {
     let Some(v) = volume() else { return };
@@ -345,7 +348,7 @@ fn opens_of_every_kind_see_each_other() {
         write_both(&writer, &mut model, 10, b"writer");
         write_both(&both, &mut model, 4090, b"both over an edge");
         write_both(&synced, &mut model, 20, b"synced");
-        // Alignment is the program's affair with O_DIRECT; this file system asks for none.
+        // `O_DIRECT` requires aligned requests on some file systems, but not on a mount.
         write_both(&direct, &mut model, 8192, &noise(9, 4096));
         std::io::Write::write_all(&mut &appender, b"appended").unwrap();
         model.extend_from_slice(b"appended");
@@ -364,7 +367,7 @@ fn opens_of_every_kind_see_each_other() {
 const O_DIRECT: i32 = rustix::fs::OFlags::DIRECT.bits().cast_signed();
 const O_SYNC: i32 = rustix::fs::OFlags::SYNC.bits().cast_signed();
 
-/// Writes past the cache for which the program does not wait, while another thread reads through the cache.
+/// Asynchronous writes that bypass the page cache, while another thread reads through the cache.
 const ASYNCHRONOUS: &str = r#"
 import ctypes, mmap, os, platform, struct, sys, threading
 libc = ctypes.CDLL(None, use_errno=True)
@@ -488,7 +491,7 @@ fn a_file_of_a_tebibyte_costs_what_is_in_it() {
     holes(&v);
 }
 
-/// What is a hole of the version is one in a mount that only shows it.
+/// A read-only mount reports the holes of the version.
 fn holes(v: &Volume) {
     let ro = v.mount_at("ro", "main", &["--ro"]);
     let file = File::open(ro.at("huge")).unwrap();
@@ -512,8 +515,9 @@ fn holes_of_the_version_are_told_by_a_mount_that_only_shows_it() {
     crate::mount::harness::assert_like_by(&v.s.at("w"), ro.root(), &how, "with holes");
 }
 
-/// What a file takes is told, so that `cp`, `tar -S` and `du` find its holes: of the version, of what was written, and of
-/// what is open for writing, where the kernel may hold more than we know.
+/// A mount reports the allocated size of files, so that `cp`, `tar -S` and `du` find holes: those
+/// of the version, of written files, and of files that are open for writing, for which the kernel
+/// may have cached writes.
 #[test]
 fn holes_are_told_by_a_mount_that_can_be_written() {
     const MIB: u64 = 1 << 20;
@@ -538,7 +542,7 @@ fn holes_are_told_by_a_mount_that_can_be_written() {
     let new = File::create_new(m.at("new")).unwrap();
     new.set_len(64 * MIB).unwrap();
     new.write_all_at(b"far", 90 * MIB).unwrap();
-    // Some of it may be the kernel's alone still: nothing of that may be taken for a hole.
+    // Only the kernel may have some of the bytes yet, so they must not be reported as a hole.
     let end = 90 * MIB + 3;
     assert_eq!(seek(&new, SeekFrom::Data(30 * MIB)).unwrap(), 30 * MIB);
     assert_eq!(seek(&new, SeekFrom::Hole(90 * MIB)).unwrap(), end);
@@ -547,7 +551,7 @@ fn holes_are_told_by_a_mount_that_can_be_written() {
     let new = File::open(m.at("new")).unwrap();
     crate::mount_live::until("its holes are told", || seek(&new, SeekFrom::Data(0)).is_ok_and(|at| at == 90 * MIB));
     assert!(m.at("new").metadata().unwrap().blocks() * 512 < MIB);
-    // A block that is written to takes the place of the version's.
+    // A written block replaces that of the version.
     let file = edit(&m.at("sparse"));
     file.write_all_at(b"x", 0).unwrap();
     drop(file);
@@ -573,7 +577,8 @@ fn read_back(m: &Mount<'_>) {
     assert!(head == noise(2, 60_001));
 }
 
-/// Many small files in the order in which they were stored, and in others: what lies behind them is decompressed ahead.
+/// Small files can be read in any order, although the following ones in a pack are decompressed
+/// ahead.
 #[test]
 fn many_small_files_are_right_in_any_order() {
     let content = |n: usize| format!("file {n} ").repeat(n % 700 + 40);

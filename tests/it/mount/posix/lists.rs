@@ -1,11 +1,11 @@
-//! Access lists: handed on, changed and gone by as in a directory of the disk, by the same commands in both.
+//! ACLs: inherited, changed and enforced as in a directory on disk, with the same commands in both.
 
 use std::path::Path;
 
 use crate::mount::harness::{Mount, Volume, as_user};
 use crate::support::needs::run;
 
-/// A directory whose list is for what is made in it, and files with lists of their own.
+/// Creates a directory with a default ACL, and files with ACLs.
 fn fill(w: &Path) {
     sh(
         w,
@@ -23,13 +23,13 @@ fn sh(dir: &Path, script: &str) -> String {
     run("sh", &["-ec", &format!("cd '{}'; {script}", dir.display())])
 }
 
-/// The lists and modes of everything below a directory.
+/// Returns the ACLs and modes of everything below a directory.
 #[track_caller]
 fn lists(dir: &Path) -> String {
     sh(dir, "find . ! -type l | LC_ALL=C sort | while read -r f; do stat -c '# %a %F' \"$f\"; getfacl -n \"$f\"; done")
 }
 
-/// Fails where two directories differ in their lists; returns them.
+/// Asserts that two directories have the same ACLs. Returns them.
 #[track_caller]
 fn assert_same_lists(plain: &Path, mount: &Path, what: &str) -> String {
     let (expected, found) = (lists(plain), lists(mount));
@@ -75,7 +75,7 @@ fn what_is_made_gets_the_list_of_its_directory() {
     }
 }
 
-/// What other users can do in a directory, tried out.
+/// Returns what other users can do in a directory, by trying it.
 fn tried(dir: &Path) -> String {
     const TRY: &str = r#"cd "$DIR" && for f in below/read below/kept below/barred below/room/in old/file; do
         cat $f > /dev/null 2>&1 && printf 'read '; (echo more >> $f) 2> /dev/null && printf 'write '; echo "$f"; done
@@ -99,7 +99,7 @@ fn with_allow_other_lists_decide() {
         let mut m = v.mount_at("m", "main", kernel);
         let mut all = vec![assert_allows_the_same(&w, &m, "at first")];
         assert!(all[0].contains("12345: read below/read\nbelow/kept"), "{}", all[0]);
-        // What the kernel remembers of a list is what is there.
+        // The kernel's cache of an ACL must be up to date.
         for script in [
             "setfacl -m u:777:rw below/kept; setfacl -x u:12345 below/read",
             "chmod 700 below/room; chmod 640 below/barred",
@@ -116,7 +116,7 @@ fn with_allow_other_lists_decide() {
         m.again();
         assert_allows_the_same(&w, &m, "mounted again");
         m.commit("changed");
-        // Another version in place has other lists.
+        // Another version has other ACLs.
         m.dvc(&["checkout", "main@v1"]).ok();
         assert_eq!(tried(m.root()), all[0]);
         m.down_with(&["--discard"]).ok();
@@ -126,7 +126,7 @@ fn with_allow_other_lists_decide() {
     }
 }
 
-/// Who is not of a file's group cannot give it a list and keep that the program runs as that group.
+/// A user outside of the group of a file cannot set an ACL and keep the set-group-ID bit.
 #[test]
 fn a_list_by_who_is_not_of_the_group_ends_its_trust() {
     let Some(v) = Volume::of(|w| {

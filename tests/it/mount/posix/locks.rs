@@ -1,4 +1,5 @@
-//! Locks: `flock`, `fcntl` and those of open files are the kernel's, between processes and between mounts' names.
+//! Locks: the kernel implements `flock`, `fcntl` locks and open file description locks, between
+//! processes and across the names of a file.
 
 use std::fs;
 
@@ -55,7 +56,7 @@ fn locks_hold_between_processes() {
     assert_eq!(python(SCRIPT, &[&m.at("old too")]), native);
 }
 
-/// What a database does: two processes, locks and a log, on a mount.
+/// Two processes use a database with locks and a log on a mount.
 #[test]
 fn a_database_is_used_by_two_processes() {
     let Some(v) = Volume::of(|w| {
@@ -80,7 +81,7 @@ fn a_database_is_used_by_two_processes() {
             let path = path.clone();
             scope.spawn(move || python(work, &[&path]));
         }
-        // A version is made meanwhile: it is as after a power cut.
+        // A commit meanwhile contains the state after a power failure.
         for round in 0..3 {
             m.commit("while it runs");
             let out = v.checkout("main", &format!("live {round}"));

@@ -1,4 +1,4 @@
-//! Modes, owners, times and extended attributes.
+//! Modes, owners, times and xattrs.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
@@ -11,7 +11,7 @@ use crate::mount::harness::{Volume, as_user, assert_like, is_passthrough};
 use crate::support::facts::xattrs;
 use crate::support::zoo::{noise, set_mtime};
 
-/// A capability as the kernel stores it: `cap_net_bind_service+ep`.
+/// The kernel's encoding of the capability `cap_net_bind_service+ep`.
 const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 const NONE: XattrFlags = XattrFlags::empty();
 
@@ -33,7 +33,7 @@ const WAYS: [(&str, &str); 5] = [
     ("map", "python3 -c 'import mmap; m = mmap.mmap(open(\"f\", \"r+b\").fileno(), 0); m[0:1] = b\"x\"'"),
 ];
 
-/// Whoever writes to a file takes from it what only its old content was trusted with.
+/// A write to a file removes the privileges that its old content had.
 #[test]
 fn trust_ends_when_the_content_changes() {
     trust_ends(&["--allow-other"]);
@@ -64,7 +64,7 @@ fn trust_ends(options: &[&str]) {
                 trusted(&file);
             }
             assert_eq!(mode(&file), 0o6777);
-            // Whoever has it open already does not change that.
+            // Another open handle makes no difference.
             let _reader = File::open(&file).unwrap();
             let (done, said) = as_user(4321, &dir, &format!("cd \"$DIR\" && {script}"));
             assert!(done, "{said}");
@@ -79,7 +79,7 @@ fn trust_ends(options: &[&str]) {
     }
 }
 
-/// What the kernel knows of a mode without a question: it executes by that.
+/// Returns the mode in the kernel's cache, which the kernel uses to execute the file.
 fn known_mode(path: &Path) -> u32 {
     u32::from(statx(CWD, path, AtFlags::empty(), StatxFlags::MODE).unwrap().stx_mode) & 0o7777
 }
@@ -102,7 +102,8 @@ fn the_kernel_knows_that_trust_has_ended_when_a_write_returns() {
             let file = m.at("f");
             fs::write(&file, b"program").unwrap();
             trusted(&file);
-            // Another program has it open, so that nothing else makes the kernel ask.
+            // Another program has the file open, so that nothing else makes the kernel request the
+            // attributes.
             let _reader = File::open(&file).unwrap();
             assert_eq!(known_mode(&file), 0o6777);
             let (done, said) = as_user(4321, m.root(), &format!("cd \"$DIR\" && {script}"));
@@ -114,7 +115,7 @@ fn the_kernel_knows_that_trust_has_ended_when_a_write_returns() {
     }
 }
 
-/// The mode is set while another program has the file open for writing, which the kernel then does by itself.
+/// The mode is set while another program has the file open for writing in passthrough mode.
 #[test]
 fn trust_that_is_given_to_a_file_that_is_being_written_ends_with_the_next_write() {
     let Some(v) = Volume::of(|w| fs::write(w.join("f"), b"program").unwrap()) else { return };
@@ -132,7 +133,8 @@ fn trust_that_is_given_to_a_file_that_is_being_written_ends_with_the_next_write(
     m.down();
 }
 
-/// Times come from the kernel and from the process of the mount: a later one is never earlier.
+/// Times come from the kernel and from the process of the mount. A later time is never earlier than
+/// a previous one.
 #[test]
 fn what_is_changed_later_has_no_earlier_time() {
     let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"1").unwrap()) else { return };
@@ -184,7 +186,7 @@ fn trust_ends_when_the_owner_changes() {
     assert_eq!((mode(&m.at("f")), xattrs(&m.at("f"))), (0o777, Vec::new()));
     chown(m.at("d"), Some(1), Some(1)).unwrap();
     assert_eq!(mode(&m.at("d")), 0o6777);
-    // A set-group-id bit without execution is no trust.
+    // A set-group-ID bit without execute permission is not a privilege.
     fs::set_permissions(m.at("f"), PermissionsExt::from_mode(0o2666)).unwrap();
     chown(m.at("f"), Some(2), None).unwrap();
     assert_eq!(mode(&m.at("f")), 0o2666);
@@ -238,7 +240,7 @@ fn times_may_be_before_1970_and_far_ahead() {
     let mut m = v.mount(&[]);
     fs::create_dir(m.at("new")).unwrap();
     all(&m.at("new"));
-    // Also of files of the version, of which the old time is another.
+    // The same for files of the version, which have an older time.
     for (at, (secs, nanos)) in times.iter().enumerate() {
         set_mtime(&m.at(format!("f{}", times.len() - 1 - at)), *secs, *nanos);
     }
@@ -260,7 +262,8 @@ fn times_may_be_before_1970_and_far_ahead() {
     check(&v.checkout("main", "out"));
 }
 
-/// Content changes the time of a file, names change that of a directory, and reading changes nothing of a version.
+/// Content changes the time of a file, names change that of a directory, and reading does not
+/// change a version.
 #[test]
 fn times_move_with_changes() {
     let Some(v) = Volume::of(|w| {
@@ -333,8 +336,8 @@ fn extended_attributes_have_flags_and_limits() {
     }
 }
 
-/// Lists of control are attributes: a mount keeps them as they are.
-/// As on other file systems of the kernel; a version with other names could not be checked out whole.
+/// xattr names are restricted as on other file systems of the kernel, because a version with other
+/// names could not be checked out completely.
 #[test]
 fn extended_attributes_have_the_namespaces_of_the_kernel() {
     let Some(v) = Volume::of(|w| fs::write(w.join("old"), "x").unwrap()) else { return };
@@ -367,7 +370,8 @@ fn access_lists_are_kept() {
     assert_eq!(xattrs(&m.at("f")).len(), 1);
 }
 
-/// As natively, the mask of a list is the mode of the group, whichever of both is set.
+/// As on other file systems, the mask of an ACL is the group permission of the mode, whichever of
+/// the two is set.
 #[test]
 fn an_access_list_and_the_mode_agree() {
     let Some(v) = Volume::of(|w| fs::write(w.join("old"), b"x").unwrap()) else { return };

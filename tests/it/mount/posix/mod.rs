@@ -1,4 +1,4 @@
-//! What programs rely on in a file system, each item once.
+//! The properties of a file system that programs rely on, with one test for each.
 
 mod access;
 mod bytes;

@@ -1,4 +1,5 @@
-//! Directories and names: large ones, odd ones, ones that change while they are read, and what is refused.
+//! Directories and names: large ones, unusual ones, ones that change during a listing, and ones
+//! that are refused.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -26,7 +27,7 @@ fn everything_a_volume_can_hold_is_shown() {
     let missing = zoo::build(&v.s.at("w"));
     assert!(missing.is_empty(), "{missing:?}");
     fs::remove_file(v.s.w("special/socket")).unwrap();
-    // A mount that can be written tells no holes, so that this would be read whole.
+    // A writable mount does not report holes, so this file would be read completely.
     fs::remove_file(v.s.w("sparse/huge")).unwrap();
     zoo::set_mtime(&v.s.w("special"), 1, 1);
     zoo::set_mtime(&v.s.w("sparse"), 1, 1);
@@ -36,12 +37,12 @@ fn everything_a_volume_can_hold_is_shown() {
     assert_eq!(m.status(), "");
     let ro = v.mount_at("ro", "main", &["--ro"]);
     assert_same(&v.s.at("w"), ro.root());
-    // All of it made again in the mount, then elsewhere by the commit.
+    // Everything is created again in the mount, then checked out from the commit.
     let missing = zoo::build(&make(&m.at("again")));
     assert!(missing.is_empty(), "{missing:?}");
     fs::remove_file(m.at("again/special/socket")).unwrap();
     fs::remove_file(m.at("again/sparse/huge")).unwrap();
-    // It was made at another time.
+    // The files have other times.
     let how = Compare { times: false, ..loosely() };
     for _ in 0..2 {
         assert_like_by(&v.s.at("w"), &m.at("again"), &how, "made again");
@@ -76,7 +77,7 @@ fn directories_of_a_hundred_thousand() {
         mknodat(CWD, m.at(format!("new/{n:06}")), FileType::RegularFile, Mode::RUSR, 0).unwrap();
     }
     assert_eq!(names(&m.at("new")).len(), MANY);
-    // Removing while reading reaches all of them.
+    // Removing files during a listing reaches all of them.
     for entry in fs::read_dir(m.at("many")).unwrap() {
         let path = entry.unwrap().path();
         if !path.as_os_str().as_bytes().ends_with(b"7") {
@@ -122,7 +123,7 @@ fn a_directory_may_change_while_it_is_read() {
                 }
             }
         }
-        // What was there all the time is told once; of the others either is right.
+        // A name that exists all the time is listed once. Other names may or may not be listed.
         for name in kept.difference(&removed) {
             assert!(seen.contains(name), "{name:?} was left out");
         }
@@ -135,7 +136,7 @@ fn a_directory_may_change_while_it_is_read() {
     }
 }
 
-/// A handle that stays open is told what is new when it begins again.
+/// An open handle lists new names after it is rewound.
 #[test]
 fn a_listing_begun_again_is_new() {
     let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"a").unwrap()) else { return };
@@ -231,7 +232,7 @@ fn what_is_not_there_fails_cleanly() {
     assert_eq!(errno(fs::hard_link(m.at("d"), m.at("e"))), libc("EPERM"));
 }
 
-/// One of many that make the same name with `O_EXCL` gets it.
+/// If many processes create the same name with `O_EXCL`, one of them succeeds.
 #[test]
 fn one_of_many_gets_a_name() {
     let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"a").unwrap()) else { return };

@@ -1,4 +1,5 @@
-//! No space: a file is as before or has a prefix of what was written, and room that is made can be used again.
+//! Full disks and quotas: a file has its old content or a prefix of the new one, and freed space
+//! can be used again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -18,7 +19,7 @@ fn volume() -> Option<Volume> {
     })
 }
 
-/// Writes until it fails, also when that shows only at the end. Returns whether it did.
+/// Writes until an error occurs, possibly only at the end. Returns whether one did.
 fn fill_up(file: &mut File, bytes: &[u8]) -> bool {
     bytes.chunks(100_000).any(|part| file.write_all(part).is_err()) | file.sync_all().is_err()
 }
@@ -34,7 +35,7 @@ fn what_does_not_fit_is_told_and_tears_nothing() {
     let now = fs::read(m.at("new")).unwrap();
     let whole = now.iter().zip(&bytes).take_while(|(a, b)| a == b).count();
     assert!(now[whole..].iter().all(|b| *b == 0), "neither a prefix nor zeros behind it");
-    // Everything else is as it was, also for whoever tries to write to it.
+    // Everything else is unchanged, even for a program that tries to write to it.
     let before = noise(2, 500_000);
     let file = OpenOptions::new().read(true).write(true).open(m.at("other")).unwrap();
     let wrote = file.write_all_at(b"changed", 250_000).is_ok() && file.sync_all().is_ok();
@@ -44,7 +45,7 @@ fn what_does_not_fit_is_told_and_tears_nothing() {
     m.again();
     assert!(fs::read(m.at("other")).unwrap() == before);
     assert!(fs::read(m.at("old")).unwrap() == noise(1, 3_000_000));
-    // Names and removal need no space of the overlay's.
+    // Renames and removals need no space of the quota.
     fs::rename(m.at("old"), m.at("renamed")).unwrap();
     fs::remove_file(m.at("new")).unwrap();
     wait_for_space(&m);
@@ -56,7 +57,7 @@ fn what_does_not_fit_is_told_and_tears_nothing() {
     assert_eq!(&seen, b"changed");
 }
 
-/// The kernel would write as much as it likes to files that it uses by itself.
+/// In passthrough mode, the kernel could write any amount of data.
 #[test]
 fn a_limit_holds_for_whole_files_too() {
     let Some(v) = volume() else { return };
@@ -65,7 +66,7 @@ fn a_limit_holds_for_whole_files_too() {
     assert!(fs::metadata(m.at("new")).unwrap().len() <= 9_000_000);
 }
 
-/// The kernel lets go of a removed file when it likes.
+/// The kernel releases a removed file after a delay.
 fn wait_for_space(m: &Mount<'_>) {
     for _ in 0..1000 {
         if statvfs(m.root()).unwrap().f_bavail > 0 {
@@ -76,7 +77,8 @@ fn wait_for_space(m: &Mount<'_>) {
     panic!("the space of a removed file does not come back");
 }
 
-/// A database opens what it has and fails at what is new, then goes on when there is room.
+/// A database opens its existing files and fails to create new ones, then continues when there is
+/// space.
 #[test]
 fn space_that_was_reserved_or_cut_is_counted() {
     let Some(v) = volume() else { return };
@@ -94,7 +96,8 @@ fn space_that_was_reserved_or_cut_is_counted() {
     assert!(statvfs(m.root()).unwrap().f_bavail * 4096 > 2 << 20);
 }
 
-/// Numbers that do not fit are an error to a 32-bit program, which then takes the disk for unusable.
+/// Numbers that do not fit cause an error in a 32-bit program, which then treats the disk as
+/// unusable.
 #[test]
 fn the_number_of_inodes_fits_every_program() {
     let Some(v) = volume() else { return };

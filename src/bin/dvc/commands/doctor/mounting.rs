@@ -4,7 +4,7 @@ use super::Check;
 use crate::session::Session;
 use dvc::error::{Failure, with_causes};
 use dvc::model::path::display;
-use dvc::mount::attach::{self, AttachError, How};
+use dvc::mount::attach::{self, AttachError, MountMethod};
 use dvc::sys::io_error::IoError;
 use dvc::sys::mountinfo;
 use dvc::sys::procfs::is_in_user_namespace;
@@ -29,10 +29,10 @@ pub(super) fn checks(session: &Session) -> Vec<Check> {
 }
 
 /// Mounts in a temporary directory. What keeps us from making one is a failure of the same rank.
-fn rehearse(allow_other: bool) -> Result<How, AttachError> {
+fn rehearse(allow_other: bool) -> Result<MountMethod, AttachError> {
     let failed = |source| AttachError::System(IoError::new("make a directory in", std::env::temp_dir(), source));
     let dir = tempfile::Builder::new().prefix("dvc-doctor-").tempdir().map_err(failed)?;
-    attach::rehearse(dir.path(), allow_other)
+    attach::try_attach(dir.path(), allow_other)
 }
 
 fn device(not_needed: bool) -> Check {
@@ -52,17 +52,17 @@ fn device(not_needed: bool) -> Check {
     if not_needed { Check::note(name, what, mend) } else { Check::no(name, what, mend) }
 }
 
-fn mounting(tried: &Result<How, AttachError>) -> Check {
+fn mounting(tried: &Result<MountMethod, AttachError>) -> Check {
     let name = "mounting";
     match tried {
-        Ok(How::Kernel) if is_in_user_namespace() => {
+        Ok(MountMethod::Kernel) if is_in_user_namespace() => {
             Check::ok(name, "works by `mount(2)`, in this user namespace; set-user-id bits and devices have no effect")
         }
-        Ok(How::Kernel) => Check::ok(
+        Ok(MountMethod::Kernel) => Check::ok(
             name,
             "works by `mount(2)`; set-user-id bits and devices have no effect unless `--suid` or `--dev` is given",
         ),
-        Ok(How::Fusermount) => {
+        Ok(MountMethod::Fusermount) => {
             let program = attach::find_fusermount().unwrap_or_default();
             let program = program.display();
             Check::ok(name, format!("works by `{program}`; set-user-id bits and devices have no effect"))
@@ -85,10 +85,10 @@ fn passthrough(session: &Session) -> Check {
     }
 }
 
-fn allow_other(tried: &Result<How, AttachError>) -> Check {
+fn allow_other(tried: &Result<MountMethod, AttachError>) -> Check {
     let name = "allow_other";
     match tried {
-        Ok(How::Kernel) if is_in_user_namespace() => {
+        Ok(MountMethod::Kernel) if is_in_user_namespace() => {
             Check::ok(name, "users of this user namespace can be let into a mount, nobody else")
         }
         Ok(_) => Check::ok(name, "other users can be let into a mount"),

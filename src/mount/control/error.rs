@@ -1,0 +1,103 @@
+//! Errors of the control socket.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::error::{Failure, Kind};
+use crate::work::Cancelled;
+
+/// A request to a mount failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The connection failed.
+    #[error("the mount at `{}` does not answer", at.display())]
+    Silent {
+        /// The mount point.
+        at: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The process of the mount has rejected the request.
+    #[error("{message}")]
+    Refused {
+        /// The kind of the error.
+        kind: Kind,
+        /// The message.
+        message: String,
+        /// How to fix the error.
+        hint: Option<String>,
+    },
+    /// A file could not be flushed.
+    #[error("cannot flush `{}`", path.display())]
+    Sync {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// There is no mount at the path.
+    #[error("there is no mount at `{}`", at.display())]
+    None {
+        /// The path.
+        at: PathBuf,
+    },
+    /// The process has not answered in time.
+    #[error("process {pid}, which serves `{}`, {}", at.display(), if *stopped { "is stopped" } else { "does not answer" })]
+    Stuck {
+        /// The mount point.
+        at: PathBuf,
+        /// The process.
+        pid: u32,
+        /// Whether the process was stopped by a signal or a debugger.
+        stopped: bool,
+    },
+    /// Another user's process serves the mount and accepts requests only from that user.
+    #[error("`{}` was mounted by user {owner}", at.display())]
+    OtherUser {
+        /// The mount point.
+        at: PathBuf,
+        /// The user.
+        owner: u32,
+    },
+    /// The run directory has no note of the mount.
+    #[error("`{}` is mounted, but its process is not known here", at.display())]
+    Unknown {
+        /// The mount point.
+        at: PathBuf,
+    },
+    /// The caller was cancelled while it waited.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+impl Failure for ControlError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Silent { .. } => Kind::System,
+            Self::Sync { source, .. } => Kind::of_io(source),
+            Self::Refused { kind, .. } => *kind,
+            Self::None { .. } => Kind::NotFound,
+            Self::Stuck { .. } | Self::Unknown { .. } => Kind::Busy,
+            Self::OtherUser { .. } => Kind::Denied,
+            Self::Cancelled(e) => e.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused { hint, .. } => hint.clone(),
+            Self::Silent { .. } => Some("read the log of its overlay, or run `dvc umount`".to_owned()),
+            Self::Stuck { at, pid, stopped } => {
+                let first = if *stopped { format!("run `kill -CONT {pid}`, or ") } else { String::new() };
+                Some(format!("{first}run `dvc umount --force {}`, which does not wait for the process", at.display()))
+            }
+            Self::OtherUser { .. } => Some("run the command as that user; root can run `dvc umount`".to_owned()),
+            Self::Unknown { .. } => {
+                Some("set DVC_RUN_DIR or XDG_RUNTIME_DIR as for the mount; `dvc umount` works without them".to_owned())
+            }
+            Self::Cancelled(e) => e.hint(),
+            Self::None { .. } => Some("run `dvc mount` to list mounts".to_owned()),
+            Self::Sync { .. } => None,
+        }
+    }
+}

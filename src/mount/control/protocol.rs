@@ -1,0 +1,132 @@
+//! Requests of the control socket and their replies.
+
+use serde::{Deserialize, Serialize};
+
+/// The state of a mount.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct MountFacts {
+    /// The version that the mount is based on.
+    pub version: Option<String>,
+    /// The branch of the mount.
+    pub branch: Option<String>,
+    /// The tree of the last snapshot, if its outcome is not known yet.
+    pub snapshot: Option<String>,
+    /// Inodes that differ from the version.
+    pub changed: u64,
+    /// Bytes that were written since the last commit.
+    pub dirty_bytes: u64,
+    /// Bytes of the upper files on disk.
+    pub overlay_bytes: u64,
+    /// Bytes that both the upper files and the version have. The next mount frees them.
+    #[serde(default)]
+    pub spare_bytes: u64,
+    /// Inodes in memory.
+    pub known: u64,
+    /// Inodes that are open.
+    pub open: u64,
+    /// Read requests.
+    pub reads: u64,
+    /// Bytes that were read.
+    pub read_bytes: u64,
+    /// Write requests.
+    pub writes: u64,
+    /// Bytes that were written.
+    pub written_bytes: u64,
+    /// Bytes from the remote.
+    pub fetched_bytes: u64,
+    /// Requests to the remote.
+    pub requests: u64,
+    /// Bytes that hydration has copied to the overlay.
+    pub hydrated_bytes: u64,
+    /// Requests that failed because data could not be read or written.
+    pub failed: u64,
+}
+
+/// A request to the process of a mount.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum ControlRequest {
+    /// Does nothing. A reply shows that the process works.
+    Ping,
+    /// Returns [`MountFacts`].
+    Facts,
+    /// Takes a snapshot for the next [`ControlRequest::TakeSnapshot`] on the same connection.
+    /// Changes after the reply are not part of it.
+    BeginSnapshot {
+        /// As in [`ControlRequest::TakeSnapshot`].
+        store: bool,
+    },
+    /// Returns the tree of a snapshot as [`SnapshotInfo`]. With `store`, objects are stored for a
+    /// commit, and [`ControlRequest::EndSnapshot`] on the same connection must confirm it.
+    /// Otherwise the new objects follow the reply.
+    TakeSnapshot {
+        /// Whether objects are stored.
+        store: bool,
+        /// Patterns of files to leave out.
+        exclude: Vec<String>,
+    },
+    /// Confirms that a snapshot has become a version.
+    EndSnapshot {
+        /// Id of the version.
+        version: String,
+        /// The new branch of the mount.
+        branch: Option<String>,
+        /// Whether the version contains the complete snapshot.
+        whole: bool,
+    },
+    /// Switches the mount to another version.
+    Switch {
+        /// Id of the version.
+        version: String,
+        /// The new branch of the mount.
+        branch: Option<String>,
+        /// Whether to discard uncommitted changes.
+        force: bool,
+    },
+    /// Returns the paths of files that are open for writing. The client flushes them before a
+    /// snapshot.
+    Writers,
+    /// Unmounts and ends the process.
+    Stop {
+        /// Whether to remove the overlay.
+        discard: bool,
+    },
+}
+
+/// The reply to [`ControlRequest::TakeSnapshot`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SnapshotInfo {
+    /// Id of the tree.
+    pub tree: String,
+    /// Files in the tree.
+    pub files: u64,
+    /// Directories in the tree.
+    pub dirs: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Bytes of new chunks, uncompressed.
+    pub new_bytes: u64,
+    /// Bytes of new chunks as stored.
+    pub stored_bytes: u64,
+    /// Paths that were left out, such as sockets.
+    pub skipped: Vec<Vec<u8>>,
+    /// Number of objects that follow the reply.
+    pub objects: u64,
+}
+
+/// The reply to a request.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ControlReply<T> {
+    /// The result.
+    Done(T),
+    /// The request failed.
+    Failed {
+        /// Name of the error kind.
+        kind: String,
+        /// The message.
+        message: String,
+        /// How to fix the error.
+        hint: Option<String>,
+    },
+}

@@ -1,0 +1,71 @@
+//! Background work of a mount: periodic flushes, prefetching, and following a branch.
+
+use std::time::Duration;
+
+use super::service::MountService;
+use super::setup::{Prefetch, VersionTree};
+use crate::error::with_causes;
+
+/// Delay before changes are flushed that no program has synced.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
+
+impl MountService {
+    /// Flushes changes some seconds after they were made. Wakes up regularly only if the mount
+    /// follows a branch.
+    pub(super) fn flush_periodically(&self) {
+        let dirty = self.view.dirty_signal();
+        while !self.has_ended(Duration::ZERO) {
+            if self.follow.is_none() {
+                dirty.wait();
+            }
+            if self.has_ended(FLUSH_INTERVAL) {
+                return;
+            }
+            if dirty.take() {
+                // The failure is in the log, and the next round tries again.
+                let failed = self.view.sync_all().is_err();
+                self.flush_recorder();
+                if failed || self.view.has_kernel_writers() {
+                    dirty.raise();
+                }
+            }
+            self.follow_once();
+        }
+    }
+
+    /// Writes the recorded reads.
+    pub(super) fn flush_recorder(&self) {
+        if let Some(Err(e)) = self.recorder.as_ref().map(|recorder| recorder.flush()) {
+            (self.log)(&with_causes(&e));
+        }
+    }
+
+    /// Fetches what the profile lists.
+    pub(super) fn prefetch(&self) {
+        let Some(Prefetch { profile, budget_bytes }) = &self.prefetch else { return };
+        let tree = self.base().tree;
+        match profile.prefetch(&self.lower, &tree, *budget_bytes, &|| self.has_ended(Duration::ZERO)) {
+            Ok(bytes) => (self.log)(&format!("prefetched {bytes} bytes")),
+            Err(e) => (self.log)(&format!("cannot prefetch: {}", with_causes(&e))),
+        }
+    }
+
+    /// Switches to the version that the mount should show now.
+    pub(super) fn follow_once(&self) {
+        let Some(follow) = &self.follow else { return };
+        let moved = follow(self.lower.repo()).and_then(|now: VersionTree| {
+            let _exclusive = self.exclusive();
+            let shown = self.base().tree;
+            if shown == now.tree { Ok(()) } else { self.show(now, None, false) }
+        });
+        let why = moved
+            .err()
+            .map(|e| format!("cannot follow the branch, will try again: {}", with_causes(&e)))
+            .unwrap_or_default();
+        let mut last_refusal = self.last_refusal.lock();
+        if !why.is_empty() && why != *last_refusal {
+            (self.log)(&why);
+        }
+        *last_refusal = why;
+    }
+}

@@ -1,0 +1,21 @@
+//! The process that serves one mount: it opens the overlay, attaches the mount, serves it, and
+//! answers requests on the control socket.
+//!
+//! The process holds the lock of the overlay. Synced data is on disk however the process ends; a
+//! clean end flushes everything.
+
+mod background;
+mod fetched;
+mod process;
+mod requests;
+mod resume;
+mod service;
+mod setup;
+mod versions;
+mod waiting;
+
+pub use fetched::fetched;
+pub use process::{MountDaemon, no_mount_at};
+pub use resume::{OverlayBase, OverlayUse, is_still_served, overlay_base, overlay_use};
+pub use setup::{FollowFn, MountSetup, OverlayDir, Prefetch, VersionTree};
+pub use waiting::wait_while_ending;

@@ -1,0 +1,85 @@
+//! Requests of the control socket.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::service::MountService;
+use super::versions::{SnapshotGuard, StoredSnapshot};
+use crate::error::Result;
+use crate::mount::attach;
+use crate::mount::control::{ControlConnection, ControlRequest, ControlSocket};
+
+impl MountService {
+    pub(super) fn accept_connections(self: &Arc<Self>, socket: &ControlSocket) {
+        loop {
+            let connection = socket.accept();
+            if self.has_ended(Duration::ZERO) {
+                return;
+            }
+            let inner = Arc::clone(self);
+            let serve = |connection| std::thread::Builder::new().spawn(move || inner.serve(connection)).map(drop);
+            if connection.and_then(serve).is_err() {
+                // Without descriptors or threads, wait until some are free.
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+
+    /// Answers the requests of one connection. A snapshot that is not confirmed is aborted at the
+    /// end.
+    fn serve(&self, mut connection: ControlConnection) {
+        let mut pending: Option<StoredSnapshot<'_>> = None;
+        let mut begun: Option<SnapshotGuard<'_>> = None;
+        while let Ok(Some(request)) = connection.next_request() {
+            let answered = match request {
+                ControlRequest::Ping => connection.reply(&Ok(())),
+                ControlRequest::Facts => connection.reply(&Ok(self.facts())),
+                ControlRequest::Writers => connection.reply(&Ok(self.view.writer_paths())),
+                ControlRequest::BeginSnapshot { store } => {
+                    // A new snapshot replaces an unconfirmed one.
+                    drop((pending.take(), begun.take()));
+                    connection.reply(&self.begin(store).map(|guard| begun = Some(guard)))
+                }
+                ControlRequest::TakeSnapshot { store, exclude } => {
+                    drop(pending.take());
+                    self.snapshot(begun.take(), store, &exclude, &mut pending, &mut connection)
+                }
+                ControlRequest::EndSnapshot { version, branch, whole } => {
+                    connection.reply(&self.end_snapshot(pending.take(), &version, branch, whole))
+                }
+                ControlRequest::Switch { version, branch, force } => {
+                    drop((pending.take(), begun.take()));
+                    connection.reply(&self.switch_to(&version, branch, force))
+                }
+                ControlRequest::Stop { discard } => {
+                    drop((pending.take(), begun.take()));
+                    let _exclusive = self.exclusive();
+                    // The process must not end before the reply is sent.
+                    let _leaving = self.stopping.lock();
+                    let stopped = self.stop(discard);
+                    let done = stopped.is_ok();
+                    let _ = connection.reply(&stopped);
+                    if done {
+                        // The client waits for the end of the connection, which is the end of the
+                        // process, when everything is on disk.
+                        std::mem::forget(connection);
+                        return;
+                    }
+                    continue;
+                }
+            };
+            if answered.is_err() {
+                break;
+            }
+        }
+    }
+
+    fn stop(&self, discard: bool) -> Result<()> {
+        if !discard {
+            self.view.sync_all().map_err(|e| self.io("flush", e.0))?;
+        }
+        let before = self.discard.fetch_or(discard, Ordering::AcqRel);
+        Ok(attach::detach(&self.note.at, false).inspect_err(|_| self.discard.store(before, Ordering::Release))?)
+    }
+}

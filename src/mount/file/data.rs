@@ -1,0 +1,800 @@
+//! The bytes of one file: the version's bytes, with the written blocks over them.
+//!
+//! Below `kept`, a byte comes from the version unless its block is in `local`; the upper file holds
+//! such blocks completely. Everything from `kept` on is in the upper file. A write therefore
+//! fetches at most the rest of its first and its last block. During a snapshot, the blocks of the
+//! snapshot are preserved: see `frozen`.
+
+use std::fs::File;
+use std::io;
+use std::ops::{Deref, DerefMut, Range};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use rustix::fs::FallocateFlags;
+
+use super::base::{AllocatedBytes, BaseFile};
+use super::block::{BLOCK, BLOCK_BYTES, blocks_of, edge_blocks, whole_blocks};
+use super::checked::CheckedFile;
+use super::checksums::BlockSums;
+use super::frozen::FrozenFile;
+use super::ranges::RangeRun;
+use super::readahead::ReadPattern;
+use super::sparse::{hole_run, punch_hole};
+use super::state::{FileFacts, FileState, UpperStatus};
+use super::upper_files::UpperFiles;
+use crate::error::Result;
+use crate::model::entry::{Chunker, Content};
+use crate::mount::errno::{Errno, FsResult};
+use crate::mount::error::MountError;
+use crate::mount::lower::{HoleRun, LowerLayer};
+use crate::sys::io_error::IoError;
+
+mod copies;
+mod durable;
+mod passthrough;
+
+/// Largest file size, because the kernel uses signed offsets.
+const SIZE_MAX: u64 = i64::MAX as u64;
+
+/// A file of a mount.
+#[derive(Debug)]
+pub struct FileData {
+    ino: u64,
+    space: Arc<UpperFiles>,
+    state: RwLock<LiveState>,
+    /// Held while bytes or the length change.
+    change_lock: Mutex<()>,
+    /// Set when written bytes may not be on disk.
+    unsynced: AtomicBool,
+    /// Counts changes of the upper file, because each change can alter the space that the file
+    /// takes.
+    change_count: AtomicU64,
+    /// Allocated bytes of the upper file at a value of [`Self::change_count`]. Each reply with
+    /// attributes contains this number, and asking the file system below each time made `stat` 1.2
+    /// times slower.
+    cached_space: Mutex<Option<(u64, u64)>>,
+    /// Held during a sync, so that a second caller does not return before the bytes are on disk.
+    sync_lock: Mutex<()>,
+    /// Set when the length of the upper file may not be on disk. The overlay database must not
+    /// record the file before it is synced.
+    length_unsynced: AtomicBool,
+    /// Set when the overlay database has outdated facts about the file.
+    store_outdated: AtomicBool,
+    /// Set when the mount has switched to a version without this file. Only open handles use the
+    /// file then.
+    retired: AtomicBool,
+    read_pattern: Mutex<ReadPattern>,
+    /// Open handles with which the kernel writes to the upper file directly (passthrough).
+    kernel_writers: AtomicU64,
+    /// Set when the kernel has ever written to the upper file directly. A mapping can still write
+    /// after the last handle is closed.
+    was_written_by_kernel: AtomicBool,
+    /// Set when the overlay database has a seal of the upper file. The seal is removed before the
+    /// file changes.
+    sealed: AtomicBool,
+    /// Open handles with which the kernel only reads the upper file directly.
+    kernel_readers: AtomicU64,
+    /// Set when the kernel may have cached bytes since the file was opened.
+    kernel_cached: AtomicBool,
+}
+
+/// The current state of a file, and the frozen state that a running snapshot reads.
+#[derive(Debug)]
+struct LiveState {
+    state: FileState,
+    frozen: Option<Arc<FrozenFile>>,
+}
+
+impl Deref for LiveState {
+    type Target = FileState;
+
+    fn deref(&self) -> &FileState {
+        &self.state
+    }
+}
+
+impl DerefMut for LiveState {
+    fn deref_mut(&mut self) -> &mut FileState {
+        &mut self.state
+    }
+}
+
+/// A part of a file, by its source.
+enum Piece {
+    Upper(Range<u64>),
+    Base(Arc<BaseFile>, Range<u64>),
+}
+
+/// The parts of a range, and everything that is needed to read them.
+struct LocatedRange {
+    pieces: Vec<Piece>,
+    upper: Option<Arc<File>>,
+    sums: Arc<BlockSums>,
+    size: u64,
+}
+
+fn pieces(state: &FileState, offset: u64, len: usize) -> Vec<Piece> {
+    let end = offset.saturating_add(len as u64).min(state.size);
+    let mut out = Vec::new();
+    let mut at = offset;
+    while at < end {
+        match &state.base {
+            Some(base) if at < state.kept => {
+                let RangeRun { inside: local, end: until } =
+                    state.local.run(&(at / BLOCK..end.min(state.kept).div_ceil(BLOCK)));
+                let until = (until * BLOCK).min(end).min(state.kept);
+                out.push(if local { Piece::Upper(at..until) } else { Piece::Base(Arc::clone(base), at..until) });
+                at = until;
+            }
+            _ => {
+                out.push(Piece::Upper(at..end));
+                at = end;
+            }
+        }
+    }
+    out
+}
+
+impl FileData {
+    /// Creates a file in the given state.
+    pub fn new(ino: u64, space: Arc<UpperFiles>, state: FileState) -> Self {
+        let (unsynced, length_unsynced) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self {
+            ino,
+            space,
+            state: RwLock::new(LiveState { state, frozen: None }),
+            change_lock: Mutex::default(),
+            unsynced,
+            change_count: AtomicU64::new(0),
+            cached_space: Mutex::default(),
+            sync_lock: Mutex::default(),
+            length_unsynced,
+            store_outdated: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
+            read_pattern: Mutex::default(),
+            kernel_writers: AtomicU64::new(0),
+            was_written_by_kernel: AtomicBool::new(false),
+            sealed: AtomicBool::new(false),
+            kernel_readers: AtomicU64::new(0),
+            kernel_cached: AtomicBool::new(false),
+        }
+    }
+
+    fn read_state(&self) -> RwLockReadGuard<'_, LiveState> {
+        self.state.read()
+    }
+
+    fn write_state(&self) -> RwLockWriteGuard<'_, LiveState> {
+        self.state.write()
+    }
+
+    fn exclusive(&self) -> MutexGuard<'_, ()> {
+        self.change_lock.lock()
+    }
+
+    /// Returns the exclusive right to change the file, after reading the length that the kernel may
+    /// have changed.
+    fn begin_change(&self) -> MutexGuard<'_, ()> {
+        let exclusive = self.exclusive();
+        self.refresh_exclusive();
+        exclusive
+    }
+
+    /// Returns the length in bytes.
+    pub fn size(&self) -> u64 {
+        self.read_state().size
+    }
+
+    /// Returns the allocated bytes: the space of the upper file, plus what the version has of the
+    /// rest.
+    pub fn allocated(&self) -> AllocatedBytes {
+        let (upper, has_upper, base, kept, local) = {
+            let state = self.read_state();
+            let local = if state.is_complete() { state.kept } else { (state.local.total() * BLOCK).min(state.kept) };
+            (state.upper.clone(), state.has_upper, state.base.clone(), state.kept, local)
+        };
+        let change_count = self.change_count.load(Ordering::Acquire);
+        let known = *self.cached_space.lock();
+        let more = match known {
+            // Caches the allocated bytes of the upper file for a value of the change count. Returns
+            // the bytes.
+            Some((at, bytes)) if at == change_count => bytes,
+            _ => {
+                let found = match upper {
+                    Some(upper) => upper.metadata(),
+                    None if has_upper => std::fs::metadata(self.space.path(self.ino)),
+                    None => Err(io::ErrorKind::NotFound.into()),
+                };
+                found.map_or(0, |meta| self.cache_space(change_count, &meta))
+            }
+        };
+        match base {
+            Some(base) if local < kept => AllocatedBytes::of(&base.content, kept, local, more),
+            _ => AllocatedBytes::Bytes(more),
+        }
+    }
+
+    /// Notes a change of the upper file: its bytes may not be on disk, and its space may differ.
+    fn cache_space(&self, change_count: u64, meta: &std::fs::Metadata) -> u64 {
+        let bytes = meta.blocks() * 512;
+        *self.cached_space.lock() = Some((change_count, bytes));
+        bytes
+    }
+
+    /// Returns the facts that the overlay database stores.
+    fn note_change(&self) {
+        self.change_count.fetch_add(1, Ordering::AcqRel);
+        self.unsynced.store(true, Ordering::Release);
+    }
+
+    /// The data of a running snapshot is not in a version yet.
+    pub fn facts(&self) -> FileFacts {
+        let state = self.read_state();
+        FileFacts {
+            base: state.base.clone(),
+            kept: state.kept,
+            size: state.size,
+            has_upper: state.has_upper,
+            // Returns whether no byte is missing from the upper file.
+            changed: state.changed || state.frozen.is_some(),
+            complete: state.has_upper && state.is_complete() && !self.unsynced.load(Ordering::Acquire),
+        }
+    }
+
+    /// Returns whether the file is identical to a file of a version.
+    pub fn is_complete(&self) -> bool {
+        self.read_state().is_complete()
+    }
+
+    /// Makes the file read-only after the mount has switched to a version without it. Open handles
+    /// keep it.
+    pub fn matches_entry(&self, size: u64, chunker: Chunker, content: &Content) -> bool {
+        let state = self.read_state();
+        let whole = !state.changed && state.frozen.is_none() && state.damage.is_none() && state.dirty.is_empty();
+        let same = |base: &BaseFile| (base.size, base.chunker, &base.content) == (size, chunker, content);
+        whole && state.kept == size && state.size == size && state.base.as_deref().is_some_and(same)
+    }
+
+    /// Notes that the kernel may cache bytes of the file.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Returns whether the kernel may have cached bytes since the file was opened.
+    pub fn note_kernel_cached(&self) {
+        if !self.kernel_cached.load(Ordering::Relaxed) {
+            self.kernel_cached.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether the content differs from the last commit.
+    pub fn is_kernel_cached(&self) -> bool {
+        self.kernel_cached.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether there is an upper file, and why it is unusable if it is damaged.
+    pub fn is_changed(&self) -> bool {
+        self.read_state().changed
+    }
+
+    /// Returns the inode number.
+    pub fn upper_status(&self) -> UpperStatus {
+        let state = self.read_state();
+        UpperStatus { exists: state.has_upper, damage: state.damage.as_ref().map(ToString::to_string) }
+    }
+
+    /// Returns whether a read needs chunks of the version.
+    pub fn ino(&self) -> u64 {
+        self.ino
+    }
+
+    /// Finds the sources of a range, and opens the upper file if there is a usable one.
+    pub fn needs_base(&self, offset: u64, len: usize) -> bool {
+        pieces(&self.read_state(), offset, len)
+            .iter()
+            .any(|p| matches!(p, Piece::Base(base, _) if !matches!(base.content, Content::Inline(_))))
+    }
+
+    /// Fills `out` from `offset` on. Returns the number of bytes, which is smaller only at the end
+    /// of the file.
+    fn locate(&self, offset: u64, len: usize) -> io::Result<LocatedRange> {
+        let seen = |state: &FileState, upper| LocatedRange {
+            pieces: pieces(state, offset, len),
+            upper,
+            sums: Arc::clone(&state.sums),
+            size: state.size,
+        };
+        {
+            let state = self.read_state();
+            if state.upper.is_some() || !state.has_upper || state.damage.is_some() {
+                return Ok(seen(&state, state.upper.clone().filter(|_| state.damage.is_none())));
+            }
+        }
+        self.open_upper()?;
+        let state = self.read_state();
+        Ok(seen(&state, state.upper.clone()))
+    }
+
+    /// The file was only extended, so the range is a hole.
+    pub fn read(&self, lower: &LowerLayer, offset: u64, out: &mut [u8]) -> Result<usize> {
+        let seen = self.locate(offset, out.len()).map_err(|e| self.io_error("open", e))?;
+        let mut done = 0;
+        for piece in &seen.pieces {
+            let (Piece::Upper(range) | Piece::Base(_, range)) = &piece;
+            let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+            let slot = &mut out[done..done + len];
+            match (piece, &seen.upper) {
+                (Piece::Upper(range), Some(file)) => {
+                    let written = CheckedFile { file, sums: &seen.sums, size: seen.size };
+                    if let Err(e) = self.read_verified(&written, range.start, slot) {
+                        self.read_from_version(lower, range, slot).ok_or(e)??;
+                    }
+                }
+                (Piece::Upper(_), None) => match self.damage_error(&self.read_state()) {
+                    Some(e) => return Err(e.into()),
+                    // Reads a damaged range of the upper file from the version. Returns `None` if
+                    // the range is not a copy of the version.
+                    None => slot.fill(0),
+                },
+                (Piece::Base(base, range), _) => lower.read(&base.content, range.start, slot)?,
+            }
+            done += len;
+        }
+        Ok(done)
+    }
+
+    /// Opens the upper file, or creates it.
+    fn read_from_version(&self, lower: &LowerLayer, range: &Range<u64>, out: &mut [u8]) -> Option<Result<()>> {
+        let _exclusive = self.exclusive();
+        let base = {
+            let mut state = self.write_state();
+            if !Self::is_copy(&state, range) {
+                return None;
+            }
+            state.local.remove(blocks_of(range));
+            state.base.clone()?
+        };
+        Some(lower.read(&base.content, range.start, out))
+    }
+
+    fn io_error(&self, what: &'static str, source: io::Error) -> crate::error::Error {
+        IoError::new(what, self.space.path(self.ino), source).into()
+    }
+
+    /// Closes the upper file until it is needed again.
+    fn open_upper(&self) -> io::Result<Arc<File>> {
+        if let Some(upper) = &self.read_state().upper {
+            return Ok(Arc::clone(upper));
+        }
+        let mut state = self.write_state();
+        if let Some(upper) = &state.upper {
+            return Ok(Arc::clone(upper));
+        }
+        let file = if state.has_upper {
+            self.space.open(self.ino)?
+        } else {
+            let file = self.space.create(self.ino)?;
+            if state.size > 0 {
+                file.set_len(state.size)?;
+            }
+            file
+        };
+        let file = Arc::new(file);
+        if !state.has_upper {
+            state.has_upper = true;
+            self.note_change();
+            self.length_unsynced.store(true, Ordering::Release);
+            self.store_outdated.store(true, Ordering::Release);
+        }
+        state.upper = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// `fstat` is cheaper now than `stat` by path later.
+    pub fn close_upper(&self) {
+        let change_count = self.change_count.load(Ordering::Acquire);
+        let upper = self.write_state().upper.take();
+        // Opens the upper file for a change, unless the file is retired or damaged.
+        if let Some(meta) = upper.and_then(|upper| upper.metadata().ok()) {
+            self.cache_space(change_count, &meta);
+        }
+    }
+
+    /// Returns whether the facts in the overlay database are outdated, and resets the flag.
+    fn open_for_write(&self) -> FsResult<Arc<File>> {
+        if self.retired.load(Ordering::Acquire) {
+            return Err(Errno::STALE);
+        }
+        if self.read_state().damage.is_some() {
+            return Err(Errno::IO);
+        }
+        Ok(self.open_upper()?)
+    }
+
+    /// Writes bytes. Fails only if the disk is full, the quota is exceeded or the repository cannot
+    /// be read. The file then holds the old bytes and perhaps some of the new ones.
+    pub fn take_store_outdated(&self) -> bool {
+        self.store_outdated.swap(false, Ordering::AcqRel)
+    }
+
+    fn mark_changed(&self, state: &mut FileState) {
+        if !std::mem::replace(&mut state.changed, true) {
+            self.store_outdated.store(true, Ordering::Release);
+        }
+    }
+
+    /// Notes that an unknown part of a range was written.
+    pub fn write(&self, lower: &LowerLayer, offset: u64, bytes: &[u8]) -> FsResult<()> {
+        let end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= SIZE_MAX).ok_or(Errno::FBIG)?;
+        let _exclusive = self.begin_change();
+        self.space.ensure_space()?;
+        let upper = self.open_for_write()?;
+        let range = offset..end;
+        self.save_for_snapshot(&range)?;
+        self.verify_edges(&upper, &range)?;
+        self.fetch_edges(lower, &upper, &range)?;
+        self.note_change();
+        if let Err(e) = upper.write_all_at(bytes, offset) {
+            self.after_failed_write(&upper, &range);
+            return Err(e.into());
+        }
+        self.note_written(&upper, &range);
+        self.note_sums(&upper, &range, Some(bytes));
+        let mut state = self.write_state();
+        state.size = state.size.max(end);
+        Ok(())
+    }
+
+    /// The upper file may hold other bytes in blocks that it had before. Blocks that it did not
+    /// have count as not written.
+    fn after_failed_write(&self, upper: &File, range: &Range<u64>) {
+        self.truncate_to_size(upper);
+        let mut state = self.write_state();
+        state.sums.forget(&blocks_of(range));
+        self.mark_changed(&mut state);
+        // Truncates the upper file to the length of the file, because the bytes behind it must be
+        // zeros when the file grows.
+        let mut at = range.start / BLOCK;
+        let end = range.end.div_ceil(BLOCK);
+        while at < end {
+            let RangeRun { inside: local, end: until } = state.local.run(&(at..end));
+            if local {
+                state.mark_written(&(at * BLOCK..until * BLOCK));
+            }
+            at = until;
+        }
+        if let Some(frozen) = &state.frozen {
+            frozen.note_written(blocks_of(range));
+        }
+        self.note_change();
+    }
+
+    /// Notes that the upper file holds a range.
+    fn truncate_to_size(&self, upper: &File) {
+        let size = self.read_state().size;
+        if upper.metadata().is_ok_and(|m| m.len() > size) {
+            let _ = upper.set_len(size);
+            self.change_count.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// A sync that started before the write has not made its bytes durable.
+    fn note_written(&self, upper: &File, range: &Range<u64>) {
+        let mut state = self.write_state();
+        self.mark_changed(&mut state);
+        if let Some(frozen) = &state.frozen {
+            frozen.note_written(blocks_of(range));
+        }
+        state.mark_written(range);
+        // Returns whether a write needs chunks of the version.
+        self.note_change();
+        self.update_quota(upper, &mut state);
+    }
+
+    fn update_quota(&self, upper: &File, state: &mut FileState) {
+        if self.space.limit_bytes().is_some()
+            && let Ok(meta) = upper.metadata()
+        {
+            let now = meta.blocks() * 512;
+            self.space.recount(std::mem::replace(&mut state.counted_bytes, now), now);
+        }
+    }
+
+    /// Copies the rest of the first and of the last block of a range from the version to the upper
+    /// file.
+    pub fn needs_edges(&self, offset: u64, len: usize) -> bool {
+        let state = self.read_state();
+        let range = offset..offset.saturating_add(len as u64);
+        state.base.as_ref().is_some_and(|b| !matches!(b.content, Content::Inline(_)))
+            && state.edges(&range).any(|_| true)
+    }
+
+    /// Saves the bytes of a range that a running snapshot needs, before they change.
+    fn fetch_edges(&self, lower: &LowerLayer, upper: &File, range: &Range<u64>) -> FsResult<()> {
+        let (base, edges) = {
+            let state = self.read_state();
+            let Some(base) = state.base.clone() else { return Ok(()) };
+            (base, state.edges(range).collect::<Vec<_>>())
+        };
+        let fill = |span: Range<u64>| -> FsResult<()> {
+            let mut bytes = vec![0; usize::try_from(span.end - span.start).unwrap_or(0)];
+            lower.read(&base.content, span.start, &mut bytes).map_err(|e| Errno::from(&e))?;
+            Ok(upper.write_all_at(&bytes, span.start)?)
+        };
+        let filled = edges.into_iter().try_for_each(fill);
+        if filled.is_err() {
+            self.read_state().sums.forget(&blocks_of(range));
+        }
+        filled
+    }
+
+    /// Leaves the upper file to a running snapshot and continues with an empty one.
+    fn save_for_snapshot(&self, range: &Range<u64>) -> FsResult<()> {
+        let frozen = self.read_state().frozen.clone();
+        Ok(frozen.map_or(Ok(()), |frozen| frozen.save_before_change(range))?)
+    }
+
+    /// Replaces a damaged upper file, because the file is truncated to zero and needs none of its
+    /// bytes.
+    fn leave_upper_to_snapshot(&self) -> FsResult<()> {
+        let Some(frozen) = self.read_state().frozen.clone() else { return Ok(()) };
+        frozen.keep_upper()?;
+        let file = self.space.replace(self.ino)?;
+        let mut state = self.write_state();
+        state.upper = Some(Arc::new(file));
+        self.change_count.fetch_add(1, Ordering::AcqRel);
+        state.sums = Arc::new(if state.sums.is_disabled() { BlockSums::disabled() } else { BlockSums::default() });
+        Ok(())
+    }
+
+    /// Sets the length in bytes.
+    fn replace_damaged(&self) -> FsResult<()> {
+        if self.read_state().damage.is_none() {
+            return Ok(());
+        }
+        let file = self.space.create(self.ino)?;
+        let mut state = self.write_state();
+        file.set_len(state.size)?;
+        state.upper = Some(Arc::new(file));
+        self.change_count.fetch_add(1, Ordering::AcqRel);
+        state.sums = Arc::new(if state.sums.is_disabled() { BlockSums::disabled() } else { BlockSums::default() });
+        state.damage = None;
+        Ok(())
+    }
+
+    /// In passthrough mode the kernel would write to the old upper file, and its bytes would be
+    /// lost.
+    pub fn set_size(&self, lower: &LowerLayer, size: u64) -> FsResult<()> {
+        if size > SIZE_MAX {
+            return Err(Errno::FBIG);
+        }
+        let _exclusive = self.begin_change();
+        let before = self.read_state().size;
+        if size == before {
+            return Ok(());
+        }
+        if size == 0 {
+            self.replace_damaged()?;
+        }
+        self.open_for_write()?;
+        // The rest of the last block must be zeros from now on, so the upper file has to hold the
+        // block.
+        if size == 0 && !self.is_open_in_kernel() {
+            self.leave_upper_to_snapshot()?;
+        }
+        self.save_for_snapshot(&(size..before))?;
+        let upper = self.open_upper()?;
+        if size < before && !size.is_multiple_of(BLOCK) {
+            // Replaces a range by zeros and frees its space. The length does not change.
+            let rest = size..(size.div_ceil(BLOCK) * BLOCK).min(before);
+            self.verify_edges(&upper, &rest)?;
+            self.fetch_edges(lower, &upper, &rest)?;
+            self.write_state().mark_written(&rest);
+        }
+        self.note_change();
+        self.length_unsynced.store(true, Ordering::Release);
+        upper.set_len(size)?;
+        if size < before {
+            self.note_truncated(&upper, size);
+        }
+        let mut state = self.write_state();
+        if let Some(frozen) = &state.frozen {
+            frozen.note_size(size);
+        }
+        self.mark_changed(&mut state);
+        self.note_change();
+        self.length_unsynced.store(true, Ordering::Release);
+        self.update_quota(&upper, &mut state);
+        state.size = size;
+        if size < state.kept {
+            state.kept = size;
+            self.store_outdated.store(true, Ordering::Release);
+            let gone = size.div_ceil(BLOCK)..u64::MAX;
+            state.local.remove(gone.clone());
+            state.dirty.remove(gone.clone());
+            state.stored.remove(gone.clone());
+            state.unstored.retain(|r| r.start < gone.start);
+            state.unstored.iter_mut().for_each(|r| r.end = r.end.min(gone.start));
+        }
+        Ok(())
+    }
+
+    /// Allocates space for the part of a range that only the upper file holds. With `grow`, the
+    /// file is extended to the end of the range.
+    pub fn punch(&self, lower: &LowerLayer, range: Range<u64>) -> FsResult<()> {
+        let _exclusive = self.begin_change();
+        let size = self.read_state().size;
+        let range = range.start.min(size)..range.end.min(size);
+        if range.is_empty() {
+            return Ok(());
+        }
+        let upper = self.open_for_write()?;
+        self.save_for_snapshot(&range)?;
+        self.verify_edges(&upper, &range)?;
+        self.fetch_edges(lower, &upper, &range)?;
+        self.note_change();
+        let emptied = punch_hole(&upper, &range);
+        if emptied.is_err() {
+            self.read_state().sums.forget(&blocks_of(&range));
+        }
+        emptied?;
+        self.note_written(&upper, &range);
+        self.note_sums(&upper, &range, None);
+        Ok(())
+    }
+
+    /// Returns the offset of the next data (or hole, if `data` is false) from `offset` on.
+    pub fn reserve(&self, range: &Range<u64>, grow: bool) -> FsResult<()> {
+        let _exclusive = self.begin_change();
+        self.space.ensure_space()?;
+        if range.end > SIZE_MAX {
+            return Err(Errno::FBIG);
+        }
+        let upper = self.open_for_write()?;
+        let (size, kept) = (self.read_state().size, self.read_state().kept);
+        let own = range.start.max(kept.div_ceil(BLOCK) * BLOCK)..range.end;
+        self.space.ensure_space_for(own.end.saturating_sub(own.start.max(size)))?;
+        if !own.is_empty() {
+            self.note_change();
+            let flags = if grow { FallocateFlags::empty() } else { FallocateFlags::KEEP_SIZE };
+            match rustix::fs::fallocate(&*upper, flags, own.start, own.end - own.start) {
+                Err(rustix::io::Errno::OPNOTSUPP) => {}
+                Err(e) => {
+                    self.truncate_to_size(&upper);
+                    return Err(e.into());
+                }
+                Ok(()) => {}
+            }
+        }
+        if grow && range.end > size {
+            upper.set_len(range.end)?;
+            let mut state = self.write_state();
+            state.size = range.end;
+            self.mark_changed(&mut state);
+            self.note_change();
+        }
+        self.update_quota(&upper, &mut self.write_state());
+        Ok(())
+    }
+
+    /// Fills `out` from the upper file and verifies the checksums.
+    pub fn seek(&self, lower: &LowerLayer, offset: u64, data: bool) -> FsResult<u64> {
+        self.refresh_from_kernel();
+        let size = self.size();
+        if offset >= size {
+            return Err(Errno::NXIO);
+        }
+        let whole = usize::try_from(size - offset).unwrap_or(usize::MAX);
+        if self.read_state().damage.is_some() {
+            return Err(Errno::IO);
+        }
+        let seen = self.locate(offset, whole)?;
+        for piece in &seen.pieces {
+            let (mut at, end) = match piece {
+                Piece::Upper(range) | Piece::Base(_, range) => (range.start, range.end),
+            };
+            while at < end {
+                let HoleRun { hole, end: until } = match piece {
+                    Piece::Base(base, _) => lower.hole_run(&base.content, &(at..end)).map_err(|e| Errno::from(&e))?,
+                    Piece::Upper(..) => match &seen.upper {
+                        None => HoleRun { hole: true, end },
+                        Some(file) => hole_run(file, at, end)?,
+                    },
+                };
+                if hole != data {
+                    return Ok(at);
+                }
+                at = until;
+            }
+        }
+        if data { Err(Errno::NXIO) } else { Ok(size) }
+    }
+}
+
+impl FileData {
+    /// A concurrent write may have written its bytes but not yet their checksums, so read again
+    /// without writers.
+    fn read_verified(&self, written: &CheckedFile<'_>, offset: u64, out: &mut [u8]) -> Result<()> {
+        match written.read(offset, out) {
+            Ok(None) => return Ok(()),
+            Ok(Some(_)) => {}
+            Err(e) => return Err(self.io_error("read", e)),
+        }
+        // Returns the error if the upper file as a whole is damaged.
+        let _exclusive = self.exclusive();
+        match written.read(offset, out) {
+            Ok(None) => Ok(()),
+            Ok(Some(block)) => Err(self.wrong_block_error(block)),
+            Err(e) => Err(self.io_error("read", e)),
+        }
+    }
+
+    fn wrong_block_error(&self, block: u64) -> crate::error::Error {
+        let why = format!("checksum mismatch in the block at offset {}", block * BLOCK);
+        MountError::Upper { path: self.space.path(self.ino), why }.into()
+    }
+
+    /// Returns whether all blocks of a range are only copies of the version.
+    fn damage_error(&self, state: &FileState) -> Option<MountError> {
+        let why = state.damage.as_ref()?.to_string();
+        Some(MountError::Upper { path: self.space.path(self.ino), why })
+    }
+
+    /// Fails if a block that is about to be partly overwritten does not match its checksum, because
+    /// the new checksum would hide the damage.
+    fn is_copy(state: &FileState, range: &Range<u64>) -> bool {
+        let blocks = blocks_of(range);
+        range.end <= state.kept && state.base.is_some() && state.dirty.missing(&blocks) == [blocks]
+    }
+
+    /// Records the checksums of a range after `bytes` were written, or zeros if `None`.
+    fn verify_edges(&self, upper: &File, range: &Range<u64>) -> FsResult<()> {
+        let (sums, size, edges) = {
+            let state = self.read_state();
+            let own = |block: &u64| *block * BLOCK >= state.kept || state.local.covers(&(*block..*block + 1));
+            let edges: Vec<u64> = edge_blocks(range, state.size.max(range.end)).into_iter().filter(own).collect();
+            (Arc::clone(&state.sums), state.size, edges)
+        };
+        let written = CheckedFile { file: upper, sums: &sums, size };
+        for block in edges {
+            let mut bytes = [0; BLOCK_BYTES];
+            if written.read(block * BLOCK, &mut bytes)?.is_some() {
+                return Err(Errno::IO);
+            }
+        }
+        Ok(())
+    }
+
+    /// Records that the file was truncated, perhaps in the middle of a block.
+    fn note_sums(&self, upper: &File, range: &Range<u64>, bytes: Option<&[u8]>) {
+        let (sums, size) = {
+            let state = self.read_state();
+            (Arc::clone(&state.sums), state.size.max(range.end))
+        };
+        let whole = whole_blocks(range, size);
+        if !whole.is_empty() {
+            match bytes {
+                Some(bytes) => {
+                    let from = usize::try_from(whole.start * BLOCK - range.start).unwrap_or(usize::MAX);
+                    let end = usize::try_from((whole.end * BLOCK).min(range.end) - range.start).unwrap_or(usize::MAX);
+                    sums.record(whole.start, &bytes[from..end]);
+                }
+                None => sums.record_zeros(&whole),
+            }
+        }
+        let written = CheckedFile { file: upper, sums: &sums, size };
+        edge_blocks(range, size).into_iter().for_each(|block| written.record_again(block));
+    }
+
+    /// Notes that the file was cut off, in the middle of a block perhaps.
+    fn note_truncated(&self, upper: &File, size: u64) {
+        let sums = Arc::clone(&self.read_state().sums);
+        sums.record_zeros(&(size.div_ceil(BLOCK)..u64::MAX));
+        if !size.is_multiple_of(BLOCK) {
+            CheckedFile { file: upper, sums: &sums, size }.record_again(size / BLOCK);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Read-ahead: detects that a file is read in order, and decides what to fetch next.
+
+use std::ops::Range;
+
+/// Distance within which a request still counts as in order, because the kernel sends the requests
+/// of a sequential read out of order.
+const SLACK: u64 = 16 << 20;
+/// Requests outside of [`SLACK`], in a row, that start a new sequential read.
+const STRAYS: u8 = 4;
+const WINDOW_MIN: u64 = 2 << 20;
+const WINDOW_MAX: u64 = 64 << 20;
+
+/// The recent reads of a file.
+#[derive(Debug, Default)]
+pub(super) struct ReadPattern {
+    /// Start of the next read, if the file is read in order.
+    next: u64,
+    /// End of the range that was already fetched ahead.
+    until: u64,
+    /// Bytes to fetch ahead. The window doubles with each fetch; 0 means that no sequential read
+    /// was detected.
+    window: u64,
+    /// Requests outside of [`SLACK`] since the last one within it.
+    strays: u8,
+}
+
+impl ReadPattern {
+    /// Notes a read. Returns the range to fetch next, below `limit`. `limit` is called only if a
+    /// range is due, and returns `None` if there is nothing to fetch.
+    pub(super) fn note_read(
+        &mut self,
+        offset: u64,
+        len: u64,
+        limit: impl FnOnce() -> Option<u64>,
+    ) -> Option<Range<u64>> {
+        let end = offset.saturating_add(len);
+        let skipped = if self.window == 0 { 0 } else { SLACK };
+        if offset > self.next + skipped || offset + SLACK < self.next {
+            self.strays += 1;
+            if self.window == 0 || self.strays == STRAYS {
+                *self = Self { next: end, until: end, window: 0, strays: 0 };
+            }
+            return None;
+        }
+        self.strays = 0;
+        self.next = self.next.max(end);
+        if self.until > self.next + self.window / 2 {
+            return None;
+        }
+        self.window = (self.window * 2).clamp(WINDOW_MIN, WINDOW_MAX);
+        let range = self.until.max(self.next)..(self.next + self.window).min(limit()?);
+        if range.is_empty() {
+            return None;
+        }
+        self.until = range.end;
+        Some(range)
+    }
+}

@@ -1,0 +1,29 @@
+//! The list of names of a directory, as a program reads it.
+
+use crate::mount::lower::SharedDir;
+use crate::mount::names::ListedName;
+
+/// The names of a directory.
+pub(super) enum DirListing {
+    /// An unchanged directory of the version.
+    Plain(SharedDir),
+    /// A changed directory, and the directory of the version that it needs.
+    Merged(Vec<ListedName>, #[expect(dead_code, reason = "held, so that it stays known")] Option<SharedDir>),
+}
+
+impl DirListing {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Plain(dir) => dir.len(),
+            Self::Merged(all, _) => all.len(),
+        }
+    }
+
+    /// Returns the index of the first name behind a position.
+    pub(super) fn behind(&self, at: u64) -> usize {
+        match self {
+            Self::Plain(..) => usize::try_from(at.saturating_sub(2)).unwrap_or(usize::MAX),
+            Self::Merged(all, _) => all.partition_point(|l| l.at <= at),
+        }
+    }
+}
