@@ -10,7 +10,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, syncfs, unlinkat};
 use rustix::io::Errno;
 
@@ -22,8 +21,8 @@ use crate::checkout::patch::journal::{Journal, temp_name};
 use crate::checkout::patch::plan::{is_dir, plan};
 use crate::checkout::patch::remove::remove;
 use crate::checkout::placed::{PlacedName, Placements};
-use crate::checkout::restore::engine::{Counts, Engine, Item};
-use crate::checkout::restore::links::{Links, Member};
+use crate::checkout::restore::engine::{Engine, Item};
+use crate::checkout::restore::links::Member;
 use crate::checkout::restore::node::Maker;
 use crate::checkout::restore::whole::{RestoreReport, refuse_reserved};
 use crate::checkout::source::Source;
@@ -127,16 +126,7 @@ pub fn patch(
     observer: &dyn Observer,
 ) -> Result<RestoreReport> {
     let (lookup, fd, stat, maker) = enter(source, target, root, observer)?;
-    let engine = Engine {
-        source,
-        maker,
-        observer,
-        placements: options.placements,
-        links: Links::default(),
-        counts: Counts::default(),
-        torn: Mutex::default(),
-        renamed: Mutex::default(),
-    };
+    let engine = Engine::new(source, maker, observer, options.placements);
     let top = Touched::new(Dir::root(fd, None), &stat);
     let mut patch = Patch {
         engine,

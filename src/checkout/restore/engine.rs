@@ -73,6 +73,25 @@ pub(in crate::checkout) struct Engine<'a> {
 }
 
 impl<'a> Engine<'a> {
+    /// Creates the shared state of a run in which nothing is done yet.
+    pub(in crate::checkout) fn new(
+        source: &'a dyn Source,
+        maker: Maker,
+        observer: &'a dyn Observer,
+        placements: Option<&'a dyn Placements>,
+    ) -> Self {
+        Self {
+            source,
+            maker,
+            observer,
+            placements,
+            links: Links::default(),
+            counts: Counts::default(),
+            torn: Mutex::default(),
+            renamed: Mutex::default(),
+        }
+    }
+
     /// Works on `jobs` threads until all that `seed` pushes is done.
     pub(in crate::checkout) fn run(&self, jobs: usize, seed: impl FnOnce(&LaneWorker<'_, Item<'a>>)) -> Result<()> {
         let body = |queue: &LaneWorker<'_, Item<'a>>| {

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
 use rustix::fs::{Mode, RawDir};
 use rustix::io::Errno;
 
@@ -16,7 +15,6 @@ use crate::checkout::error::{ReadError, io_error};
 use crate::checkout::meta::Spot;
 use crate::checkout::placed::Placements;
 use crate::checkout::restore::engine::{Counts, Engine};
-use crate::checkout::restore::links::Links;
 use crate::checkout::restore::node::Maker;
 use crate::checkout::source::Source;
 use crate::error::Result;
@@ -104,16 +102,7 @@ pub fn restore(
     let maker = Maker::probe(fd.as_fd(), true, observer).map_err(|e| io_error("make a file in", shown, e))?;
     observer.phase("restore", Some(info.totals.files), Some(info.totals.bytes));
     let root = Dir::root(fd, Some(Finish { meta: info.meta, tree: *tree, totals: info.totals }));
-    let engine = Engine {
-        source,
-        maker,
-        observer,
-        placements: options.placements,
-        links: Links::default(),
-        counts: Counts::default(),
-        torn: Mutex::default(),
-        renamed: Mutex::default(),
-    };
+    let engine = Engine::new(source, maker, observer, options.placements);
     engine.run(options.jobs, |queue| engine.fill(&root, entries, queue))?;
     engine.close_groups();
     let mut report = RestoreReport::of(&engine.counts);
