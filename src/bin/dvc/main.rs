@@ -106,7 +106,6 @@ fn behind(verb: &Verb) -> &Globals {
         Verb::Tag(with) => &with.globals,
         Verb::Volume(with) => &with.globals,
         #[cfg(feature = "docker")]
-        #[cfg(feature = "docker")]
         Verb::Serve(with) => &with.globals,
         Verb::Fsck(with) => &with.globals,
         Verb::Gc(with) => &with.globals,
