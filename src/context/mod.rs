@@ -25,7 +25,7 @@ pub struct Context {
     pub repository: PathBuf,
     /// The top of the worktree, canonical. The repository may remember nothing of it.
     pub worktree: PathBuf,
-    /// Who makes versions and moves refs, `Name <mail>`.
+    /// Author of versions and of moves of refs, `Name <mail>`.
     pub author: String,
     /// The name of this machine.
     pub host: String,
@@ -123,7 +123,7 @@ pub struct InMount {
     pub run: PathBuf,
     /// The mount.
     pub mounted: Mounted,
-    /// What its process noted.
+    /// The note of the process that serves the mount.
     pub note: MountNote,
 }
 

@@ -1,4 +1,4 @@
-//! Questions about versions that several operations ask: what a revision means, what differs, what came before.
+//! Questions about versions that several operations ask: meaning of a revision, differences, history.
 
 pub mod compare;
 pub mod describe;

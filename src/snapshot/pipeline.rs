@@ -60,7 +60,7 @@ pub fn settle_links(walk: &Walk<'_>, root: &std::path::Path) -> Result<()> {
     waiting.iter().try_for_each(|dir| walk.done(dir))
 }
 
-/// What one thread works with.
+/// State of one worker thread.
 struct WalkThread<'t, 'a> {
     walk: &'t Walk<'a>,
     buffers: &'t Buffers,

@@ -242,7 +242,7 @@ impl<'a> Policy for Jobs<'a> {
     }
 }
 
-/// What one thread works with.
+/// State of one worker thread.
 struct RechunkThread<'t, 'a> {
     out: &'t Output<'t>,
     plan: &'t Plan<'t>,

@@ -441,7 +441,7 @@ impl Progress {
     }
 }
 
-/// What the observer knows.
+/// Progress that was reported to the observer.
 struct Told {
     /// Bytes that had been moved before the copy.
     before: u64,

@@ -40,7 +40,7 @@ pub struct Mounted {
     pub master: Option<u64>,
     /// The type, such as `fuse.dvc`.
     pub kind: String,
-    /// What is mounted, as whoever mounted it wrote it.
+    /// The source of the mount, as the mounting program wrote it.
     pub source: Vec<u8>,
     /// Options of the file system, such as `rw,user_id=0`.
     pub super_options: String,
@@ -79,7 +79,7 @@ impl Deref for MountTable {
     }
 }
 
-/// A place inside a file system, whatever paths lead to it.
+/// A place inside a file system, independent of the path that leads to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePlace {
     device: (u32, u32),

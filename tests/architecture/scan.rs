@@ -130,7 +130,7 @@ fn is_name(t: &str) -> bool {
     t.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// What a piece of Rust text is.
+/// Kind of a piece of Rust text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PieceKind {
     Code,

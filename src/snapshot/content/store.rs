@@ -62,7 +62,7 @@ pub(in crate::snapshot) fn store_piece(
 }
 
 fn store_chunk(out: &Output<'_>, id: Id, chunk: &[u8], chunker: Chunker, old: Option<&OldFile>, at: u64) -> Result<()> {
-    // What cannot be read of the old version is no base.
+    // An unreadable old version is no base for a delta: the chunk is then stored whole.
     let base = old.filter(|_| out.sink().is_some() && chunk.len() >= DELTA_MIN).and_then(|old| {
         let (_, mut extents) = out.repo().extents_at(&old.content, at.min(old.size.saturating_sub(1))).ok()?;
         extents.next()?.ok()?.chunk
