@@ -8,12 +8,12 @@ use std::time::Duration;
 use super::{Container, ContainerDetails, EngineError, EngineVersion, ExecCommand, ExecResult, Volume};
 
 /// A connection to an engine; there is none in this build.
-pub struct Engine(Infallible);
+pub struct DockerEngine(Infallible);
 
 /// A conversation with a command in a container; there is none in this build.
-pub struct Session<'e>(Infallible, std::marker::PhantomData<&'e Engine>);
+pub struct ExecSession<'e>(Infallible, std::marker::PhantomData<&'e DockerEngine>);
 
-impl Engine {
+impl DockerEngine {
     /// Fails: this build has no client.
     pub const fn new(_: Option<&str>) -> Result<Self, EngineError> {
         Err(EngineError::NotBuilt)
@@ -90,7 +90,7 @@ impl Engine {
     }
 
     /// Never called.
-    pub const fn session(&self, _: &str, _: &ExecCommand) -> Result<Session<'_>, EngineError> {
+    pub const fn session(&self, _: &str, _: &ExecCommand) -> Result<ExecSession<'_>, EngineError> {
         match self.0 {}
     }
 
@@ -111,7 +111,7 @@ impl Engine {
     }
 }
 
-impl Session<'_> {
+impl ExecSession<'_> {
     /// Never called.
     pub const fn send(&mut self, _: &[u8], _: Duration) -> Result<(), EngineError> {
         match self.0 {}
