@@ -1,5 +1,6 @@
 //! The parts of the operating system that dvc uses: files of its own, mounts, processes, the clock, random ids.
 
+pub mod allocated;
 pub mod clock;
 pub mod create;
 pub mod io_error;

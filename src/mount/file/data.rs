@@ -199,16 +199,14 @@ impl FileData {
         let change_count = self.change_count.load(Ordering::Acquire);
         let known = *self.cached_space.lock();
         let more = match known {
-            // Caches the allocated bytes of the upper file for a value of the change count. Returns
-            // the bytes.
             Some((at, bytes)) if at == change_count => bytes,
             _ => {
                 let found = match upper {
-                    Some(upper) => upper.metadata(),
-                    None if has_upper => std::fs::metadata(self.space.path(self.ino)),
+                    Some(upper) => allocated_bytes(&*upper),
+                    None if has_upper => std::fs::metadata(self.space.path(self.ino)).map(|meta| meta.blocks() * 512),
                     None => Err(io::ErrorKind::NotFound.into()),
                 };
-                found.map_or(0, |meta| self.cache_space(change_count, &meta))
+                found.map_or(0, |bytes| self.cache_space(change_count, bytes))
             }
         };
         match base {
@@ -217,9 +215,8 @@ impl FileData {
         }
     }
 
-    /// Notes a change of the upper file: its bytes may not be on disk, and its space may differ.
-    fn cache_space(&self, change_count: u64, meta: &std::fs::Metadata) -> u64 {
-        let bytes = meta.blocks() * 512;
+    /// Caches the allocated bytes of the upper file for a value of the change count; returns the bytes.
+    fn cache_space(&self, change_count: u64, bytes: u64) -> u64 {
         *self.cached_space.lock() = Some((change_count, bytes));
         bytes
     }
@@ -397,9 +394,8 @@ impl FileData {
     pub fn close_upper(&self) {
         let change_count = self.change_count.load(Ordering::Acquire);
         let upper = self.write_state().upper.take();
-        // Opens the upper file for a change, unless the file is retired or damaged.
-        if let Some(meta) = upper.and_then(|upper| upper.metadata().ok()) {
-            self.cache_space(change_count, &meta);
+        if let Some(bytes) = upper.and_then(|upper| allocated_bytes(&*upper).ok()) {
+            self.cache_space(change_count, bytes);
         }
     }
 
@@ -496,9 +492,8 @@ impl FileData {
 
     fn update_quota(&self, upper: &File, state: &mut FileState) {
         if self.space.limit_bytes().is_some()
-            && let Ok(meta) = upper.metadata()
+            && let Ok(now) = allocated_bytes(upper)
         {
-            let now = meta.blocks() * 512;
             self.space.recount(std::mem::replace(&mut state.counted_bytes, now), now);
         }
     }

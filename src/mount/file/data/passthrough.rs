@@ -89,7 +89,7 @@ impl FileData {
         self.note_change();
         let change_count = self.change_count.load(Ordering::Acquire);
         let meta = upper.metadata().ok()?;
-        self.cache_space(change_count, &meta);
+        self.cache_space(change_count, meta.blocks() * 512);
         let mut state = self.write_state();
         state.size = meta.len();
         self.update_quota(&upper, &mut state);
