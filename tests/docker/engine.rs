@@ -1,8 +1,8 @@
-//! A Docker engine of the tests' own: `dockerd` with everything it has in one temporary directory.
+//! A Docker engine for the tests: `dockerd` with all its data in one temporary directory.
 //!
-//! In: nothing, or options of `dockerd`. Out: an engine that answers on a socket of its own, so that there may be several.
-//! What ends it is a process that waits for the tests to be gone (`guard.sh`), so nothing is left when they fail or are
-//! killed. Containers have no network.
+//! In: nothing. Out: an engine that listens on its own socket, so that several can run at once. A
+//! separate process (`guard.sh`) ends the engine as soon as the test process has gone, so nothing
+//! is left behind even if the tests fail or are killed. Containers have no network.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -20,46 +20,46 @@ use crate::support::servers::program::is_alive;
 
 /// The image that [`Engine::image`] makes.
 pub const IMAGE: &str = "busybox";
-/// Nobody waits longer for the engine.
+/// Time limit for starting and ending the engine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Where engines look for the sockets of plugins.
+/// Directory in which engines look for the sockets of plugins.
 const PLUGINS: &str = "/etc/docker/plugins";
 const SOCKETS: &str = "/run/docker/plugins";
 
-/// An engine; ended when dropped, with its containers, volumes and mounts.
+/// An engine. Dropping it removes its containers, volumes and mounts.
 pub struct Engine {
     dir: PathBuf,
-    /// Whether it runs in the guard's mount namespace.
+    /// Whether the engine runs in the guard's mount namespace.
     alone: bool,
     daemon: Mutex<Option<Child>>,
     image: OnceLock<()>,
     guard: Child,
 }
 
-/// A volume driver that engines find under its name; forgotten when dropped.
+/// A volume driver that engines find by name until it is dropped.
 pub struct Plugin {
     name: String,
     spec: PathBuf,
 }
 
 impl Engine {
-    /// The engine that the tests of this process share; nothing where none can run. Whoever uses it removes what he made,
-    /// and leaves alone what he did not. It finds no plugins: an engine remembers each that it saw, and waits for those that
-    /// are gone whenever it is asked for a volume that it does not know. Nor does it see what others mount.
+    /// Returns the engine that the tests of this process share, or `None` if no engine can run
+    /// here. A test removes its own objects and leaves those of other tests alone.
+    ///
+    /// The engine sees no plugins, because an engine remembers each plugin it has seen and later
+    /// waits for dead ones whenever it looks up an unknown volume. It does not see other mounts
+    /// either.
     pub fn shared() -> Option<&'static Self> {
-        static SHARED: OnceLock<Option<Engine>> = OnceLock::new();
-        SHARED.get_or_init(|| Self::begin(true)).as_ref()
+        static SHARED: OnceLock<Engine> = OnceLock::new();
+        can_run().then(|| SHARED.get_or_init(|| Self::begin(true)))
     }
 
-    /// An engine of one's own; nothing where none can run.
+    /// Starts an engine for one test. Returns `None` if no engine can run here.
     pub fn start() -> Option<Self> {
-        Self::begin(false)
+        can_run().then(|| Self::begin(false))
     }
 
-    fn begin(alone: bool) -> Option<Self> {
-        if !can_run() {
-            return None;
-        }
+    fn begin(alone: bool) -> Self {
         let dir = tempfile::Builder::new().prefix("dvc-docker-").tempdir().unwrap().keep();
         for file in ["plugins", "daemon.json"] {
             fs::write(dir.join(file), if file == "plugins" { "" } else { "{}" }).unwrap();
@@ -72,17 +72,18 @@ impl Engine {
         guard.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/docker/guard.sh")).arg(&dir);
         guard.arg(if std::env::var_os("DVC_TEST_KEEP").is_some() { "keep" } else { "" });
         guard.args(alone.then_some("alone"));
-        // Its output would keep a pipe open that somebody reads the tests' through.
+        // The guard outlives the tests. If it inherited their output, a process that reads this
+        // output would wait for it.
         guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/").process_group(0);
         let engine =
             Self { dir, alone, daemon: Mutex::new(None), image: OnceLock::new(), guard: guard.spawn().unwrap() };
         let until = Instant::now() + PATIENCE;
         while alone && !engine.dir.join("ready").exists() {
-            assert!(Instant::now() < until, "no place for an engine was made");
+            assert!(Instant::now() < until, "no mount namespace for the engine");
             std::thread::sleep(Duration::from_millis(5));
         }
         engine.start_again();
-        Some(engine)
+        engine
     }
 
     /// Starts `dockerd` after [`Self::stop`] or [`Self::kill`], and waits until it answers.
@@ -106,12 +107,13 @@ impl Engine {
         let name = self.name();
         c.args(["--host", &self.host(), "--bridge=none", "--iptables=false", "--ip-masq=false"]);
         c.args(["--exec-opt=native.cgroupdriver=cgroupfs", &format!("--cgroup-parent=/{name}")]);
-        // Where the machine's own containerd runs, the engine uses that one.
+        // The engine uses the machine's containerd if there is one, so it needs its own namespaces
+        // in it.
         c.args([&format!("--containerd-namespace={name}"), &format!("--containerd-plugins-namespace={name}-plugins")]);
         c.env("PATH", search_path()).env_remove("DOCKER_HOST").env("TMPDIR", &self.dir);
         c.stdin(Stdio::null()).stdout(log()).stderr(log()).current_dir("/").process_group(0);
         let mut daemon = self.daemon.lock().unwrap();
-        assert!(daemon.is_none(), "it runs already");
+        assert!(daemon.is_none(), "dockerd runs already");
         let child = daemon.insert(c.spawn().unwrap());
         let until = Instant::now() + PATIENCE;
         while !self.try_docker(["version"]).status.success() {
@@ -121,59 +123,62 @@ impl Engine {
         }
     }
 
-    /// Ends `dockerd` as its service does; containers end with it.
+    /// Ends `dockerd` in an orderly way; its containers end with it.
     pub fn stop(&self) {
         self.end(Signal::TERM);
     }
 
-    /// Kills `dockerd`; containers run on.
+    /// Kills `dockerd`; its containers continue to run.
     pub fn kill(&self) {
         self.end(Signal::KILL);
     }
 
     fn end(&self, signal: Signal) {
-        let mut child = self.daemon.lock().unwrap().take().expect("it does not run");
+        let mut child = self.daemon.lock().unwrap().take().expect("dockerd does not run");
         let its = fs::read_to_string(self.dir.join("exec/containerd/containerd.pid")).ok();
         let containerd = its.and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?));
         kill_process(Pid::from_child(&child), signal).unwrap();
         let until = Instant::now() + PATIENCE;
-        // The kernel ends containerd after its parent; a new dockerd that still sees it would wait for it in vain.
+        // The kernel ends containerd after its parent. A new dockerd that still sees the old
+        // containerd would wait for it forever.
         while child.try_wait().unwrap().is_none() || containerd.is_some_and(is_alive) {
             assert!(Instant::now() < until, "dockerd does not end:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
-        // A new dockerd takes the number of a process that is gone for a containerd that runs, if somebody else has it by then.
+        // Otherwise a new dockerd could take another process with the recorded id for its
+        // containerd.
         for file in ["containerd.pid", "containerd.sock", "containerd.sock.ttrpc"] {
             let _ = fs::remove_file(self.dir.join("exec/containerd").join(file));
         }
     }
 
-    /// Its directory: place for sockets and files of a test, removed with it.
+    /// Returns the engine's directory, in which tests create sockets and files. The guard removes
+    /// it.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// A name that no other engine has.
+    /// Returns a name that no other engine has.
     pub fn name(&self) -> String {
         self.dir.file_name().unwrap().to_str().unwrap().to_owned()
     }
 
-    /// The socket of its API.
+    /// Returns the socket of the API.
     pub fn socket(&self) -> PathBuf {
         self.dir.join("sock")
     }
 
-    /// The socket as `DOCKER_HOST` has it.
+    /// Returns the socket in the form of `DOCKER_HOST`.
     pub fn host(&self) -> String {
         format!("unix://{}", self.socket().display())
     }
 
-    /// What `dockerd` said.
+    /// Returns the log of `dockerd`.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    /// The client, not yet started.
+    /// Prepares a command of the client.
     pub fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Command {
         let mut c = Command::new(needs::need("docker"));
         c.args(args).env("DOCKER_HOST", self.host()).env("DOCKER_CONFIG", self.dir.join("client"));
@@ -181,12 +186,12 @@ impl Engine {
         c
     }
 
-    /// Runs the client.
+    /// Runs the client, which may fail.
     pub fn try_docker<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Output {
         self.command(args).output().unwrap()
     }
 
-    /// Runs the client, which must succeed: what it prints, without the last line break.
+    /// Runs the client, which must succeed. Returns its output without the last line break.
     #[track_caller]
     pub fn docker<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> String {
         let mut c = self.command(args);
@@ -195,7 +200,7 @@ impl Engine {
         String::from_utf8_lossy(&out.stdout).trim_end().to_owned()
     }
 
-    /// The name of an image in which busybox is every program, made at the first call.
+    /// Returns the name of an image with busybox as all its programs. The first call creates it.
     pub fn image(&self) -> &'static str {
         self.image.get_or_init(|| {
             let root = self.dir.join("busybox-root");
@@ -215,7 +220,7 @@ impl Engine {
         IMAGE
     }
 
-    /// Makes an image of a directory.
+    /// Creates an image from a directory.
     pub fn import(&self, root: &Path, name: &str) {
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(root).args(["--numeric-owner", "-c", "."]).stdout(Stdio::piped());
@@ -225,25 +230,25 @@ impl Engine {
         assert!(tar.wait().unwrap().success() && out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     }
 
-    /// Makes a volume that the engine keeps itself. Else it would ask all drivers first, and those of tests that have ended do
-    /// not answer.
+    /// Creates a volume of the local driver. Naming the driver keeps the engine from querying all
+    /// drivers first; those of tests that have ended would not answer.
     pub fn make_volume(&self, name: &str, options: &[&str]) {
         let options = options.iter().flat_map(|option| ["-o", option]);
         self.docker(["volume", "create", "-d", "local"].into_iter().chain(options).chain([name]));
     }
 
-    /// How a container stands: `running`, `paused`, `exited`.
+    /// Returns the state of a container: `running`, `paused`, `exited`.
     #[track_caller]
     pub fn state(&self, container: &str) -> String {
         self.docker(["inspect", "--type", "container", "--format", "{{.State.Status}}", container])
     }
 
-    /// Lets engines find a volume driver by its socket. The name must be one that nobody else takes: all engines of the
-    /// machine look in the same place.
+    /// Lets engines find a volume driver by its socket. The name must be unique, because all
+    /// engines of the machine look in the same directory.
     pub fn plugin(&self, name: &str, socket: &Path) -> Plugin {
         fs::create_dir_all(PLUGINS).unwrap();
         let spec = Path::new(PLUGINS).join(name).with_extension("spec");
-        // The guard removes it if we cannot.
+        // The guard removes the entry if this process cannot.
         let mut list = File::options().append(true).open(self.dir.join("plugins")).unwrap();
         writeln!(list, "{}", spec.display()).unwrap();
         let mut file = File::options().write(true).create_new(true).open(&spec).unwrap();
@@ -256,7 +261,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         drop(self.guard.stdin.take());
         if let Some(mut daemon) = self.daemon.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
-            // The guard ends it.
+            // The guard ends dockerd.
             let _ = daemon.wait();
         }
         let _ = self.guard.wait();
@@ -264,7 +269,7 @@ impl Drop for Engine {
 }
 
 impl Plugin {
-    /// The name of the driver.
+    /// Returns the name of the driver.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -276,18 +281,17 @@ impl Drop for Plugin {
     }
 }
 
-/// Whether an engine can run here. Where not, says so; with `DVC_TEST_ALL=1` that is a failure.
-#[allow(clippy::print_stderr)]
+/// Returns whether an engine can run here. Otherwise tests are skipped with a message, or fail if
+/// `DVC_TEST_ALL=1` is set.
 fn can_run() -> bool {
     if !needs::is_root() {
-        assert!(std::env::var_os("DVC_TEST_ALL").is_none(), "an engine cannot run without root");
-        eprintln!("left out: no Docker engine without root");
+        needs::skip_or_fail("only root can run a Docker engine");
         return false;
     }
     ["dockerd", "docker", "busybox"].iter().all(|program| needs::server(program).is_some())
 }
 
-/// Where it finds containerd, runc and what they need.
+/// Returns the search path with the directories of containerd and runc.
 fn search_path() -> String {
     format!("{}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin", std::env::var("PATH").unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! The plugin that the engine itself runs: made of the image's root, and what happens to its volumes.
+//! The managed plugin: the engine runs it from the root of the image.
 
 use std::process::{Command, Stdio};
 
@@ -7,8 +7,17 @@ use crate::sidecar::{load, project};
 use crate::support::needs;
 use crate::support::sandbox::Run;
 
-/// H17, H24w: `docker plugin create`, volumes, a commit from a container beside it, the engine killed, mounts that it does not
-/// see, everything removed.
+/// The directory of the plugin's socket, which the engine may leave behind; removed when dropped.
+struct SocketDir(String);
+
+impl Drop for SocketDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs `docker plugin create`, uses volumes, commits from another container, kills the engine,
+/// hides the mounts from the engine, and removes everything.
 #[test]
 fn the_engine_runs_the_plugin() {
     if !needs::fuse() {
@@ -30,8 +39,9 @@ fn the_engine_runs_the_plugin() {
     sh("echo one > /v/table");
     assert_eq!(sh("cat /v/table"), "one");
 
-    // From a container that sees its volumes, as the documents have it.
+    // The documents describe this commit from a container that sees the volumes.
     let id = engine.docker(["plugin", "inspect", "-f", "{{.Id}}", plugin]);
+    let _socket_dir = SocketDir(format!("/run/docker/plugins/{id}"));
     let bind = format!("{}/data/plugins/{id}/propagated-mount:/var/lib/dvc:rslave", engine.dir().display());
     let dvc = |words: &[&str]| {
         let options = ["run", "--rm", "--pid", "host", "--network", "none", "-e", "DVC_RUN_DIR=/var/lib/dvc/run", "-v"];
@@ -44,12 +54,13 @@ fn the_engine_runs_the_plugin() {
     assert!(said.contains(" v2 ") && said.contains("while it runs"), "{said}");
     engine.docker(["exec", "db", "sh", "-c", "echo two >> /v/table"]);
 
-    // With the engine the plugin ends, and with it what it mounted; the next ones begin where it was.
+    // The plugin and its mounts end with the engine. Their successors continue with the same data.
     engine.kill();
     engine.start_again();
     engine.docker(["rm", "-f", "db"]);
-    // An engine that starts sometimes takes the mounts of the last plugin away while it begins the next, which is then cut off from
-    // where the engine looks. No container begins on the empty directory, and what the message says helps.
+    // A starting engine sometimes detaches the mounts of the last plugin while it starts the next
+    // one, whose mounts it then cannot see. No container may start on the empty directory, and the
+    // message must help.
     let data = engine.dir().join("data");
     rustix::mount::mount_change(&data, rustix::mount::MountPropagationFlags::PRIVATE).unwrap();
     let handed_on = data.join(format!("plugins/{id}/propagated-mount"));
@@ -71,8 +82,6 @@ fn the_engine_runs_the_plugin() {
     assert!(parked.contains(&volume), "{parked}\n{}", engine.log());
     engine.docker(["plugin", "disable", plugin]);
     engine.docker(["plugin", "rm", plugin]);
-    // The engine may leave the directory of its socket.
-    let _ = std::fs::remove_dir_all(format!("/run/docker/plugins/{id}"));
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.lines().any(|line| line.contains(&volume)), "{mounts}");
 }

@@ -1,4 +1,5 @@
-//! `dvc commit --quiesce` with real containers: who is held, for how long, and that everybody goes on whatever happens.
+//! `dvc commit --quiesce` with real containers: which are paused or stopped, for how long, and that
+//! all continue after any failure.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,21 +12,22 @@ use crate::engine::Engine;
 use crate::support::held::Held;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::program::{is_alive, with_descendants};
+use crate::support::spawned::Spawned;
 
-/// Nobody waits longer for what has to happen.
+/// Time limit for an expected event.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[track_caller]
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
-        assert!(Instant::now() < end, "in vain: {what}");
+        assert!(Instant::now() < end, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// A volume `NAME` with content, a container `NAME-w` that writes to it, one `NAME-r` that only reads it, one `NAME-o`
-/// with another volume, and a repository.
+/// A volume `NAME` with content and a repository. Container `NAME-w` writes to the volume, `NAME-r`
+/// only reads it, and `NAME-o` has another volume.
 struct Scene {
     engine: &'static Engine,
     s: Sandbox,
@@ -52,7 +54,7 @@ impl Scene {
         Some(Self { engine, s, name, volume })
     }
 
-    /// The name of a container.
+    /// Returns the name of a container.
     fn c(&self, which: &str) -> String {
         format!("{}-{which}", self.name)
     }
@@ -74,7 +76,7 @@ impl Scene {
         ["w", "r", "o"].map(|which| self.engine.state(&self.c(which)))
     }
 
-    /// What happened to the containers of this scene, in order: `pause w`.
+    /// Returns the events of the containers of this scene, in order, such as `pause w`.
     fn events(&self, since: &str) -> Vec<String> {
         let format = "{{.Action}} {{.Actor.Attributes.name}}";
         let all = self.engine.docker([
@@ -95,9 +97,9 @@ impl Scene {
         all.lines().filter(wanted).filter(|l| l.contains(&prefix)).map(|l| l.replace(&prefix, " ")).collect()
     }
 
-    /// The time now, for [`Self::events`].
+    /// Returns the current time for [`Self::events`].
     fn now(&self) -> String {
-        // Nanoseconds, so that what was before is not counted.
+        // With nanoseconds, earlier events of the same second are left out.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         format!("{}.{:09}", now.as_secs(), now.subsec_nanos())
     }
@@ -117,21 +119,21 @@ impl Drop for Scene {
 }
 
 #[test]
-fn only_who_writes_to_the_volume_is_paused() {
+fn only_writers_of_the_volume_are_paused() {
     let Some(scene) = Scene::new("q-pause") else { return };
     let since = scene.now();
     scene.commit(&["docker:pause"]).ok().complains("paused container `q-pause-w`");
     assert_eq!(scene.events(&since), ["pause w", "unpause w"]);
     assert_eq!(scene.states(), ["running"; 3]);
     assert_eq!(scene.versions(), 1);
-    // A dry run does nothing to anybody.
+    // A dry run affects no container.
     let since = scene.now();
     Run::of(&mut scene.command(&["docker:pause"], &["-n"])).ok();
     assert_eq!(scene.events(&since), Vec::<String>::new());
 }
 
 #[test]
-fn only_who_writes_to_the_volume_is_stopped() {
+fn only_writers_of_the_volume_are_stopped() {
     let Some(scene) = Scene::new("q-stop") else { return };
     let since = scene.now();
     scene.engine.docker(["pause", "q-stop-o"]);
@@ -143,7 +145,7 @@ fn only_who_writes_to_the_volume_is_stopped() {
 }
 
 #[test]
-fn who_was_paused_or_stopped_stays_so() {
+fn paused_and_stopped_containers_stay_so() {
     let Some(scene) = Scene::new("q-was") else { return };
     for (prepare, profile, state) in [
         (&["pause", "q-was-w"][..], "docker:pause", "paused"),
@@ -163,14 +165,14 @@ fn who_was_paused_or_stopped_stays_so() {
     }
 }
 
-/// `kill -9` of `dvc` while it holds: the watchdog lets go.
+/// The watchdog continues the containers if `dvc` is killed with SIGKILL while they are quiesced.
 #[test]
-fn a_killed_commit_lets_everybody_go_on() {
+fn a_killed_commit_continues_all_containers() {
     for (name, profile, state) in [("q-kill-p", "docker:pause", "paused"), ("q-kill-s", "docker:stop", "exited")] {
         let Some(scene) = Scene::new(name) else { return };
         let after = format!("exec:{}:touch /before / touch /after", scene.c("o"));
         let held = Held::start(&mut scene.command(&[&after, profile], &["--quiesce-timeout", "1h"]));
-        until("the container is held", || scene.engine.state(&scene.c("w")) == state);
+        until("the container is paused or stopped", || scene.engine.state(&scene.c("w")) == state);
         held.kill();
         until("the container runs", || scene.states() == ["running"; 3]);
         until("the other command runs", || {
@@ -180,24 +182,25 @@ fn a_killed_commit_lets_everybody_go_on() {
     }
 }
 
-/// Whoever ends the watchdog does not keep the containers from going on, and there is no version.
+/// If the watchdog is ended, dvc continues the containers and makes no version.
 #[test]
-fn a_killed_watchdog_is_no_reason_to_stand_still() {
+fn a_killed_watchdog_continues_all_containers() {
     for (name, signal, said) in
         [("q-dog-k", Signal::KILL, "ended by itself"), ("q-dog-t", Signal::TERM, "was asked to end")]
     {
         let Some(scene) = Scene::new(name) else { return };
         let held = Held::start(&mut scene.command(&["docker:pause"], &["--quiesce-timeout", "1h"]));
-        until("the container is held", || scene.engine.state(&scene.c("w")) == "paused");
-        let dog = with_descendants(held.pid()).into_iter().find(|pid| *pid != held.pid()).unwrap();
-        kill_process(dog, signal).unwrap();
-        until("it ends", || !is_alive(dog));
+        until("the container is paused or stopped", || scene.engine.state(&scene.c("w")) == "paused");
+        let watchdog = with_descendants(held.pid()).into_iter().find(|pid| *pid != held.pid()).unwrap();
+        kill_process(watchdog, signal).unwrap();
+        until("the watchdog ends", || !is_alive(watchdog));
         held.go_on().code(7).complains(said);
         assert_eq!((scene.states(), scene.versions()), (["running"; 3].map(str::to_owned), 0));
     }
 }
 
-/// A container that takes as long to stop as it is told to by files in the volume, `asked` and then `end`.
+/// A container that stops slowly. The file `asked` shows that it got the signal; it ends when the
+/// file `end` exists.
 struct Slow<'s>(&'s Scene);
 
 impl<'s> Slow<'s> {
@@ -223,9 +226,10 @@ impl<'s> Slow<'s> {
     }
 }
 
-/// The engine goes on stopping what it was asked to, long after nobody waits for it any more.
+/// The engine still stops a container after its client has given up. The watchdog must then start
+/// it again.
 #[test]
-fn what_stops_too_late_is_started_nevertheless() {
+fn a_container_that_stops_too_late_is_started_again() {
     let Some(scene) = Scene::new("q-slow") else { return };
     let slow = Slow::new(&scene);
     let before = slow.started();
@@ -238,28 +242,28 @@ fn what_stops_too_late_is_started_nevertheless() {
 }
 
 #[test]
-fn what_stops_after_the_watchdog_is_started_nevertheless() {
+fn a_container_that_stops_after_the_watchdog_is_started_again() {
     let Some(scene) = Scene::new("q-late") else { return };
     let slow = Slow::new(&scene);
     let before = slow.started();
     let mut c = scene.command(&["docker:stop"], &["--quiesce-timeout", "1h"]);
-    let child = c.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = Spawned::start(c.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
     until("the container is asked to stop", || slow.is_asked());
     let own = Pid::from_child(&child);
-    let dog = with_descendants(own).into_iter().find(|pid| *pid != own).unwrap();
-    kill_process(dog, Signal::KILL).unwrap();
-    until("it ends", || !is_alive(dog));
-    // It still runs, which says nothing.
+    let watchdog = with_descendants(own).into_iter().find(|pid| *pid != own).unwrap();
+    kill_process(watchdog, Signal::KILL).unwrap();
+    until("the watchdog ends", || !is_alive(watchdog));
+    // The container still runs, but it will stop later.
     assert_eq!(scene.engine.state("q-late-w"), "running");
     slow.end();
-    Run::wait(format!("{c:?}"), child).code(7).complains("ended by itself");
+    child.finish().code(7).complains("ended by itself");
     assert!(slow.started() != before);
     assert_eq!((scene.states(), scene.versions()), (["running"; 3].map(str::to_owned), 0));
 }
 
-/// Nobody is left who could let go: that is told.
+/// If engine and watchdog are gone, dvc reports the containers that are still paused.
 #[test]
-fn what_nobody_lets_go_is_told() {
+fn containers_that_stay_paused_are_reported() {
     let Some(engine) = Engine::start() else { return };
     let mut s = Sandbox::with_repo();
     s.set("DOCKER_HOST", &engine.host());
@@ -267,22 +271,22 @@ fn what_nobody_lets_go_is_told() {
     engine.docker(["run", "-d", "--name", "q-told", "-v", &mount, engine.image(), "sleep", "1000"]);
     s.write("a", "a");
     let held = Held::start(&mut s.command(["commit", "-m", "x", "--quiesce", "docker:pause"]));
-    until("the container is held", || engine.state("q-told") == "paused");
+    until("the container is paused or stopped", || engine.state("q-told") == "paused");
     engine.kill();
-    let dog = with_descendants(held.pid()).into_iter().find(|pid| *pid != held.pid()).unwrap();
-    kill_process(dog, Signal::KILL).unwrap();
-    until("it ends", || !is_alive(dog));
+    let watchdog = with_descendants(held.pid()).into_iter().find(|pid| *pid != held.pid()).unwrap();
+    kill_process(watchdog, Signal::KILL).unwrap();
+    until("the watchdog ends", || !is_alive(watchdog));
     held.go_on().code(7).complains("ended by itself").complains("container `q-told` is still paused");
     engine.start_again();
     engine.docker(["rm", "-f", "q-told"]);
 }
 
 #[test]
-fn time_is_limited() {
+fn the_timeout_ends_a_pause() {
     let Some(scene) = Scene::new("q-time") else { return };
     let held = Held::start(&mut scene.command(&["docker:pause"], &["--quiesce-timeout", "3s"]));
-    until("the container is held", || scene.engine.state("q-time-w") == "paused");
-    // The commit stands still; it is not it who lets go.
+    until("the container is paused or stopped", || scene.engine.state("q-time-w") == "paused");
+    // The watchdog ends the pause, because the commit itself is blocked.
     until("the container runs", || scene.states() == ["running"; 3]);
     held.go_on().code(7).complains("longer than 3 s").complains("--quiesce-timeout");
     assert_eq!(scene.versions(), 0);
@@ -301,34 +305,34 @@ fn steps_go_in_order_and_back() {
     let step = |n: u32| format!("exec:{o}:echo {n} >> /log / echo -{n} >> /log");
     scene.commit(&[&step(1), "none", &step(2), "docker:pause"]).ok();
     assert_eq!(scene.engine.docker(["exec", &o, "cat", "/log"]), "1\n2\n-2\n-1");
-    // One that fails undoes what was done, itself too.
+    // A step that fails undoes the earlier steps and itself.
     scene.engine.docker(["exec", &o, "rm", "/log"]);
     fs::write(scene.volume.join("file"), "other").unwrap();
     let fails = format!("exec:{o}:echo oops >&2; exit 4 / echo -3 >> /log");
     scene.commit(&[&step(1), "docker:pause", &fails, &step(2)]).code(7).complains("exit code 4: oops");
     assert_eq!(scene.engine.docker(["exec", &o, "cat", "/log"]), "1\n-3\n-1");
     assert_eq!((scene.states(), scene.versions()), (["running"; 3].map(str::to_owned), 1));
-    // So does a commit that fails: there is no such path.
+    // A failed commit undoes its steps too; the path does not exist.
     scene.engine.docker(["exec", &o, "rm", "/log"]);
     Run::of(&mut scene.command(&[&step(1)], &["none"])).code(13);
     assert_eq!(scene.engine.docker(["exec", &o, "cat", "/log"]), "1\n-1");
 }
 
 #[test]
-fn what_did_not_hold_is_no_version() {
+fn an_interrupted_pause_makes_no_version() {
     let Some(scene) = Scene::new("q-broken") else { return };
     let held = Held::start(&mut scene.command(&["docker:pause"], &[]));
-    until("the container is held", || scene.engine.state("q-broken-w") == "paused");
+    until("the container is paused or stopped", || scene.engine.state("q-broken-w") == "paused");
     scene.engine.docker(["unpause", "q-broken-w"]);
     held.go_on().code(7).complains("`q-broken-w` ran while the volume was read");
     assert_eq!((scene.states(), scene.versions()), (["running"; 3].map(str::to_owned), 0));
-    // The second command fails: everybody goes on, and it is told.
+    // If the second command fails, everything continues and the failure is reported.
     scene.commit(&["docker:pause", &format!("exec:{}:true / false", scene.c("o"))]).code(7).complains("exit code 1");
     assert_eq!((scene.states(), scene.versions()), (["running"; 3].map(str::to_owned), 0));
 }
 
 #[test]
-fn what_would_be_removed_is_not_stopped() {
+fn a_container_with_auto_removal_is_not_stopped() {
     let Some(scene) = Scene::new("q-rm") else { return };
     scene.engine.docker([
         "run",
@@ -349,9 +353,10 @@ fn what_would_be_removed_is_not_stopped() {
     scene.engine.docker(["rm", "-f", "q-rm-x"]);
 }
 
-/// From inside of a container, to which the volume lies elsewhere: it holds the writer, and not itself.
+/// A commit inside a container, in which the volume has another path, pauses the writer and not its
+/// own container.
 #[test]
-fn a_sidecar_does_not_hold_itself() {
+fn a_sidecar_does_not_pause_itself() {
     let Some(scene) = Scene::new("q-side") else { return };
     let bind = |from: &str, to: &str| format!("{from}:{to}");
     let mut c = scene.engine.command(["run", "--rm", "--name", "q-side-s", "-v", "q-side:/source/deep"]);
@@ -372,9 +377,9 @@ fn a_sidecar_does_not_hold_itself() {
     assert_eq!(pauses, ["pause w", "unpause w"]);
 }
 
-/// Only what asks for it needs an engine.
+/// Only profiles that use an engine need one.
 #[test]
-fn no_engine_is_needed_without() {
+fn only_docker_profiles_need_an_engine() {
     let mut s = Sandbox::with_repo();
     s.set("DOCKER_HOST", &format!("unix://{}", s.at("none").display()));
     s.write("a", "a");

@@ -1,7 +1,7 @@
 //! `dvc checkout`.
 
 use super::{commit, fresh, three};
-use crate::support::needs::is_root;
+use crate::support::needs::{is_root, root_to, skip};
 use crate::support::sandbox::{Run, Sandbox};
 use std::fs;
 
@@ -74,12 +74,13 @@ fn a_path_is_not_linked_to_a_file_that_changed() {
 }
 
 #[test]
-fn one_at_a_time() {
+fn checkouts_exclude_each_other() {
     let s = three();
     let mut states = fs::read_dir(s.w(".dvcs/worktrees")).unwrap();
     let state = fs::File::open(states.next().unwrap().unwrap().path()).unwrap();
     rustix::fs::flock(&state, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    // Also where nothing is to be done, since that was looked at while another was at work.
+    // The lock is taken even if there is nothing to do, because another checkout may have been at
+    // work when that was found out.
     s.dvc(["checkout", "main", "--", "a.txt"]).code(11).complains("another checkout is at work");
     s.dvc(["checkout", "-n", "main~1"]).ok();
     drop(state);
@@ -100,7 +101,7 @@ fn a_new_branch_keeps_what_is_being_worked_on() {
     s.dvc(["commit", "-m", "second"]).ok().says("feature v2");
 }
 
-/// A worktree that cannot be written is as it was: commits go on.
+/// If the worktree cannot be written, a checkout changes no state, so that commits still work.
 #[test]
 fn a_checkout_that_cannot_begin_leaves_nothing() {
     let s = Sandbox::new();
@@ -110,13 +111,12 @@ fn a_checkout_that_cannot_begin_leaves_nothing() {
     s.dvc(["--repo", &repo, "commit", "-m", "first"]).ok();
     s.write("data", "two");
     s.dvc(["--repo", &repo, "commit", "-m", "second"]).ok();
-    // Root may write everywhere but into what is immutable.
+    // Root can write anywhere except to immutable files.
     let lock = |word: &str| s.other("chattr").arg(word).arg(s.w("")).status().is_ok_and(|s| s.success());
     let mode = |mode| fs::set_permissions(s.w(""), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
     mode(0o555);
     if is_root() && !lock("+i") {
-        println!("skipped: nothing can be made immutable on this file system");
-        return;
+        return skip("nothing can be made immutable on this file system");
     }
     let refused = s.dvc(["--repo", &repo, "checkout", "main@v1"]);
     let status = s.dvc(["--repo", &repo, "status"]);
@@ -128,9 +128,10 @@ fn a_checkout_that_cannot_begin_leaves_nothing() {
     commit.ok();
 }
 
-/// Whether a removed name comes back or not, the other names of the file are not changed.
+/// Removed hard links are restored as links, and the other links of the file do not count as
+/// changed.
 #[test]
-fn the_number_of_names_is_no_change() {
+fn restored_hard_links_are_no_change() {
     use std::os::unix::fs::MetadataExt;
     let s = fresh();
     for (one, two) in [("b/one", "b/two"), ("c/a", "c/b")] {
@@ -156,7 +157,8 @@ fn the_number_of_names_is_no_change() {
     assert_eq!(fs::metadata(s.w("b/one")).unwrap().ino(), fs::metadata(s.w("b/two")).unwrap().ino());
     assert_eq!(fs::metadata(s.w("c/a")).unwrap().nlink(), 3);
     assert_eq!(changes(), Vec::<String>::new());
-    // A name more is a change of that name alone, a copy in the place of a link is one of all.
+    // An additional link changes only its own name. A copy in the place of a link changes all names
+    // of the file.
     fs::hard_link(s.w("b/one"), s.w("b/three")).unwrap();
     assert_eq!(changes(), ["m b", "A b/three"]);
     fs::remove_file(s.w("b/three")).unwrap();
@@ -164,9 +166,10 @@ fn the_number_of_names_is_no_change() {
     assert_eq!(changes(), ["m b", "m b/one", "m b/two"]);
 }
 
-/// A directory of which the repository knows nothing has the content of one version, of another, or of none.
+/// A worktree without recorded state may have the content of one version, of another one, or of
+/// none.
 #[test]
-fn content_of_a_version_can_be_replaced_in_an_unknown_worktree() {
+fn checkout_replaces_known_content_in_a_worktree_without_state() {
     let s = three();
     s.dvc(["checkout", "main@v1", "--into", "../copy"]).ok();
     let repo = s.w(".dvcs");
@@ -174,7 +177,7 @@ fn content_of_a_version_can_be_replaced_in_an_unknown_worktree() {
     let read = |name: &str| fs::read_to_string(s.at("copy").join(name)).unwrap();
     copy(&["checkout", "main"]).ok();
     assert_eq!((read("a.txt"), read("d/more")), ("two\n".into(), "more\n".into()));
-    // Known as v3 now, but restored from elsewhere.
+    // Recorded as v3, but a file was restored from an older version.
     let old = fs::metadata(s.w("a.txt")).unwrap();
     s.dvc(["checkout", "main@v1", "--into", "../other"]).ok();
     s.sh("cp -p ../other/a.txt ../copy/a.txt").ok();
@@ -185,7 +188,7 @@ fn content_of_a_version_can_be_replaced_in_an_unknown_worktree() {
     assert_eq!(read("a.txt"), "precious\n");
 }
 
-/// Where the repository lies apart, a new directory is a worktree of the version from then on.
+/// If the repository is outside of the worktree, a new directory becomes a worktree of the version.
 #[test]
 fn a_checkout_into_a_directory_is_remembered() {
     let s = three();
@@ -196,7 +199,7 @@ fn a_checkout_into_a_directory_is_remembered() {
     dvc(&["-C", "../copy", "status"]).ok().says("on branch main, v3");
     dvc(&["checkout", "main@v2", "--into", "../old"]).ok();
     dvc(&["-C", "../old", "status"]).ok().says("on no branch, v2");
-    // Only some paths are no version.
+    // A checkout of some paths records no version.
     dvc(&["checkout", "main", "--into", "../part", "--", "a.txt"]).ok();
     dvc(&["-C", "../part", "status"]).ok().says("D d/more");
 }
@@ -207,10 +210,11 @@ fn an_interrupted_checkout_into_a_directory_is_named() {
     fs::create_dir(s.at("copy")).unwrap();
     fs::write(s.at("copy/other"), "mine").unwrap();
     s.dvc(["checkout", "main", "--into", "../copy"]).code(4).complains("is not empty");
-    if !is_root() {
+    if !root_to("mount a small file system") {
         return;
     }
-    // The disk is too small at first; all of it in one namespace, which takes the disk along.
+    // The disk is too small at first. The whole script runs in one mount namespace, so that the
+    // disk disappears at its end.
     let script = "mkdir ../half; mount -t tmpfs -o size=100k none ../half; into() { dvc checkout $1 --into ../half; }; \
         into main@v3 || test $? = 8; \
         into main@v2 2> ../other || test $? = 4; \
@@ -225,7 +229,7 @@ fn an_interrupted_checkout_into_a_directory_is_named() {
     assert!(other.contains("`../half` has an interrupted checkout of `main@v3`"), "{other}");
     assert!(other.contains("`dvc checkout main@v3 --into ../half`"), "{other}");
     assert!(said("mine").contains("in no version: `mine`") && said("done").contains("is not empty"));
-    // The disk is gone, and with it what was interrupted there.
+    // The disk has gone, and the interrupted checkout with it.
     s.dvc(["checkout", "main@v1", "--into", "../half"]).ok();
     assert_eq!(fs::read(s.at("half/a.txt")).unwrap(), b"one\n");
 }

@@ -3,12 +3,13 @@
 use super::{fresh, masked, three};
 use crate::support::known::files_of;
 use crate::support::sandbox::{Run, Sandbox};
+use crate::support::spawned::Spawned;
 use crate::support::zoo::noise;
 use insta::assert_snapshot;
 use std::fs;
 
 #[test]
-fn init_inside_and_elsewhere() {
+fn init_inside_and_outside_of_the_worktree() {
     let s = Sandbox::new();
     s.dvc(["init", "-n"]).ok().says("would make");
     assert!(!s.w(".dvcs").exists());
@@ -123,9 +124,10 @@ fn excluded_files() {
     assert!(!names.contains("cache/data"), "{names}");
 }
 
-/// The names outside of what is committed lose their links to it, and are never taken for it.
+/// A commit of some paths splits hard links at its boundary: the names outside keep the old
+/// content.
 #[test]
-fn hard_links_across_the_edge_of_a_path() {
+fn hard_links_across_the_boundary_of_named_paths() {
     use std::os::unix::fs::MetadataExt;
     let s = fresh();
     let link = |from: &str, to: &str| fs::hard_link(s.w(from), s.w(to)).unwrap();
@@ -178,7 +180,7 @@ fn a_command_that_cannot_be_started_has_failed() {
 }
 
 #[test]
-fn what_means_nothing_is_refused() {
+fn invalid_arguments_are_refused() {
     let s = three();
     s.dvc(["commit", "-m", "x", "--add"]).code(2);
     s.dvc(["commit", "-m", "x", "--stdin", "a", "--exec", "b", "--", "true"]).code(2);
@@ -189,7 +191,7 @@ fn what_means_nothing_is_refused() {
     assert_eq!(s.dvc(["log", "-n1", "--format=%(trailer:url)"]).ok().out, "a=b:c d\n");
 }
 
-/// The zone is the one that `TZ` names, where the machine knows it.
+/// Times are in the zone that `TZ` names, if the machine knows it.
 #[test]
 fn times_are_of_the_users_zone() {
     let mut s = fresh();
@@ -205,7 +207,7 @@ fn times_are_of_the_users_zone() {
 }
 
 #[test]
-fn names_of_what_was_not_read() {
+fn unreadable_names_are_reported_as_bytes() {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::PermissionsExt;
     let s = fresh();
@@ -223,7 +225,7 @@ fn names_of_what_was_not_read() {
     );
 }
 
-/// What was remembered of unchanged files is no proof that their objects are still there.
+/// The catalogue's entry of an unchanged file does not prove that the objects still exist.
 #[test]
 fn files_whose_objects_are_gone_are_read_again() {
     for with_index in [true, false] {
@@ -231,7 +233,7 @@ fn files_whose_objects_are_gone_are_read_again() {
         for (n, name) in (0..).zip(["a", "dir/b", "dir/c"]) {
             s.write(name, noise(n, 50_000));
         }
-        // Files that have just changed are read again in any case.
+        // Files that have just changed would be read again in any case.
         std::thread::sleep(std::time::Duration::from_millis(120));
         s.dvc(["commit", "-m", "one"]).ok();
         let lost = |below: &str, at: usize| {
@@ -250,12 +252,12 @@ fn files_whose_objects_are_gone_are_read_again() {
         for name in ["a", "dir/b", "dir/c"] {
             assert!(fs::read(s.at("out").join(name)).unwrap() == s.read(name), "{name}, index gone: {with_index}");
         }
-        // From then on nothing is read that did not change.
+        // Now the unchanged files are not read again.
         s.dvc(["commit", "-m", "three"]).ok().says("nothing to commit");
     }
 }
 
-/// A program that keeps the file of an engine locked stands for the engine.
+/// A program that locks a file of a database engine takes the part of the engine.
 #[test]
 fn a_commit_beside_a_running_database_warns() {
     use rustix::process::{Flock, FlockType, fcntl_getlk};
@@ -268,14 +270,14 @@ fn a_commit_beside_a_running_database_warns() {
     s.dvc(["commit", "-m", "stopped"]).ok().err.is_empty().then_some(()).unwrap();
     let script = "use Fcntl; open F, '+<', 'data/ibdata1'; \
                   my $lock = pack('s x32', F_WRLCK); fcntl(F, F_SETLK, $lock) or die; sleep 600";
-    let mut engine = s.other("perl").args(["-e", script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut engine = Spawned::start(s.other("perl").args(["-e", script]).stdout(Stdio::null()));
     let file = fs::File::options().write(true).open(s.w("data/ibdata1")).unwrap();
     while fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).unwrap().is_none() {
         assert!(engine.try_wait().unwrap().is_none());
         std::thread::yield_now();
     }
     let pid = engine.id();
-    // Nothing changed, so no version is made of it.
+    // No version is made without changes, so there is no warning.
     assert_eq!(s.dvc(["commit", "-m", "x"]).ok().err, "");
     next("2");
     let run = s.dvc(["commit", "-q", "-m", "warned"]).ok();

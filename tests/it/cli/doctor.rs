@@ -2,7 +2,7 @@
 
 use super::fresh;
 use crate::support::namespace::ALONE;
-use crate::support::needs::{is_root, need};
+use crate::support::needs::{is_root, need, skip};
 use crate::support::sandbox::{Run, Sandbox};
 use dvc::mount::attach::{self, AttachOptions, MountTrust};
 use serde_json::Value;
@@ -10,12 +10,12 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
-/// The checks of a name.
+/// Returns the checks with a name.
 fn of(run: &Run, name: &str) -> Vec<Value> {
     run.json_lines().into_iter().filter(|check| check["check"] == name).collect()
 }
 
-/// The only check of a name: its state and what it says.
+/// Returns state and detail of the only check with a name.
 fn one(run: &Run, name: &str) -> (String, String) {
     let checks = of(run, name);
     let [check] = checks.as_slice() else { panic!("`{name}` in {}", run.out) };
@@ -41,12 +41,18 @@ fn a_line_per_check() {
     says(&run, "remotes", "ok", "none");
     says(&run, "credentials", "ok", "none");
     says(&run, "other dvc", if one(&run, "other dvc").0 == "ok" { "ok" } else { "note" }, "`");
-    // Nothing is left behind of the trial.
+    // The trial mount leaves nothing behind.
     assert!(fs::read_dir(s.root()).unwrap().all(|e| !e.unwrap().file_name().to_string_lossy().contains("doctor")));
 }
 
+/// Returns whether mount(2) works here. Skips the test otherwise.
 fn can_mount() -> bool {
-    is_root() && attach::is_admin() && !dvc::sys::procfs::is_in_user_namespace() && fs::exists("/dev/fuse").unwrap()
+    let is_real_root = is_root() && attach::is_admin() && !dvc::sys::procfs::is_in_user_namespace();
+    let is = is_real_root && fs::exists("/dev/fuse").unwrap();
+    if !is {
+        skip("mounting needs root outside of a user namespace, and /dev/fuse");
+    }
+    is
 }
 
 #[test]
@@ -64,7 +70,7 @@ fn mounting_as_root_and_without_its_rights() {
     let run = run.code(1);
     says(&run, "mounting", "no", "mount(2) failed");
     assert!(of(&run, "mounting")[0]["mend"].as_str().unwrap().contains("--cap-add SYS_ADMIN"));
-    // A container that was not given the device.
+    // A container without the device.
     let script = format!("{ALONE}; mount -t tmpfs none /dev; exec {} doctor --json", env!("CARGO_BIN_EXE_dvc"));
     let run = Run::of(s.other("unshare").args(["-m", "sh", "-c", &script])).code(1);
     says(&run, "fuse device", "no", "No such file");
@@ -92,9 +98,9 @@ fn a_mount_that_was_left_behind() {
     assert_eq!((&left["state"], left["mend"].as_str().unwrap().starts_with("`umount -l ")), (&"note".into(), true));
 }
 
-/// An engine and a plugin are asked at their sockets, which are of a mount namespace of its own here.
+/// The doctor queries an engine and a plugin at their sockets, which are in a mount namespace here.
 #[test]
-fn what_containers_need() {
+fn requirements_of_containers() {
     let mut s = Sandbox::new();
     says(&s.dvc(["doctor", "--json"]), "docker", "note", "no Docker engine at");
     s.set("DOCKER_HOST", "tcp://127.0.0.1:1");
@@ -105,7 +111,7 @@ fn what_containers_need() {
     if !can_mount() {
         return;
     }
-    // Nothing that is mounted there reaches the machine.
+    // No mount in the namespace propagates to the machine.
     let inside = |prepare: &str, share: &str| {
         let dvc = env!("CARGO_BIN_EXE_dvc");
         let script = format!(
@@ -123,7 +129,7 @@ fn what_containers_need() {
         "DVC serve --plugin 2>/dev/null & plugin=$!; until [ -S /run/docker/plugins/dvc.sock ]; do sleep 0.05; done";
     let run = inside(&format!("{serve}; trap 'kill $plugin; wait' EXIT"), "private");
     says(&run, "volume plugin", "ok", "it answers");
-    // One that was killed leaves a socket for which engines wait.
+    // A killed plugin leaves its socket, which makes engines wait.
     let run = inside(&format!("{serve}; kill -9 $plugin; wait"), "private");
     says(&run, "volume plugin", "note", "nobody listens");
 }

@@ -1,7 +1,8 @@
-//! Exit codes, messages, closed pipes, signals, and the other names of the program.
+//! Exit codes, messages, closed pipes, signals, and the program's other names.
 
 use super::{fresh, three};
 use crate::support::sandbox::{Run, Sandbox};
+use crate::support::spawned::Spawned;
 use std::process::Stdio;
 
 #[test]
@@ -27,7 +28,7 @@ fn usage_errors_are_2() {
     assert!(error["hint"].as_str().unwrap().contains("--json"));
 }
 
-/// What cannot be parsed is answered as every failure is, with a hint that fits and the usage line.
+/// A parse error has the form of every error, with a suitable hint and the usage line.
 #[test]
 fn the_command_line_is_answered_in_plain_words() {
     let s = fresh();
@@ -119,13 +120,13 @@ fn a_signal_ends_it_with_128_and_its_number() {
     let input = std::fs::File::open("/dev/zero").unwrap();
     for (name, code) in [("INT", 130), ("TERM", 143)] {
         let mut command = s.command(["commit", "--stdin", "endless"]);
-        let child = command.stdin(input.try_clone().unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let child = child.unwrap();
+        command.stdin(input.try_clone().unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = Spawned::start(&mut command);
         let pid = child.id();
         std::thread::sleep(std::time::Duration::from_millis(700));
         let begun = std::time::Instant::now();
         s.sh(&format!("kill -{name} {pid}")).ok();
-        Run::wait("commit".to_owned(), child).code(code);
+        child.finish().code(code);
         assert!(begun.elapsed().as_secs() < 2);
     }
     s.dvc(["log"]).code(13);
@@ -136,14 +137,14 @@ fn sigusr1_says_how_far_it_is() {
     let s = fresh();
     let input = std::fs::File::open("/dev/zero").unwrap();
     let mut command = s.command(["commit", "--stdin", "endless"]);
-    let child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = Spawned::start(command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()));
     let pid = child.id();
     std::thread::sleep(std::time::Duration::from_millis(700));
     s.sh(&format!("kill -USR1 {pid}; sleep 0.3; kill -INT {pid}")).ok();
-    Run::wait("commit".to_owned(), child).code(130).complains("commit: ");
+    child.finish().code(130).complains("commit: ");
 }
 
-/// A file where a directory is wanted, or the other way round, is no bug in dvc.
+/// A file in the place of a directory, or the reverse, is not reported as a bug.
 #[test]
 fn ordinary_mistakes_are_2() {
     let s = three();
@@ -197,7 +198,7 @@ fn the_help_has_examples() {
     }
 }
 
-/// What may not be looked at is not missing.
+/// A repository without read permission is not reported as missing.
 #[test]
 fn a_repository_that_may_not_be_read_is_12() {
     use std::os::unix::fs::PermissionsExt;
@@ -211,9 +212,9 @@ fn a_repository_that_may_not_be_read_is_12() {
     }
 }
 
-/// Times that are some hours off without a word would be wrong.
+/// An unknown time zone is reported, because wrong times would otherwise go unnoticed.
 #[test]
-fn a_time_zone_that_is_not_known_is_told_once() {
+fn an_unknown_time_zone_is_reported_once() {
     let mut s = three();
     s.set("TZ", "No/Where");
     let told = s.dvc(["log"]).ok().err;

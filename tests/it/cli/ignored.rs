@@ -1,12 +1,13 @@
-//! Rules that leave paths out of a commit: named paths that a rule leaves out, and rules that never match.
+//! Rules that exclude paths from a commit: excluded paths that are named, and rules that never
+//! match.
 
 use super::fresh;
-use crate::support::needs::is_root;
+use crate::support::needs::root_to;
 use crate::support::sandbox::{Run, Sandbox};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-/// A version with everything, and rules that came later.
+/// Creates a version with all files, and rules that were added later.
 fn with_rules() -> Sandbox {
     let s = fresh();
     for name in ["video/new/f", "d/x.bin", "d/log", "a"] {
@@ -42,7 +43,7 @@ fn a_named_path_that_is_ignored_stays_in_the_version() {
     assert_eq!(listed(&s), before);
     s.dvc(["commit", "-m", "x", "--", "a", "d/x.bin"]).ok();
     assert_eq!((listed(&s), s.dvc(["show", "@:a"]).ok().out), (before, "2".to_owned()));
-    // What does not exist any more is removed, whatever the rules say.
+    // A file that does not exist any more is removed regardless of the rules.
     fs::remove_dir_all(s.w("video")).unwrap();
     s.dvc(["commit", "-m", "x", "--", "video"]).ok();
     assert!(!listed(&s).contains("video"));
@@ -53,7 +54,7 @@ fn a_named_path_that_cannot_be_recorded_stays_in_the_version() {
     let s = with_rules();
     fs::remove_file(s.w(".dvcsignore")).unwrap();
     let before = listed(&s);
-    // Nothing of it can be read.
+    // Neither path can be read.
     for name in ["a", "video"] {
         fs::set_permissions(s.w(name), fs::Permissions::from_mode(0o0)).unwrap();
         s.kept_out(["commit", "-m", "x", "--", name]).code(12).complains(&format!("cannot read `{name}`"));
@@ -68,7 +69,7 @@ fn a_named_path_that_cannot_be_recorded_stays_in_the_version() {
     s.write("d/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n");
     s.dvc(["commit", "-m", "x", "--exclude-caches", "--", "d/x.bin"]).code(4).complains("CACHEDIR.TAG");
     assert_eq!(listed(&s), before);
-    // A directory that has become a file takes what was in it along.
+    // If a directory has become a file, its entries are removed.
     fs::remove_dir_all(s.w("d")).unwrap();
     s.write("d", "a file");
     s.dvc(["commit", "-m", "x", "--", "d/x.bin"]).ok();
@@ -77,7 +78,7 @@ fn a_named_path_that_cannot_be_recorded_stays_in_the_version() {
 
 #[test]
 fn a_named_path_on_another_file_system_stays_in_the_version() {
-    if !is_root() {
+    if !root_to("mount a file system") {
         return;
     }
     let s = with_rules();
@@ -88,7 +89,7 @@ fn a_named_path_on_another_file_system_stays_in_the_version() {
     assert_eq!(listed(&s), before);
 }
 
-/// The names of a file that are named together stay one file.
+/// Hard links that are named together stay one file.
 #[test]
 fn named_paths_share_hard_links() {
     let s = fresh();
@@ -99,7 +100,7 @@ fn named_paths_share_hard_links() {
     let links = |path: &str| s.dvc(["ls", "--json", "-d", &format!("@:{path}")]).ok().json()["links"].clone();
     assert_eq!((links("x/1"), links("y/2")), (2.into(), 2.into()));
     assert_eq!(listed(&s), "x/\nx/1\ny/\ny/2\n");
-    // The top of the worktree is all of it.
+    // Naming the top directory commits the whole worktree.
     s.dvc(["commit", "-m", "x", "."]).ok();
     assert!(listed(&s).contains("y/other\n"));
 }

@@ -1,4 +1,4 @@
-//! The same file system under another device number, as a snapshot of a volume has it each night.
+//! The same file system under another device number, as in a nightly snapshot of a volume.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::support::needs::{is_root, need, run};
+use crate::support::needs::{need, root_to, run};
 use crate::support::sandbox::Sandbox;
 
 /// A loop device; detached when dropped.
@@ -45,7 +45,7 @@ impl Drop for Mounted<'_> {
     }
 }
 
-/// Waits until a file's last change is old enough to be told from a later one.
+/// Waits until a later change of the file would get another time.
 fn settle(path: &Path) {
     let stat = fs::metadata(path).unwrap();
     let changed = UNIX_EPOCH + Duration::new(stat.ctime().cast_unsigned(), u32::try_from(stat.ctime_nsec()).unwrap());
@@ -54,7 +54,7 @@ fn settle(path: &Path) {
     }
 }
 
-/// Replaces the bytes of a file on its disk, so that nothing but a look at its content shows it.
+/// Replaces bytes of a file in the disk image, so that only reading its content shows the change.
 fn replace(image: &Path, old: &[u8], new: &[u8]) {
     let bytes = fs::read(image).unwrap();
     let at = bytes.windows(old.len()).position(|window| window == old).unwrap();
@@ -63,7 +63,7 @@ fn replace(image: &Path, old: &[u8], new: &[u8]) {
 
 #[test]
 fn a_file_system_on_another_device_is_not_read_again() {
-    if !is_root() {
+    if !root_to("use loop devices") {
         return;
     }
     let s = Sandbox::new();
@@ -71,7 +71,7 @@ fn a_file_system_on_another_device_is_not_read_again() {
     for file in [&image, &spare] {
         fs::File::create(file).unwrap().set_len(16 << 20).unwrap();
     }
-    // Inodes of this size have fractions of seconds.
+    // Inodes of this size store fractions of seconds.
     run("mkfs.ext4", &["-q", "-I", "256", image.to_str().unwrap()]);
     fs::create_dir(&at).unwrap();
     s.dvc(["init", "--repo", "../r"]).ok();
@@ -83,7 +83,8 @@ fn a_file_system_on_another_device_is_not_read_again() {
         fs::create_dir(at.join("d")).unwrap();
         fs::write(at.join("d/old"), "content of the old one").unwrap();
         settle(&at.join("d/old"));
-        // A snapshot may be as old as this, and the file may have changed again in the same tick.
+        // A snapshot may be as old as this change, and the file may have changed again in the same
+        // clock tick.
         fs::write(at.join("late"), "content of the late one").unwrap();
         settle(&at.join("late"));
         run("sync", &["-f", at.to_str().unwrap()]);

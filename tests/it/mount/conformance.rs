@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 
 use crate::mount::harness::{Mount, PASSTHROUGH, Volume, is_passthrough};
 use crate::support::needs;
+use crate::support::spawned::Spawned;
 use crate::support::zoo::noise;
 
 /// Default number of operations per run of fsx.
@@ -96,30 +97,18 @@ fn fsx(m: &Mount<'_>, config: &Path, name: &str, seed: u32, mut meanwhile: impl 
     let Some(program) = needs::server("fsx") else { return };
     let operations = std::env::var("DVC_TEST_FSX").unwrap_or_else(|_| OPERATIONS.to_owned());
     let artifacts = config.parent().unwrap();
-    let mut child = Command::new(program)
-        .args(["-N", &operations, "-S", &seed.to_string(), "-q", "-f"])
-        .arg(config)
-        .arg("-P")
-        .arg(artifacts)
-        .arg(m.at(name))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(program);
+    command.args(["-N", &operations, "-S", &seed.to_string(), "-q", "-f"]);
+    command.arg(config).arg("-P").arg(artifacts).arg(m.at(name));
+    let mut child = Spawned::start(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
     let mut rounds = 0;
     while child.try_wait().unwrap().is_none() {
         meanwhile();
         rounds += 1;
     }
-    let out = child.wait_with_output().unwrap();
-    eprintln!("{operations} operations on `{name}`, {rounds} rounds of what is done meanwhile");
-    assert!(
-        out.status.success() && rounds > 0,
-        "seed {seed}, {rounds} rounds\n{}{}",
-        String::from_utf8_lossy(&out.stdout),
-        String::from_utf8_lossy(&out.stderr)
-    );
+    let run = child.finish();
+    eprintln!("{operations} operations on `{name}`, {rounds} concurrent rounds");
+    assert!(run.code == 0 && rounds > 0, "seed {seed}, {rounds} rounds\n{}{}", run.out, run.err);
 }
 
 fn fill(w: &Path) {
@@ -202,7 +191,7 @@ fn fsx_here_and_there() {
 }
 
 #[test]
-fn fsx_on_a_file_that_was_brought_whole() {
+fn fsx_on_a_hydrated_file() {
     run_fsx(&[PASSTHROUGH, &["--live"]].concat(), &lengths(), "of the version", 5, false);
 }
 
@@ -212,7 +201,7 @@ fn fsx_in_passthrough_on_a_new_file() {
 }
 
 #[test]
-fn fsx_in_passthrough_on_a_file_that_was_brought_whole() {
+fn fsx_in_passthrough_on_a_hydrated_file() {
     run_fsx(PASSTHROUGH, &lengths(), "of the version", 7, true);
 }
 
@@ -223,6 +212,6 @@ fn fsx_in_passthrough_in_place() {
 
 /// The file is not hydrated, so the kernel cannot use passthrough.
 #[test]
-fn fsx_in_passthrough_on_a_file_that_stays_away() {
+fn fsx_in_passthrough_on_a_file_that_is_not_hydrated() {
     run_fsx(&["--hydrate", "new"], &here_and_there(), "large", 9, false);
 }

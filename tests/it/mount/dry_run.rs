@@ -32,7 +32,7 @@ fn everything(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
 }
 
 #[test]
-fn a_mount_is_told_and_nothing_is_made() {
+fn a_dry_run_of_mount_reports_and_creates_nothing() {
     let Some(v) = volume() else { return };
     let at = v.s.at("m");
     fs::create_dir(&at).unwrap();
@@ -54,7 +54,7 @@ fn a_mount_is_told_and_nothing_is_made() {
 }
 
 #[test]
-fn an_overlay_is_looked_at_and_left_alone() {
+fn a_dry_run_reads_an_overlay_and_changes_nothing() {
     let Some(v) = volume() else { return };
     fs::write(v.s.w("second"), b"2").unwrap();
     v.commit("second");
@@ -83,7 +83,7 @@ fn an_overlay_is_looked_at_and_left_alone() {
 }
 
 #[test]
-fn what_a_crash_left_is_looked_at_with_its_log() {
+fn a_dry_run_reads_an_overlay_after_a_crash_with_its_log() {
     let Some(v) = volume() else { return };
     let mut m = v.mount(&["--name", "kept"]);
     fs::write(m.at("new"), b"x").unwrap();
@@ -101,7 +101,7 @@ fn what_a_crash_left_is_looked_at_with_its_log() {
 }
 
 #[test]
-fn an_end_is_told_and_the_mount_stands() {
+fn a_dry_run_of_umount_reports_and_keeps_the_mount() {
     let Some(v) = volume() else { return };
     let mut m = v.mount(&["--name", "kept"]);
     fs::write(m.at("new"), b"four").unwrap();
@@ -145,7 +145,7 @@ fn a_fake_mount_is_a_dry_run() {
 
 /// A dry run on a remote repository creates no clone, and does not update an existing one.
 #[test]
-fn a_repository_elsewhere_is_looked_at_where_it_is() {
+fn a_dry_run_reads_a_remote_repository_in_place() {
     let Some(mut v) = volume() else { return };
     let s3 = S3::start(Switches::default());
     for (name, value) in s3.env() {

@@ -68,7 +68,7 @@ impl Volume {
     }
 
     /// Like [`Self::of`], but the repository is a lazy clone of a remote that has all data.
-    pub fn far(fill: impl FnOnce(&Path)) -> Option<(S3, Self)> {
+    pub fn lazy(fill: impl FnOnce(&Path)) -> Option<(S3, Self)> {
         let mut volume = Self::of(fill)?;
         let s3 = S3::start(Switches::default());
         for (name, value) in s3.env() {
@@ -285,13 +285,11 @@ pub fn assert_like_by(plain: &Path, mount: &Path, how: &Compare, what: &str) {
     assert!(found.is_empty(), "{what}: {} difference(s) of {}:\n{shown}", found.len(), mount.display());
 }
 
-/// Returns whether a mount uses passthrough. If it cannot, tests of passthrough are skipped with a
-/// message.
-#[allow(clippy::print_stderr)]
+/// Returns whether a mount uses passthrough. Skips the test otherwise.
 pub fn is_passthrough(m: &Mount<'_>) -> bool {
     let is = m.stats()["mode"] == "passthrough";
     if !is {
-        eprintln!("left out: no passthrough here");
+        needs::skip("the kernel does not use passthrough here");
     }
     is
 }

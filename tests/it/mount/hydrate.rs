@@ -45,7 +45,7 @@ fn same_times(root: &Path, names: &[&str]) {
 }
 
 #[test]
-fn all_of_every_file_is_there() {
+fn hydrated_files_are_complete() {
     let Some(v) = volume() else { return };
     for live in [&[][..], &["--live"]] {
         let mut m = v.mount(&[&["--name", "kept", "--hydrate", "all", "--wait-hydrated"], live].concat());
@@ -65,7 +65,7 @@ fn all_of_every_file_is_there() {
 }
 
 #[test]
-fn only_what_matches_or_is_opened_for_writing() {
+fn only_matching_files_and_those_opened_for_writing_are_hydrated() {
     let Some(v) = volume() else { return };
     let mut m = v.mount(&["--ephemeral", "--hydrate", "**/er/*.ibd", "--wait-hydrated"]);
     let brought = facts(&m, &v)["state"]["hydrated_bytes"].as_u64().unwrap();
@@ -83,7 +83,7 @@ fn only_what_matches_or_is_opened_for_writing() {
 }
 
 #[test]
-fn what_the_kernel_wrote_by_itself_is_in_the_version() {
+fn direct_writes_of_the_kernel_are_in_the_version() {
     let Some(v) = volume() else { return };
     let mut m = v.mount(&["--hydrate", "all", "--wait-hydrated"]);
     let mode = facts(&m, &v)["mode"].as_str().unwrap().to_owned();
@@ -122,7 +122,7 @@ fn what_the_kernel_wrote_by_itself_is_in_the_version() {
 /// In a complete file, the database records whole groups of blocks around a written one. After a
 /// crash these blocks have their old content.
 #[test]
-fn after_a_crash_a_whole_file_holds_what_was_synced() {
+fn after_a_crash_a_complete_file_has_the_synced_data() {
     let Some(v) = volume() else { return };
     let mut m = v.mount(&["--live", "--hydrate", "all", "--wait-hydrated"]);
     let mut expected = noise(1, LEN);
@@ -161,7 +161,7 @@ fn the_time_of_a_truncation_does_not_go_back() {
 
 /// A direct write of the kernel has extended the file beyond the length that the process knows.
 #[test]
-fn lengths_count_from_what_the_kernel_wrote_by_itself() {
+fn lengths_include_direct_writes_of_the_kernel() {
     let Some(v) = volume() else { return };
     let m = v.mount(PASSTHROUGH);
     if !is_passthrough(&m) {
@@ -191,7 +191,7 @@ fn lengths_count_from_what_the_kernel_wrote_by_itself() {
 
 /// A concurrent `stat` that was answered during a truncation does not restore the old length.
 #[test]
-fn a_length_that_was_cut_stays_cut_while_others_look() {
+fn a_truncated_length_survives_a_concurrent_stat() {
     let Some(v) = volume() else { return };
     let m = v.mount(PASSTHROUGH);
     if !is_passthrough(&m) {
@@ -222,7 +222,7 @@ fn a_length_that_was_cut_stays_cut_while_others_look() {
 
 /// The kernel reports the close of a file, but not that a mapping still writes to it.
 #[test]
-fn no_version_is_made_while_a_mapping_writes_to_a_file() {
+fn no_version_is_made_while_a_mapping_can_write() {
     let Some(v) = volume() else { return };
     let m = v.mount(PASSTHROUGH);
     if !is_passthrough(&m) {

@@ -98,18 +98,16 @@ fn a_mount_waits_for_the_process_whose_mount_is_gone() {
     }
 }
 
-#[allow(clippy::print_stderr)]
 #[test]
 fn another_users_mount_is_reported_as_such() {
     let Some(v) = volume() else { return };
-    if !needs::is_root() {
+    if !needs::root_to("act as other users") {
         return;
     }
     let m = v.mount(&["--allow-other"]);
     let dvc = env!("CARGO_BIN_EXE_dvc");
     if !as_user(1001, m.root(), &format!("test -x {dvc}")).0 {
-        eprintln!("left out: other users cannot run {dvc}");
-        return;
+        return needs::skip(&format!("other users cannot run {dvc}"));
     }
     let as_other = |verb: &str| as_user(1001, m.root(), &format!("HOME=/nonexistent {dvc} {verb}; echo \"code $?\""));
     let at = m.root().display();
@@ -125,7 +123,7 @@ fn another_users_mount_is_reported_as_such() {
 /// The run directory differs from that of the mount, as for a user's mount that root unmounts. Only
 /// the kernel's interface works then.
 #[test]
-fn a_mount_whose_process_is_not_known_here_is_unmounted_all_the_same() {
+fn a_mount_of_an_unknown_process_is_unmounted() {
     let Some(v) = volume() else { return };
     let mut m = v.mount(&[]);
     fs::write(m.at("b"), "2").unwrap();
@@ -176,7 +174,7 @@ fn an_idle_mount_does_not_wake_up() {
 }
 
 #[test]
-fn a_repository_is_not_made_inside_of_a_mount() {
+fn a_repository_is_not_created_inside_a_mount() {
     let Some(v) = volume() else { return };
     let m = v.mount(&[]);
     fs::create_dir(m.at("project")).unwrap();
@@ -190,7 +188,7 @@ fn a_repository_is_not_made_inside_of_a_mount() {
 
 #[test]
 fn a_url_without_a_version_means_the_default_branch() {
-    let Some((s3, v)) = Volume::far(|w| fs::write(w.join("a"), "1").unwrap()) else { return };
+    let Some((s3, v)) = Volume::lazy(|w| fs::write(w.join("a"), "1").unwrap()) else { return };
     let repo = v.s.at("r").canonicalize().unwrap();
     fs::create_dir(v.s.at("m")).unwrap();
     let at = v.s.at("m").display().to_string();

@@ -74,7 +74,7 @@ fn assert_second(v: &Volume, m: &Mount<'_>, what: &str) {
 }
 
 #[test]
-fn what_is_pinned_but_not_open_stays_what_it_was_and_names_show_the_version() {
+fn pinned_inodes_keep_their_content_and_names_show_the_version() {
     let Some(v) = growing() else { return };
     for (mode, options) in MODES.into_iter().enumerate() {
         let mut m = v.mount_at("m", "main@v1", options);
@@ -101,7 +101,7 @@ fn what_is_pinned_but_not_open_stays_what_it_was_and_names_show_the_version() {
 }
 
 #[test]
-fn what_is_open_for_reading_stays_what_it_was_and_names_show_the_version() {
+fn open_files_keep_their_content_and_names_show_the_version() {
     let Some(v) = growing() else { return };
     for (mode, options) in MODES.into_iter().enumerate() {
         let mut m = v.mount_at("m", "main@v1", options);
@@ -124,7 +124,7 @@ fn what_is_open_for_reading_stays_what_it_was_and_names_show_the_version() {
 }
 
 #[test]
-fn as_long_as_a_file_is_open_for_writing_no_other_version_is_shown() {
+fn a_file_open_for_writing_prevents_another_version() {
     let Some(v) = growing() else { return };
     let me = format!("process {}", std::process::id());
     for (mode, options) in MODES.into_iter().enumerate() {
@@ -153,7 +153,7 @@ fn as_long_as_a_file_is_open_for_writing_no_other_version_is_shown() {
 
 /// Changes after a switch are still there after the next mount.
 #[test]
-fn changes_of_what_was_pinned_are_kept_over_mounts() {
+fn changes_after_a_switch_survive_the_next_mount() {
     let Some(v) = growing() else { return };
     let mut m = v.mount_at("m", "main@v1", &[]);
     fs::create_dir(m.at("made")).unwrap();
@@ -249,7 +249,7 @@ fn wait_for(path: &Path, bytes: &[u8]) {
 }
 
 #[test]
-fn a_mount_that_follows_leaves_mounts_inside_alone_and_waits_for_those_in_the_way() {
+fn a_following_mount_leaves_nested_mounts_alone() {
     let Some(mut v) = nested() else { return };
     let run = v.s.at("run-of-its-own");
     fs::create_dir_all(run.join("mounts")).unwrap();
@@ -313,7 +313,7 @@ fn each_version_of_all_has_its_own_hard_links() {
 }
 
 #[test]
-fn what_the_kernel_remembers_is_forgotten() {
+fn caches_of_the_kernel_are_invalidated() {
     let Some(v) = Volume::of(|w| {
         fs::create_dir_all(w.join("d/deep")).unwrap();
         fs::write(w.join("same"), noise(1, 100_000)).unwrap();

@@ -53,7 +53,7 @@ fn overlays_are_listed_and_removed_by_name() {
 
 /// Committed data is read from the version after the next mount, and takes no space in the overlay.
 #[test]
-fn committed_bytes_give_their_space_back() {
+fn committed_bytes_free_their_space() {
     let Some(v) = Volume::of(fill) else { return };
     let mut m = v.mount(&["--name", "kept"]);
     fs::write(m.at("new"), noise(2, 5 << 20)).unwrap();

@@ -76,8 +76,7 @@ fn sandbox(user: u32) -> Option<Sandbox> {
     Some(s)
 }
 
-/// Prepares a program in namespaces that end with it. Returns `None` if namespaces are impossible.
-#[allow(clippy::print_stderr)]
+/// Prepares a program in namespaces that end with it. Skips the test if namespaces are impossible.
 fn apart(s: &Sandbox, kind: &[&str], script: &str) -> Option<Command> {
     let with = |last: &[&str]| {
         let mut command = s.other(needs::need("unshare"));
@@ -87,7 +86,7 @@ fn apart(s: &Sandbox, kind: &[&str], script: &str) -> Option<Command> {
     };
     let there = with(&["true"]).output().unwrap();
     if !there.status.success() {
-        eprintln!("left out: no namespaces here: {}", String::from_utf8_lossy(&there.stderr));
+        needs::skip(&format!("no namespaces here: {}", String::from_utf8_lossy(&there.stderr)));
         return None;
     }
     Some(with(&["sh", "-ec", &format!("{{ {ALONE}; }} 2>/dev/null || true\n{script}")]))
@@ -132,7 +131,7 @@ fn a_user_mounts_by_fusermount() {
 
 /// Other users see a user's mount if the administrator has allowed it.
 #[test]
-fn a_user_lets_others_in_where_he_may() {
+fn a_user_gives_others_access_if_allowed() {
     const LET_IN: &str = r#"cd "$S/w"; mkdir ../m; dvc init --repo ../r -b main >&2; echo old > f
         dvc --repo ../r commit -b main -m one >&2; dvc --repo ../r mount --json main ../m $0"#;
     for (conf, option, code, seen) in [
@@ -212,7 +211,7 @@ fn root_of_a_container_mounts() {
 
 /// If the kernel refuses passthrough for a file, the process serves it, and programs do not notice.
 #[test]
-fn what_the_kernel_cannot_use_by_itself_is_served() {
+fn files_without_passthrough_are_served() {
     let Some(v) = Volume::of(|w| {
         fs::write(w.join("f"), b"old").unwrap();
         fs::set_permissions(w, PermissionsExt::from_mode(0o755)).unwrap();
@@ -257,10 +256,9 @@ fn what_the_kernel_cannot_use_by_itself_is_served() {
 }
 
 #[test]
-fn a_mount_that_another_namespace_has_is_said_to_go_on() {
+fn a_mount_in_another_namespace_is_reported_as_in_use() {
     let Some(v) = Volume::of(|w| fs::write(w.join("a"), "1").unwrap()) else { return };
-    if !needs::is_root() {
-        eprintln!("skipped: only root makes mount namespaces without a user namespace");
+    if !needs::root_to("create a mount namespace without a user namespace") {
         return;
     }
     let mut mount = v.mount(&[]);

@@ -24,9 +24,7 @@ use crate::support::servers::program::is_alive;
 /// Limit for waiting. The tests make no statement about speed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Returns whether this machine can mount. Otherwise tests are skipped with a message, or fail if
-/// `DVC_TEST_ALL=1` is set.
-#[allow(clippy::print_stderr)]
+/// Returns whether this machine can mount. Skips the test otherwise.
 fn possible() -> bool {
     let opened = std::fs::File::options().read(true).write(true).open("/dev/fuse");
     let why = match opened {
@@ -34,19 +32,13 @@ fn possible() -> bool {
         Ok(_) if needs::is_root() || needs::find("fusermount3").is_some() => return true,
         Ok(_) => "`fusermount3` is not installed".to_owned(),
     };
-    assert!(std::env::var_os("DVC_TEST_ALL").is_none(), "{why}");
-    eprintln!("left out: {why}");
+    needs::skip_or_fail(&why);
     false
 }
 
 /// Like [`possible`], but requires root, for tests with small file systems or other users.
-#[allow(clippy::print_stderr)]
 fn possible_as_root() -> bool {
-    if !needs::is_root() {
-        eprintln!("left out: only root can do that");
-        return false;
-    }
-    possible()
+    needs::root_to("use small file systems and other users") && possible()
 }
 
 /// Waits until a condition holds.
@@ -54,7 +46,7 @@ fn possible_as_root() -> bool {
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
-        assert!(Instant::now() < end, "in vain: {what}");
+        assert!(Instant::now() < end, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

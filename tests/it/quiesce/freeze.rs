@@ -1,4 +1,5 @@
-//! `fsfreeze:PATH` on a small ext4: frozen while it is read, thawed whatever happens, and never where dvc itself writes.
+//! `fsfreeze:PATH` on a small ext4: frozen while it is read, thawed after any failure, and refused
+//! where dvc itself writes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,13 +24,13 @@ impl Disk {
         Self(at)
     }
 
-    /// Freezes or thaws it.
+    /// Freezes or thaws the file system. Returns whether that succeeded.
     fn steer(&self, how: &str) -> bool {
         let mut c = Command::new(need("fsfreeze"));
         c.arg(how).arg(&self.0).stderr(Stdio::null()).status().unwrap().success()
     }
 
-    /// Whether it is frozen: then it cannot be frozen once more.
+    /// Returns whether the file system is frozen: then it cannot be frozen again.
     fn is_frozen(&self) -> bool {
         if self.steer("--freeze") {
             assert!(self.steer("--unfreeze"));
@@ -38,7 +39,8 @@ impl Disk {
         true
     }
 
-    /// Waits until a write does not come to its end, which shows that it is frozen.
+    /// Waits until a write blocks, which shows that the file system is frozen. Returns the blocked
+    /// process.
     #[track_caller]
     fn wait_for_freeze(&self) -> std::process::Child {
         let mut n = 0;
@@ -53,7 +55,7 @@ impl Disk {
             }
             waits
         });
-        // Not only slow.
+        // Make sure that the write is not just slow.
         assert!(self.is_frozen());
         waiting.unwrap()
     }
@@ -66,17 +68,16 @@ impl Drop for Disk {
     }
 }
 
-#[allow(clippy::print_stderr)]
+/// Returns whether file systems can be frozen here. Skips the test otherwise.
 fn possible() -> bool {
-    if needs::is_root() && Path::new("/dev/loop-control").exists() {
-        return true;
+    let is = needs::is_root() && Path::new("/dev/loop-control").exists();
+    if !is {
+        needs::skip_or_fail("freezing needs root and loop devices");
     }
-    assert!(std::env::var_os("DVC_TEST_ALL").is_none(), "file systems cannot be frozen here");
-    eprintln!("left out: no file systems without root and loop devices");
-    false
+    is
 }
 
-/// A sandbox with a disk `d` that holds a file, and a repository elsewhere.
+/// Creates a sandbox with a disk `d` that contains a file, and a repository on another file system.
 fn scene() -> Option<(Sandbox, Disk)> {
     if !possible() {
         return None;
@@ -101,7 +102,7 @@ fn versions(s: &Sandbox) -> usize {
 }
 
 #[test]
-fn it_is_frozen_and_thawed() {
+fn a_file_system_is_frozen_and_thawed() {
     let Some((s, disk)) = scene() else { return };
     let held = Held::start(&mut command(&s, &disk, "1h"));
     let mut writes = disk.wait_for_freeze();
@@ -124,7 +125,7 @@ fn a_killed_commit_leaves_nothing_frozen() {
 }
 
 #[test]
-fn time_thaws_it() {
+fn the_timeout_thaws() {
     let Some((s, disk)) = scene() else { return };
     let held = Held::start(&mut command(&s, &disk, "3s"));
     let mut writes = disk.wait_for_freeze();
@@ -134,10 +135,10 @@ fn time_thaws_it() {
 }
 
 #[test]
-fn where_dvc_writes_is_never_frozen() {
+fn file_systems_that_dvc_writes_to_are_never_frozen() {
     let Some((s, disk)) = scene() else { return };
     let profile = format!("fsfreeze:{}", disk.0.display());
-    // The repository is there, then the state, then what is there is gone.
+    // The disk has the repository, then the state directory, then nothing of dvc.
     Run::of(s.command(["-C"]).arg(&disk.0).arg("init")).ok();
     let inside = Run::of(s.command(["-C"]).arg(&disk.0).args(["commit", "-m", "x", "--quiesce", &profile]));
     inside.code(2).complains("is on the same file system");
@@ -148,7 +149,7 @@ fn where_dvc_writes_is_never_frozen() {
     c.arg(s.at("r")).arg("-C").arg(&disk.0).args(["commit", "-m", "x", "--quiesce", "fsfreeze:/no/such"]);
     Run::of(&mut c).code(7).complains("cannot freeze `/no/such`");
     assert!(!disk.is_frozen());
-    // What somebody else has frozen stays frozen.
+    // A file system that another process has frozen stays frozen.
     assert!(disk.steer("--freeze"));
     Run::of(&mut command(&s, &disk, "10s")).code(7).complains("cannot freeze");
     assert!(disk.is_frozen() && disk.steer("--unfreeze"));

@@ -1,5 +1,5 @@
-//! Push, fetch and clone over a store that loses requests and replies: the remote is a valid repository at every
-//! instant, and who asks again gets what was wanted.
+//! Push, fetch and clone over a store that loses requests and replies. The remote is a valid
+//! repository at every moment, and repeating the command succeeds.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -23,8 +23,10 @@ use dvc::store::location::Location;
 use dvc::store::{Store, StoreErrorKind};
 
 use super::super::support::known::{Known, KnownVersion, commit_all, context, copy_dir, lost_paths};
+use super::super::support::shared_dir::SharedDir;
 
-/// A remote that looks like one far away, and is the directory `dir` behind `faults`.
+/// Returns a remote that has the URL of a server, but is the directory `dir` behind `faults`.
+/// `modest` disables conditional writes.
 fn remote(dir: &Path, faults: &Arc<Faults>, modest: bool) -> Remote {
     let (dir, faults) = (dir.to_owned(), Arc::clone(faults));
     let wrap: Arc<Wrap> = Arc::new(move |_| {
@@ -37,13 +39,13 @@ fn remote(dir: &Path, faults: &Arc<Faults>, modest: bool) -> Remote {
     Remote { name: "origin".to_owned(), location, lazy: false, access }
 }
 
-/// The known repository with one more version on `main`, and a remote that has all but this one.
+/// The known repository with one more version on `main`, and a remote that lacks this version.
 struct Scene {
-    dir: tempfile::TempDir,
+    dir: SharedDir,
     versions: Vec<KnownVersion>,
 }
 
-/// One go: a copy of the repository and of a remote.
+/// A copy of the repository and of the remote for one attempt.
 struct Go {
     dir: tempfile::TempDir,
     context: Context,
@@ -63,15 +65,15 @@ fn everything() -> PushOptions {
 }
 
 impl Scene {
-    /// Made once for all tests.
+    /// Returns the scene, which the first call creates.
     fn get() -> &'static Self {
         static SCENE: OnceLock<Scene> = OnceLock::new();
         SCENE.get_or_init(|| {
             let mut known = Known::build();
-            let dir = tempfile::tempdir().unwrap();
+            let dir = SharedDir::new();
             let (none, there) = (Faults::none(), dir.path().join("there"));
             std::fs::create_dir(dir.path().join("empty")).unwrap();
-            // What is remembered after the store was looked at, and before anything was pushed.
+            // Record that the store was probed, before anything is pushed.
             let here = with_cache(known.context.clone(), dir.path().join("cache"));
             assert!(check(&here, &remote(&dir.path().join("empty"), &none, false), &Silent).unwrap().exclusive);
             copy_dir(known.root(), &dir.path().join("fresh"));
@@ -86,7 +88,8 @@ impl Scene {
         })
     }
 
-    /// `here` is `fresh` (nothing was pushed) or `here`; `there` is `empty` or `there`.
+    /// Copies the scene. `here` is `fresh` (nothing was pushed) or `here`; `there` is `empty` or
+    /// `there`.
     fn go(&self, here: &str, there: &str) -> Go {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().canonicalize().unwrap();
@@ -111,14 +114,14 @@ impl Go {
         push(&self.context, &remote(&self.there(), faults, false), &everything(), &Silent)
     }
 
-    /// Values and numbers of the remote's branches, by the files themselves.
+    /// Returns names, log positions and values of the remote's branches, read from its files.
     fn tips(&self) -> Vec<(String, u64, dvc::model::id::Id)> {
         let store = LocalStore::new(self.there());
         let refs = Refs::of(&store).list(RefKind::Branch).unwrap();
         refs.into_iter().map(|tip| (tip.name.to_string(), tip.entry.seq, tip.id)).collect()
     }
 
-    /// What the remote's refs name is there, each byte as it was.
+    /// Asserts that everything the remote's refs name is present and unchanged.
     #[track_caller]
     fn assert_valid(&self, case: &str) {
         let there = self.there();
@@ -130,10 +133,10 @@ impl Go {
     }
 }
 
-/// Every version of the branches and tags of the repository at `place` is whole.
+/// Asserts that every version that a ref of the repository at `place` names is complete.
 #[track_caller]
 fn assert_sound(place: &Path, scratch: &Path, case: &str) {
-    // As a remote, so that nothing is written there.
+    // Open the repository as a remote, so that nothing is written to it.
     let location = Location::parse(place.to_str().unwrap(), Path::new("/")).unwrap().location;
     let far = Remote { name: "there".to_owned(), location, lazy: false, access: Access::default() };
     let nowhere = with_cache(context(PathBuf::from("/nonexistent"), scratch.to_owned()), scratch.join("look"));
@@ -148,7 +151,8 @@ fn assert_sound(place: &Path, scratch: &Path, case: &str) {
     }
 }
 
-/// Pushes with a fault at each request in turn, and then without. `fails`: whether a push notices.
+/// Pushes with a fault at each request in turn, then without faults. `fails` is whether the push is
+/// expected to fail.
 fn each_request(here: &str, there: &str, fault: Fault, error_kind: StoreErrorKind, fails: bool) {
     let scene = Scene::get();
     let before = scene.go(here, there).tips();
@@ -167,7 +171,7 @@ fn each_request(here: &str, there: &str, fault: Fault, error_kind: StoreErrorKin
             Err(e) => assert_eq!(e.kind(), Kind::Unreachable, "{case}: {e}"),
         }
         let after_first = go.tips();
-        // Again, without faults: everything moved, and each branch once.
+        // The second push has no faults. Each branch has moved exactly once.
         let none = Faults::none();
         let report = go.push(&none).unwrap();
         assert!(report.refs.iter().all(|r| !matches!(r.outcome, Outcome::Raced | Outcome::Diverged)), "{case}");
@@ -184,7 +188,7 @@ fn each_request(here: &str, there: &str, fault: Fault, error_kind: StoreErrorKin
             assert_eq!(after, after_first, "{case}");
             assert_eq!(report.packs, 0, "{case}");
         }
-        // What arrived is not sent again.
+        // Packs that have arrived are not sent again.
         let put = |asked: Vec<String>| asked.into_iter().filter(|a| a.starts_with("put packs/")).collect::<Vec<_>>();
         let first = put(faults.asked());
         let arrived =
@@ -199,7 +203,7 @@ fn each_request(here: &str, there: &str, fault: Fault, error_kind: StoreErrorKin
             break;
         }
     }
-    // What passes is tried again, so that nobody notices.
+    // Temporary faults are retried, so that the push does not fail.
     assert_eq!(failed > 0, fails, "{failed} pushes failed, {succeeded} did not");
 }
 
@@ -233,7 +237,8 @@ fn a_fifth_of_all_requests_fails() {
     let scene = Scene::get();
     for (seed, modest) in [(3, false), (0x5eed, true)] {
         let go = scene.go("fresh", "empty");
-        // Nothing is known of this store: it is probed, and if it is modest guarded.
+        // Nothing is known about the store, so it is probed, and locked if it has no conditional
+        // writes.
         std::fs::remove_dir_all(go.context.repository.join("remotes")).unwrap();
         let faults = Faults::by_chance(20, seed);
         let far = remote(&go.there(), &faults, modest);
@@ -254,12 +259,13 @@ fn a_fifth_of_all_requests_fails() {
     }
 }
 
-/// A fetch is cut off at each request; what is visible here is whole, and the next one ends well.
+/// A fetch is interrupted at each request. All visible data is complete, and the next fetch
+/// succeeds.
 #[test]
 fn a_fetch_ends_at_each_lost_reply() {
     let scene = Scene::get();
     for number in (0..).step_by(2) {
-        // A repository that has the old versions, by a push to it as it were.
+        // Create a repository with the old versions.
         let go = scene.go("fresh", "there");
         let mine = main();
         push(&scene_context(scene, &go), &remote(&go.there(), &Faults::none(), false), &everything(), &Silent).unwrap();
@@ -283,7 +289,7 @@ fn a_fetch_ends_at_each_lost_reply() {
     }
 }
 
-/// The repository with the newest version, for a go that began without it.
+/// Returns a context for the repository with the newest version.
 fn scene_context(scene: &Scene, go: &Go) -> Context {
     let newest = go.dir.path().join("newest");
     copy_dir(&scene.dir.path().join("here"), &newest);

@@ -1,8 +1,8 @@
-//! Ctrl-C ends every wait: for an answer, for the rest of one, for the next attempt, in the middle of a push, for a
-//! server behind ssh, for a hook.
+//! Ctrl-C ends every wait: for an answer, for the rest of an answer, for the next attempt, in the
+//! middle of a push, for a server behind ssh, for a hook.
 //!
-//! Each server holds its answer back until the test is over, so a program that waits for it is found by outliving the
-//! limit of the test, which is far above what the end takes.
+//! Each server withholds its answer until the test is over. A program that does not end therefore
+//! exceeds the limit of the test, which is far above the regular time.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -20,23 +20,24 @@ use super::journey::noise;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::http::{Reply, Request, ask, encoded, serve};
 use crate::support::servers::s3::{S3, Switches};
+use crate::support::spawned::Spawned;
 
-/// A program that is still there after this waits for what does not come.
+/// Time after which a program counts as not ended.
 const LIMIT: Duration = Duration::from_secs(45);
 
-/// Ends the program by ctrl-C as soon as `reached` says that it waits.
+/// Sends SIGINT as soon as `reached` reports that the program waits.
 #[track_caller]
 fn interrupt(s: &Sandbox, args: &[&str], reached: &Receiver<()>) -> Run {
     let mut command = s.command(args);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Spawned::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     reached.recv_timeout(LIMIT).expect("the program gets to where it waits");
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     if !ends(&mut child) {
         child.kill().unwrap();
-        let run = Run::wait(args.join(" "), child);
+        let run = child.finish();
         panic!("`{}` goes on after ctrl-C: {}", run.line, run.err);
     }
-    Run::wait(args.join(" "), child)
+    child.finish()
 }
 
 fn ends(child: &mut Child) -> bool {
@@ -50,7 +51,7 @@ fn ends(child: &mut Child) -> bool {
     false
 }
 
-/// A server that begins an answer, and goes on with it as it was told, until it is dropped.
+/// A server that begins an answer and continues it very slowly, or not at all, until it is dropped.
 struct Slow {
     port: u16,
     over: Arc<AtomicBool>,
@@ -58,7 +59,8 @@ struct Slow {
 }
 
 impl Slow {
-    /// After `head`, a byte comes every tenth of a second if it `drips`, else nothing.
+    /// After `head`, the server sends a byte every tenth of a second if it `drips`, otherwise
+    /// nothing.
     fn start(head: &'static str, drips: bool) -> (Self, Receiver<()>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -112,7 +114,7 @@ fn person() -> Sandbox {
     s
 }
 
-/// The URLs of one server by each protocol over HTTP.
+/// Returns the URLs of a server by each protocol over HTTP.
 fn urls(port: u16) -> [String; 3] {
     [
         format!("s3://b/p?endpoint=http://127.0.0.1:{port}"),
@@ -173,7 +175,7 @@ fn ctrl_c_in_the_middle_of_a_push() {
     let held = Arc::clone(&over);
     let s3 = S3::start(Switches::default());
     let behind = s3.port();
-    // The store itself, but a pack never gets through.
+    // The server is a working store except that no pack ever arrives.
     let serving = serve(move |r: &Request| {
         if r.method == "PUT" && r.path.contains("/packs/") {
             let _ = tell.lock().unwrap().send(());
@@ -197,7 +199,7 @@ fn ctrl_c_in_the_middle_of_a_push() {
     run.code(130);
 }
 
-/// Makes a program that says that it was started, and sleeps.
+/// Creates a program that reports its start and then sleeps.
 fn sleeper(s: &Sandbox, path: &std::path::Path) -> Receiver<()> {
     let started = s.at("started");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();

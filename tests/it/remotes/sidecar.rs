@@ -1,4 +1,5 @@
-//! `pack` and `unpack` as a container would use them, by their environment; the directories stand for volumes.
+//! `pack` and `unpack` as a container uses them, configured by the environment. Directories
+//! represent the volumes.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +14,7 @@ use crate::support::servers::moto::Moto;
 use crate::support::servers::registry::{self, Registry};
 use crate::support::zoo::{self, noise};
 
-/// A machine with one directory of volumes, `w/`.
+/// Creates a machine with one directory of volumes, `w/`.
 fn machine(env: &[(&str, String)]) -> Sandbox {
     let mut s = Sandbox::new();
     for (name, value) in env {
@@ -29,19 +30,19 @@ fn word(s: &Sandbox, args: &[&str]) -> Run {
     s.dvc(all)
 }
 
-/// A container that ended took its repository along.
+/// Removes the repository, as the end of a container without a volume for it does.
 fn forget(s: &Sandbox) {
     fs::remove_dir_all(s.at("home")).unwrap();
     fs::create_dir(s.at("home")).unwrap();
 }
 
-/// Lines of the registry's log from `from` on, and where it ends.
+/// Returns the lines of the registry's log from `from` on, and the log's new length.
 fn log(registry: &Registry, from: usize) -> (Vec<String>, usize) {
     let text = fs::read_to_string(registry.access_log()).unwrap();
     (text[from..].lines().map(str::to_owned).collect(), text.len())
 }
 
-/// Bytes of the blobs that these lines say were uploaded.
+/// Returns the size of the blobs that were uploaded according to these lines.
 fn uploaded(registry: &Registry, lines: &[String]) -> u64 {
     let blobs = registry.program.at("data/docker/registry/v2/blobs/sha256");
     let put = lines.iter().filter(|line| line.contains("\"PUT ") && line.contains("/blobs/uploads/"));
@@ -60,7 +61,7 @@ fn stored(dir: &Path) -> u64 {
     sum
 }
 
-/// D1, D2, D4, D6, D9, D13: with a password, two volumes of every kind of content, by the three forms of the environment.
+/// Two volumes of every kind of content with a password, by the three forms of the environment.
 #[test]
 fn volumes_go_to_a_registry_and_come_back() {
     let Some(registry) = Registry::with_password() else { return };
@@ -74,7 +75,7 @@ fn volumes_go_to_a_registry_and_come_back() {
         fs::create_dir(one.w(volume)).unwrap();
         zoo::build(&one.w(volume));
     }
-    // To look for its holes takes a while, each time.
+    // Each comparison would search its holes, which takes a while.
     fs::remove_file(one.w("www/sparse/huge")).unwrap();
     word(&one, &["pack"]).ok().says("made a repository").says("[main v1 ");
     word(&one, &["pack"]).ok().says("nothing to commit");
@@ -82,7 +83,8 @@ fn volumes_go_to_a_registry_and_come_back() {
     let two = machine(&[("DATA_TAG", "team/data".to_owned()), ("REGISTRY", at.clone()), user(), password()]);
     word(&two, &["unpack"]).ok().says("[main v1 ");
     assert_same(&one.w(""), &two.w(""));
-    // One of two: what the other one has stays, and what the version does not have goes.
+    // Unpacking one of two volumes leaves the other one alone, and removes files that the version
+    // does not have.
     fs::write(two.w("www/mine"), "mine").unwrap();
     fs::remove_dir_all(two.w("db")).unwrap();
     word(&two, &["unpack", "db"]).ok();
@@ -105,7 +107,7 @@ fn volumes_go_to_a_registry_and_come_back() {
     assert_same(&one.w("www"), &third.w("www"));
 }
 
-/// D4, D5, D15w: how much goes to the registry, with and without a repository that is kept.
+/// The amount of data sent to the registry, with and without a kept repository.
 #[test]
 fn only_what_changed_is_sent() {
     let Some(registry) = Registry::start() else { return };
@@ -143,7 +145,7 @@ fn only_what_changed_is_sent() {
     assert_same(&s.w(""), &copy.w(""));
 }
 
-/// D7: what is here comes back without the remote, and what is not ends with 6.
+/// Local data is restored without the remote; for other data, the exit code is 6.
 #[test]
 fn without_the_remote() {
     let Some(mut registry) = Registry::start() else { return };
@@ -151,7 +153,7 @@ fn without_the_remote() {
     let s = machine(std::slice::from_ref(&tag));
     fs::write(s.w("a"), noise(1, 100_000)).unwrap();
     word(&s, &["pack"]).ok();
-    // A repository that has seen this version, but never brought its data.
+    // This repository has seen the version but never fetched its data.
     let lazy = machine(std::slice::from_ref(&tag));
     fs::write(lazy.w("a"), "other").unwrap();
     word(&lazy, &["unpack"]).code(4);
@@ -182,9 +184,9 @@ fn two_machines() -> (Sandbox, Sandbox, PathBuf) {
     (one, two, remote)
 }
 
-/// D8, D8w: another version than the volumes have is shown before it is brought.
+/// Another version than that of the volumes is shown before it is unpacked.
 #[test]
-fn look_before_you_unpack() {
+fn unpack_shows_the_changes_first() {
     let (one, two, _) = two_machines();
     word(&two, &["unpack"]).ok();
     one.write("db/table", "second, longer");
@@ -200,7 +202,8 @@ fn look_before_you_unpack() {
     word(&two, &["unpack"]).ok().says("v2").says("1 removed");
     assert_same(&one.w(""), &two.w(""));
 
-    // Where the repository is not kept nobody knows of the first run, but what the volumes hold is known by its content.
+    // Without a kept repository, the first run is not remembered, but the content of the volumes is
+    // recognised.
     fs::rename(one.w("db/table"), one.at("second")).unwrap();
     one.write("db/table", "third");
     word(&one, &["pack"]).ok();
@@ -211,7 +214,7 @@ fn look_before_you_unpack() {
     forget(&two);
     word(&two, &["unpack", "--yes"]).ok().says("v3");
     assert_same(&one.w(""), &two.w(""));
-    // Nor does it say what the volumes hold that the version was packed here: they may be others now.
+    // The last packed version says nothing about the current content of the volumes.
     fs::rename(one.at("second"), one.w("db/table")).unwrap();
     word(&one, &["unpack", "--no-pull"]).code(4).complains("look before you import");
     word(&one, &["unpack", "--no-pull"]).ok().says("v3");
@@ -220,7 +223,7 @@ fn look_before_you_unpack() {
 }
 
 #[test]
-fn what_is_in_no_version_is_not_lost() {
+fn uncommitted_files_are_not_lost() {
     let (one, two, _) = two_machines();
     one.write("db/table", "second");
     word(&one, &["pack"]).ok();
@@ -231,7 +234,8 @@ fn what_is_in_no_version_is_not_lost() {
         assert_eq!(two.read("db/table"), b"my own");
     }
     word(&two, &["unpack", "-n"]).ok().says("db/table");
-    // Kept as a version it is in the way of nobody; both have moved on, which is told.
+    // Once it is committed, the content does not prevent unpacking. Both sides then have new
+    // versions, which is reported.
     word(&two, &["pack", "--no-push"]).ok();
     word(&two, &["unpack"]).code(4).complains("have both moved on");
     word(&two, &["pack"]).code(4).complains("it has versions that are not in yours");
@@ -240,7 +244,7 @@ fn what_is_in_no_version_is_not_lost() {
     word(&two, &["unpack", "--force", "--no-pull"]).ok();
 }
 
-/// D16: a bucket, and a key that is wrong or half.
+/// A bucket, and credentials that are wrong or incomplete.
 #[test]
 fn volumes_go_to_a_bucket() {
     let Some(moto) = Moto::start() else { return };
@@ -263,10 +267,10 @@ fn volumes_go_to_a_bucket() {
     word(&half, &["pack"]).code(12).complains("AWS_ACCESS_KEY_ID: it is set, but AWS_SECRET_ACCESS_KEY is not");
 }
 
-/// An environment, and what must be told.
+/// An environment, and the expected parts of the error.
 type Row<'t> = (&'t [(&'t str, &'t str)], &'t [&'t str]);
 
-/// T7: several who pack to one repository at once lose nothing and do not stand in each other's way.
+/// Concurrent packs to one repository lose nothing and do not block each other.
 #[test]
 fn several_pack_at_once() {
     const ROUNDS: usize = 6;
@@ -294,7 +298,7 @@ fn several_pack_at_once() {
     s.dvc(["--repo", &remote, "fsck", "--data"]).ok();
 }
 
-/// D17: environments that mean nothing end with 2 and tell all that is wrong at once.
+/// Invalid environments give exit code 2, and all problems are reported at once.
 #[test]
 fn bad_environments() {
     let table: &[Row] = &[
@@ -323,7 +327,7 @@ fn bad_environments() {
     if !Path::new("/source").exists() {
         s.dvc(["pack"]).code(2).complains("cannot read `/source`").complains("mount volumes");
     }
-    // With NO_PUSH no remote is needed, and what comes from a file counts as what comes from a variable.
+    // With NO_PUSH no remote is needed. A setting from a file counts like one from a variable.
     let switch = s.at("switch");
     fs::write(&switch, "yes\n").unwrap();
     let s2 = machine(&[("NO_PUSH_FILE", switch.to_str().unwrap().to_owned())]);
@@ -334,7 +338,7 @@ fn bad_environments() {
     assert_eq!(check["what"], "NO_PUSH");
 }
 
-/// D13w: nothing secret stands among the arguments of any process while it works.
+/// No process has a secret among its arguments.
 #[test]
 fn no_argument_is_secret() {
     let Some(registry) = Registry::with_password() else { return };
@@ -358,12 +362,10 @@ fn no_argument_is_secret() {
     assert!(looks > 0 && !run.err.contains(registry::PASSWORD) && !run.out.contains(registry::PASSWORD));
 }
 
-/// Runs `dvc` where `/source` is one of its own, with directories of the sandbox mounted below it as a container has
-/// volumes. `None` where that cannot be.
-#[allow(clippy::print_stderr)]
+/// Runs `dvc` with its own `/source`, on which directories of the sandbox are mounted like the
+/// volumes of a container. Returns `None` if that is not possible here.
 fn container(s: &Sandbox, volumes: &[(&str, &str)], words: &str) -> Option<Run> {
-    if !needs::is_root() {
-        eprintln!("left out: no mount namespaces without root");
+    if !needs::root_to("create a mount namespace") {
         return None;
     }
     let mut script = format!("{ALONE}; mount -t tmpfs none /mnt; mkdir /mnt/source\n");
@@ -387,7 +389,7 @@ fn container(s: &Sandbox, volumes: &[(&str, &str)], words: &str) -> Option<Run> 
     Some(Run::of(s.other(unshare).args(["--mount", "--propagation", "slave", "sh", "-euc", &script])))
 }
 
-/// A machine with `v/one` and `v/two` as contents of volumes, and a remote.
+/// Creates a machine with the contents `v/one` and `v/two` of volumes, and a remote.
 fn two_volumes() -> Sandbox {
     let mut s = Sandbox::new();
     let remote = s.at("remote").to_str().unwrap().to_owned();
@@ -401,9 +403,10 @@ fn two_volumes() -> Sandbox {
 
 const APP: [(&str, &str); 2] = [("v/one", "app/db"), ("v/two", "app/www")];
 
-/// However deep it lies, with and without a repository that is kept, and where `/source` is a volume too.
+/// Works for volumes at any depth, with and without a kept repository, and if `/source` itself is a
+/// volume.
 #[test]
-fn a_volume_that_is_forgotten_is_not_dropped() {
+fn a_volume_that_is_not_mounted_is_not_removed() {
     let around: &[&[(&str, &str)]] = &[&[], &[("v/all", "")]];
     for above in around {
         let s = two_volumes();
@@ -414,7 +417,7 @@ fn a_volume_that_is_forgotten_is_not_dropped() {
         container(&s, &volumes, "pack").unwrap().ok().says("nothing to commit");
         for _ in 0..2 {
             container(&s, &without_db, "pack").unwrap().code(4).complains("there is nothing in `/source/app/db`");
-            // What lies below the mount is not what was in it.
+            // Files below the mount point are not the files of the missing volume.
             for name in ["db", "www"] {
                 fs::create_dir_all(s.at("v/other").join(name)).unwrap();
             }
@@ -425,7 +428,7 @@ fn a_volume_that_is_forgotten_is_not_dropped() {
             container(&s, &emptied, "pack").unwrap().code(4).complains("there is nothing in `/source/app/db`");
             forget(&s);
         }
-        // Only the other one, twice: the first one is still known.
+        // Pack only the other volume, twice: the missing one is still expected.
         for text in ["new", "newer"] {
             fs::write(s.at("v/two/table"), text).unwrap();
             container(&s, &without_db, "pack app/www").unwrap().ok();
@@ -437,9 +440,9 @@ fn a_volume_that_is_forgotten_is_not_dropped() {
     }
 }
 
-/// A part that has become a volume of its own, with nothing else new: the repository that is kept knows of it.
+/// A part becomes a volume of its own without other changes. The kept repository records that.
 #[test]
-fn what_was_mounted_is_known_without_a_new_version() {
+fn mounted_volumes_are_recorded_without_a_new_version() {
     let s = two_volumes();
     fs::create_dir(s.at("v/two/sub")).unwrap();
     fs::write(s.at("v/two/sub/file"), "file").unwrap();
@@ -452,7 +455,7 @@ fn what_was_mounted_is_known_without_a_new_version() {
     container(&s, &APP, "pack").unwrap().ok();
 }
 
-/// Directories without files are all that it ever had.
+/// The volume has only ever had directories without files.
 #[test]
 fn a_volume_of_empty_directories_is_packed_again() {
     let s = two_volumes();
@@ -465,16 +468,16 @@ fn a_volume_of_empty_directories_is_packed_again() {
 }
 
 #[test]
-fn nothing_is_unpacked_beside_the_volumes() {
+fn nothing_is_unpacked_outside_of_the_volumes() {
     let s = two_volumes();
     let Some(run) = container(&s, &APP, "pack") else { return };
     run.ok();
-    // A forgotten `-v`: it would all be gone with the container.
+    // Without the forgotten `-v`, the data would be lost with the container.
     container(&s, &[], "unpack").unwrap().code(2).complains("nothing is mounted at `/source`");
     container(&s, &[], "unpack app").unwrap().code(2).complains("nothing is mounted at `/source`");
     let db = [("v/db", "app/db")];
     container(&s, &db, "unpack app/www").unwrap().code(4).complains("nothing is mounted at `/source/app/www`");
-    // A name that is wrong: the other volume is not touched either.
+    // A wrong name: the other volume is not touched either.
     let misspelt = [("v/db", "app/db"), ("v/www", "app/ww")];
     let run = container(&s, &misspelt, "unpack").unwrap().code(4).complains("`app/ww` is mounted here");
     assert!(run.err.contains("it has `app/www`"), "{}", run.err);
@@ -482,12 +485,12 @@ fn nothing_is_unpacked_beside_the_volumes() {
     assert!(fs::read_dir(s.at("v/db")).unwrap().next().is_none());
     container(&s, &misspelt, "unpack app/db").unwrap().ok();
     assert_same(&s.at("v/one"), &s.at("v/db"));
-    // What is above volumes stands for them.
+    // Naming a directory that contains volumes selects all of them.
     let both = [("v/db2", "app/db"), ("v/www2", "app/www")];
     container(&s, &both, "unpack app app").unwrap().ok();
     assert_same(&s.at("v/one"), &s.at("v/db2"));
     assert_same(&s.at("v/two"), &s.at("v/www2"));
     container(&s, &db, "unpack").unwrap().ok();
-    // With `-C` any directory does.
+    // With `-C`, any directory is accepted.
     container(&s, &[], "-C /source unpack").unwrap().ok();
 }

@@ -1,5 +1,5 @@
-//! Every user of the machine can read the command line of every process: no password stands in one for longer than the
-//! caller's own shell needs to start it.
+//! Every user of the machine can read the command line of every process. No password may be in one
+//! for longer than the caller's own shell needs to start it.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use crate::support::needs;
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::webdav::Webdav;
+use crate::support::spawned::Spawned;
 
-/// What nobody may see.
+/// A secret that must not be visible.
 const SECRET: &str = "k3ep-th1s-0ff-the-l1ne";
 
-/// Command lines of all processes of the machine that hold the secret.
+/// Returns the command lines of all processes of the machine that contain the secret.
 fn seen() -> Vec<String> {
     let all = fs::read_dir("/proc").unwrap().flatten();
     let lines = all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
@@ -20,7 +21,7 @@ fn seen() -> Vec<String> {
 }
 
 #[test]
-fn a_password_in_a_url_stands_in_no_command_line_of_a_mount() {
+fn a_password_in_a_url_is_in_no_command_line_of_a_mount() {
     if !needs::fuse() {
         return;
     }
@@ -40,8 +41,8 @@ fn a_password_in_a_url_stands_in_no_command_line_of_a_mount() {
     let (read, shown) = (fs::read(s.at("m/a")), seen());
     s.dvc(["umount", &at]).ok();
     assert_eq!((read.unwrap(), shown), (b"1".to_vec(), Vec::<String>::new()));
-    // The process that the caller started serves the mount itself.
-    let mut child = s.command(["mount", "--ro", "--foreground", &format!("{url}#main"), &at]).spawn().unwrap();
+    // With `--foreground`, the process that the caller started serves the mount itself.
+    let mut child = Spawned::start(&mut s.command(["mount", "--ro", "--foreground", &format!("{url}#main"), &at]));
     let since = Instant::now();
     while !s.at("m/a").exists() {
         assert!(since.elapsed() < Duration::from_secs(60), "it does not mount");

@@ -1,4 +1,5 @@
-//! The content of a version is an attacker's: what a mount shows gives nobody more rights than they had.
+//! The content of a version may come from an attacker. A mount of it gives no user more rights than
+//! before.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -8,12 +9,13 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use crate::mount::harness::{Volume, as_user};
 use crate::support::needs;
 
-/// A user who may look into the mount.
+/// A user with access to the mount.
 const USER: u32 = 1001;
 
-/// A version with a program that is set-user-id root and with a device that everybody may read.
+/// Creates a version with a program that is set-user-id root, and with a device that is readable
+/// for all.
 fn volume() -> Option<Volume> {
-    if !needs::is_root() {
+    if !needs::root_to("create devices and files of root") {
         return None;
     }
     Volume::of(|w| {
@@ -27,7 +29,7 @@ fn volume() -> Option<Volume> {
     })
 }
 
-/// The user that the program runs as, and whether the device can be read.
+/// Returns the user that the program runs as, and whether the device can be read.
 fn tried(dir: &std::path::Path) -> (String, bool) {
     let (ran, who) = as_user(USER, dir, "\"$DIR/id\" -u");
     assert!(ran, "{who}");
@@ -40,7 +42,7 @@ fn set_user_id_programs_and_devices_of_a_version_have_no_effect() {
     for options in [&["--allow-other"][..], &["--allow-other", "--ro"]] {
         let m = v.mount(options);
         assert_eq!(tried(m.root()), (USER.to_string(), false), "{options:?}");
-        // They are there all the same, and a commit keeps them.
+        // Files and modes are shown, and a commit keeps them.
         assert_eq!(fs::metadata(m.at("id")).unwrap().permissions().mode() & 0o7777, 0o4755);
     }
 }

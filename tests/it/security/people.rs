@@ -1,19 +1,20 @@
-//! The people of a machine: runs of `dvc` as one of several users, each with directories of their own.
+//! The users of a machine: runs of `dvc` as one of several users, each with directories of their
+//! own.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::support::needs::{is_root, need};
+use crate::support::needs::{need, root_to};
 use crate::support::sandbox::{Run, Sandbox};
 
-/// A user with the groups that the user is in.
+/// A user with the user's groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Person {
     pub uid: u32,
     pub gid: u32,
-    /// The group besides `gid`, if there is one.
+    /// A supplementary group.
     pub other_group: Option<u32>,
 }
 
@@ -30,11 +31,9 @@ pub struct People {
 }
 
 impl People {
-    /// `None` without root, who alone can be other users.
-    #[allow(clippy::print_stderr)]
+    /// Skips the test without root, because only root can act as other users.
     pub fn new() -> Option<Self> {
-        if !is_root() {
-            eprintln!("left out: other users need root");
+        if !root_to("act as other users") {
             return None;
         }
         let s = Sandbox::new();
@@ -46,7 +45,8 @@ impl People {
         Some(people)
     }
 
-    /// A directory of a person, created if it is missing; the empty name is the home.
+    /// Returns a directory of a person, and creates it if it is missing. The empty name is the
+    /// home.
     pub fn dir(&self, person: Person, name: &str) -> PathBuf {
         let home = self.s.at(format!("home-{}", person.uid));
         let dir = home.join(name);
@@ -57,7 +57,8 @@ impl People {
         dir
     }
 
-    /// A command of a person, in the person's worktree, with a cache, state and run directory below the home.
+    /// Prepares a command of a person in the person's worktree, with cache, state and run directory
+    /// below the home.
     pub fn command(&self, person: Person, program: impl AsRef<Path>) -> Command {
         let home = self.dir(person, "");
         let mut c = Command::new(need("setpriv"));
@@ -88,7 +89,7 @@ impl People {
     }
 }
 
-/// One file or directory.
+/// A file or directory.
 #[derive(Clone, Debug)]
 pub struct Found {
     pub path: PathBuf,
@@ -98,7 +99,8 @@ pub struct Found {
     pub is_dir: bool,
 }
 
-/// Everything below a directory, which is the first; nothing if it does not exist. What vanishes meanwhile is left out.
+/// Returns a directory and everything below it; nothing if it does not exist. Entries that vanish
+/// meanwhile are left out.
 pub fn below(dir: &Path) -> Vec<Found> {
     let Ok(meta) = fs::symlink_metadata(dir) else { return Vec::new() };
     let is_dir = meta.is_dir();
@@ -110,7 +112,7 @@ pub fn below(dir: &Path) -> Vec<Found> {
     all
 }
 
-/// Checks that nobody but its owner may use what is below a directory.
+/// Asserts that no user but the owner has access below a directory.
 #[track_caller]
 pub fn is_private(dir: &Path, owner: u32) {
     for found in below(dir) {

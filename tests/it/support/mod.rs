@@ -1,5 +1,5 @@
-//! What the tests share: a sandbox that runs the real binary, a tree of every kind of content, a comparison of trees,
-//! servers to push to.
+//! Code that the tests share: a sandbox for the real binary, a tree of every kind of content, a
+//! comparison of trees, databases, and servers to push to.
 
 #![allow(dead_code)]
 
@@ -11,5 +11,7 @@ pub mod namespace;
 pub mod needs;
 pub mod sandbox;
 pub mod servers;
+pub mod shared_dir;
 pub mod small;
+pub mod spawned;
 pub mod zoo;

@@ -1,12 +1,14 @@
-//! What a test needs from the machine. A missing program is a failure, not a silent pass: `tests/setup.sh` installs it.
-//! Only the programs of servers may be missing, unless `DVC_TEST_ALL=1` says otherwise.
+//! Requirements of tests: programs, root, mounts. A test that lacks one fails or is skipped, but never passes silently.
+//!
+//! A missing program is a failure, because `tests/setup.sh` installs it. Without a server's program
+//! the test is skipped with a message, unless `DVC_TEST_ALL=1` is set.
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Finds a program where `tests/setup.sh` puts what Debian does not have, on `PATH`, and where Debian keeps the
-/// administrator's.
+/// Finds a program in the directories of `tests/setup.sh`, on `PATH`, and in the directories for the
+/// administrator's programs.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let own = cache().map(|c| c.join("dvc-tests"));
@@ -17,27 +19,36 @@ pub fn find(name: &str) -> Option<PathBuf> {
         .find(|p| p.is_file())
 }
 
-/// `XDG_CACHE_HOME`, or where it is by default.
+/// Returns `XDG_CACHE_HOME` or its default.
 fn cache() -> Option<PathBuf> {
     let named = std::env::var_os("XDG_CACHE_HOME").filter(|c| !c.is_empty()).map(PathBuf::from);
     named.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
 }
 
-/// Finds the program of a server. Where it is missing the test is left out, after saying so; with `DVC_TEST_ALL=1`, as
-/// `make test` has it, that is a failure too.
+/// Reports the reason why a test, or a part of it, is skipped.
 #[allow(clippy::print_stderr)]
+pub fn skip(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
+/// Like [`skip`], but fails the test if `DVC_TEST_ALL=1` is set, as in `make test`.
+#[track_caller]
+pub fn skip_or_fail(why: &str) {
+    assert!(std::env::var_os("DVC_TEST_ALL").is_none(), "{why}");
+    skip(why);
+}
+
+/// Finds the program of a server. Skips the test if the program is missing.
+#[track_caller]
 pub fn server(name: &str) -> Option<PathBuf> {
-    if std::env::var_os("DVC_TEST_ALL").is_some() {
-        return Some(need(name));
-    }
     let found = find(name);
     if found.is_none() {
-        eprintln!("left out: `{name}` is not installed; run tests/setup.sh");
+        skip_or_fail(&format!("`{name}` is not installed; run tests/setup.sh"));
     }
     found
 }
 
-/// Like [`find`], or fails the test.
+/// Finds a program as [`find`] does. Fails the test if the program is missing.
 pub fn need(name: &str) -> PathBuf {
     find(name).unwrap_or_else(|| panic!("`{name}` is not installed; run tests/setup.sh"))
 }
@@ -57,21 +68,28 @@ pub fn run_with(program: &str, args: &[&str], input: &str) -> String {
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
-/// Whether the tests run as root: owners, devices and trusted attributes need it.
+/// Returns whether the tests run as root, which owners, devices and trusted attributes require.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Whether file systems can be mounted here: `/dev/fuse` and root. Where not, the test is left out, after saying so; with
-/// `DVC_TEST_ALL=1` that is a failure.
-#[allow(clippy::print_stderr)]
+/// Like [`is_root`], but skips the test of another user: only root can do `what`.
+pub fn root_to(what: &str) -> bool {
+    if !is_root() {
+        skip(&format!("only root can {what}"));
+    }
+    is_root()
+}
+
+/// Returns whether file systems can be mounted here, which requires `/dev/fuse` and root. Skips the
+/// test otherwise.
+#[track_caller]
 pub fn fuse() -> bool {
     let lacks = match (std::path::Path::new("/dev/fuse").exists(), is_root()) {
         (false, _) => "/dev/fuse",
         (true, false) => "root",
         (true, true) => return true,
     };
-    assert!(std::env::var_os("DVC_TEST_ALL").is_none(), "mounts cannot be tested without {lacks}");
-    eprintln!("left out: no mounts without {lacks}");
+    skip_or_fail(&format!("mounts cannot be tested without {lacks}"));
     false
 }

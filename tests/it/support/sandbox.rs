@@ -1,35 +1,39 @@
-//! A temporary directory with a home of its own, in which the real `dvc` runs in a clean environment.
+//! A temporary directory with its own home, in which the real `dvc` runs in a clean environment.
 //!
-//! In: arguments. Out: [`Run`], which knows how to be checked and prints everything when a check fails.
+//! In: arguments. Out: [`Run`], which has assertions that print everything when they fail.
 
-use super::needs::{is_root, need};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// The directory, removed at the end. `DVC_TEST_KEEP=1` keeps it for a look.
+use dvc::sys::mountinfo::MountTable;
+use rustix::mount::{UnmountFlags, unmount};
+
+use super::needs::{is_root, need};
+
+/// The directory. Dropping it detaches all mounts below, and removes it unless `DVC_TEST_KEEP=1` is set.
 pub struct Sandbox {
     dir: tempfile::TempDir,
     env: Vec<(String, String)>,
 }
 
-/// What a run of `dvc` left behind.
+/// The result of a run of `dvc`.
 pub struct Run {
     /// The arguments, for messages.
     pub line: String,
-    /// Exit code; 128 + N where signal N ended it.
+    /// Exit code; 128 + N if signal N ended the process.
     pub code: i32,
     /// Standard output as text.
     pub out: String,
     /// Standard error as text.
     pub err: String,
-    /// Standard output as it came.
+    /// Standard output as bytes.
     pub bytes: Vec<u8>,
 }
 
-/// Everything below a directory, itself included; no link is followed.
+/// Returns everything below a directory, including the directory itself. Links are not followed.
 pub fn all_below(dir: &Path) -> Vec<PathBuf> {
     let mut all = vec![dir.to_path_buf()];
     let mut at = 0;
@@ -44,7 +48,7 @@ pub fn all_below(dir: &Path) -> Vec<PathBuf> {
 }
 
 impl Sandbox {
-    /// An empty sandbox; the working directory of its runs is `w/`.
+    /// Creates an empty sandbox. Commands run in its directory `w/`.
     pub fn new() -> Self {
         let mut dir = tempfile::Builder::new().prefix("dvc-it-").tempdir().unwrap();
         dir.disable_cleanup(std::env::var_os("DVC_TEST_KEEP").is_some());
@@ -53,7 +57,7 @@ impl Sandbox {
         Self { dir, env: Vec::new() }
     }
 
-    /// A sandbox whose `w/` is a fresh worktree with its repository inside.
+    /// Creates a sandbox whose `w/` is a new worktree with its repository inside.
     pub fn with_repo() -> Self {
         let s = Self::new();
         s.dvc(["init"]).ok();
@@ -66,22 +70,22 @@ impl Sandbox {
         self
     }
 
-    /// The sandbox itself.
+    /// Returns the root of the sandbox.
     pub fn root(&self) -> &Path {
         self.dir.path()
     }
 
-    /// A place in the sandbox.
+    /// Returns a path in the sandbox.
     pub fn at(&self, name: impl AsRef<Path>) -> PathBuf {
         self.root().join(name)
     }
 
-    /// A place in the worktree.
+    /// Returns a path in the worktree.
     pub fn w(&self, name: impl AsRef<Path>) -> PathBuf {
         self.root().join("w").join(name)
     }
 
-    /// Writes a file below the worktree, with the directories that it needs.
+    /// Writes a file below the worktree, and creates its parent directories.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         let path = self.w(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -93,14 +97,14 @@ impl Sandbox {
         fs::read(self.w(name)).unwrap()
     }
 
-    /// The command, not yet started, in `w/`.
+    /// Prepares `dvc` in `w/`.
     pub fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Command {
         let mut c = self.other(env!("CARGO_BIN_EXE_dvc"));
         c.args(args);
         c
     }
 
-    /// Another program in `w/` with the same clean environment.
+    /// Prepares another program in `w/` with the same clean environment.
     pub fn other(&self, program: impl AsRef<OsStr>) -> Command {
         let mut c = Command::new(program);
         c.current_dir(self.at("w")).env_clear().stdin(Stdio::null());
@@ -118,7 +122,7 @@ impl Sandbox {
             c.env(name, self.at("home").join(sub));
         }
         c.env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
-        // Never the machine's own engine.
+        // Tests must never use the machine's own engine.
         c.env("DOCKER_HOST", format!("unix://{}", self.at("no-engine.sock").display()));
         c.envs(self.env.iter().map(|(k, v)| (k, v)));
         c
@@ -129,7 +133,7 @@ impl Sandbox {
         Run::of(&mut self.command(args))
     }
 
-    /// Runs `dvc` as somebody whom modes keep out, also where the tests run as root.
+    /// Runs `dvc` without root's privilege to ignore file modes.
     pub fn kept_out<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Run {
         if !is_root() {
             return self.dvc(args);
@@ -139,7 +143,7 @@ impl Sandbox {
         Run::of(setpriv.args(args))
     }
 
-    /// Runs `dvc` with an input.
+    /// Runs `dvc` with standard input.
     pub fn dvc_with<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I, input: &[u8]) -> Run {
         let mut c = self.command(args);
         let line = format!("{c:?}");
@@ -155,9 +159,23 @@ impl Sandbox {
         run
     }
 
-    /// Runs a shell script in `w/`, `dvc` on its `PATH`.
+    /// Runs a shell script in `w/` with `dvc` on its `PATH`.
     pub fn sh(&self, script: &str) -> Run {
         Run::of(self.other("bash").args(["-euo", "pipefail", "-c", script]))
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // A failed test may leave a mount, whose process would otherwise never end.
+        let Ok(table) = MountTable::read() else { return };
+        for mount in table.iter().rev().filter(|mount| mount.at.starts_with(self.root())) {
+            if is_root() {
+                let _ = unmount(&mount.at, UnmountFlags::DETACH);
+            } else {
+                let _ = Command::new("fusermount3").arg("-uz").arg(&mount.at).status();
+            }
+        }
     }
 }
 
@@ -183,47 +201,47 @@ impl Run {
         format!("$ dvc {}\n[exit code {}]\n-- stdout\n{}-- stderr\n{}", self.line, self.code, self.out, self.err)
     }
 
-    /// Must have ended with 0.
+    /// Asserts exit code 0.
     #[track_caller]
     pub fn ok(self) -> Self {
         self.code(0)
     }
 
-    /// Must have ended with `code`.
+    /// Asserts an exit code.
     #[track_caller]
     pub fn code(self, code: i32) -> Self {
         assert_eq!(self.code, code, "\n{}", self.shown());
         self
     }
 
-    /// Standard output must hold `part`.
+    /// Asserts that standard output contains `part`.
     #[track_caller]
     pub fn says(self, part: &str) -> Self {
         assert!(self.out.contains(part), "no `{part}` in\n{}", self.shown());
         self
     }
 
-    /// Standard error must hold `part`.
+    /// Asserts that standard error contains `part`.
     #[track_caller]
     pub fn complains(self, part: &str) -> Self {
         assert!(self.err.contains(part), "no `{part}` in\n{}", self.shown());
         self
     }
 
-    /// Standard output as one JSON value.
+    /// Parses standard output as one JSON value.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}\n{}", self.shown()))
     }
 
-    /// Standard output as one JSON value per line.
+    /// Parses standard output as one JSON value per line.
     #[track_caller]
     pub fn json_lines(&self) -> Vec<serde_json::Value> {
         let parse = |l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}\n{}", self.shown()));
         self.out.lines().map(parse).collect()
     }
 
-    /// The lines of standard output.
+    /// Returns the lines of standard output.
     pub fn lines(&self) -> Vec<&str> {
         self.out.lines().collect()
     }

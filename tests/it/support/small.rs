@@ -1,30 +1,33 @@
-//! A file system that is soon full: a tmpfs of some MiB, which only root can have.
+//! A file system that is full soon: a tmpfs of some MiB, which only root can mount.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::needs::{is_root, need, run};
+use super::needs::{need, root_to, run, skip};
 
-/// A file system of some MiB, unmounted at the end.
+/// A file system of some MiB, unmounted when dropped.
 pub struct Small<'a>(&'a Path);
 
 impl<'a> Small<'a> {
-    /// Of a size such as `6m`, on a directory that is made; `None` where that may not be, after saying so.
-    #[allow(clippy::print_stderr)]
+    /// Mounts a file system with a size such as `6m` on a new directory. Skips the test if that is
+    /// not allowed.
     pub fn mount(place: &'a Path, size: &str) -> Option<Self> {
+        if !root_to("mount a small file system") {
+            return None;
+        }
         fs::create_dir(place).unwrap();
         let option = format!("size={size}");
         let mut mount = Command::new(need("mount"));
         let done = mount.args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(place).stderr(Stdio::null()).status();
-        if !is_root() || !done.unwrap().success() {
-            eprintln!("left out: only root can mount a small file system");
+        if !done.unwrap().success() {
+            skip("a tmpfs cannot be mounted here");
             return None;
         }
         Some(Self(place))
     }
 
-    /// Makes it larger or smaller.
+    /// Changes the size.
     pub fn resize(&self, size: &str) {
         run("mount", &["-o", &format!("remount,size={size}"), self.0.to_str().unwrap()]);
     }

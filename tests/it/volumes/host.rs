@@ -1,6 +1,8 @@
-//! A machine with a repository and volumes of it, and a plugin that is asked as Docker asks.
+//! A machine with a repository, volumes of it, and a plugin that receives requests like those of
+//! Docker.
 //!
-//! All state is below a sandbox. What is mounted is ended when it is dropped, and the plugin by its pid.
+//! All state is below a sandbox. Dropping the machine unmounts the volumes and ends the plugin by
+//! its process id.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -13,19 +15,20 @@ use crate::mount::harness::Volume;
 use crate::mount_live::until;
 use crate::support::sandbox::Run;
 
-/// The machine.
+/// A machine.
 pub struct Host {
     pub v: Volume,
     plugin: Option<Child>,
 }
 
 impl Host {
-    /// With a first version on `main` of a directory: `a` says `one`, `big` has 1 MiB. `None` where nothing can be mounted.
+    /// Creates a machine with a first version on `main`: file `a` contains `one`, `big` has 1 MiB.
+    /// Returns `None` if nothing can be mounted.
     pub fn new() -> Option<Self> {
         Some(Self { v: Volume::of(fill)?, plugin: None })
     }
 
-    /// Another volume fixture as such a machine.
+    /// Creates a machine from another fixture.
     pub fn of(v: Volume) -> Self {
         Self { v, plugin: None }
     }
@@ -35,7 +38,7 @@ impl Host {
         self.v.s.dvc(args)
     }
 
-    /// Makes a volume of a version of the repository.
+    /// Creates a volume of a version of the repository.
     #[track_caller]
     pub fn create(&self, name: &str, rev: &str, more: &[&str]) {
         let mut args = vec!["volume", "create", name, "--from", rev];
@@ -43,20 +46,20 @@ impl Host {
         self.v.dvc(&args).ok();
     }
 
-    /// Where a volume is; it is mounted then.
+    /// Mounts a volume if it is not mounted. Returns its path.
     #[track_caller]
     pub fn path(&self, name: &str) -> PathBuf {
         PathBuf::from(self.dvc(&["volume", "path", name]).ok().out.trim_end())
     }
 
-    /// What is known of a volume.
+    /// Returns the state of a volume.
     #[track_caller]
     pub fn inspect(&self, name: &str) -> Value {
         self.dvc(&["--json", "volume", "inspect", name]).ok().json()
     }
 
-    /// The directory of all volumes.
-    pub fn shelf(&self) -> PathBuf {
+    /// Returns the directory of all volumes.
+    pub fn volumes_dir(&self) -> PathBuf {
         self.v.s.at("home/state/dvc/volumes")
     }
 
@@ -64,7 +67,7 @@ impl Host {
         self.v.s.at("p.sock")
     }
 
-    /// Starts the plugin, and waits until it answers.
+    /// Starts the plugin and waits until it answers.
     pub fn serve(&mut self) {
         let mut command =
             self.v.s.command([format!("serve --plugin={}", self.socket().display()).split(' ')].into_iter().flatten());
@@ -74,7 +77,7 @@ impl Host {
         assert_eq!(self.ask("Plugin.Activate", &json!(null))["Implements"], json!(["VolumeDriver"]));
     }
 
-    /// Ends the plugin; by `kill -9`, or as a service is stopped.
+    /// Ends the plugin with SIGKILL, or in the way a service is stopped.
     pub fn stop(&mut self, signal: rustix::process::Signal) {
         let mut child = self.plugin.take().unwrap();
         let pid = rustix::process::Pid::from_child(&child);
@@ -82,7 +85,7 @@ impl Host {
         child.wait().unwrap();
     }
 
-    /// Ends the process of a volume's mount by `kill -9`.
+    /// Kills the process of a volume's mount.
     pub fn kill_mount(&self, name: &str) {
         let at = self.path(name);
         let stats = self.dvc(&["--json", "mount", "--stats", at.to_str().unwrap()]).ok().json();
@@ -96,7 +99,7 @@ impl Host {
         std::fs::read_to_string(self.v.s.at("plugin.log")).unwrap_or_default()
     }
 
-    /// Asks the plugin; whatever it answers.
+    /// Sends a request to the plugin. Returns the answer.
     pub fn ask(&self, what: &str, question: &Value) -> Value {
         let body = if question.is_null() { String::new() } else { question.to_string() };
         let mut stream = UnixStream::connect(self.socket()).unwrap();
@@ -113,7 +116,7 @@ impl Host {
         serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {answer}"))
     }
 
-    /// Asks the volume driver something that must work.
+    /// Sends a request to the volume driver that must succeed.
     #[track_caller]
     pub fn driver(&self, verb: &str, question: &Value) -> Value {
         let answer = self.ask(&format!("VolumeDriver.{verb}"), question);
@@ -121,7 +124,7 @@ impl Host {
         answer
     }
 
-    /// Asks the volume driver something that it must refuse; returns why.
+    /// Sends a request to the volume driver that must be refused. Returns the error.
     #[track_caller]
     pub fn refused(&self, verb: &str, question: &Value) -> String {
         let answer = self.ask(&format!("VolumeDriver.{verb}"), question);
@@ -130,7 +133,7 @@ impl Host {
         said
     }
 
-    /// Makes a volume through the plugin.
+    /// Creates a volume through the plugin.
     #[track_caller]
     pub fn made(&self, name: &str, options: &[(&str, &str)]) {
         let options: serde_json::Map<_, _> = options.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
@@ -143,9 +146,9 @@ impl Host {
         PathBuf::from(answer["Mountpoint"].as_str().unwrap())
     }
 
-    /// Whether something of a volume is in the table of mounts.
+    /// Returns whether the table of mounts has a mount of a volume.
     pub fn is_mounted(&self, name: &str) -> bool {
-        let at = self.shelf().join(name).join("data");
+        let at = self.volumes_dir().join(name).join("data");
         table().contains(&format!(" {} ", at.display()))
     }
 
@@ -159,8 +162,8 @@ impl Drop for Host {
         if self.plugin.is_some() {
             self.stop(rustix::process::Signal::KILL);
         }
-        let shelf = self.shelf();
-        for line in table().lines().filter(|line| line.contains(&format!(" {}/", shelf.display()))) {
+        let volumes_dir = self.volumes_dir();
+        for line in table().lines().filter(|line| line.contains(&format!(" {}/", volumes_dir.display()))) {
             let at = line.split(' ').nth(4).unwrap();
             let ended = self.dvc(&["umount", at]);
             if ended.code != 0 {
@@ -170,7 +173,7 @@ impl Drop for Host {
     }
 }
 
-/// The first version.
+/// Creates the files of the first version.
 pub fn fill(dir: &Path) {
     std::fs::write(dir.join("a"), "one").unwrap();
     std::fs::write(dir.join("big"), crate::support::zoo::noise(5, 1 << 20)).unwrap();

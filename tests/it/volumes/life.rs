@@ -1,4 +1,4 @@
-//! Volumes by the command line, from their making to their end.
+//! Volumes by the command line, from creation to removal.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,8 @@ fn a_volume_is_made_changed_committed_and_removed() {
     h.create("db", "main@v1", &[]);
     h.dvc(&["volume", "has", "db"]).ok();
     assert!(h.dvc(&["volume", "has", "other"]).code(1).out.is_empty());
-    // The same again is no other volume, and another one has another name.
+    // Creating the same volume again changes nothing. Other options under the same name are
+    // refused.
     h.create("db", "main@v1", &[]);
     h.v.dvc(&["volume", "create", "db", "--from", "main@v1", "--ro"]).code(2).complains("already, with other options");
     let at = h.path("db");
@@ -26,14 +27,14 @@ fn a_volume_is_made_changed_committed_and_removed() {
     h.dvc(&["commit", "--volume", "db", "-m", "second"]).ok().says("[main v2");
     assert_eq!(h.inspect("db")["changed"], false);
     assert_eq!(h.v.dvc(&["show", "main@v2:b"]).ok().out, "two");
-    // Everything of it is in a version.
+    // A version has all changes, so nothing goes to the trash.
     let gone = h.dvc(&["--json", "volume", "rm", "db"]).ok().json();
     assert!(gone["parked"].is_null(), "{gone}");
     h.dvc(&["volume", "has", "db"]).code(1);
-    assert!(!h.is_mounted("db") && !h.shelf().join("db").exists());
+    assert!(!h.is_mounted("db") && !h.volumes_dir().join("db").exists());
     assert_eq!(fs::read_dir(h.v.s.at("r/overlays")).unwrap().count(), 0);
     h.dvc(&["volume", "rm", "db"]).code(13).complains("no such volume");
-    // The others go nevertheless.
+    // One unknown name does not prevent the removal of the others.
     h.create("other", "main", &[]);
     h.dvc(&["volume", "rm", "db", "other"]).code(13).complains("`db`").says("other");
     h.dvc(&["volume", "has", "other"]).code(1);
@@ -49,13 +50,13 @@ fn changes_that_no_version_has_outlive_their_volume() {
     let parked = h.dvc(&["--json", "volume", "rm", "db"]).ok().json()["parked"].as_str().unwrap().to_owned();
     assert!(h.dvc(&["volume", "ls"]).ok().out.is_empty());
     assert_eq!(h.dvc(&["volume", "ls", "--parked"]).ok().out.trim_end(), parked);
-    // Its name is free for another one, which knows nothing of it.
+    // A new volume with the same name has none of the old changes.
     h.create("db", "main", &[]);
     assert!(!h.path("db").join("b").exists());
     h.dvc(&["volume", "create", "back", "--parked", &parked]).ok();
     assert_eq!(fs::read_to_string(h.path("back").join("b")).unwrap(), "only here");
     h.dvc(&["volume", "create", "more", "--parked", &parked]).code(13).complains("put aside");
-    // Given up when somebody says so, at once or later.
+    // Changes are discarded on request, at once or later.
     let parked = h.dvc(&["--json", "volume", "rm", "back"]).ok().json()["parked"].as_str().unwrap().to_owned();
     h.dvc(&["volume", "rm", "--parked", &parked]).ok();
     assert!(h.dvc(&["volume", "ls", "--parked"]).ok().out.is_empty());
@@ -64,7 +65,7 @@ fn changes_that_no_version_has_outlive_their_volume() {
     assert_eq!(fs::read_dir(h.v.s.at("r/overlays")).unwrap().count(), 0);
 }
 
-/// What was written just before is noted nowhere but in the length of the file.
+/// The last writes before the kill are recorded only in the length of the upper file.
 #[test]
 fn changes_outlive_a_mount_that_was_killed() {
     let Some(h) = Host::new() else { return };
@@ -79,28 +80,28 @@ fn changes_outlive_a_mount_that_was_killed() {
         append(name);
         h.kill_mount(name);
         if again {
-            // The next mount ends as it should.
+            // The next mount ends cleanly.
             assert_eq!(fs::read_to_string(h.path(name).join("a")).unwrap(), "one and more and more");
         }
         let parked = h.dvc(&["--json", "volume", "rm", name]).ok().json()["parked"].clone();
         h.dvc(&["volume", "create", name, "--parked", parked.as_str().unwrap()]).ok();
         assert_eq!(fs::read_to_string(h.path(name).join("a")).unwrap(), "one and more and more");
         h.dvc(&["commit", "--volume", name, "-m", "y"]).ok();
-        // With all of it in a version there is nothing to keep, killed or not.
+        // A version has all changes, so nothing goes to the trash even after a kill.
         h.kill_mount(name);
         assert!(h.dvc(&["--json", "volume", "rm", name]).ok().json()["parked"].is_null());
     }
 }
 
 #[test]
-fn what_is_put_aside_belongs_to_one_volume_at_a_time() {
+fn changes_in_the_trash_belong_to_one_volume_at_a_time() {
     let Some(h) = Host::new() else { return };
     let parked = |name: &str| {
         h.create(name, "main", &[]);
         fs::write(h.path(name).join("b"), name).unwrap();
         h.dvc(&["--json", "volume", "rm", name]).ok().json()["parked"].as_str().unwrap().to_owned()
     };
-    // Of one name within a second.
+    // Remove a volume with the same name several times within a second.
     let all: std::collections::BTreeSet<String> = (0..3).map(|_| parked("db")).collect();
     assert_eq!(all.len(), 3, "{all:?}");
     assert_eq!(h.dvc(&["volume", "ls", "--parked"]).ok().out.lines().count(), 3);
@@ -119,19 +120,18 @@ fn what_is_put_aside_belongs_to_one_volume_at_a_time() {
     let names = h.dvc(&["volume", "ls", "-q"]).ok().out;
     assert_eq!(fs::read_to_string(h.path(names.trim_end()).join("b")).unwrap(), "db");
     assert_eq!(names.lines().count(), 1);
-    // A crash between the two steps of a new name.
+    // Simulate a crash between the two steps of a renaming.
     h.dvc(&["umount", h.path(names.trim_end()).to_str().unwrap()]).ok();
-    fs::rename(h.shelf().join(names.trim_end()), h.shelf().join("other")).unwrap();
+    fs::rename(h.volumes_dir().join(names.trim_end()), h.volumes_dir().join("other")).unwrap();
     assert_eq!(h.dvc(&["volume", "ls", "-q"]).ok().out, "other\n");
     assert_eq!(fs::read_to_string(h.path("other").join("b")).unwrap(), "db");
 }
 
-/// A host with a changed volume, mounted; nothing where no mount namespaces can be made.
-#[allow(clippy::print_stderr)]
+/// Creates a host with a changed, mounted volume. Skips the test if no mount namespaces can be
+/// created.
 fn changed_before_a_namespace() -> Option<(Host, PathBuf)> {
     let h = Host::new()?;
-    if !needs::is_root() {
-        eprintln!("left out: only root makes mount namespaces without a user namespace");
+    if !needs::root_to("create a mount namespace without a user namespace") {
         return None;
     }
     h.create("db", "main", &[]);
@@ -140,7 +140,8 @@ fn changed_before_a_namespace() -> Option<(Host, PathBuf)> {
     Some((h, at))
 }
 
-/// As in a container that shares the directory of the volumes, and sees neither mounts nor processes.
+/// A container may share the directory of the volumes but see neither their mounts nor their
+/// processes.
 #[test]
 fn a_volume_whose_mount_is_not_seen_is_in_use() {
     let Some((h, at)) = changed_before_a_namespace() else { return };
@@ -153,11 +154,12 @@ fn a_volume_whose_mount_is_not_seen_is_in_use() {
     assert_eq!(fs::read_to_string(at.join("b")).unwrap(), "only here");
 }
 
-/// Docker may want a volume again while the process of its last mount is still ending.
+/// Docker may request a volume while the process of its last mount is still ending.
 #[test]
 fn a_mount_that_is_about_to_end_is_waited_for() {
     let Some((h, at)) = changed_before_a_namespace() else { return };
-    // As long as another namespace has the mount its process goes on, though the mount is gone here.
+    // While another namespace has the mount, the process continues although the mount has gone
+    // here.
     let holder = Namespace::showing(&at, &h.v.s.at("inside"));
     h.dvc(&["umount", at.to_str().unwrap()]).code(11);
     assert!(!h.is_mounted("db"));
@@ -171,7 +173,7 @@ fn a_mount_that_is_about_to_end_is_waited_for() {
 }
 
 #[test]
-fn an_older_version_goes_on_on_a_branch_of_its_own() {
+fn commits_on_an_older_version_go_to_their_own_branch() {
     let Some(h) = Host::new() else { return };
     fs::write(h.v.s.at("w/a"), "two").unwrap();
     h.v.commit("second");
@@ -191,7 +193,7 @@ fn an_older_version_goes_on_on_a_branch_of_its_own() {
 }
 
 #[test]
-fn one_that_nobody_uses_is_committed_and_rests_again() {
+fn unused_volumes_are_committed_and_unmounted_again() {
     let Some(mut h) = Host::new() else { return };
     h.serve();
     h.made("a", &[("repo", &h.repository()), ("rev", "main")]);
@@ -204,9 +206,10 @@ fn one_that_nobody_uses_is_committed_and_rests_again() {
     }
     h.stop(rustix::process::Signal::TERM);
     assert!(!h.is_mounted("a") && !h.is_mounted("b"));
-    // What is only read is no version's source.
+    // A read-only volume gets no version.
     let made = h.dvc(&["--json", "commit", "--all-volumes", "-m", "nightly"]);
-    // The engine that `DOCKER_HOST` names is not there: the others have their versions, and it is told.
+    // The engine that `DOCKER_HOST` names does not exist. The other volumes get versions, and the
+    // error is reported.
     let made = made.code(6).complains("no Docker engine at");
     let branches: Vec<_> = made
         .out
@@ -217,7 +220,7 @@ fn one_that_nobody_uses_is_committed_and_rests_again() {
     assert!(!h.is_mounted("a") && !h.is_mounted("b"));
     assert_eq!(h.v.dvc(&["show", "main@v2:new"]).ok().out, "a");
     assert_eq!(h.v.dvc(&["show", "b:new"]).ok().out, "b");
-    // One that fails does not keep the others from it.
+    // An unknown volume does not prevent the commit of others.
     fs::write(h.path("b").join("new"), "again").unwrap();
     h.dvc(&["commit", "--volume", "none", "--volume", "b", "-m", "x"])
         .code(13)
@@ -234,7 +237,7 @@ fn a_volume_without_a_repository_begins_with_nothing() {
     fs::write(at.join("x"), "1").unwrap();
     h.dvc(&["commit", "--volume", "scratch", "-m", "x"]).ok().says("[scratch v2");
     h.dvc(&["volume", "rm", "scratch"]).ok();
-    // The next one of that name does not see what the last one had, and loses nothing of it.
+    // A new volume with the same name is empty, and the version of the old one is still there.
     h.dvc(&["volume", "create", "scratch"]).ok();
     assert_eq!(fs::read_dir(h.path("scratch")).unwrap().count(), 0);
     let own = h.v.s.at("home/state/dvc/repository").display().to_string();
@@ -242,7 +245,7 @@ fn a_volume_without_a_repository_begins_with_nothing() {
 }
 
 #[test]
-fn what_is_no_name_or_option_reaches_nothing() {
+fn invalid_names_and_options_have_no_effect() {
     let Some(h) = Host::new() else { return };
     let before = h.v.s.sh("find .. -path ../home/cache -prune -o -print | sort").ok().out;
     let long = "x".repeat(91);
@@ -298,17 +301,19 @@ fn a_volume_gets_another_name() {
     assert_eq!(run.out, "/srv/dvc/volumes/new/data\n");
 }
 
-/// A URL stands for what the remote has, whatever the clone has that all its mounts share.
+/// A URL names the content of the remote, not that of the local clone, which all mounts of the URL
+/// share.
 #[test]
-fn versions_that_are_not_pushed_stay_apart_when_their_volume_is_gone() {
-    let Some((s3, v)) = Volume::far(super::host::fill) else { return };
+fn unpushed_versions_are_kept_apart_after_their_volume_is_removed() {
+    let Some((s3, v)) = Volume::lazy(super::host::fill) else { return };
     let from = format!("{}#main", s3.url("p"));
     let h = Host::of(v);
     let create = |name: &str| drop(h.dvc(&["volume", "create", name, "--from", &from]).ok());
     create("tv");
     fs::write(h.path("tv").join("b"), "not pushed").unwrap();
     h.dvc(&["commit", "--volume", "tv", "-m", "x"]).ok().says("[main v2");
-    // Neither while it lives nor afterwards.
+    // The new volume does not have the unpushed version while the old volume exists, nor after its
+    // removal.
     create("early");
     assert!(!h.path("early").join("b").exists() && h.path("tv").join("b").exists());
     let local = h.inspect("tv")["local"].as_str().unwrap().to_owned();
@@ -325,7 +330,8 @@ fn versions_that_are_not_pushed_stay_apart_when_their_volume_is_gone() {
     assert_eq!(h.dvc(&["--repo", &s3.url("p"), "show", "main:c"]).ok().out, "pushed");
     h.dvc(&["--repo", &s3.url("p"), "show", "main:b"]).code(13);
     h.dvc(&["--repo", &s3.url("p"), "show", "unpushed/tv:b"]).code(13);
-    // Of mounts it is the same; one goes on with what it has committed itself.
+    // Mounts behave in the same way, except that a mount continues with versions that it has
+    // committed itself.
     let (one, two) = (h.v.s.at("one"), h.v.s.at("two"));
     fs::create_dir(&one).unwrap();
     fs::create_dir(&two).unwrap();
@@ -352,8 +358,8 @@ fn versions_that_are_not_pushed_stay_apart_when_their_volume_is_gone() {
 }
 
 #[test]
-fn a_volume_from_elsewhere_goes_on_without_its_remote_and_gives_its_cache_back() {
-    let Some((s3, v)) = Volume::far(super::host::fill) else { return };
+fn a_volume_of_a_remote_works_offline_and_frees_its_cache() {
+    let Some((s3, v)) = Volume::lazy(super::host::fill) else { return };
     let url = s3.url("p");
     let h = Host::of(v);
     let blocks = || h.dvc(&["--json", "du", "--cache", "--repo", "../r"]).ok().json()["block_bytes"].as_u64().unwrap();
@@ -365,7 +371,7 @@ fn a_volume_from_elsewhere_goes_on_without_its_remote_and_gives_its_cache_back()
     assert!(blocks() > 1 << 20);
     h.dvc(&["umount", at.to_str().unwrap()]).ok();
     drop(s3);
-    // What is here is shown; what cannot be had is an error that says why, soon.
+    // Local data is available. For other data, the error comes soon and names the cause.
     let at = h.path("db");
     assert_eq!(fs::read_to_string(at.join("b")).unwrap(), "here");
     let no =

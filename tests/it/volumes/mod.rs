@@ -1,4 +1,5 @@
-//! Volumes: by the command line, and as Docker asks for them. Real engines are in `tests/docker/`.
+//! Volumes: by the command line, and by requests like those of Docker. Real engines are in
+//! `tests/docker/`.
 
 mod host;
 mod life;

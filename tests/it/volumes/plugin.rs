@@ -1,8 +1,7 @@
-//! The volume plugin, asked as Docker asks it.
+//! The volume plugin with requests like those of Docker.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
 use rustix::process::Signal;
@@ -13,9 +12,10 @@ use crate::mount_live::until;
 use crate::support::namespace::Namespace;
 use crate::support::needs;
 use crate::support::sandbox::Run;
+use crate::support::spawned::Spawned;
 
 #[test]
-fn a_volume_is_mounted_once_for_all_who_have_it() {
+fn containers_share_one_mount_of_a_volume() {
     let Some(mut h) = Host::new() else { return };
     h.serve();
     let repo = h.repository();
@@ -39,13 +39,14 @@ fn a_volume_is_mounted_once_for_all_who_have_it() {
     assert_eq!(h.driver("Path", &json!({ "Name": "db" }))["Mountpoint"], at.to_str().unwrap());
     assert_eq!(h.driver("List", &json!({}))["Volumes"][0]["Name"], "db");
     assert_eq!(h.driver("Capabilities", &json!({}))["Capabilities"]["Scope"], "local");
-    // Docker mounts, unmounts and mounts again to start one container; it is not unmounted each time.
+    // To start one container, Docker mounts, unmounts and mounts again, so an unmount takes effect
+    // after a delay.
     h.driver("Unmount", &json!({ "Name": "db", "ID": "two" }));
     assert!(h.is_mounted("db"));
     assert_eq!(h.mounted("db", "three"), at);
     h.driver("Unmount", &json!({ "Name": "db", "ID": "three" }));
-    until("a mount that nobody uses ends", || !h.is_mounted("db"));
-    // Its changes are still there, and when it is removed.
+    until("an unused mount ends", || !h.is_mounted("db"));
+    // The changes are still there after the next mount, and when the volume is removed.
     assert_eq!(fs::read_to_string(h.mounted("db", "four").join("b")).unwrap(), "x");
     h.driver("Unmount", &json!({ "Name": "db", "ID": "four" }));
     h.driver("Remove", &json!({ "Name": "db" }));
@@ -56,7 +57,7 @@ fn a_volume_is_mounted_once_for_all_who_have_it() {
 }
 
 #[test]
-fn nothing_that_is_asked_reaches_another_place() {
+fn no_request_reaches_other_paths() {
     let Some(mut h) = Host::new() else { return };
     h.serve();
     for name in ["../x", "..", "/etc", "a/b", ".locks", "", "-x", "a\u{0}b"] {
@@ -71,7 +72,7 @@ fn nothing_that_is_asked_reaches_another_place() {
     }
     assert!(h.ask("VolumeDriver.Create", &json!("nonsense"))["Err"].as_str().unwrap().contains("not understood"));
     assert_eq!(h.driver("List", &json!({}))["Volumes"], json!([]));
-    // A password is left out, and is nowhere.
+    // A password is removed and appears nowhere.
     let url = "scp://me:hunter2secret@127.0.0.1:9/x";
     h.refused("Create", &json!({ "Name": "x", "Opts": { "--access": url, "--name": "A" } }));
     h.v.s.sh("! grep -rsl hunter2secret ../home ../plugin.log").ok();
@@ -91,17 +92,17 @@ fn volumes_outlive_the_plugin() {
     let open = fs::File::create(at.join("c")).unwrap();
     h.driver("Unmount", &json!({ "Name": "idle", "ID": "1" }));
     h.stop(Signal::KILL);
-    // Whoever has it goes on meanwhile.
+    // Containers continue to use the volume meanwhile.
     std::io::Write::write_all(&mut &open, b"meanwhile").unwrap();
     assert!(h.is_mounted("used") && h.is_mounted("idle"));
     h.serve();
     assert_eq!(fs::read_to_string(at.join("c")).unwrap(), "meanwhile");
     assert_eq!(h.mounted("used", "2"), at);
-    until("what nobody uses ends", || !h.is_mounted("idle"));
+    until("the unused mount ends", || !h.is_mounted("idle"));
     assert!(h.refused("Remove", &json!({ "Name": "used" })).contains("in use by 2"));
     let mut second = h.v.s.command(["serve".to_owned(), format!("--plugin={}", h.socket().display())]);
     Run::of(&mut second).code(11).complains("already");
-    // What is no socket was not left by a plugin.
+    // A file that is not a socket does not come from an earlier plugin and is kept.
     let file = h.v.s.at("precious");
     fs::write(&file, "content").unwrap();
     h.dvc(&["serve", &format!("--plugin={}", file.display())]).code(2).complains("is no socket");
@@ -117,10 +118,9 @@ fn volumes_outlive_the_plugin() {
 }
 
 #[test]
-fn what_docker_never_took_back_is_found_by_who_sees_it() {
+fn mounts_that_docker_never_released_are_found_by_their_users() {
     let Some(mut h) = Host::new() else { return };
-    if !needs::is_root() {
-        eprintln!("skipped: only root makes mount namespaces without a user namespace");
+    if !needs::root_to("create a mount namespace without a user namespace") {
         return;
     }
     h.serve();
@@ -133,18 +133,18 @@ fn what_docker_never_took_back_is_found_by_who_sees_it() {
     h.mounted("booted", "1");
     let container = Namespace::showing(&at, &h.v.s.at("inside"));
     h.stop(Signal::KILL);
-    // As if it had all been long ago, and in one case before the machine was started again.
+    // Backdate the users of all volumes, and let one entry come from before the last boot.
     for (name, from, to) in
         [("seen", "\"1\",", "\"1\","), ("lost", "\"1\",", "\"1\","), ("booted", "\"boot\": \"", "\"boot\": \"0")]
     {
-        let path = h.shelf().join(name).join("users.json");
+        let path = h.volumes_dir().join(name).join("users.json");
         let text = fs::read_to_string(&path).unwrap();
         let since = text.lines().find_map(|line| line.trim().parse::<i64>().ok()).unwrap();
         assert!(text.contains(from));
         fs::write(&path, text.replacen(from, to, 1).replace(&since.to_string(), &(since - 3600).to_string())).unwrap();
     }
     h.serve();
-    until("nobody sees it", || !h.is_mounted("lost") && !h.is_mounted("booted"));
+    until("the unseen volumes are unmounted", || !h.is_mounted("lost") && !h.is_mounted("booted"));
     assert!(h.is_mounted("seen"));
     assert!(h.refused("Remove", &json!({ "Name": "seen" })).contains("in use by process"));
     drop(container);
@@ -152,13 +152,14 @@ fn what_docker_never_took_back_is_found_by_who_sees_it() {
     h.driver("Remove", &json!({ "Name": "lost" }));
 }
 
-/// A commit sees a volume from where its mount is, so nobody sees it elsewhere.
+/// A commit sees a volume at its own mount, so it counts as a user although no process in a
+/// container does.
 #[test]
 fn a_commit_has_a_volume_as_long_as_it_lives() {
     let Some(mut h) = Host::new() else { return };
     h.serve();
     let repo = h.repository();
-    // In this order they are looked at.
+    // The plugin checks the volumes in this order.
     for name in ["committed", "lost"] {
         h.made(name, &[("repo", &repo), ("rev", "main")]);
     }
@@ -174,13 +175,12 @@ fn a_commit_has_a_volume_as_long_as_it_lives() {
         h.mounted("lost", "1");
         let _ = fs::remove_file(&begun);
         let mut c = h.v.s.command(["commit", "--volume", "committed", "-m", "x"]);
-        let mut commit =
-            c.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn().unwrap();
+        let mut commit = Spawned::start(c.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
         until("the hook runs", || begun.exists());
         h.stop(Signal::KILL);
-        // As if it had begun long ago.
+        // Backdate the users of both volumes.
         for name in ["committed", "lost"] {
-            let path = h.shelf().join(name).join("users.json");
+            let path = h.volumes_dir().join(name).join("users.json");
             let text = fs::read_to_string(&path).unwrap();
             let since = text.lines().find_map(|line| line.trim().parse::<i64>().ok()).unwrap();
             fs::write(&path, text.replace(&since.to_string(), &(since - 3600).to_string())).unwrap();
@@ -190,27 +190,27 @@ fn a_commit_has_a_volume_as_long_as_it_lives() {
             commit.wait().unwrap();
         }
         h.serve();
-        until("nobody uses it", || !h.is_mounted("lost"));
+        until("the unused volume is unmounted", || !h.is_mounted("lost"));
         if killed {
-            until("nobody uses this either", || !h.is_mounted("committed"));
+            until("the volume of the killed commit is unmounted", || !h.is_mounted("committed"));
             continue;
         }
         assert!(h.is_mounted("committed"));
         assert!(h.refused("Remove", &json!({ "Name": "committed" })).contains("in use by"));
         fs::write(&go, "").unwrap();
-        Run::wait(format!("{c:?}"), commit).ok().says("[main v");
-        until("nobody uses it any more", || !h.is_mounted("committed"));
+        commit.finish().ok().says("[main v");
+        until("the volume is unmounted after the commit", || !h.is_mounted("committed"));
         fs::write(h.mounted("committed", "1").join("b"), "y").unwrap();
         h.driver("Unmount", &json!({ "Name": "committed", "ID": "1" }));
         fs::remove_file(&go).unwrap();
     }
-    let locks = fs::read_dir(h.shelf().join(".locks")).unwrap();
+    let locks = fs::read_dir(h.volumes_dir().join(".locks")).unwrap();
     let left: Vec<_> = locks.map(|e| e.unwrap().file_name()).filter(|n| n.to_string_lossy().starts_with('@')).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
-fn one_volume_sees_nothing_of_another() {
+fn volumes_are_isolated_from_each_other() {
     let Some(mut h) = Host::new() else { return };
     h.serve();
     let repo = h.repository();
@@ -223,7 +223,7 @@ fn one_volume_sees_nothing_of_another() {
     assert_eq!(fs::read_to_string(b.join("a")).unwrap(), "one");
     assert!(!b.join("secret").exists());
     assert_ne!(a.parent(), b.parent());
-    // Above what a container gets there is only what is said of that volume.
+    // The directory above the one that a container gets has only files about that volume.
     let names: Vec<_> = fs::read_dir(a.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(names.iter().all(|n| ["data", "volume.json", "users.json"].contains(&n.to_str().unwrap())), "{names:?}");
 }

@@ -144,7 +144,7 @@ impl Model<'_> {
 
     fn phase(&mut self, n: u64) {
         let what = self.random.next(5);
-        steps::tell(&format!("== phase {n}: {what}"));
+        steps::trace(&format!("== phase {n}: {what}"));
         match what {
             0 => self.commit(n),
             1 => {
@@ -170,8 +170,8 @@ fn run(seed: u64, options: &[&str]) {
 }
 
 /// All data is at a remote, and the cache is emptied again and again.
-fn run_far(seed: u64) {
-    let Some((s3, v)) = Volume::far(fill) else { return };
+fn run_lazy(seed: u64) {
+    let Some((s3, v)) = Volume::lazy(fill) else { return };
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let emptied = scope.spawn(|| {
@@ -224,9 +224,9 @@ fn random_sequences_leave_a_mount_like_a_plain_directory() {
 }
 
 #[test]
-fn random_sequences_on_a_version_elsewhere_that_no_cache_keeps() {
+fn random_sequences_on_a_remote_version_without_a_cache() {
     let (first, count) = (number("DVC_TEST_SEED", 1), number("DVC_TEST_MODEL", 3));
-    (first..first + count).for_each(run_far);
+    (first..first + count).for_each(run_lazy);
 }
 
 /// The same in passthrough mode.

@@ -16,7 +16,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 
 use super::number;
-use super::steps::{Random, tell};
+use super::steps::{Random, trace};
 use crate::mount::harness::{Mount, PASSTHROUGH, Volume, assert_like};
 use crate::mount::mapping::Mapping;
 use crate::support::needs;
@@ -85,7 +85,7 @@ impl Moves<'_> {
         let mut now = self.files.get(name).cloned().unwrap_or_default();
         let (at, bytes) = (self.choose(now.len() + 5000), self.bytes(20_000));
         let direct = self.random.next(4) == 0;
-        tell(&format!("write {} at {at} of {name}, past the cache: {direct}", bytes.len()));
+        trace(&format!("write {} at {at} of {name}, past the cache: {direct}", bytes.len()));
         // Passthrough needs complete blocks for direct I/O.
         let (at, bytes) = if direct { (at / 4096 * 4096, vec![7; 8192]) } else { (at, bytes) };
         if direct {
@@ -123,7 +123,7 @@ impl Moves<'_> {
             return;
         }
         let len = self.choose(now.len() + 3000);
-        tell(&format!("truncate {name} to {len}"));
+        trace(&format!("truncate {name} to {len}"));
         OpenOptions::new().write(true).open(self.m.at(name)).unwrap().set_len(len as u64).unwrap();
         now.resize(len, 0);
         self.holds(name, now);
@@ -134,7 +134,7 @@ impl Moves<'_> {
         if self.pins.iter().any(|(ino, pin)| matches!(pin, Pin::Bound(..)) && *ino == self.number(name)) {
             return;
         }
-        tell(&format!("remove {name}"));
+        trace(&format!("remove {name}"));
         fs::remove_file(self.m.at(name)).unwrap();
         self.files.remove(name);
     }
@@ -162,7 +162,7 @@ impl Moves<'_> {
             Pin::Map(..) => "map",
             Pin::Bound(_) => "bind",
         };
-        tell(&format!("{kind} {name}"));
+        trace(&format!("{kind} {name}"));
         inotify::add_watch(&self.watch, &path, WatchFlags::MODIFY).unwrap();
         self.pins.push((ino, pin));
     }
@@ -217,7 +217,7 @@ impl Moves<'_> {
         let id = run.ok().json()["id"].as_str().unwrap().to_owned();
         self.base.clone_from(&id);
         self.versions.push((id, self.files.clone()));
-        tell(&format!("commit {}", self.versions.len()));
+        trace(&format!("commit {}", self.versions.len()));
         let (id, _) = &self.versions[self.versions.len() - 1];
         let out = self.v.checkout(id, &format!("out-{}", self.versions.len()));
         assert_like(self.m.root(), &out);
@@ -226,7 +226,7 @@ impl Moves<'_> {
     fn checkout(&mut self) {
         let at = self.choose(self.versions.len());
         let (id, files) = self.versions[at].clone();
-        tell(&format!("checkout {at}"));
+        trace(&format!("checkout {at}"));
         if self.random.next(3) == 0
             && let Some((name, _)) = self.there()
         {
@@ -347,6 +347,6 @@ fn versions_change_under_open_and_pinned_files_of_a_live_mount() {
 }
 
 #[test]
-fn versions_change_under_open_and_pinned_files_that_the_kernel_uses_by_itself() {
+fn versions_change_under_open_and_pinned_files_in_passthrough() {
     sequences(PASSTHROUGH);
 }

@@ -32,7 +32,7 @@ impl Random {
 
 /// Prints an operation if `DVC_TEST_STEPS=1` is set, to find the cause of a failure.
 #[allow(clippy::print_stderr)]
-pub fn tell(what: &str) {
+pub fn trace(what: &str) {
     if std::env::var_os("DVC_TEST_STEPS").is_some() {
         eprintln!("{what}");
     }
@@ -113,7 +113,7 @@ impl Steps<'_> {
 
     /// Executes an operation in both directories.
     fn both(&self, what: &str, op: impl Fn(&Path) -> io::Result<()>) {
-        tell(what);
+        trace(what);
         let (there, here) = (op(self.plain), op(self.mount));
         let code = |r: &io::Result<()>| r.as_ref().err().map(|e| e.raw_os_error().unwrap_or(-1));
         assert_eq!(code(&here), code(&there), "seed {}: {what}: {here:?}, natively {there:?}", self.seed);

@@ -59,7 +59,7 @@ fn with_allow_other_modes_decide() {
 }
 
 #[test]
-fn the_versions_files_may_be_shown_as_anothers() {
+fn files_may_be_shown_with_another_owner() {
     let Some(v) = Volume::of(fill) else { return };
     let tree = v.commit("same");
     let mut m = v.mount(&["--map-owner", "4321:8765", "--allow-other"]);
@@ -93,7 +93,7 @@ fn the_versions_files_may_be_shown_as_anothers() {
 }
 
 #[test]
-fn nothing_changes_in_a_mount_that_only_shows() {
+fn nothing_changes_in_a_read_only_mount() {
     let Some(v) = Volume::of(fill) else { return };
     let m = v.mount(&["--ro"]);
     let read_only = libc("EROFS");

@@ -123,7 +123,7 @@ fn the_version_and_other_mounts_of_it_see_nothing() {
 /// Sizes around the old one and around blocks: truncated bytes read as zeros when the file grows
 /// again.
 #[test]
-fn what_was_cut_off_never_comes_back() {
+fn truncated_bytes_never_come_back() {
     let Some(v) = volume() else { return };
     let mut m = v.mount(&[]);
     let mut models = Vec::new();
@@ -171,7 +171,7 @@ fn what_was_cut_off_never_comes_back() {
 }
 
 #[test]
-fn ranges_are_reserved_emptied_and_zeroed() {
+fn ranges_are_allocated_punched_and_zeroed() {
     let Some(v) = volume() else { return };
     let mut m = v.mount(&[]);
     let keep = FallocateFlags::KEEP_SIZE;
@@ -316,7 +316,7 @@ fn a_mapping_is_shared_by_processes() {
 /// A commit and later mounts contain the writes of a mapping that was never synced and whose file
 /// is closed.
 #[test]
-fn what_only_a_mapping_wrote_is_committed() {
+fn unsynced_writes_of_a_mapping_are_committed() {
     let Some(v) = volume() else { return };
     let mut m = v.mount(&[]);
     let file = edit(&m.at("chunks"));
@@ -333,7 +333,7 @@ fn what_only_a_mapping_wrote_is_committed() {
 }
 
 #[test]
-fn opens_of_every_kind_see_each_other() {
+fn opens_of_every_kind_see_each_others_writes() {
     let Some(v) = volume() else { return };
     let m = v.mount(&[]);
     for name in FILES {
@@ -409,7 +409,7 @@ print(stale)
 "#;
 
 #[test]
-fn reads_see_what_was_written_past_the_cache_also_if_no_program_waited_for_it() {
+fn reads_see_asynchronous_direct_writes() {
     let Some(v) = Volume::of(|w| fs::write(w.join("f"), noise(1, 16 * 4096)).unwrap()) else { return };
     for options in [&[][..], &["--live"], PASSTHROUGH] {
         let mut m = v.mount(&[&["--ephemeral"], options].concat());
@@ -451,7 +451,7 @@ fn two_processes_append_without_losing_a_line() {
 }
 
 #[test]
-fn a_file_of_a_tebibyte_costs_what_is_in_it() {
+fn a_sparse_tebibyte_takes_the_space_of_its_data() {
     const SIZE: u64 = 1 << 40;
     let Some(v) = Volume::of(|w| {
         let huge = File::create(w.join("huge")).unwrap();
@@ -508,7 +508,7 @@ fn holes(v: &Volume) {
 }
 
 #[test]
-fn holes_of_the_version_are_told_by_a_mount_that_only_shows_it() {
+fn a_read_only_mount_reports_the_holes_of_the_version() {
     let Some(v) = volume() else { return };
     let ro = v.mount(&["--ro"]);
     let how = crate::support::facts::Compare::default();
@@ -519,7 +519,7 @@ fn holes_of_the_version_are_told_by_a_mount_that_only_shows_it() {
 /// of the version, of written files, and of files that are open for writing, for which the kernel
 /// may have cached writes.
 #[test]
-fn holes_are_told_by_a_mount_that_can_be_written() {
+fn a_writable_mount_reports_holes() {
     const MIB: u64 = 1 << 20;
     let Some(v) = Volume::of(|w| {
         let sparse = File::create(w.join("sparse")).unwrap();

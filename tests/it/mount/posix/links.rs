@@ -32,7 +32,7 @@ fn ino(path: &Path) -> (u64, u64) {
 }
 
 #[test]
-fn names_of_one_file_are_one_file() {
+fn hard_links_are_one_file() {
     let Some(v) = Volume::of(fill) else { return };
     let mut m = v.mount(&[]);
     assert_eq!(ino(&m.at("a")), ino(&m.at("b")));
@@ -173,7 +173,7 @@ fn an_open_file_lives_without_a_name() {
 }
 
 #[test]
-fn a_rename_over_an_open_file_leaves_it_to_who_has_it() {
+fn a_file_replaced_by_rename_stays_open() {
     let Some(v) = Volume::of(fill) else { return };
     let m = v.mount(&[]);
     for (from, over) in [("alone", "pair 1"), ("pair 1", "b"), ("sym", "d/pair 2")] {
@@ -229,8 +229,8 @@ fn names_are_exchanged_or_not_replaced() {
     assert!(m.at("empty/deep/c").exists());
 }
 
-/// The first name of a file is removed. The file is found through the remaining ones, whatever
-/// happens to them.
+/// The first name of a file is removed. The file is found through the remaining ones, even if they
+/// are renamed.
 #[test]
 fn a_file_is_found_by_the_names_that_are_left() {
     let Some(v) = Volume::of(fill) else { return };

@@ -31,7 +31,7 @@ fn lists(dir: &Path) -> String {
 
 /// Asserts that two directories have the same ACLs. Returns them.
 #[track_caller]
-fn assert_same_lists(plain: &Path, mount: &Path, what: &str) -> String {
+fn assert_same_acls(plain: &Path, mount: &Path, what: &str) -> String {
     let (expected, found) = (lists(plain), lists(mount));
     let differs = expected.lines().zip(found.lines()).find(|(a, b)| a != b);
     assert!(expected == found, "{what}: {differs:?} in\n{expected}\nand\n{found}");
@@ -39,7 +39,7 @@ fn assert_same_lists(plain: &Path, mount: &Path, what: &str) -> String {
 }
 
 #[test]
-fn what_is_made_gets_the_list_of_its_directory() {
+fn new_files_inherit_the_acl_of_their_directory() {
     let Some(v) = Volume::of(fill) else { return };
     let w = v.s.at("w");
     for args in [&[][..], &["--allow-other"]] {
@@ -61,12 +61,12 @@ fn what_is_made_gets_the_list_of_its_directory() {
             sh(&w, &script);
             sh(m.root(), &script);
         }
-        let said = assert_same_lists(&w, m.root(), "made");
+        let said = assert_same_acls(&w, m.root(), "made");
         assert!(said.contains("default:user:12345:rwx") && said.contains("#effective:"), "{said}");
         m.again();
-        assert_same_lists(&w, m.root(), "mounted again");
+        assert_same_acls(&w, m.root(), "mounted again");
         m.commit("lists");
-        assert_same_lists(&w, &v.checkout("main", &format!("out{}", args.len())), "checked out");
+        assert_same_acls(&w, &v.checkout("main", &format!("out{}", args.len())), "checked out");
         assert_eq!(m.status(), "");
         m.dvc(&["checkout", "main@v1"]).ok();
         sh(&w, "rm -rf d* old/f* old/d*");
@@ -92,7 +92,7 @@ fn assert_allows_the_same(w: &Path, m: &Mount<'_>, what: &str) -> String {
 }
 
 #[test]
-fn with_allow_other_lists_decide() {
+fn with_allow_other_acls_decide() {
     let Some(v) = Volume::of(fill) else { return };
     let w = v.s.at("w");
     for kernel in [&["--allow-other"][..], &["--allow-other", "--hydrate", "all", "--wait-hydrated"]] {
@@ -128,7 +128,7 @@ fn with_allow_other_lists_decide() {
 
 /// A user outside of the group of a file cannot set an ACL and keep the set-group-ID bit.
 #[test]
-fn a_list_by_who_is_not_of_the_group_ends_its_trust() {
+fn an_acl_set_by_a_user_outside_of_the_group_clears_setgid() {
     let Some(v) = Volume::of(|w| {
         sh(
             w,

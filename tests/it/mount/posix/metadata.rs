@@ -40,7 +40,7 @@ fn trust_ends_when_the_content_changes() {
 }
 
 #[test]
-fn trust_ends_when_the_kernel_writes_by_itself() {
+fn trust_ends_in_passthrough() {
     trust_ends(&["--allow-other", "--hydrate", "all", "--wait-hydrated"]);
 }
 
@@ -85,7 +85,7 @@ fn known_mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn the_kernel_knows_that_trust_has_ended_when_a_write_returns() {
+fn the_kernel_sees_the_end_of_trust_when_a_write_returns() {
     const SCRIPTS: [&str; 6] = [
         "printf x >> f",
         "printf x | dd of=f bs=1 conv=notrunc 2>/dev/null",
@@ -117,7 +117,7 @@ fn the_kernel_knows_that_trust_has_ended_when_a_write_returns() {
 
 /// The mode is set while another program has the file open for writing in passthrough mode.
 #[test]
-fn trust_that_is_given_to_a_file_that_is_being_written_ends_with_the_next_write() {
+fn privileges_set_on_an_open_file_end_with_the_next_write() {
     let Some(v) = Volume::of(|w| fs::write(w.join("f"), b"program").unwrap()) else { return };
     let mut m = v.mount(&["--ephemeral", "--hydrate", "all", "--wait-hydrated"]);
     if !is_passthrough(&m) {
@@ -136,7 +136,7 @@ fn trust_that_is_given_to_a_file_that_is_being_written_ends_with_the_next_write(
 /// Times come from the kernel and from the process of the mount. A later time is never earlier than
 /// a previous one.
 #[test]
-fn what_is_changed_later_has_no_earlier_time() {
+fn later_changes_have_no_earlier_time() {
     let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"1").unwrap()) else { return };
     for options in [&[][..], &["--live"], &["--hydrate", "all", "--wait-hydrated"]] {
         let mut m = v.mount(&[&["--ephemeral"], options].concat());
@@ -193,7 +193,7 @@ fn trust_ends_when_the_owner_changes() {
 }
 
 #[test]
-fn what_is_made_in_a_setgid_directory_has_its_group() {
+fn new_files_in_a_setgid_directory_inherit_its_group() {
     let make = |d: &Path| {
         fs::create_dir(d).unwrap();
         chown(d, Some(7), Some(8)).unwrap();
@@ -223,7 +223,7 @@ fn what_is_made_in_a_setgid_directory_has_its_group() {
 }
 
 #[test]
-fn times_may_be_before_1970_and_far_ahead() {
+fn times_may_be_before_1970_and_far_in_the_future() {
     let times =
         [(-1, 1), (-86_400 * 365, 999_999_999), (-2_145_916_800, 5), (0, 0), (0, 1), (4_102_444_800, 123_456_789)];
     let make = |dir: &Path, at: usize| {
@@ -358,7 +358,7 @@ fn extended_attributes_have_the_namespaces_of_the_kernel() {
 }
 
 #[test]
-fn access_lists_are_kept() {
+fn acls_are_kept() {
     let Some(v) = Volume::of(|w| {
         fs::write(w.join("f"), b"x").unwrap();
         crate::support::needs::run("setfacl", &["-m", "u:12345:rw,g:54321:r", w.join("f").to_str().unwrap()]);
@@ -373,7 +373,7 @@ fn access_lists_are_kept() {
 /// As on other file systems, the mask of an ACL is the group permission of the mode, whichever of
 /// the two is set.
 #[test]
-fn an_access_list_and_the_mode_agree() {
+fn acl_and_mode_agree() {
     let Some(v) = Volume::of(|w| fs::write(w.join("old"), b"x").unwrap()) else { return };
     let m = v.mount(&[]);
     fs::write(m.at("new"), b"x").unwrap();

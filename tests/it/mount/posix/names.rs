@@ -138,7 +138,7 @@ fn a_directory_may_change_while_it_is_read() {
 
 /// An open handle lists new names after it is rewound.
 #[test]
-fn a_listing_begun_again_is_new() {
+fn a_rewound_listing_is_current() {
     let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"a").unwrap()) else { return };
     let m = v.mount(&[]);
     let mut dir = rustix::fs::Dir::read_from(File::open(m.root()).unwrap()).unwrap();
@@ -209,7 +209,7 @@ fn special_files_are_made_and_kept() {
 }
 
 #[test]
-fn what_is_not_there_fails_cleanly() {
+fn missing_names_fail_cleanly() {
     let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"a").unwrap()) else { return };
     let m = v.mount(&[]);
     let unnamed = openat(CWD, m.root(), OFlags::TMPFILE | OFlags::RDWR, Mode::RUSR);
@@ -234,7 +234,7 @@ fn what_is_not_there_fails_cleanly() {
 
 /// If many processes create the same name with `O_EXCL`, one of them succeeds.
 #[test]
-fn one_of_many_gets_a_name() {
+fn exclusive_creation_has_one_winner() {
     let Some(v) = Volume::of(|w| fs::write(w.join("a"), b"a").unwrap()) else { return };
     let m = v.mount(&[]);
     for round in 0..50 {

@@ -25,7 +25,7 @@ fn fill_up(file: &mut File, bytes: &[u8]) -> bool {
 }
 
 #[test]
-fn what_does_not_fit_is_told_and_tears_nothing() {
+fn writes_that_do_not_fit_fail_without_damage() {
     let Some(v) = volume() else { return };
     let mut m = v.mount(&["--quota", QUOTA]);
     let told = statvfs(m.root()).unwrap();
@@ -59,7 +59,7 @@ fn what_does_not_fit_is_told_and_tears_nothing() {
 
 /// In passthrough mode, the kernel could write any amount of data.
 #[test]
-fn a_limit_holds_for_whole_files_too() {
+fn a_limit_applies_to_passthrough_files_too() {
     let Some(v) = volume() else { return };
     let m = v.mount(&["--quota", QUOTA, "--hydrate", "open"]);
     assert!(fill_up(&mut File::create(m.at("new")).unwrap(), &noise(3, 9_000_000)), "it fits");

@@ -1,0 +1,29 @@
+//! A temporary directory that tests of one process share.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// The directory. Another process removes it when this one ends, because a static is never dropped.
+pub struct SharedDir {
+    path: PathBuf,
+    /// Waits for the end of its standard input. `None` if `DVC_TEST_KEEP=1` is set.
+    _remover: Option<Child>,
+}
+
+impl SharedDir {
+    /// Creates an empty directory.
+    pub fn new() -> Self {
+        let path = tempfile::Builder::new().prefix("dvc-it-shared-").tempdir().unwrap().keep();
+        let mut remover = Command::new("sh");
+        remover.args(["-c", "cat >/dev/null; rm -rf -- \"$0\""]).arg(&path).current_dir("/").process_group(0);
+        remover.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let is_kept = std::env::var_os("DVC_TEST_KEEP").is_some();
+        Self { path, _remover: (!is_kept).then(|| remover.spawn().unwrap()) }
+    }
+
+    /// Returns the path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}

@@ -1,0 +1,55 @@
+//! A child process that ends with its test.
+
+use std::ops::{Deref, DerefMut};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::sandbox::Run;
+
+/// A running process in a process group of its own. The group is killed when the value is dropped, so
+/// that a failed test leaves no process behind.
+pub struct Spawned {
+    child: Option<Child>,
+    line: String,
+}
+
+impl Spawned {
+    /// Starts a command.
+    pub fn start(c: &mut Command) -> Self {
+        let line = format!("{c:?}");
+        Self { child: Some(c.process_group(0).spawn().unwrap()), line }
+    }
+
+    /// Waits for the end of the process. Its output must be piped.
+    pub fn finish(mut self) -> Run {
+        Run::wait(self.line.clone(), self.child.take().unwrap())
+    }
+}
+
+impl Deref for Spawned {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        self.child.as_ref().unwrap()
+    }
+}
+
+impl DerefMut for Spawned {
+    fn deref_mut(&mut self) -> &mut Child {
+        self.child.as_mut().unwrap()
+    }
+}
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        // Once the process is reaped, its id may belong to another process group.
+        if let Some(child) = &mut self.child
+            && matches!(child.try_wait(), Ok(None))
+        {
+            let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+            let _ = child.wait();
+        }
+    }
+}
