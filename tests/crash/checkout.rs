@@ -1,5 +1,6 @@
-//! Dies at each step of a checkout in place: each path then holds the old version, the new one, or is named as
-//! half-written, and the same checkout finishes what was begun. So does the same unpack.
+//! Crashes at each step of a checkout in place. Each path then has the old version or the new one,
+//! or is reported as half-written, and the same checkout finishes the work. Unpack is tested in the
+//! same way.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -55,7 +56,7 @@ fn to(dir: &Path, version: &str, observer: &dyn Observer) {
     assert_eq!((report.done.incomplete, report.done.damaged, report.wrong), (0, 0, 0));
 }
 
-/// Content (or a link's target), mode and time of everything in the worktree.
+/// Returns content (or link target), mode and time of everything in the worktree.
 fn tree(dir: &Path) -> Tree {
     let mut out = Tree::new();
     let mut dirs = vec![dir.join("work")];
@@ -83,7 +84,7 @@ fn noise(seed: u8, len: usize) -> Vec<u8> {
     out
 }
 
-/// Two versions that differ in every way that a checkout treats apart.
+/// Creates two versions that differ in every way that a checkout handles separately.
 fn make(dir: &Path) {
     let work = dir.join("work");
     fs::create_dir(&work).unwrap();
@@ -136,7 +137,7 @@ fn make(dir: &Path) {
     version();
 }
 
-/// Not a test: the scenario of the one below.
+/// Scenario of the test below; does nothing in an ordinary run.
 #[test]
 #[ignore = "runs as a child of another test"]
 fn scenario() {
@@ -145,7 +146,7 @@ fn scenario() {
 }
 
 #[test]
-fn a_death_at_any_step_is_mended() {
+fn a_checkout_is_finished_after_a_crash_at_any_step() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();
     make(dir);
@@ -183,7 +184,7 @@ fn a_death_at_any_step_is_mended() {
 }
 
 #[test]
-fn what_was_edited_after_a_death_is_not_lost() {
+fn edits_after_a_crash_are_not_lost() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();
     make(dir);
@@ -203,10 +204,10 @@ fn what_was_edited_after_a_death_is_not_lost() {
         let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();
         checkout(&context(dir), &CheckoutOptions { revision, paths, ..CheckoutOptions::default() }, &Silent)
     };
-    // Paths on their own do not finish it.
+    // A checkout of some paths does not finish the interrupted one.
     try_to("main@v2", &["stays/11"]).unwrap();
     assert_eq!(interrupted().unwrap().goal, goal);
-    // One of the files that it was to change, and one that it was to remove.
+    // A file that the checkout was to change, and a file that it was to remove.
     for (path, theirs) in [("stays/15", "two 15"), ("c", "linked")] {
         fs::write(work.join(path), "mine").unwrap();
         assert_eq!(try_to("main@v1", &[]).unwrap_err().kind(), dvc::error::Kind::Rejected, "{path}");
@@ -219,7 +220,7 @@ fn what_was_edited_after_a_death_is_not_lost() {
     assert_eq!(fs::read(work.join("stays/11")).unwrap(), b"one 11");
 }
 
-/// Brings the newest version over the one before it; only to some paths, where there are any.
+/// Unpacks the newest version over the one before it, or only `paths` of it unless they are empty.
 fn newest(dir: &Path, paths: &[&str], observer: &dyn Observer) {
     let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();
     let options = UnpackOptions { paths, accept: true, ..UnpackOptions::default() };
@@ -227,7 +228,7 @@ fn newest(dir: &Path, paths: &[&str], observer: &dyn Observer) {
     assert!(report.stopped.is_none(), "{:?}", report.stopped);
 }
 
-/// Not a test: the scenario of the one below.
+/// Scenario of the tests below; does nothing in an ordinary run.
 #[test]
 #[ignore = "runs as a child of another test"]
 fn unpacking() {
@@ -235,7 +236,7 @@ fn unpacking() {
     newest(&dir, &[], dying.as_ref());
 }
 
-/// Not a test: the scenario of the one below.
+/// Scenario of the tests below; does nothing in an ordinary run.
 #[test]
 #[ignore = "runs as a child of another test"]
 fn unpacking_some() {
@@ -243,11 +244,11 @@ fn unpacking_some() {
     newest(&dir, SOME, dying.as_ref());
 }
 
-/// What stands for volumes.
+/// Top-level directories that represent volumes.
 const SOME: &[&str] = &["becomes", "first", "second", "stays"];
 
 #[test]
-fn an_unpack_that_died_is_finished_by_the_next() {
+fn an_interrupted_unpack_is_finished_by_the_next() {
     for (scenario, paths) in [("checkout::unpacking", &[][..]), ("checkout::unpacking_some", SOME)] {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path();
@@ -259,7 +260,8 @@ fn an_unpack_that_died_is_finished_by_the_next() {
         let new = chosen();
         let mut steps = Vec::new();
         for step in 0.. {
-            // Where only some paths are new, that is a change to the version of the rest.
+            // If only some paths are unpacked, the other paths still have the first version, so the
+            // checkout needs `force`.
             let revision = Some(Revision::parse("main@v1").unwrap());
             let options = CheckoutOptions { revision, force: true, ..CheckoutOptions::default() };
             checkout(&context(dir), &options, &Silent).unwrap();
@@ -276,7 +278,8 @@ fn an_unpack_that_died_is_finished_by_the_next() {
     }
 }
 
-/// The worktree gets a version, and is then known to nobody.
+/// Checks out a version and removes the recorded state of the worktree, so that the repository does
+/// not know the version.
 fn unknown(dir: &Path, version: &str) {
     let revision = Some(Revision::parse(version).unwrap());
     checkout(&context(dir), &CheckoutOptions { revision, force: true, ..CheckoutOptions::default() }, &Silent).unwrap();
@@ -288,7 +291,7 @@ fn state_dir(dir: &Path) -> PathBuf {
     repo.worktree(&context(dir).worktree).unwrap().state_dir().to_owned()
 }
 
-/// What an unpack over these paths refuses to lose.
+/// Returns the paths that an unpack over `paths` refuses to overwrite.
 fn refused(dir: &Path, paths: &[&str]) -> Vec<String> {
     let paths = paths.iter().map(|p| p.as_bytes().to_vec()).collect();
     let options = UnpackOptions { paths, accept: true, ..UnpackOptions::default() };
@@ -298,9 +301,9 @@ fn refused(dir: &Path, paths: &[&str]) -> Vec<String> {
     }
 }
 
-/// Volumes with another version, and a first fill, whether or not some paths stand for volumes.
+/// Covers volumes with another version and a first fill, with and without a selection of paths.
 #[test]
-fn what_was_written_after_a_killed_unpack_is_not_lost() {
+fn edits_after_a_killed_unpack_are_not_lost() {
     for (scenario, paths) in [("checkout::unpacking", &[][..]), ("checkout::unpacking_some", SOME)] {
         for fill in [false, true] {
             let temp = tempfile::tempdir().unwrap();
@@ -321,7 +324,7 @@ fn what_was_written_after_a_killed_unpack_is_not_lost() {
                 }
                 deaths += 1;
                 let work = dir.join("work");
-                // What it has written by now, and what stood there before.
+                // Files that the unpack has written by now, and files that existed before.
                 for path in ["stays/15", "stays/0", target] {
                     let Ok(was) = fs::read(work.join(path)) else { continue };
                     in_new_dir += usize::from(path == target);
@@ -334,7 +337,7 @@ fn what_was_written_after_a_killed_unpack_is_not_lost() {
                     }
                     fs::write(work.join(path), was).unwrap();
                 }
-                // So a writer of new files may have died.
+                // A file that was only partly written is one of the states after a crash.
                 if work.join(target).exists() {
                     fs::write(work.join(target), &whole[..40_000]).unwrap();
                 }
@@ -346,9 +349,10 @@ fn what_was_written_after_a_killed_unpack_is_not_lost() {
     }
 }
 
-/// As after a restored disk: the worktree is said to have what is unpacked, and has the version before.
+/// As after a restored disk: the recorded state says that the worktree has the unpacked version,
+/// but it has the one before.
 #[test]
-fn a_killed_unpack_over_an_older_version_than_is_known_is_finished() {
+fn a_killed_unpack_over_an_older_version_than_recorded_is_finished() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();
     make(dir);
@@ -371,7 +375,7 @@ fn a_killed_unpack_over_an_older_version_than_is_known_is_finished() {
     assert!(deaths > 15, "{deaths}");
 }
 
-/// Not a test: the scenario of the one below.
+/// Scenario of the test below; does nothing in an ordinary run.
 #[test]
 #[ignore = "runs as a child of another test"]
 fn filling() {
@@ -380,7 +384,7 @@ fn filling() {
 }
 
 #[test]
-fn what_was_written_into_a_new_directory_after_a_death_is_not_lost() {
+fn edits_in_a_new_directory_after_a_crash_are_not_lost() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();
     make(dir);

@@ -1,7 +1,7 @@
 //! Runs a scenario in a child process that dies at its n-th durable step.
 //!
-//! In: the name of a scenario and a step. Out: [`End`]. The steps are those that the library reports to its observer,
-//! and whatever its store makes durable.
+//! In: the name of a scenario and a step. Out: [`End`]. The steps are those that the library
+//! reports to its observer, and each operation of the store that makes data durable.
 
 #![allow(dead_code)]
 
@@ -13,16 +13,17 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use dvc::observe::Observer;
 use dvc::store::trace::{DiskEvent, Tracer};
 
-/// How a child ended.
+/// The end of a child.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Died at the step with this name.
+    /// The child died at the step with this name.
     At(String),
-    /// Ran through: it has fewer steps than that.
+    /// The child ran to its end, because it has fewer steps.
     Through,
 }
 
-/// An observer and tracer that kills its process at the n-th step, counted from 0, and leaves the step's name in a file.
+/// An observer and tracer that kills its process at the n-th step, counted from 0, and leaves the
+/// name of the step in a file.
 pub struct Dying {
     left: Mutex<u64>,
     last_words: PathBuf,
@@ -60,7 +61,7 @@ impl Dying {
     }
 }
 
-/// In the child: the directory and the observer that it was started with. `None` in an ordinary test run.
+/// Returns the directory and the observer for a child. Returns `None` in an ordinary test run.
 pub fn orders() -> Option<(PathBuf, Arc<Dying>)> {
     let dir = PathBuf::from(std::env::var_os("CRASH_DIR")?);
     let step = std::env::var("CRASH_STEP").ok()?.parse().ok()?;
@@ -70,18 +71,19 @@ pub fn orders() -> Option<(PathBuf, Arc<Dying>)> {
 
 static FORKS: RwLock<()> = RwLock::new(());
 
-/// While it is held no child is being made: one has a copy of each open file, and so of each lock, until it is another program.
+/// Prevents forks until the guard is dropped. A forked child inherits each open file, and so each
+/// lock, until it executes another program.
 pub fn no_forks() -> RwLockReadGuard<'static, ()> {
     FORKS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts a program.
+/// Starts a program while no guard of [`no_forks`] is alive.
 pub fn spawn(command: &mut Command) -> Child {
     let _alone = FORKS.write().unwrap_or_else(PoisonError::into_inner);
     command.spawn().unwrap()
 }
 
-/// Starts test `scenario` of this program as a child that dies at `step`.
+/// Runs the test `scenario` of this program in a child that dies at `step`.
 pub fn run(scenario: &str, dir: &Path, step: u64) -> End {
     let words = dir.join("last-words");
     let _ = std::fs::remove_file(&words);
@@ -107,7 +109,7 @@ pub fn run(scenario: &str, dir: &Path, step: u64) -> End {
 mod tests {
     use super::{End, Observer, orders, run};
 
-    /// Not a test: the scenario of the one below.
+    /// Scenario of the test below; does nothing in an ordinary run.
     #[test]
     #[ignore = "runs as a child of another test"]
     fn two_steps() {
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_dies_where_it_is_told() {
+    fn a_child_dies_at_the_given_step() {
         let dir = tempfile::tempdir().unwrap();
         let scenario = "child::tests::two_steps";
         assert_eq!(run(scenario, dir.path(), 0), End::At("first".to_owned()));

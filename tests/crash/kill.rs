@@ -1,4 +1,4 @@
-//! The real program is killed at random moments: whatever it was doing, nothing that it had acknowledged is lost.
+//! Kills the real program at random moments and verifies that no acknowledged version is lost.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use dvc::ops::fsck::{FsckOptions, fsck};
 use crate::child::spawn;
 use crate::known::{KnownVersion, context, files_of, lost_paths, noise};
 
-/// How often the program is killed.
+/// Number of kills.
 const ROUNDS: u64 = 36;
 
 fn dvc(repo: &Path, work: &Path, args: &[&str]) -> Command {
@@ -24,11 +24,11 @@ fn dvc(repo: &Path, work: &Path, args: &[&str]) -> Command {
     c
 }
 
-/// Kills it after `delay`; true if it had ended well before.
+/// Kills the process after `delay`. Returns true if it had ended well before.
 fn killed(mut command: Command, delay: Duration) -> bool {
     let mut child = spawn(&mut command);
     std::thread::sleep(delay);
-    // Fails if it has ended already.
+    // The process may have ended already.
     let _ = child.kill();
     child.wait().unwrap().success()
 }
@@ -65,7 +65,7 @@ fn random_kills() {
             seen = now;
         }
         if round % 4 == 3 && versions.len() > 1 {
-            // A checkout is killed as well, and finished by the next one.
+            // A checkout is killed as well, and the next one finishes it.
             let target = &versions[usize::try_from(round).unwrap() % versions.len()];
             let id = target.id.to_string();
             let short = Duration::from_millis(round * 31 % 60);
@@ -76,7 +76,7 @@ fn random_kills() {
             assert!(dvc(&repo, &work, &["checkout", "-f", "main"]).status().unwrap().success());
         }
     }
-    // A last one in peace takes up what the killed ones left.
+    // A commit that is not killed finishes the work that the killed ones left.
     assert!(dvc(&repo, &work, &["commit", "-m", "last", "--allow-empty"]).status().unwrap().success());
     versions.push(KnownVersion { id: tip().unwrap(), branch: "main", files: files_of(&work) });
     let all = FsckOptions { data: Some(1_000_000), ..FsckOptions::default() };
@@ -87,11 +87,11 @@ fn random_kills() {
         let lost = lost_paths(&opened, version, "after all kills");
         assert!(lost.is_empty(), "{lost:?}");
     }
-    // How many were cut short depends on the machine; nothing promised does.
+    // The number of interrupted commits depends on the machine, so it is printed and not asserted.
     println!("{ended} of {ROUNDS} commits ended well, {} versions were made", versions.len());
 }
 
-/// Commits and a rebuild go on beside: a check never takes work in progress for damage.
+/// Checks run beside commits and rebuilds, and never report work in progress as damage.
 #[test]
 fn a_check_beside_commits() {
     let dir = tempfile::tempdir().unwrap();
@@ -129,6 +129,6 @@ fn a_check_beside_commits() {
         commits.into_iter().for_each(|c| c.join().unwrap());
         let tips = context.repo().unwrap().refs().list(RefKind::Branch).unwrap();
         let ordinals: Vec<u64> = tips.iter().map(|t| context.repo().unwrap().commit(&t.id).unwrap().ordinal).collect();
-        assert_eq!(ordinals, [8, 8, 8], "a version of a commit that ran beside is lost");
+        assert_eq!(ordinals, [8, 8, 8], "a version of a concurrent commit is lost");
     });
 }

@@ -1,7 +1,8 @@
-//! Crash tests: a process dies at each durable step of an operation, or the disk forgets what was not synced, then
-//! everything promised is verified.
+//! Crash tests: a process dies at each durable step of an operation, or the disk loses data that
+//! was not synced. Then everything that was acknowledged is verified.
 //!
-//! The child is this very program, called again for one scenario; it dies by SIGKILL, so nothing is cleaned up.
+//! The child is this same program, started again for one scenario. It dies by SIGKILL, so no
+//! cleanup runs in it.
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 

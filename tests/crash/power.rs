@@ -1,5 +1,5 @@
-//! A disk that forgets what was not synced: after each durable step of a history the repository is put together again
-//! from what must have survived, and every version that was acknowledged until then has to be in it.
+//! Simulates power failures: after each durable step of a history, the repository is reconstructed
+//! from the synced data alone, and must contain every version that was acknowledged until then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +17,7 @@ use dvc::store::trace::{DiskEvent, Tracer};
 
 use crate::known::{KnownVersion, commit_all, context, copy_dir, lost_paths, noise};
 
-/// Something that happened, with the bytes of a file that was synced, and the catalogue at that moment.
+/// An event, with the bytes of the file if it was synced, and the catalogue at that moment.
 struct Happened {
     event: DiskEvent,
     bytes: Vec<u8>,
@@ -41,24 +41,24 @@ impl Tracer for Recorder {
     }
 }
 
-/// Names and the files that they stand for.
+/// Directories, and file names with their indexes into [`Disk::bytes`].
 #[derive(Clone, Default)]
 struct Names {
     files: BTreeMap<PathBuf, usize>,
     dirs: BTreeSet<PathBuf>,
 }
 
-/// A disk as the system sees it, and as it would be after the power went.
+/// A disk as running programs see it, and as it would be after a power failure.
 #[derive(Default)]
 struct Disk {
     seen: Names,
     kept: Names,
-    /// What is on disk of each file; nothing before its first sync.
+    /// Durable bytes of each file; empty before the first sync.
     bytes: Vec<Vec<u8>>,
 }
 
 impl Disk {
-    /// A directory of which everything is on disk.
+    /// Returns a disk on which the whole directory is durable.
     fn of(root: &Path) -> Self {
         let mut disk = Self::default();
         let mut todo = vec![root.to_path_buf()];
@@ -89,7 +89,7 @@ impl Disk {
                 self.bytes[at].clone_from(&happened.bytes);
             }
             DiskEvent::Renamed(from, to) => {
-                let file = self.seen.files.remove(from).expect("a file was renamed that was never synced");
+                let file = self.seen.files.remove(from).expect("a file was renamed before it was synced");
                 self.seen.files.insert(to.clone(), file);
             }
             DiskEvent::Removed(path) => drop(self.seen.files.remove(path)),
@@ -104,12 +104,12 @@ impl Disk {
         }
     }
 
-    /// Writes out one of the two states; a name whose directory is lost is lost too.
+    /// Writes one of the two states to a directory. A name is lost if its directory is lost.
     fn write(&self, names: &Names, root: &Path, to: &Path) {
         fs::create_dir_all(to).unwrap();
         let place = |path: &Path| to.join(path.strip_prefix(root).unwrap());
         for dir in &names.dirs {
-            // In order of names, so those above come first.
+            // Parents come first, because the set is sorted.
             let _ = fs::create_dir(place(dir));
         }
         for (path, file) in &names.files {
@@ -118,7 +118,7 @@ impl Disk {
     }
 }
 
-/// What was promised when so many things had happened.
+/// A version that was acknowledged after so many events.
 struct Promise {
     after: usize,
     version: KnownVersion,
@@ -140,7 +140,7 @@ fn assert_kept(repository: &Path, work: &Path, promises: &[&Promise], case: &str
 }
 
 #[test]
-fn what_was_acknowledged_survives_the_power() {
+fn acknowledged_versions_survive_a_power_failure() {
     let dir = tempfile::tempdir().unwrap();
     let top = dir.path().canonicalize().unwrap();
     let (root, work) = (top.join("repo"), top.join("work"));
@@ -179,7 +179,8 @@ fn what_was_acknowledged_survives_the_power() {
     for (n, step) in happened.iter().enumerate() {
         disk.apply(step);
         let kept: Vec<&Promise> = promises.iter().filter(|p| p.after <= n + 1).collect();
-        // Nothing survives that was not synced; the catalogue, which is not ours to sync, is there or not.
+        // The minimal state: only synced data survives. The catalogue is never synced, so it is
+        // restored as it was.
         let case = format!("after step {n}, {:?}", step.event);
         let here = tempfile::tempdir().unwrap();
         let (least, most) = (here.path().join("least"), here.path().join("most"));
@@ -188,7 +189,7 @@ fn what_was_acknowledged_survives_the_power() {
             fs::write(least.join(name), bytes).unwrap();
         }
         assert_kept(&least, &work, &kept, &format!("least, {case}"));
-        // Every name survives, with what was synced of its file.
+        // The maximal state: every name survives, with the synced bytes of its file.
         disk.write(&disk.seen, &root, &most);
         assert_kept(&most, &work, &kept, &format!("most, {case}"));
     }

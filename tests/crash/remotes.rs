@@ -1,5 +1,5 @@
-//! Dies at each step of push and fetch: the remote, a directory, is a valid repository at every instant, the next run
-//! ends well, and what arrived is not sent again.
+//! Crashes at each step of push and fetch. The remote, a directory, is a valid repository at every
+//! moment, the next run succeeds, and packs that arrived are not sent again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +22,7 @@ use dvc::store::location::Location;
 use crate::child::{End, orders, run};
 use crate::known::{Known, KnownVersion, commit_all, context, copy_dir, lost_paths, noise};
 
-/// The remote at `dir`.
+/// Returns the remote in `dir`.
 fn remote(dir: &Path) -> Remote {
     let location = Location::parse(dir.to_str().unwrap(), Path::new("/")).unwrap().location;
     Remote { name: "origin".to_owned(), location, lazy: false, access: Access::default() }
@@ -45,7 +45,8 @@ fn fetch_all(dir: &Path, observer: &dyn Observer) -> FetchReport {
     fetch(&at(dir, "mine"), &remote(&dir.join("there")), &FetchOptions::default(), observer).unwrap()
 }
 
-/// Bytes are as their name says, each version that a branch names is whole.
+/// Asserts that all data has the right checksum, and that each version that a ref names is
+/// complete.
 fn assert_sound(context: &Context, kind: RefKind, versions: &[KnownVersion], case: &str) {
     let options = FsckOptions { data: Some(1_000_000), ..FsckOptions::default() };
     let report = fsck(context, &options, &Silent).unwrap().check;
@@ -58,7 +59,8 @@ fn assert_sound(context: &Context, kind: RefKind, versions: &[KnownVersion], cas
     }
 }
 
-/// The remote as a repository of its own: a copy, so that looking leaves nothing there.
+/// Asserts that the remote is a sound repository. Checks a copy, because a check writes to the
+/// repository.
 fn assert_remote(dir: &Path, versions: &[KnownVersion], case: &str) {
     let there = dir.join("there");
     if !Repo::is_at(&there) {
@@ -72,7 +74,7 @@ fn assert_remote(dir: &Path, versions: &[KnownVersion], case: &str) {
     assert_sound(&at(look.path(), "repo"), RefKind::Branch, versions, case);
 }
 
-/// Inode and time of each pack of a repository: another if it was written again.
+/// Returns inode and time of each pack. A pack that was written again has other values.
 fn packs(repository: &Path) -> BTreeMap<PathBuf, (u64, i64, i64)> {
     let mut found = BTreeMap::new();
     for fold in fs::read_dir(repository.join("packs")).into_iter().flatten() {
@@ -85,7 +87,8 @@ fn packs(repository: &Path) -> BTreeMap<PathBuf, (u64, i64, i64)> {
     found
 }
 
-/// `repo` with all versions, `there` without or with the old ones, and `mine`, a copy of the old.
+/// Creates `repo` with all versions. If not `first`, the remote `there` and its copy `mine` have
+/// the old versions.
 fn stage(first: bool) -> (tempfile::TempDir, Vec<KnownVersion>) {
     let mut known = Known::build();
     let dir = tempfile::tempdir().unwrap();
@@ -101,7 +104,7 @@ fn stage(first: bool) -> (tempfile::TempDir, Vec<KnownVersion>) {
         copy_dir(known.root(), &dir.path().join("mine"));
         let remembered = dir.path().join("repo/remotes");
         known.versions.push(commit_all(&known.context, "main", &[]));
-        // With what the push has written down.
+        // Keep the state that the push has recorded.
         copy_dir(&remembered, &known.root().join("remotes"));
         fs::remove_dir_all(dir.path().join("repo")).unwrap();
         copy_dir(known.root(), &dir.path().join("repo"));
@@ -109,7 +112,7 @@ fn stage(first: bool) -> (tempfile::TempDir, Vec<KnownVersion>) {
     (dir, known.versions)
 }
 
-/// Dies at each of the steps of `scenario`; their names.
+/// Crashes at each step of `scenario`. Returns the names of the steps.
 fn die(scenario: &str, stage: &Path, mut verify: impl FnMut(&Path, &str, &End)) -> Vec<String> {
     let mut names = Vec::new();
     for step in 0.. {
@@ -147,7 +150,8 @@ fn push_dies(first: bool, wanted: &[&str]) {
         push_all(dir, &Silent);
         assert_remote(dir, &versions, case);
         let now = packs(&dir.join("there"));
-        // The step comes before what is remembered of a pack, so that one may be sent twice for each worker.
+        // The crash comes before the pack is recorded as sent, so each worker may send one pack
+        // twice.
         let again = arrived.iter().filter(|(path, was)| now.get(*path) != Some(was)).count();
         assert!(again <= 4, "{case}: {again} of {} sent again", arrived.len());
         let store = LocalStore::new(dir.join("there"));

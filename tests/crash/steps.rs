@@ -1,5 +1,6 @@
-//! Dies at every durable step of commit, tag, undo and rebuild; after each death the repository is sound, every
-//! version is there, the operation is done or not, and doing it again finishes it.
+//! Crashes at every durable step of commit, tag, undo and rebuild. After each crash the repository
+//! is sound, every version is present, the operation is either done or not, and running it again
+//! finishes it.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +26,7 @@ fn value(context: &Context, kind: RefKind, of: &str) -> Option<Id> {
     context.repo().unwrap().refs().value(kind, &name(of)).unwrap()
 }
 
-/// Sound, with all data, and each version as it was.
+/// Asserts that the repository is sound with all data, and that each version is unchanged.
 fn assert_sound(context: &Context, versions: &[KnownVersion], case: &str) {
     let options = FsckOptions { data: Some(1_000_000), ..FsckOptions::default() };
     let report = fsck(context, &options, &Silent).unwrap().check;
@@ -37,14 +38,14 @@ fn assert_sound(context: &Context, versions: &[KnownVersion], case: &str) {
     }
 }
 
-/// A prepared directory with `repo` and `work`, copied for each death.
+/// A prepared directory with `repo` and `work`, copied for each crash.
 struct Stage {
     dir: tempfile::TempDir,
     versions: Vec<KnownVersion>,
 }
 
 impl Stage {
-    /// The known repository, whose worktree is on `main`.
+    /// Prepares the known repository, whose worktree is on `main`.
     fn new(prepare: impl FnOnce(&Context, &mut Vec<KnownVersion>)) -> Self {
         let mut known = Known::build();
         prepare(&known.context, &mut known.versions);
@@ -54,7 +55,8 @@ impl Stage {
         Self { dir, versions: known.versions }
     }
 
-    /// Runs a scenario, dying at each of `steps` until it runs through. `verify` gets the context and how it ended.
+    /// Runs a scenario with a crash at each of `steps` until it runs to its end. `verify` gets the
+    /// context, the case and the end.
     fn die(
         &self,
         scenario: &str,
@@ -84,7 +86,8 @@ fn at(dir: &Path) -> Context {
     context(dir.join("repo"), dir.join("work"))
 }
 
-/// In the child: the context, traced, and the observer to die by.
+/// Returns the context with a tracer, and the observer that ends the process. Returns `None` in an
+/// ordinary test run.
 fn child() -> Option<(Context, std::sync::Arc<crate::child::Dying>)> {
     let (dir, dying) = orders()?;
     let mut context = at(&dir);
@@ -119,7 +122,7 @@ fn change(work: &Path) {
 
 #[test]
 fn commit_dies() {
-    // So many versions that the next one merges segments.
+    // Create enough versions that the next commit merges segments.
     let stage = Stage::new(|context, versions| {
         for n in 0..2 {
             fs::write(context.worktree.join("counter"), format!("{n}")).unwrap();
@@ -142,11 +145,12 @@ fn commit_dies() {
             let notes = fsck(context, &FsckOptions::default(), &Silent).unwrap().check.notes;
             assert!(notes.iter().any(|n| n.contains("are replaced by others")), "no segments were merged: {notes:?}");
         }
-        // Again: a new version, or nothing to commit but the tag.
+        // The second run creates the version, or has nothing to commit, in which case the tag must
+        // exist.
         let again = commit_with(context, &Silent);
         let id = match (again, value(context, RefKind::Tag, "crashed")) {
             (Ok(id), _) => id,
-            // It was through already.
+            // The first run had finished.
             (Err(_), Some(tagged)) => tagged,
             (Err(e), None) => panic!("{case}: {e}"),
         };
@@ -154,7 +158,8 @@ fn commit_dies() {
         assert_eq!(value(context, RefKind::Tag, "crashed"), Some(id), "{case}");
         assert_sound(context, &[made(id)], case);
     };
-    // Names of packs differ from run to run, and so does which folders have to be made: a step may be jumped over.
+    // Pack names differ from run to run, and with them the folders that have to be created, so a
+    // run may skip a step.
     let wanted = ["pack", "segment published", "ref", "ref moved", "renamed", "directory synced"];
     let mut steps = Vec::new();
     for _ in 0..4 {
@@ -248,7 +253,8 @@ fn rebuild_dies() {
     }
 }
 
-/// The same where the index that is replaced is damaged: until the new one counts, its error is told, never a hole.
+/// The same with a damaged index: until the new index is in use, reads report an error and never
+/// return a hole.
 #[test]
 fn rebuild_of_a_damaged_index_dies() {
     let stage = Stage::new(|_, _| {});
@@ -280,7 +286,7 @@ fn rebuild_of_a_damaged_index_dies() {
     }
 }
 
-/// The 128th entry of a log takes the others up and removes them.
+/// The 128th entry of a log folds the earlier ones into itself and removes them.
 #[test]
 fn folding_a_log_dies() {
     let stage = Stage::new(|context, versions| {
@@ -295,7 +301,7 @@ fn folding_a_log_dies() {
         }
     });
     let log = |context: &Context| context.repo().unwrap().refs().log(RefKind::Branch, &name("main")).unwrap();
-    // Each removal is two steps; they are all alike.
+    // Each removal is two steps, and all removals are alike.
     let steps = stage.die("committing", (0..45).chain((45..).step_by(40)), |context, case, end| {
         let entries = log(context);
         let last = entries[0].seq;
