@@ -1,7 +1,8 @@
 //! The compose files of `docs/compose`, unchanged, and the tour of `docs/compose-tour.md`.
 //!
-//! Only variables that the files name are set: where the image is, what the driver is called, where the remote is. The driver
-//! itself runs in a container, `plugin.yml`. What the engine's guard finds below the engine's directory it takes away.
+//! The tests set only variables that the files mention, such as the name of the driver and the URL
+//! of the remote. The driver itself runs in a container, from `plugin.yml`. The engine's guard
+//! removes everything below the engine's directory.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -16,7 +17,7 @@ use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::registry::{self, Registry};
 
-/// So long something that has to happen may take on a busy machine.
+/// Time for an expected event on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// An engine with the image, a copy of the compose files, and a registry with a password.
@@ -29,7 +30,7 @@ struct Host {
 }
 
 impl Host {
-    /// `None` where no engine, registry or compose can run, or nothing can be mounted.
+    /// Returns `None` if no engine, registry or compose can run here, or nothing can be mounted.
     fn new() -> Option<Self> {
         if !needs::fuse() {
             return None;
@@ -47,33 +48,34 @@ impl Host {
         fs::create_dir_all(host.dir().join("secrets")).unwrap();
         fs::write(host.dir().join("secrets/REGISTRY_USERNAME"), registry::USER).unwrap();
         fs::write(host.dir().join("secrets/REGISTRY_PASSWORD"), registry::PASSWORD).unwrap();
-        // Mounts that are made in a container are seen where its directory is shared.
+        // Mounts that a container makes are visible outside only if its directory is shared.
         let data = host.data();
         fs::create_dir(&data).unwrap();
         needs::run("mount", &["--bind", text(&data), text(&data)]);
         needs::run("mount", &["--make-shared", text(&data)]);
-        // The guard forgets the driver if we cannot.
+        // The guard removes the driver's socket if this process cannot.
         let mut list = File::options().append(true).open(host.engine.dir().join("plugins")).unwrap();
         writeln!(list, "/run/docker/plugins/{}.sock", host.driver()).unwrap();
         Some(host)
     }
 
-    /// Where the compose files are.
+    /// Returns the directory of the compose files.
     fn dir(&self) -> PathBuf {
         self.s.at("compose")
     }
 
-    /// Where volumes are.
+    /// Returns the directory of the volumes.
     fn data(&self) -> PathBuf {
         self.engine.dir().join("dvc")
     }
 
-    /// All engines of the machine see all drivers and their volumes.
+    /// Returns a name that no other test uses, because all engines of the machine see all drivers
+    /// and their volumes.
     fn driver(&self) -> String {
         format!("{}-compose", self.engine.name())
     }
 
-    /// A repository in the registry.
+    /// Returns the URL of a repository in the registry.
     fn url(&self, name: &str) -> String {
         self.registry.url(name)
     }
@@ -82,27 +84,27 @@ impl Host {
         self.variables.push((name, value.into()));
     }
 
-    /// The environment of whoever uses the files.
-    fn dress(&self, c: &mut Command) {
+    /// Sets the environment of a user of the compose files.
+    fn set_environment(&self, c: &mut Command) {
         c.env("DOCKER_HOST", self.engine.host()).env("DOCKER_CONFIG", self.engine.dir().join("client"));
         c.env("DVC_NETWORK", "host").env("DVC_DRIVER", self.driver()).env("DVC_HOST_DATA_DIR", self.data());
         c.env_remove("COMPOSE_FILE").env("COMPOSE_IGNORE_ORPHANS", "1").stdin(Stdio::null());
         c.envs(self.variables.iter().map(|(name, value)| (name, value)));
     }
 
-    /// Runs `docker-compose -f FILE` with words.
+    /// Runs `docker-compose -f FILE` with arguments.
     fn compose(&self, file: &str, words: &[&str]) -> Run {
         self.project("compose", file, words)
     }
 
-    /// The same for another project.
+    /// Like [`Self::compose`], for another project.
     fn project(&self, name: &str, file: &str, words: &[&str]) -> Run {
         let mut c = Command::new(&self.compose);
-        self.dress(c.current_dir(self.dir()).args(["-p", name, "-f", file]).args(words));
+        self.set_environment(c.current_dir(self.dir()).args(["-p", name, "-f", file]).args(words));
         Run::of(&mut c)
     }
 
-    /// `docker exec dvc dvc ...`
+    /// Runs `docker exec dvc dvc ...`.
     fn dvc(&self, words: &[&str]) -> Run {
         Run::of(self.engine.command(["exec", "dvc", "dvc"]).args(words))
     }
@@ -111,8 +113,8 @@ impl Host {
         self.engine.docker(words)
     }
 
-    /// The last lines of each container.
-    fn said(&self) -> String {
+    /// Returns the last log lines of each container.
+    fn container_logs(&self) -> String {
         let names = self.docker(&["ps", "-a", "--format", "{{.Names}}"]);
         let last = names.lines().map(|name| {
             let logs = self.engine.try_docker(["logs", "--tail", "20", name]);
@@ -121,12 +123,12 @@ impl Host {
         last.collect()
     }
 
-    /// Waits until something is so; else shows what containers said.
+    /// Waits until a condition holds; on failure, prints the logs of the containers.
     #[track_caller]
     fn until(&self, what: &str, is_so: impl Fn() -> bool) {
         let begun = Instant::now();
         while !is_so() {
-            assert!(begun.elapsed() < PATIENCE, "not yet: {what}\n{}", self.said());
+            assert!(begun.elapsed() < PATIENCE, "timed out: {what}\n{}", self.container_logs());
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -134,7 +136,8 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // Who uses volumes ends before the driver does; then its mounts can be taken away.
+        // Containers that use volumes end before the driver, because its mounts are in use until
+        // then.
         let listed = self.engine.try_docker(["ps", "-a", "--format", "{{.Names}}"]).stdout;
         let listed = String::from_utf8_lossy(&listed);
         for name in listed.lines().filter(|name| *name != "dvc").chain(["dvc"]) {
@@ -147,7 +150,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// None of the files is left untested: each name stands here, or in the tests of the sidecar.
+/// Every compose file is named here or in the tests of the sidecar, so that none is untested.
 #[test]
 fn every_compose_file_is_run() {
     let tests = [include_str!("compose.rs"), include_str!("sidecar.rs")].concat();
@@ -162,7 +165,7 @@ fn every_compose_file_is_run() {
     assert!(unknown.is_empty(), "{unknown:?}");
 }
 
-/// C2, C3, C21, D10, D11: an application and the sidecar beside it.
+/// An application with a sidecar that commits often and pushes sometimes.
 #[test]
 fn a_sidecar_commits_often_and_pushes_sometimes() {
     let Some(mut host) = Host::new() else { return };
@@ -178,7 +181,7 @@ fn a_sidecar_commits_often_and_pushes_sometimes() {
     host.until("a version is there", || pushed() > 0);
     host.until("more are", || pushed() > 3);
     host.compose("nightly.yml", &["stop", "app", "backup"]).ok();
-    // What was not pushed yet goes with the next one that is; nothing is missing between.
+    // The next push includes the versions that were not pushed, so the history has no gap.
     own(&["pack", "-m", "by hand"]).ok();
     let log = own(&["log", "--format", "%O", "main"]).ok().out;
     let wanted: Vec<String> = (1..=log.lines().count()).rev().map(|n| n.to_string()).collect();
@@ -187,13 +190,13 @@ fn a_sidecar_commits_often_and_pushes_sometimes() {
     assert_eq!(host.s.dvc(["--repo", &url, "ls", "main"]).ok().out, "config/\ndata/\n");
     let app = host.compose("nightly.yml", &["run", "--rm", "-T", "app", "cat", "/data/log"]).ok().out;
     assert_eq!(host.s.dvc(["--repo", &url, "show", "main:data/log"]).ok().out, app);
-    // It cannot write to what it commits.
+    // The source is mounted read-only.
     let run = host.compose("nightly.yml", &["run", "--rm", "-T", "backup", "touch", "/source/data/x"]);
     assert!(run.code != 0 && run.err.contains("Read-only"), "{}", run.err);
     host.compose("nightly.yml", &["down", "-v"]).ok();
 }
 
-/// An image in which MariaDB serves `/var/lib/mysql`.
+/// Creates an image in which MariaDB serves `/var/lib/mysql`.
 fn mariadb_image(engine: &Engine, name: &str) {
     let root = engine.dir().join("mariadb-root");
     let script = "
@@ -223,7 +226,8 @@ fn mariadb_image(engine: &Engine, name: &str) {
     fs::remove_dir_all(&root).unwrap();
 }
 
-/// H18, C12, C13, T9: MariaDB on a version in a registry, committed while it runs, and the new version beside it.
+/// MariaDB runs on a version from a registry, is committed while it runs, and a second server runs
+/// on the new version.
 #[test]
 fn a_database_runs_on_a_version_of_a_registry() {
     let Some(mut host) = Host::new() else { return };
@@ -253,7 +257,7 @@ fn a_database_runs_on_a_version_of_a_registry() {
     host.dvc(&["commit", "--volume", &volume, "-m", "with rows", "--push"]).ok().says("[AMCC v2 ");
     assert_eq!(host.s.dvc(["--repo", &url, "log", "--format", "%s", "AMCC"]).ok().out, "with rows\nempty\n");
     sql(&host, project, "insert into d.t values (3)").ok();
-    // The new version beside the one that goes on.
+    // Run a second server on the new version while the first one continues.
     host.set("DVC_VOLUME", &second);
     host.set("DVC_REV", "AMCC@v2");
     host.project("second", "database.yml", &["up", "-d"]).ok();
@@ -263,17 +267,17 @@ fn a_database_runs_on_a_version_of_a_registry() {
     host.project("second", "database.yml", &["down", "-v"]).ok();
     host.set("DVC_VOLUME", &volume);
     host.set("DVC_REV", "AMCC");
-    // Another container on the same files.
+    // Replace the container; the new one uses the same files.
     host.compose("database.yml", &["up", "-d", "--force-recreate"]).ok();
     host.until("the server answers again", || sql(&host, project, "select 1").code == 0);
     assert_eq!(sql(&host, project, "select count(*) from d.t").ok().out, "3\n");
     host.compose("database.yml", &["down", "-v"]).ok();
     let parked = host.dvc(&["volume", "ls", "--parked"]).ok().out;
-    assert!(parked.contains(&format!("{volume}@")), "what no version has is put aside: {parked}");
+    assert!(parked.contains(&format!("{volume}@")), "uncommitted changes are not in the trash: {parked}");
     host.compose("plugin.yml", &["down", "-v"]).ok();
 }
 
-/// T5, T6, T7, C1, C10: three volumes, three writers and a reader, which come and go while versions are made.
+/// Three volumes, three writers and a reader that start and stop while versions are made.
 #[test]
 fn writers_share_volumes_while_versions_are_made() {
     let Some(mut host) = Host::new() else { return };
@@ -284,16 +288,16 @@ fn writers_share_volumes_while_versions_are_made() {
     let name = |volume: &str| format!("{prefix}{volume}");
     let config = format!("{}:/config", name("config"));
     host.docker(&["run", "--rm", "-v", &config, host.engine.image(), "sh", "-c", "echo hello >/config/greeting"]);
-    let said = |service: &str, file: &str| host.compose("volumes.yml", &["exec", "-T", service, "cat", file]);
-    host.until("the reader has counted", || said("reader", "/db/lines").code == 0);
+    let cat = |service: &str, file: &str| host.compose("volumes.yml", &["exec", "-T", service, "cat", file]);
+    host.until("the reader has counted", || cat("reader", "/db/lines").code == 0);
     let volumes = ["config", "logs", "simpledb"].map(name);
     assert_eq!(host.dvc(&["volume", "ls", "-q"]).ok().lines(), volumes);
     let repository = format!("{}/repository", host.data().display());
     let url = host.url("state");
     host.dvc(&["--repo", &repository, "remote", "add", "origin", &url]).ok();
     for round in 1..=3 {
-        let before = said("writer1", "/logs/one").ok().out.lines().count();
-        host.until("it goes on", || said("writer1", "/logs/one").out.lines().count() > before);
+        let before = cat("writer1", "/logs/one").ok().out.lines().count();
+        host.until("it goes on", || cat("writer1", "/logs/one").out.lines().count() > before);
         host.dvc(&["commit", "--all-volumes", "-m", &format!("round {round}"), "--push"]).ok();
         host.compose("volumes.yml", &["restart", "-t", "0", "writer2"]).ok();
     }
@@ -304,7 +308,8 @@ fn writers_share_volumes_while_versions_are_made() {
     };
     let versions = host.s.dvc(["--repo", &url, "log", "--oneline", &name("logs")]).ok().lines().len();
     assert!(versions >= 4, "{versions}");
-    // Every version is a beginning of the next one, whole lines of whoever began again in between too.
+    // Every version is a prefix of the next one, and has whole lines although writers were
+    // restarted.
     for file in ["one", "two", "three"] {
         let texts: Vec<String> = (2..=versions).map(|version| show("logs", version, file)).collect();
         assert!(texts.windows(2).all(|pair| pair[1].starts_with(&pair[0])), "{file}");
@@ -316,9 +321,9 @@ fn writers_share_volumes_while_versions_are_made() {
     host.compose("plugin.yml", &["down", "-v"]).ok();
 }
 
-/// B3, B4, B5, B6, B7, B8, B14: volumes by name, through `docker exec`.
+/// Volumes by name through `docker exec`: created, queried and removed.
 #[test]
-fn namespaces_are_made_asked_and_removed_in_the_container() {
+fn volumes_are_managed_through_docker_exec() {
     let Some(mut host) = Host::new() else { return };
     let url = host.url("web");
     host.s.write("index", "from elsewhere");
@@ -341,7 +346,11 @@ fn namespaces_are_made_asked_and_removed_in_the_container() {
     assert_eq!(host.dvc(&["volume", "ls", "-q"]).ok().lines(), names);
     let path = host.dvc(&["volume", "path", &web]).ok().out.trim_end().to_owned();
     assert_eq!(host.dvc(&["volume", "path", "--scope", "container", &web]).ok().out.trim_end(), path);
-    assert_eq!(fs::read_to_string(Path::new(&path).join("index")).unwrap(), "from elsewhere", "it is seen outside");
+    assert_eq!(
+        fs::read_to_string(Path::new(&path).join("index")).unwrap(),
+        "from elsewhere",
+        "the mount is visible outside"
+    );
     host.set("WEB", path.clone());
     host.compose("namespaces.yml", &["up", "-d"]).ok();
     let sh = |service: &str, script: &str| host.compose("namespaces.yml", &["exec", "-T", service, "sh", "-c", script]);
@@ -350,12 +359,12 @@ fn namespaces_are_made_asked_and_removed_in_the_container() {
         sh("other", "cat /data/index /data/new; echo x 2>/dev/null >/data/x || echo refused").ok().out,
         "from elsewherenew\nrefused\n"
     );
-    // Nothing of the other one is to be seen.
+    // The container sees nothing of the other volume.
     let beside = sh("one", "ls -a /data /data/..; cat /proc/mounts").ok().out;
     assert!(!beside.contains(&other), "{beside}");
     host.dvc(&["commit", "--volume", &web, "-m", "from a container", "--push"]).ok();
     assert_eq!(host.s.dvc(["--repo", &url, "show", "main:new"]).ok().out, "new\n");
-    // The container of the driver is killed, and with it its mounts; the next one goes on where they were.
+    // Kill the driver's container, and its mounts with it. Its successor restores them.
     sh("one", "echo late | dd of=/data/late conv=fsync 2>/dev/null").ok();
     host.docker(&["kill", "dvc"]);
     host.docker(&["start", "dvc"]);
@@ -370,8 +379,8 @@ fn namespaces_are_made_asked_and_removed_in_the_container() {
     host.compose("plugin.yml", &["down", "-v"]).ok();
 }
 
-/// The tour of `docs/compose-tour.md`: every `bash` block, in order, beside a copy of the documents. While the sidecar runs, it
-/// makes and pushes a version between any two lines.
+/// Runs every `bash` block of `docs/compose-tour.md` in order, beside a copy of the documents. The
+/// sidecar makes and pushes versions meanwhile.
 #[test]
 fn the_compose_tour_works() {
     let Some(mut host) = Host::new() else { return };
@@ -406,7 +415,7 @@ fn the_compose_tour_works() {
     host.set("REGISTRY_USERNAME", registry::USER);
     host.set("REGISTRY_PASSWORD", registry::PASSWORD);
     let mut c = Command::new("bash");
-    host.dress(c.args(["-euxo", "pipefail", "-c", &script]).current_dir(&home));
+    host.set_environment(c.args(["-euxo", "pipefail", "-c", &script]).current_dir(&home));
     let programs = [needs::need("docker"), host.compose.clone()].map(|p| text(p.parent().unwrap()).to_owned());
     c.env("PATH", format!("{}:{}", programs.join(":"), std::env::var("PATH").unwrap_or_default()));
     let run = Run::of(&mut c).ok();

@@ -1,11 +1,11 @@
-//! The engine of the tests itself: two at once, restarts, and nothing left behind.
+//! Tests of the tests' own engine: two at once, restarts, and complete cleanup.
 
 use std::fs;
 use std::path::Path;
 
 use crate::engine::Engine;
 
-/// What the machine holds that belongs to an engine.
+/// Returns mounts, processes and control groups of an engine.
 fn traces(name: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -25,7 +25,7 @@ fn traces(name: &str) -> Vec<String> {
 }
 
 #[test]
-fn two_engines_know_nothing_of_each_other() {
+fn two_engines_are_independent() {
     let (Some(one), Some(other)) = (Engine::shared(), Engine::start()) else { return };
     let volume = format!("only-{}", other.name());
     other.docker(["volume", "create", &volume]);
@@ -47,11 +47,11 @@ fn nothing_is_left_of_an_engine_that_died() {
     }
     engine.docker(["pause", "rests"]);
     assert_eq!((engine.state("runs"), engine.state("rests")), ("running".to_owned(), "paused".to_owned()));
-    // At the end: all engines of the machine ask it for its volumes, and it does not answer.
+    // Register the driver last, because all engines of the machine query it and it does not answer.
     let plugin = engine.plugin(&format!("{}-driver", engine.name()), &engine.dir().join("driver.sock"));
     let spec = format!("/etc/docker/plugins/{}.spec", plugin.name());
     assert!(Path::new(&spec).exists());
-    // As if it had not been dropped.
+    // Simulate a process that died before it could drop the plugin.
     std::mem::forget(plugin);
     engine.kill();
     let (name, dir) = (engine.name(), engine.dir().to_owned());

@@ -1,11 +1,11 @@
-//! Two hosts, each with an engine, a plugin and a state directory of its own, on one branch of one remote.
+//! Two hosts share one branch of one remote. Each has its own engine, plugin and state directory.
 
 use std::fs;
 
 use crate::support::sandbox::Sandbox;
 use crate::volumes::{Machine, small};
 
-/// A clone of a repository elsewhere in the place of the machine's own.
+/// Replaces the repository `r` by a clone of `from`.
 fn clone(s: &Sandbox, from: &str) {
     fs::remove_dir_all(s.at("r")).unwrap();
     s.dvc(["clone", from, "../c"]).ok();
@@ -38,18 +38,20 @@ fn the_second_push_to_a_branch_is_rejected_and_nothing_is_lost() {
     let first = ids(&one, &central, "main");
     assert_eq!(first.len(), 2);
     commit(&two, &[]).code(4).says("rejected");
-    // Nothing was overwritten: the remote has what the first one pushed, the second one has his own.
+    // Nothing was overwritten: the remote has the version of the first host, the second host keeps
+    // its own.
     assert_eq!(ids(&one, &central, "main"), first);
     let own = ids(&two, "../r", "main");
     assert!(own.len() == 2 && own[0] != first[0] && own[1] == first[1], "{own:?} {first:?}");
     assert_eq!(two.sh("v", "cat /v/a /v/of-two"), "two\ntwo");
-    // Once more, and with what the first one has made: it is still two lines, and what differs is told.
+    // A second attempt, after a fetch, is rejected as well and reports how far the branches have
+    // diverged.
     commit(&two, &["--allow-empty"]).code(4);
     two.s.dvc(["--repo", "../r", "fetch"]).ok();
     let differs = two.s.dvc(["--repo", "../r", "diff", "--stat", "main", "origin/main"]).ok().out;
     assert!(differs.contains(" a ") && differs.contains("of-one") && differs.contains("of-two"), "{differs}");
     assert_eq!(ids(&one, &central, "main"), first);
-    // The way out is a branch of his own.
+    // The solution is a branch of its own.
     two.s.dvc(["--repo", "../r", "branch", "host-two", "main"]).ok();
     two.s.dvc(["--repo", "../r", "push", "origin", "host-two"]).ok();
     assert_eq!(ids(&one, &central, "main"), first);

@@ -1,4 +1,5 @@
-//! Images that `dvc export` makes and `dvc import` reads, with an engine that knows nothing of dvc.
+//! Images that `dvc export` creates and `dvc import` reads, with an engine that knows nothing of
+//! dvc.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +12,7 @@ use crate::support::sandbox::Sandbox;
 use crate::support::servers::registry::Registry;
 use crate::support::zoo;
 
-/// A repository with a version of two volumes: everything that an engine keeps of files.
+/// Creates a repository with a version of two volumes that contain everything an engine preserves.
 fn volumes() -> (Sandbox, String) {
     let mut s = Sandbox::new();
     s.set("DVC_AUTHOR", "Ann <ann@example.org>");
@@ -51,11 +52,11 @@ fn an_exported_image_is_loaded_copied_from_and_handed_on() {
     let labels = engine.docker(["inspect", "--format", "{{json .Config.Labels}}", "data:v1"]);
     assert!(labels.contains("\"dvc.branch\":\"data\"") && labels.contains(&tree), "{labels}");
 
-    // A container that never runs, as a source of files.
+    // A container that is never started, as a source of files.
     engine.docker(["create", "--name", "source", "data:v1", "x"]);
     engine.docker(["cp", "-a", "source:/source", text(&s.at("copy"))]);
     s.dvc(["--repo", "../r", "checkout", "data", "--into", "../checkout"]).ok();
-    // What `docker cp` does not keep: attributes, owners, holes, hard links.
+    // Remove properties that `docker cp` does not preserve: attributes, owners, holes, hard links.
     for dir in ["copy", "checkout"] {
         s.sh(&format!(
             "cd ../{dir}; setfattr -x user.note web/index || true; setfattr -x security.capability web/index || true
@@ -65,7 +66,7 @@ fn an_exported_image_is_loaded_copied_from_and_handed_on() {
     }
     assert_same_by(&s.at("checkout"), &s.at("copy"), &Compare::default());
 
-    // Its volume in another container.
+    // The image's volume in another container.
     let sum = "cat /source/db/data | sha256sum; stat -c '%u %g %a %h' /source/db/data; readlink /source/web/sym; stat -c '%u %g %a' /source/db/dir; wc -c </source/db/sparse";
     let there = engine.docker(["run", "--rm", "--volumes-from", "source", engine.image(), "sh", "-c", sum]);
     let noise = s.at("noise");
@@ -77,7 +78,7 @@ fn an_exported_image_is_loaded_copied_from_and_handed_on() {
     assert_eq!(there.lines().nth(3), Some("1000 1001 1777"));
     assert_eq!(there.lines().nth(4), Some("5242880"));
 
-    // A base for others.
+    // Build another image on top of it.
     fs::create_dir(s.at("build")).unwrap();
     fs::write(
         s.at("build/Dockerfile"),
@@ -89,7 +90,7 @@ fn an_exported_image_is_loaded_copied_from_and_handed_on() {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     assert_eq!(engine.docker(["run", "--rm", "derived", "cat", "/index"]), "<html>");
 
-    // What the engine saves is the version still.
+    // The image that the engine saves is still the same version.
     engine.docker(["save", "-o", text(&s.at("saved.tar")), "data:v1"]);
     assert_eq!(imported(&s, &["../saved.tar"], "saved"), tree);
     let mut save = engine.command(["save", "data:v1", engine.image()]).stdout(Stdio::piped()).spawn().unwrap();
@@ -110,7 +111,7 @@ fn an_image_goes_through_a_registry_in_both_directions() {
     engine.docker(["create", "--name", "pulled", &format!("{name}:v1"), "x"]);
     engine.docker(["cp", "pulled:/source/web/index", text(&s.at("index"))]);
     assert_eq!(fs::read_to_string(s.at("index")).unwrap(), "<html>");
-    // What the engine pushes.
+    // Import the image that the engine has pushed.
     engine.docker(["tag", &format!("{name}:v1"), &format!("{name}:again")]);
     engine.docker(["push", "-q", &format!("{name}:again")]);
     assert_eq!(imported(&s, &[&format!("{url}:again")], "again"), tree);
@@ -121,7 +122,8 @@ fn an_old_data_image_is_read_back() {
     let (Some(engine), Some(registry)) = (Engine::start(), Registry::start()) else { return };
     let s = Sandbox::new();
     s.dvc(["init", "--repo", "../r", "-b", "main"]).ok();
-    // Volumes below /source, packed into an image that has a system beside them: as a directory, and as a packed file.
+    // The image has volumes below /source beside a system: one as a directory, one as a packed
+    // file.
     s.sh("mkdir -p ../old/source/var/lib/mysql ../old/source/etc/app ../old/bin; echo 1 >../old/source/var/lib/mysql/ibdata1
         echo 2 >../old/source/etc/app/conf; chown 999:999 ../old/source/var/lib/mysql/ibdata1; echo sh >../old/bin/sh
         find ../old -exec touch -h -d @1500000000 {} +

@@ -1,6 +1,6 @@
-//! Tests with a real Docker engine, which they start for themselves: see `engine.rs`.
+//! Tests with a real Docker engine, which `engine.rs` starts.
 //!
-//! Where it cannot run the tests are left out, after saying so; with `DVC_TEST_ALL=1` that is a failure.
+//! If no engine can run, the tests are skipped with a message, or fail if `DVC_TEST_ALL=1` is set.
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 

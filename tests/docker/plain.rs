@@ -1,4 +1,4 @@
-//! Plain volumes of an engine: versions are written into them, and made of them.
+//! Volumes of the engine's local driver: filled from versions and committed to versions.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,8 +9,9 @@ use crate::engine::Engine;
 use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 
-/// A sandbox that knows an engine, and a repository `r/` with two versions of the branch `main`.
-fn scene(engine: &Engine) -> Sandbox {
+/// Creates a sandbox that knows the engine, and a repository `r/` with two versions of the branch
+/// `main`.
+fn sandbox(engine: &Engine) -> Sandbox {
     let mut s = Sandbox::new();
     s.set("DOCKER_HOST", &engine.host());
     s.dvc(["init", "--repo", "../r", "-b", "main"]).ok();
@@ -35,7 +36,7 @@ fn has(engine: &Engine, volume: &str) -> bool {
     engine.docker(["volume", "ls", "-q", "--filter", "driver=local"]).lines().any(|name| name == volume)
 }
 
-/// The messages of a branch, the newest first.
+/// Returns the messages of a branch, the newest first.
 fn messages(s: &Sandbox, repo: &str, branch: &str) -> Vec<String> {
     s.dvc(["--repo", repo, "log", "--format", "%s", branch]).ok().out.lines().map(str::to_owned).collect()
 }
@@ -43,13 +44,13 @@ fn messages(s: &Sandbox, repo: &str, branch: &str) -> Vec<String> {
 #[test]
 fn a_version_is_written_into_a_volume_and_its_changes_become_the_next() {
     let Some(engine) = Engine::shared() else { return };
-    let s = scene(engine);
+    let s = sandbox(engine);
     let create = |name: &str, more: &[&str]| {
         let mut args = vec!["--repo", "../r", "volume", "create", name, "--driver", "local"];
         args.extend(more);
         s.dvc(args)
     };
-    // What would be made is not made; what cannot be leaves nothing.
+    // A dry run and a failed creation leave no volume.
     create("pl-a", &["--from", "main", "-n"]).ok().says("would make volume pl-a, on branch main");
     create("pl-a", &["--from", "none"]).code(13);
     create("pl-a", &[]).code(2).complains("--from");
@@ -62,17 +63,18 @@ fn a_version_is_written_into_a_volume_and_its_changes_become_the_next() {
         sh(engine, "pl-a", "cat /v/a; stat -c '%u:%g %a' /v/a /v; wc -c < /v/dir/big"),
         "two1000:1001 644\n999:998 750\n3145728"
     );
-    // The labels say where it goes on, from wherever it is committed.
+    // The labels name repository and branch, so the working directory of the commit does not
+    // matter.
     sh(engine, "pl-a", "echo -n three > /v/a; chown 5:6 /v/dir/big");
     s.dvc(["commit", "--volume", "pl-a", "-m", "third"]).ok().says("[main v3");
     assert_eq!(messages(&s, "../r", "main"), ["third", "second", "first"]);
     s.dvc(["commit", "--volume", "pl-a", "-m", "fourth"]).ok().says("nothing to commit");
     assert_eq!(s.dvc(["--repo", "../r", "show", "main:a"]).ok().out, "three");
-    // What is there is never written to, whoever made it.
+    // An existing volume with content is never overwritten, even if dvc has created it.
     create("pl-a", &["--from", "main"]).code(4).complains("not empty");
     assert_eq!(sh(engine, "pl-a", "cat /v/a"), "three");
 
-    // An older version goes on on a branch of the volume's name.
+    // Commits on top of an older version go to a branch with the name of the volume.
     create("pl-b", &["--from", "main@v1", "--branch", "main"]).code(4).complains("`main` is another one");
     assert!(!has(engine, "pl-b"));
     create("pl-b", &["--from", "main@v1", "--json"]).ok();
@@ -82,18 +84,18 @@ fn a_version_is_written_into_a_volume_and_its_changes_become_the_next() {
     create("pl-c", &["--from", "main@v1", "--branch", "dev/me"]).ok().says("on branch dev/me");
     assert_eq!(engine.docker(["volume", "inspect", "-f", "{{index .Labels \"dvc.branch\"}}", "pl-c"]), "dev/me");
 
-    // A new volume of the name of an old one: what is remembered of its path is of another.
+    // A new volume with the name of an old one does not inherit the state recorded for its path.
     engine.docker(["volume", "rm", "pl-b"]);
     create("pl-b", &["--from", "main@v2", "--branch", "again"]).ok();
     assert_eq!(sh(engine, "pl-b", "cat /v/a; ls /v"), "twoa\ndir");
-    // One that is there and empty is filled; its branch is that of its name.
+    // An existing empty volume is filled, and its branch has its name.
     engine.make_volume("pl-d", &[]);
     create("pl-d", &["--from", "main@v1", "--branch", "main"]).code(2).complains("`pl-d`");
     create("pl-d", &["--from", "main@v1"]).ok();
     assert_eq!(sh(engine, "pl-d", "cat /v/a"), "one");
     engine.docker(["volume", "rm", "pl-a", "pl-b", "pl-c", "pl-d"]);
 
-    // From elsewhere.
+    // From a remote repository.
     s.dvc(["--repo", "../r", "remote", "add", "origin", "../far"]).ok();
     s.dvc(["--repo", "../r", "push", "--all"]).ok();
     let from = format!("file://{}#main@v2", s.at("far").display());
@@ -103,14 +105,15 @@ fn a_version_is_written_into_a_volume_and_its_changes_become_the_next() {
 }
 
 #[test]
-fn without_an_engine_it_is_said() {
+fn a_missing_engine_is_reported() {
     let mut s = Sandbox::with_repo();
     s.write("a", "a");
     s.dvc(["commit", "-m", "x"]).ok();
     let create = |s: &Sandbox| s.dvc(["volume", "create", "x", "--from", "main", "--driver", "local"]);
     create(&s).code(6).complains("no Docker engine at");
     s.dvc(["commit", "--volume", "x", "-m", "y"]).code(13).complains("no such volume").complains("no Docker engine at");
-    // Who names an engine wants its volumes to have versions; who does not may have none.
+    // With a reachable or configured engine, its volumes are expected to get versions; without one,
+    // there may be none.
     s.dvc(["commit", "--all-volumes", "-m", "y"]).code(6).complains("no Docker engine at");
     for host in ["tcp://127.0.0.1:1", "ssh://me@127.0.0.1"] {
         s.set("DOCKER_HOST", host);
@@ -125,13 +128,14 @@ fn without_an_engine_it_is_said() {
     s.set("DOCKER_HOST", &format!("unix://{}", socket.display()));
     create(&s).code(6).complains("no Docker engine listens");
     s.dvc(["commit", "--volume", "x", "-m", "y"]).code(6);
-    // Nobody else would notice that volumes of an engine have no versions.
+    // An error is required, because otherwise no one would notice that the engine's volumes get no
+    // versions.
     s.dvc(["commit", "--all-volumes", "-m", "y"]).code(6);
 }
 
-/// Killed in the middle: it is not committed, and the same again finishes it.
-/// Kills creations of the volume `pl-k` when they have begun to write files, until one is killed half-way.
-fn killed_half_way(engine: &Engine, s: &Sandbox, words: &[&str]) {
+/// Kills creations of the volume `pl-k` after they have begun to write files, until one is killed
+/// halfway. Such a volume is not committed, and the same command finishes the creation.
+fn kill_creation_halfway(engine: &Engine, s: &Sandbox, words: &[&str]) {
     engine.make_volume("pl-place", &[]);
     let place = engine.docker(["volume", "inspect", "-f", "{{.Mountpoint}}", "pl-place"]).replace("pl-place", "pl-k");
     engine.docker(["volume", "rm", "pl-place"]);
@@ -149,15 +153,15 @@ fn killed_half_way(engine: &Engine, s: &Sandbox, words: &[&str]) {
             engine.docker(["volume", "rm", "pl-k"]);
         }
     }
-    panic!("no creation was killed half-way");
+    panic!("no creation was killed halfway");
 }
 
 #[test]
 fn a_killed_creation_is_finished_by_the_next() {
     let Some(engine) = Engine::shared() else { return };
-    let s = scene(engine);
+    let s = sandbox(engine);
     let words = ["--repo", "../r", "volume", "create", "pl-k", "--from", "main", "--driver", "local"];
-    killed_half_way(engine, &s, &words);
+    kill_creation_halfway(engine, &s, &words);
     assert!(has(engine, "pl-k"));
     s.dvc(["commit", "--volume", "pl-k", "-m", "half"]).code(4).complains("interrupted");
     s.dvc(words).ok();
@@ -165,8 +169,8 @@ fn a_killed_creation_is_finished_by_the_next() {
     s.dvc(["commit", "--volume", "pl-k", "-m", "whole"]).ok().says("nothing to commit");
     s.dvc(words).code(4).complains("not empty");
     engine.docker(["volume", "rm", "pl-k"]);
-    // Another volume that has the name and the path of one that was begun is another one.
-    killed_half_way(engine, &s, &words);
+    // A new volume with the same name and path does not inherit the interrupted creation.
+    kill_creation_halfway(engine, &s, &words);
     engine.docker(["volume", "rm", "pl-k"]);
     engine.make_volume("pl-k", &[]);
     sh(engine, "pl-k", "echo mine > /v/a");
@@ -176,16 +180,17 @@ fn a_killed_creation_is_finished_by_the_next() {
 }
 
 #[test]
-fn a_volume_that_others_made_is_committed() {
+fn a_volume_that_dvc_did_not_create_is_committed() {
     let Some(engine) = Engine::shared() else { return };
-    let s = scene(engine);
+    let s = sandbox(engine);
     ["pl-v", "pl-w"].into_iter().for_each(|name| engine.make_volume(name, &[]));
     for (container, mount) in [("w", "pl-v:/v"), ("r", "pl-v:/v:ro"), ("o", "pl-w:/v")] {
         let name = format!("pl-v-{container}");
         engine.docker(["run", "-d", "--name", &name, "-v", mount, engine.image(), "sleep", "1000"]);
     }
     sh(engine, "pl-v", "echo one > /v/x");
-    // Without a repository in sight it goes to the machine's own, to a branch of its name.
+    // Without a repository nearby, the version goes to the machine's own repository, on a branch
+    // named after the volume.
     let own = s.at("home/state/dvc/repository").display().to_string();
     s.dvc(["commit", "--volume", "pl-v", "-m", "a", "-n"]).code(10);
     s.dvc(["commit", "--volume", "pl-v", "-m", "a"]).ok().says("[pl-v v1");
@@ -195,14 +200,14 @@ fn a_volume_that_others_made_is_committed() {
     assert!(!held.err.contains("pl-v-r") && !held.err.contains("pl-v-o"), "{}", held.err);
     assert_eq!(["w", "r", "o"].map(|c| engine.state(&format!("pl-v-{c}"))), ["running"; 3]);
     assert_eq!(messages(&s, &own, "pl-v"), ["b", "a"]);
-    // To another one, and to another branch.
+    // Commit to another repository, and to another branch.
     s.dvc(["--repo", "../r", "commit", "--volume", "pl-v", "-m", "c"]).ok().says("[pl-v v1");
     s.dvc(["--repo", "../r", "commit", "--volume", "pl-v", "-b", "main", "-m", "d"]).ok().says("[main v3");
-    // An empty volume over a version that is not: something is not mounted.
+    // An empty volume over a version with content suggests that something is not mounted.
     sh(engine, "pl-v", "rm /v/x");
     s.dvc(["commit", "--volume", "pl-v", "-m", "e"]).code(4).complains("is empty");
     s.dvc(["commit", "--volume", "pl-none", "-m", "e"]).code(13).complains("no such volume");
-    // Two have nothing to do with each other.
+    // Two volumes cannot share one branch.
     let before = messages(&s, "../r", "main");
     s.dvc(["--repo", "../r", "commit", "--volume", "pl-v", "--volume", "pl-w", "-b", "main", "-m", "f"])
         .code(2)
@@ -213,9 +218,9 @@ fn a_volume_that_others_made_is_committed() {
 }
 
 #[test]
-fn one_on_a_device_is_nothing_as_long_as_nobody_has_it() {
+fn a_volume_on_a_device_is_committed_only_while_it_is_mounted() {
     let Some(engine) = Engine::start() else { return };
-    let s = scene(&engine);
+    let s = sandbox(&engine);
     let device = s.at("device");
     fs::create_dir(&device).unwrap();
     fs::write(device.join("y"), "content").unwrap();
@@ -228,7 +233,7 @@ fn one_on_a_device_is_nothing_as_long_as_nobody_has_it() {
     assert_eq!(s.dvc(["--repo", &own, "show", "pl-dev:y"]).ok().out, "content");
 }
 
-/// A mount of ours; ended when dropped, should the test fail before.
+/// A mount of dvc, detached when dropped in case the test fails early.
 struct Mount(PathBuf);
 
 impl Drop for Mount {
@@ -238,12 +243,12 @@ impl Drop for Mount {
 }
 
 #[test]
-fn all_are_those_of_dvc_and_those_of_the_engine() {
+fn all_volumes_are_those_of_dvc_and_those_of_the_engine() {
     if !needs::fuse() {
         return;
     }
     let Some(engine) = Engine::start() else { return };
-    let s = scene(&engine);
+    let s = sandbox(&engine);
     s.dvc(["--repo", "../r", "volume", "create", "ours", "--from", "main"]).ok();
     let ours = s.dvc(["volume", "path", "ours"]).ok().out.trim_end().to_owned();
     let _mount = Mount(PathBuf::from(&ours));
@@ -266,10 +271,11 @@ fn all_are_those_of_dvc_and_those_of_the_engine() {
     assert_eq!((run.out.matches("[").count(), run.err.as_str()), (3, ""));
     let branches = s.dvc(["--repo", &own, "branch", "--json"]).ok().out;
     assert!(!branches.contains(&anonymous[..12]), "{branches}");
-    // Who names it, gets it; whose version it is can be read.
+    // An anonymous volume is committed only if it is named, and the JSON output names it.
     let run = s.dvc(["commit", "--volume", &anonymous, "-b", "of-nobody", "-m", "x", "--json"]).ok();
     assert_eq!((&run.json()["volume"], &run.json()["branch"]), (&anonymous.as_str().into(), &"of-nobody".into()));
-    // One that holds the repository itself is left out, as where dvc runs in a container.
+    // A volume that contains the repository itself is left out, as it must be if dvc runs in a
+    // container.
     let state = format!("device={}", s.at("home/state").display());
     engine.make_volume("state", &["type=none", "o=bind", &state]);
     engine.docker(["run", "-d", "--name", "holder", "-v", "state:/v", engine.image(), "sleep", "1000"]);
@@ -277,13 +283,13 @@ fn all_are_those_of_dvc_and_those_of_the_engine() {
     s.dvc(["commit", "--volume", "state", "-m", "x"]).code(2).complains("dvc itself writes to");
     engine.docker(["rm", "-f", "holder"]);
     engine.docker(["volume", "rm", "state"]);
-    // A name that both have.
+    // Both dvc and the engine have a volume with this name.
     s.dvc(["volume", "create", "one"]).ok();
     let run = commit("c").code(2).says("[main v5").says("[two v3").complains("volume `one` of dvc and a plain one");
     assert!(run.out.contains("[one v3") && run.out.contains("nothing to commit"), "{}", run.out);
     s.dvc(["--repo", &own, "show", "one:x"]).code(13);
     s.dvc(["volume", "rm", "one"]).ok();
-    // The engine is gone: the others are committed, and somebody is told.
+    // Without the engine, the volumes of dvc are committed and the error reports the rest.
     engine.kill();
     fs::write(PathBuf::from(&ours).join("o"), "d").unwrap();
     s.dvc(["commit", "--all-volumes", "-m", "d"]).code(6).says("[main v6").complains("Docker engine");
@@ -291,7 +297,7 @@ fn all_are_those_of_dvc_and_those_of_the_engine() {
     s.dvc(["volume", "rm", "ours"]).ok();
 }
 
-/// In a container a volume is where it is mounted there.
+/// In a container, a volume is at the path where the container has it mounted.
 #[test]
 fn a_sidecar_commits_what_it_has_mounted() {
     let Some(engine) = Engine::shared() else { return };

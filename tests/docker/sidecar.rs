@@ -1,6 +1,8 @@
-//! The sidecar image in a real engine: `pack` and `unpack` between volumes and a registry, its root, its mounts.
+//! The sidecar image in a real engine: `pack` and `unpack` between volumes and a registry, its
+//! root, its mounts.
 //!
-//! The image is the one that `DVC_TEST_IMAGE` names, as `make test` has it; else the program under test on the same root.
+//! `DVC_TEST_IMAGE` names the image; `make test` sets it. Otherwise the tests build an image of the
+//! program under test.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,17 +19,17 @@ use crate::support::servers::registry::{self, Registry};
 use crate::support::servers::sshd::{self, Sshd};
 use crate::support::zoo::{self, noise};
 
-/// The largest image, in bytes.
+/// Limit of the image's size, in bytes.
 const LIMIT: u64 = 40_000_000;
-/// Memory of a process that waits, in KiB.
+/// Limit of the memory of an idle process, in KiB.
 const IDLE: u64 = 20 << 10;
 
-/// Where the sources are.
+/// Returns the root of the sources.
 pub fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The engine, with the image in it.
+/// Returns the engine with the image loaded.
 fn engine() -> Option<&'static Engine> {
     static LOADED: OnceLock<()> = OnceLock::new();
     let engine = Engine::shared()?;
@@ -65,20 +67,20 @@ impl Volumes {
         Self { engine, prefix: format!("sidecar{}-", NEXT.fetch_add(1, Ordering::Relaxed)) }
     }
 
-    /// The name of a volume.
+    /// Returns the full name of a volume.
     fn name(&self, volume: &str) -> String {
         format!("{}{volume}", self.prefix)
     }
 
-    /// Where the engine keeps a volume, which is made at the first call.
+    /// Returns the directory of a volume. The first call creates the volume.
     fn at(&self, volume: &str) -> PathBuf {
         let name = self.name(volume);
         self.engine.docker(["volume", "create", &name]);
         self.engine.docker(["volume", "inspect", "-f", "{{.Mountpoint}}", &name]).into()
     }
 
-    /// Runs the image: options are `-v` for each `VOLUME:PATH` with a volume of ours, else as they are; then `--`, then the
-    /// words.
+    /// Runs the image. Arguments before `--` are options; the volumes in `-v VOLUME:PATH` belong to
+    /// this test unless they are paths. The arguments of `dvc` follow.
     fn run<S: AsRef<str>>(&self, args: &[S]) -> Run {
         Run::of(&mut self.command(args))
     }
@@ -117,13 +119,14 @@ impl Drop for Volumes {
     }
 }
 
-/// Everything that a volume can hold, but what only the machine's root may see.
+/// Creates everything that a volume can contain, except xattrs that only the machine's root can
+/// read.
 fn fill(dir: &Path) {
     zoo::build(dir);
     for name in ["file", "link"] {
         let path = dir.join("attributes").join(name);
         for attribute in ["trusted.secret", "trusted.of a link"] {
-            // Not every one has each.
+            // Not every file has both.
             let _ = rustix::fs::lremovexattr(&path, attribute);
         }
     }
@@ -133,13 +136,14 @@ fn tag(registry: &Registry, name: &str) -> String {
     format!("DATA_TAG=127.0.0.1:{}/{name}", registry.program.port())
 }
 
-/// What the registry's log says of a repository.
-fn asked(registry: &Registry, name: &str) -> usize {
+/// Returns the number of requests for a repository in the registry's log.
+fn request_count(registry: &Registry, name: &str) -> usize {
     let log = fs::read_to_string(registry.access_log()).unwrap();
     log.lines().filter(|line| line.contains(&format!("/v2/{name}/"))).count()
 }
 
-/// Bytes of the blobs that were uploaded after the first `from` bytes of the log, and where it ends.
+/// Returns the size of the blobs that were uploaded after the first `from` bytes of the log, and
+/// the log's new length.
 fn uploaded(registry: &Registry, from: usize) -> (u64, usize) {
     let log = fs::read_to_string(registry.access_log()).unwrap();
     let blobs = registry.program.at("data/docker/registry/v2/blobs/sha256");
@@ -152,7 +156,7 @@ fn uploaded(registry: &Registry, from: usize) -> (u64, usize) {
     (bytes, log.len())
 }
 
-/// D1, D4, D5, D6, D7, D9, D10, D14: two volumes, read-only, to a registry and into new ones.
+/// Two read-only volumes are packed to a registry and unpacked into new volumes.
 #[test]
 fn volumes_are_packed_and_unpacked() {
     let (Some(engine), Some(mut registry)) = (engine(), Registry::start()) else { return };
@@ -160,7 +164,7 @@ fn volumes_are_packed_and_unpacked() {
     let (db, www) = (volumes.at("db"), volumes.at("www"));
     fill(&db);
     fill(&www);
-    // To look for its holes takes a while, each time.
+    // Each comparison would search its holes, which takes a while.
     fs::remove_file(www.join("sparse/huge")).unwrap();
     let tag = tag(&registry, "data");
     let source = ["-v", "db:/source/db:ro", "-v", "www:/source/www:ro", "-v", "repo:/var/lib/dvc", "-e", &tag];
@@ -170,11 +174,11 @@ fn volumes_are_packed_and_unpacked() {
     };
     let before = (facts(&db, &Compare::default()), facts(&www, &Compare::default()));
     volumes.run(&with(&["-e", "NO_PUSH=1"], &["pack"])).ok().says("v1");
-    assert_eq!(asked(&registry, "data"), 0);
+    assert_eq!(request_count(&registry, "data"), 0);
     volumes.run(&with(&["-e", "DVC_REPO=/var/lib/dvc/data"], &["log", "--oneline"])).ok().says("v1 pack");
     volumes.run(&with(&["--read-only", "--tmpfs", "/tmp", "--tmpfs", "/var/cache/dvc"], &["pack"])).ok();
-    assert!(asked(&registry, "data") > 0);
-    // Each container has a `/source` of its own; what only leads to volumes is no change.
+    assert!(request_count(&registry, "data") > 0);
+    // Each container has its own `/source`. Directories that only lead to volumes are no change.
     volumes.run(&with(&[], &["pack"])).ok().says("[main v1 ").says("nothing to commit");
     assert!(before == (facts(&db, &Compare::default()), facts(&www, &Compare::default())), "nothing was written");
 
@@ -183,7 +187,7 @@ fn volumes_are_packed_and_unpacked() {
     volumes.run(&target).ok();
     assert_same(&db, &db2);
     assert_same(&www, &www2);
-    // Only what is mounted, or named, is brought; what does not belong there goes.
+    // Only mounted or named volumes are unpacked. Files that the version does not have are removed.
     fs::remove_dir_all(db2.join("plain")).unwrap();
     fs::write(www2.join("mine"), "mine").unwrap();
     let run = volumes.run(&["-v", "db2:/source/db", "-e", &tag, "--", "--yes", "unpack"]).ok();
@@ -192,7 +196,7 @@ fn volumes_are_packed_and_unpacked() {
     volumes.run(&[&target[..], &["db"]].concat()).ok();
     assert_eq!(fs::read(www2.join("mine")).unwrap(), b"mine");
 
-    // Without the remote, from the repository that was kept.
+    // The kept repository works without the remote.
     registry.program.stop();
     let kept = ["-v", "db3:/source/db", "-v", "repo:/var/lib/dvc", "-e", &tag, "--", "unpack"];
     let db3 = volumes.at("db3");
@@ -201,7 +205,7 @@ fn volumes_are_packed_and_unpacked() {
     assert_same(&db, &db3);
     volumes.run(&["-v", "db4:/source/db", "-e", &tag, "-e", "NO_PULL=1", "--", "unpack"]).code(10);
 
-    // A name that the version does not have is told before anything is brought.
+    // An unknown name is reported before anything is fetched.
     let strange = [
         "-v",
         "db4:/source/db",
@@ -222,10 +226,10 @@ fn volumes_are_packed_and_unpacked() {
     volumes.run(&[&strange[..], &["db"]].concat()).ok();
     assert_same(&db, &db4);
 
-    // A container's own layer is no place for what comes back.
+    // Unpacking into the container's own layer would lose the data with the container.
     volumes.run(&["-e", &tag, "-e", "NO_PULL=1", "--", "unpack"]).code(2).complains("nothing is mounted");
 
-    // A volume that was forgotten is no volume that was emptied.
+    // A volume that is not mounted is not treated as an empty volume.
     let forgotten = ["-v", "db:/source/db:ro", "-v", "repo:/var/lib/dvc", "-e", "NO_PUSH=1", "--", "pack"];
     volumes.run(&forgotten).code(4).complains("there is nothing in `/source/www`");
     volumes.run(&["-e", "NO_PUSH=1", "--", "pack"]).code(2).complains("/source");
@@ -235,14 +239,15 @@ fn volumes_are_packed_and_unpacked() {
     volumes.run(&[&other[..], &pack].concat()).code(4).complains("there is nothing in `/source/app/db`");
 }
 
-/// D8, D8w: in containers that keep nothing but the volume, and in one that keeps its repository.
+/// Another version is shown before it is unpacked, in containers that keep only the volume and in
+/// one that keeps its repository.
 #[test]
 fn another_version_is_shown_before_it_is_unpacked() {
     let (Some(engine), Some(registry)) = (engine(), Registry::start()) else { return };
     let volumes = Volumes::new(engine);
     let (one, two) = (volumes.at("one"), volumes.at("two"));
     let tag = tag(&registry, "data");
-    // Not below /source: another directory does as well.
+    // The source may be any directory.
     let pack = ["-v", "one:/data:ro", "-v", "r1:/var/lib/dvc", "-e", &tag, "--", "-C", "/data", "pack"];
     let unpack = ["-v", "two:/data", "-v", "r2:/var/lib/dvc", "-e", &tag, "--", "-C", "/data", "unpack"];
     fs::write(one.join("table"), "first").unwrap();
@@ -266,7 +271,8 @@ fn another_version_is_shown_before_it_is_unpacked() {
     assert_eq!(fs::read(two.join("table")).unwrap(), b"my own");
 }
 
-/// D4: the second pack sends what changed, also from a container that keeps no repository. `DVC_TEST_MIB` is the size.
+/// The second pack sends only changes, even from a container that keeps no repository.
+/// `DVC_TEST_MIB` is the size.
 #[test]
 fn the_second_pack_sends_only_what_changed() {
     let (Some(engine), Some(registry)) = (engine(), Registry::start()) else { return };
@@ -298,7 +304,7 @@ fn the_second_pack_sends_only_what_changed() {
     }
 }
 
-/// D3, D3w, D13, D13w: secrets that are mounted; others beside them; nothing is seen of them anywhere.
+/// Mounted secrets are found and used, and their values appear nowhere.
 #[test]
 fn secrets_are_found_and_not_shown() {
     let (Some(engine), Some(registry)) = (engine(), Registry::with_password()) else { return };
@@ -344,7 +350,7 @@ fn secrets_are_found_and_not_shown() {
     fs::remove_dir_all(&dir).unwrap();
 }
 
-/// D11: the compose file of the documents.
+/// Runs the compose file of the documents.
 #[test]
 fn the_compose_file_packs_and_unpacks() {
     let (Some(engine), Some(registry)) = (engine(), Registry::with_password()) else { return };
@@ -361,7 +367,8 @@ fn the_compose_file_packs_and_unpacks() {
         c.env("DATA_TAG", format!("127.0.0.1:{}/composed:nightly", registry.program.port()));
         Run::of(&mut c)
     };
-    // Compose makes the volumes of a project; the first container that uses them is ours.
+    // Create the volumes with Compose's labels, so that the test can fill them before the first
+    // container starts.
     let at = |project: &str, volume: &str| {
         let name = format!("{project}_{volume}");
         let labels = [format!("com.docker.compose.project={project}"), format!("com.docker.compose.volume={volume}")];
@@ -385,7 +392,7 @@ fn the_compose_file_packs_and_unpacks() {
     fs::remove_dir_all(&dir).unwrap();
 }
 
-/// Roots of trust and names are found on an empty root.
+/// Certificates and name resolution work on an empty root.
 #[test]
 fn certificates_and_names_are_found() {
     let (Some(engine), Some(registry)) = (engine(), Registry::encrypted()) else { return };
@@ -401,7 +408,7 @@ fn certificates_and_names_are_found() {
     volumes.run(&none).code(6).complains("none.invalid");
 }
 
-/// The second image: its ssh reaches an sftp remote, and asks who is there.
+/// The ssh client of the second image reaches an sftp remote and checks the host key.
 #[test]
 fn the_image_with_ssh_reaches_an_sftp_remote() {
     let (Some(engine), Some(sshd)) = (engine(), Sshd::start()) else { return };
@@ -416,7 +423,7 @@ fn the_image_with_ssh_reaches_an_sftp_remote() {
         fs::create_dir_all(dir.join(sub)).unwrap();
     }
     fs::write(dir.join("db/table"), noise(1, 1 << 20)).unwrap();
-    // Keys and what the client knows are where they are outside.
+    // Keys and known hosts are at the same paths as outside.
     let config = sshd.config();
     let keys = format!("{0}:{0}:ro", config.parent().unwrap().display());
     let run = |url: &str, volume: &str, word: &str| {
@@ -432,7 +439,7 @@ fn the_image_with_ssh_reaches_an_sftp_remote() {
     fs::remove_dir_all(&dir).unwrap();
 }
 
-/// A mount in a container, without a program that mounts; and what a process takes that waits.
+/// Mounts in a container without `fusermount`, and measures the memory of an idle process.
 #[test]
 fn a_version_is_mounted_in_a_container() {
     let Some(engine) = engine() else { return };
@@ -461,15 +468,15 @@ fn a_version_is_mounted_in_a_container() {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let kib: u64 = rss.trim().trim_end_matches(" kB").parse().unwrap();
-        assert!(kib <= IDLE, "a mount that nobody uses takes {kib} KiB");
+        assert!(kib <= IDLE, "an idle mount takes {kib} KiB");
     }
-    // The container ends with the mount, and what was started in it may end before it says so.
+    // The container ends with the mount, so this command may end before it reports success.
     engine.try_docker(["exec", &name, "/dvc", "umount", "/source"]);
     assert_eq!(engine.docker(["wait", &name]), "0");
     engine.docker(["rm", &name]);
 }
 
-/// The image itself: its size, what is in it, and that it is the same when it is made again.
+/// Checks size and content of the image, and that a second build is identical.
 #[test]
 fn the_image_is_small_and_whole() {
     let Some(engine) = engine() else { return };
@@ -491,7 +498,7 @@ fn the_image_is_small_and_whole() {
         assert!(size <= LIMIT, "{size} bytes");
         assert!(!listed.lines().any(|line| line.contains(".so")), "{listed}");
     }
-    // The same bytes from the same binary; the modes of whoever makes it do not matter.
+    // The same binary gives the same image, regardless of the umask of the build.
     let dir = tempfile::tempdir().unwrap();
     let binary = dir.path().join("dvc");
     fs::write(&binary, "#!/bin/true\n").unwrap();

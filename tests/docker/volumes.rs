@@ -14,10 +14,10 @@ use crate::support::needs;
 use crate::support::sandbox::Sandbox;
 use crate::support::zoo::noise;
 
-/// So long something that has to happen may take on a busy machine.
+/// Time for an expected event on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// An engine, a plugin of its own that it finds, and a repository `r/` with the branch `main`.
+/// An engine with its own plugin, and a repository `r/` with the branch `main`.
 pub struct Machine {
     pub s: Sandbox,
     plugin: Option<Child>,
@@ -26,7 +26,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// With a first version of what `fill` makes. `None` where no engine can run or nothing can be mounted.
+    /// Creates the first version from the files that `fill` makes. Returns `None` if no engine can
+    /// run or nothing can be mounted.
     pub fn new(fill: impl FnOnce(&Path)) -> Option<Self> {
         if !needs::fuse() {
             return None;
@@ -34,7 +35,7 @@ impl Machine {
         let engine = Engine::start()?;
         let mut s = Sandbox::new();
         s.set("DVC_AUTHOR", "Ann <ann@example.org>");
-        // Users of containers have to come by.
+        // Users in containers need to pass through the directory.
         fs::set_permissions(s.root(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         s.dvc(["init", "--repo", "../r", "-b", "main"]).ok();
         fill(&s.at("w"));
@@ -63,19 +64,21 @@ impl Machine {
         self.engine.docker(args)
     }
 
-    /// The name of a volume: engines see the volumes of all plugins of the machine, so those of other tests too.
+    /// Returns the full name of a volume. Engines see the volumes of all plugins of the machine, so
+    /// names of tests differ.
     pub fn volume(&self, name: &str) -> String {
         format!("{}-{name}", self.engine.name())
     }
 
-    /// The names of this machine's volumes, as the engine tells them, without what makes them its own.
+    /// Returns the names of this machine's volumes as the engine lists them, without the prefix
+    /// that makes them unique.
     fn volumes(&self) -> Vec<String> {
         let all = self.docker(&["volume", "ls", "-q"]);
         let own = format!("{}-", self.engine.name());
         all.lines().filter_map(|name| Some(name.strip_prefix(&own)?.to_owned())).collect()
     }
 
-    /// Makes a volume of the repository.
+    /// Creates a volume of the repository.
     pub fn create(&self, name: &str, options: &[&str]) {
         let name = &self.volume(name);
         let repo = format!("repo={}", self.s.at("r").display());
@@ -87,7 +90,7 @@ impl Machine {
         assert_eq!(self.docker(&args), *name);
     }
 
-    /// Runs a script in a new container with a volume at `/v`; what it prints.
+    /// Runs a script in a new container with a volume at `/v`. Returns its output.
     pub fn sh(&self, volume: &str, script: &str) -> String {
         self.docker(&[
             "run",
@@ -119,15 +122,15 @@ impl Machine {
 
     fn mounts(&self) -> Vec<String> {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let shelf = format!(" {}/", self.shelf().display());
+        let prefix = format!(" {}/", self.volumes_dir().display());
         table
             .lines()
-            .filter(|line| line.contains(&shelf))
+            .filter(|line| line.contains(&prefix))
             .map(|line| line.split(' ').nth(4).unwrap().to_owned())
             .collect()
     }
 
-    fn shelf(&self) -> PathBuf {
+    fn volumes_dir(&self) -> PathBuf {
         self.s.at("home/state/dvc/volumes")
     }
 }
@@ -153,7 +156,7 @@ impl Drop for Machine {
 fn until(what: &str, is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "not yet: {what}");
+        assert!(begun.elapsed() < PATIENCE, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -175,14 +178,14 @@ fn containers_share_a_volume_and_its_changes_become_a_version() {
     let seen: serde_json::Value = serde_json::from_str(&m.docker(&["volume", "inspect", &m.volume("v1")])).unwrap();
     let status = &seen[0]["Status"];
     assert!(status["revision"] == "main@v1" && status["access"] == "rw" && status["dirty_bytes"] == 4, "{seen}");
-    // Nobody removes what is in use, also not behind Docker's back.
+    // A volume that is in use cannot be removed, not even behind Docker's back.
     m.s.dvc(["volume", "rm", &m.volume("v1")]).code(11).complains("in use");
     m.s.dvc(["commit", "--volume", &m.volume("v1"), "-m", "second"]).ok().says("[main v2");
     m.docker(&["rm", "-f", "second"]);
-    // A new volume of the new version; and one that is only read.
+    // Create a volume of the new version, and a read-only one.
     m.create("v2", &["rev=main", "mode=ro"]);
     assert_eq!(m.sh("v2", "cat /v/b; echo x > /v/c || echo refused"), "two\nrefused");
-    // Gone with its changes put aside, and back.
+    // A removed volume moves its changes to the trash, from which they are restored.
     m.sh("v1", "echo three > /v/c");
     m.docker(&["volume", "rm", &m.volume("v1"), &m.volume("v2")]);
     assert!(m.volumes().is_empty());
@@ -192,13 +195,13 @@ fn containers_share_a_volume_and_its_changes_become_a_version() {
 }
 
 #[test]
-fn a_volume_is_made_by_the_first_container_and_what_cannot_be_is_said() {
+fn the_first_container_creates_the_volume_or_reports_why_not() {
     let Some(m) = Machine::new(small) else { return };
     let (driver, image) = (m.driver.name(), m.engine.image());
     let mount = format!("type=volume,source={},target=/v,volume-driver={driver}", m.volume("auto"));
     m.docker(&["run", "--rm", "--mount", &mount, image, "sh", "-c", "echo x > /v/x"]);
     assert_eq!(m.sh("auto", "ls /v"), "x");
-    // Other users of a container may use it, by the modes of its files.
+    // Other users of a container may use the volume as the modes of its files allow.
     let script = "chmod 777 /v; ls -ldn /v";
     assert!(m.sh("auto", script).starts_with("drwxrwxrwx"));
     let auto = format!("{}:/v", m.volume("auto"));
@@ -265,10 +268,11 @@ fn the_engine_restarts_again_and_again() {
     let rounds = if std::env::var_os("DVC_TEST_LONG").is_some() { 20 } else { 3 };
     for round in 1..=rounds {
         m.start("once", "v", &format!("echo {round} >> /v/log; sync; sleep 1000"));
-        until("it has written", || {
+        until("the container has written", || {
             m.engine.try_docker(["exec", "once", "grep", "-qx", &round.to_string(), "/v/log"]).status.success()
         });
-        // Killed, it takes nothing back; its containers run on until the next one finds them.
+        // A killed engine does not unmount. Its containers continue until the next engine finds
+        // them.
         if round % 2 == 0 {
             m.engine.kill()
         } else {
@@ -279,8 +283,8 @@ fn the_engine_restarts_again_and_again() {
     }
     let wanted: Vec<_> = (1..=rounds).map(|n| n.to_string()).collect();
     assert_eq!(m.sh("v", "cat /v/log"), wanted.join("\n"));
-    // What a dead engine never took back counts for some seconds.
-    until("it can be removed", || m.engine.try_docker(["volume", "rm", &m.volume("v")]).status.success());
+    // Mounts that a dead engine has not released count for some seconds.
+    until("the volume can be removed", || m.engine.try_docker(["volume", "rm", &m.volume("v")]).status.success());
     until("nothing is mounted", || m.mounts().is_empty());
 }
 
@@ -302,13 +306,13 @@ fn many_containers_leave_nothing_behind() {
     };
     until("its process ends", || serving() == 0);
     m.docker(&["volume", "rm", &m.volume("v")]);
-    let left: Vec<_> = fs::read_dir(m.shelf()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let left: Vec<_> = fs::read_dir(m.volumes_dir()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| name == ".locks" || name == ".parked"), "{left:?}");
-    assert_eq!(fs::read_dir(m.shelf().join(".locks")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(m.volumes_dir().join(".locks")).unwrap().count(), 0);
 }
 
 #[test]
-fn ten_private_views_cost_what_they_write() {
+fn ten_private_views_take_only_the_space_they_write() {
     let Some(m) = Machine::new(small) else { return };
     for n in 0..10 {
         m.create(&format!("v{n}"), &["rev=main@v1"]);
@@ -319,12 +323,12 @@ fn ten_private_views_cost_what_they_write() {
         let said = m.docker(&["exec", &format!("c{n}"), "sh", "-c", script]);
         assert_eq!(said, format!("{n}\none{}", 8 << 20));
     }
-    // 80 MiB are read of them, and next to nothing is written.
+    // The containers read 80 MiB and write almost nothing.
     let used = m.s.sh("du -s --block-size=1 ../r/overlays | cut -f1").ok().out.trim().parse::<u64>().unwrap();
     assert!(used < 4 << 20, "{used} bytes");
 }
 
-/// A container in which the machine's own MariaDB runs on a volume.
+/// Starts a container in which the machine's own MariaDB runs on a volume.
 fn mariadb(m: &Machine, name: &str, volume: &str) {
     let server = needs::need("mariadbd");
     let data = format!("{}:/v", m.volume(volume));
@@ -377,14 +381,14 @@ fn a_database_is_committed_while_it_runs_in_a_container() {
     .unwrap();
     m.s.dvc(["commit", "--volume", &m.volume("db"), "-m", "with rows"]).ok().says("[main v2");
     sql(&m, "server", "insert into d.t values (3)").unwrap();
-    // Another container on the new version, while the first one runs.
+    // Run another container on the new version beside the first one.
     m.create("copy", &["rev=main@v2"]);
     mariadb(&m, "second", "copy");
     until("the second server answers", || sql(&m, "second", "select 1").is_some());
     assert_eq!(sql(&m, "second", "select group_concat(n order by n) from d.t").unwrap(), "1,2");
     assert!(sql(&m, "second", "check table d.t extended").unwrap().ends_with("OK"));
     assert_eq!(sql(&m, "server", "select count(*) from d.t").unwrap(), "3");
-    // A container is removed and another one attached to the same files.
+    // Replace the container by another one on the same files.
     m.docker(&["stop", "-t", "60", "server"]);
     m.docker(&["rm", "server"]);
     mariadb(&m, "again", "db");
@@ -393,7 +397,7 @@ fn a_database_is_committed_while_it_runs_in_a_container() {
 }
 
 #[test]
-fn a_container_sees_its_volume_and_nothing_beside() {
+fn a_container_sees_only_its_volume() {
     let Some(m) = Machine::new(small) else { return };
     m.create("v", &["rev=main"]);
     m.create("other", &["rev=main"]);
@@ -402,9 +406,9 @@ fn a_container_sees_its_volume_and_nothing_beside() {
     assert!(said.starts_with(". .. a big ") && !said.contains("secret") && !said.contains("other"), "{said}");
 }
 
-/// A quiesced commit of a volume holds the container that writes to it, and no other.
+/// A quiesced commit of a volume pauses the container that writes to it, and no other.
 #[test]
-fn a_quiesced_commit_of_a_volume_holds_its_container() {
+fn a_quiesced_commit_of_a_volume_pauses_its_container() {
     let Some(mut m) = Machine::new(|w| fs::write(w.join("a"), "a").unwrap()) else { return };
     let host = m.engine.host();
     m.s.set("DOCKER_HOST", &host);
@@ -420,9 +424,9 @@ fn a_quiesced_commit_of_a_volume_holds_its_container() {
     assert!(committed.err.contains("paused container `one`") && !committed.err.contains("`two`"), "{}", committed.err);
     assert_eq!(["one", "two"].map(|name| m.engine.state(name)), ["running"; 2]);
     let log = m.s.dvc(["--repo", "../r", "show", "one:log"]).ok();
-    // Line by line, none is half.
+    // No line is incomplete.
     assert!(log.out.lines().enumerate().all(|(n, line)| line == (n + 1).to_string()) && log.out.ends_with('\n'));
-    // So does one that was found by its path.
+    // The same for a volume that is named by its path.
     let at = m.s.dvc(["volume", "path", &volume]).ok().out;
     let committed =
         m.s.dvc(["-C", at.trim_end(), "commit", "-b", "one", "-m", "path", "--quiesce", "docker:pause"]).ok();

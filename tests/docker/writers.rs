@@ -1,5 +1,5 @@
-//! A volume that containers write to all the time, and some of them are started anew: each version holds the beginning of
-//! every log, and several who commit lose nothing.
+//! Containers write to a volume all the time, and some of them are restarted. Each version contains
+//! a prefix of every log, and concurrent commits lose nothing.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::support::sandbox::{Run, Sandbox};
 const WRITERS: usize = 3;
 const VERSIONS: usize = 6;
 
-/// Appends numbers to a log, one a line, going on where it ended.
+/// Appends numbers to a log, one per line, and continues after the last number.
 const WRITER: &str = "n=$(wc -l < $LOG 2>/dev/null || echo 0); while true; do n=$((n+1)); echo $n >> $LOG; done";
 
 #[test]
@@ -33,7 +33,8 @@ fn every_version_of_a_log_is_its_beginning() {
         c.arg(&volume).args(["commit", "-q", "-m", "x", "--quiesce", quiesce]).spawn().unwrap()
     };
     for round in 0..VERSIONS {
-        // Two at once; who is paused already stays so until the other has read, or this one says that it did not hold.
+        // Two concurrent commits without a pause, because one of them would unpause a container
+        // that the other one still reads. A commit with a pause follows alone.
         let (one, two) = (commit("none"), commit("none"));
         for done in [one, two] {
             let code = done.wait_with_output().unwrap().status.code();
@@ -59,7 +60,7 @@ fn every_version_of_a_log_is_its_beginning() {
         for (w, last) in last.iter().enumerate() {
             let shown = s.dvc(["--repo", &repo, "show", &format!("{id}:log{w}")]);
             if shown.code == 0 {
-                assert!(last.starts_with(&shown.bytes), "log{w} of {id} is not the beginning of what it became");
+                assert!(last.starts_with(&shown.bytes), "log{w} of {id} is not a prefix of the last log");
             }
         }
     }
