@@ -1,8 +1,8 @@
-//! Everything that can be seen of a tree, and the differences between two trees.
+//! All observable properties of a tree, and the differences between two trees.
 //!
-//! In: directories. Out: one line per difference, none where the trees are alike in content, mode, owner, time, extended
-//! attributes (ACLs and capabilities are such), hard links, holes and devices.
-//! A copy may have more holes than its source, never fewer aligned ones.
+//! In: directories. Out: one line per difference in content, mode, owner, time, extended attributes
+//! (including ACLs and capabilities), hard links, holes and devices. A copy may have more holes
+//! than its source, but must have all aligned ones.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CString, OsStr};
@@ -13,10 +13,10 @@ use std::path::Path;
 
 use rustix::fs::{SeekFrom, lgetxattr, llistxattr, seek};
 
-/// Zeros of this size and alignment are a hole.
+/// Zeros of this size and alignment count as a hole, in bytes.
 const HOLE: u64 = 64 << 10;
 
-/// What is known of one node.
+/// The properties of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// `f`, `d`, `l`, `p`, `s`, `c` or `b`.
@@ -24,33 +24,33 @@ pub struct Facts {
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
-    /// Seconds and nanoseconds since 1970.
+    /// Modification time: seconds and nanoseconds since 1970.
     pub mtime: (i64, i64),
-    /// Of regular files.
+    /// Size in bytes; 0 unless this is a regular file.
     pub size: u64,
-    /// Smallest path with the same inode; the path itself where there is none.
+    /// Smallest path with the same inode; the path itself if there is no other.
     pub link: Vec<u8>,
     pub target: Vec<u8>,
     pub device: u64,
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// BLAKE3 over (offset, bytes) of every 4 KiB that is not zero, so that holes cost nothing.
+    /// BLAKE3 over (offset, bytes) of every 4 KiB that are not zero, so that holes cost nothing.
     pub content: String,
-    /// Aligned 64 KiB pieces without storage.
+    /// Offsets of aligned 64 KiB pieces without storage.
     pub holes: Vec<u64>,
 }
 
-/// What a comparison looks at.
+/// The properties that a comparison includes.
 #[derive(Clone, Debug)]
 pub struct Compare {
-    /// Names at the root that are not looked at.
+    /// Names at the root that are left out.
     pub skip: Vec<&'static str>,
-    /// Leave sockets out: they are not stored.
+    /// Include sockets, which versions do not contain.
     pub sockets: bool,
-    /// Compare the root's own time (the repository inside a worktree changes it).
+    /// Include the time of the root, which the repository inside a worktree changes.
     pub root_time: bool,
-    /// Compare the times of all.
+    /// Include all times.
     pub times: bool,
-    /// Ask for holes; a mount that can be written does not tell them.
+    /// Include holes, which a writable mount does not report.
     pub holes: bool,
 }
 
@@ -60,7 +60,7 @@ impl Default for Compare {
     }
 }
 
-/// All nodes below `root`, the root itself as the empty path.
+/// Returns all nodes below `root`; the root itself has the empty path.
 pub fn facts(root: &Path, how: &Compare) -> BTreeMap<Vec<u8>, Facts> {
     let mut out = BTreeMap::new();
     let mut links: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
@@ -128,7 +128,7 @@ fn look(path: &Path, meta: &Metadata) -> Facts {
     }
 }
 
-/// All extended attributes of a node itself, sorted.
+/// Returns all extended attributes of a node itself, sorted.
 pub fn xattrs(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut list = vec![0_u8; 64 << 10];
     let Ok(len) = llistxattr(path, &mut list[..]) else { return Vec::new() };
@@ -150,7 +150,8 @@ fn bytes(path: &Path, size: u64) -> (String, Vec<u64>) {
     let mut at = 0;
     while at < size {
         let data = seek(&file, SeekFrom::Data(at)).unwrap_or(size).min(size);
-        // A tail shorter than a piece counts as a piece too. Only the ends of huge holes are kept.
+        // A tail that is shorter than a piece counts as a piece too. Of huge holes, only the ends
+        // are kept.
         let (first, last) = (at.next_multiple_of(HOLE), if data == size { data.next_multiple_of(HOLE) } else { data });
         let count = last.saturating_sub(first) / HOLE;
         holes.extend((0..count).filter(|i| count <= 4096 || *i < 2048 || *i >= count - 2048).map(|i| first + i * HOLE));
@@ -170,7 +171,7 @@ fn bytes(path: &Path, size: u64) -> (String, Vec<u64>) {
     (hash.finalize().to_hex()[..16].to_owned(), holes)
 }
 
-/// One line per difference of `copy` from `source`.
+/// Returns one line per difference of `copy` from `source`.
 pub fn differences(source: &Path, copy: &Path, how: &Compare) -> Vec<String> {
     let (a, b) = (facts(source, how), facts(copy, how));
     let mut out = Vec::new();
@@ -211,13 +212,13 @@ pub fn differences(source: &Path, copy: &Path, how: &Compare) -> Vec<String> {
     out
 }
 
-/// Fails where the two trees are not alike.
+/// Asserts that two trees are equal.
 #[track_caller]
 pub fn assert_same(source: &Path, copy: &Path) {
     assert_same_by(source, copy, &Compare::default());
 }
 
-/// Fails where the two trees are not alike in what `how` looks at.
+/// Asserts that two trees are equal in the properties that `how` includes.
 #[track_caller]
 pub fn assert_same_by(source: &Path, copy: &Path, how: &Compare) {
     let found = differences(source, copy, how);
@@ -231,8 +232,8 @@ pub fn assert_same_by(source: &Path, copy: &Path, how: &Compare) {
     );
 }
 
-/// Fails where `rsync -aHAXn --checksum --delete` would do anything: a second opinion.
-/// It reads holes, so the 1 TiB file of the zoo is left out.
+/// Asserts that `rsync -aHAXn --checksum --delete` finds no difference, as a second opinion. rsync
+/// reads holes, so the 1 TiB file of the zoo is left out.
 #[track_caller]
 pub fn assert_rsync_agrees(source: &Path, copy: &Path) {
     let (from, to) = (format!("{}/", source.display()), format!("{}/", copy.display()));
@@ -258,7 +259,8 @@ mod tests {
     use super::super::{needs, zoo};
     use super::{Compare, assert_rsync_agrees, assert_same_by, differences};
 
-    /// The comparison must be able to fail: `cp -a` of every kind of content is alike, each change is seen.
+    /// The comparison must be able to fail: a `cp -a` of every kind of content is equal, and each
+    /// change is found.
     #[test]
     fn sees_every_kind_of_difference() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
-//! A `dvc` that stands still at the first word that it says: its standard error is a full pipe.
+//! A `dvc` process that is blocked when it first writes to standard error, because that is a full
+//! pipe.
 //!
-//! So a test is sure that it is in the middle of something, without deciding by time.
+//! A test can thus rely on the process being in the middle of an operation, without guessing times.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -12,7 +13,7 @@ use rustix::process::Pid;
 
 use super::sandbox::Run;
 
-/// The process, and the other end of its pipe; killed when dropped.
+/// The process and the other end of its pipe; killed when dropped.
 pub struct Held {
     child: Option<Child>,
     reader: File,
@@ -20,13 +21,13 @@ pub struct Held {
 }
 
 impl Held {
-    /// Starts a command that will stand still when it complains.
+    /// Starts a command that will be blocked when it prints its first message.
     pub fn start(c: &mut Command) -> Self {
         let (reader, writer) = std::io::pipe().unwrap();
         let (reader, mut writer) = (File::from(OwnedFd::from(reader)), File::from(OwnedFd::from(writer)));
         let flags = fcntl_getfl(&writer).unwrap();
         fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
-        // First much, then to the last byte.
+        // Fill the pipe in large pieces, then up to the last byte.
         for piece in [&[b'.'; 4096][..], b"."] {
             loop {
                 match writer.write(piece) {
@@ -43,19 +44,19 @@ impl Held {
         Self { child: Some(child), reader, line }
     }
 
-    /// Its process.
+    /// Returns the id of the process.
     pub fn pid(&self) -> Pid {
         Pid::from_child(self.child.as_ref().unwrap())
     }
 
-    /// Kills it where it stands, with SIGKILL.
+    /// Kills the blocked process with SIGKILL.
     pub fn kill(mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// Lets it go on to its end.
+    /// Lets the process continue to its end.
     pub fn go_on(mut self) -> Run {
         let mut reader = self.reader.try_clone().unwrap();
         let said = std::thread::spawn(move || {

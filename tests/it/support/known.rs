@@ -1,7 +1,8 @@
-//! A small repository with every kind of repository file, of which each byte of each version is known.
+//! A small repository with every kind of repository file. Each byte of each version is known.
 //!
-//! Two versions of a database file stored as deltas, small files that share frames, noise that is stored raw, a chunk
-//! list, hard links, two branches, tags, a deleted branch, an undone commit, several packs and segments of each kind.
+//! Contains two versions of a database file stored as deltas, small files that share frames, noise
+//! that is stored raw, a chunk list, hard links, two branches, tags, a deleted branch, an undone
+//! commit, and several packs and segments of each kind.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,10 +20,10 @@ use dvc::ops::commit::{CommitOptions, commit};
 use dvc::ops::undo::{UndoOptions, undo};
 use dvc::repo::{OpenOptions, Repo};
 
-/// Path and bytes of each file.
+/// Bytes of each file by path.
 pub type Files = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// A version and what it holds.
+/// A version with its content.
 #[derive(Clone)]
 pub struct KnownVersion {
     pub id: Id,
@@ -30,14 +31,14 @@ pub struct KnownVersion {
     pub files: Files,
 }
 
-/// The repository, its worktree and its versions.
+/// The repository with its worktree and its versions.
 pub struct Known {
     pub context: Context,
     pub versions: Vec<KnownVersion>,
     dir: tempfile::TempDir,
 }
 
-/// Bytes that do not compress.
+/// Returns bytes that do not compress.
 pub fn noise(mut seed: u64, len: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(len + 8);
     while out.len() < len {
@@ -75,7 +76,7 @@ pub fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// All regular files of a directory.
+/// Returns all regular files of a directory.
 pub fn files_of(root: &Path) -> Files {
     use std::os::unix::ffi::OsStrExt;
     let mut files = Files::new();
@@ -94,7 +95,7 @@ pub fn files_of(root: &Path) -> Files {
     files
 }
 
-/// The context of a repository and a worktree.
+/// Returns a context for a repository and a worktree.
 pub fn context(repository: PathBuf, worktree: PathBuf) -> Context {
     Context {
         repository,
@@ -112,7 +113,7 @@ pub fn context(repository: PathBuf, worktree: PathBuf) -> Context {
     }
 }
 
-/// Commits the worktree and says what it held.
+/// Commits the worktree. Returns the version with its content.
 pub fn commit_all(context: &Context, name: &'static str, tags: &[&str]) -> KnownVersion {
     let tags = tags.iter().map(|t| RefName::parse_stored(t).unwrap()).collect();
     let branch = Some(RefName::new(name).unwrap());
@@ -123,7 +124,7 @@ pub fn commit_all(context: &Context, name: &'static str, tags: &[&str]) -> Known
 }
 
 impl Known {
-    /// Builds it; takes a moment.
+    /// Builds the repository, which takes a moment.
     pub fn build() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
@@ -175,7 +176,7 @@ impl Known {
         Self { context, versions, dir }
     }
 
-    /// The same repository in another place; the worktree is shared and must not be changed.
+    /// Copies the repository. The worktree is shared and must not be changed.
     pub fn copy(&self) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let repository = dir.path().canonicalize().unwrap().join("repo");
@@ -184,18 +185,19 @@ impl Known {
         Self { context, versions: self.versions.clone(), dir }
     }
 
-    /// The directory that holds it.
+    /// Returns the directory that contains repository and worktree.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// The repository's directory.
+    /// Returns the directory of the repository.
     pub fn root(&self) -> &Path {
         &self.context.repository
     }
 }
 
-/// What reading a whole version gives: each file's bytes, or the path below which nothing can be read.
+/// Reads a complete version. Returns the bytes of each file, or an error for each path that cannot
+/// be read.
 pub fn read_version(repo: &Repo, id: &Id) -> BTreeMap<Vec<u8>, Result<Vec<u8>>> {
     let mut out = BTreeMap::new();
     let root = repo.commit(id).and_then(|c| repo.root(&c.tree));
@@ -222,7 +224,8 @@ pub fn read_version(repo: &Repo, id: &Id) -> BTreeMap<Vec<u8>, Result<Vec<u8>>> 
     out
 }
 
-/// Paths that a version has lost: reading them, or a directory above them, fails. Whatever is read must be right.
+/// Returns the paths of a version that cannot be read. Asserts that all others have the right
+/// content.
 #[track_caller]
 pub fn lost_paths(repo: &Repo, version: &KnownVersion, case: &str) -> Vec<(Vec<u8>, Error)> {
     let mut lost = Vec::new();

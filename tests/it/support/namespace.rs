@@ -1,19 +1,19 @@
-//! A mount namespace as a container has it: one of our mounts is shown at another place, and none beside it. A namespace
-//! that kept the mounts of other tests would keep them from ending.
+//! A mount namespace like that of a container: it has one mount of dvc, at another path, and no
+//! others. A namespace that kept the mounts of other tests would keep their processes alive.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// Words of a shell that take all our mounts away, but one at `$inside`, which may be empty.
+/// Shell script that unmounts all mounts of dvc except the one at `$inside`, which may be empty.
 pub const ALONE: &str =
     r#"grep ' - fuse.dvc ' /proc/self/mountinfo | cut -d' ' -f5 | grep -vxF "${inside-}" | tac | xargs -r umount -l"#;
 
-/// A process in a namespace of its own; ended when dropped.
+/// A process in its own namespace; ended when dropped.
 pub struct Namespace(Child);
 
 impl Namespace {
-    /// Shows a mount at `inside`.
+    /// Starts a process that has the mount bound to `inside`.
     pub fn showing(mount: &Path, inside: &Path) -> Self {
         std::fs::create_dir(inside).unwrap();
         let script = format!(r#"set -e; mount --bind "$mount" "$inside"; {ALONE}; echo ready; exec sleep 1000"#);
@@ -26,7 +26,7 @@ impl Namespace {
         Self(child)
     }
 
-    /// Its process.
+    /// Returns the id of the process.
     pub fn id(&self) -> u32 {
         self.0.id()
     }

@@ -1,6 +1,7 @@
-//! A tree with one of everything that a volume can hold.
+//! A tree with every kind of content that a volume can have.
 //!
-//! In: an empty directory. Out: the tree, and what could not be made here (not root, or the file system refuses).
+//! In: an empty directory. Out: the tree, and the kinds that could not be created because the user
+//! is not root or the file system refuses them.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -14,17 +15,17 @@ use rustix::fs::{
 
 use super::needs::{is_root, need, run};
 
-/// Kinds of content that this machine would not let us make.
+/// Kinds of content that could not be created on this machine.
 pub type Missing = Vec<String>;
 
-/// Bytes that look random, the same for the same seed.
+/// Returns bytes that look random, the same for the same seed.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut out = vec![0; len];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut out);
     out
 }
 
-/// Text that compresses like text, the same for the same seed.
+/// Returns text that compresses like prose, the same for the same seed.
 pub fn prose(seed: u64, len: usize) -> Vec<u8> {
     const WORDS: &[&str] = &["volume", "page", "of", "the", "row", "index", "a", "log", "and", "commit", "is", "not"];
     let mut out = Vec::with_capacity(len + 16);
@@ -192,7 +193,7 @@ fn owners(root: &Path) {
         let p = dir.join(format!("{uid}-{gid}"));
         fs::write(&p, b"whose").unwrap();
         chown(&p, Some(uid), Some(gid)).unwrap();
-        // Changing the owner drops these bits; a restore has to mind the order.
+        // A change of the owner clears these bits, so a restore has to set them later.
         fs::set_permissions(&p, PermissionsExt::from_mode(0o6755)).unwrap();
     }
     symlink("x", dir.join("link")).unwrap();

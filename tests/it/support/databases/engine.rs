@@ -1,4 +1,5 @@
-//! The same three tables of numbered rows in MariaDB, PostgreSQL and SQLite, and the same questions to each.
+//! The same three tables of numbered rows in MariaDB, PostgreSQL and SQLite, with the same
+//! operations on each.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,12 +9,12 @@ use super::mariadb::{self, MariaDb};
 use super::postgres::{self, Postgres};
 use super::writer::Writer;
 
-/// Clients that write at the same time, each into a table of its own.
+/// Number of clients that write at the same time, each into a table of its own.
 pub const WRITERS: u64 = 3;
-/// Rows that are there from the beginning.
+/// Number of rows of a new table.
 const ROWS: u64 = 4000;
 
-/// One of them.
+/// A database engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
     MariaDb,
@@ -21,7 +22,7 @@ pub enum Engine {
     Sqlite,
 }
 
-/// One that runs; nothing for SQLite, which has no server.
+/// A running database. SQLite has only its file, because it has no server.
 pub enum Running {
     MariaDb(MariaDb),
     Postgres(Postgres),
@@ -29,12 +30,12 @@ pub enum Running {
 }
 
 impl Engine {
-    /// Whether its server runs as another user than this one.
+    /// Returns whether the server runs as another user than the tests.
     pub fn is_other_user(self) -> bool {
         self == Self::Postgres && super::super::needs::is_root()
     }
 
-    /// Makes a data directory with the tables, at rest.
+    /// Creates a data directory with the tables and stops the server.
     pub fn install(self, data: &Path, socket: &Path) {
         match self {
             Self::MariaDb => mariadb::install(data),
@@ -43,7 +44,7 @@ impl Engine {
         }
         let running = self.start(data, socket);
         if self == Self::Sqlite {
-            // Nobody waits for that while others are at work.
+            // Switch to write-ahead mode now, because no connection can switch while others write.
             running.sql("pragma journal_mode = wal");
         }
         for w in 0..WRITERS {
@@ -63,7 +64,8 @@ impl Engine {
         running.stop();
     }
 
-    /// Starts it on a data directory, with `socket` or a directory of that name for its socket.
+    /// Starts the engine on a data directory. `socket` is the socket or, for PostgreSQL, the
+    /// directory of the socket.
     pub fn start(self, data: &Path, socket: &Path) -> Running {
         match self {
             Self::MariaDb => Running::MariaDb(MariaDb::start(data, socket.to_path_buf())),
@@ -73,7 +75,8 @@ impl Engine {
     }
 }
 
-/// Writes rows as told, in write-ahead mode, each durable before its number is printed.
+/// A client in write-ahead mode that inserts rows on request and prints each number when its row is
+/// durable.
 const SQLITE: &str = "
 import sqlite3, sys
 db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=100)
@@ -89,7 +92,7 @@ for line in sys.stdin:
 ";
 
 impl Running {
-    /// Runs a statement.
+    /// Runs a statement. Returns its output.
     #[track_caller]
     pub fn sql(&self, sql: &str) -> String {
         match self {
@@ -101,7 +104,8 @@ impl Running {
         .to_owned()
     }
 
-    /// A client that inserts rows 1, 2, 3 into table `t<w>` and changes an old one each time.
+    /// Starts a client that inserts rows 1, 2, 3 ... into table `t<w>`, and changes an old row each
+    /// time.
     pub fn writer(&self, w: u64) -> Writer {
         let rows = move |n: u64| {
             let text = format!("{n:08}").repeat(usize::try_from(20 + n % 200).unwrap());
@@ -130,7 +134,7 @@ impl Running {
         }
     }
 
-    /// The highest number in a table and how many there are.
+    /// Returns the highest number in a table and the number of rows.
     #[track_caller]
     pub fn count(&self, w: u64) -> (u64, u64) {
         let said = self.sql(&format!("select coalesce(max(n), 0), count(*) from t{w}"));
@@ -138,7 +142,7 @@ impl Running {
         (numbers.next().unwrap(), numbers.next().unwrap())
     }
 
-    /// Its own checker must find nothing.
+    /// Asserts that the engine's own checker finds nothing.
     #[track_caller]
     pub fn check(&self) {
         match self {
@@ -152,7 +156,7 @@ impl Running {
         }
     }
 
-    /// Shuts it down cleanly.
+    /// Stops the engine cleanly.
     pub fn stop(self) {
         match self {
             Self::MariaDb(server) => server.stop(),
@@ -161,12 +165,13 @@ impl Running {
         }
     }
 
-    /// Ends it at once.
+    /// Kills the engine.
     pub fn kill(self) {
         drop(self);
     }
 
-    /// Its checker must find nothing while it runs and when it has stopped.
+    /// Asserts that the engine's checkers find nothing, both while the engine runs and after it has
+    /// stopped.
     #[track_caller]
     pub fn check_and_stop(self, data: &Path) {
         self.check();

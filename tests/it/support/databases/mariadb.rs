@@ -1,4 +1,4 @@
-//! MariaDB on a data directory.
+//! A MariaDB server on a data directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::super::needs::{is_root, need};
 
-/// A server on a data directory; killed when dropped.
+/// A running server; killed when dropped.
 pub struct MariaDb {
     child: Child,
     socket: PathBuf,
@@ -17,7 +17,7 @@ fn user(command: &mut Command) -> &mut Command {
     if is_root() { command.arg("--user=root") } else { command }
 }
 
-/// Makes an empty data directory.
+/// Creates an empty data directory.
 pub fn install(data: &Path) {
     let mut c = Command::new(need("mariadb-install-db"));
     c.arg("--no-defaults");
@@ -27,12 +27,12 @@ pub fn install(data: &Path) {
 }
 
 impl MariaDb {
-    /// Starts it and waits until it answers.
+    /// Starts a server and waits until it answers.
     pub fn start(data: &Path, socket: PathBuf) -> Self {
         Self::start_with(data, socket, &["--innodb-buffer-pool-size=64M"])
     }
 
-    /// One of many: it takes little memory.
+    /// Starts a server that takes little memory, for tests with many of them.
     pub fn start_small(data: &Path, socket: PathBuf) -> Self {
         let little = ["--innodb-buffer-pool-size=8M", "--aria-pagecache-buffer-size=8M", "--key-buffer-size=1M"];
         Self::start_with(data, socket, &little)
@@ -54,45 +54,45 @@ impl MariaDb {
         server
     }
 
-    /// What it said.
+    /// Returns the server's log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.socket.with_extension("log")).unwrap_or_default()
     }
 
-    /// A client, not yet started, that takes statements from its input and shows each result at once.
+    /// Prepares a client that reads statements from its input and prints each result at once.
     pub fn client(&self) -> Command {
         let mut c = Command::new(need("mariadb"));
         c.args(["--no-defaults", "-uroot", "-N", "-B", "-n"]).arg(format!("--socket={}", self.socket.display()));
         c
     }
 
-    /// Runs statements: what they print, or what is wrong.
+    /// Runs statements. Returns their output, or the error message.
     pub fn run(&self, sql: &str) -> Result<String, String> {
         let out = self.client().args(["-e", sql]).stdin(Stdio::null()).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if out.status.success() { Ok(text(&out.stdout)) } else { Err(text(&out.stderr)) }
     }
 
-    /// Runs statements that must succeed.
+    /// Runs statements that must succeed. Returns their output.
     #[track_caller]
     pub fn sql(&self, sql: &str) -> String {
         self.run(sql).unwrap_or_else(|e| panic!("{sql}: {e}\n{}", self.log()))
     }
 
-    /// Its own check of a table must find nothing.
+    /// Asserts that the server's own check of a table finds nothing.
     #[track_caller]
     pub fn check(&self, table: &str) {
         let found = self.sql(&format!("check table {table} extended"));
         assert!(found.ends_with("status\tOK"), "{found}\n{}", self.log());
     }
 
-    /// Shuts it down cleanly.
+    /// Stops the server cleanly.
     pub fn stop(mut self) {
         self.sql("shutdown");
         assert!(self.child.wait().unwrap().success());
     }
 
-    /// Ends it at once.
+    /// Kills the server.
     pub fn kill(self) {
         drop(self);
     }
@@ -100,7 +100,7 @@ impl MariaDb {
 
 impl Drop for MariaDb {
     fn drop(&mut self) {
-        // Already gone if it was stopped.
+        // A server that was stopped has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

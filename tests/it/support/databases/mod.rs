@@ -1,7 +1,8 @@
-//! Real databases on a directory, started by the tests, and clients that write to them without end.
+//! Real databases on a directory, started by the tests, and clients that write to them all the
+//! time.
 //!
-//! Servers listen on a socket in a temporary directory only. `kill` is what a power cut is to them; at drop they are
-//! killed too, with all that they started.
+//! Servers listen only on a socket in a temporary directory. `kill` simulates a power cut of the
+//! server. A dropped server is killed with all processes that it has started.
 
 pub mod engine;
 pub mod mariadb;

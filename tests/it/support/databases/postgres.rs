@@ -1,4 +1,5 @@
-//! PostgreSQL on a data directory. It refuses to run as root, so root runs it as `nobody`.
+//! A PostgreSQL server on a data directory. The server refuses to run as root, so root runs it as
+//! `nobody`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,16 +12,16 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::super::needs::{is_root, need};
 use super::super::servers::program::{is_alive, with_descendants};
 
-/// Of user and group `nobody`.
+/// Id of user and group `nobody`.
 const NOBODY: u32 = 65534;
 
-/// A server on a data directory; killed when dropped.
+/// A running server; killed when dropped.
 pub struct Postgres {
     child: Child,
     dir: PathBuf,
 }
 
-/// A program of the newest version that Debian's package has here.
+/// Returns a program of the newest version that Debian's package has installed.
 fn find(name: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|e| e.path());
     let mut found: Vec<PathBuf> = versions.map(|dir| dir.join("bin").join(name)).filter(|p| p.is_file()).collect();
@@ -28,7 +29,7 @@ fn find(name: &str) -> PathBuf {
     found.pop().unwrap_or_else(|| panic!("`{name}` of PostgreSQL is not installed; run tests/setup.sh"))
 }
 
-/// A program of PostgreSQL as the user that owns its data.
+/// Prepares a program of PostgreSQL as the user that owns its data.
 fn command(name: &str) -> Command {
     let program = find(name);
     let mut c = if is_root() {
@@ -54,7 +55,7 @@ fn both(out: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }
 
-/// Makes a directory that belongs to the user of the server; the way to it has to be open for him.
+/// Creates a directory of the server's user. The user needs access to the directories above.
 fn private(dir: &Path) {
     fs::create_dir(dir).unwrap();
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
@@ -63,7 +64,7 @@ fn private(dir: &Path) {
     }
 }
 
-/// Makes an empty data directory with checksums.
+/// Creates an empty data directory with checksums.
 pub fn install(data: &Path) {
     private(data);
     let mut c = command("initdb");
@@ -71,7 +72,7 @@ pub fn install(data: &Path) {
     done(&mut c);
 }
 
-/// The checksums of all pages of a server that was stopped must be right.
+/// Asserts that the checksums of all pages of a stopped server are right.
 #[track_caller]
 pub fn checksums(data: &Path) {
     let said = done(command("pg_checksums").arg("--check").arg("-D").arg(data));
@@ -79,7 +80,7 @@ pub fn checksums(data: &Path) {
 }
 
 impl Postgres {
-    /// Starts it, with its socket and log in the new directory `dir`, and waits until it answers.
+    /// Starts a server with socket and log in the new directory `dir`, and waits until it answers.
     pub fn start(data: &Path, dir: PathBuf) -> Self {
         if !dir.exists() {
             private(&dir);
@@ -98,45 +99,45 @@ impl Postgres {
         server
     }
 
-    /// What it said.
+    /// Returns the server's log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    /// One of its clients, not yet started.
+    /// Prepares a client program.
     pub fn client(&self, name: &str) -> Command {
         let mut c = command(name);
         c.args(["-U", "postgres", "-h"]).arg(&self.dir);
         c
     }
 
-    /// A client, not yet started, that takes statements from its input and shows each result at once.
+    /// Prepares a client that reads statements from its input and prints each result at once.
     pub fn sql_client(&self) -> Command {
         let mut c = self.client("psql");
         c.args(["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-d", "postgres"]);
         c
     }
 
-    /// Runs statements: what they print, or what is wrong.
+    /// Runs statements. Returns their output, or the error message.
     pub fn run(&self, sql: &str) -> Result<String, String> {
         let out = self.sql_client().args(["-c", sql]).output().unwrap();
         let text = String::from_utf8_lossy(&out.stdout).trim().to_owned();
         if out.status.success() { Ok(text) } else { Err(both(&out)) }
     }
 
-    /// Runs statements that must succeed.
+    /// Runs statements that must succeed. Returns their output.
     #[track_caller]
     pub fn sql(&self, sql: &str) -> String {
         self.run(sql).unwrap_or_else(|e| panic!("{sql}: {e}\n{}", self.log()))
     }
 
-    /// Its benchmark, which must succeed.
+    /// Runs `pgbench`, which must succeed. Returns its output.
     #[track_caller]
     pub fn bench(&self, args: &[&str]) -> String {
         done(self.client("pgbench").args(args).arg("postgres"))
     }
 
-    /// Its own check of all tables and indexes must find nothing.
+    /// Asserts that the server's own check of all tables and indexes finds nothing.
     #[track_caller]
     pub fn check(&self) {
         let mut c = self.client("pg_amcheck");
@@ -144,13 +145,13 @@ impl Postgres {
         assert!(out.status.success() && out.stdout.is_empty(), "{}\n{}", both(&out), self.log());
     }
 
-    /// Shuts it down cleanly.
+    /// Stops the server cleanly.
     pub fn stop(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
         assert!(self.child.wait().unwrap().success(), "{}", self.log());
     }
 
-    /// Ends it at once, with all its processes.
+    /// Kills the server with all its processes.
     pub fn kill(self) {
         drop(self);
     }
@@ -166,7 +167,7 @@ impl Drop for Postgres {
             let _ = kill_process(*pid, Signal::KILL);
         }
         let _ = self.child.wait();
-        // The next server must not meet them: they share memory.
+        // Wait for all processes, because the next server must not find the shared memory in use.
         while all.iter().any(|pid| is_alive(*pid)) {
             std::thread::sleep(Duration::from_millis(5));
         }

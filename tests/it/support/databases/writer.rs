@@ -1,4 +1,5 @@
-//! A client process that writes rows with rising numbers, one transaction each, and tells which are acknowledged.
+//! A client process that writes rows with rising numbers, one transaction each, and records which
+//! are acknowledged.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The client; killed when dropped.
+/// A running client; killed when dropped.
 pub struct Writer {
     child: Child,
     shared: Arc<Shared>,
@@ -16,7 +17,7 @@ pub struct Writer {
 
 #[derive(Default)]
 struct Shared {
-    /// The last that was acknowledged.
+    /// Number of the last acknowledged row.
     acked: AtomicU64,
     ends: AtomicBool,
     pause: Mutex<Pause>,
@@ -30,7 +31,8 @@ struct Pause {
 }
 
 impl Writer {
-    /// Starts a client that reads what `script` gives for 1, 2, 3 and prints each number once it is committed.
+    /// Starts a client that reads the output of `script` for 1, 2, 3 ... and prints each number
+    /// once it is committed.
     pub fn start(mut client: Command, script: impl Fn(u64) -> String + Send + 'static) -> Self {
         let mut child = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (mut input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
@@ -38,7 +40,7 @@ impl Writer {
         let (feeding, hearing) = (Arc::clone(&shared), Arc::clone(&shared));
         let feeder = std::thread::spawn(move || {
             for n in 1.. {
-                // A client that ended, or was ended, takes no more.
+                // An ended client takes no more input.
                 if feeding.ends.load(Ordering::SeqCst) || input.write_all(script(n).as_bytes()).is_err() {
                     break;
                 }
@@ -54,12 +56,12 @@ impl Writer {
         Self { child, shared, threads: vec![feeder, hearer] }
     }
 
-    /// The last number that it knows to be committed.
+    /// Returns the last number that is known to be committed.
     pub fn acked(&self) -> u64 {
         self.shared.acked.load(Ordering::SeqCst)
     }
 
-    /// Waits until so many are committed.
+    /// Waits until the row with this number is committed.
     #[track_caller]
     pub fn wait_for(&mut self, n: u64) {
         let until = Instant::now() + Duration::from_secs(120);
@@ -74,14 +76,14 @@ impl Writer {
         }
     }
 
-    /// The longest time without an acknowledgement since this was last asked.
+    /// Returns the longest time without an acknowledgement since the last call.
     pub fn longest_pause(&self) -> Duration {
         let mut pause = self.shared.pause.lock().unwrap();
         pause.note();
         std::mem::take(&mut pause.longest)
     }
 
-    /// Ends it at once; the last number that is known to be committed.
+    /// Kills the client. Returns the last number that is known to be committed.
     pub fn kill(mut self) -> u64 {
         self.end();
         self.acked()

@@ -1,4 +1,4 @@
-//! `azurite-blob`: the emulator of Azure Blob Storage by its makers, with its well-known account.
+//! `azurite-blob`: Microsoft's emulator of Azure Blob Storage, with its well-known account.
 
 use jiff::Timestamp;
 
@@ -8,9 +8,9 @@ use super::objects::http_date;
 use super::program::{Program, command, directory};
 use super::signing::shared_key;
 
-/// The account that every Azurite has, and its key, which is public.
+/// The account of every Azurite.
 pub const ACCOUNT: &str = "devstoreaccount1";
-/// See [`ACCOUNT`].
+/// The public key of [`ACCOUNT`].
 pub const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 const VERSION: &str = "2021-12-02";
 
@@ -20,7 +20,7 @@ pub struct Azurite {
 }
 
 impl Azurite {
-    /// Starts it without a container.
+    /// Starts a server without a container.
     pub fn start() -> Option<Self> {
         let azurite = needs::server("azurite-blob")?;
         let dir = directory("azurite");
@@ -35,19 +35,20 @@ impl Azurite {
         Some(Self { program: Program::start("azurite-blob", dir, start, ready) })
     }
 
-    /// What stands after `endpoint=`: the account is part of the path.
+    /// Returns the value of `endpoint=`. The account is part of the path.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}/{ACCOUNT}", self.program.port())
     }
 
-    /// Makes a container.
+    /// Creates a container.
     #[track_caller]
     pub fn make_container(&self, name: &str) {
         let answer = self.ask("PUT", &format!("/{name}"), &[("restype", "container")], &[], b"");
         assert_eq!(answer.status, 201, "{}", answer.text());
     }
 
-    /// A signed request: `headers` are `x-ms-` ones, `path` is below the account.
+    /// Sends a signed request. `headers` must be `x-ms-` headers; `path` is relative to the
+    /// account.
     pub fn ask(
         &self,
         method: &str,
@@ -73,12 +74,12 @@ impl Azurite {
         ask(method, &format!("{}{path}{mark}{}", self.endpoint(), query.join("&")), &all, body).unwrap()
     }
 
-    /// The URL for `dvc`.
+    /// Returns the URL for `dvc`.
     pub fn url(&self, container: &str, prefix: &str) -> String {
         format!("azblob://{ACCOUNT}/{container}/{prefix}?endpoint={}", self.endpoint())
     }
 
-    /// The credentials.
+    /// Returns the credentials.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         vec![("AZURE_STORAGE_ACCOUNT", ACCOUNT.to_owned()), ("AZURE_STORAGE_KEY", KEY.to_owned())]
     }

@@ -1,5 +1,6 @@
-//! Google Cloud Storage in memory: the JSON API with uploads in one piece, in two parts and resumable ones, the XML API
-//! for uploads in many parts, and generations, so that `ifGenerationMatch=0` has exactly one winner.
+//! Google Cloud Storage in memory: the JSON API with uploads in one piece, in two parts and
+//! resumable ones, the XML API for uploads in many parts, and generations, so that
+//! `ifGenerationMatch=0` has exactly one winner.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,10 +11,10 @@ use serde_json::{Value, json};
 use super::http::{Reply, Request, Serving, decoded, serve};
 use super::objects::{Listing, Object, Objects, iso_date, named_parts};
 
-/// All parts but the last have this length at least.
+/// Minimum length of all parts but the last, in bytes.
 const PART_MIN: usize = 5 << 20;
 
-/// The server; gone at drop.
+/// A running server.
 pub struct Gcs {
     shared: Arc<Shared>,
     serving: Serving,
@@ -36,7 +37,7 @@ struct Session {
 }
 
 impl Gcs {
-    /// Starts it with an empty bucket `bucket`.
+    /// Starts a server with an empty bucket `bucket`.
     pub fn start() -> Self {
         let shared = Arc::new(Shared {
             bucket: "bucket".to_owned(),
@@ -49,42 +50,42 @@ impl Gcs {
         Self { shared, serving: serve(move |request| answering.answer(request)) }
     }
 
-    /// Where it listens.
+    /// Returns the port.
     pub const fn port(&self) -> u16 {
         self.serving.port()
     }
 
-    /// What stands after `endpoint=`.
+    /// Returns the value of `endpoint=`.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port())
     }
 
-    /// The URL for `dvc`; it asks for no credentials.
+    /// Returns the URL for `dvc`, which needs no credentials.
     pub fn url(&self, prefix: &str) -> String {
         format!("gs://{}/{prefix}?endpoint={}&anonymous=1", self.shared.bucket, self.endpoint())
     }
 
-    /// Entries of a page of a listing, at most.
+    /// Sets the maximum number of entries per page of a listing.
     pub fn set_page(&self, entries: usize) {
         *self.shared.page.lock().unwrap() = entries;
     }
 
-    /// `METHOD target` of every request, in order.
+    /// Returns `METHOD target` of every request, in order.
     pub fn requests(&self) -> Vec<String> {
         self.shared.log.lock().unwrap().clone()
     }
 
-    /// Keys in order.
+    /// Returns all keys, in order.
     pub fn keys(&self) -> Vec<String> {
         self.shared.objects.lock().unwrap().all.keys().cloned().collect()
     }
 
-    /// An object.
+    /// Returns the bytes of an object.
     pub fn object(&self, name: &str) -> Option<Vec<u8>> {
         self.shared.objects.lock().unwrap().all.get(name).map(|o| o.bytes.to_vec())
     }
 
-    /// Changes a stored object behind everybody's back.
+    /// Changes a stored object without a request.
     #[track_caller]
     pub fn damage(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut objects = self.shared.objects.lock().unwrap();
@@ -104,7 +105,7 @@ fn error(status: u16, reason: &str) -> Reply {
     said(status, &json!({"error": {"code": status, "message": reason, "errors": [detail]}}))
 }
 
-/// In the words of the real one.
+/// The error message of the real service.
 fn no_bucket() -> Reply {
     error(404, "The specified bucket does not exist.")
 }
@@ -132,7 +133,7 @@ fn resource(name: &str, object: &Object) -> Value {
     })
 }
 
-/// What a condition on the generation says about the object that is there: nothing where it is fulfilled.
+/// Returns the error if the object does not fulfil the request's condition on its generation.
 fn unmet(request: &Request, there: Option<&Object>) -> Option<Reply> {
     let wanted: u64 = request.argument("ifGenerationMatch")?.parse().ok()?;
     (there.map_or(0, |o| o.generation) != wanted).then(|| error(412, "conditionNotMet"))
@@ -142,7 +143,7 @@ impl Shared {
     fn answer(&self, request: &Request) -> Reply {
         let query: Vec<String> = request.query.iter().map(|(n, v)| format!("{n}={v}")).collect();
         self.log.lock().unwrap().push(format!("{} {}?{}", request.method, request.path, query.join("&")));
-        // Names hold encoded slashes, so the path is cut before it is decoded.
+        // Names contain encoded slashes, so split the path before decoding.
         let raw: Vec<&str> = request.raw_path.trim_start_matches('/').split('/').collect();
         match (request.method.as_str(), &raw[..]) {
             ("POST", ["batch", "storage", "v1"]) => self.batch(request),
@@ -207,7 +208,7 @@ impl Shared {
                 objects.abort(&id);
                 let only_new = request.argument("ifGenerationMatch") == Some("0");
                 let session = Session { name: name.to_owned(), only_new, bytes: Vec::new(), done: None };
-                // Whoever goes on with a session takes the locks in the other order.
+                // A request that continues a session takes the two locks in the other order.
                 drop(objects);
                 self.sessions.lock().unwrap().insert(id.clone(), session);
                 let host = request.header("host").unwrap_or_default();
@@ -218,7 +219,7 @@ impl Shared {
         }
     }
 
-    /// A piece of a resumable upload, or a question how far it is.
+    /// Takes a piece of a resumable upload, or reports how much has arrived.
     fn resume(&self, request: &Request, id: &str) -> Reply {
         let mut sessions = self.sessions.lock().unwrap();
         if request.method == "DELETE" {
@@ -249,7 +250,7 @@ impl Shared {
             };
         }
         let mut objects = self.objects.lock().unwrap();
-        // Somebody else may have been faster since the session began.
+        // Another writer may have won the race since the session began.
         if session.only_new && objects.all.contains_key(&session.name) {
             return error(412, "conditionNotMet");
         }
@@ -258,7 +259,7 @@ impl Shared {
         said(200, &resource(&session.name, &object))
     }
 
-    /// The XML API, of which only uploads are spoken: of an object at once, and in many parts.
+    /// The XML API, as far as uploads use it: an object at once, or in many parts.
     fn in_parts(&self, request: &Request, name: &str) -> Reply {
         let mut objects = self.objects.lock().unwrap();
         let id = request.argument("uploadId");
@@ -298,7 +299,7 @@ impl Shared {
         }
     }
 
-    /// Many deletions in one request, each with an answer of its own.
+    /// Many deletions in one request, each with its own answer.
     fn batch(&self, request: &Request) -> Reply {
         let body = String::from_utf8_lossy(&request.body);
         let mut out = String::new();
@@ -335,7 +336,7 @@ impl Shared {
     }
 }
 
-/// The second part of a `multipart/related` body, which holds the object.
+/// Returns the second part of a `multipart/related` body, which contains the object.
 fn second_part(request: &Request) -> Option<Bytes> {
     let kind = request.header("content-type")?;
     let boundary = format!("--{}", kind.split("boundary=").nth(1)?.split(';').next()?.trim_matches('"'));

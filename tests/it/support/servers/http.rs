@@ -1,6 +1,8 @@
-//! HTTP/1.1 as far as the tests need it: a server on threads for the fakes, and a client for one request.
+//! HTTP/1.1 as far as the tests need it: a server on threads for the fakes, and a client for one
+//! request.
 //!
-//! In: a function from request to reply. Out: a port of 127.0.0.1 that closes, with every connection, at drop.
+//! In: a function from request to reply. Out: a port on 127.0.0.1. Dropping the server closes the
+//! port and all connections.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,21 +16,21 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 type Headers = Vec<(String, String)>;
 
-/// What came in.
+/// A request.
 pub struct Request {
     pub method: String,
-    /// As it was sent, without the query.
+    /// The path as it was sent, without the query.
     pub raw_path: String,
-    /// Decoded.
+    /// The decoded path.
     pub path: String,
-    /// Decoded; the value is empty where there is none.
+    /// The decoded arguments; an argument without a value has an empty one.
     pub query: Vec<(String, String)>,
-    /// Names in lower case.
+    /// The headers, with names in lower case.
     pub headers: Headers,
     pub body: Bytes,
 }
 
-/// What goes out. The body of an answer to HEAD only counts for its length.
+/// A reply. For HEAD, only the length of the body is used.
 #[derive(Default)]
 pub struct Reply {
     pub status: u16,
@@ -36,45 +38,45 @@ pub struct Reply {
     pub body: Bytes,
 }
 
-/// An answer as the client sees it.
+/// An answer that the client has received.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// Names in lower case.
+    /// The headers, with names in lower case.
     pub headers: Headers,
     pub body: Vec<u8>,
 }
 
-/// Encodes everything but the unreserved characters of RFC 3986.
+/// The characters that are encoded: all but the unreserved ones of RFC 3986.
 pub const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Encodes a piece of a URL.
+/// Percent-encodes text.
 pub fn encoded(text: &str) -> String {
     utf8_percent_encode(text, STRICT).to_string()
 }
 
-/// Decodes a piece of a URL.
+/// Decodes percent-encoded text.
 pub fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// The value of a header whose name is given in lower case.
+/// Returns the value of a header by its name in lower case.
 pub fn header_in<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     headers.iter().find(|h| h.0 == name).map(|h| h.1.as_str())
 }
 
 impl Request {
-    /// A header by its name in lower case.
+    /// Returns a header by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         header_in(&self.headers, name)
     }
 
-    /// An argument of the query.
+    /// Returns an argument of the query.
     pub fn argument(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|q| q.0 == name).map(|q| q.1.as_str())
     }
 
-    /// The slice of `bytes` that is asked for, with its status; an unusable range is answered 416.
+    /// Returns the requested slice of `bytes` with its status; 416 for an unusable range.
     pub fn range_of(&self, bytes: &Bytes) -> Reply {
         let len = bytes.len();
         let Some(range) = self.header("range").and_then(|r| r.strip_prefix("bytes=")) else {
@@ -96,12 +98,12 @@ impl Request {
 }
 
 impl Reply {
-    /// An empty reply.
+    /// Returns a reply without a body.
     pub fn new(status: u16) -> Self {
         Self { status, ..Self::default() }
     }
 
-    /// A reply with a body.
+    /// Returns a reply with a body.
     pub fn with(status: u16, body: impl Into<Bytes>) -> Self {
         Self { status, headers: Vec::new(), body: body.into() }
     }
@@ -114,12 +116,12 @@ impl Reply {
 }
 
 impl Answer {
-    /// A header by its name in lower case.
+    /// Returns a header by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         header_in(&self.headers, name)
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -138,7 +140,7 @@ struct Open {
     connections: Mutex<Vec<TcpStream>>,
 }
 
-/// Answers requests on a free port until it is dropped.
+/// Answers requests on a free port until the returned value is dropped.
 pub fn serve(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Serving {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -153,7 +155,7 @@ pub fn serve(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Serv
                 break;
             }
             let answer = Arc::clone(&answer);
-            // The other side may close at any time.
+            // The client may close the connection at any time.
             threads.push(std::thread::spawn(move || drop(converse(stream, &*answer))));
             threads.retain(|t| !t.is_finished());
         }
@@ -168,7 +170,7 @@ pub fn serve(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Serv
 }
 
 impl Serving {
-    /// Where it listens.
+    /// Returns the port.
     pub const fn port(&self) -> u16 {
         self.port
     }
@@ -177,7 +179,7 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         self.open.ends.store(true, Ordering::SeqCst);
-        // Wakes the thread that accepts.
+        // Wake the thread that accepts connections.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
         if let Some(thread) = self.accepting.take() {
             let _ = thread.join();
@@ -243,7 +245,7 @@ fn broken(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// The first line and the headers; nothing where the other side closed.
+/// Reads the first line and the headers. Returns `None` if the client has closed the connection.
 fn read_head(input: &mut impl BufRead) -> io::Result<Option<(String, Headers)>> {
     let mut lines = Vec::new();
     loop {
@@ -274,7 +276,7 @@ fn read_body(input: &mut impl BufRead, headers: &Headers, until_closed: bool) ->
             if input.take(len).read_to_end(&mut body)? as u64 != len {
                 return Err(broken("cut inside of a chunk"));
             }
-            // The end of the line, or of the whole.
+            // Skip the line break after a chunk, or after the last one.
             input.read_line(&mut line)?;
             if len == 0 {
                 return Ok(body);
@@ -294,7 +296,7 @@ fn read_body(input: &mut impl BufRead, headers: &Headers, until_closed: bool) ->
     Ok(body)
 }
 
-/// Makes one request on a connection of its own: `http://127.0.0.1:PORT/path`.
+/// Sends one request on its own connection: `http://127.0.0.1:PORT/path`.
 pub fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
     let rest = url.strip_prefix("http://").ok_or_else(|| broken("only http"))?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));

@@ -1,7 +1,8 @@
-//! The servers that the tests push to: real ones as programs of their own, fakes that can misbehave inside the test.
+//! Servers that the tests push to: real ones as separate programs, and fakes inside the test that
+//! can misbehave.
 //!
-//! All listen on loopback only, keep what they store in a temporary directory or in memory, and are gone when they are
-//! dropped. `start` is `None` where the program is not installed, after saying so.
+//! All listen on loopback only, store data in a temporary directory or in memory, and end when they
+//! are dropped. `start` returns `None`, with a message, if the program is not installed.
 
 pub mod azurite;
 pub mod gcs;

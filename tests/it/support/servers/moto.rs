@@ -1,4 +1,5 @@
-//! `moto_server`: S3 as somebody else understands it. It honours `If-None-Match: *` and takes any credentials.
+//! `moto_server`: an independent implementation of S3. It honours `If-None-Match: *` and accepts
+//! any credentials.
 
 use super::super::needs;
 use super::http::ask;
@@ -10,7 +11,7 @@ pub struct Moto {
 }
 
 impl Moto {
-    /// Starts it without a bucket.
+    /// Starts a server without a bucket.
     pub fn start() -> Option<Self> {
         let moto = needs::server("moto_server")?;
         let dir = directory("moto");
@@ -23,24 +24,24 @@ impl Moto {
         Some(Self { program: Program::start("moto_server", dir, start, ready) })
     }
 
-    /// What stands after `endpoint=`.
+    /// Returns the value of `endpoint=`.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.program.port())
     }
 
-    /// Makes a bucket.
+    /// Creates a bucket.
     #[track_caller]
     pub fn make_bucket(&self, name: &str) {
         let answer = ask("PUT", &format!("{}/{name}", self.endpoint()), &[], b"").unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
-    /// The URL for `dvc`.
+    /// Returns the URL for `dvc`.
     pub fn url(&self, bucket: &str, prefix: &str) -> String {
         format!("s3://{bucket}/{prefix}?endpoint={}", self.endpoint())
     }
 
-    /// Credentials; any will do.
+    /// Returns credentials; the server accepts any.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         let pair = |name, value: &str| (name, value.to_owned());
         vec![

@@ -1,4 +1,5 @@
-//! A bucket in memory, as the fakes of S3 and Google share it: objects, listings in pages, uploads in parts.
+//! A bucket in memory, which the fakes of S3 and Google share: objects, paged listings, uploads in
+//! parts.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -10,14 +11,14 @@ use jiff::{Timestamp, ToSpan};
 #[derive(Clone)]
 pub struct Object {
     pub bytes: Bytes,
-    /// Without quotes.
+    /// The ETag without quotes.
     pub etag: String,
-    /// Grows with every write to the bucket.
+    /// A number that grows with every write to the bucket.
     pub generation: u64,
     pub stored: Timestamp,
 }
 
-/// Objects by key, and uploads that are not finished.
+/// Objects by key, and unfinished uploads.
 #[derive(Default)]
 pub struct Objects {
     pub all: BTreeMap<String, Object>,
@@ -35,11 +36,11 @@ struct Upload {
 pub struct Page {
     pub objects: Vec<(String, Object)>,
     pub prefixes: Vec<String>,
-    /// What the next page begins after, where there is one.
+    /// The key that precedes the next page, if there is one.
     pub next: Option<String>,
 }
 
-/// What a listing asks for.
+/// The arguments of a listing.
 pub struct Listing<'a> {
     pub prefix: &'a str,
     pub delimiter: &'a str,
@@ -47,7 +48,7 @@ pub struct Listing<'a> {
     pub max: usize,
 }
 
-/// How requests are counted.
+/// Counters of requests and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     pub requests: u64,
@@ -55,34 +56,34 @@ pub struct Traffic {
     pub bytes_out: u64,
 }
 
-/// A time as HTTP headers have it, `seconds` off.
+/// Formats a time for HTTP headers, shifted by `seconds`.
 pub fn http_date(at: Timestamp, seconds: i64) -> String {
     at.checked_add(seconds.seconds()).unwrap().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
-/// A time as XML and JSON have it, `seconds` off.
+/// Formats a time for XML and JSON, shifted by `seconds`.
 pub fn iso_date(at: Timestamp, seconds: i64) -> String {
     at.checked_add(seconds.seconds()).unwrap().strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string()
 }
 
-/// The texts of all elements of a name, for XML without attributes.
+/// Returns the texts of all elements with a name, for XML without attributes.
 pub fn elements(xml: &str, name: &str) -> Vec<String> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let inner = |piece: &str| piece.split(&close).next().unwrap_or_default().to_owned();
     xml.split(&open).skip(1).map(inner).collect()
 }
 
-/// Text for XML.
+/// Escapes text for XML.
 pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Text from XML.
+/// Unescapes text from XML.
 pub fn unescaped(text: &str) -> String {
     text.replace("&quot;", "\"").replace("&apos;", "'").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }
 
-/// Numbers and ETags of the parts that a request to complete an upload names.
+/// Returns numbers and ETags of the parts that a request to complete an upload names.
 pub fn named_parts(xml: &str) -> Vec<(u32, String)> {
     let one = |part: String| {
         let number = elements(&part, "PartNumber").first().and_then(|n| n.parse().ok()).unwrap_or(0);
@@ -97,7 +98,7 @@ fn etag_of(bytes: &[u8]) -> String {
 }
 
 impl Objects {
-    /// Stores an object over whatever is there.
+    /// Stores an object and replaces an existing one.
     pub fn put(&mut self, key: &str, bytes: Bytes) -> Object {
         self.last += 1;
         let object = Object { etag: etag_of(&bytes), generation: self.last, stored: Timestamp::now(), bytes };
@@ -105,17 +106,17 @@ impl Objects {
         object
     }
 
-    /// Bytes of all objects and parts.
+    /// Returns the number of bytes of all objects and parts.
     pub fn stored_bytes(&self) -> u64 {
         let parts = self.uploads.values().flat_map(|u| u.parts.values().map(|p| p.1.len() as u64));
         self.all.values().map(|o| o.bytes.len() as u64).chain(parts).sum()
     }
 
-    /// A page of the keys in order.
+    /// Returns a page of the keys, in order.
     pub fn list(&self, what: &Listing<'_>) -> Page {
         let mut page = Page::default();
         let mut last = what.after.to_owned();
-        // A page may have ended with a whole folder.
+        // The last page may have ended with a whole folder.
         let folder = !what.delimiter.is_empty() && last.len() > what.prefix.len() && last.ends_with(what.delimiter);
         let skipped = folder.then(|| last.clone());
         let from = if last.as_str() < what.prefix { Bound::Included(what.prefix) } else { Bound::Excluded(&*last) };
@@ -143,7 +144,7 @@ impl Objects {
         page
     }
 
-    /// Begins an upload in parts.
+    /// Begins an upload in parts. Returns its id.
     pub fn begin(&mut self, key: &str) -> String {
         self.last += 1;
         let id = format!("upload-{}", self.last);
@@ -151,14 +152,14 @@ impl Objects {
         id
     }
 
-    /// Stores a part and returns its ETag; nothing for an upload that is not known.
+    /// Stores a part. Returns its ETag, or `None` if the upload is unknown.
     pub fn put_part(&mut self, id: &str, number: u32, bytes: Bytes) -> Option<String> {
         let etag = etag_of(&bytes);
         self.uploads.get_mut(id)?.parts.insert(number, (etag.clone(), bytes));
         Some(etag)
     }
 
-    /// Puts the named parts together, or says what is wrong with them. The upload is over after [`Self::abort`].
+    /// Joins the named parts, or returns the error. [`Self::abort`] then ends the upload.
     pub fn joined(&self, id: &str, named: &[(u32, String)], part_min: usize) -> Result<Bytes, &'static str> {
         let upload = self.uploads.get(id).ok_or("NoSuchUpload")?;
         let mut bytes = Vec::new();
@@ -178,12 +179,12 @@ impl Objects {
         if named.is_empty() { Err("MalformedXML") } else { Ok(bytes.into()) }
     }
 
-    /// Forgets an upload; false where it was not known.
+    /// Forgets an upload. Returns whether it existed.
     pub fn abort(&mut self, id: &str) -> bool {
         self.uploads.remove(id).is_some()
     }
 
-    /// Keys of the uploads that are not finished.
+    /// Returns the keys of unfinished uploads.
     pub fn unfinished(&self) -> Vec<String> {
         self.uploads.values().map(|u| u.key.clone()).collect()
     }

@@ -1,7 +1,8 @@
-//! A server that is a program: started on a free loopback port, awaited until it answers, ended with all it started.
+//! A server as a separate program: started on a free loopback port, ready when it answers, and
+//! ended with all processes that it has started.
 //!
-//! It ends with the thread that started it too, so that an aborted test run leaves nothing behind. What it prints is in
-//! `out.log` and `err.log` of its directory.
+//! The server also ends with the thread that has started it, so that an aborted test run leaves
+//! nothing behind. Its output is in `out.log` and `err.log` of its directory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,9 +18,9 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::super::needs;
 
-/// Nobody waits longer for a server.
+/// Time limit for the start of a server.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Another program may take the port between our look and the start.
+/// Number of attempts, because another program may take the port before the server does.
 const ATTEMPTS: usize = 3;
 
 type Start = Box<dyn Fn(u16) -> Command + Send + Sync>;
@@ -35,14 +36,15 @@ pub struct Program {
     child: Option<Child>,
 }
 
-/// A directory for a server; `DVC_TEST_KEEP=1` keeps it for a look.
+/// Creates a directory for a server; `DVC_TEST_KEEP=1` keeps it.
 pub fn directory(name: &str) -> tempfile::TempDir {
     let mut dir = tempfile::Builder::new().prefix(&format!("dvc-{name}-")).tempdir().unwrap();
     dir.disable_cleanup(std::env::var_os("DVC_TEST_KEEP").is_some());
     dir
 }
 
-/// A port that is free now. It lies below those that the system gives to outgoing connections.
+/// Returns a port that is free now. It is below the range that the system uses for outgoing
+/// connections.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 1100).unwrap() * 10;
@@ -54,12 +56,12 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Whether somebody listens there.
+/// Returns whether a process listens on the port.
 pub fn listens(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// A command that ends with the thread that starts it.
+/// Prepares a command that ends with the thread that starts it.
 pub fn command(program: &Path) -> Command {
     let mut c = Command::new(needs::need("setpriv"));
     c.args(["--pdeathsig", "KILL"]).arg(program);
@@ -67,7 +69,7 @@ pub fn command(program: &Path) -> Command {
 }
 
 impl Program {
-    /// Starts a server, `start` being its command for a port, and waits until it is `ready`.
+    /// Starts a server and waits until it is `ready`. `start` returns the command for a port.
     pub fn start(
         name: &'static str,
         dir: tempfile::TempDir,
@@ -106,37 +108,37 @@ impl Program {
         Err(format!("{} did not answer within {} s\n{}", self.name, PATIENCE.as_secs(), self.logs()))
     }
 
-    /// Where it listens.
+    /// Returns the port.
     pub const fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its directory.
+    /// Returns the server's directory.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// A file of its directory.
+    /// Returns a path in the server's directory.
     pub fn at(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// All that it printed.
+    /// Returns all output.
     pub fn logs(&self) -> String {
         ["out.log", "err.log"]
             .map(|f| format!("-- {f}\n{}", fs::read_to_string(self.at(f)).unwrap_or_default()))
             .concat()
     }
 
-    /// Ids of its processes.
+    /// Returns the ids of the server's processes.
     pub fn processes(&self) -> Vec<Pid> {
         self.child.as_ref().map(|c| with_descendants(Pid::from_child(c))).unwrap_or_default()
     }
 
-    /// Asks it to end, and waits.
+    /// Asks the server to end, and waits for it.
     pub fn stop(&mut self) {
         if let Some(child) = &mut self.child {
-            // It may have ended by itself.
+            // The server may have ended by itself.
             let _ = kill_process(Pid::from_child(child), Signal::TERM);
             let end = Instant::now() + Duration::from_secs(5);
             while Instant::now() < end && child.try_wait().unwrap().is_none() {
@@ -146,7 +148,7 @@ impl Program {
         self.kill();
     }
 
-    /// Ends it at once, with all it started.
+    /// Kills the server with all processes that it has started.
     pub fn kill(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         // Sessions of sshd leave the process group.
@@ -158,7 +160,7 @@ impl Program {
         let _ = child.wait();
     }
 
-    /// Starts it again on the same port.
+    /// Starts the server again on the same port.
     pub fn start_again(&mut self) {
         self.kill();
         self.try_start().unwrap_or_else(|e| panic!("{e}"));
@@ -171,21 +173,21 @@ impl Drop for Program {
     }
 }
 
-/// State letter and parent of a process.
+/// Returns the state letter and the parent of a process.
 fn state(pid: i32) -> io::Result<(char, i32)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name in parentheses may hold spaces.
+    // The name in parentheses may contain spaces.
     let mut rest = text.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
     let letter = rest.next().and_then(|s| s.chars().next()).unwrap_or('X');
     Ok((letter, rest.next().and_then(|p| p.parse().ok()).unwrap_or(0)))
 }
 
-/// Whether a process runs; a dead one that nobody waited for does not.
+/// Returns whether a process runs. A zombie does not count.
 pub fn is_alive(pid: Pid) -> bool {
     state(pid.as_raw_nonzero().get()).is_ok_and(|(letter, _)| !matches!(letter, 'Z' | 'X'))
 }
 
-/// A process and all that it started, as far as they are its descendants still.
+/// Returns a process and its current descendants.
 pub fn with_descendants(pid: Pid) -> Vec<Pid> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {

@@ -1,7 +1,9 @@
-//! A slow and unreliable link: a TCP proxy on threads, with a delay, a rate for each connection, and faults.
+//! A slow and unreliable link: a TCP proxy on threads with a delay, a rate for each connection, and
+//! faults.
 //!
-//! Nothing but `std`, since `benches/slow_proxy.rs` is this file too. A request is what a client sends after the other
-//! side was heard, so that no protocol has to be understood; that is exact where requests are not sent ahead.
+//! Uses only `std`, because `benches/slow_proxy.rs` includes this file too. A request begins when
+//! the client sends something after the server has sent something, so the proxy needs to understand
+//! no protocol. This is exact unless requests are pipelined.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -13,69 +15,73 @@ use std::time::{Duration, Instant};
 
 /// Bytes that are moved at once.
 const PIECE: usize = 256 << 10;
-/// The same under a rate, so that bytes flow evenly.
+/// Bytes that are moved at once if there is a rate, so that they flow evenly.
 const SMALL_PIECE: usize = 64 << 10;
-/// Bytes under way in one direction of a connection without a rate, at most.
+/// Limit of bytes in transit in one direction of a connection without a rate.
 const UNDER_WAY: usize = 16 << 20;
-/// What a thread that woke up late may make good for.
+/// Time that a thread may make up for if it wakes up late.
 const LATE: Duration = Duration::from_millis(5);
 
-/// What the link is like. It can be changed at any time, for the bytes that come after.
+/// The properties of the link. They can be changed at any time and apply to later bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Link {
-    /// Half of the round trip. The first bytes of a connection wait for the round trip of its handshake too.
+    /// Half of the round trip. The first bytes of a connection also wait for the round trip of its
+    /// handshake.
     pub delay: Duration,
-    /// Bytes per second of each direction of each connection.
+    /// Bytes per second in each direction of each connection.
     pub rate: Option<u64>,
-    /// Requests whose answers are lost.
+    /// Requests whose replies are lost.
     pub lost: Vec<LostReply>,
-    /// Connections that break.
+    /// Connections that are cut.
     pub cut: Option<Cut>,
-    /// What fails by chance.
+    /// Random faults.
     pub chance: Option<Chance>,
 }
 
-/// A request is forwarded whole, then the connection is cut before any byte of the answer.
+/// A request whose reply is lost: the request is forwarded completely, then the connection is cut
+/// before any byte of the reply.
 #[derive(Clone, Debug)]
 pub struct LostReply {
-    /// Only requests whose first piece holds this text are counted; every one holds "".
+    /// Only requests whose first piece contains this text are counted. The empty text matches all.
     pub matching: String,
-    /// The next such request is 1. It counts down to 0, which is spent.
+    /// Position of the request among the matching ones, from 1. It counts down; 0 means that the
+    /// fault has occurred.
     pub nth: u32,
 }
 
-/// Breaks connections in the middle of what they carry.
+/// Cuts connections in the middle of a transfer.
 #[derive(Clone, Copy, Debug)]
 pub struct Cut {
-    /// Bytes of one direction of a connection that pass before.
+    /// Number of bytes in one direction that pass before the cut.
     pub after_bytes: u64,
-    /// Counts bytes to the server, else those from it.
+    /// Whether bytes to the server are counted, and not those from it.
     pub to_server: bool,
-    /// So many connections; it counts down.
+    /// Number of connections that are still to be cut.
     pub connections: u32,
 }
 
-/// Lets a share fail, the same ones for the same seed as long as they come in the same order.
+/// Lets a share of events fail. The same seed gives the same faults if the events have the same
+/// order.
 #[derive(Clone, Copy, Debug)]
 pub struct Chance {
     pub percent: u64,
     pub what: Fails,
-    /// Not 0.
+    /// Seed, not 0.
     pub seed: u64,
 }
 
-/// What fails by chance.
+/// The event that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fails {
-    /// A connection, before its first byte.
+    /// A connection fails before its first byte.
     Connection,
-    /// A request, before the server sees any of it.
+    /// A request fails before it reaches the server.
     Request,
-    /// The answer to a request that the server carried out.
+    /// The reply to an executed request is lost.
     Reply,
 }
 
-/// What passed so far.
+/// Counters of the traffic so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passed {
     pub connections: u64,
@@ -142,29 +148,29 @@ impl Proxy {
         Ok(Self { port, shared, accepting: Some(accepting) })
     }
 
-    /// Where it listens, on 127.0.0.1.
+    /// Returns the port on 127.0.0.1.
     pub const fn port(&self) -> u16 {
         self.port
     }
 
-    /// Changes the link.
+    /// Changes the properties of the link.
     pub fn change(&self, change: impl FnOnce(&mut Link)) {
         change(&mut lock(&self.shared.link));
     }
 
-    /// The answer to the next request whose first piece holds `matching` is lost.
+    /// Loses the reply to the next request whose first piece contains `matching`.
     pub fn lose_reply(&self, matching: &str) {
         self.change(|link| link.lost.push(LostReply { matching: matching.to_owned(), nth: 1 }));
     }
 
-    /// Cuts all connections that are open.
+    /// Cuts all open connections.
     pub fn cut_all(&self) {
         for connection in lock(&self.shared.open).drain(..) {
             connection.cut();
         }
     }
 
-    /// What passed so far.
+    /// Returns the counters of the traffic so far.
     pub fn passed(&self) -> Passed {
         let count = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
         Passed {
@@ -180,7 +186,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.ends.store(true, Ordering::SeqCst);
-        // Wakes the thread that accepts.
+        // Wake the thread that accepts connections.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
         if let Some(thread) = self.accepting.take() {
             let _ = thread.join();
@@ -189,7 +195,7 @@ impl Drop for Proxy {
     }
 }
 
-/// A thread that failed in the middle does not make the rest useless.
+/// Locks a mutex even if another thread has panicked while holding it.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -204,7 +210,7 @@ fn accept(listener: &TcpListener, upstream: SocketAddr, shared: &Arc<Shared>) {
             shared.cuts.fetch_add(1, Ordering::SeqCst);
             continue;
         }
-        // Nobody there: the client sees the connection close.
+        // If the server does not listen, the client sees that the connection is closed.
         let Ok(server) = TcpStream::connect(upstream) else { continue };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let connection = Arc::new(Connection { client, server, turn: Mutex::default() });
@@ -221,7 +227,7 @@ fn accept(listener: &TcpListener, upstream: SocketAddr, shared: &Arc<Shared>) {
 
 impl Connection {
     fn cut(&self) {
-        // It may be closed already.
+        // The connection may be closed already.
         let _ = (self.client.shutdown(Shutdown::Both), self.server.shutdown(Shutdown::Both));
     }
 }
@@ -236,7 +242,7 @@ impl Shared {
         (chance.seed >> 32) % 100 < chance.percent
     }
 
-    /// Whether the answer to a request is to be lost that begins with these bytes.
+    /// Returns whether the reply is to be lost to a request that begins with these bytes.
     fn loses(&self, piece: &[u8]) -> bool {
         let mut link = lock(&self.link);
         let mut found = false;
@@ -252,7 +258,8 @@ impl Shared {
         found || self.by_chance(Fails::Reply)
     }
 
-    /// How many of `len` bytes still pass where `passed` did, if the connection is to break here.
+    /// Returns how many of `len` bytes still pass after `passed` ones, if the connection is to be
+    /// cut here.
     fn cut_at(&self, to_server: bool, passed: u64, len: usize) -> Option<usize> {
         let mut link = lock(&self.link);
         let cut = link.cut.as_mut().filter(|c| c.to_server == to_server && c.connections > 0)?;
@@ -265,13 +272,13 @@ impl Shared {
     }
 }
 
-/// How a direction goes on after a piece.
+/// The action after a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     Go,
-    /// The sender has nothing more to say.
+    /// Close this direction, because the sender has finished.
     Close,
-    /// Both directions end here.
+    /// Cut both directions.
     Break,
 }
 
@@ -297,8 +304,8 @@ impl Direction {
         if self.to_server { (client, server) } else { (server, client) }
     }
 
-    /// Reads a piece, decides about faults and waits as the rate demands. What comes back is how much of it passes, and
-    /// how it goes on.
+    /// Reads a piece, decides about faults and waits as the rate demands. Returns how many bytes of
+    /// the piece pass, and the next action.
     fn take(&mut self, buffer: &mut [u8], free_at: &mut Instant) -> io::Result<(usize, Then)> {
         let rate = lock(&self.shared.link).rate;
         let most = if rate.is_some() { SMALL_PIECE } else { PIECE };
@@ -342,7 +349,7 @@ impl Direction {
         Ok(())
     }
 
-    /// Without a delay: one thread.
+    /// Forwards without a delay, on one thread.
     fn straight(&mut self) -> io::Result<()> {
         let mut buffer = vec![0; PIECE];
         let mut free_at = Instant::now();
@@ -357,7 +364,7 @@ impl Direction {
         }
     }
 
-    /// With a delay: one thread reads, another writes what is due.
+    /// Forwards with a delay: one thread reads, another one writes what is due.
     fn delayed(&mut self) -> io::Result<()> {
         let queue = Arc::new(Queue::default());
         let (due, connection, to_server) = (Arc::clone(&queue), Arc::clone(&self.connection), self.to_server);
@@ -401,7 +408,7 @@ impl Direction {
     }
 }
 
-/// Pieces under way in one direction, in order.
+/// Pieces in transit in one direction, in order.
 #[derive(Default)]
 struct Queue {
     inner: Mutex<Inner>,
@@ -428,14 +435,14 @@ impl Queue {
         lock(&self.inner).spare.pop().unwrap_or_else(|| vec![0; PIECE])
     }
 
-    /// Waits for room; false where nobody takes it any more.
+    /// Waits until there is space. Returns false if the receiver has gone.
     fn push(&self, piece: Piece, room: usize) -> bool {
         let mut inner = lock(&self.inner);
         while inner.bytes > room && !inner.closed {
             inner = self.changed.wait(inner).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
         inner.bytes += piece.len;
-        // A short piece does not keep a long buffer.
+        // A short piece should not occupy a long buffer.
         let piece = if piece.len < SMALL_PIECE {
             let Piece { due, buffer: spare, len, then } = piece;
             let short = Piece { due, buffer: spare[..len].to_vec(), len, then };

@@ -1,4 +1,5 @@
-//! Debian's `docker-registry`, where blobs can be deleted and collected, open or with a password.
+//! Debian's `docker-registry`, in which blobs can be deleted and collected, with or without a
+//! password.
 
 use std::path::PathBuf;
 
@@ -6,9 +7,9 @@ use super::super::needs;
 use super::http::ask;
 use super::program::{Program, command, directory, listens};
 
-/// Name and password of [`Registry::with_password`].
+/// The user of [`Registry::with_password`].
 pub const USER: &str = "somebody";
-/// See [`USER`].
+/// The password of [`USER`].
 pub const PASSWORD: &str = "open sesame";
 
 /// A running registry.
@@ -18,17 +19,18 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Starts it open to everybody.
+    /// Starts a registry without access control.
     pub fn start() -> Option<Self> {
         Self::begin(false, false)
     }
 
-    /// Starts it for [`USER`] with [`PASSWORD`].
+    /// Starts a registry for [`USER`] with [`PASSWORD`].
     pub fn with_password() -> Option<Self> {
         Self::begin(true, false)
     }
 
-    /// Starts it as `registry.test` with a certificate of its own, `cert.pem` of its directory; open to everybody.
+    /// Starts a registry without access control as `registry.test`, with its own certificate
+    /// `cert.pem` in its directory.
     pub fn encrypted() -> Option<Self> {
         Self::begin(false, true)
     }
@@ -66,7 +68,8 @@ impl Registry {
         Some(Self { program: Program::start("docker-registry", dir, start, ready), binary })
     }
 
-    /// Deletes what no tagged manifest names, the registry being stopped meanwhile; what it printed.
+    /// Deletes all blobs that no tagged manifest names, while the registry is stopped. Returns the
+    /// output.
     pub fn collect(&mut self) -> String {
         self.program.stop();
         let config = self.program.at("config.yml");
@@ -75,17 +78,17 @@ impl Registry {
         out
     }
 
-    /// One line per request.
+    /// Returns the access log, with one line per request.
     pub fn access_log(&self) -> PathBuf {
         self.program.at("out.log")
     }
 
-    /// Its root by plain HTTP.
+    /// Returns the URL of the registry's root by plain HTTP.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.program.port())
     }
 
-    /// The URL for `dvc`.
+    /// Returns the URL for `dvc`.
     pub fn url(&self, repository: &str) -> String {
         format!("oci://127.0.0.1:{}/{repository}", self.program.port())
     }

@@ -1,7 +1,8 @@
-//! An S3 server in memory that can be told to misbehave: path style, one bucket.
+//! An S3 server in memory that can misbehave: path style, one bucket.
 //!
-//! It checks signatures, honours `If-None-Match: *` exactly unless told otherwise, lists in pages, joins parts, and
-//! counts requests and bytes. A test changes [`Switches`] at any time.
+//! The server checks signatures, honours `If-None-Match: *` exactly unless configured otherwise,
+//! lists in pages, joins parts, and counts requests and bytes. A test can change [`Switches`] at
+//! any time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -16,21 +17,21 @@ use super::objects::{
 };
 use super::signing::claim;
 
-/// All parts but the last have this length at least.
+/// Minimum length of all parts but the last, in bytes.
 const PART_MIN: usize = 5 << 20;
 
-/// What becomes of `If-None-Match: *`.
+/// The treatment of `If-None-Match: *`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conditions {
-    /// One of any number of writers wins, the others get 412.
+    /// Exactly one writer wins; the others get 412.
     Honest,
-    /// It is not looked at: the last writer wins.
+    /// The header is ignored, so the last writer wins.
     Ignored,
-    /// It is checked, then some time passes, then the object is written.
+    /// The condition is checked, then some time passes, then the object is written.
     CheckThenWrite(Duration),
 }
 
-/// What a write gets that no longer fits.
+/// The error for a write that exceeds the space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
     /// Status 507 without a body.
@@ -39,20 +40,20 @@ pub enum WhenFull {
     QuotaExceeded,
 }
 
-/// How it behaves.
+/// The server's behaviour.
 #[derive(Clone, Debug)]
 pub struct Switches {
     pub conditions: Conditions,
-    /// Key id and secret that are required.
+    /// Required key id and secret.
     pub key: Option<(String, String)>,
     pub bucket_missing: bool,
-    /// Bytes that it stores, and what comes then.
+    /// Available space in bytes, and the error for a write that exceeds it.
     pub full: Option<(u64, WhenFull)>,
-    /// Added to every time it tells: `Date`, `Last-Modified`, listings.
+    /// Shift of all reported times: `Date`, `Last-Modified`, listings.
     pub clock_off_seconds: i64,
-    /// Entries of a page, at most.
+    /// Maximum number of entries per page.
     pub page: usize,
-    /// So many of the next requests are answered 503 `SlowDown`.
+    /// Number of next requests that are answered 503 `SlowDown`.
     pub slow_down: u32,
 }
 
@@ -70,7 +71,7 @@ impl Default for Switches {
     }
 }
 
-/// The server; gone at drop.
+/// A running server.
 pub struct S3 {
     shared: Arc<Shared>,
     serving: Serving,
@@ -85,7 +86,7 @@ struct Shared {
 }
 
 impl S3 {
-    /// Starts it with an empty bucket `bucket`.
+    /// Starts a server with an empty bucket `bucket`.
     pub fn start(switches: Switches) -> Self {
         let shared = Arc::new(Shared {
             bucket: "bucket".to_owned(),
@@ -98,69 +99,70 @@ impl S3 {
         Self { shared, serving: serve(move |request| answering.answer(request)) }
     }
 
-    /// Where it listens.
+    /// Returns the port.
     pub const fn port(&self) -> u16 {
         self.serving.port()
     }
 
-    /// What stands after `endpoint=`.
+    /// Returns the value of `endpoint=`.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port())
     }
 
-    /// The URL for `dvc`.
+    /// Returns the URL for `dvc`.
     pub fn url(&self, prefix: &str) -> String {
         format!("s3://{}/{prefix}?endpoint={}", self.shared.bucket, self.endpoint())
     }
 
-    /// The credentials for `dvc`: those that are required, else any.
+    /// Returns the required credentials for `dvc`, or any if none are required.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         let (id, secret) = self.switches().key.unwrap_or_else(|| ("any".to_owned(), "any".to_owned()));
         vec![("AWS_ACCESS_KEY_ID", id), ("AWS_SECRET_ACCESS_KEY", secret), ("AWS_REGION", "us-east-1".to_owned())]
     }
 
-    /// How it behaves now.
+    /// Returns the current behaviour.
     pub fn switches(&self) -> Switches {
         self.shared.switches.lock().unwrap().clone()
     }
 
-    /// Changes how it behaves.
+    /// Changes the behaviour.
     pub fn switch(&self, change: impl FnOnce(&mut Switches)) {
         change(&mut self.shared.switches.lock().unwrap());
     }
 
-    /// Requests and bytes of bodies since the start or the last [`S3::forget_traffic`], by method.
+    /// Returns requests and bytes of bodies by method, since the start or the last
+    /// [`S3::forget_traffic`].
     pub fn traffic(&self, method: &str) -> Traffic {
         self.shared.traffic.lock().unwrap().get(method).copied().unwrap_or_default()
     }
 
-    /// `METHOD key` of every request, in order.
+    /// Returns `METHOD key` of every request, in order.
     pub fn requests(&self) -> Vec<String> {
         self.shared.log.lock().unwrap().clone()
     }
 
-    /// Counts from zero again.
+    /// Resets all counters.
     pub fn forget_traffic(&self) {
         self.shared.traffic.lock().unwrap().clear();
         self.shared.log.lock().unwrap().clear();
     }
 
-    /// Keys in order.
+    /// Returns all keys, in order.
     pub fn keys(&self) -> Vec<String> {
         self.shared.objects.lock().unwrap().all.keys().cloned().collect()
     }
 
-    /// Keys of uploads that were begun and not finished.
+    /// Returns the keys of unfinished uploads.
     pub fn unfinished(&self) -> Vec<String> {
         self.shared.objects.lock().unwrap().unfinished()
     }
 
-    /// An object.
+    /// Returns the bytes of an object.
     pub fn object(&self, key: &str) -> Option<Vec<u8>> {
         self.shared.objects.lock().unwrap().all.get(key).map(|o| o.bytes.to_vec())
     }
 
-    /// Changes a stored object behind everybody's back: truncates it, flips bits.
+    /// Changes a stored object without a request: truncates it, or flips bits.
     #[track_caller]
     pub fn damage(&self, key: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut objects = self.shared.objects.lock().unwrap();
@@ -170,7 +172,7 @@ impl S3 {
         object.bytes = bytes.into();
     }
 
-    /// Removes a stored object behind everybody's back.
+    /// Removes a stored object without a request.
     pub fn lose(&self, key: &str) {
         assert!(self.shared.objects.lock().unwrap().all.remove(key).is_some(), "no object `{key}`");
     }
@@ -253,7 +255,7 @@ impl Shared {
         }
     }
 
-    /// Stores a whole object as its conditions and the space allow.
+    /// Stores a whole object if conditions and space allow.
     fn put(&self, request: &Request, key: &str, switches: &Switches, bytes: Bytes) -> Reply {
         let conditional = request.header("if-none-match") == Some("*");
         let taken = |objects: &Objects| conditional && objects.all.contains_key(key);
@@ -299,7 +301,7 @@ impl Shared {
             Err("NoSuchUpload") => return error(404, "NoSuchUpload"),
             Err(code) => return error(400, code),
         };
-        // The parts no longer count once they are the object.
+        // The parts do not count as space any more, because they become the object.
         let reply = self.put(request, key, &Switches { full: None, ..switches.clone() }, bytes);
         if reply.status != 200 {
             return reply;
@@ -350,7 +352,7 @@ fn tagged(reply: Reply, object: &Object) -> Reply {
     reply.header("ETag", format!("\"{}\"", object.etag))
 }
 
-/// What a request gets whose credentials are not the required ones.
+/// Returns the error for a request whose credentials are not the required ones.
 fn refusal(request: &Request, switches: &Switches) -> Option<Reply> {
     let (id, secret) = switches.key.as_ref()?;
     match claim(request) {

@@ -1,4 +1,4 @@
-//! Signatures of requests: checks those of S3 (version 4), makes those of Azure (shared key).
+//! Signatures of requests: checks those of S3 (version 4) and creates those of Azure (shared key).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,20 +6,20 @@ use sha2::{Digest, Sha256};
 
 use super::http::{Request, encoded};
 
-/// The argument of a signed URL that is not signed itself.
+/// The argument of a signed URL that is not part of the signed text.
 const IN_URL: &str = "X-Amz-Signature";
 
-/// Bytes in hexadecimal.
+/// Encodes bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// SHA-256 in hexadecimal.
+/// Returns the SHA-256 in hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// HMAC with SHA-256.
+/// Returns the HMAC with SHA-256.
 pub fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     let mut block = [0_u8; 64];
     if key.len() > block.len() {
@@ -32,12 +32,12 @@ pub fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().to_vec()
 }
 
-/// The `Authorization` header of HTTP for a user.
+/// Returns the `Authorization` header of HTTP basic authentication.
 pub fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }
 
-/// What a request says about its signer.
+/// The statements of a request about its signer.
 pub struct Claim<'a> {
     pub key_id: &'a str,
     scope: &'a str,
@@ -46,7 +46,7 @@ pub struct Claim<'a> {
     date: &'a str,
 }
 
-/// Reads the `Authorization` header of S3, or what stands for it in a URL that was signed before.
+/// Reads the `Authorization` header of S3, or the equivalent arguments of a presigned URL.
 pub fn claim(request: &Request) -> Option<Claim<'_>> {
     if let Some(signature) = request.argument(IN_URL) {
         let (key_id, scope) = request.argument("X-Amz-Credential")?.split_once('/')?;
@@ -61,7 +61,7 @@ pub fn claim(request: &Request) -> Option<Claim<'_>> {
 }
 
 impl Claim<'_> {
-    /// Whether the signature was made with this secret.
+    /// Returns whether the signature was made with this secret.
     pub fn holds(&self, request: &Request, secret: &str) -> bool {
         let path: Vec<String> = request.path.split('/').map(encoded).collect();
         let signed = request.query.iter().filter(|(name, _)| name != IN_URL);
@@ -81,8 +81,9 @@ impl Claim<'_> {
     }
 }
 
-/// The `Authorization` header of Azure, where `headers` are the `x-ms-` ones, sorted, `resource` is the path with the
-/// sorted arguments on lines of their own, and `body` is the length of the body.
+/// Returns the `Authorization` header of Azure. `headers` are the sorted `x-ms-` headers,
+/// `resource` is the path followed by the sorted arguments, one per line, and `body` is the length
+/// of the body.
 pub fn shared_key(
     account: &str,
     key: &str,

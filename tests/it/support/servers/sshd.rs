@@ -1,7 +1,7 @@
-//! An own `sshd` with its own keys, and a client configuration that knows it by name.
+//! An `sshd` with its own keys, and a client configuration for it.
 //!
-//! Three names lead to it: [`HOST`] is let in, [`STRANGER`] comes with a key that is not known there, and for
-//! [`IMPOSTOR`] the client expects another host key.
+//! Three host names lead to the server: [`HOST`] works, [`STRANGER`] uses a key that the server
+//! does not know, and for [`IMPOSTOR`] the client expects another host key.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,11 +10,11 @@ use std::process::{Command, Stdio};
 use super::super::needs::{self, is_root};
 use super::program::{Program, command, directory, listens};
 
-/// Is let in.
+/// Host name with accepted keys.
 pub const HOST: &str = "dvc-test";
-/// Has a key that the server does not know.
+/// Host name for which the client uses a key that the server does not know.
 pub const STRANGER: &str = "dvc-stranger";
-/// Has another host key than the client expects.
+/// Host name for which the client expects another host key.
 pub const IMPOSTOR: &str = "dvc-impostor";
 
 /// A running server.
@@ -23,13 +23,14 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts it.
+    /// Starts a server.
     pub fn start() -> Option<Self> {
         let sshd = needs::server("sshd")?;
         needs::server("ssh")?;
         needs::server("ssh-keygen")?;
         if is_root() {
-            // Its place for separated privileges, which only its service would make.
+            // The directory for privilege separation, which otherwise only the system's service
+            // creates.
             fs::create_dir_all("/run/sshd").unwrap();
         }
         let dir = directory("sshd");
@@ -55,27 +56,27 @@ impl Sshd {
         Some(Self { program: Program::start("sshd", dir, start, listens) })
     }
 
-    /// The file for `ssh -F`.
+    /// Returns the configuration file for `ssh -F`.
     pub fn config(&self) -> PathBuf {
         self.program.at("ssh_config")
     }
 
-    /// A directory on the other side.
+    /// Returns a directory on the server.
     pub fn data(&self) -> PathBuf {
         self.program.at("data")
     }
 
-    /// The URL for `dvc` of a directory below [`Sshd::data`].
+    /// Returns the URL for `dvc` of a directory below [`Sshd::data`].
     pub fn url(&self, path: &str) -> String {
         self.url_by(HOST, path)
     }
 
-    /// The same by another of the three names.
+    /// Like [`Self::url`], with one of the other host names.
     pub fn url_by(&self, host: &str, path: &str) -> String {
         format!("sftp://{host}{}?config={}", self.data().join(path).display(), self.config().display())
     }
 
-    /// A client that is ready to run a command there.
+    /// Prepares a client that runs a command on the server.
     pub fn ssh(&self, host: &str) -> Command {
         let mut c = Command::new(needs::need("ssh"));
         c.arg("-F").arg(self.config()).arg(host).stdin(Stdio::null());

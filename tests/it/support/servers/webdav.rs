@@ -1,13 +1,14 @@
-//! `rclone serve webdav` of a directory, with or without a password, in the clear or with a certificate nobody knows.
+//! `rclone serve webdav` of a directory, with or without a password, as HTTP or with a self-signed
+//! certificate.
 
 use std::path::PathBuf;
 
 use super::super::needs;
 use super::program::{Program, command, directory, listens};
 
-/// Name and password of [`Webdav::with_password`].
+/// The user of [`Webdav::with_password`].
 pub const USER: &str = "somebody";
-/// See [`USER`].
+/// The password of [`USER`].
 pub const PASSWORD: &str = "open sesame";
 
 /// A running server.
@@ -18,17 +19,17 @@ pub struct Webdav {
 }
 
 impl Webdav {
-    /// Starts it open to everybody.
+    /// Starts a server without access control.
     pub fn start() -> Option<Self> {
         Self::begin(false, false)
     }
 
-    /// Starts it for [`USER`] with [`PASSWORD`].
+    /// Starts a server for [`USER`] with [`PASSWORD`].
     pub fn with_password() -> Option<Self> {
         Self::begin(true, false)
     }
 
-    /// Starts it behind TLS with a certificate that it signed itself.
+    /// Starts a server behind TLS with a self-signed certificate.
     pub fn self_signed() -> Option<Self> {
         Self::begin(false, true)
     }
@@ -47,7 +48,7 @@ impl Webdav {
         let start = move |port: u16| {
             let mut c = command(&rclone);
             c.args(["serve", "webdav"]).arg(root.join("data")).args(["--addr", &format!("127.0.0.1:{port}")]);
-            // What a test changes in the directory is seen at once.
+            // Changes that a test makes in the directory must be visible at once.
             c.args(["--dir-cache-time", "0s", "-v", "--config"]).arg(root.join("rclone.conf"));
             if user {
                 c.args(["--user", USER, "--pass", PASSWORD]);
@@ -55,24 +56,24 @@ impl Webdav {
             if tls {
                 c.arg("--cert").arg(root.join("cert.pem")).arg("--key").arg(root.join("key.pem"));
             }
-            // Settings of the machine for other stores are none of its business.
+            // The machine's settings for other stores must not affect the server.
             c.env_remove("AWS_CA_BUNDLE").env("HOME", &root);
             c
         };
         Some(Self { program: Program::start("rclone", dir, start, listens), user, tls })
     }
 
-    /// The directory that it serves.
+    /// Returns the directory that the server exports.
     pub fn data(&self) -> PathBuf {
         self.program.at("data")
     }
 
-    /// Its root by plain HTTP.
+    /// Returns the URL of the server's root.
     pub fn endpoint(&self) -> String {
         format!("http{}://127.0.0.1:{}", if self.tls { "s" } else { "" }, self.program.port())
     }
 
-    /// The URL for `dvc`.
+    /// Returns the URL for `dvc`.
     pub fn url(&self, path: &str) -> String {
         let who = if self.user { format!("{USER}@") } else { String::new() };
         format!("webdav{}://{who}127.0.0.1:{}/{path}", if self.tls { "s" } else { "" }, self.program.port())
