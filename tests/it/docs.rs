@@ -1,4 +1,4 @@
-//! The documents say what the code does: exit codes against `docs/errors.md`, links between documents.
+//! The documents agree with the code: exit codes in `docs/errors.md`, links between documents.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ fn read(name: &str) -> String {
 #[test]
 fn errors_md_lists_every_kind_with_its_exit_code() {
     let page = read("docs/errors.md");
-    // The first table; those of the later sections have other rows.
+    // Only the first table; those of later sections have other rows.
     let text = page.split("\n## ").next().unwrap();
     for kind in Kind::ALL {
         let row = format!("| `{}` | {} |", kind.name(), kind.exit_code());
@@ -51,7 +51,7 @@ fn links_lead_somewhere() {
     assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
 }
 
-/// Targets of `[text](target)` that are not URLs.
+/// Returns the targets of `[text](target)` that are not URLs.
 fn targets(line: &str) -> Vec<&str> {
     line.split("](")
         .skip(1)

@@ -1,8 +1,10 @@
-//! The integration tests: one runner, which drives the real `dvc` and checks what it leaves on disk.
+//! The integration tests: one program, which runs the real `dvc` and checks what it leaves on disk.
 //!
-//! `cli/` has a file per verb, `compat/` every kind of content and other programs, `damage/` broken repositories,
-//! `model/` random sequences of operations, `mount/` mounted versions, `mount_live/` mounts in use, `quiesce/` writers
-//! held still, `release/` packages and installation, `remotes/` stores elsewhere, `security/` attackers, `volumes/` volumes and Docker's plugin, `support/` what they share.
+//! `cli/` has a file per verb, `compat/` every kind of content and other programs, `damage/` broken
+//! repositories, `model/` random sequences of operations, `mount/` mounted versions, `mount_live/`
+//! mounts in use, `quiesce/` quiesced writers, `release/` packages and installation, `remotes/`
+//! remote stores, `security/` attackers, `volumes/` volumes and Docker's plugin, `support/` shared
+//! code.
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 

@@ -22,7 +22,7 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, String> {
 }
 
 #[test]
-fn what_is_checked_in_is_current() {
+fn checked_in_files_are_current() {
     let s = Sandbox::new();
     s.dvc(["completions", "all", "--dir", "out"]).ok();
     let (made, kept) = (files(&s.w("out")), files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("completions")));

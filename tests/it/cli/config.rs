@@ -39,7 +39,7 @@ fn all_problems_at_once() {
     for part in ["3 problems", "did you mean `core.jobs`?", "cannot be set by a repository", "--memory: `tiny`"] {
         assert!(run.err.contains(part), "{}", run.err);
     }
-    // A broken file can be mended with the same program.
+    // The same program can repair a broken file.
     s.dvc(["config", "set", "ui.color", "never"]).ok();
     s.dvc(["version"]).ok();
 }
@@ -105,7 +105,7 @@ fn a_repository_below_a_name_that_is_not_utf8() {
 }
 
 #[test]
-fn a_dry_run_says_what_it_would_do() {
+fn a_dry_run_reports_the_change() {
     let s = fresh();
     s.dvc(["config", "set", "-n", "core.jobs", "2"]).ok().says("would set core.jobs=2 in `");
     assert_eq!(s.dvc(["config", "set", "core.jobs", "2"]).ok().out, "");

@@ -67,7 +67,7 @@ fn what_is_refused() {
 }
 
 #[test]
-fn what_cannot_be_read_is_not_called_deleted() {
+fn unreadable_files_are_not_reported_as_deleted() {
     let s = three();
     let mode = |name: &str, mode| fs::set_permissions(s.w(name), fs::Permissions::from_mode(mode)).unwrap();
     s.write("a.txt", "new\n");

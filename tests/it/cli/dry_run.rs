@@ -1,4 +1,4 @@
-//! Every verb that changes state has `-n`, which leaves the repository and the worktree byte-identical.
+//! Every verb that changes state accepts `-n`, which leaves repository and worktree byte-identical.
 
 use super::three;
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ fn nothing_changes() {
     }
 }
 
-/// A line for each verb of which `-n` stands before the verb. Where a verb has no dry run it is refused.
+/// One line for each verb, with `-n` before the verb. A verb without dry runs must refuse it.
 const LINES: &[&str] = &[
     "init sub",
     "clone ../far copy",
@@ -97,7 +97,7 @@ const LINES: &[&str] = &[
     "version",
 ];
 
-/// What is refused: it acts, and cannot say what it would do.
+/// Verbs that refuse `-n`, because they cannot predict their effect.
 const REFUSED: &[&str] = &["clone", "export", "remote check", "serve", "volume path", "completions all --dir"];
 
 #[test]
@@ -122,7 +122,7 @@ fn every_verb_honours_a_dry_run_or_refuses_it() {
     for verb in verbs.filter(|verb| *verb != "help") {
         assert!(LINES.iter().any(|line| line.split(' ').next() == Some(verb)), "no line for `{verb}`");
     }
-    // What is only cached, or belongs to a running program, may change.
+    // Caches and the files of running programs may change.
     let all = || {
         let mut all = bytes(s.root());
         all.retain(|path, _| !path.starts_with(s.at("home/cache")) && !path.starts_with(s.at("home/run")));

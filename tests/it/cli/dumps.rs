@@ -1,4 +1,5 @@
-//! `commit --exec` with the dump of a real database: streamed, stored as differences, and read back into a server.
+//! `commit --exec` with the dump of a real database: streamed, stored as deltas, and read back into
+//! a server.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -7,7 +8,7 @@ use crate::support::databases::mariadb::{self, MariaDb};
 use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 
-/// Rows of the table. Each is some 100 bytes in a dump.
+/// Number of rows of the table. Each takes about 100 bytes in a dump.
 const ROWS: u32 = 40_000;
 
 #[test]
@@ -34,11 +35,12 @@ fn a_streamed_dump_is_a_version_and_the_next_one_costs_what_changed() {
     let first = commit("shop", "one").ok();
     let size = bytes(&first, "bytes");
     assert!(size > u64::from(ROWS) * 70 && first.json()["ordinal"] == 1, "{}", first.out);
-    // The same again is the same bytes; half a dump, of a database that is not there, is no version.
+    // The same dump has the same bytes. The partial dump of a database that does not exist makes no
+    // version.
     let same = commit("shop", "same").ok();
     assert!(bytes(&same, "new_bytes") == 0 && bytes(&same, "stored_bytes") < 4096, "{}", same.out);
     commit("none", "half").code(7);
-    // A few rows in the middle, one more and one less.
+    // Change a few rows in the middle, and insert and delete one.
     server.sql(&format!(
         "update shop.t set a = 'other' where n between 20000 and 20010; delete from shop.t where n = 30000;\
          insert into shop.t values ({}, 'new', 'row')",
@@ -48,7 +50,7 @@ fn a_streamed_dump_is_a_version_and_the_next_one_costs_what_changed() {
     assert_eq!(second.json()["ordinal"], 3);
     let (new, stored) = (bytes(&second, "new_bytes"), bytes(&second, "stored_bytes"));
     assert!(new < size / 4 && stored < bytes(&first, "stored_bytes") / 4, "{new} and {stored} of {size}");
-    // Each version, read into another database, is what was dumped then.
+    // Each version, read into another database, has the content of its dump.
     let sums = |database: &str| server.sql(&format!("select count(*), sum(crc32(concat(n, a, b))) from {database}.t"));
     for (version, database) in [("dump@v1", "past"), ("dump@v3", "present")] {
         let shown = s.dvc(["--repo", "../r", "show", &format!("{version}:shop.sql")]).ok();

@@ -1,4 +1,5 @@
-//! `dvc export`: what other programs read back, the same bytes each time, and images without an engine.
+//! `dvc export`: archives that other programs read, identical bytes each time, and images without
+//! an engine.
 
 use crate::support::facts::{Compare, assert_same_by, xattrs};
 use crate::support::needs::{is_root, need, run};
@@ -9,7 +10,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A sandbox with a zoo in `w/`, a repository beside it, and the id of the zoo's tree.
+/// Creates a sandbox with a zoo in `w/` and a repository beside it. Returns it with the id of the
+/// zoo's tree.
 fn zoo() -> (Sandbox, String) {
     let s = Sandbox::new();
     let missing = zoo::build(&s.at("w"));
@@ -24,7 +26,7 @@ fn dvc(s: &Sandbox, args: &[&str]) -> Run {
     s.dvc(["--repo", "../r"].iter().chain(args))
 }
 
-/// The id of the tree that an import makes.
+/// Imports an archive. Returns the id of the tree.
 fn imported(s: &Sandbox, args: &[&str], branch: &str) -> String {
     let run = dvc(s, &[&["--json", "import", "-b", branch], args].concat()).ok();
     run.json()["tree"].as_str().unwrap().to_owned()
@@ -35,10 +37,10 @@ fn a_zoo_comes_back_from_a_tar_with_the_same_tree() {
     let (s, tree) = zoo();
     dvc(&s, &["export", "all", "-o", "../zoo.tar"]).ok().says("[all@v1 ");
     assert_eq!(imported(&s, &["../zoo.tar"], "back"), tree);
-    // Again: the same version.
+    // A second import has the same version.
     let again = dvc(&s, &["--json", "import", "../zoo.tar", "-b", "back"]).ok().json();
     assert_eq!((again["unchanged"].as_bool(), again["ordinal"].as_u64()), (Some(true), Some(1)));
-    // The same bytes from a pipe, by one thread and by several.
+    // Output to a pipe, by one thread and by several, has the same bytes.
     let first = fs::read(s.at("zoo.tar")).unwrap();
     assert!(dvc(&s, &["-j", "1", "export", "all"]).ok().bytes == first);
     assert!(dvc(&s, &["-j", "7", "export", "back", "-o", "-"]).ok().bytes == first);
@@ -58,7 +60,7 @@ fn gnu_tar_gives_back_what_a_checkout_gives() {
     let tar =
         ["--numeric-owner", "-p", "--xattrs", "--xattrs-include=*", "--acls", "-C", "../tar", "-xf", "../zoo.tar"];
     let out = Run::of(s.other(need("tar")).args(tar)).ok();
-    // It warns of times that the zoo has on purpose, and of nothing else.
+    // tar warns about the unusual times in the zoo and must not warn about anything else.
     assert!(out.err.lines().all(|line| line.contains("time stamp")), "{}", out.err);
     assert_same_by(&s.at("checkout"), &s.at("tar"), &Compare::default());
     assert!(!is_root() || xattrs(&s.at("tar/attributes/caps")).len() == 1);
@@ -77,7 +79,7 @@ fn archives_of_gnu_tar_make_the_same_tree() {
     for how in ["", "--acls", "--sparse-version=0.0", "--sparse-version=0.1", "--sort=name"] {
         assert_eq!(tar(&format!("{all} {how}")), tree, "{how}");
     }
-    // What is left when everything is as the other formats can say it.
+    // Remove and normalise everything that the other formats cannot represent.
     s.sh("rm -rf attributes; find . -exec touch -h -d @1500000000 {} +").ok();
     let run = s.dvc(["--repo", "../r", "--json", "commit", "-b", "plain", "-m", "x"]).ok();
     let plain = run.json()["tree"].as_str().unwrap().to_owned();
@@ -110,7 +112,7 @@ fn paths_and_prefixes() {
 }
 
 #[test]
-fn a_part_goes_in_where_it_came_from_and_nothing_else_changes() {
+fn importing_a_part_changes_nothing_else() {
     let s = super::fresh();
     s.write("one/a", "1");
     s.write("two/b", "2");
@@ -127,14 +129,14 @@ fn a_part_goes_in_where_it_came_from_and_nothing_else_changes() {
 }
 
 #[test]
-fn a_file_is_there_when_it_is_complete_and_a_closed_pipe_is_no_error() {
+fn output_files_are_complete_and_a_closed_pipe_is_no_error() {
     let s = super::fresh();
     s.write("big", zoo::noise(1, 8 << 20));
     super::commit(&s, "big", 1);
     let run = s.sh("set +o pipefail; dvc export 2>err | head -c 100 | wc -c; echo ${PIPESTATUS[0]} $(cat err)").ok();
     assert_eq!(run.out, "100\n141\n");
     fs::write(s.w("there"), "old").unwrap();
-    // Into something that takes nothing: the old file stays, and nothing lies beside it.
+    // A killed export leaves the old file, and no partial file beside it.
     let mut child = s.command(["export", "-o", "there", "--limit-up", "1"]).stdout(Stdio::null()).spawn().unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
@@ -185,7 +187,7 @@ fn an_image_is_a_layout_and_what_docker_load_takes() {
         let sum = run("sha256sum", &[path.to_str().unwrap()]);
         assert!(sum.starts_with(path.file_name().unwrap().to_str().unwrap()));
     }
-    // Back in: from the file, from a pipe, packed; the prefix is known.
+    // Import the image from the file, from a pipe and compressed; the prefix is recognised.
     assert_eq!(imported(&s, &["../image.tar"], "back"), tree);
     let piped = s.dvc_with(["--repo", "../r", "--json", "import", "-", "-b", "piped"], &first).ok();
     assert_eq!(piped.json()["tree"], tree.as_str());
@@ -193,7 +195,7 @@ fn an_image_is_a_layout_and_what_docker_load_takes() {
     assert_eq!(imported(&s, &["../image.tar.gz", "--format", "oci"], "packed"), tree);
     assert_eq!(imported(&s, &["../image.tar.gz", "--format", "oci", "--image", "all:v1"], "named"), tree);
     dvc(&s, &["import", "../image.tar.gz", "--format", "oci", "--image", "other"]).code(13).complains("only");
-    // As it is, with its prefix.
+    // Import the image with its prefix.
     dvc(&s, &["import", "../image.tar.gz", "--format", "oci", "--strip", "/", "-b", "whole"]).ok();
     assert_eq!(dvc(&s, &["ls", "whole"]).ok().out, "source/\n");
     dvc(&s, &["export", "all", "--format", "oci", "--name", "Bad"]).code(2);
@@ -216,7 +218,7 @@ fn an_image_goes_to_a_registry_and_comes_back() {
     let digest = run["digest"].as_str().unwrap().to_owned();
     assert_eq!(imported(&s, &[&image], "pulled"), tree);
     assert_eq!(imported(&s, &[&format!("{url}@{digest}")], "by-digest"), tree);
-    // The same version is the same image, and nothing is sent twice.
+    // The same version gives the same image, and nothing is sent twice.
     let uploads = || {
         let log = fs::read_to_string(registry.access_log()).unwrap();
         log.lines().filter(|l| l.contains("PUT /v2/team/data/blobs/uploads")).count()
@@ -232,7 +234,7 @@ fn an_image_goes_to_a_registry_and_comes_back() {
     dvc(&s, &["import", &format!("{url}:%2e%2e")]).code(2);
     dvc(&s, &["import", &format!("{url}@sha256:{}", "0".repeat(64))]).code(13);
     dvc(&s, &["--offline", "import", &image]).code(6);
-    // A repository of dvc in a registry is no image.
+    // A dvc repository in a registry is not an image.
     dvc(&s, &["push", &registry.url("team/repo"), "all"]).ok();
     let tags = String::from_utf8(
         crate::support::servers::http::ask("GET", &format!("{}/v2/team/repo/tags/list", registry.endpoint()), &[], b"")
@@ -245,7 +247,7 @@ fn an_image_goes_to_a_registry_and_comes_back() {
 }
 
 #[test]
-fn a_registry_with_a_password_wants_it() {
+fn a_registry_requires_its_password() {
     let Some(registry) = Registry::with_password() else { return };
     use crate::support::servers::registry::{PASSWORD, USER};
     let mut s = super::three();
@@ -257,7 +259,7 @@ fn a_registry_with_a_password_wants_it() {
     s.dvc(["diff", "--exit-code", "main", "back"]).code(0);
 }
 
-/// The most memory that a command held, in bytes.
+/// Returns the peak memory of a command, in bytes.
 fn peak(c: &mut Command) -> u64 {
     let mut child = c.stdout(Stdio::null()).spawn().unwrap();
     let status = Path::new("/proc").join(child.id().to_string()).join("status");
@@ -275,7 +277,7 @@ fn peak(c: &mut Command) -> u64 {
 #[test]
 fn memory_does_not_grow_with_files() {
     let s = super::fresh();
-    // 300 MiB that compress to little, so that they are quickly made.
+    // 300 MiB that compress well, so that they are stored quickly.
     let piece = [zoo::prose(1, 1 << 19), zoo::noise(2, 1 << 16)].concat();
     let mut file = fs::File::create(s.w("big")).unwrap();
     for n in 0u64..500 {

@@ -1,9 +1,11 @@
-//! What users of git, restic, borg and kopia type first: it is done, or answered with the command that does it here.
+//! Commands of git, restic, borg and kopia that users type by habit: dvc executes them, or names
+//! its own command.
 
 use super::{commit, fresh, three};
 use crate::support::sandbox::Sandbox;
 
-/// The rows of `docs/coming-from.md` that answer a command: the words after `dvc`, and the answer.
+/// Returns the rows of `docs/coming-from.md` that have an answer: the arguments of `dvc`, and the
+/// answer.
 fn rows() -> Vec<(&'static str, &'static str)> {
     let page = include_str!("../../../docs/coming-from.md");
     let (_, tables) = page.split_once("\n## git\n").unwrap();
@@ -28,7 +30,7 @@ fn every_row_of_the_page_is_answered() {
     s.dvc(["status", "--exit-code"]).ok();
 }
 
-/// The commands in the answers exist, with their options.
+/// The commands in the answers exist with their options.
 #[test]
 fn the_answers_can_be_typed() {
     let s = Sandbox::new();
@@ -46,7 +48,7 @@ fn the_answers_can_be_typed() {
 fn a_commit_needs_no_flag_for_all_changes() {
     let s = three();
     s.write("a.txt", "more\n");
-    // A message without quotes leaves a word over, which must not become the only path.
+    // A message without quotes leaves a word, which must not be taken for the only path.
     s.dvc(["commit", "-am", "all", "a.txt"]).code(2).complains("`--all` and `[PATH]...` cannot be used together");
     s.dvc(["commit", "-am", "all of it"]).ok().says("[main v4 ");
     s.dvc(["status", "-s", "--exit-code"]).ok();
@@ -90,7 +92,7 @@ fn log_shows_changed_lines() {
 }
 
 #[test]
-fn checkout_goes_back_to_the_branch_before() {
+fn checkout_returns_to_the_previous_branch() {
     let s = three();
     s.dvc(["checkout", "-"]).code(13).complains("no other branch was checked out here before");
     s.dvc(["checkout", "-b", "side"]).ok();
@@ -179,7 +181,7 @@ fn the_latest_version_of_a_branch() {
     s.dvc(["log", "none@latest"]).code(13);
 }
 
-/// A link to the parent directory is followed before `..` is taken away.
+/// A symbolic link before `..` is followed before `..` is applied.
 #[test]
 fn the_url_of_a_remote_has_no_parent_steps() {
     let s = fresh();

@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use std::fs;
 use std::path::PathBuf;
 
-/// The packs of data, the largest first.
+/// Returns the packs of data, the largest first.
 fn data_packs(s: &Sandbox) -> Vec<(String, PathBuf)> {
     let root = s.w(".dvcs");
     let files = files_of(&root.join("packs"));
@@ -75,7 +75,7 @@ fn damage_is_named_with_all_that_it_reaches() {
     s.dvc(["checkout", "main@v3", "--into", "../whole"]).ok();
     s.dvc(["log"]).ok();
 
-    // A rebuild leaves out what is lost, and takes nothing away that can be read.
+    // A rebuild leaves out lost objects and removes nothing that can be read.
     s.dvc(["fsck", "--rebuild"]).code(5).says("d/lost  main@v1 to main@v2\n");
     s.dvc(["fsck", "--data"]).code(5).says("d/lost  main@v1 to main@v2\n");
 }
@@ -102,7 +102,7 @@ fn parts_of_the_data_add_up() {
         runs += 1;
     }
     assert!((3..=6).contains(&runs), "{runs}");
-    // A bad one is named whenever its turn comes, and comes first from then on.
+    // A damaged pack is reported whenever it is checked, and is checked first from then on.
     let (key, path) = data_packs(&s)[0].clone();
     flip(&path, 30_000);
     s.dvc(["fsck", "--data"]).code(5);
@@ -138,7 +138,7 @@ fn the_index_is_made_again() {
 }
 
 #[test]
-fn a_newest_ref_entry_that_is_gone_is_noticed() {
+fn a_missing_newest_ref_entry_is_reported() {
     let s = three();
     s.dvc(["tag", "golden"]).ok();
     let log = s.w(".dvcs/refs/heads/main");
@@ -156,9 +156,10 @@ fn a_lost_marker() {
     s.dvc(["fsck"]).code(5).complains("has lost its marker `format`").complains("hint: copy `format` again");
 }
 
-/// The report of a pack and the sum at the end count the same objects, whichever part of the check found them first.
+/// The report of a pack and the total count the same objects, regardless of which part of the check
+/// found them.
 #[test]
-fn what_a_pack_has_lost_is_counted_once_and_everywhere() {
+fn lost_objects_of_a_pack_are_counted_once() {
     let s = three();
     for pack in packs(&s) {
         let sound = fs::read(&pack).unwrap();
@@ -175,13 +176,14 @@ fn what_a_pack_has_lost_is_counted_once_and_everywhere() {
     s.dvc(["fsck", "--data"]).ok();
 }
 
-/// Every pack of the repository in the worktree.
+/// Returns all packs of the repository in the worktree.
 fn packs(s: &Sandbox) -> Vec<PathBuf> {
     let below = |dir: PathBuf| fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
     below(s.w(".dvcs/packs")).filter(|p| p.is_dir()).flat_map(below).collect()
 }
 
-/// The marker is a file of one line and its checksum. A damaged one is named, and does not keep all the rest away.
+/// The marker is one line with a checksum. A damaged marker is reported and does not prevent the
+/// other checks.
 #[test]
 fn a_damaged_marker_is_named_and_made_again() {
     let s = three();
@@ -208,7 +210,7 @@ fn a_damaged_marker_is_named_and_made_again() {
     s.dvc(["fsck", "--rebuild"]).ok().says("made a new marker");
     s.dvc(["fsck", "--data"]).ok();
 
-    // A later format is not damage, and stays as it is.
+    // A later format version is not damage and is left unchanged.
     let later = whole.replace("\"version\":1", "\"version\":2");
     let line = later.split_once('\n').unwrap().0;
     let later = format!("{line}\n{}\n", dvc::format::marker::line_checksum(line));

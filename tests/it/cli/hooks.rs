@@ -1,4 +1,4 @@
-//! Hooks: which run when, what they are told, and what their failure means.
+//! Hooks: which of them run and when, their input, and the effect of their failure.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +18,8 @@ fn program(path: &PathBuf, script: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Every hook of the repository appends what it is told to `told`; those of `fails` fail then.
+/// Creates all hooks of the repository. Each appends its input to the file `told`; those of `fails`
+/// then fail.
 fn with_hooks(s: &Sandbox, fails: &[&str]) {
     for event in ["pre-commit", "post-commit", "failed-commit", "pre-push", "post-push", "failed-push"] {
         let end = if fails.contains(&event) { "exit 3" } else { "" };
@@ -27,7 +28,7 @@ fn with_hooks(s: &Sandbox, fails: &[&str]) {
     }
 }
 
-/// What was told since this was last asked.
+/// Returns the input of all hooks since the last call.
 fn told(s: &Sandbox) -> Vec<serde_json::Value> {
     let text = fs::read_to_string(s.at("told")).unwrap_or_default();
     let _ = fs::remove_file(s.at("told"));
@@ -39,7 +40,7 @@ fn events(told: &[serde_json::Value]) -> Vec<&str> {
 }
 
 #[test]
-fn which_run_and_what_they_are_told() {
+fn hooks_run_in_order_with_their_input() {
     let s = fresh();
     with_hooks(&s, &[]);
     s.write("a", "one");
@@ -55,7 +56,7 @@ fn which_run_and_what_they_are_told() {
     }
     assert!(said[0].get("version").is_none());
     assert_eq!(said[1]["version"], id);
-    // Nothing new is no version, and a dry run is nothing at all.
+    // Without changes there is no version, and a dry run calls no hook.
     s.dvc(["commit", "-m", "x"]).ok();
     assert_eq!(events(&told(&s)), ["pre-commit"]);
     s.write("a", "two");
@@ -67,7 +68,7 @@ fn which_run_and_what_they_are_told() {
     assert_eq!(events(&said), ["pre-commit", "failed-commit"]);
     assert_eq!((&said[1]["error"]["code"], &said[1]["error"]["kind"]), (&13.into(), &"not-found".into()));
     assert!(said[1]["error"]["message"].as_str().unwrap().contains("`none`"));
-    // Pushes, to each remote.
+    // A push to each remote.
     s.dvc(["remote", "add", "origin", s.at("there").to_str().unwrap()]).ok();
     s.dvc(["commit", "-m", "y", "--push"]).ok();
     let said = told(&s);
@@ -76,7 +77,7 @@ fn which_run_and_what_they_are_told() {
     assert!(said[3]["url"].as_str().unwrap().ends_with("/there"));
     s.dvc(["push", "-n"]).ok();
     assert_eq!(told(&s).len(), 0);
-    // Somebody else has pushed meanwhile.
+    // Another clone has pushed meanwhile.
     s.dvc(["clone", s.at("there").to_str().unwrap(), s.at("other").to_str().unwrap()]).ok();
     fs::write(s.at("other/b"), "b").unwrap();
     Run::of(s.command(["-C"]).arg(s.at("other")).args(["commit", "-m", "z", "--push"])).ok();
@@ -90,9 +91,9 @@ fn which_run_and_what_they_are_told() {
     assert_eq!(said[1]["error"]["kind"], "rejected");
 }
 
-/// Whatever makes a version is a commit.
+/// Every verb that makes a version counts as a commit.
 #[test]
-fn import_and_pack_run_them_too() {
+fn import_and_pack_run_hooks() {
     let s = fresh();
     with_hooks(&s, &[]);
     s.write("a", "one");
@@ -118,7 +119,7 @@ fn import_and_pack_run_them_too() {
 }
 
 #[test]
-fn what_their_failure_means() {
+fn failed_hooks_determine_the_exit_code() {
     let versions = |s: &Sandbox| {
         let log = s.dvc(["log", "--json"]);
         if log.code == 0 { log.json_lines().len() } else { 0 }
@@ -137,7 +138,7 @@ fn what_their_failure_means() {
         let run = run.complains(&format!("the {} hook", fails[0])).complains("exit status: 3");
         let ends = if made == 0 { run.complains("nothing was committed") } else { run.complains("the version stands") };
         if fails.contains(&"failed-commit") {
-            // The first failure is the one that counts.
+            // The first failure determines the exit code.
             ends.complains("note: the failed-commit hook");
         }
     }
@@ -156,7 +157,7 @@ fn what_their_failure_means() {
 }
 
 #[test]
-fn configured_ones_and_limits() {
+fn configured_hooks_and_their_timeout() {
     let s = fresh();
     let args = s.at("args");
     program(&s.at("p"), &format!("printf '<%s>' \"$@\" >> {}", args.display()));
@@ -165,7 +166,7 @@ fn configured_ones_and_limits() {
         fs::create_dir_all(s.at("home/config/dvc")).unwrap();
         fs::write(s.at("home/config/dvc/config.toml"), text).unwrap();
     };
-    // As text, as a list, and both with one of the repository.
+    // A command as text and as a list, each together with a hook of the repository.
     config(format!("[hook]\npre-commit = '{p} a  b'\npost-commit = ['{p}', 'c d', '']\n"));
     with_hooks(&s, &[]);
     s.write("a", "a");
@@ -174,11 +175,11 @@ fn configured_ones_and_limits() {
     assert_eq!(events(&told(&s)), ["pre-commit", "post-commit"]);
     let shown = s.dvc(["config", "list", "--json"]).ok();
     assert!(shown.out.contains("hook.pre-commit"), "{}", shown.out);
-    // A repository cannot configure what runs, as it may come from anywhere.
+    // A repository cannot configure commands, because it may come from anywhere.
     fs::write(s.w(".dvcs/config.toml"), "[hook]\npre-commit = 'rm'\n").unwrap();
     s.dvc(["commit", "-m", "x"]).code(2).complains("cannot be set by a repository");
     fs::remove_file(s.w(".dvcs/config.toml")).unwrap();
-    // Nobody waits longer than the limit, for what a hook has started neither.
+    // The limit also applies to processes that a hook has started.
     fs::remove_dir_all(s.w(".dvcs/hooks")).unwrap();
     let pids = s.at("pids");
     program(&s.at("slow"), &format!("sleep 1000 & echo $! > {}; wait", pids.display()));
@@ -189,16 +190,16 @@ fn configured_ones_and_limits() {
     assert!(!is_alive(Pid::from_raw(pid).unwrap()));
     config("[hook]\npre-commit = '/no/such'\n".to_owned());
     s.dvc(["commit", "-m", "x"]).code(7).complains("cannot be run");
-    // One that is not executable is none; one that reads nothing does no harm.
+    // A file that is not executable is not a hook.
     config(String::new());
     program(&s.w(".dvcs/hooks/pre-commit"), "exit 1");
     fs::set_permissions(s.w(".dvcs/hooks/pre-commit"), fs::Permissions::from_mode(0o644)).unwrap();
     s.dvc(["commit", "-m", "x"]).ok();
 }
 
-/// Whoever can write to a repository of somebody else does not make him run anything.
+/// Another user with write access to a repository cannot make its owner run anything.
 #[test]
-fn hooks_of_others_are_not_run() {
+fn hooks_of_other_users_are_not_run() {
     let s = fresh();
     with_hooks(&s, &[]);
     s.write("a", "a");

@@ -1,4 +1,4 @@
-//! `dvc import`: what is refused, what is damaged, and what is left when it ends in the middle.
+//! `dvc import`: refused archives, damaged archives, and the state after an interrupted import.
 
 use super::fresh;
 use crate::support::sandbox::Sandbox;
@@ -39,7 +39,7 @@ fn archive(parts: &[Vec<u8>]) -> Vec<u8> {
     [&parts.concat(), END.as_slice()].concat()
 }
 
-/// A file with one attribute.
+/// Creates a file with one extended attribute.
 fn attribute(path: &str, name: &str, len: usize) -> Vec<u8> {
     let xattrs = vec![Xattr { name: name.into(), value: vec![b'x'; len] }];
     head(
@@ -52,7 +52,7 @@ fn attribute(path: &str, name: &str, len: usize) -> Vec<u8> {
     )
 }
 
-/// A file that is one hole.
+/// Creates a file that is one hole.
 fn sparse(path: &str, size: u64) -> Vec<u8> {
     let member = ArchiveMember {
         path: path.into(),
@@ -62,7 +62,7 @@ fn sparse(path: &str, size: u64) -> Vec<u8> {
     head(&member, Some(&[]))
 }
 
-/// Everything in the sandbox but the repository and home.
+/// Returns everything in the sandbox except the repository and the home.
 fn outside(s: &Sandbox) -> Vec<String> {
     let list = fs::read_dir(s.root()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     let mut list: Vec<String> =
@@ -141,7 +141,7 @@ fn hostile_archives_are_refused_by_the_name_of_the_entry() {
 }
 
 #[test]
-fn odd_archives_are_taken_as_meant() {
+fn unusual_archives_are_imported() {
     let s = fresh();
     let list = |branch: &str| s.dvc(["ls", "-r", branch]).ok().out.replace('\n', " ");
     let take = |branch: &str, bytes: &[u8], args: &[&str]| {
@@ -154,14 +154,15 @@ fn odd_archives_are_taken_as_meant() {
     assert_eq!(take("kinds", &archive(&[file("a", b"1"), dir("a"), file("a/b", b"2")]), &[]), "a/ a/b ");
     assert_eq!(take("absolute", &archive(&[file("/data/a", b"1")]), &["--strip", "/"]), "data/ data/a ");
     assert_eq!(take("strip", &archive(&[file("x", b""), file("/data/a", b"1")]), &["--strip", "data"]), "a ");
-    // Directories that were not told of are the same whenever they are made up.
+    // Directories without a member are created with fixed properties, so that repeated imports are
+    // equal.
     let made = archive(&[file("p/q/r", b"1")]);
     take("made", &made, &[]);
     let again = s.dvc_with(["--json", "import", "-", "-b", "made"], &made).ok();
     assert_eq!(again.json()["unchanged"], true);
-    // A link may point anywhere: nobody follows it.
+    // The target of a link may be anything, because no import follows it.
     take("links", &archive(&[symlink("out", "/etc/passwd"), symlink("up", "../../..")]), &[]);
-    // An empty archive is taken where nothing is lost by it.
+    // An empty archive is accepted if the branch has no content that would be lost.
     take("empty", &END, &[]);
     s.dvc_with(["import", "-", "-b", "kinds"], &END).code(4).complains("--allow-empty");
     s.dvc_with(["import", "-", "-b", "kinds", "--strip", "none"], &made).code(13).complains("nothing below `none`");
@@ -180,7 +181,7 @@ fn an_import_that_is_killed_makes_no_version() {
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(&whole[..7 << 20]).unwrap();
         crate::support::needs::run("kill", &[&format!("-{signal}"), &child.id().to_string()]);
-        // A program that ends in good order waits for what it reads from.
+        // A process that handles SIGTERM finishes reading first.
         drop(stdin);
         assert!(!child.wait().unwrap().success());
         s.dvc(["log", "killed"]).code(13);
@@ -190,7 +191,7 @@ fn an_import_that_is_killed_makes_no_version() {
     s.dvc(["fsck", "--data"]).ok();
 }
 
-/// An archive of an image with these layers, as `docker save` of old engines writes it.
+/// Creates an archive of an image with these layers, in the form of `docker save` of old engines.
 fn saved(layers: &[Vec<u8>]) -> Vec<u8> {
     let ids: Vec<String> = layers.iter().map(|l| sha256(l)).collect();
     let diffs: Vec<String> = ids.iter().map(|id| format!("sha256:{id}")).collect();
@@ -208,7 +209,7 @@ fn saved(layers: &[Vec<u8>]) -> Vec<u8> {
 }
 
 #[test]
-fn layers_are_laid_over_each_other() {
+fn layers_are_merged() {
     let s = fresh();
     let low = archive(&[
         dir("source"),
@@ -248,7 +249,7 @@ fn layers_are_laid_over_each_other() {
 }
 
 #[test]
-fn what_is_hidden_above_the_part_that_is_taken_is_hidden() {
+fn whiteouts_above_the_selected_part_apply() {
     let s = fresh();
     let low = archive(&[dir("a"), dir("a/b"), file("a/b/x", b"1"), file("a/y", b"2"), file("z", b"3")]);
     let high = |member: Vec<u8>| saved(&[low.clone(), archive(&[member, file("new", b"")])]);
@@ -268,14 +269,14 @@ fn what_is_hidden_above_the_part_that_is_taken_is_hidden() {
             s.dvc_with(["import", "-", "-b", &branch].iter().copied().chain(how), &bytes).code(13);
         }
     }
-    // Beside it nothing happens.
+    // Entries beside the selected part are not affected.
     let bytes = high(file("a/.wh.y", b""));
     s.dvc_with(["import", "-", "-b", "beside", "--strip", "a"], &bytes).ok();
     assert_eq!(s.dvc(["ls", "-r", "beside"]).ok().out, "b/\nb/x\n");
 }
 
 #[test]
-fn an_old_data_image_holds_its_data_as_an_archive() {
+fn an_old_data_image_has_its_data_as_an_archive() {
     let s = fresh();
     let mut gzip = dvc::codec::stream::Gzip::new(Vec::new());
     gzip.write_all(&archive(&[dir("source"), dir("source/var"), file("source/var/a", b"1"), file("source/b", b"2")]))
@@ -292,7 +293,7 @@ fn an_old_data_image_holds_its_data_as_an_archive() {
 }
 
 #[test]
-fn images_that_are_not_what_they_say_are_damaged() {
+fn inconsistent_images_are_damaged() {
     let s = fresh();
     let layer = archive(&[file("source/a", &zoo::noise(1, 100_000))]);
     let whole = saved(std::slice::from_ref(&layer));

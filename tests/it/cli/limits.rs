@@ -1,4 +1,5 @@
-//! What the system does not give is no bug in dvc: files, space, a disk that may be written, text that is text.
+//! Limits of the system are not reported as bugs: open files, disk space, read-only disks, text
+//! that is not UTF-8.
 
 use std::fs;
 
@@ -8,12 +9,12 @@ use crate::support::sandbox::{Run, Sandbox};
 use crate::support::small::Small;
 
 #[track_caller]
-fn is_no_bug(run: &Run) {
+fn assert_no_bug(run: &Run) {
     assert!(run.code != 70 && !run.err.contains("bug in dvc"), "{}: {}\n{}", run.line, run.code, run.err);
 }
 
 #[test]
-fn too_few_files_may_be_open() {
+fn too_few_open_files() {
     let s = three();
     s.write("new", "new");
     let mut told = false;
@@ -24,11 +25,11 @@ fn too_few_files_may_be_open() {
             let mut limited = s.other(need("prlimit"));
             limited.arg(format!("--nofile={most}")).arg(env!("CARGO_BIN_EXE_dvc")).args(args);
             let run = Run::of(&mut limited);
-            // With fewer the loader does not get as far as to us.
+            // With a lower limit, the dynamic loader fails before dvc starts.
             if run.code == 127 {
                 continue;
             }
-            is_no_bug(&run);
+            assert_no_bug(&run);
             told |= run.code == 71 && run.err.contains("ulimit -n");
             let _ = fs::remove_dir_all(s.w("other"));
         }
@@ -50,7 +51,7 @@ fn a_disk_that_is_full_at_any_point() {
         small.resize(&format!("{kib}k"));
         for args in [&["--repo", repo, "init"][..], &["--repo", repo, "commit", "-m", "x"], &["--repo", repo, "log"]] {
             let run = s.dvc(args);
-            is_no_bug(&run);
+            assert_no_bug(&run);
             full += u32::from(run.code == 8);
             assert!(run.code != 5, "a full disk is no damage: {}: {}", run.line, run.err);
         }
@@ -61,7 +62,7 @@ fn a_disk_that_is_full_at_any_point() {
 }
 
 #[test]
-fn a_disk_that_may_only_be_read() {
+fn a_read_only_disk() {
     let s = Sandbox::new();
     let place = s.at("small");
     let Some(small) = Small::mount(&place, "8m") else { return };
@@ -73,7 +74,7 @@ fn a_disk_that_may_only_be_read() {
     fs::write(place.join("w/a"), "b").unwrap();
     run("mount", &["-o", "remount,ro", place.to_str().unwrap()]);
     for args in [&["log"][..], &["status"], &["ls"], &["show", "@:a"], &["diff"], &["fsck", "--data"]] {
-        is_no_bug(&s.dvc([&["-C", dir], args].concat()));
+        assert_no_bug(&s.dvc([&["-C", dir], args].concat()));
     }
     for args in [
         &["commit", "-m", "x"][..],
@@ -89,7 +90,7 @@ fn a_disk_that_may_only_be_read() {
 }
 
 #[test]
-fn text_that_is_no_text() {
+fn text_that_is_not_utf8() {
     let s = three();
     let config = s.w(".dvcs/config.toml");
     let before = fs::read(&config).ok();

@@ -24,7 +24,7 @@ fn long_and_json() {
     assert_eq!((&lines[1]["type"], &lines[1]["files"], &lines[1]["size"]), (&"dir".into(), &2.into(), &300_005.into()));
 }
 
-/// File systems keep times that calendars of other programs do not reach.
+/// File systems store years that calendars of other programs do not support.
 #[test]
 fn years_beyond_9999() {
     let s = super::fresh();

@@ -1,4 +1,4 @@
-//! What a user types and sees: a file per verb.
+//! Commands as a user types them, and their output: one file per verb.
 
 mod branch;
 mod checkout;
@@ -31,7 +31,7 @@ mod undo;
 
 use crate::support::sandbox::{Run, Sandbox};
 
-/// A worktree with its repository, and an author that is the same everywhere.
+/// Creates a worktree with its repository and a fixed author.
 fn fresh() -> Sandbox {
     let mut s = Sandbox::new();
     s.set("DVC_AUTHOR", "Ann <ann@example.org>");
@@ -39,12 +39,12 @@ fn fresh() -> Sandbox {
     s
 }
 
-/// Commits as of `day` November 2026, 03:00 UTC.
+/// Commits with the time 03:00 UTC on `day` November 2026.
 fn commit(s: &Sandbox, message: &str, day: u32) -> Run {
     s.dvc(["commit", "-m", message, "--time", &format!("2026-11-{day:02}T03:00:00Z")]).ok()
 }
 
-/// Three versions of two files; the worktree is as the third.
+/// Creates three versions of two files. The worktree has the third.
 fn three() -> Sandbox {
     let s = fresh();
     s.write("a.txt", "one\n");
@@ -57,7 +57,7 @@ fn three() -> Sandbox {
     s
 }
 
-/// The text with ids and stored sizes, which differ from run to run, replaced, and without blanks at line ends.
+/// Masks ids and stored sizes, which differ from run to run, and removes blanks at line ends.
 fn masked(text: &str) -> String {
     let mut out = String::new();
     for line in text.lines() {

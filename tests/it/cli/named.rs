@@ -1,4 +1,4 @@
-//! Paths from a list, files beyond a size, and patterns of `checkout`.
+//! Paths from a list, files above a size limit, and patterns of `checkout`.
 
 use super::{commit, fresh};
 use std::fs;
@@ -15,13 +15,13 @@ fn paths_come_from_a_list() {
     fs::write(s.at("list"), "b c\0line\nbreak\0").unwrap();
     s.dvc(["commit", "-m", "2", "-z", "--files-from", "../list", "d"]).ok();
     assert_eq!(listed("@"), "a|b c|d|d/x|d/y|line\nbreak|");
-    // Relative to the current directory, like arguments.
+    // Paths in a list are relative to the current directory, as arguments are.
     fs::write(s.w("d/x"), "2").unwrap();
     fs::write(s.w("a"), "2").unwrap();
     fs::write(s.at("list"), "x\n").unwrap();
     s.dvc(["-C", "d", "commit", "-m", "3", "--files-from", "../../list"]).ok();
     assert_eq!((s.dvc(["show", "@:d/x"]).ok().out, s.dvc(["show", "@:a"]).ok().out), ("2".into(), "1".into()));
-    // Nothing is not everything.
+    // An empty list is not the same as no list.
     s.dvc_with(["commit", "-m", "4", "--files-from", "-"], b"\n").code(2).complains("lists no path");
     s.dvc_with(["commit", "-m", "4", "--files-from", "-"], b"a\nnone\n").code(13);
     s.dvc(["commit", "-m", "4", "--files-from", "../none"]).code(13);
@@ -67,12 +67,13 @@ fn checkout_takes_patterns() {
     assert_eq!(back(".", "d/*.ibd"), "a.ibd d/deep/c.ibd d/other d/[1] e/x.ibd");
     assert_eq!(back("d", "*.ibd"), "a.ibd d/other d/[1] e/x.ibd");
     assert_eq!(back(".", "e*"), "a.ibd d/b.ibd d/deep/c.ibd d/other d/[1]");
-    // What is in the version under this very name is no pattern.
+    // An argument that is the exact name of a path in the version is not a pattern.
     assert_eq!(back("d", "[1]"), "a.ibd d/b.ibd d/deep/c.ibd d/other e/x.ibd");
     s.dvc(["checkout", "@", "--", "*.none"]).code(13).complains("there is no `*.none`");
 }
 
-/// An older version onto directories that stand for volumes, also one that only the remote has so far.
+/// Unpacks an older version into directories that represent volumes, also one that only the remote
+/// has.
 #[test]
 fn unpack_takes_a_version() {
     let s = fresh();
@@ -102,7 +103,7 @@ fn unpack_takes_a_version() {
     unpack(&["--yes", "@v4"]).ok().says("[main v4 ");
     assert_eq!(table(), "4");
     unpack(&["main@v9"]).code(13);
-    // What is packed now follows the newest version.
+    // The next pack follows the newest version, not the unpacked one.
     fs::write(s.at("volumes/db/table"), "6").unwrap();
     s.dvc(["-C", "../volumes", "--repo", "../mine/.dvcs", "pack"]).ok().says("[main v6 ");
 }

@@ -62,7 +62,7 @@ fn an_unborn_branch() {
     ");
 }
 
-/// However `--repo` is spelled, the repository in a worktree is that worktree's.
+/// `--repo` may name the repository in a worktree in any spelling.
 #[test]
 fn the_worktree_of_a_named_repository() {
     let s = three();

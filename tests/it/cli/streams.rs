@@ -1,4 +1,4 @@
-//! `dvc commit --stdin` and `--exec`: streams without bytes, and what a stream leaves alone.
+//! `dvc commit --stdin` and `--exec`: empty streams, and the files that a stream does not affect.
 
 use super::{fresh, three};
 use crate::support::sandbox::Run;
@@ -11,7 +11,7 @@ fn an_empty_stream_is_refused() {
         &["--stdin", "db/all.sql"],
         &["--stdin", "db/all.sql", "--add"],
         &["--exec", "db/all.sql", "--", "true"],
-        // The branch is new, so there is no other version to compare with.
+        // The branch is new, so there is no version to compare with.
         &["-b", "other", "--exec", "all.sql", "--", "true"],
     ];
     for args in empty {
@@ -23,7 +23,7 @@ fn an_empty_stream_is_refused() {
     s.dvc(["log", "other"]).code(13);
     s.dvc(["commit", "-b", "dump", "-m", "x", "--allow-empty", "--stdin", "db/all.sql"]).ok();
     assert_eq!(s.dvc(["show", "dump:db/all.sql"]).ok().out, "");
-    // A command that fails is reported as that, and not as one without output.
+    // A failing command is reported as such, and not as one without output.
     s.dvc(["commit", "-b", "dump", "-m", "x", "--exec", "f", "--", "false"]).code(7);
 }
 
@@ -37,16 +37,16 @@ fn an_archive_without_bytes_is_refused() {
     s.dvc(["log", "new"]).code(13);
 }
 
-/// The files of the worktree are not those of the stream.
+/// Committing a stream does not change which version the worktree is compared with.
 #[test]
-fn a_stream_says_nothing_about_the_worktree() {
+fn a_stream_does_not_affect_the_worktree() {
     let s = fresh();
     s.dvc_with(["commit", "-b", "dump", "--stdin", "all.sql", "-m", "x"], b"1").ok();
     assert_eq!(s.dvc(["branch", "--show-current"]).ok().out, "main\n");
     s.write("a", "1");
     s.dvc(["commit", "-m", "the worktree's"]).ok().says("[main v1 ");
     s.dvc_with(["commit", "--stdin", "all.sql", "-m", "x", "--add"], b"2").ok().says("[main v2 ");
-    // What the files are compared with is the version that they came from.
+    // The files are compared with the version that they were checked out from.
     s.dvc(["checkout", "main"]).ok();
     assert_eq!(s.read("all.sql"), b"2");
 }
@@ -62,11 +62,12 @@ fn a_push_without_names_reports_what_it_leaves_out() {
     assert_eq!(s.dvc(["push", "--json"]).ok().json()["not_pushed"], serde_json::json!(["dump"]));
     assert_eq!(s.dvc(["push", "origin", "main"]).ok().err, "");
     assert_eq!(s.dvc(["push", "--all"]).ok().err, "");
-    // The remote has all of it now.
+    // The remote has everything now.
     assert_eq!(s.dvc(["push"]).ok().err, "");
 }
 
-/// A repository without a worktree of its own pushes every branch, also after a stream from some directory.
+/// A repository without its own worktree pushes every branch, even after a stream from another
+/// directory.
 #[test]
 fn a_bare_push_after_a_stream_pushes_every_branch() {
     let s = three();

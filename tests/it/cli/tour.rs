@@ -1,9 +1,9 @@
-//! The five-minute tour of the README, and the page on restoring after a disaster, run as they stand: every `sh` block, in
-//! order, in an empty home.
+//! The five-minute tour of the README and the page on restoring after a disaster. The tests run
+//! every `sh` block unchanged and in order, in an empty home.
 
 use crate::support::sandbox::Sandbox;
 
-/// The text of all ```` ```sh ```` blocks, one after the other.
+/// Returns the text of all ```` ```sh ```` blocks.
 fn blocks(markdown: &str) -> String {
     let mut out = String::new();
     let mut inside = false;
@@ -28,7 +28,7 @@ fn the_readme_tour_works() {
     let script = blocks(include_str!("../../../README.md"));
     assert!(script.lines().filter(|l| l.contains("dvc ")).count() > 20);
     let sandbox = Sandbox::new();
-    // Traced, so that a failure shows the command.
+    // Trace the commands, so that a failure shows which one failed.
     let run = sandbox.sh(&format!("cd \"$HOME\"; set -x\n{script}")).ok();
     for expected in ["port = 3306", "port = 3307", "orders.ibd", "INSERT INTO t"] {
         assert!(run.out.contains(expected), "no `{expected}` in {}", run.out);

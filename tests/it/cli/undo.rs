@@ -31,7 +31,7 @@ fn tags_and_branches() {
     s.dvc(["undo", "never"]).code(13);
 }
 
-/// Without a name only the current branch moves, whatever else changed since.
+/// Without a name, only the current branch moves, regardless of other refs that changed since.
 #[test]
 fn other_refs_stay() {
     let s = three();
@@ -46,7 +46,7 @@ fn other_refs_stay() {
 }
 
 #[test]
-fn a_version_that_was_undone_is_still_there() {
+fn an_undone_version_still_exists() {
     let s = three();
     let id = s.dvc(["log", "-n1", "--format=%H"]).ok().out.trim().to_owned();
     s.dvc(["undo"]).ok();

@@ -1,5 +1,5 @@
-//! Commits while something is wrong: damage in what was stored before, names that vanish, few descriptors, odd side files,
-//! several writers. Whatever is still readable has to be in the new version.
+//! Commits in adverse conditions: damage in earlier data, names that vanish, few descriptors, odd
+//! side files, several writers. Everything that can still be read must be in the new version.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -20,7 +20,7 @@ fn opened(s: &Sandbox) -> Context {
     context(s.w(".dvcs").canonicalize().unwrap(), s.w("").canonicalize().unwrap())
 }
 
-/// Spoils every frame of all packs of a kind; their tables of contents stay good.
+/// Damages every frame of all packs of a kind; their tables of contents stay intact.
 fn damage(s: &Sandbox, kind: PackKind) {
     let repo = opened(s).repo().unwrap();
     let mut done = 0;
@@ -77,7 +77,7 @@ fn damage_in_the_version_before_costs_the_next_one_nothing() {
 }
 
 #[test]
-fn what_was_lost_is_stored_again_after_a_rebuild() {
+fn lost_objects_are_stored_again_after_a_rebuild() {
     let s = Sandbox::with_repo();
     s.write("file", noise(3, 200_000));
     s.write("small", "small\n".repeat(100));
@@ -89,7 +89,8 @@ fn what_was_lost_is_stored_again_after_a_rebuild() {
     assert_comes_back(&s, "main@v1");
 }
 
-/// Removes paths as soon as the walk says anything: it does of a socket, when it has listed the directory.
+/// Removes paths at the first notice of the walk, which is about a socket in a directory that was
+/// just listed.
 struct Remover(Vec<std::path::PathBuf>, Mutex<Vec<Notice>>);
 
 impl Observer for Remover {
@@ -102,9 +103,9 @@ impl Observer for Remover {
 }
 
 #[test]
-fn what_vanishes_during_the_walk_takes_nothing_with_it() {
+fn files_that_vanish_during_the_walk_affect_no_others() {
     let s = Sandbox::with_repo();
-    // Made, and so listed, before the socket; the other name is seen only later.
+    // These names are listed before the socket. The other link of the file is seen later.
     s.write("first", "several names");
     s.write("gone/file", "x");
     let _socket = std::os::unix::net::UnixListener::bind(s.w("socket")).unwrap();
@@ -115,7 +116,7 @@ fn what_vanishes_during_the_walk_takes_nothing_with_it() {
     let options = CommitOptions { message: "x".into(), ..CommitOptions::default() };
     let report = commit(&context, &options, &remover).unwrap();
     assert!(!s.w("first").exists() && !s.w("gone").exists());
-    assert_eq!(remover.1.lock().unwrap().len(), 1, "only the socket is told");
+    assert_eq!(remover.1.lock().unwrap().len(), 1, "only the socket is reported");
     assert_eq!(report.unstable, Vec::<Vec<u8>>::new());
     s.dvc(["checkout", "main", "--into", "../copy"]).ok();
     assert_eq!(fs::read(s.at("copy/later/second")).unwrap(), b"several names");

@@ -1,4 +1,5 @@
-//! One of everything is committed and comes back the same: elsewhere, in place, from a repository elsewhere.
+//! Every kind of content is committed and restored identically: to another directory, in place, and
+//! from a remote repository.
 
 use std::fs;
 
@@ -7,7 +8,7 @@ use crate::support::needs::{is_root, run};
 use crate::support::sandbox::Sandbox;
 use crate::support::zoo;
 
-/// The sandbox with a zoo in `w/` and a repository beside it.
+/// Creates a sandbox with a zoo in `w/` and a repository beside it.
 fn zoo_and_repository() -> Sandbox {
     let s = Sandbox::new();
     let missing = zoo::build(&s.at("w"));
@@ -17,7 +18,7 @@ fn zoo_and_repository() -> Sandbox {
 }
 
 #[test]
-fn a_checkout_elsewhere_is_equal() {
+fn a_checkout_into_another_directory_is_equal() {
     let s = zoo_and_repository();
     s.dvc(["--repo", "../r", "commit", "-b", "all", "-m", "everything"]).ok().complains("socket");
     s.dvc(["--repo", "../r", "checkout", "all", "--into", "../copy"]).ok();
@@ -50,7 +51,7 @@ fn nothing_changed_is_nothing_to_commit_and_a_copy_has_the_same_tree() {
 }
 
 #[test]
-fn a_checkout_in_place_mends_everything() {
+fn a_checkout_in_place_restores_everything() {
     let s = zoo_and_repository();
     s.dvc(["--repo", "../r", "commit", "-b", "all", "-m", "everything"]).ok();
     s.dvc(["--repo", "../r", "checkout", "all", "--into", "../copy"]).ok();

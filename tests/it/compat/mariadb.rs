@@ -1,4 +1,5 @@
-//! A real MariaDB: stopped, committed, changed, committed again; it runs on each version that comes back.
+//! A real MariaDB is stopped, committed, changed and committed again. It runs on each restored
+//! version.
 
 use crate::support::databases::mariadb::{MariaDb, install};
 use crate::support::facts::assert_rsync_agrees;

@@ -1,4 +1,4 @@
-//! Every kind of content there and back, and programs that must find their data again.
+//! Every kind of content is stored and restored, and programs find their data again.
 
 mod adverse;
 mod devices;

@@ -1,5 +1,6 @@
-//! Every kind of repository file is flipped, cut, emptied, removed and swapped: `fsck` names it, what `fsck` says is lost is
-//! exactly what cannot be read, everything else is read right, and a rebuild mends what is derived.
+//! Every kind of repository file is changed, truncated, emptied, removed and swapped. `fsck`
+//! reports the file, exactly the paths that `fsck` reports as lost cannot be read, everything else
+//! is read correctly, and a rebuild repairs derived data.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +13,7 @@ use dvc::ops::fsck::{FsckOptions, fsck};
 
 use crate::support::known::{Known, KnownVersion, files_of, lost_paths};
 
-/// What is done to a file.
+/// Kinds of damage to a file.
 #[derive(Clone, Debug)]
 enum Harm {
     Flip(usize, u8),
@@ -35,7 +36,7 @@ impl Harm {
         fs::write(path, bytes).unwrap();
     }
 
-    /// A fair choice for a file of `len` bytes, the same each time.
+    /// Returns typical damage for a file of `len` bytes, the same each time.
     fn for_file(len: usize, seed: u64) -> Vec<Self> {
         let mut random = seed | 1;
         let mut roll = |below: usize| {
@@ -69,15 +70,16 @@ fn rebuild(known: &Known) -> CheckReport {
         .check
 }
 
-/// The paths of a version that a report says are lost.
+/// Returns the paths of a version that a report lists as lost.
 fn reached(report: &CheckReport, version: &KnownVersion) -> BTreeSet<Vec<u8>> {
     let is_in = |run: &std::ops::Range<usize>| report.versions[run.clone()].iter().any(|v| v.id == version.id);
     let lost = report.reaches.iter().filter(|r| r.versions.iter().any(is_in));
     lost.filter(|r| !r.path.is_empty() || r.directory).map(|r| r.path.clone()).collect()
 }
 
-/// Every version is read: right, or as lost as the report says.
-fn assert_told(known: &Known, report: &CheckReport, case: &str) -> usize {
+/// Reads every version: each file must be right, or lost as reported. Returns the number of lost
+/// paths.
+fn assert_reported(known: &Known, report: &CheckReport, case: &str) -> usize {
     let repo = known.context.repo().unwrap();
     let mut count = 0;
     for version in &known.versions {
@@ -97,14 +99,14 @@ fn assert_named(report: &CheckReport, key: &str, case: &str) {
     assert!(named, "{case}: `{key}` is not named in {:?}, notes {:?}", report.damage, report.notes);
 }
 
-/// Files of the repository below a folder, as keys.
+/// Returns the keys of the repository's files below a folder.
 fn keys(known: &Known, below: &str) -> Vec<String> {
     let dir = known.root().join(below);
     let names = files_of(&dir).into_keys().map(|k| format!("{below}/{}", String::from_utf8(k).unwrap()));
     names.collect()
 }
 
-/// The largest file of each kind, which the byte at `at` tells.
+/// Returns the largest file of each kind. The byte at `at` is the kind.
 fn one_of_each_kind(known: &Known, below: &str, at: usize) -> Vec<String> {
     let mut best: std::collections::BTreeMap<u8, (usize, String)> = std::collections::BTreeMap::new();
     for key in keys(known, below) {
@@ -118,7 +120,7 @@ fn one_of_each_kind(known: &Known, below: &str, at: usize) -> Vec<String> {
     best.into_values().map(|b| b.1).collect()
 }
 
-/// Runs cases on two threads, each on a copy of the repository of its own.
+/// Runs cases on two threads, each on its own copy of the repository.
 fn each<T: Sync>(known: &Known, cases: &[T], run: impl Fn(&Known, &T) + Sync) {
     let next = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -147,21 +149,21 @@ fn an_undamaged_repository_is_sound() {
     let report = check(&known, true);
     assert!(report.is_sound() && report.reaches.is_empty(), "{report:?}");
     assert_eq!(report.notes, Vec::<String>::new());
-    assert_eq!(assert_told(&known, &report, "sound"), 0);
+    assert_eq!(assert_reported(&known, &report, "sound"), 0);
     assert_eq!(report.checked.versions, known.versions.len() as u64);
     let data = report.data.unwrap();
     assert_eq!((data.packs, data.bytes), (data.of_packs, data.of_bytes));
     let again = rebuild(&known);
     assert!(again.is_sound() && again.notes.is_empty(), "{again:?}");
     assert_eq!(again.checked, dvc::check::report::Checked { segments: 3, ..report.checked });
-    assert_eq!(assert_told(&known, &again, "rebuilt"), 0);
+    assert_eq!(assert_reported(&known, &again, "rebuilt"), 0);
 }
 
 #[test]
 fn packs() {
     let known = Known::build();
     let mut chosen = one_of_each_kind(&known, "packs", 8);
-    // A pack of deltas as well: the second largest of data.
+    // Add a pack of deltas: the second largest of data.
     let mut data: Vec<(u64, String)> = keys(&known, "packs")
         .into_iter()
         .filter(|k| fs::read(known.root().join(k)).unwrap()[8] == 0)
@@ -173,18 +175,18 @@ fn packs() {
     each(&known, &harms(&known, &chosen), |known, (key, harm)| {
         let case = format!("{key} {harm:?}");
         harm.apply(&known.root().join(key));
-        // Structure alone must not fall over, and never tells of damage that is none.
+        // A check of the structure alone must not crash and never reports false damage.
         let structure = check(known, false);
         let report = check(known, true);
         assert_named(&report, key, &case);
         for damage in &structure.damage {
             assert!(report.damage.iter().any(|d| d.key == damage.key), "{case}: {damage:?}");
         }
-        if assert_told(known, &report, &case) == 0 {
+        if assert_reported(known, &report, &case) == 0 {
             lossless.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         let rebuilt = rebuild(known);
-        assert_eq!(assert_told(known, &rebuilt, &case) == 0, report.reaches.is_empty(), "{case}: rebuild");
+        assert_eq!(assert_reported(known, &rebuilt, &case) == 0, report.reaches.is_empty(), "{case}: rebuild");
     });
     assert!(lossless.into_inner() > 10);
 }
@@ -203,10 +205,10 @@ fn segments() {
             "{case}: {:?}",
             report.damage
         );
-        assert_told(known, &report, &case);
+        assert_reported(known, &report, &case);
         let rebuilt = rebuild(known);
         assert!(rebuilt.is_sound(), "{case}: {:?}", rebuilt.damage);
-        assert_eq!(assert_told(known, &rebuilt, &case), 0);
+        assert_eq!(assert_reported(known, &rebuilt, &case), 0);
     });
 }
 
@@ -221,7 +223,7 @@ fn refs() {
         let report = check(known, false);
         assert_named(&report, key, &case);
         assert!(report.damage.iter().all(|d| d.what == What::Ref), "{case}: {:?}", report.damage);
-        assert_eq!(assert_told(known, &report, &case), 0);
+        assert_eq!(assert_reported(known, &report, &case), 0);
     });
 }
 
@@ -251,7 +253,7 @@ fn marker_and_worktree_state() {
     });
 }
 
-/// All that is in the catalogue is derived: damage in it may make things slow, never wrong.
+/// The catalogue is derived, so damage in it may make commands slow but never wrong.
 #[test]
 fn catalogue() {
     use dvc::ops::commit::{CommitOptions, commit};
@@ -282,11 +284,11 @@ fn catalogue() {
         let report = check(known, false);
         assert!(report.damage.iter().all(|d| d.what == What::Catalogue), "{case}: {:?}", report.damage);
         found.fetch_add(usize::from(!report.is_sound()), std::sync::atomic::Ordering::Relaxed);
-        assert_eq!(assert_told(known, &report, &case), 0);
+        assert_eq!(assert_reported(known, &report, &case), 0);
         let rebuilt = rebuild(known);
         assert!(rebuilt.is_sound(), "{case}: {:?}", rebuilt.damage);
     });
-    // Flips in pages that are not used, or in what a commit replaced, are no damage.
+    // Changes in unused pages, or in data that a later commit has replaced, are no damage.
     assert!(found.into_inner() > cases.len() / 8);
 }
 
@@ -320,7 +322,7 @@ fn swapped_files() {
             let named = report.damage.iter().any(|d| d.key.contains(key.as_str()) || d.why.contains(key.as_str()));
             assert!(named, "{case}: `{key}` is not named in {:?}", report.damage);
         }
-        assert_told(known, &report, &case);
+        assert_reported(known, &report, &case);
         if a.starts_with("index") {
             assert!(rebuild(known).is_sound(), "{case}");
         }
@@ -328,7 +330,7 @@ fn swapped_files() {
 }
 
 #[test]
-fn an_older_catalogue_is_only_old() {
+fn an_older_catalogue_does_no_harm() {
     let known = Known::build();
     let copy = known.copy();
     let options = dvc::ops::commit::CommitOptions { allow_empty: true, ..Default::default() };
@@ -336,14 +338,15 @@ fn an_older_catalogue_is_only_old() {
     fs::copy(known.root().join("catalog.db"), copy.root().join("catalog.db")).unwrap();
     let report = check(&copy, true);
     assert!(report.is_sound(), "{:?}", report.damage);
-    assert_eq!(assert_told(&copy, &report, "old catalogue"), 0);
+    assert_eq!(assert_reported(&copy, &report, "old catalogue"), 0);
     fs::remove_file(copy.root().join("catalog.db")).unwrap();
     assert!(check(&copy, true).is_sound());
 }
 
-/// Index and catalogue gone, and the tables of all packs: the frames alone bring everything back.
+/// Index and catalogue are gone, and the tables of all packs. The frames alone suffice to restore
+/// everything.
 #[test]
-fn frames_alone_bring_everything_back() {
+fn frames_alone_restore_everything() {
     let known = Known::build();
     fs::remove_file(known.root().join("catalog.db")).unwrap();
     for key in keys(&known, "index") {
@@ -357,10 +360,10 @@ fn frames_alone_bring_everything_back() {
     let report = rebuild(&known);
     assert_eq!(report.lost.total(), 0, "{:?}", report.damage);
     assert_eq!(report.damage.len(), keys(&known, "packs").len(), "{:?}", report.damage);
-    assert_eq!(assert_told(&known, &report, "frames alone"), 0);
+    assert_eq!(assert_reported(&known, &report, "frames alone"), 0);
 }
 
-/// A damaged header of one frame costs that frame only, also where nothing but the frames is left.
+/// A damaged header of a frame affects only this frame, even if nothing but frames is left.
 #[test]
 fn a_damaged_frame_costs_only_itself() {
     let known = Known::build();
@@ -378,5 +381,5 @@ fn a_damaged_frame_costs_only_itself() {
     let after = rebuild(&known);
     assert!(before.lost.chunks > 0 && before.lost.chunks <= 4, "{:?}", before.lost);
     assert_eq!(before.reaches, after.reaches);
-    assert_told(&known, &after, "one frame");
+    assert_reported(&known, &after, "one frame");
 }

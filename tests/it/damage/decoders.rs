@@ -1,6 +1,8 @@
-//! Every decoder against mutated valid bytes and noise: never a panic, never a huge allocation, nothing half-accepted.
+//! Every decoder with mutated valid bytes and noise: no panic, no huge allocation, nothing partly
+//! accepted.
 //!
-//! The same decoders as under libFuzzer, a fixed number of times with a fixed seed (`DVC_TEST_SEED` changes it).
+//! The decoders are those that run under libFuzzer, here a fixed number of times with a fixed seed
+//! (`DVC_TEST_SEED` changes it).
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,12 +14,13 @@ mod all;
 
 use all::{DECODERS, Decoder};
 
-/// Mutated inputs per decoder.
+/// Number of mutated inputs per decoder.
 const ROUNDS: usize = 4000;
-/// Address space beyond what the test itself has: a decoder of 64 KiB has no business near it.
+/// Address space beyond that of the test itself, in bytes. No decoder of 64 KiB needs nearly as
+/// much.
 const ROOM: u64 = 256 << 20;
 
-/// Xorshift: small, fast, the same everywhere.
+/// Xorshift: a small and fast generator that is the same everywhere.
 struct Dice(u64);
 
 impl Dice {
@@ -82,7 +85,8 @@ fn address_space() -> u64 {
 #[test]
 fn mutated_bytes_do_no_harm() {
     if std::env::var_os("DVC_TEST_CHILD").is_none() {
-        // In a child with little room, since what allocates too much dies, and must not take the other tests along.
+        // Run in a child with limited memory, because a decoder that allocates too much must not
+        // end the other tests.
         let out = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "damage::decoders::mutated_bytes_do_no_harm", "--nocapture", "--test-threads=1"])
             .env("DVC_TEST_CHILD", "1")
@@ -101,7 +105,7 @@ fn mutated_bytes_do_no_harm() {
     }
 }
 
-/// Nesting must not eat the stack: very many opening brackets of every kind.
+/// Very many opening brackets of every kind must not overflow the stack.
 #[test]
 fn deep_nesting_is_refused() {
     let openings: [&[u8]; 6] =
@@ -116,7 +120,7 @@ fn deep_nesting_is_refused() {
                 }
             }
         }
-        // Where a root's table of hard links stands.
+        // Position of the hard link table in a root.
         let root = b"\xa2\x00\x80\x02\xa6\x02\x00\x03\x00\x04\x00\x05\x82\x00\x00\x0e\x83\x00\x00\x00\x11";
         all::tree(&[&root[..], &deep[..]].concat());
     }
@@ -146,7 +150,7 @@ fn samples_are_accepted_and_targets_exist() {
     }
 }
 
-/// Not a test: writes the samples where `fuzz/run.sh` wants them.
+/// Writes the samples for `fuzz/run.sh`; does nothing in an ordinary run.
 #[test]
 #[ignore = "called by fuzz/run.sh"]
 fn write_samples() {

@@ -1,4 +1,5 @@
-//! Broken repositories: each kind of damage is found and named, and no wrong byte is delivered.
+//! Damaged repositories: each kind of damage is found and reported, and wrong bytes are never
+//! returned.
 
 mod campaign;
 mod decoders;

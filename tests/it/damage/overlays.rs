@@ -1,5 +1,6 @@
-//! Every kind of file of an overlay is flipped, cut, emptied, grown, removed, and swapped with another overlay's. What is read
-//! is right or an error, no name is missing, a commit refuses what cannot be read, and nothing is removed that was there.
+//! Every kind of file of an overlay is changed, truncated, emptied, extended, removed, and swapped
+//! with that of another overlay. Reads give the right bytes or an error, no name is missing, a
+//! commit refuses files that cannot be read, and no data is removed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +15,7 @@ use crate::support::zoo::noise;
 
 const PAGE: usize = 4096;
 
-/// What is done to the overlay `kept`.
+/// Kinds of damage to the overlay `kept`.
 #[derive(Clone, Debug)]
 enum Harm {
     Flip(usize),
@@ -22,31 +23,31 @@ enum Harm {
     Grow,
     Blot(usize),
     Remove,
-    /// Exchanged for another file or directory of the overlays.
+    /// Swap with another file or directory of the overlays.
     Swap(&'static str),
-    /// Written over with the content of another one.
+    /// Overwrite with the content of another file.
     Copy(PathBuf),
 }
 
-/// What may come of it.
+/// Possible outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     /// The mount is refused.
     Refused,
     /// A file cannot be read.
     Failed,
-    /// Everything is as it was.
+    /// Everything is unchanged.
     Harmless,
 }
 
 struct Overlays {
     v: Volume,
-    /// What the files of `kept` hold.
+    /// The content of the files of `kept`.
     expected: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Overlays {
-    /// Two overlays that were ended in order, `kept` and `other`, and a copy of both.
+    /// Creates two overlays that were unmounted cleanly, `kept` and `other`, and a copy of both.
     fn build() -> Option<Self> {
         let v = Volume::of(|w| {
             fs::write(w.join("base"), noise(1, 40 * PAGE)).unwrap();
@@ -113,7 +114,7 @@ impl Overlays {
         fs::write(&path, bytes).unwrap();
     }
 
-    /// Mounts what is left of `kept`, reads all of it, and looks whether it would be committed.
+    /// Mounts the damaged `kept`, reads everything, and tries a commit.
     fn outcome(&self, m: &mut Mount<'_>, case: &str) -> Outcome {
         let before = files_of(&self.kept());
         let up = m.try_up();
@@ -147,12 +148,12 @@ impl Overlays {
             let log = fs::read_to_string(self.kept().join("log")).unwrap();
             assert!(failed.iter().all(|name| log.contains(&format!("cannot read `{name}`"))), "{case}: {log}");
         }
-        // By force: what it makes of the overlay at its end is of no use.
+        // Kill the process, because the overlay is not used any more.
         m.kill();
         if failed.is_empty() { Outcome::Harmless } else { Outcome::Failed }
     }
 
-    /// Upper files of `kept`, by length.
+    /// Returns the upper files of `kept` by length.
     fn uppers(overlay: &Path) -> BTreeMap<u64, PathBuf> {
         let all = files_of(&overlay.join("data")).into_keys().map(|name| String::from_utf8(name).unwrap());
         let files = all.filter(|name| name.contains('/')).map(|name| Path::new("data").join(name));
@@ -160,7 +161,7 @@ impl Overlays {
     }
 }
 
-/// Runs cases on two threads, each with overlays of its own. What is allowed is said by each case.
+/// Runs cases on two threads, each with its own overlays. Each case names its allowed outcomes.
 fn each(cases: impl Fn(&Overlays) -> Vec<(PathBuf, Harm, &'static [Outcome])> + Sync) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -204,7 +205,7 @@ fn upper_files() {
                 cases.push((file.clone(), harm, FAILED));
             }
             let other = others[&(len as u64)].clone();
-            // The file that was only made shorter is the same in both.
+            // A file that was only truncated is the same in both overlays.
             let allowed = if len == 7 * PAGE + 55 { HARMLESS } else { FAILED };
             cases.push((file, Harm::Copy(Path::new("other").join(other)), allowed));
         }
@@ -234,23 +235,24 @@ fn tables_and_the_rest() {
             (PathBuf::from("reserve"), Harm::Remove, HARMLESS),
             (PathBuf::from("reserve"), Harm::Cut(9), HARMLESS),
         ];
-        // A flip in a page that is not used is no damage.
+        // A change in an unused page is no damage.
         cases.extend((0..8).map(|n| (tables.clone(), Harm::Flip(len / 8 * n + 4000 % (len / 8)), ANY)));
         cases.extend((1..5).map(|n| (tables.clone(), Harm::Blot(len / 5 * n), ANY)));
         cases
     });
 }
 
-/// What cannot be read may be replaced, and then the commit takes it.
+/// A file that cannot be read can be replaced, and is then committed.
 #[test]
-fn a_damaged_file_is_written_anew() {
+fn a_damaged_file_can_be_replaced() {
     let Some(overlays) = Overlays::build() else { return };
     let uppers = Overlays::uppers(&overlays.kept());
     let file = uppers[&(40 * PAGE as u64)].clone();
     overlays.apply(&file, &Harm::Flip(4 * PAGE + 100));
     let mut m = overlays.v.mount(&["--name", "kept"]);
     m.dvc(&["commit", "-m", "x"]).code(5).complains("`base`");
-    // A part of the damaged block cannot be judged afterwards, so it is not written; others are.
+    // The rest of a damaged block cannot be verified, so a write of a part of it fails. Other
+    // blocks can be written.
     let base = fs::File::options().write(true).open(m.at("base")).unwrap();
     base.write_all_at(b"elsewhere", 20 * PAGE as u64).unwrap();
     base.write_all_at(&noise(9, PAGE), 4 * PAGE as u64).unwrap();
@@ -265,7 +267,7 @@ fn a_damaged_file_is_written_anew() {
     assert!(!tree.is_empty());
     assert!(overlays.v.checkout("main", "out").join("base").metadata().unwrap().len() == expected.len() as u64);
     assert!(fs::read(overlays.v.s.at("out/base")).unwrap() == expected);
-    // One that is gone is begun anew by emptying it.
+    // A missing file is recreated by truncating it.
     m.up();
     fs::write(m.at("dir/new"), noise(5, 3 * PAGE)).unwrap();
     m.down();
@@ -280,7 +282,8 @@ fn a_damaged_file_is_written_anew() {
     assert_eq!(fs::read(m.at("dir/new")).unwrap(), b"anew");
 }
 
-/// Files that were brought whole are copies: a damaged one is read from the version, a changed one is not.
+/// Completely fetched files are copies of the version. A damaged copy is read from the version,
+/// unless the file was changed.
 #[test]
 fn a_damaged_copy_of_the_version_is_read_from_it() {
     let fill = |w: &Path| {
@@ -320,7 +323,8 @@ fn a_damaged_copy_of_the_version_is_read_from_it() {
     assert!(fs::read(m.at("copy")).unwrap() == noise(1, 30 * PAGE));
 }
 
-/// After a crash bytes may be newer than what is known of them: a file that was written since is not judged, another one is.
+/// After a crash, bytes may be newer than their checksums. A file that was written since its last
+/// sync is not verified; others are.
 #[test]
 fn a_crash_is_no_damage() {
     let Some(overlays) = Overlays::build() else { return };
@@ -343,7 +347,8 @@ fn a_crash_is_no_damage() {
     assert!(fs::read(m.at("base")).unwrap() == read);
 }
 
-/// The files of an overlay whose tables are gone are copied out, and it can be removed by its name.
+/// Files of an overlay without its database can be copied out, and the overlay can be removed by
+/// name.
 #[test]
 fn files_without_tables_are_salvaged() {
     let Some(overlays) = Overlays::build() else { return };

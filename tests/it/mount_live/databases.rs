@@ -163,7 +163,7 @@ fn git_works() {
 
 /// `tar` and `rsync` copy everything that a file system can contain into a mount and out again.
 #[test]
-fn tar_and_rsync_bring_it_back() {
+fn tar_and_rsync_copy_everything() {
     if !possible() {
         return;
     }

@@ -39,7 +39,7 @@ fn with_version(repo: &str) -> Sandbox {
 /// Bits of a pack are flipped. Reading the affected files fails and is logged; everything else
 /// works.
 #[test]
-fn damage_is_told_and_never_read() {
+fn damage_is_reported_and_never_read() {
     if !possible() {
         return;
     }
@@ -406,7 +406,7 @@ fn a_file_is_noted_before_it_is_written() {
 
 /// A dead mount is listed, and removed by `umount` and by the next `mount`.
 #[test]
-fn a_corpse_is_cleared_away() {
+fn a_dead_mount_is_removed() {
     if !possible() {
         return;
     }
@@ -448,7 +448,7 @@ fn a_corpse_is_cleared_away() {
 /// A program that uses a mount keeps it alive. The process can be asked to end, and ends after its
 /// last user.
 #[test]
-fn the_end_waits_for_whoever_uses_it() {
+fn the_process_ends_after_its_last_user() {
     if !possible() {
         return;
     }
@@ -465,7 +465,7 @@ fn the_end_waits_for_whoever_uses_it() {
 
     // Nothing was synced, and nothing is lost.
     kill_process(mount.pid, Signal::TERM).unwrap();
-    super::until("nobody new comes", || !mount.join("new").exists());
+    super::until("no new program gets in", || !mount.join("new").exists());
     file.write_all(b", three").unwrap();
     drop(file);
     mount.has_ended();

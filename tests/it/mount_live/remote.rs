@@ -126,7 +126,7 @@ fn the_store_is_gone_and_comes_back() {
     gone(proxy);
     let begun = Instant::now();
     assert!(all_fail(&mount, 20));
-    eprintln!("a read fails after {:?} when nobody listens", begun.elapsed());
+    eprintln!("a read fails after {:?} if no server listens", begun.elapsed());
     // Data that was read before, and written data, does not need the remote.
     assert!(all_right(&mount, 0));
     fs::write(mount.join("new"), "new").unwrap();
@@ -191,7 +191,7 @@ fn the_store_stalls() {
         let said = read.as_ref().map_or_else(ToString::to_string, |bytes| format!("{} bytes", bytes.len()));
         assert!(read.is_err_and(|e| e.raw_os_error() == Some(Errno::IO.raw_os_error())), "{said}");
     });
-    eprintln!("a read fails after {:?} when nobody answers", begun.elapsed());
+    eprintln!("a read fails after {:?} if no server answers", begun.elapsed());
     scene.proxy().change(|link| link.delay = Duration::ZERO);
     scene.proxy().cut_all();
     until("it is read again", || all_right(&mount, 20));
@@ -246,7 +246,7 @@ fn the_store_is_damaged() {
 /// The next mount fetches at once what an earlier mount has recorded. Then it does not need the
 /// remote.
 #[test]
-fn what_was_recorded_is_brought_before_anybody_reads() {
+fn recorded_files_are_fetched_before_they_are_read() {
     if !possible() {
         return;
     }
@@ -270,7 +270,7 @@ fn what_was_recorded_is_brought_before_anybody_reads() {
 
     scene.s.dvc(["gc", "--cache"]).ok();
     let mount = Mount::new(&scene.s, &["-C", "../lazy"], &["--prefetch", profile, "main"], "mnt");
-    until("it is brought", || {
+    until("the recorded files are fetched", || {
         let log = scene.s.sh("cat ../lazy/.dvcs/overlays/*/log").ok().out;
         log.lines().any(|line| line.contains("prefetched") && !line.contains("prefetched 0"))
     });

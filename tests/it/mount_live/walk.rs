@@ -93,7 +93,7 @@ fn walk(url: &str, env: &[(&'static str, String)]) {
     copy.sql("update shop.orders set n = -n where n < 0; delete from shop.orders where id = 0");
     assert_eq!(copy.sql("checksum table shop.orders, shop.customers"), sum);
     copy.stop();
-    // Its changes are private, and the first version is available too.
+    // Changes of this machine are private, and the first version is available too.
     let first = Mount::new(&c, &[], &["--ephemeral", &format!("{url}#shop@v1")], "first");
     let old = MariaDb::start(&first.at, c.at("t"));
     assert_eq!(old.sql("checksum table shop.orders, shop.customers"), sum);
@@ -142,7 +142,7 @@ fn by_a_registry() {
 
 /// A version that another machine has pushed does not affect a running mount.
 #[test]
-fn a_mount_follows_nobody() {
+fn a_mount_does_not_follow_other_machines() {
     if !possible() {
         return;
     }

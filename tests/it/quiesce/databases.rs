@@ -1,4 +1,5 @@
-//! `mariadb:` and `postgres:` with real servers: what they keep others from while they hold, and that it ends.
+//! `mariadb:` and `postgres:` with real servers: the server blocks others while it is quiesced, and
+//! the block always ends.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -13,7 +14,7 @@ use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::program::with_descendants;
 
-/// A sandbox whose users may go through to what is theirs, and a repository.
+/// Creates a sandbox in which users of servers can reach their directories, and a repository.
 fn sandbox() -> Sandbox {
     use std::os::unix::fs::PermissionsExt;
     let s = Sandbox::new();
@@ -34,14 +35,14 @@ fn versions(s: &Sandbox) -> usize {
     if log.code == 0 { log.json_lines().len() } else { 0 }
 }
 
-/// The arguments of processes.
+/// Returns the command lines of processes.
 fn arguments_of(pids: Vec<Pid>) -> String {
     let read = |pid: Pid| std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
     pids.into_iter().map(|pid| String::from_utf8_lossy(&read(pid)).replace('\0', " ") + "\n").collect()
 }
 
 #[test]
-fn mariadb_takes_no_commits_while_it_is_held() {
+fn mariadb_accepts_no_commits_while_it_is_quiesced() {
     let s = sandbox();
     mariadb::install(&s.at("data"));
     let server = MariaDb::start(&s.at("data"), s.at("m.sock"));
@@ -50,7 +51,8 @@ fn mariadb_takes_no_commits_while_it_is_held() {
     let insert = |n: u32, patience: u32| {
         server.run(&format!("set lock_wait_timeout = {patience}; insert into shop.t values ({n})"))
     };
-    // Who is held by the global lock waits for it in vain; that the row may be there already is seen after that only.
+    // A statement that waits for the global lock times out. Only the error shows the lock, because
+    // the row may exist already.
     let locked = || insert(0, 1).is_err_and(|e| e.contains("Lock wait timeout") || e.contains("1205"));
     let free = |n| insert(n, 60).unwrap();
 
@@ -67,7 +69,7 @@ fn mariadb_takes_no_commits_while_it_is_held() {
     free(2);
     assert_eq!(versions(&s), 1);
 
-    // The session is ended by somebody else: nobody knows what was written meanwhile.
+    // If the session is ended, data may have been written meanwhile, so no version is made.
     let held = Held::start(&mut command(&s, &profile, "1h"));
     until("the tables are locked", locked);
     let id = server
@@ -76,7 +78,7 @@ fn mariadb_takes_no_commits_while_it_is_held() {
     held.go_on().code(7).complains("the session with the database did not last");
     free(3);
 
-    // Somebody has a table for himself: it is not waited for longer than the limit.
+    // Another client has locked a table. The commit does not wait longer than its limit.
     let mut busy = server.client().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     busy.stdin.as_mut().unwrap().write_all(b"lock tables shop.t write;\nselect 'mine';\n").unwrap();
     let mut line = String::new();
@@ -88,7 +90,7 @@ fn mariadb_takes_no_commits_while_it_is_held() {
     free(4);
     assert_eq!(versions(&s), 1);
 
-    // Nobody is there; a password that is asked for comes by the environment.
+    // A server that is not there, and a password from the environment.
     server.sql("create user 'u'@'localhost' identified by 'word'; grant all on *.* to 'u'@'localhost'");
     Run::of(&mut command(&s, "mariadb:/no/such.sock", "30s")).code(7).complains("/no/such.sock");
     std::fs::write(s.at("home/.my.cnf"), "[client]\nuser = u\n").unwrap();
@@ -98,7 +100,7 @@ fn mariadb_takes_no_commits_while_it_is_held() {
     with("word").ok();
     assert_eq!(versions(&s), 2);
 
-    // Nobody who lists processes sees it.
+    // A list of processes does not show the password.
     s.write("file", "once more");
     server.sql("alter user 'u'@'localhost' identified by 'seen-by-nobody'");
     let held = Held::start(command(&s, &profile, "1h").env("DVC_QUIESCE_PASSWORD", "seen-by-nobody"));
@@ -111,12 +113,12 @@ fn mariadb_takes_no_commits_while_it_is_held() {
 }
 
 #[test]
-fn postgres_is_in_backup_mode_while_it_is_held() {
+fn postgres_is_in_backup_mode_while_it_is_quiesced() {
     let s = sandbox();
     postgres::install(&s.at("data"));
     let server = Postgres::start(&s.at("data"), s.at("p"));
     if needs::is_root() {
-        // The client runs as root, of whom the server knows nothing by itself.
+        // The client runs as root, which the server does not know.
         server.sql("create role root superuser login");
     }
     let own = format!("postgres:{}", s.at("p").display());
@@ -124,7 +126,7 @@ fn postgres_is_in_backup_mode_while_it_is_held() {
         server.sql("select count(*) from pg_stat_activity where query like '%dvc-held%' and pid <> pg_backend_pid()")
     };
     let ends = || until("the session ends", || sessions() == "0");
-    // The client takes the name of a database from that of the user.
+    // The client derives the name of the database from that of the user.
     let commit = |profile: &str, limit: &str| {
         let mut c = command(&s, profile, limit);
         c.env("PGDATABASE", "postgres");
@@ -132,7 +134,7 @@ fn postgres_is_in_backup_mode_while_it_is_held() {
     };
     server.sql("alter system set log_statement = 'all'");
     server.sql("select pg_reload_conf()");
-    // How often a backup was ended, and how often one was given up.
+    // Counts the backups that were ended and those that were aborted.
     let backups = || {
         let log = server.log();
         let count = |text: &str| log.matches(text).count();
@@ -150,7 +152,7 @@ fn postgres_is_in_backup_mode_while_it_is_held() {
     until("it is in backup mode", || sessions() == "1");
     held.kill();
     ends();
-    // The watchdog ends it as it should be ended.
+    // The watchdog ends the backup in the regular way.
     assert_eq!((backups(), versions(&s)), ((2, 0), 1));
 
     let held = Held::start(&mut commit(&own, "1h"));

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use crate::support::sandbox::Sandbox;
 
-/// Nobody waits longer for what has to happen.
+/// Time limit for an expected event.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[track_caller]
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
-        assert!(Instant::now() < end, "in vain: {what}");
+        assert!(Instant::now() < end, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -47,7 +47,7 @@ fn everything_is_installed_and_nothing_remains() {
 }
 
 #[test]
-fn what_is_installed_works() {
+fn the_installed_program_works() {
     let s = Sandbox::new();
     let prefix = s.at("prefix");
     make(&s, "install", &[("PREFIX", &prefix)]).ok();
@@ -55,7 +55,7 @@ fn what_is_installed_works() {
     assert_eq!(mode & 0o7777, 0o755);
     let path = format!("{}:{}", prefix.join("bin").display(), std::env::var("PATH").unwrap());
     Run::of(s.other("git").env("PATH", path).args(["dvc", "--version"])).ok().says("dvc (data-volume control)");
-    // These are the arguments that mount(8) passes.
+    // mount(8) passes these arguments.
     let run = Run::of(s.other(prefix.join("sbin/mount.dvc")).args(["/none#main", "/none", "-o", "ro", "-f"]));
     run.complains("/none");
 }

@@ -1,5 +1,5 @@
-//! No dependency needs a newer Rust than `Cargo.toml` promises. The lint `incompatible_msrv` checks the program itself, and the
-//! workflow for a public host builds it with that version.
+//! No dependency needs a newer Rust than `Cargo.toml` promises. The lint `incompatible_msrv` checks
+//! dvc itself, and the workflow for a public host builds it with that version.
 
 use super::project;
 use std::process::Command;

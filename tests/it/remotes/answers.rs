@@ -1,7 +1,8 @@
-//! What each answer of a store means: exit code, words and hint, for every protocol; and what a server gets from a
-//! redirect, or from an answer without end.
+//! The meaning of each answer of a store for every protocol: exit code, message and hint. And the
+//! data that a server gets from a redirect, or that dvc reads from an endless answer.
 //!
-//! The stores are asked as the library has them, below all that repeats, so that no answer costs a pause.
+//! The tests call the library's stores below the layer that retries, so that no answer costs a
+//! pause.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -19,7 +20,7 @@ use dvc::store::{Store, StoreError};
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::http::{Reply, Request, Serving, serve};
 
-/// Credentials of every kind; each store takes its own.
+/// Credentials of every kind, of which each store takes its own.
 const CREDENTIALS: &[(&str, &str)] = &[
     ("AWS_ACCESS_KEY_ID", "id-of-aws"),
     ("AWS_SECRET_ACCESS_KEY", "s3cret-of-aws"),
@@ -67,7 +68,7 @@ impl Of {
 /// Status, headers, body.
 type Given = (u16, Vec<(&'static str, String)>, String);
 
-/// A server that gives one answer to all, which may be changed.
+/// A server that gives the same answer to all requests. The answer can be changed.
 struct Fake {
     serving: Serving,
     reply: Arc<Mutex<Given>>,
@@ -90,7 +91,7 @@ impl Fake {
     }
 }
 
-/// An answer and what it means: exit code, a part of the message, a part of the hint.
+/// An answer and its meaning: exit code, a part of the message, a part of the hint.
 type Row = (Of, u16, &'static str, u8, &'static str, &'static str);
 
 const DENIED: (u8, &str, &str) = (12, "access denied", "check the credentials");
@@ -113,7 +114,8 @@ const fn row(of: Of, status: u16, code: &'static str, meaning: (u8, &'static str
     (of, status, code, meaning.0, meaning.1, meaning.2)
 }
 
-/// The code of an answer, in the form of its protocol. A text with `<` or `{` is the body itself.
+/// The answers by store, status and code. The body has the form of the protocol; a code with `<` or
+/// `{` is the body itself.
 const TABLE: &[Row] = &[
     row(Of::S3, 403, "AccessDenied", DENIED),
     row(Of::S3, 403, "InvalidAccessKeyId", DENIED),
@@ -200,13 +202,13 @@ fn body(of: Of, code: &str) -> String {
     }
 }
 
-/// The answer as a user reads it: message, reasons, hint.
+/// Returns the error as a user reads it: message, causes, hint.
 fn told(e: &StoreError) -> String {
     format!("{e}\n{}\n{}", causes(e).join("\n"), e.hint().unwrap_or_default())
 }
 
 #[test]
-fn every_answer_is_told_by_its_meaning() {
+fn every_answer_is_reported_by_its_meaning() {
     let fake = Fake::start();
     let stores = ALL.map(|of| (of, of.store(fake.serving.port(), CREDENTIALS)));
     for (of, status, code, exit, words, hint) in TABLE {
@@ -218,7 +220,7 @@ fn every_answer_is_told_by_its_meaning() {
         };
         fake.answers(*status, &[("Content-Type", kind)], &text);
         let store = &stores.iter().find(|s| s.0 == *of).unwrap().1;
-        // A read of a key may find nothing, so a listing is asked for as well.
+        // A missing key may be a regular result of a read, so list the keys too.
         let read = store.get("format").err();
         let e = match read {
             Some(e) if !matches!(e, StoreError::Missing { .. }) => e,
@@ -240,9 +242,9 @@ fn every_answer_is_told_by_its_meaning() {
     }
 }
 
-/// Whoever has no credentials is told so, and not that they are wrong.
+/// Missing credentials are reported as missing, not as wrong.
 #[test]
-fn missing_credentials_are_said_to_be_missing() {
+fn missing_credentials_are_reported_as_missing() {
     let fake = Fake::start();
     type Asks<'a> = (Of, u16, &'a str, &'a [(&'static str, &'a str)]);
     let answers: [Asks<'_>; 4] = [
@@ -268,7 +270,7 @@ fn missing_credentials_are_said_to_be_missing() {
     }
 }
 
-/// A URL without the server's base path is no damage of a repository.
+/// A URL without the server's base path does not mean that a repository is damaged.
 #[test]
 fn a_folder_of_webdav_that_does_not_exist() {
     let fake = Fake::start();
@@ -280,12 +282,12 @@ fn a_folder_of_webdav_that_does_not_exist() {
     let run = s.dvc(["push", &url]).code(13).complains("no such bucket or directory").complains("/wrong");
     assert!(!run.err.contains("fsck"), "{}", run.err);
     s.dvc(["--repo", &url, "log"]).code(10).complains("/wrong");
-    // A page of HTML where the marker should be is named as such, with the URL.
+    // A web page in the place of the marker is reported as such, with the URL.
     fake.answers(200, &[("Content-Type", "text/html")], "<html>login</html>");
     s.dvc(["--repo", &url, "log"]).code(6).complains("received a web page").complains(&url);
 }
 
-/// One that listens to what a redirect sends to it.
+/// Starts a server that records the requests after a redirect.
 fn listener() -> (Serving, Arc<Mutex<Vec<String>>>) {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ears = Arc::clone(&heard);
@@ -299,7 +301,7 @@ fn listener() -> (Serving, Arc<Mutex<Vec<String>>>) {
     (serving, heard)
 }
 
-/// What may never reach another server: values of credentials, and what is made of them.
+/// Values of credentials, and values derived from them, which no other server may receive.
 const SECRETS: &[&str] = &[
     "s3cret",
     "czNjcmV0",
@@ -321,11 +323,11 @@ fn a_redirect_to_another_server_gets_no_credentials() {
     let key = format!("packs/ab/ab{}", "0".repeat(62));
     for of in ALL {
         for status in [301, 302, 303, 307, 308] {
-            // To the very path, with a query that a naive client would take over.
+            // Redirect to the same path, with a query that a naive client would copy.
             let target = format!("http://127.0.0.1:{}/there?x=1", elsewhere.port());
             fake.answers(status, &[("Location", &target)], "");
             let store = of.store(fake.serving.port(), CREDENTIALS);
-            // Answers do not matter; a redirect that is not followed is an error with the way out.
+            // The answers do not matter. A redirect that is not followed is an error with a hint.
             let read = store.get("format");
             if of != Of::Registry {
                 let e = read.unwrap_err();
@@ -346,11 +348,11 @@ fn a_redirect_to_another_server_gets_no_credentials() {
         assert!(!SECRETS.iter().any(|s| request.contains(s)), "{request}");
         assert!(request.starts_with("GET ") || request.starts_with("HEAD "), "{request}");
     }
-    // The registry's reads, and nobody else's.
+    // Reads of a registry follow redirects, and others do not.
     assert!(heard.iter().any(|r| r.contains("/there")), "blobs may lie with another server");
 }
 
-/// Neither does a server of tokens hand on what was sent to it.
+/// A token server that redirects does not pass on the credentials it was sent.
 #[test]
 fn a_redirect_of_a_token_server_gets_no_credentials() {
     let (elsewhere, heard) = listener();
@@ -370,7 +372,7 @@ fn a_redirect_of_a_token_server_gets_no_credentials() {
     assert!(heard.lock().unwrap().is_empty(), "{:?}", heard.lock().unwrap());
 }
 
-/// A server whose answers never end. It counts what it could send.
+/// A server whose answers never end. It counts the bytes that it could send.
 struct Endless {
     port: u16,
     sent: Arc<AtomicU64>,
@@ -408,7 +410,7 @@ fn speak(mut stream: TcpStream, head: &str, sent: &AtomicU64, ends: &AtomicBool)
     }
     stream.write_all(format!("HTTP/1.1 {head}\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes())?;
     let piece = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
-    // Until the other side has had enough.
+    // Send until the client closes the connection.
     while !ends.load(Ordering::SeqCst) {
         stream.write_all(&piece)?;
         sent.fetch_add(0x10000, Ordering::SeqCst);
@@ -426,7 +428,7 @@ impl Drop for Endless {
     }
 }
 
-/// What lies in buffers of the system between both sides, and one page of a listing.
+/// Size of the buffers between both sides, plus one page of a listing, in bytes.
 const SLACK: u64 = 32 << 20;
 const LISTING: u64 = 64 << 20;
 
@@ -449,7 +451,8 @@ fn no_answer_is_read_beyond_what_was_asked_for() {
                 if *what != "a listing" {
                     assert!(sent < SLACK, "{head} {of:?} {what}: {sent} bytes, {e:?}");
                 }
-                // A server that does not know ranges gives a whole object, of which the beginning is enough.
+                // A server without ranges returns the whole object, of which the client needs only
+                // the beginning.
                 if *what != "a range" {
                     assert!(e.is_some(), "{head} {of:?} {what}");
                 }

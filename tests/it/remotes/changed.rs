@@ -1,5 +1,6 @@
-//! Remotes that are not as they were left: put back to an older state, gone, another repository, with a wrong clock,
-//! collected; caches that differ, a full disk, and a push or a clone that is stopped halfway.
+//! Remotes that have changed: restored to an older state, gone, replaced by another repository,
+//! with a wrong clock, collected. And outdated caches, a full disk, and a push or clone that was
+//! interrupted.
 
 use std::fs;
 use std::process::Stdio;
@@ -26,21 +27,21 @@ fn with_s3(s: &mut Sandbox, s3: &S3) {
     }
 }
 
-/// A worktree with one version, and `url` as `origin`.
+/// Creates a worktree with one version, and `url` as `origin`.
 fn begin(s: &Sandbox, url: &str) {
     s.dvc(["init"]).ok();
     s.dvc(["remote", "add", "origin", url]).ok();
     commit(s, 1);
 }
 
-/// A version with noise of its own.
+/// Commits a version with noise of its own.
 fn commit(s: &Sandbox, n: u64) {
     s.write(&format!("file {n}"), noise(n, 300_000));
     s.write("counter", n.to_string());
     s.dvc(["commit", "-m", &format!("version {n}")]).ok();
 }
 
-/// A whole clone of `url` has what the worktree of `s` has.
+/// Asserts that a full clone of `url` has the content of the worktree of `s`.
 #[track_caller]
 fn assert_same(s: &Sandbox, url: &str) {
     let _ = fs::remove_dir_all(s.at("same"));
@@ -70,7 +71,7 @@ fn an_older_state() {
     fs::remove_dir_all(&there).unwrap();
     copy_dir(&aside, &there);
     s.dvc(["-C", "../other", "fetch"]).complains("restored to an older state");
-    // All that was sent is sent again.
+    // Everything is sent again.
     let run = s.dvc(["push"]).complains("restored to an older state");
     assert!(run.code == 0 && !run.out.contains("up to date"), "{}{}", run.out, run.err);
     s.dvc(["--repo", there.to_str().unwrap(), "fsck", "--data"]).ok();
@@ -79,7 +80,7 @@ fn an_older_state() {
     assert!(!again.err.contains("older"), "{}", again.err);
 }
 
-/// The refs are older, and what was sent for the newer ones is still there, or only a part of it.
+/// The refs are older, and the data of the newer ones is still there completely or in part.
 #[test]
 fn older_refs_over_newer_packs() {
     let s = sandbox();
@@ -128,7 +129,7 @@ fn a_remote_of_another_repository() {
     for verb in ["push", "fetch", "pull"] {
         s.dvc([verb]).code(4).complains("another repository");
     }
-    // Its branch of the same name is never lost, whatever is forced.
+    // The other repository's branch of the same name is never overwritten, not even by force.
     s.dvc(["push", "--force"]).code(4);
     s.dvc(["push", "--force", "origin", "mine"]).ok();
     s.dvc(["fetch", "--force"]).ok();
@@ -137,7 +138,7 @@ fn a_remote_of_another_repository() {
     assert_same(&other, there.to_str().unwrap());
 }
 
-/// A push to a place without a name is refused for the same reasons.
+/// A push to a URL is refused for the same reasons as one to a configured remote.
 #[test]
 fn versions_that_do_not_follow_at_a_url() {
     let s = sandbox();
@@ -186,7 +187,7 @@ fn two_clients_with_different_caches() {
         assert!(run.code == 0 && run.bytes == a.read(&format!("file {n}")), "{n}: {}", run.err);
     };
     show(1);
-    // The cache of one is of yesterday, that of the other is gone.
+    // One cache is outdated, the other one has gone.
     fs::rename(b.at("home/cache"), b.at("stale")).unwrap();
     commit(&a, 2);
     fs::remove_dir_all(a.at("home/cache")).unwrap();
@@ -277,7 +278,7 @@ fn a_push_that_is_interrupted() {
     let mut s = sandbox();
     with_s3(&mut s, &s3);
     begin(&s, &s3.url("p"));
-    // More than one pack of 32 MiB: the first is there when the signal comes.
+    // More than one pack of 32 MiB: the first one has arrived when the signal comes.
     for n in 0..3 {
         s.write(&format!("large {n}"), noise(500 + n, 40 << 20));
     }
@@ -302,9 +303,9 @@ fn a_push_that_is_interrupted() {
     s.dvc(["--repo", &s3.url("p"), "fsck", "--data"]).ok();
 }
 
-/// `--force-with-lease` moves what is as it was last fetched, and nothing else.
+/// `--force-with-lease` moves a ref only if it is as it was last fetched.
 #[test]
-fn a_lease_is_on_what_was_fetched() {
+fn a_lease_covers_only_fetched_refs() {
     let place = place::directory();
     let (ann, bob) = (place.person("Ann"), place.person("Bob"));
     ann.dvc(["init"]).ok();
@@ -321,12 +322,12 @@ fn a_lease_is_on_what_was_fetched() {
     assert!(refused.err.contains("`dvc push --force-with-lease origin good`"), "{}", refused.err);
     ann.dvc(["push", "--force-with-lease", "origin", "good"]).ok();
 
-    // Bob has never seen that.
+    // Bob has not fetched the tag since it was moved.
     bob.dvc(["tag", "-f", "good", "main"]).ok();
     for _ in 0..2 {
         bob.dvc(["push", "--force-with-lease", "origin", "good"]).code(4);
     }
-    // Nor is it shown by what speaks of something else.
+    // Commands about other refs do not count as having fetched the tag.
     bob.dvc(["push", "origin", "main"]).ok();
     bob.dvc(["remote", "check"]).ok();
     bob.dvc(["push", "--force-with-lease", "origin", "good"]).code(4);
@@ -334,7 +335,7 @@ fn a_lease_is_on_what_was_fetched() {
     bob.dvc(["push", "--force-with-lease", "origin", "good"]).ok();
     assert!(ann.dvc(["--repo", &place.url, "log", "--format=%s", "-n", "1", "good"]).ok().says("version 3").code == 0);
 
-    // By its URL alone it is the same.
+    // A push to the URL behaves in the same way.
     ann.dvc(["checkout", "main~1"]).ok();
     ann.dvc(["branch", "-f", "main", "main~1"]).ok();
     ann.dvc(["checkout", "main"]).ok();
@@ -351,7 +352,7 @@ fn a_lease_is_on_what_was_fetched() {
     ann.dvc(["push", "--force-with-lease", &place.url, "main"]).code(4);
 }
 
-/// Two names for one thing are no order.
+/// A name that is a branch and a tag is refused.
 #[test]
 fn a_branch_and_a_tag_of_one_name() {
     let s = sandbox();
@@ -361,7 +362,7 @@ fn a_branch_and_a_tag_of_one_name() {
     s.dvc(["push", "origin", "both"]).code(13).complains("ambiguous").complains("refs/heads/both");
 }
 
-/// What file managers and NFS leave in a folder is no ref, and hides none.
+/// Files that file managers and NFS leave in a folder are not taken for refs and hide none.
 #[test]
 fn strangers_in_the_folder_of_a_ref() {
     let s = sandbox();
@@ -379,9 +380,9 @@ fn strangers_in_the_folder_of_a_ref() {
     s.dvc(["-C", "../copy", "log", "--oneline"]).ok().says("version 2");
 }
 
-/// A pack that was lost here, and an index that was made again without it, harm nobody else.
+/// A local pack is lost and the index was rebuilt without it. Other clones are not affected.
 #[test]
-fn a_rebuilt_index_does_not_hide_what_others_have() {
+fn a_rebuilt_index_does_not_affect_other_clones() {
     let s = sandbox();
     let far = s.at("far");
     begin(&s, far.to_str().unwrap());
@@ -390,7 +391,7 @@ fn a_rebuilt_index_does_not_hide_what_others_have() {
         place::below(&s.w(".dvcs/packs")).into_iter().filter(|p| place::is_data(&fs::read(p).unwrap())).collect();
     assert!(!lost.is_empty());
     commit(&s, 2);
-    // Only now, because a commit reads files again whose objects are gone.
+    // Remove the packs after the commit, because a commit reads files again whose objects are gone.
     lost.iter().for_each(|pack| fs::remove_file(pack).unwrap());
     s.dvc(["fsck", "--rebuild"]).code(5);
     s.dvc(["push"]).ok();
@@ -400,13 +401,13 @@ fn a_rebuilt_index_does_not_hide_what_others_have() {
     s.dvc(["-C", "../copy", "fsck", "--data"]).ok();
 }
 
-/// What a push found damaged there it sends again.
+/// A push sends data again that it has found damaged at the remote.
 #[test]
-fn a_push_that_was_verified_mends_what_it_found() {
+fn a_verified_push_repairs_the_damage_it_found() {
     let s = sandbox();
     let far = s.at("far");
     begin(&s, far.to_str().unwrap());
-    // The packs came, and then it was cut off.
+    // The packs arrived, and then the push was interrupted.
     s.dvc(["push"]).ok();
     fs::remove_file(far.join("format")).unwrap();
     for sub in ["refs", "index"] {

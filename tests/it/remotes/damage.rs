@@ -1,5 +1,6 @@
-//! Objects that are cut short, changed or gone at the remote: who reads them is told which one it is, gets nothing
-//! wrong and nothing half-made; once they are whole again, everything goes on. Damage in the local cache heals itself.
+//! Objects at the remote that are truncated, changed or gone. Readers get an error that names the
+//! object, and neither wrong nor partial data. After a repair everything continues. Damage in the
+//! local cache is repaired automatically.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,14 +9,14 @@ use super::super::support::known::noise;
 use super::super::support::sandbox::Sandbox;
 use super::super::support::servers::s3::{S3, Switches};
 
-/// Two versions at a remote; the sandbox `reader` has an older clone of it with the first.
+/// A remote with two versions. The sandbox `reader` has a clone with the first one.
 struct Scene {
     writer: Sandbox,
     reader: Sandbox,
     place: Place,
 }
 
-/// Where the remote is.
+/// The kind of remote.
 enum Place {
     Dir(PathBuf),
     S3(S3),
@@ -46,7 +47,7 @@ impl Place {
         }
     }
 
-    /// Changes an object behind everybody's back, or removes it.
+    /// Changes or removes an object without a request.
     fn set(&self, key: &str, bytes: Option<&[u8]>) {
         match (self, bytes) {
             (Self::Dir(dir), Some(bytes)) => fs::write(dir.join(key), bytes).unwrap(),
@@ -99,7 +100,7 @@ fn directory(s: &Sandbox) -> Place {
     Place::Dir(s.at("there"))
 }
 
-/// What an object is, by its first bytes.
+/// Returns the kind of an object by its first bytes.
 fn kind(key: &str, bytes: &[u8]) -> &'static str {
     const KINDS: [[&str; 3]; 2] =
         [["data pack", "list pack", "tree pack"], ["data segment", "list segment", "tree segment"]];
@@ -112,7 +113,7 @@ fn kind(key: &str, bytes: &[u8]) -> &'static str {
     }
 }
 
-/// By what a message names an object.
+/// Returns the name by which a message identifies an object.
 fn name(key: &str) -> String {
     match key.rsplit('/').next() {
         Some("format") => "marker".to_owned(),
@@ -157,7 +158,8 @@ fn each_damage(scene: &Scene) {
             assert!(run.err.contains(&name(&key)), "clone, {case}: {}", run.err);
             assert_empty(&reader.w("new"));
 
-            // What the reader has it keeps, and its view of the remote stays until all of it is there.
+            // The reader keeps its data, and its view of the remote changes only when all objects
+            // are there.
             let run = reader.dvc(["-c", &cache, "-C", &old, "fetch"]);
             let needed = run.code != 0;
             assert!(!needed || run.code == 5 && run.err.contains(&name(&key)), "fetch, {case}: {}", run.err);
@@ -171,12 +173,12 @@ fn each_damage(scene: &Scene) {
 
             place.set(&key, Some(&bytes));
             if needed {
-                // The clone goes on where it was.
+                // The same clone command continues the interrupted clone.
                 reader.dvc(["-c", &cache, "clone", &url, "new"]).ok();
                 assert_eq!(fs::read(reader.w("new/d/more")).unwrap(), writer.read("d/more"), "{n}");
                 assert_eq!(fs::read(reader.w("new/d/big")).unwrap(), writer.read("d/big"));
             } else {
-                // An object of the first version: bring the reader back to what it knew.
+                // The object belongs to the first version: reset the reader to that version.
                 reader.dvc(["-C", &old, "remote", "rm", "origin"]).ok();
                 fs::remove_dir_all(reader.w("old")).unwrap();
                 return_to_first(scene);
@@ -188,7 +190,7 @@ fn each_damage(scene: &Scene) {
     }
 }
 
-/// A clone of the first version in place of the one that has moved on.
+/// Replaces the clone, which has fetched newer versions, by one of the first version.
 fn return_to_first(scene: &Scene) {
     let Scene { reader, place, .. } = scene;
     let newest = place.keys().into_iter().find(|k| k.starts_with("refs/")).unwrap();
@@ -208,7 +210,7 @@ fn each_object_of_a_directory() {
     each_damage(&scene(directory));
 }
 
-/// The files of the block cache.
+/// Returns the files of the block cache.
 fn blocks(s: &Sandbox) -> Vec<PathBuf> {
     let root = s.at("home/cache/dvc/blocks");
     let files = super::super::support::known::files_of(&root);
@@ -254,14 +256,14 @@ fn a_damaged_cache_heals_itself() {
             }
             fs::write(path, before).unwrap();
         }
-        // Not all blocks are needed each time.
+        // A read does not need every block.
         for what in ["packs", "index"] {
             assert!(healed.iter().filter(|h| *h == what).count() >= 2, "{healed:?} of {all:?}");
         }
     }
 }
 
-/// What cannot be restored is named as it is called, not as it was to be made.
+/// A file that cannot be restored is reported by its name, not by that of the temporary file.
 #[test]
 fn a_lost_file_is_named() {
     let s = Sandbox::with_repo();
@@ -277,7 +279,7 @@ fn a_lost_file_is_named() {
     assert!(!run.err.contains(".dvc-tmp"), "{}", run.err);
 }
 
-/// What is damaged here is not pushed: it would be the copy that somebody relies on.
+/// A damaged local pack is not pushed, because other clones would rely on the copy.
 #[test]
 fn a_damaged_pack_is_not_pushed() {
     let s = Sandbox::with_repo();

@@ -1,10 +1,10 @@
-//! Every form of URL that was ever written down is taken, and kept in its one normal form.
+//! Every documented form of URL is accepted and stored in its normal form.
 
 use crate::support::sandbox::Sandbox;
 
 #[test]
 fn old_forms_become_new_ones() {
-    // A repository elsewhere: a remote may not lie in the worktree of its own.
+    // Use a separate repository, because a remote must not be inside its own worktree.
     let mut s = Sandbox::new();
     s.dvc(["--repo", "../r", "init"]).ok();
     let repository = s.at("r").display().to_string();
@@ -38,13 +38,13 @@ fn old_forms_become_new_ones() {
     for (n, (given, normal)) in table.iter().enumerate() {
         let one = listed.iter().find(|r| r["name"] == format!("r{n}")).unwrap();
         assert_eq!(one["url"], *normal, "{given}");
-        // The normal form stands for itself.
+        // The normal form is its own normal form.
         s.dvc(["remote", "set", &format!("r{n}"), normal, "--offline"]).ok();
     }
     assert_eq!(s.dvc(["remote", "list", "--json"]).ok().json_lines(), listed);
 }
 
-/// The old words work where there is something behind them.
+/// The old syntax for directories works if the directory exists.
 #[test]
 fn old_words_for_directories_are_used() {
     let s = Sandbox::with_repo();
@@ -61,7 +61,7 @@ fn old_words_for_directories_are_used() {
     }
 }
 
-/// What the sidecar's environment has always been called: three ways to say the same.
+/// The environment of the old sidecar: three ways to name the same remote.
 #[test]
 fn the_environment_names_a_remote() {
     let listed = |set: &[(&str, &str)]| {
@@ -79,7 +79,7 @@ fn the_environment_names_a_remote() {
 
     assert_eq!(listed(&[("REGISTRY", "https://registry.example/"), ("DATA_TAG", "team/data")]), [url]);
 
-    // An unusable setting does no harm while it is not used.
+    // An invalid setting does no harm while it is not used.
     let mut odd = Sandbox::with_repo();
     odd.set("DATA_TAG", "registry.example/Team/Data");
     odd.dvc(["remote", "list"]).ok();
@@ -96,7 +96,7 @@ fn the_environment_names_a_remote() {
 }
 
 #[test]
-fn what_is_no_url_is_2() {
+fn an_invalid_url_is_2() {
     let s = Sandbox::with_repo();
     for bad in [
         "http://host/x",

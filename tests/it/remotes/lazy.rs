@@ -1,10 +1,11 @@
-//! A lazy clone by itself: what it has works without its remote, and what it lacks is no damage.
+//! Lazy clones: local data is available without the remote, and missing data is not damage.
 
 use super::journey::noise;
 use super::place;
 use crate::support::sandbox::{Run, Sandbox};
 
-/// A whole repository in `/far` with two versions of `data` and `other`, and a lazy clone of it in `lazy`.
+/// Creates a full repository in `/far` with two versions of `data` and `other`, and a lazy clone of
+/// it in `lazy`.
 fn lazy() -> Sandbox {
     let s = Sandbox::with_repo();
     for n in 1..=2u64 {
@@ -23,7 +24,7 @@ fn of(s: &Sandbox, args: &[&str]) -> Run {
     Run::of(s.command(["-C", "../lazy"]).args(args))
 }
 
-/// All that may be done with `main` when all of it is here.
+/// Uses all commands that need complete local data of `main`.
 #[track_caller]
 fn all_of_main_is_here(s: &Sandbox, more: &[&str], place: &str) {
     let with = |args: &[&str]| of(s, &[more, args].concat());
@@ -42,14 +43,14 @@ fn all_of_main_is_here(s: &Sandbox, more: &[&str], place: &str) {
 }
 
 #[test]
-fn what_is_here_needs_no_remote() {
+fn local_data_needs_no_remote() {
     let s = lazy();
     of(&s, &["checkout", "main"]).ok();
     all_of_main_is_here(&s, &[], "../a");
     std::fs::rename(s.at("far"), s.at("aside")).unwrap();
     all_of_main_is_here(&s, &["--offline"], "../b");
     all_of_main_is_here(&s, &[], "../c");
-    // The first version is not here.
+    // The first version is not local.
     let gone = of(&s, &["show", "main~1:data"]).code(6).complains("there is no repository at");
     gone.complains("`dvc remote set NAME URL`");
     of(&s, &["checkout", "--into", "../d", "main~1"]).code(6);
@@ -59,7 +60,7 @@ fn what_is_here_needs_no_remote() {
 }
 
 #[test]
-fn what_is_elsewhere_is_no_damage() {
+fn remote_data_is_not_damage() {
     let s = lazy();
     of(&s, &["checkout", "main", "--", "data"]).ok();
     let sound = |run: Run| run.ok().says("no damage");
@@ -72,7 +73,7 @@ fn what_is_elsewhere_is_no_damage() {
     of(&s, &["log", "--oneline"]).ok().says("version 1");
     assert!(of(&s, &["show", "main:data"]).ok().bytes == noise(2, 400_000));
 
-    // A remote that does not have it either.
+    // The remote does not have the data either.
     std::fs::create_dir_all(s.at("far/index")).unwrap();
     std::fs::copy(s.at("aside/format"), s.at("far/format")).unwrap();
     of(&s, &["fsck"]).code(5).says("other").says("lost");
@@ -84,7 +85,7 @@ fn what_is_elsewhere_is_no_damage() {
     assert!(!whole.err.contains("not here"), "{}", whole.err);
 }
 
-/// What another repository has is no reason to leave something out.
+/// Data that only another repository has must not be left out of a commit.
 #[test]
 fn a_foreign_remote_is_not_relied_on() {
     let s = lazy();
@@ -100,9 +101,10 @@ fn a_foreign_remote_is_not_relied_on() {
     other.dvc(["fsck", "--data"]).ok().says("no damage");
 }
 
-/// A commit that leaves out what its lazy remote has makes a part of the whole, also where nothing was ever fetched.
+/// A commit that leaves out data of its lazy remote makes the repository a partial one, even if
+/// nothing was ever fetched.
 #[test]
-fn what_is_left_out_is_known_to_be() {
+fn a_repository_that_leaves_data_out_is_partial() {
     let s = lazy();
     s.dvc(["remote", "rm", "origin"]).ok();
     s.dvc(["remote", "add", "--lazy", "origin", "../far"]).ok();
@@ -118,7 +120,7 @@ fn what_is_left_out_is_known_to_be() {
     assert!(std::fs::read(s.at("whole/data")).unwrap() == noise(2, 400_000));
 }
 
-/// A pack that is damaged here comes again from a remote that has it whole.
+/// A locally damaged pack is fetched again from a remote with an intact copy.
 #[test]
 fn local_damage_does_not_hide_the_remote() {
     let s = lazy();
@@ -141,7 +143,7 @@ fn local_damage_does_not_hide_the_remote() {
     of(&s, &["checkout", "-f", "main"]).ok();
 }
 
-/// A clone that is not whole stays one that takes from its remote, whatever its settings say, until it is whole.
+/// A partial clone reads from its remote regardless of its settings, until it is complete.
 #[test]
 fn a_part_is_never_taken_for_the_whole() {
     let s = lazy();
@@ -160,14 +162,14 @@ fn a_part_is_never_taken_for_the_whole() {
     assert!(of(&s, &["fsck"]).ok().err.is_empty());
     std::fs::rename(s.at("gone"), s.at("far")).unwrap();
 
-    // Begun lazily, and then wanted whole.
+    // A clone that was started lazily is then completed.
     s.dvc(["branch", "two"]).ok();
     s.dvc(["push", "origin", "two"]).ok();
     s.dvc(["clone", "--lazy", "-b", "nope", "../far", "../half"]).code(13);
     s.dvc(["clone", "-b", "two", "../far", "../half"]).ok();
     s.dvc(["-C", "../half", "fsck", "--data"]).ok().says("no damage");
     assert!(std::fs::read(s.at("half/data")).unwrap() == noise(2, 400_000));
-    // Some paths are not all of it either.
+    // Fetching some paths does not complete a clone either.
     s.write("data", noise(3, 400_000));
     s.dvc(["commit", "-m", "version 3"]).ok();
     s.dvc(["push"]).ok();
@@ -181,7 +183,8 @@ fn a_part_is_never_taken_for_the_whole() {
     s.dvc(["-C", "../paths", "checkout", "--into", "../all", "origin/main"]).ok();
 }
 
-/// A pull that could not get everything has not moved the branch; one that was stopped before its checkout is finished.
+/// A pull that could not fetch everything does not move the branch. The next pull finishes an
+/// interrupted one.
 #[test]
 fn a_pull_is_finished() {
     let s = lazy();
@@ -208,7 +211,7 @@ fn a_pull_is_finished() {
     s.write("data", noise(4, 400_000));
     s.dvc(["commit", "-m", "version 4"]).ok();
     s.dvc(["push"]).ok();
-    // As one leaves it that ends between the branch and the files.
+    // Simulate a pull that was interrupted between moving the branch and checking out.
     of(&s, &["fetch"]).ok();
     of(&s, &["branch", "-f", "main", "origin/main"]).ok();
     assert!(data() == noise(3, 400_000));

@@ -1,17 +1,17 @@
-//! Two machines that share one volume by a registry and by S3: everything from the first push to the way out of a
-//! rejected one.
+//! Two machines share one volume by a registry and by S3: everything from the first push to the
+//! resolution of a rejected one.
 
 use super::journey::{commands, noise};
 use super::place::{self, Place, below};
 use crate::support::facts::{Compare, assert_same_by};
 use crate::support::sandbox::Sandbox;
 
-/// Bytes of all packs of a repository.
+/// Returns the size of all packs of a repository.
 fn packs(s: &Sandbox, repository: &str) -> u64 {
     below(&s.w(repository).join("packs")).iter().map(|pack| pack.metadata().unwrap().len()).sum()
 }
 
-/// `near` is the origin of both, `mirror` gets the same.
+/// Both machines use `near` as origin and push to `mirror` as well.
 fn machines(near: &Place, mirror: &Place) {
     let both = |name: &str| {
         let mut person = near.person(name);
@@ -39,12 +39,12 @@ fn machines(near: &Place, mirror: &Place) {
     assert!(before < 100_000, "{before} bytes came with a lazy clone");
     b.dvc(["checkout", "AMCC", "--", "orders"]).ok();
     let came = packs(&b, ".dvcs") - before;
-    // A frame holds 256 KiB, and so perhaps small files of other directories too.
+    // A frame has 256 KiB and may contain small files of other directories too.
     assert!((810_000..1_100_000).contains(&came), "{came} bytes came for one directory");
     assert!(b.read("orders/rows") == a.read("orders/rows") && !b.w("customers").exists());
     b.write("orders/rows", noise(22, 730_000));
     b.dvc(["commit", "-m", "B's orders", "orders"]).ok();
-    // Of what was there before, B has neither the data nor most of the history.
+    // B has neither the data nor most of the history of the earlier versions.
     let pushed = b.dvc(["push", "--json"]).ok().json();
     assert!((700_000..900_000).contains(&pushed["sent_bytes"].as_u64().unwrap()), "{pushed}");
 
@@ -64,7 +64,7 @@ fn machines(near: &Place, mirror: &Place) {
     assert!(a.read("orders/rows") == noise(22, 730_000) && a.read("logs/rows") == noise(3, 700_000));
     a.dvc(["push", "--all", "mirror"]).ok();
 
-    // Whoever clones either of them gets all of it.
+    // A clone of either remote gets everything.
     for (n, place) in [near, mirror].into_iter().enumerate() {
         let copy = format!("../copy-{n}");
         a.dvc(["clone", &place.url, &copy]).ok();

@@ -1,4 +1,4 @@
-//! A copy of a pushed repository that another program made, file by file, is a repository.
+//! A copy of a pushed repository that another program made file by file is a repository.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::support::facts::{Compare, assert_same_by};
 use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 
-/// Ann has pushed three versions and a tag.
+/// Creates a remote with three versions and a tag, pushed by Ann.
 fn pushed(place: &Place) -> Sandbox {
     let s = place.person("Ann");
     s.dvc(["init", "--branch", "AMCC"]).ok();
@@ -24,7 +24,7 @@ fn pushed(place: &Place) -> Sandbox {
     s
 }
 
-/// The mirror is as good as what it is a mirror of: sound, readable, cloned, pushed to, and cloned again.
+/// Asserts that the mirror is sound, and can be read, cloned, pushed to and cloned again.
 fn is_a_repository(s: &Sandbox, mirror: &Path) {
     let url = mirror.to_str().unwrap();
     let bob = Sandbox::new();
@@ -71,7 +71,8 @@ fn of_a_directory_behind_ssh() {
     is_a_repository(&s, &mirror);
 }
 
-/// A store that does not decide races has names of its own for the entries of refs; they are read everywhere.
+/// Stores without conditional writes have different names for ref entries. All clients read both
+/// forms.
 #[test]
 fn of_webdav_by_rclone() {
     let Some(place) = place::webdav() else { return };
@@ -86,7 +87,8 @@ fn of_webdav_by_rclone() {
     let unique = |path: &std::path::PathBuf| path.file_name().unwrap().to_str().unwrap().contains('.');
     assert!(entries.iter().all(unique), "{entries:?}");
     is_a_repository(&s, &mirror);
-    // What was pushed to the mirror goes on in the directory's own way, after the old entries.
+    // Pushes to the mirror, which is a directory, continue after the old entries in the form for
+    // directories.
     let entries = place::below(&mirror.join("refs/heads"));
     assert_eq!(entries.iter().filter(|path| !unique(path)).count(), 1, "{entries:?}");
 }

@@ -1,4 +1,4 @@
-//! Stores elsewhere: the servers that the tests push to, and what `dvc` does with each of them.
+//! Remote stores: the servers that the tests push to, and the behaviour of `dvc` with each of them.
 
 mod answers;
 mod changed;

@@ -1,5 +1,5 @@
-//! Every kind of store behind one type: a URL, what the environment must hold to use it, and what can be seen of it
-//! from its own side: which data packs were read, and where its files lie.
+//! Every kind of store behind one type: a URL, the environment that its use requires, and
+//! observations on the server: data packs that were read, and the place of its files.
 
 use std::any::Any;
 use std::fs;
@@ -18,27 +18,27 @@ use crate::support::servers::s3::{Conditions, S3, Switches};
 use crate::support::servers::sshd::Sshd;
 use crate::support::servers::webdav::{self, Webdav};
 
-/// Writers of one server at the same time are this far apart in [`s3_that_checks_then_writes`].
+/// Pause between check and write in [`s3_that_checks_then_writes`].
 const GAP: Duration = Duration::from_millis(30);
 
-/// Where a repository may be pushed to.
+/// A remote that a repository can be pushed to.
 pub struct Place {
     pub url: String,
-    /// What a process needs to use it.
+    /// The environment that processes need to use the remote.
     pub env: Vec<(String, String)>,
-    /// Whether requests to it are counted: a directory sees none.
+    /// Whether the server counts requests; a directory does not.
     pub counts: bool,
-    /// Whether it decides races; `None` where that depends on luck.
+    /// Whether the store supports conditional writes; `None` if that depends on timing.
     pub exclusive: Option<bool>,
-    /// The repository as a directory, where the server keeps it so.
+    /// The repository as a directory, if the server stores it in this form.
     pub files: Option<PathBuf>,
-    /// Keys of all objects, as far as the server tells.
+    /// Keys of all objects, if the server can list them.
     keys: Option<Box<dyn Fn() -> Vec<String>>>,
-    /// Keys of data packs that were read, as far as the server tells.
+    /// Keys of data packs that were read, if the server records them.
     reads: Option<Box<dyn Fn() -> Vec<String>>>,
-    /// Bytes that came out, as far as the server tells.
+    /// Bytes that were sent, if the server counts them.
     sent: Option<Box<dyn Fn() -> u64>>,
-    /// Runs as long as the place is used.
+    /// The server, which runs as long as the place exists.
     _server: Box<dyn Any>,
 }
 
@@ -63,7 +63,7 @@ impl Place {
         Self { exclusive: Some(false), ..self }
     }
 
-    /// What `remote add` and `remote check` must say of it.
+    /// Asserts the report of `remote add` and `remote check`.
     #[track_caller]
     pub fn is_told(&self, report: &Value) {
         assert_eq!(report["repository"], Value::Null, "{report}");
@@ -71,7 +71,7 @@ impl Place {
         assert!(exclusive.is_some() && (self.exclusive.is_none() || exclusive == self.exclusive), "{report}");
     }
 
-    /// Somebody with a home, a cache and a worktree of their own who may use it.
+    /// Creates a sandbox of a user of the remote, with a home, a cache and a worktree.
     pub fn person(&self, name: &str) -> Sandbox {
         let mut sandbox = Sandbox::new();
         sandbox.set("DVC_AUTHOR", &format!("{name} <{name}@example.org>"));
@@ -81,23 +81,26 @@ impl Place {
         sandbox
     }
 
-    /// All that it holds, locks and probes included; `None` where nobody can know.
+    /// Returns the keys of all objects, including locks and probes; `None` if the server cannot
+    /// list them.
     pub fn keys(&self) -> Option<Vec<String>> {
         let files = || self.files.as_ref().map(|dir| below(dir).iter().map(|f| f.display().to_string()).collect());
         self.keys.as_ref().map(|keys| keys()).or_else(files)
     }
 
-    /// Names of the data packs that were read so far; `None` where nobody can know.
+    /// Returns the names of the data packs that were read so far; `None` if the server does not
+    /// record them.
     pub fn data_packs_read(&self) -> Option<Vec<String>> {
         self.reads.as_ref().map(|reads| reads())
     }
 
-    /// Bytes that were read so far.
+    /// Returns the number of bytes that were read so far.
     pub fn bytes_sent(&self) -> Option<u64> {
         self.sent.as_ref().map(|sent| sent())
     }
 
-    /// Puts the data packs out of reach while `work` goes on; does nothing but the work where they are no files.
+    /// Runs `work` while the data packs are moved away. If the store has no files, only runs
+    /// `work`.
     pub fn without_data<T>(&self, work: impl FnOnce() -> T) -> T {
         let Some(files) = &self.files else { return work() };
         let mut moved = Vec::new();
@@ -115,7 +118,7 @@ impl Place {
     }
 }
 
-/// All files below a directory.
+/// Returns all files below a directory.
 pub fn below(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -128,12 +131,12 @@ pub fn below(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Whether these are the bytes of a pack that holds chunks.
+/// Returns whether the bytes are those of a pack of chunks.
 pub fn is_data(bytes: &[u8]) -> bool {
     bytes.starts_with(b"DVCPACK") && bytes.get(8) == Some(&0)
 }
 
-/// A path of this machine.
+/// Returns a local directory.
 pub fn directory() -> Place {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("repo");
@@ -141,30 +144,31 @@ pub fn directory() -> Place {
     Place { counts: false, files: Some(path), ..place }
 }
 
-/// The same as a URL.
+/// Returns a local directory as a `file:` URL.
 pub fn file_url() -> Place {
     let place = directory();
     Place { url: format!("file://{}", place.url), ..place }
 }
 
-/// S3 as others understand it. It looks first and writes later, without a pause: whether that shows is luck.
+/// Returns S3 as an independent implementation. It checks and later writes without a pause, so
+/// whether two writers collide depends on timing.
 pub fn moto() -> Option<Place> {
     let moto = Moto::start()?;
     moto.make_bucket("bucket");
     Some(Place { exclusive: None, ..Place::new(moto.url("bucket", "a/repo"), moto.env(), moto) })
 }
 
-/// S3 that is as it should be.
+/// Returns S3 with correct conditional writes.
 pub fn s3() -> Place {
     s3_with(Conditions::Honest)
 }
 
-/// S3 that takes every conditional write.
+/// Returns S3 that accepts every conditional write.
 pub fn s3_that_ignores_conditions() -> Place {
     s3_with(Conditions::Ignored).guarded()
 }
 
-/// S3 that looks first and writes later.
+/// Returns S3 that checks the condition first and writes later.
 pub fn s3_that_checks_then_writes() -> Place {
     s3_with(Conditions::CheckThenWrite(GAP)).guarded()
 }
@@ -174,14 +178,14 @@ fn s3_with(conditions: Conditions) -> Place {
     of_s3("a/repo", Switches { conditions, key, ..Switches::default() })
 }
 
-/// S3 below a name that URLs must encode, for everybody.
+/// Returns S3 without credentials, below a name that URLs must encode.
 pub fn s3_without_signatures() -> Place {
     let place = of_s3("a%20b/r%C3%A9+po", Switches::default());
     Place { url: format!("{}&anonymous=1", place.url), env: Vec::new(), ..place }
 }
 
 fn of_s3(prefix: &str, switches: Switches) -> Place {
-    // Small pages, so that listings are read to their end.
+    // Small pages make clients read listings to their end.
     let s3 = Arc::new(S3::start(Switches { page: 20, ..switches }));
     let (asked, sending, holding) = (Arc::clone(&s3), Arc::clone(&s3), Arc::clone(&s3));
     let reads = move || {
@@ -198,19 +202,19 @@ fn of_s3(prefix: &str, switches: Switches) -> Place {
     }
 }
 
-/// Azure Blob Storage.
+/// Returns Azure Blob Storage.
 pub fn azblob() -> Option<Place> {
     let azurite = Azurite::start()?;
     azurite.make_container("container");
     Some(Place::new(azurite.url("container", "a/repo"), azurite.env(), azurite))
 }
 
-/// Google Cloud Storage.
+/// Returns Google Cloud Storage.
 pub fn gcs() -> Place {
     of_gcs("a/repo")
 }
 
-/// The same below a name that URLs must encode.
+/// Returns Google Cloud Storage below a name that URLs must encode.
 pub fn gcs_with_odd_names() -> Place {
     of_gcs("a%20b/r%C3%A9+po")
 }
@@ -228,35 +232,35 @@ fn of_gcs(prefix: &str) -> Place {
     Place { keys: Some(Box::new(move || holding.keys())), reads: Some(Box::new(reads)), ..place }
 }
 
-/// A directory behind ssh.
+/// Returns a directory behind ssh.
 pub fn sftp() -> Option<Place> {
     let sshd = Sshd::start()?;
     let files = Some(sshd.data().join("a/repo"));
     Some(Place { files, ..Place::new(sshd.url("a/repo"), Vec::new(), sshd) })
 }
 
-/// WebDAV for everybody.
+/// Returns WebDAV without credentials.
 pub fn webdav() -> Option<Place> {
     let webdav = Webdav::start()?;
     let files = Some(webdav.data().join("a/repo"));
     Some(Place { files, ..Place::new(webdav.url("a/repo"), Vec::new(), webdav) }.guarded())
 }
 
-/// WebDAV with a password.
+/// Returns WebDAV with a password.
 pub fn webdav_with_password() -> Option<Place> {
     let webdav = Webdav::with_password()?;
     let env = vec![("WEBDAV_PASSWORD", webdav::PASSWORD.to_owned())];
-    // With a name that URLs must encode.
+    // Use a name that URLs must encode.
     let files = Some(webdav.data().join("a b/ré+po"));
     Some(Place { files, ..Place::new(webdav.url("a%20b/r%C3%A9+po"), env, webdav) }.guarded())
 }
 
-/// A registry for everybody.
+/// Returns a registry without credentials.
 pub fn oci() -> Option<Place> {
     Some(of_registry(Registry::start()?, Vec::new()))
 }
 
-/// A registry with a password.
+/// Returns a registry with a password.
 pub fn oci_with_password() -> Option<Place> {
     let password = ("REGISTRY_PASSWORD", registry::PASSWORD.to_owned());
     Some(of_registry(Registry::with_password()?, vec![("REGISTRY_USERNAME", registry::USER.to_owned()), password]))

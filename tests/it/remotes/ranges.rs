@@ -1,6 +1,6 @@
-//! A few bytes of a large file from a lazy clone: counted in requests and bytes of the server.
+//! Small reads in a large file of a lazy clone, counted in requests and bytes of the server.
 //!
-//! `DVC_TEST_LARGE_MIB=10240` makes the file as large as the promise says.
+//! `DVC_TEST_LARGE_MIB=10240` sets the size of the file to the one that the documents state.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,14 +22,14 @@ use crate::support::servers::s3::{S3, Switches};
 
 const PAGE: usize = 4096;
 
-/// A page that is no other, and becomes an eighth of itself when it is packed.
+/// Returns a page that differs from all others and compresses to an eighth.
 fn page(n: u64) -> Vec<u8> {
     let mut page = noise(n + 1, PAGE / 8);
     page.resize(PAGE, 7);
     page
 }
 
-/// The clone as a program sees it that keeps it open.
+/// Opens the clone as a program does that keeps it open.
 fn opened(s: &Sandbox, s3: &S3) -> Context {
     let credentials = s3.env().into_iter().map(|(name, value)| (name.to_owned(), Secret::new(value)));
     let access = Access {
@@ -77,7 +77,7 @@ fn one_range_of_a_large_file() {
         let traffic = s3.traffic("GET");
         told.push((s3.requests(), traffic.bytes_out));
     }
-    // The first one opens the remote too: its marker and the list of its index.
+    // The first read also opens the remote: it reads the marker and lists the index.
     for (n, (requests, bytes)) in told.iter().enumerate() {
         println!("page {n}: {bytes} bytes in {requests:#?}");
         let most = if n == 0 { 6 } else { 4 };

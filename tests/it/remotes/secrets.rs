@@ -1,4 +1,5 @@
-//! Secrets reach the store and nothing else: no setting, no output, no error, no file of ours, no command line.
+//! Secrets reach the store and nothing else: no setting, no output, no error, no file of dvc, no
+//! command line.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,9 +12,9 @@ use crate::support::servers::s3::{S3, Switches};
 use crate::support::servers::sshd::Sshd;
 use crate::support::servers::webdav::{self, Webdav};
 
-/// What nobody may see.
+/// A secret that must not be visible.
 const SECRET: &str = "k3ep-th1s-qu1et";
-/// What is wrong and nobody may see either.
+/// A wrong secret, which must not be visible either.
 const WRONG: &str = "wr0ng-but-qu1et";
 
 #[track_caller]
@@ -24,7 +25,7 @@ fn is_quiet(run: Run, secrets: &[&str]) -> Run {
     run
 }
 
-/// No file of the sandbox holds a secret, but those named `secret`.
+/// Asserts that no file of the sandbox contains a secret, except those named `secret`.
 #[track_caller]
 fn are_nowhere(s: &Sandbox, secrets: &[&str]) {
     let files = below(s.root());
@@ -46,7 +47,7 @@ fn with_version() -> Sandbox {
     s
 }
 
-/// Everything that says much, while it works and while it fails.
+/// Runs commands with much output that succeed and fail.
 fn talk(s: &Sandbox, url: &str, secrets: &[&str], code: i32) {
     let verbs: [&[&str]; 10] = [
         &["remote", "check", "origin", "-v", "-v"],
@@ -70,19 +71,19 @@ fn talk(s: &Sandbox, url: &str, secrets: &[&str], code: i32) {
     are_nowhere(s, secrets);
 }
 
-/// Of a remote of that name, of a file, and a wrong one.
+/// Credentials of the remote by name, from a file, and wrong ones.
 #[test]
 fn of_s3() {
     let s3 = S3::start(Switches { key: Some(("who".to_owned(), SECRET.to_owned())), ..Switches::default() });
     let mut s = with_version();
     s.set("DVC_REMOTE_ORIGIN_AWS_ACCESS_KEY_ID", "who").set("DVC_REMOTE_ORIGIN_AWS_SECRET_ACCESS_KEY", SECRET);
-    // What all remotes have in common counts less.
+    // Credentials for all remotes have lower precedence.
     s.set("AWS_ACCESS_KEY_ID", "nobody").set("AWS_SECRET_ACCESS_KEY", WRONG);
     s.dvc(["remote", "add", "origin", &s3.url("p")]).ok();
     talk(&s, &s3.url("p"), &[SECRET, WRONG], 0);
     s.set("DVC_REMOTE_ORIGIN_AWS_SECRET_ACCESS_KEY", "wr0ng");
     talk(&s, &s3.url("p"), &[SECRET, WRONG, "wr0ng"], 12);
-    // Another remote has none of them.
+    // Another remote does not get these credentials.
     s.dvc(["remote", "add", "other", &s3.url("p"), "--offline"]).ok();
     is_quiet(s.dvc(["fetch", "other"]).code(12), &[SECRET, WRONG]);
 }
@@ -99,7 +100,7 @@ fn of_a_file() {
     s.set("AWS_ACCESS_KEY_ID", "who").set("AWS_SECRET_ACCESS_KEY_FILE", &file);
     s.dvc(["remote", "add", "other", &s3.url("q")]).ok();
     is_quiet(s.dvc(["push", "other"]).ok(), &[SECRET]);
-    // A file that is named and not there is said; nothing is sent.
+    // A missing file of a credential is reported, and nothing is sent.
     s.set("DVC_REMOTE_ORIGIN_AWS_SECRET_ACCESS_KEY_FILE", "/nonexistent/secret");
     s.dvc(["push"]).code(2).complains("/nonexistent/secret");
 }
@@ -116,7 +117,7 @@ fn of_webdav() {
     talk(&s, &server.url("p"), &[webdav::PASSWORD, WRONG, &webdav_header(WRONG)], 12);
 }
 
-/// The password as it goes over the wire.
+/// Returns the password in the form of the HTTP header.
 fn webdav_header(password: &str) -> String {
     crate::support::servers::signing::basic(webdav::USER, password).replace("Basic ", "")
 }
@@ -133,7 +134,7 @@ fn of_a_registry() {
     talk(&s, &server.url("p"), &[registry::PASSWORD, WRONG], 12);
 }
 
-/// What docker's own file holds is used and not told.
+/// Credentials in Docker's own file are used and not shown.
 #[test]
 fn of_docker_login() {
     let Some(server) = Registry::with_password() else { return };
@@ -151,7 +152,8 @@ fn of_docker_login() {
     }
 }
 
-/// The programs that are started see none on their command line; `ssh` is one in the way that writes down what it is given.
+/// Started programs have no secret on their command line. A fake `ssh` records its arguments and
+/// its environment.
 #[test]
 fn of_other_stores_are_not_given_to_ssh() {
     let Some(sshd) = Sshd::start() else { return };
@@ -174,7 +176,7 @@ fn of_other_stores_are_not_given_to_ssh() {
     assert!(lines.contains("-F") && lines.contains("dvc-test"), "ssh was not in the way: {lines}");
 }
 
-/// A password in a URL is taken out with a warning, whatever the verb, and kept nowhere.
+/// Every verb removes a password from a URL with a warning, and stores it nowhere.
 #[test]
 fn in_urls() {
     let s = with_version();
@@ -207,7 +209,7 @@ fn in_urls() {
     assert!(settings.contains("webdavs://me@nas/x"));
 }
 
-/// Where people write passwords although they must not.
+/// Places in which users write passwords by mistake.
 #[test]
 fn secrets_in_odd_places_of_urls() {
     let s = with_version();
@@ -228,7 +230,7 @@ fn secrets_in_odd_places_of_urls() {
     are_nowhere(&s, &[SECRET]);
 }
 
-/// The file of Amazon's own tools, and its profiles.
+/// Credentials and profiles in the file of Amazon's own tools.
 #[test]
 fn credentials_of_a_profile() {
     let key = Some(("who".to_owned(), SECRET.to_owned()));

@@ -1,5 +1,5 @@
-//! Each server of the test support starts, stores a byte, gives it back, and leaves no process behind; the fakes behave
-//! and misbehave as their switches say, also towards the library by which `dvc` speaks to them.
+//! Each server of the test support starts, stores a byte, returns it, and leaves no process behind.
+//! The fakes behave and misbehave as configured, also towards the library that `dvc` uses.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -30,7 +30,7 @@ fn put(url: &str, body: &[u8]) -> Answer {
     ask("PUT", url, &[], body).unwrap()
 }
 
-/// A byte goes in and comes back.
+/// Stores a byte and reads it back.
 #[track_caller]
 fn round_trip(url: &str) {
     let stored = put(url, b"x");
@@ -38,14 +38,15 @@ fn round_trip(url: &str) {
     assert_eq!(get(url).body, b"x");
 }
 
-/// Ends a server; none of its processes may be left.
+/// Stops a server and asserts that none of its processes is left.
 #[track_caller]
 fn ends<T>(server: T, program: impl Fn(&T) -> &Program) {
     let processes = program(&server).processes();
-    // One that belongs to a connection before may just be ending.
+    // A process of an earlier connection may just be ending.
     assert!(processes.iter().any(|p| is_alive(*p)));
     drop(server);
-    // Those that are not its children are killed, but nobody has waited for them.
+    // Processes that are not children of this one were killed, but their parent has not yet reaped
+    // them.
     let end = Instant::now() + Duration::from_secs(10);
     while processes.iter().any(|p| is_alive(*p)) {
         assert!(Instant::now() < end, "{processes:?}");
@@ -63,7 +64,7 @@ fn moto_stores() {
     let Some(moto) = Moto::start() else { return };
     moto.make_bucket("bucket");
     let url = format!("{}/bucket/a%20key", moto.endpoint());
-    // Nobody reads without a signature, but any will do.
+    // Requests need a signature, but the server accepts any.
     let signed = ("Authorization", "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request, Signature=b");
     assert_eq!(ask("PUT", &url, &[signed], b"x").unwrap().status, 200);
     assert_eq!(ask("PUT", &url, &[signed, ("If-None-Match", "*")], b"y").unwrap().status, 412);
@@ -116,7 +117,7 @@ fn webdav_with_an_unknown_certificate() {
     ends(webdav, |w| &w.program);
 }
 
-/// Uploads a blob and returns its digest.
+/// Uploads a blob. Returns its digest.
 fn push_blob(registry: &Registry, bytes: &[u8]) -> String {
     let begun = ask("POST", &format!("{}/v2/r/blobs/uploads/", registry.endpoint()), &[], b"").unwrap();
     assert_eq!(begun.status, 202, "{}", begun.text());
@@ -182,7 +183,7 @@ fn sshd_lets_in_whom_it_knows() {
         let text = String::from_utf8_lossy(&out.stderr).into_owned();
         assert!(!out.status.success() && text.contains(said), "{text}");
     }
-    // A session that is under way ends with the server.
+    // A session in progress ends with the server.
     let mut session = sshd.ssh(HOST).arg("sleep 60").stderr(Stdio::null()).spawn().unwrap();
     let end = Instant::now() + Duration::from_secs(10);
     while sshd.program.processes().len() < 3 && Instant::now() < end {
@@ -226,7 +227,7 @@ fn s3_stores_and_lists_in_pages() {
 }
 
 #[test]
-fn s3_misbehaves_as_told() {
+fn s3_misbehaves_as_configured() {
     let s3 = S3::start(Switches::default());
     let url = |key: &str| format!("{}/bucket/{key}", s3.endpoint());
     let create = |key: &str| ask("PUT", &url(key), &[("If-None-Match", "*")], b"x").unwrap();
@@ -370,7 +371,7 @@ fn proxied(s3: &S3, link: Link) -> (Proxy, String) {
 }
 
 #[test]
-fn proxy_is_as_slow_as_told() {
+fn proxy_is_as_slow_as_configured() {
     let s3 = S3::start(Switches::default());
     let (proxy, bucket) = proxied(&s3, Link { delay: Duration::from_millis(40), ..Link::default() });
     let start = Instant::now();
@@ -392,7 +393,7 @@ fn proxy_is_as_slow_as_told() {
 }
 
 #[test]
-fn proxy_fails_as_told() {
+fn proxy_fails_as_configured() {
     let s3 = S3::start(Switches::default());
     for delay in [Duration::ZERO, Duration::from_millis(5)] {
         let (proxy, bucket) = proxied(&s3, Link { delay, ..Link::default() });

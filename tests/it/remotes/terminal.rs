@@ -1,4 +1,5 @@
-//! What a person at a terminal sees: no text of a remote steers the terminal, and progress fits its width.
+//! Output for a person at a terminal: no text from a remote controls the terminal, and progress
+//! fits its width.
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +10,10 @@ use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::http::{self, Reply};
 use crate::support::servers::s3::{S3, Switches};
 
-/// Sets the title, hides text, and turns the direction of what follows.
+/// Sets the title, hides text, and changes the direction of the text.
 const HOSTILE: &str = "\x1b]0;title\x07\x1b[8m\u{202e}\u{2066}\u{9b}";
 
-/// Panics where a character could steer a terminal; the colours of dvc itself are none.
+/// Asserts that no character controls the terminal; dvc's own colours are exempt.
 #[track_caller]
 fn assert_harmless(run: &Run) {
     for text in [&run.out, &run.err] {
@@ -33,12 +34,12 @@ fn assert_harmless(run: &Run) {
     }
 }
 
-/// Gives the marker of a repository another default branch.
+/// Sets another default branch in the marker of a repository.
 fn set_default_branch(repository: &Path, name: &str) {
     let path = repository.join("format");
     let text = fs::read_to_string(&path).unwrap();
     let mut marker: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-    // The fields stay in their order, as bytes are compared.
+    // Keep the order of the fields, because markers are compared as bytes.
     let old = marker["default_branch"].take();
     let line = text.lines().next().unwrap().replace(&old.to_string(), &serde_json::to_string(name).unwrap());
     fs::write(path, format!("{line}\n{}\n", blake3::hash(line.as_bytes()).to_hex())).unwrap();
@@ -100,14 +101,14 @@ fn no_text_of_a_repository_steers_the_terminal() {
     ] {
         look(line);
     }
-    // Programs get the same values.
+    // Programs get the unchanged values.
     let json = s.dvc(["log", "--json", "-1"]).ok().json();
     assert_eq!(json["message"].as_str().unwrap().trim_end(), message);
     assert_eq!(s.dvc(["log", "-1", "--format=%s"]).ok().out, format!("first{HOSTILE}\n"));
 }
 
 #[test]
-fn names_of_a_remote_that_are_no_names_are_shown_escaped() {
+fn invalid_names_from_a_remote_are_shown_escaped() {
     let s = Sandbox::new();
     s.dvc(["init", "--repo", "../far", "-b", "main"]).ok();
     s.write("a", "one\n");
@@ -133,7 +134,7 @@ fn names_of_a_remote_that_are_no_names_are_shown_escaped() {
 }
 
 #[test]
-fn what_a_server_says_is_shown_escaped() {
+fn text_from_a_server_is_shown_escaped() {
     let mut s = Sandbox::new();
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
         s.set(name, "key");
@@ -147,7 +148,7 @@ fn what_a_server_says_is_shown_escaped() {
     assert_harmless(&s.dvc(["--json", "clone", &url]));
 }
 
-/// Runs a line on a terminal of so many columns: everything that was drawn, one item for each line that was.
+/// Runs a line on a terminal with this number of columns. Returns each line that was drawn.
 fn drawn(s: &Sandbox, columns: usize, line: &str) -> Vec<String> {
     let script = server("script").unwrap();
     let line = format!("stty cols {columns} rows 24; {line}");
@@ -165,7 +166,8 @@ fn drawn(s: &Sandbox, columns: usize, line: &str) -> Vec<String> {
     text.split(['\r', '\n']).map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect()
 }
 
-/// Also on a narrow terminal a line of progress does not wrap, and bytes are done when the store has them.
+/// A line of progress does not wrap on a narrow terminal, and bytes count as done when the store
+/// has them.
 #[test]
 fn progress_fits_the_terminal() {
     if server("script").is_none() {
@@ -185,7 +187,8 @@ fn progress_fits_the_terminal() {
         assert!(!progress.is_empty(), "{lines:?}");
         assert!(progress.iter().all(|line| line.chars().count() < columns), "{progress:?}");
         assert!(progress.iter().all(|line| line.contains("MiB") && !line.contains("files")), "{progress:?}");
-        // The pack is on the way until it was taken: nothing is done before.
+        // The pack is in transit until the server has accepted it, so nothing counts as done
+        // before.
         assert!(progress.iter().any(|line| line.starts_with("  0% sending: ")), "{progress:?}");
         assert!(lines.iter().any(|line| line.contains(" in 3 packs, ")), "{lines:?}");
     }

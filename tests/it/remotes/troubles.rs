@@ -1,4 +1,4 @@
-//! What is wrong with a remote is told with its exit code, in words and with a hint, and soon.
+//! Problems of a remote are reported soon, with an exit code, a message and a hint.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::support::servers::s3::{S3, Switches, WhenFull};
 use crate::support::servers::sshd::{IMPOSTOR, STRANGER, Sshd};
 use crate::support::servers::webdav::Webdav;
 
-/// Nobody waits longer to hear what is wrong.
+/// Time limit for the report of a problem.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const DENIED: Trouble = Trouble { code: 12, kind: "denied", words: "access denied", hint: "check the credentials" };
@@ -45,7 +45,7 @@ struct Trouble {
 }
 
 impl Trouble {
-    /// A run must have ended so.
+    /// Asserts that a run has reported this problem.
     #[track_caller]
     fn is_told(&self, run: Run, began: Instant) {
         let run = run.code(self.code).complains(self.words).complains(self.hint);
@@ -57,7 +57,7 @@ impl Trouble {
         }
     }
 
-    /// Every verb that reaches a remote must tell it.
+    /// Asserts that every verb that uses the remote reports this problem.
     #[track_caller]
     fn of(&self, url: &str, env: &[(&str, String)]) {
         let s = with_version(env);
@@ -89,7 +89,7 @@ fn with_version(env: &[(&str, String)]) -> Sandbox {
     s
 }
 
-/// A port on which nobody listens.
+/// Returns a port on which no process listens.
 fn closed_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
@@ -162,29 +162,29 @@ fn an_ssh_host_that_is_not_known() {
 }
 
 #[test]
-fn a_port_where_nobody_listens() {
+fn a_closed_port_of_s3() {
     REFUSED.of(&format!("s3://b?endpoint=http://127.0.0.1:{}", closed_port()), &of_s3("a", "b"));
 }
 
 #[test]
-fn a_port_of_webdav_where_nobody_listens() {
+fn a_closed_port_of_webdav() {
     REFUSED.of(&format!("webdav://127.0.0.1:{}/p", closed_port()), &[]);
 }
 
 #[test]
-fn a_port_of_a_registry_where_nobody_listens() {
+fn a_closed_port_of_a_registry() {
     REFUSED.of(&format!("oci://127.0.0.1:{}/p", closed_port()), &[]);
 }
 
 #[test]
-fn a_port_of_ssh_where_nobody_listens() {
+fn a_closed_port_of_ssh() {
     if Sshd::start().is_some() {
         REFUSED.of(&format!("sftp://127.0.0.1:{}/p", closed_port()), &[]);
     }
 }
 
 #[test]
-fn a_certificate_that_nobody_knows() {
+fn an_unknown_certificate() {
     let Some(webdav) = Webdav::self_signed() else { return };
     UNTRUSTED.of(&webdav.url("p"), &[]);
 }
@@ -205,14 +205,14 @@ fn no_network() {
     OFFLINE.is_told(s.dvc(["--offline", "clone", "sftp://h/p", "copy"]), Instant::now());
     let told = s.dvc(["--offline", "fetch", "gs://bucket"]).code(6);
     assert!(told.err.contains("cannot use gs://bucket: network access is disabled"), "{}", told.err);
-    // What is on this machine needs no network.
+    // Directories on this machine need no network.
     let dir = s.at("elsewhere");
     s.dvc(["--offline", "push", dir.to_str().unwrap()]).ok();
     s.dvc(["--offline", "clone", dir.to_str().unwrap(), "copy"]).ok();
     assert!(s.read("copy/data") == s.read("data"));
 }
 
-/// What is full is told, what was there stays whole, and with room the push goes on.
+/// A full store is reported, earlier data stays complete, and a push continues when there is space.
 #[test]
 fn a_full_store() {
     for how in [WhenFull::Status507, WhenFull::QuotaExceeded] {
@@ -234,7 +234,8 @@ fn a_full_store() {
     }
 }
 
-/// Another repository, or none where there was one, is never written over.
+/// Another repository is never overwritten, nor is a remote from which the repository has
+/// disappeared.
 #[test]
 fn a_remote_that_is_no_copy() {
     let place = place::s3();

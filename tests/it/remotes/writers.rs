@@ -1,5 +1,6 @@
-//! Eight processes push to one remote at the same time: to one branch exactly one wins and the others are told, to
-//! eight branches all do, also where the store itself does not decide races.
+//! Eight processes push to one remote at the same time. To one branch, exactly one push wins and
+//! the others are rejected; to eight branches, all win. This also holds for stores without
+//! conditional writes.
 
 use std::process::Stdio;
 
@@ -7,11 +8,11 @@ use super::journey::noise;
 use super::place::{self, Place};
 use crate::support::sandbox::{Run, Sandbox};
 
-/// So many push at once.
+/// Number of concurrent pushes.
 const WRITERS: usize = 8;
 
-/// Clones `w0` to `w7` of a repository with one version, each with a version of its own on top. `known`: that first
-/// version is at the remote already.
+/// Creates clones `w0` to `w7` of a repository with one version, each with one more version.
+/// `known` is whether the remote already has the first version.
 fn writers(place: &Place, known: bool) -> Sandbox {
     let s = place.person("Ann");
     s.dvc(["init", "start", "--branch", "AMCC"]).ok();
@@ -31,7 +32,7 @@ fn writers(place: &Place, known: bool) -> Sandbox {
     s
 }
 
-/// Runs one `dvc` in each clone, all at once.
+/// Runs one `dvc` in each clone concurrently.
 fn all_at_once(s: &Sandbox, args: impl Fn(usize) -> Vec<String>) -> Vec<Run> {
     let started: Vec<_> = (0..WRITERS)
         .map(|n| {
@@ -43,7 +44,7 @@ fn all_at_once(s: &Sandbox, args: impl Fn(usize) -> Vec<String>) -> Vec<Run> {
     started.into_iter().map(|(line, child)| Run::wait(line, child)).collect()
 }
 
-/// One winner; what it pushed is there, and nothing is damaged.
+/// Exactly one push wins, its version is at the remote, and nothing is damaged.
 fn one_branch(place: &Place, known: bool) {
     let s = writers(place, known);
     let runs = all_at_once(&s, |_| vec!["push".to_owned(), "origin".to_owned(), "AMCC".to_owned()]);
@@ -62,7 +63,7 @@ fn one_branch(place: &Place, known: bool) {
     nothing_is_locked(place);
 }
 
-/// All of them; each branch has what was pushed to it.
+/// All pushes win, and each branch has its version.
 fn eight_branches(place: &Place) {
     let s = writers(place, true);
     let name = |n: usize| format!("line/{n}");
@@ -79,7 +80,7 @@ fn eight_branches(place: &Place) {
     nothing_is_locked(place);
 }
 
-/// No lock and no probe is left, as far as that can be seen.
+/// Asserts that no lock and no probe is left, if the server can list its keys.
 fn nothing_is_locked(place: &Place) {
     let left: Vec<String> = place.keys().into_iter().flatten().filter(|key| key.contains("/sessions/")).collect();
     assert!(left.is_empty(), "{left:?}");
@@ -156,7 +157,7 @@ fn to_branches_of_s3_that_checks_then_writes() {
 }
 
 #[test]
-fn a_guarded_store_says_so() {
+fn a_store_without_conditional_writes_is_reported() {
     for place in [place::s3_that_ignores_conditions(), place::s3_that_checks_then_writes()] {
         let text = place.person("Ann").dvc(["remote", "check", &place.url]).ok();
         assert!(text.out.contains("not decided by the store: an intent lock guards refs"), "{}", text.out);

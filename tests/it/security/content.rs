@@ -1,5 +1,5 @@
-//! A remote whose versions contain repositories: with hooks, with settings, under every name that a file system takes
-//! for `.dvcs`.
+//! A remote whose versions contain repositories, with hooks and settings, under every name that a
+//! file system treats as `.dvcs`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,8 @@ use super::forge::{file, forge, program, symlink};
 use crate::mount::harness::Volume;
 use crate::support::sandbox::Sandbox;
 
-/// A remote whose second version has a repository in `sub/`, and what its hook would leave behind.
+/// Creates a remote whose second version has a repository in `sub/`. Returns the file that its hook
+/// would create.
 fn hostile(s: &Sandbox, far: &Path) -> PathBuf {
     let owned = s.at("owned");
     let hook = format!("#!/bin/sh\ntouch {}\n", owned.display());
@@ -39,7 +40,7 @@ fn hostile(s: &Sandbox, far: &Path) -> PathBuf {
     owned
 }
 
-/// No repository, and all else.
+/// Asserts that everything except the repository was restored.
 #[track_caller]
 fn is_harmless(top: &Path) {
     let mut names: Vec<String> = std::fs::read_dir(top.join("sub")).unwrap().map(|e| name_of(&e.unwrap())).collect();
@@ -58,7 +59,7 @@ fn no_checkout_restores_a_repository_of_a_version() {
     let s = Sandbox::new();
     let owned = hostile(&s, &s.at("far"));
     let far = s.at("far").display().to_string();
-    // A whole restore.
+    // A full restore.
     let run = s.dvc(["clone", &far, "../clone"]).code(5);
     for name in [".DVCS", ".dvcs", ".dvcs.", "DVCS~1", "deep/.dvcs"] {
         assert!(
@@ -68,7 +69,7 @@ fn no_checkout_restores_a_repository_of_a_version() {
         );
     }
     is_harmless(&s.at("clone"));
-    // A patch of a worktree, which has a repository of the user's own there.
+    // A patch of a worktree in which the user has a repository at that path.
     s.dvc(["clone", "--lazy", &far, "../patched"]).ok();
     s.dvc(["-C", "../patched", "checkout", "main~"]).ok();
     s.dvc(["-C", "../patched", "checkout", "main"]).code(5).complains("no version may contain a repository");
@@ -82,7 +83,7 @@ fn no_checkout_restores_a_repository_of_a_version() {
     s.dvc(["--repo", &far, "export", "main", "-o", "../all.tar"])
         .code(5)
         .complains("no version may contain a repository");
-    // What the hook would have waited for: a commit below.
+    // A commit in the directory would run the hook.
     s.dvc(["-C", "../clone/sub", "commit", "-m", "x"]);
     assert!(!owned.exists(), "a program that came from a remote was run");
 }
@@ -113,7 +114,7 @@ fn a_mount_shows_no_repository_of_a_version() {
     m.dvc(&["-C", "sub", "commit", "-m", "x"]);
     m.dvc(&["commit", "-m", "x"]);
     assert!(!owned.exists(), "a program that came from a remote was run");
-    // A bare repository of the version may be named, but it is not trusted.
+    // A bare repository in the version can be named, but it is not trusted.
     m.dvc(&["--repo", "bare", "commit", "--stdin", "f", "-m", "x"]);
     assert!(!owned.exists(), "a program that came from a remote was run");
 }

@@ -1,4 +1,5 @@
-//! Builds repositories that no honest program writes, through the library, so that every id and checksum is right.
+//! Builds repositories that no honest program writes, through the library, so that every id and
+//! checksum is right.
 
 use std::path::Path;
 
@@ -25,7 +26,8 @@ pub struct Pen<'a> {
     sink: Sink<'a>,
 }
 
-/// Creates a repository at `dir` with what `write` stores; it returns the versions that branches name.
+/// Creates a repository at `dir` with the objects that `write` stores. `write` returns the versions
+/// of branches.
 pub fn forge(dir: &Path, write: impl FnOnce(&Pen<'_>) -> Vec<(&'static str, Id)>) {
     let main = RefName::new("main").unwrap();
     let repo = Repo::create(dir, &main, &ChunkerConfig::default(), OpenOptions::default()).unwrap();
@@ -37,7 +39,7 @@ pub fn forge(dir: &Path, write: impl FnOnce(&Pen<'_>) -> Vec<(&'static str, Id)>
     }
 }
 
-/// Writes an entry of a branch's log, whatever it says.
+/// Writes an entry of a branch's log with any value.
 pub fn set_ref(dir: &Path, branch: &str, seq: u64, new: Option<&str>) {
     let entry = RefEntry {
         kind: RefKind::Branch.dir().to_owned(),
@@ -67,7 +69,7 @@ impl Pen<'_> {
         id
     }
 
-    /// A directory of these entries, which must be sorted by name.
+    /// Returns a directory with these entries, which must be sorted by name.
     pub fn dir(&self, name: &str, entries: Vec<Entry>) -> Entry {
         let mut totals = Totals::default();
         entries.iter().for_each(|e| totals.add(e));
@@ -75,24 +77,24 @@ impl Pen<'_> {
         entry(name, 0o755, Node::Dir { tree, totals })
     }
 
-    /// A piece of a large directory.
+    /// Stores a piece of a large directory.
     pub fn piece(&self, body: TreeBody) -> Id {
         self.put(ObjectKind::Tree, &encode_tree(&TreeNode { root: None, body }))
     }
 
-    /// A directory that is split into pieces, each after its smallest name.
+    /// Returns a directory that is split into pieces, each with its smallest name.
     pub fn split_dir(&self, name: &str, pieces: &[(String, Id)], totals: Totals) -> Entry {
         let children = pieces.iter().map(|(first, id)| TreeChild { first: first.clone().into_bytes(), id: *id });
         let tree = self.piece(TreeBody::Inner(children.collect()));
         entry(name, 0o755, Node::Dir { tree, totals })
     }
 
-    /// The first version of a branch.
+    /// Stores the first version of a branch.
     pub fn version(&self, entries: Vec<Entry>) -> Id {
         self.version_of(entries, 1, Vec::new())
     }
 
-    /// A version with any ordinal and parents.
+    /// Stores a version with any ordinal and parents.
     pub fn version_of(&self, entries: Vec<Entry>, ordinal: u64, parents: Vec<Id>) -> Id {
         let mut totals = Totals::default();
         entries.iter().for_each(|e| totals.add(e));
@@ -127,20 +129,20 @@ fn entry(name: &str, mode: u32, node: Node) -> Entry {
     Entry { name: name.into(), meta, link: None, node }
 }
 
-/// A tiny file.
+/// Returns a tiny file.
 pub fn file(name: &str, text: &str) -> Entry {
     let content = Content::Inline(text.into());
     entry(name, 0o644, Node::File { size: text.len() as u64, chunker: Chunker::Cdc, content })
 }
 
-/// A tiny program.
+/// Returns a tiny program.
 pub fn program(name: &str, text: &str) -> Entry {
     let mut program = file(name, text);
     program.meta.mode = 0o755;
     program
 }
 
-/// A symbolic link.
+/// Returns a symbolic link.
 pub fn symlink(name: &str, target: &str) -> Entry {
     entry(name, 0o777, Node::Symlink { target: target.into() })
 }

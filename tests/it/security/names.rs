@@ -1,4 +1,5 @@
-//! Ids, names and numbers that a remote chose: none becomes a path, and none makes a command succeed that did nothing.
+//! Ids, names and numbers from a remote: none becomes a path, and none makes a command succeed
+//! without effect.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +10,7 @@ use dvc::format::refentry::{RefEntry, encode_name, seq_key};
 use super::forge::{file, forge, set_ref};
 use crate::support::sandbox::{Sandbox, all_below};
 
-/// Replaces a value in a marker, whatever it is, with a checksum that is right.
+/// Replaces a value in a marker and updates the checksum.
 fn set_marker(repository: &Path, field: &str, value: &str) {
     let text = fs::read_to_string(repository.join("format")).unwrap();
     let mut marker: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
@@ -18,7 +19,7 @@ fn set_marker(repository: &Path, field: &str, value: &str) {
     fs::write(repository.join("format"), format!("{line}\n{}\n", line_checksum(&line))).unwrap();
 }
 
-fn far(s: &Sandbox) -> String {
+fn forged(s: &Sandbox) -> String {
     forge(&s.at("far"), |pen| vec![("main", pen.version(vec![file("a", "1")]))]);
     s.at("far").display().to_string()
 }
@@ -26,7 +27,7 @@ fn far(s: &Sandbox) -> String {
 #[test]
 fn ids_and_branches_of_a_marker_become_no_paths() {
     let s = Sandbox::with_repo();
-    let url = far(&s);
+    let url = forged(&s);
     let before = all_below(s.root());
     for (field, value) in [
         ("id", "../../../x"),
@@ -59,7 +60,7 @@ fn ids_and_branches_of_a_marker_become_no_paths() {
 #[test]
 fn names_of_refs_become_no_paths() {
     let s = Sandbox::with_repo();
-    let url = far(&s);
+    let url = forged(&s);
     let tip = s.dvc(["--repo", &url, "log", "--format", "%H"]).ok().out.trim().to_owned();
     for name in ["../../../x", "a/../../x", "/etc/x", ".dvcs", "x\u{1b}[2J", "-x", "HEAD"] {
         set_ref(&s.at("far"), name, 1, Some(&tip));
@@ -73,7 +74,7 @@ fn names_of_refs_become_no_paths() {
 }
 
 #[test]
-fn a_branch_at_the_last_number_is_never_said_to_have_moved() {
+fn a_branch_at_the_last_number_is_never_reported_as_moved() {
     let s = Sandbox::with_repo();
     s.write("a", "1");
     s.dvc(["commit", "-m", "one"]).ok();
@@ -92,7 +93,7 @@ fn a_branch_at_the_last_number_is_never_said_to_have_moved() {
         assert_eq!(run.code == 0, value == ours, "{} {}", run.code, run.err);
         assert_eq!(run.code, if seq == u64::MAX { 5 } else { 0 }, "{}", run.err);
     }
-    // The same here.
+    // The same with a local branch.
     let own = s.w(".dvcs/refs/heads/main");
     let tip = s.dvc(["log", "-n1", "--format", "%H"]).ok().out.trim().to_owned();
     fs::remove_dir_all(&own).unwrap();
@@ -107,7 +108,7 @@ fn a_branch_at_the_last_number_is_never_said_to_have_moved() {
 #[test]
 fn a_value_that_is_no_id_is_damage_and_no_deletion() {
     let s = Sandbox::with_repo();
-    let url = far(&s);
+    let url = forged(&s);
     for new in ["", "../../x", "0a", &"g".repeat(64)] {
         let entry = fs::read(s.at("far/refs/heads").join(encode_name("main")).join(seq_key(1))).unwrap();
         let entry = RefEntry { new: Some(new.to_owned()), seq: 2, ..RefEntry::decode(&entry).unwrap() };

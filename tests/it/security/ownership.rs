@@ -1,4 +1,5 @@
-//! Several users of one repository: who owns its files afterwards, who may read them, and what the owner can still do.
+//! Several users of one repository: owners and modes of its files after each verb, and the access
+//! that the owner keeps.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -7,7 +8,7 @@ use std::path::Path;
 use super::people::{Found, MEMBER, OWNER, People, Person, ROOT, STRANGER, TEAM, below, is_private};
 use crate::support::needs;
 
-/// How a repository is shared.
+/// The way in which a repository is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shared {
     No,
@@ -36,7 +37,7 @@ impl Shared {
     }
 }
 
-/// Every verb that works with a repository. `{}` is a place of the person's own.
+/// Every verb that works with a repository. `{}` is a directory of the person.
 const VERBS: &[&[&str]] = &[
     &["log"],
     &["status"],
@@ -77,7 +78,7 @@ fn each_verb(shared: Shared, who: &[Person]) {
         Shared::Group => &["--repo", at, "init", "--shared"],
         Shared::All => &["--repo", at, "init", "--shared=all"],
     };
-    // The umask of each user must make no difference.
+    // The umask of a user must make no difference.
     let umask = |person: Person| if person == OWNER { 0o077 } else { 0o000 };
     let run = |person: Person, args: &[&str]| {
         let quoted: Vec<String> = args.iter().map(|a| format!("'{a}'")).collect();
@@ -92,7 +93,7 @@ fn each_verb(shared: Shared, who: &[Person]) {
     };
     fs::write(people.dir(OWNER, "w").join("f"), "").unwrap();
     chown(people.dir(OWNER, "w").join("f"), Some(OWNER.uid), Some(OWNER.gid)).unwrap();
-    // One of the two is taken back by each person's `undo`.
+    // Each person's `undo` removes one of the two versions.
     commit_by_owner();
     commit_by_owner();
     for person in who {
@@ -165,11 +166,11 @@ fn a_mount_by_root_leaves_its_overlay_to_the_owner() {
 }
 
 #[test]
-fn a_look_into_a_repository_shared_by_hand_leaves_nothing_that_locks_the_owner_out() {
+fn reading_a_manually_shared_repository_does_not_lock_the_owner_out() {
     let Some(people) = People::new() else { return };
     people.sh(OWNER, "dvc init -q; echo a > a; dvc commit -q -m 1").ok();
     let (w, repo) = (people.dir(OWNER, "w"), people.dir(OWNER, "w").join(".dvcs"));
-    // As an older version left it: the group may write the directories, but not the catalogue.
+    // As an older release left it: the group can write to the directories but not to the catalogue.
     for found in below(&repo) {
         chown(&found.path, None, Some(TEAM)).unwrap();
         let mode = if found.is_dir { 0o2775 } else { 0o644 };
@@ -179,7 +180,7 @@ fn a_look_into_a_repository_shared_by_hand_leaves_nothing_that_locks_the_owner_o
     people.sh(MEMBER, &look).ok().says("1");
     assert!(below(&repo).iter().all(|f| f.uid == OWNER.uid), "{:?}", below(&repo));
     people.sh(OWNER, "echo b > b; dvc commit -q -m 2").ok();
-    // Without the set-group-ID bit, what SQLite creates would have the member's own group.
+    // Without the set-group-ID bit, files that SQLite creates would get the member's own group.
     for found in below(&repo) {
         let mode = if found.is_dir { 0o775 } else { 0o664 };
         fs::set_permissions(&found.path, fs::Permissions::from_mode(mode)).unwrap();
@@ -221,13 +222,13 @@ fn init_in_a_directory_that_is_shared_shares_the_repository() {
     people.dvc(MEMBER, &["--repo", repo.to_str().unwrap(), "log", "--oneline", "one"]).ok().says("1");
     people.sh(OWNER, "umask 002; echo 2 > a; dvc --repo ../team/r commit -q -b one -m 2").ok();
     people.dvc(STRANGER, &["--repo", repo.to_str().unwrap(), "log", "--oneline", "one"]).code(12);
-    // The umask of a user who shares nothing is an answer too.
+    // If the user's umask shares nothing, the repository is not shared.
     people.sh(OWNER, "umask 022; dvc --repo ../team/own init -q").ok();
     is_private(&team.join("own"), OWNER.uid);
 }
 
 #[test]
-fn what_is_known_of_a_remote_is_never_lost_silently() {
+fn state_of_a_remote_is_never_lost_silently() {
     let Some(people) = People::new() else { return };
     people.sh(OWNER, "dvc init -q; echo a > a; dvc commit -q -m 1; dvc remote add o ../o; dvc push -q").ok();
     let remotes = people.dir(OWNER, "w").join(".dvcs/remotes");
@@ -239,7 +240,7 @@ fn what_is_known_of_a_remote_is_never_lost_silently() {
         people.sh(OWNER, "dvc push").code(code).complains(why);
         people.sh(OWNER, "dvc fetch").code(code).complains(why);
         assert!(!people.dir(OWNER, "").join("o").exists());
-        // What needs no remote works.
+        // Commands that need no remote work.
         people.sh(OWNER, "dvc log -q && dvc status -q").ok();
     };
     fs::write(&state, "").unwrap();
@@ -257,7 +258,7 @@ fn what_is_known_of_a_remote_is_never_lost_silently() {
 }
 
 #[test]
-fn states_of_worktrees_that_cannot_be_listed_are_no_empty_list() {
+fn unreadable_worktree_states_are_an_error() {
     let Some(people) = People::new() else { return };
     people.sh(OWNER, "dvc init -q; echo a > a; dvc commit -q -m 1").ok();
     let states = people.dir(OWNER, "w").join(".dvcs/worktrees");
@@ -268,7 +269,7 @@ fn states_of_worktrees_that_cannot_be_listed_are_no_empty_list() {
 }
 
 #[test]
-fn root_does_not_give_away_what_a_link_leads_to() {
+fn root_does_not_change_owners_through_links() {
     let Some(people) = People::new() else { return };
     people.sh(OWNER, "dvc init -q; echo a > a; dvc commit -q -m 1").ok();
     let (w, secret) = (people.dir(OWNER, "w"), people.dir(ROOT, "").join("secret"));

@@ -1,4 +1,5 @@
-//! Other users of the machine: nothing that dvc keeps is readable for them, and no run directory of theirs is used.
+//! Other users of the machine can read nothing that dvc stores, and dvc uses no run directory of
+//! theirs.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -9,10 +10,10 @@ use crate::support::needs;
 use crate::support::servers::gcs::Gcs;
 use crate::support::servers::sshd::Sshd;
 
-/// What only its owner may read.
+/// Content that only its owner may read.
 const SECRET: &str = "the password of the database";
 
-/// A stranger reads everything that may be read, and must not find the secret.
+/// Asserts that a stranger who reads all readable files does not find the secret.
 fn a_stranger_searches(people: &People, places: &[PathBuf]) {
     let places: Vec<String> = places.iter().map(|p| format!("'{}'", p.display())).collect();
     let all = places.join(" ");
@@ -30,7 +31,7 @@ fn a_stranger_reads_no_repository_overlay_cache_or_clone() {
         let (w, m, lazy) = (people.dir(ROOT, "w"), people.dir(ROOT, "m"), people.dir(ROOT, "lazy"));
         let home = people.dir(ROOT, "");
         let run = |script: &str| people.sh(ROOT, &format!("umask {umask}; {script}"));
-        // Large enough that the secret is in a pack as it is.
+        // The file is large enough that the pack contains the secret uncompressed.
         run(&format!(
             "dvc init -q; {{ echo '{SECRET}'; head -c 100000 /dev/urandom; }} > f; chmod 600 f; dvc commit -q -m 1"
         ))
@@ -57,7 +58,7 @@ fn a_stranger_reads_no_repository_overlay_cache_or_clone() {
 }
 
 #[test]
-fn what_an_older_version_left_open_is_closed() {
+fn files_that_an_older_release_left_readable_are_protected() {
     let Some(people) = People::new().filter(|_| needs::fuse()) else { return };
     let m = people.dir(ROOT, "m");
     let script = format!(
@@ -88,7 +89,7 @@ fn a_new_repository_behind_ssh_is_its_owners_alone() {
     a_stranger_searches(&people, &[repo]);
 }
 
-/// The directory that is used without `XDG_RUNTIME_DIR`; the number is of no user.
+/// Returns the directory that is used without `XDG_RUNTIME_DIR`.
 fn fallback(uid: u32) -> PathBuf {
     PathBuf::from(format!("/tmp/dvc-{uid}"))
 }
@@ -105,7 +106,7 @@ impl Drop for Removed {
 #[test]
 fn a_run_directory_of_another_user_is_refused() {
     let Some(people) = People::new() else { return };
-    // Another number than all other tests have, because the place is fixed.
+    // Use an id that no other test uses, because the path is fixed.
     let victim = super::people::Person { uid: 63_000 + std::process::id() % 1000, ..MEMBER };
     let dir = fallback(victim.uid);
     let _removed = Removed(dir.clone());
@@ -136,7 +137,7 @@ fn a_run_directory_of_another_user_is_refused() {
     fs::remove_dir_all(&dir).unwrap();
     mounts().ok();
     is_private(&dir, victim.uid);
-    // Where no mount is concerned, the directory is not looked at.
+    // Commands that concern no mount ignore the directory.
     fs::remove_dir_all(&dir).unwrap();
     by(STRANGER.uid, 0o777);
     let mut init = people.command(victim, env!("CARGO_BIN_EXE_dvc"));
@@ -166,7 +167,7 @@ fn a_mount_writes_through_no_link_in_its_run_directory() {
     assert_eq!(fs::metadata(&victim).unwrap().mode() & 0o777, 0o644);
 }
 
-/// The device numbers that the next mounts may get.
+/// Returns the device numbers that the next mounts may get.
 fn next_numbers() -> Vec<String> {
     (0..400).map(|n| format!("0-{n}")).collect()
 }
@@ -192,12 +193,12 @@ fn a_repository_is_read_without_a_home_and_without_a_cache() {
         assert_eq!(notices(&done.err), 1, "{args:?}: {}", done.err);
     }
     run(&["log", "-q"]).ok();
-    // Neither does a repository elsewhere need a cache.
+    // A remote repository needs no cache either.
     let gcs = Gcs::start();
     people.sh(OWNER, &format!("dvc remote add o '{0}' && dvc push -q o main", gcs.url("r"))).ok();
     let far = run(&["--repo", &gcs.url("r"), "show", "main:a"]).ok().says("a");
     assert_eq!(notices(&far.err), 1, "{}", far.err);
-    // What must be kept is refused.
+    // Writing needs a home for state, so a commit is refused.
     run(&["commit", "-m", "no"]).code(12);
     assert!(below(&w.join(".dvcs")).iter().all(|f| f.uid == OWNER.uid));
 }
@@ -213,7 +214,7 @@ fn a_configuration_in_another_users_home_is_left_out_with_a_notice() {
     };
     let log = run(&people.dir(OWNER, ""), &["log", "--oneline"]).ok().complains("another user's home");
     assert_eq!(log.err.matches("another user's home").count(), 1, "{}", log.err);
-    // One's own file that cannot be read is an error, as is one that can be read and is wrong.
+    // The user's own unreadable or invalid file is an error.
     people
         .sh(
             MEMBER,

@@ -1,4 +1,5 @@
-//! One damaged or badly named ref: the others work, the bad one is named, and it can be repaired.
+//! One damaged or badly named ref: the others work, the bad one is reported, and it can be
+//! repaired.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::forge::set_ref;
 use crate::support::sandbox::Sandbox;
 
-/// A repository with the branches `bad`, `good` and `main`.
+/// Creates a repository with the branches `bad`, `good` and `main`.
 fn with_branches() -> Sandbox {
     let s = Sandbox::with_repo();
     for branch in ["main", "good", "bad"] {
@@ -18,7 +19,7 @@ fn with_branches() -> Sandbox {
     s
 }
 
-/// The newest entry of a branch.
+/// Returns the newest entry of a branch.
 fn tip(repository: &Path, branch: &str) -> PathBuf {
     let entries = fs::read_dir(repository.join("refs/heads").join(branch)).unwrap();
     entries.map(|e| e.unwrap().path()).min().unwrap()
@@ -50,7 +51,7 @@ fn a_damaged_branch_stops_no_other() {
     s.dvc(["undo", "-n"]).ok();
     s.dvc(["fsck", "--rebuild"]).code(5).complains("bad");
     s.dvc(["log", "--oneline", "good"]).ok();
-    // A repair.
+    // Repair the branch.
     s.dvc(["branch", "bad", "good"]).code(5);
     s.dvc(["branch", "-f", "bad", "good"]).ok();
     assert!(s.dvc(["branch"]).ok().err.is_empty());
@@ -69,7 +70,7 @@ fn a_damaged_version_of_a_branch_stops_no_other() {
         let len = fs::metadata(pack).unwrap().len();
         fs::write(pack, vec![7; usize::try_from(len).unwrap()]).unwrap();
     }
-    // What the catalogue remembers would hide it.
+    // Remove the catalogue, because its copies of the objects would hide the damage.
     for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
         let _ = fs::remove_file(s.w(".dvcs").join(name));
     }
@@ -103,7 +104,8 @@ fn a_damaged_or_badly_named_branch_of_a_remote_stops_no_other() {
     fs::copy(tip(&far, "good"), far.join("refs/heads/strange name/fffffffffffffffe")).unwrap();
     s.write("a", "more");
     s.dvc(["commit", "-m", "more", "-b", "good"]).ok();
-    // Others are pushed and fetched; the remote's branch is not believed to be new, nor to be gone.
+    // Other branches are pushed and fetched. The tracking branch of the bad one neither moves nor
+    // disappears.
     s.dvc(["push", "origin", "good"]).ok().complains("the newest entry of branch `bad` is damaged");
     s.dvc(["push", "origin", "bad"]).code(5);
     for (clone, verb) in [("../before", &["fetch", "--prune"][..]), ("../after", &["clone"])] {

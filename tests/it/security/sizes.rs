@@ -1,5 +1,6 @@
-//! Small repositories that claim to be large: nested without end, the same directory again and again, tables that unpack
-//! to anything. Commands end, stay within their memory, or say what is wrong.
+//! Small repositories that claim to be large: endless nesting, the same directory again and again,
+//! tables that decompress to huge sizes. Commands end, stay within their memory limit, or report
+//! the problem.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -14,17 +15,17 @@ use dvc::model::tree::TreeBody;
 use super::forge::{Pen, file, forge};
 use crate::support::sandbox::{Run, Sandbox};
 
-/// `--memory` by default.
+/// Default of `--memory`, in bytes.
 const MEMORY: u64 = 192 << 20;
 
-/// Runs `dvc` and returns the most memory that it held, in bytes.
+/// Runs `dvc`. Returns the run and its peak memory in bytes.
 fn peak<const N: usize>(s: &Sandbox, args: [&str; N]) -> (Run, u64) {
     let mut c = s.command(args);
     let child = c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let status = Path::new("/proc").join(child.id().to_string()).join("status");
     let reader = std::thread::spawn(move || {
         let mut peak = 0;
-        // Gone with the process; a zombie has no memory.
+        // The file is gone after the process; a zombie has no memory.
         while let Ok(text) = std::fs::read_to_string(&status) {
             let Some(line) = text.lines().find_map(|l| l.strip_prefix("VmHWM:")) else { break };
             peak = peak.max(line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10);
@@ -36,7 +37,7 @@ fn peak<const N: usize>(s: &Sandbox, args: [&str; N]) -> (Run, u64) {
     (run, reader.join().unwrap())
 }
 
-/// So many directories, each in the one before, with a file in the last.
+/// Creates `depth` nested directories with a file in the last one.
 fn nested(pen: &Pen<'_>, depth: usize) -> Entry {
     (1..depth).fold(pen.dir("d", vec![file("f", "1")]), |below, _| pen.dir("d", vec![below]))
 }
@@ -59,7 +60,7 @@ fn tens_of_thousands_of_nested_directories() {
         assert!(run.out.contains("1 file changed"), "{args:?}");
         assert!(peak < MEMORY, "{args:?}: {peak}");
     }
-    // What is restored ends where paths are too long for anybody, and says so.
+    // A restore ends where paths are too long, and reports that.
     let (run, peak) = peak(&s, ["clone", &far, "../clone"]);
     run.code(3).complains("longer than 8 KiB");
     assert!(peak < MEMORY, "{peak}");
@@ -100,7 +101,7 @@ fn the_same_directory_sixteen_times_ten_deep() {
         vec![("main", main), ("files", pen.version_of(vec![files], 2, vec![first]))]
     });
     let far = s.at("far").display().to_string();
-    // No file differs, and that is found without a walk through 16^10 directories.
+    // No file differs, which is found without walking through 16^10 directories.
     let (run, held) = peak(&s, ["--repo", &far, "log", "--stat", "main"]);
     run.ok().says("0 files changed");
     assert!(held < MEMORY, "{held}");
@@ -109,7 +110,7 @@ fn the_same_directory_sixteen_times_ten_deep() {
         run.ok();
         assert!(held < MEMORY, "{args:?}: {held}");
     }
-    // As many lines as anybody reads, and no more memory for more of them.
+    // Read some lines of output; more lines must not need more memory.
     for verb in ["log --stat", "log --name-status", "show", "show --json", "ls -r", "log --json --stat"] {
         let line = format!("dvc --repo {far} {verb} files | head -c 2000000 | wc -c; echo ${{PIPESTATUS[0]}}");
         let (run, held) = peak_of_script(&s, &line);
@@ -118,7 +119,7 @@ fn the_same_directory_sixteen_times_ten_deep() {
     }
 }
 
-/// The same of the first `dvc` of a shell's line.
+/// Like [`peak`], for the first `dvc` of a shell's line.
 fn peak_of_script(s: &Sandbox, line: &str) -> (Run, u64) {
     let script = line.replacen(
         "dvc",
@@ -139,7 +140,7 @@ fn pieces_of_a_large_directory_that_add_nothing() {
     let s = Sandbox::new();
     let twice = |id: Id| vec![("a".to_owned(), id), ("b".to_owned(), id)];
     forge(&s.at("far"), |pen| {
-        // Two to the power of 60 empty pieces, and as many that hold the same name.
+        // 2^60 empty pieces, and as many with the same name.
         let inner = |pieces: Vec<(String, Id)>| {
             let children =
                 pieces.into_iter().map(|(first, id)| dvc::model::tree::TreeChild { first: first.into(), id });

@@ -1,4 +1,5 @@
-//! A repository of another user, with hooks and a remote that run programs as whoever works in it.
+//! A repository of another user, with hooks and a remote that would run programs as the user who
+//! works in it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -7,10 +8,11 @@ use std::path::PathBuf;
 use crate::support::needs::is_root;
 use crate::support::sandbox::Sandbox;
 
-/// Nobody in particular.
+/// A user id that no other test uses.
 const MALLORY: u32 = 65533;
 
-/// The worktree `w/` with a repository whose every hook, and whose remote, leaves `owned` behind.
+/// Creates the worktree `w/` with a repository whose hooks and remote would all create the file
+/// `owned`.
 fn hostile(s: &Sandbox) -> PathBuf {
     let owned = s.at("owned");
     s.dvc(["init"]).ok();
@@ -54,13 +56,13 @@ fn nothing_of_another_users_repository_is_run() {
             .complains(&hint);
         assert!(run.err.contains("belongs to another user (65533)"), "{}", run.err);
     }
-    // Its data is used all the same.
+    // The data of the repository is used all the same.
     s.dvc(["commit", "-m", "one"]).ok().complains("the hooks of the repository are not run").complains(&hint);
     assert_eq!(s.dvc(["log", "--oneline"]).ok().lines().len(), 1);
     assert!(s.dvc(["status"]).ok().err.is_empty());
     s.dvc(["remote", "list"]).ok().says("sftp://h/x");
     assert!(!owned.exists(), "a program of another user was run");
-    // The caller names the remote, so it is the caller's.
+    // The caller names the remote, so it is trusted.
     let mut named = Sandbox::new();
     hostile(&named);
     give_away(&named);
@@ -88,7 +90,7 @@ fn the_caller_may_trust_another_users_repository() {
         assert!(was_run(), "{safe}");
     }
     s.dvc(["-c", "safe.directory=/elsewhere", "remote", "check"]).code(12);
-    // Not even that makes a hook of a third user run.
+    // Even then, a hook of a third user is not run.
     chown(s.w(".dvcs/hooks/pre-commit"), Some(MALLORY - 1), None).unwrap();
     s.dvc(["-c", "safe.directory=*", "commit", "-m", "x"]).code(7).complains("belongs to another user");
     // No repository trusts itself.
@@ -97,27 +99,27 @@ fn the_caller_may_trust_another_users_repository() {
 }
 
 #[test]
-fn who_may_change_the_settings_decides() {
+fn trust_depends_on_the_owner_of_the_settings() {
     if !is_root() {
         return;
     }
     let s = Sandbox::new();
     let owned = hostile(&s);
     let config = s.w(".dvcs/config.toml");
-    // The repository is ours, but not its settings.
+    // The repository belongs to the caller, but not its settings.
     chown(&config, Some(MALLORY), None).unwrap();
     s.dvc(["fetch"]).code(12).complains("config.toml` belongs to another user");
     chown(&config, Some(0), None).unwrap();
     fs::set_permissions(&config, fs::Permissions::from_mode(0o666)).unwrap();
     s.dvc(["fetch"]).code(12).complains("every user can write to");
     fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
-    // A link that another user can turn elsewhere.
+    // A link that another user could change.
     fs::rename(s.w(".dvcs"), s.at("real")).unwrap();
     std::os::unix::fs::symlink(s.at("real"), s.w(".dvcs")).unwrap();
     std::os::unix::fs::lchown(s.w(".dvcs"), Some(MALLORY), None).unwrap();
     s.dvc(["fetch"]).code(12);
     assert!(!owned.exists());
-    // A pipe makes no command wait.
+    // A pipe in the place of the settings blocks no command.
     fs::remove_file(s.at("real/config.toml")).unwrap();
     rustix::fs::mknodat(rustix::fs::CWD, s.at("real/config.toml"), rustix::fs::FileType::Fifo, 0o644.into(), 0)
         .unwrap();

@@ -1,11 +1,13 @@
-//! An ordinary user works with versions whose owners, bits, attributes and devices only root can restore.
+//! An ordinary user works with versions whose owners, modes, attributes and devices only root can
+//! restore.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::people::{MEMBER, OWNER, People, ROOT};
 
-/// Makes a repository of root with everything that a user cannot restore, and a clone of OWNER in `w`.
+/// Creates a repository of root with everything that a user cannot restore, and a clone of OWNER in
+/// `w`.
 fn cloned() -> Option<(People, String)> {
     let people = People::new()?;
     people
@@ -44,7 +46,7 @@ fn a_clone_by_a_user_is_clean_and_can_be_moved() {
     clean("without the stat cache");
     people.sh(OWNER, "dvc checkout -q -f main").ok();
     clean("after a forced checkout");
-    // Where nothing remembers it, it is lost.
+    // Without a worktree state that records them, these properties are lost.
     people.sh(OWNER, "dvc checkout -q main --into ../into").code(3).complains("not permitted");
     people.sh(OWNER, "dvc commit -q -m nothing").ok();
     assert_eq!(people.sh(OWNER, "dvc log --oneline").ok().lines().len(), 2);
@@ -64,7 +66,7 @@ fn a_users_commit_changes_only_what_the_user_changed() {
     let mut changed: Vec<&str> = changed.lines().filter_map(|l| l.split_whitespace().last()).collect();
     changed.sort_unstable();
     assert_eq!(changed, [".", "db/f2", "db/f3", "db/large", "empty", "helper", "new"]);
-    // Root sees what the version says.
+    // Root sees the properties that the version has.
     let w = people.dir(OWNER, "w").display().to_string();
     people.sh(ROOT, &format!("dvc --repo {w}/.dvcs checkout -q main --into ../out")).ok();
     let at = |name: &str| fs::symlink_metadata(people.dir(ROOT, "out").join(name)).unwrap();
@@ -74,7 +76,7 @@ fn a_users_commit_changes_only_what_the_user_changed() {
     }
     assert_eq!((at("new").uid(), at("new").gid()), (OWNER.uid, OWNER.gid));
     assert_eq!((at("tool").mode() & 0o7777, at("shared").mode() & 0o7777), (0o4755, 0o2770));
-    // What the user wrote does not run with the rights of the recorded owner.
+    // A file that the user wrote does not run with the rights of the recorded owner.
     assert_eq!(at("helper").mode() & 0o7777, 0o755);
     assert_eq!(at("db/f3").mode() & 0o7777, 0o600);
     assert_eq!((at("null").rdev(), at("disk").rdev()), (rustix::fs::makedev(1, 3), rustix::fs::makedev(7, 200)));
@@ -82,19 +84,19 @@ fn a_users_commit_changes_only_what_the_user_changed() {
     for part in ["trusted.note=\"t\"", "user.note=\"u\"", "security.capability="] {
         assert!(attributes.contains(part), "no {part} in {attributes}");
     }
-    // Another user's copy of the repository it came from has not changed.
+    // The repository it was cloned from has not changed.
     assert!(people.dvc(MEMBER, &["--repo", &format!("{from}/.dvcs"), "log", "--oneline"]).ok().out.contains('2'));
 }
 
 #[test]
-fn a_damaged_note_of_who_checked_out_is_an_error_and_can_be_put_aside() {
+fn a_damaged_record_of_the_checkout_is_an_error_and_can_be_removed() {
     let Some((people, _)) = cloned() else { return };
     people.sh(OWNER, "for f in .dvcs/worktrees/*/restored-by; do : > $f; done").ok();
     people.sh(OWNER, "dvc status").code(5).complains("restored-by").complains("fsck --rebuild");
     people.sh(OWNER, "dvc fsck").code(5);
     people.sh(OWNER, "dvc fsck --rebuild && dvc fsck").ok();
     people.sh(OWNER, "dvc status").ok().says("db/f1");
-    // The next checkout notes it again.
+    // The next checkout records the properties again.
     people.sh(OWNER, "dvc checkout -q -f main").ok();
     assert_eq!(people.sh(OWNER, "dvc status --porcelain | grep -v '^#' || true").ok().out, "");
 }
@@ -108,7 +110,7 @@ fn commits_of_paths_and_by_root_keep_what_was_recorded() {
     people.sh(ROOT, &format!("cd {w}; echo root >> db/f3; dvc commit -q -m 'by root'")).ok();
     let changed = people.sh(OWNER, "dvc diff --name-status HEAD~ HEAD").ok();
     assert!(changed.lines().len() == 1 && changed.out.contains("db/f3"), "{}", changed.out);
-    // Root can restore what the user could not.
+    // Root can restore the properties that the user could not.
     people.sh(ROOT, &format!("cd {w}; dvc checkout -q -f main")).ok();
     let at = |name: &str| fs::symlink_metadata(people.dir(OWNER, "w").join(name)).unwrap();
     assert_eq!((at("db/f1").uid(), at("tool").permissions().mode() & 0o7777, at("null").rdev()), (999, 0o4755, 259));
