@@ -1,8 +1,10 @@
-//! A commit into a repository whose index knows 20 million chunks, under `--memory 256M`: time and peak memory.
+//! Commits to a repository whose index has 20 million chunks, under `--memory 256M`: time and peak
+//! memory.
 //!
-//! `cargo bench --bench many_chunks -- [ROWS [DIRECTORY [REPOSITORY]]]`. The repository stays where one is named, for
-//! lazy clones of it. The index is made up: rows of packs that do not exist, which
-//! no commit reads. The directory (default: /usr/share) is committed twice, the second time with nothing to do.
+//! `cargo bench --bench many_chunks -- [ROWS [DIRECTORY [REPOSITORY]]]`. The index has made-up rows
+//! of packs that do not exist, which no commit reads. The directory (default: /usr/share) is
+//! committed twice, the second time without changes. A REPOSITORY that is named is kept, for lazy
+//! clones of it.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -29,7 +31,7 @@ fn pack(number: u64) -> PackName {
     *blake3::hash(&number.to_le_bytes()).as_bytes()
 }
 
-/// Ids in order without sorting: the first bytes count, the rest is a hash.
+/// Creates ids that are already sorted: the first bytes count up, the others are a hash.
 fn row(n: u64, rows: u64) -> IndexRow {
     let mut id = *blake3::hash(&n.to_be_bytes()).as_bytes();
     let first = (u128::from(n) << 64) / u128::from(rows);

@@ -1,7 +1,9 @@
-//! The slow link of the tests as a program: `slow_proxy LISTEN UPSTREAM [--delay-ms HALF] [--rate MB]`.
+//! The slow link of the tests as a program: `slow_proxy LISTEN UPSTREAM [--delay-ms HALF] [--rate
+//! MB]`.
 //!
-//! It prints where it listens and runs until its standard input is closed. Without arguments it measures itself: bytes
-//! through it in a second, and what they cost. Only `std`, so that plain `rustc -O` builds it too.
+//! The program prints its address and runs until its standard input is closed. Without arguments it
+//! measures its own throughput and processor time. It uses only `std`, so that plain `rustc -O` can
+//! build it too.
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
 
@@ -38,7 +40,7 @@ fn main() {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
 
-/// Seconds that this thread and all others of the process spent on a processor.
+/// Returns the processor time of all threads of this process, in seconds.
 fn busy_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = text.rsplit(')').next().unwrap().split(' ').collect();
@@ -46,7 +48,7 @@ fn busy_seconds() -> f64 {
     fields[12..14].iter().map(|f| f.parse::<f64>().unwrap()).sum::<f64>() / 100.0
 }
 
-/// Sends zeros into a connection until the time is over.
+/// Sends zeros to an address until the time is over. Returns the number of bytes.
 fn pour(to: SocketAddr, time: Duration) -> u64 {
     let mut stream = TcpStream::connect(to).unwrap();
     let (zeros, end) = (vec![0; 1 << 20], Instant::now() + time);
@@ -57,7 +59,7 @@ fn pour(to: SocketAddr, time: Duration) -> u64 {
     sent
 }
 
-/// MB/s of `connections`, and seconds of processor time for a GB, the ends included.
+/// Returns MB/s of `connections`, and seconds of processor time per GB, including both ends.
 fn run(to: SocketAddr, connections: usize) -> (f64, f64) {
     let (start, busy) = (Instant::now(), busy_seconds());
     let threads: Vec<_> =

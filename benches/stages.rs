@@ -1,6 +1,7 @@
-//! One micro-benchmark per stage of a commit, on data that is the same at every run: `cargo bench`, or one by name.
+//! One micro-benchmark per stage of a commit, on data that is the same in every run: `cargo bench`,
+//! or one by name.
 //!
-//! Throughput is in bytes of the file where a stage sees bytes, else in rows or entries.
+//! Throughput is in bytes of the file if the stage handles bytes, otherwise in rows or entries.
 
 #![allow(clippy::unwrap_used)]
 
@@ -41,7 +42,7 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
     out
 }
 
-/// Rows as a database page has them: half digits of numbers, half repeated structure.
+/// Returns data that resembles rows of a database page: half digits, half repeated structure.
 fn rows_like(len: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(len + 64);
     for (n, pair) in noise(1, len / 4).chunks(8).enumerate() {

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs every fuzz target for SECONDS each (default 60), beginning with valid samples. Needs cargo-fuzz, which is
-# installed when missing, and nightly Rust; where there is none, the stable compiler is told to act like it.
+# Runs every fuzz target for SECONDS (default 60), beginning with valid samples: fuzz/run.sh [SECONDS]
+# Installs cargo-fuzz if it is missing. Without nightly Rust, RUSTC_BOOTSTRAP=1 enables its features in stable Rust.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}

@@ -1,11 +1,11 @@
-# The bars of the project for each operation, each a rule computed from measured medians; nothing is entered by hand.
-# In: a Figures table (figure(tool, data, op, field) -> number or None). Out: rows (what, bar, dvc, limit, verdict).
-# A bar whose ingredients were not all measured is "not measured", never met.
+# The performance bars of the project, each computed from measured medians; no figure is entered by hand.
+# In: a Figures table (figure(tool, data, op, field) -> number or None). Out: rows (what, bar, dvc, limit,
+# verdict). A bar is "not measured", and never met, if a figure that it needs is missing.
 
 from dataclasses import dataclass
 
 PEERS = ("bupstash", "rustic", "restic", "borg")
-# the level whose `zstd -T2` is the floor for a first commit: the one dvc's choice by content mostly takes
+# The zstd level that dvc chooses for most of the content; `zstd -T2` with it limits a first commit.
 CHOSEN_LEVEL = {"tree": 3, "db": 1, "image": 3}
 MB, MIB = 1e6, 2**20
 
@@ -39,7 +39,7 @@ class Bars:
         self.rows = []
 
     def best(self, data, op, field="wall"):
-        """(figure, tool) of the best peer that did the operation."""
+        """Returns figure and name of the best peer that completed the operation."""
         found = [(self.figure(t, data, op, field), t) for t in PEERS]
         return min(((v, t) for v, t in found if v is not None), default=(None, "no peer"))
 
@@ -48,7 +48,7 @@ class Bars:
         self.rows.append(Verdict(what, bar, show(ours), show(limit), met))
 
     def times(self, what, data, op, factor, other, name, field="wall", show=seconds):
-        """Ours against a factor of something else measured."""
+        """Compares dvc's figure with a multiple of another measured figure."""
         limit = None if other is None else factor * other
         self.compare(what, f"at most {factor} x {name}", self.figure("dvc", data, op, field), limit, show)
 
@@ -96,7 +96,7 @@ class Bars:
         return self.rows
 
     def in_place(self):
-        """"In proportion to what changed" is read as: at most twice the bytes of the changed 64 KiB blocks."""
+        """The bar "in proportion to the changes" means at most twice the bytes of the changed 64 KiB blocks."""
         changed = self.figure("machine", "db", "facts", "changed")
         self.times("checkout of the next version in place, db: bytes written", "db", "inplace", 2, changed,
                    f"the changed 64 KiB blocks ({megabytes(changed)})", "written", megabytes)

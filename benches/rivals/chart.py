@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-# Draws docs/benchmarks.svg, the chart of the README, from the tables of docs/benchmarks.md. The report calls this after it
-# has written the page, so page and chart never show different figures; `chart.py [PAGE [CHART]]` redraws the chart alone.
-# In: Markdown. Out: one SVG with a panel per operation and a bar per tool; a tool without a figure has no bar.
+# Draws docs/benchmarks.svg, the chart of the README, from the tables of docs/benchmarks.md. The report draws
+# the chart after writing the page, so both show the same figures. `chart.py [PAGE [CHART]]` redraws the chart.
+# In: Markdown. Out: an SVG with a panel per operation and a bar per tool; a tool without a figure has no bar.
 
 import os
 import sys
@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OURS, DATA = "dvc", "db"
-# The start of a heading of the page, the position of the figure in a cell, the title of the panel.
+# Start of the heading on the page, position of the figure in a cell, title of the panel.
 PANELS = (("First commit", 0, "First commit"), ("Next version", 0, "Next version"),
           ("Next version", 3, "Growth by the next version"), ("Checkout of version 1", 0, "Checkout"))
 WIDTH, HEIGHT, MARGIN = 900, 392, 24
@@ -18,7 +18,7 @@ ROW, BAR = 21, 13
 NAMES, VALUES = 72, 74
 UNITS = {"ms": 0.001, "s": 1.0, "MB": 1.0}
 
-# A viewer's dark mode changes the classes; the page behind the chart has its own colour, so both modes are readable anywhere.
+# Dark mode changes the classes. The chart has its own background, so it is readable on any page.
 STYLE = """
     .page { fill: #fcfcfb; }
     .ink { fill: #0b0b0b; }
@@ -42,7 +42,7 @@ def cells(line):
 
 
 def table(lines, heading):
-    """Rows of the table below the first heading that starts like `heading`: the name of a tool, and its cell for DATA."""
+    """Returns (tool, cell for DATA) for each row of the table below the first heading that starts with `heading`."""
     at = next(n for n, line in enumerate(lines) if line.startswith(f"### {heading}"))
     head = next(n for n, line in enumerate(lines) if n > at and line.startswith("|"))
     column = cells(lines[head]).index(DATA)
@@ -55,7 +55,7 @@ def table(lines, heading):
 
 
 def figure(cell, position):
-    """Value and text of one figure of `**4.61 s** / 7.73 / 60 / 1086.4 MB`; None if it was not measured."""
+    """Returns value and text of a figure in `**4.61 s** / 7.73 / 60 / 1086.4 MB`, or None if it was not measured."""
     parts = [part.strip(" *~") for part in cell.split(" / ")]
     if len(parts) <= position or " " not in parts[position]:
         return None
@@ -80,7 +80,7 @@ def panel(x, y, width, title, rows):
 
 
 def draw(page):
-    """The chart of the text of a page."""
+    """Returns the chart for the text of a page."""
     lines = page.splitlines()
     about = next((line.split("`: ", 1)[1] for line in lines if line.startswith(f"- `{DATA}`: ")), "")
     size = next((part for part in about.split(" (")[0].split(", ") if part.endswith(" GB")), "")

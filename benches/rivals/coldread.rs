@@ -1,7 +1,10 @@
-//! coldread THREADS PATH: walks PATH and reads every byte of every regular file with THREADS threads, keeping nothing.
-//! What goes in: a directory or file. What comes out: one line with files, bytes and seconds. It is the limit of the
-//! machine for a first commit: no tool that must list, stat, open and read everything can be faster than this.
-//! Built by limits.py with plain rustc; std only. Unreadable entries end the program: a limit must be of the whole.
+//! coldread THREADS PATH: walks PATH and reads every regular file with THREADS threads, keeping
+//! nothing.
+//!
+//! In: a directory or file. Out: one line with files, bytes and seconds. This is the machine's
+//! limit for a first commit: no tool that must list, stat, open and read everything can be faster.
+//! limits.py builds the program with plain rustc, so it uses only std. An unreadable entry is an
+//! error, because the limit must be that of the whole directory.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -36,7 +39,7 @@ impl Shared {
     fn push(&self, job: Job) {
         let mut queue = self.queue.lock().expect("queue");
         queue.unfinished += 1;
-        // last in, first out: directories are finished while their blocks are still near
+        // Last in, first out, so that a directory is finished while its blocks are still cached.
         queue.jobs.push_front(job);
         self.changed.notify_one();
     }
@@ -133,7 +136,7 @@ fn main() -> io::Result<()> {
     let workers: Vec<_> = (0..threads)
         .map(|_| {
             let shared = Arc::clone(&shared);
-            // a failed worker must not leave the others waiting for ever
+            // A failed worker must not leave the others waiting forever.
             std::thread::spawn(move || {
                 work(&shared).unwrap_or_else(|error| {
                     eprintln!("coldread: {error}");

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-# Containers on volumes of the plugin, in a Docker engine of its own: how soon MariaDB answers on a version of 2.5 GB that is at an
-# S3 server (moto) 20 ms away, what it fetched, and how long the plugin takes for what Docker asks.
-# In: data sets (data.py makes them), dockerd, mariadbd, busybox. Out: a page for docs/, by --out. Needs root.
+# Measures containers on volumes of the plugin in a separate Docker engine: the time until MariaDB answers on a version
+# of 2.5 GB at an S3 server (moto) 20 ms away, the data that it fetched, and the time of the plugin's calls.
+# In: data sets (data.py creates them), dockerd, mariadbd, busybox. Out: a page for docs/ (--out). Needs root.
 
 import argparse
 import http.client
@@ -26,7 +26,7 @@ DRIVER = "dvcbench"
 
 
 class Engine:
-    """dockerd with everything it has below one directory."""
+    """dockerd with all its data below one directory."""
 
     def __init__(self, root):
         self.root, self.host = root, f"unix://{root}/sock"
@@ -61,10 +61,10 @@ class Engine:
 
 
 class Plugin:
-    """`dvc serve --plugin` that knows nothing yet."""
+    """`dvc serve --plugin` without any state."""
 
     def __init__(self, dvc, root, socket=None):
-        # An engine remembers where a driver was.
+        # The socket is reused, because an engine remembers the address of a driver.
         self.root, self.socket, self.dvc = root, str(socket or root / "plugin.sock"), dvc
         self.spec = Path(f"/etc/docker/plugins/{DRIVER}.spec")
         self.spec.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ class Plugin:
         until(lambda: os.path.exists(self.socket))
 
     def ask(self, verb, **question):
-        """The answer and its seconds, by a connection of its own as Docker has it."""
+        """Returns the answer and its time in seconds, on a new connection as Docker does it."""
         connection = http.client.HTTPConnection("plugin")
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.connect(self.socket)
@@ -106,7 +106,7 @@ def until(found, seconds=120):
 
 
 def first_query(engine, volume, key, prepare):
-    """Seconds from the making of the volume to the first row that MariaDB finds by primary key, from outside."""
+    """Returns the seconds from the creation of the volume to the first row that MariaDB finds by primary key."""
     measure.wait_for_quiet(60)
     measure.drop_caches()
     start = time.perf_counter()
@@ -158,7 +158,7 @@ def queries(options, sets, root):
 
 
 def calls(options, root):
-    """What Docker asks to start and to end a container, thirty times, on a volume of a repository on this disk."""
+    """Measures the calls that start and end a container, thirty times, on volumes of a local repository."""
     (root / "w").mkdir()
     (root / "w/table").write_bytes(os.urandom(1 << 20))
     plugin, took, memory = Plugin(options.dvc, root), {}, {}
@@ -190,12 +190,12 @@ def resident(pid):
 def main():
     target = os.environ.get("CARGO_TARGET_DIR", f"{PROJECT}/target")
     p = argparse.ArgumentParser(description="Measure containers; see the head of this file.")
-    p.add_argument("--data", default="/var/tmp/dvcbench", help="where data sets lie")
+    p.add_argument("--data", default="/var/tmp/dvcbench", help="directory of data sets")
     p.add_argument("--scripts", default=f"{PROJECT}/../shared/bench", help="directory of gen-db.sh")
     p.add_argument("--dvc", default=f"{target}/release/dvc", help="the dvc to measure")
     p.add_argument("--proxy", help="the slow link (default: compiled from benches/slow_proxy.rs)")
     p.add_argument("--moto", default=shutil.which("moto_server") or "moto_server", help="the S3 server")
-    p.add_argument("--runs", type=int, default=3)
+    p.add_argument("--runs", type=int, default=3, help="runs of the database")
     p.add_argument("--out", default=f"{PROJECT}/docs/benchmarks-containers.md", help="the page")
     options = p.parse_args()
     if os.geteuid() != 0:

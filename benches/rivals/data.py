@@ -1,6 +1,6 @@
-# The data sets: made once by the generators of the bench directory (gen-tree.sh, gen-db.sh, gen-image.sh), then kept.
-# In: where the generators and the data are. Out: two versions of tree, db and image, and a `live` directory that is
-# moved from one version to the other in place, so that only what differs gets new times, as for a real volume.
+# The data sets: the generators (gen-tree.sh, gen-db.sh, gen-image.sh) create them once, then they are kept.
+# In: directories of the generators and of the data. Out: two versions of tree, db and image, and a `live` directory
+# that is changed from one version to the other in place, so that only differing files get new times, as in a volume.
 
 import glob
 import os
@@ -8,7 +8,7 @@ import shutil
 import subprocess
 
 SETS = ("tree", "db", "image")
-# what a tree of 170,000 files and 4 GB is filled up with where the generator's own sources are smaller
+# Directories that complete a tree of 170,000 files and 4 GB if the generator's own sources are smaller.
 MORE = ("~/.pyenv/versions/2*", "~/.pyenv/versions/3.9*", "/usr/include", "/usr/lib/node_modules", "~/.pyenv/versions/*",
         "/usr/lib/x86_64-linux-gnu", "/usr/lib/jvm", "~/.cargo/registry/src")
 WANTED_FILES = 168_000
@@ -25,12 +25,12 @@ class Data:
         return f"{self.work}/live/{name}"
 
     def version(self, name, number):
-        """The directory (tree, db) or file (image) of one version."""
+        """Returns the directory (tree, db) or the file (image) of a version."""
         first = "" if number == 1 else str(number)
         return f"{self.root}/" + {"tree": f"tree{first}", "db": f"db{number}", "image": f"image{number}.img"}[name]
 
     def ensure(self, name, versions=(1, 2)):
-        """Makes the versions that are missing. A version is made under another name, so a half one is never used."""
+        """Creates missing versions. Each is created under a temporary name, so that a partial one is never used."""
         for number in versions:
             path = self.version(name, number)
             if os.path.exists(path):
@@ -50,7 +50,7 @@ class Data:
             os.rename(part, path)
 
     def set_live(self, name, number):
-        """Turns live/NAME into version NUMBER: unchanged files keep inode and times, changed ones are rewritten in place."""
+        """Changes live/NAME to version NUMBER. Unchanged files keep inode and times, others are rewritten in place."""
         live, version = self.live(name), self.version(name, number)
         os.makedirs(live, exist_ok=True)
         if name == "image":
@@ -64,7 +64,7 @@ class Data:
                               check=True)
 
     def start_chain(self):
-        """A database directory that `next_in_chain` takes from version to version."""
+        """Creates the database directory that `next_in_chain` changes from version to version."""
         self.drop_chain()
         self._copy(self.version("db", 1), self.live("chain"))
         shutil.copy(f"{self.version('db', 1)}.params", f"{self.live('chain')}.params")
@@ -81,7 +81,7 @@ class Data:
         shutil.rmtree(self.live(name))
 
     def facts(self, name):
-        """Counts and sizes of version 1, and how much of version 2 differs."""
+        """Returns counts and sizes of version 1, and the amount of changes in version 2."""
         root, count = self.version(name, 1), {"files": 0, "directories": 0, "links": 0, "bytes": 0}
         if os.path.isfile(root):
             count |= {"files": 1, "bytes": os.path.getsize(root)}
@@ -97,7 +97,7 @@ class Data:
         return count | {"changed": self.changed_bytes(name)}
 
     def changed_bytes(self, name, block=65536):
-        """Bytes of the blocks of version 2 that are new or differ from the same place in version 1."""
+        """Returns the bytes of the blocks of version 2 that are new, or differ from version 1 at the same offset."""
         old, new = self.version(name, 1), self.version(name, 2)
         pairs = [(old, new)]
         if os.path.isdir(new):
@@ -124,7 +124,7 @@ class Data:
         self._script(name, "mutate", path, str(seed), *less)
 
     def _sources(self):
-        """The generator's own sources, then more real directories until there are files enough."""
+        """Returns the generator's own sources, followed by other real directories until there are enough files."""
         toolchain = sorted(glob.glob(os.path.expanduser("~/.rustup/toolchains/stable*")))[:1]
         sources, count = [], 0
         for pattern in ("/usr/share", "/usr/lib/google-cloud-sdk", "/usr/lib/python3", *toolchain, *MORE):

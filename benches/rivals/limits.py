@@ -1,6 +1,6 @@
-# What the machine itself can do with the same data: the floor below which no tool can go.
-# In: a directory or image. Out: named commands, measured by run.py like any tool's: parallel cold reading (coldread.rs),
-# a cold `find` with times, a cold `cp -a`, and zstd on both cores from memory.
+# The limits of the machine for the same data, which no tool can beat.
+# In: a directory or image. Out: named commands, which run.py measures like those of tools: parallel cold
+# reading (coldread.rs), a cold `find` with times, a cold `cp -a`, and zstd on both cores from memory.
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Limits:
-    """Commands by operation name; `prepare` and `after` keep scratch files out of the timing."""
+    """Commands by operation. `prepare` and `after` handle scratch files outside of the measured time."""
 
     name = "machine"
 
@@ -22,7 +22,7 @@ class Limits:
         self.copy = f"{work}/limit.copy"
 
     def operations(self):
-        """name -> (command, cold)"""
+        """Returns the command of each operation, and whether caches are emptied before it."""
         listing = "find . -printf '%s %T@ %C@\\n' > /dev/null"
         ops = {
             "find": (self._shell(listing), True),
@@ -35,13 +35,13 @@ class Limits:
         return ops
 
     def build(self):
-        """Compiles coldread once."""
+        """Compiles coldread unless it is up to date."""
         source = f"{HERE}/coldread.rs"
         if not os.path.exists(self.reader) or os.path.getmtime(self.reader) < os.path.getmtime(source):
             subprocess.run(["rustc", "-O", source, "-o", self.reader], check=True)
 
     def prepare(self, op):
-        """zstd reads one archive that is already in memory, so that it is the limit of the two cores alone."""
+        """Creates the archive for zstd and reads it into the page cache, so that only the cores limit zstd."""
         if op.startswith("zstd"):
             if not os.path.exists(self.tar):
                 subprocess.run(["tar", "-cf", self.tar, "-C", self.source, "."], check=True)

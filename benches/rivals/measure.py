@@ -1,6 +1,6 @@
-# Runs one command and says what it cost: wall, CPU, peak memory, bytes read and written, and how busy the rest of
-# the machine was meanwhile. In: argv, cwd, environment. Out: a plain dict, ready for the results file.
-# A command that fails is returned with ok=False and the end of what it printed; nothing is ever estimated.
+# Measures one command: wall time, CPU time, peak memory, bytes read and written, and the load of other processes.
+# In: argv, cwd, environment. Out: a plain dict for the results file. A failed command has ok=False and the end of
+# its output; nothing is estimated.
 
 import os
 import re
@@ -12,7 +12,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 def drop_caches():
-    """Empties page cache, dentries and inodes, after everything dirty is on disk."""
+    """Writes all dirty data to disk, then drops page cache, dentries and inodes."""
     subprocess.run(["sync"], check=True)
     with open("/proc/sys/vm/drop_caches", "w") as f:
         f.write("3")
@@ -20,15 +20,15 @@ def drop_caches():
 
 
 def busy_seconds():
-    """CPU seconds spent by the whole machine since boot (not idle, not waiting for disks)."""
+    """Returns the busy CPU seconds of the whole machine since boot, without idle and I/O wait."""
     with open("/proc/stat") as f:
         user, nice, system, _idle, _wait, irq, softirq = (int(x) for x in f.readline().split()[1:8])
     return (user + nice + system + irq + softirq) / TICK
 
 
 def wait_for_quiet(limit_seconds, window=3):
-    """Waits until others use less than a tenth of a core for the window; gives up silently after the limit
-    (`other_cpu` in the result tells). Returns how many cores were busy when it ended."""
+    """Waits until other processes use less than a tenth of a core during the window, or until the limit. Returns
+    the number of busy cores at the end; `other_cpu` of a result shows the load during the run."""
     end, busy = time.time() + limit_seconds, None
     while busy is None or time.time() < end:
         before = busy_seconds()
@@ -41,21 +41,21 @@ def wait_for_quiet(limit_seconds, window=3):
 
 
 def own_io():
-    """Bytes from and to block devices by the children reaped so far."""
+    """Returns the bytes that all reaped children have read from and written to block devices."""
     with open("/proc/self/io") as f:
         fields = dict(line.split(": ") for line in f.read().splitlines())
     return int(fields["read_bytes"]), int(fields["write_bytes"]) - int(fields["cancelled_write_bytes"])
 
 
 def run(argv, cwd=None, env=None, cold=False, repeat=1, ok_codes=(0,), quiet_wait=0, scratch="/tmp"):
-    """Runs argv `repeat` times (each time cold if asked for) and returns the medians as a dict."""
+    """Runs argv `repeat` times, each time with empty caches if `cold`. Returns the medians."""
     samples = []
     for _ in range(repeat):
         if quiet_wait:
             wait_for_quiet(quiet_wait)
         if cold:
             drop_caches()
-            # The stopwatch itself is not to be cold.
+            # Load time(1) itself into the cache, because it is not part of the command.
             subprocess.run(["/usr/bin/time", "-o", "/dev/null", "true"], check=True)
         sample = run_once(argv, cwd, env, ok_codes, scratch)
         if not sample["ok"]:
@@ -70,7 +70,7 @@ def run(argv, cwd=None, env=None, cold=False, repeat=1, ok_codes=(0,), quiet_wai
 
 
 def run_once(argv, cwd, env, ok_codes, scratch):
-    # time(1) is the parent, not this interpreter: a child starts with the peak memory of whoever forked it
+    # time(1) reports the peak memory, because a child inherits the peak of the process that forks it.
     timing, output = f"{scratch}/rivals.{os.getpid()}.time", f"{scratch}/rivals.{os.getpid()}.stderr"
     wrapped = ["/usr/bin/time", "-o", timing, "-f", "%M", *argv]
     with open(output, "wb") as out:
@@ -103,7 +103,7 @@ def run_once(argv, cwd, env, ok_codes, scratch):
 
 
 def tree_bytes(path):
-    """Sum of the lengths of all files below path (what `du -b` calls apparent size, without the directories)."""
+    """Returns the total length of all files below path: the apparent size of `du -b`, without directories."""
     total = 0
     for directory, _, names in os.walk(path):
         for name in names:
@@ -112,7 +112,7 @@ def tree_bytes(path):
 
 
 def machine():
-    """What a reader needs to judge the figures; no names, no paths."""
+    """Describes the machine for readers of the figures, without names and paths."""
     def first(path, pattern):
         with open(path) as f:
             found = re.search(pattern, f.read(), re.M)
@@ -130,6 +130,6 @@ def machine():
 
 
 def file_system(path):
-    """The type of the file system that holds path."""
+    """Returns the type of the file system of path."""
     found = subprocess.run(["findmnt", "-no", "FSTYPE", "-T", path], capture_output=True, text=True)
     return found.stdout.strip() or "unknown"

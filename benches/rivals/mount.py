@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-# The mount beside the native directory of the same disk, and beside the mounts of restic, borg and rclone.
-# In: data sets (data.py makes them), the tools (setup.sh). Out: one JSON line per figure, appended to a results file;
-# `--report` turns the newest of each into the section Mounts of docs/benchmarks.md. Native and mount take turns, each
-# waits until the machine is quiet; medians. Needs root (it empties the page cache). The groups are in mountloads.py.
+# Compares the mount with a native directory on the same disk, and with the mounts of restic, borg and rclone.
+# In: data sets (data.py creates them), the tools (setup.sh). Out: one JSON line per figure, appended to a results
+# file; `--report` writes the section Mounts of docs/benchmarks.md from the newest ones. Native directory and mount
+# take turns, and each run waits until the machine is quiet. Figures are medians. Needs root to empty the page cache.
+# The groups are in mountloads.py.
 
 import argparse
 import contextlib
@@ -31,7 +32,7 @@ NEEDED_BYTES = 34e9
 
 
 class Bench:
-    """Places, tools and the record of one invocation; everything that it started or mounted ends with `clean`."""
+    """Directories, tools and results of one invocation. `clean` ends everything that it has started or mounted."""
 
     def __init__(self, options):
         self.options, self.runs, self.dvc = options, options.runs, options.dvc
@@ -41,7 +42,7 @@ class Bench:
         self.scale = 16 if options.small else 1
         self.batch = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         home = {f"XDG_{name}_HOME": f"{self.work}/home/{name.lower()}" for name in ("CACHE", "STATE", "CONFIG")}
-        # rclone 1.60 fails with a bundle of certificates in its environment
+        # rclone 1.60 fails if the environment names a bundle of certificates.
         self.env = {**{k: v for k, v in os.environ.items() if k != "AWS_CA_BUNDLE"}, **KEYS, **home, "DVC_AUTHOR": "bench <bench@example.org>"}
         self.servers = Servers(options)
         self.open = contextlib.ExitStack()
@@ -50,7 +51,7 @@ class Bench:
     # -- programs -------------------------------------------------------------------------------------------------
 
     def run(self, *argv, **how):
-        """Runs a program to its end; a failure tells what it said."""
+        """Runs a program to its end and returns its output. Raises an error with its messages if it fails."""
         how = {"env": self.env, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **how}
         if "input" in how:
             del how["stdin"]
@@ -61,7 +62,7 @@ class Bench:
 
     @contextlib.contextmanager
     def program(self, argv, **how):
-        """A server for as long as the block lasts."""
+        """Runs a server until the end of the block."""
         how = {"env": self.env, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **how}
         child = subprocess.Popen([str(a) for a in argv], **how)
         try:
@@ -77,7 +78,7 @@ class Bench:
     # -- repositories and mounts ----------------------------------------------------------------------------------
 
     def source(self, name, fill):
-        """A directory of data, made once."""
+        """Returns a directory of data, which is created once."""
         path = self.work / name
         if not path.exists():
             part = self.work / f"{name}.part"
@@ -88,7 +89,7 @@ class Bench:
         return path
 
     def repo(self, name, source, branches=("main",)):
-        """A repository with the directory as its version, made once."""
+        """Returns a repository with the directory as its version, which is created once."""
         repo = self.work / f"repo-{name}"
         if not repo.exists():
             part = self.work / f"repo-{name}.part"
@@ -101,7 +102,7 @@ class Bench:
 
     @contextlib.contextmanager
     def mounted(self, repo, *how, rev="main"):
-        """A version as a directory; its overlay is gone afterwards."""
+        """Mounts a version until the end of the block, and discards its overlay."""
         at = self.work / f"mnt-{repo.name}"
         at.mkdir(exist_ok=True)
         try:
@@ -124,7 +125,7 @@ class Bench:
         return json.loads(self.run(self.dvc, "mount", "--stats", at, "--json"))
 
     def peers(self, name, source):
-        """The peers that are here, each with a repository of the directory, made once: name -> tool."""
+        """Returns the installed peers by name, each with a repository of the directory, which is created once."""
         found = {}
         for kind in (Restic, Borg):
             exe = shutil.which(kind.name, path=f"{self.options.peers}/bin:{os.environ['PATH']}")
@@ -150,7 +151,7 @@ class Bench:
 
     @contextlib.contextmanager
     def served(self, argv, at, env=None):
-        """A mount of a process of somebody else's."""
+        """Runs another program that serves a mount, until the end of the block."""
         at.mkdir(exist_ok=True)
         with self.program(argv, env=env or self.env) as child:
             try:
@@ -170,8 +171,8 @@ class Bench:
     # -- the record -----------------------------------------------------------------------------------------------
 
     def compare(self, group, name, sides, unit="s", better="less", before=measure.drop_caches, once=(), warmup=False):
-        """Measures each side in turn, `runs` times over (those of `once` only in the first round), and records medians.
-        A side returns a number, or a dict whose `value` is the number and whose other figures are kept too."""
+        """Measures all sides in turn, `runs` times (those of `once` only in the first round), and records medians.
+        A side returns a number, or a dict with the number as `value` and other figures."""
         if not re.search(self.options.figures, f"{group}: {name}"):
             return None
         samples, errors, busy = {side: [] for side in sides}, {}, 0.0
@@ -209,7 +210,7 @@ class Bench:
         return row
 
     def said(self, error):
-        """The last line of an error, without the places of this machine."""
+        """Returns the last line of an error, without paths of this machine."""
         text = (str(error).strip() or type(error).__name__).splitlines()[-1][-300:]
         return text.replace(self.sets.root, "DATA").replace(str(PROJECT), "PROJECT")
 
@@ -218,11 +219,11 @@ class Bench:
             f.write(json.dumps(row) + "\n")
 
     def group(self, name):
-        """One group; what it left, also by a failure, is cleared away."""
+        """Measures one group, and cleans up even if it fails."""
         start = time.time()
         try:
             getattr(mountloads, name)(self)
-        except Exception as error:  # whatever it was, the other groups are measured
+        except Exception as error:  # A failure must not prevent the other groups.
             self.failed += 1
             traceback.print_exc()
             self.append({"batch": self.batch, "scale": "small" if self.options.small else "full", "group": name, "failed": self.said(error)})
@@ -243,8 +244,8 @@ class Bench:
 def arguments():
     target = os.environ.get("CARGO_TARGET_DIR", f"{PROJECT}/target")
     p = argparse.ArgumentParser(description="Measure the mount; see the head of this file.")
-    p.add_argument("groups", nargs="*", help=f"which groups (default: all): {' '.join(mountloads.GROUPS)}")
-    p.add_argument("--data", default="/var/tmp/dvcbench", help="where data sets, repositories and results lie (34 GB)")
+    p.add_argument("groups", nargs="*", help=f"groups to measure (default: all): {' '.join(mountloads.GROUPS)}")
+    p.add_argument("--data", default="/var/tmp/dvcbench", help="directory of data sets, repositories and results (34 GB)")
     p.add_argument("--scripts", default=f"{PROJECT}/../shared/bench", help="directory of gen-tree.sh and gen-db.sh")
     p.add_argument("--peers", help="prefix given to setup.sh (default: DATA/peers)")
     p.add_argument("--tools", nargs="*", default=["restic", "borg", "rclone"], help="peers to measure")
@@ -254,7 +255,7 @@ def arguments():
     p.add_argument("--results", help="results file (default: DATA/mount.jsonl)")
     p.add_argument("--runs", type=int, default=3, help="runs of each side of each figure")
     p.add_argument("--figures", default="", metavar="PATTERN", help="only figures whose `group: name` matches")
-    p.add_argument("--small", action="store_true", help="CI-size data: only shows that everything runs")
+    p.add_argument("--small", action="store_true", help="use small data, which only shows that everything runs")
     p.add_argument("--wait-quiet", type=int, default=20, metavar="S", help="wait up to S seconds before each run until the machine is idle")
     p.add_argument("--report", action="store_true", help="measure nothing: write the report from the results file")
     p.add_argument("--out", help="report file (default: docs/benchmarks.md, or standard output with --small)")
@@ -279,7 +280,7 @@ def main():
     if os.geteuid() != 0:
         sys.exit("error: only root can empty the page cache, and figures of warm caches are not comparable")
     os.makedirs(options.data, exist_ok=True)
-    # what was made by an earlier invocation is not made again
+    # Repositories of earlier invocations are reused, so they count as free space.
     if not options.small and shutil.disk_usage(options.data).free + measure.tree_bytes(f"{options.data}/mounts") < NEEDED_BYTES:
         sys.exit(f"error: the data directory has less than {NEEDED_BYTES / 1e9:.0f} GB for the repositories")
     if not options.proxy:

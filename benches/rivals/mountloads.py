@@ -1,5 +1,5 @@
-# What mount.py measures, one function a group. In: its Bench (places, tools, `compare`). Out: figures, each of a native
-# directory, of the mount, and of peers. A figure is a time in seconds unless its unit says otherwise.
+# The measurements of mount.py, one function per group. In: its Bench (directories, tools, `compare`). Out: figures of
+# the mount, of a native directory and of peers. A figure is a time in seconds unless it names another unit.
 
 import contextlib
 import json
@@ -33,7 +33,7 @@ def cat(path):
 
 
 def fio(b, path, *how):
-    # a colon would part two names
+    # fio separates file names by colons.
     argv = ["fio", "--name=x", "--filename=" + str(path).replace(":", r"\:"), "--output-format=json", "--thread", "--ioengine=psync", "--norandommap", "--group_reporting"]
     job = json.loads(b.run(*argv, *how))["jobs"][0]
     side = job["write"] if job["write"]["total_ios"] else job["read"]
@@ -45,7 +45,7 @@ def noise(b, path, mib):
 
 
 def from_mount(b, repo, work):
-    """A side that mounts anew, so that the process knows nothing either."""
+    """Returns a side that mounts for each run, so that the process has no caches either."""
     def side():
         with b.mounted(repo, "--ro") as at:
             return work(at)
@@ -53,7 +53,7 @@ def from_mount(b, repo, work):
 
 
 def everywhere(b, native, repo, work, peers):
-    """The sides of a figure: native directory, fresh mount, fresh mounts of the peers."""
+    """Returns the sides of a figure: native directory, new mount, new mounts of the peers."""
     def from_peer(tool):
         def side():
             with b.peer_mounted(tool) as root:
@@ -66,8 +66,8 @@ def everywhere(b, native, repo, work, peers):
 
 
 class Store:
-    """A server with what was pushed to it, seen through a slow link, and fresh lazy clones of it. moto (S3) reads a whole
-    object for each range of it, which is part of every figure; rclone's WebDAV server does not."""
+    """A server behind a slow link, and new lazy clones of it. For each range, moto (S3) reads the whole object, which
+    is part of every figure; rclone's WebDAV server does not."""
 
     def __init__(self, b, kind, delay, rate=None):
         self.b, self.kind = b, kind
@@ -86,7 +86,7 @@ class Store:
         self.b.run(self.b.dvc, "--repo", repo, "push", self.url(self.port, name), "-q")
 
     def clone(self, name):
-        """Nothing of it is in any cache."""
+        """Creates a lazy clone with empty caches."""
         clone = self.b.work / f"scratch-lazy-{name}"
         for path in (clone, self.b.work / "home"):
             shutil.rmtree(path, ignore_errors=True)
@@ -104,7 +104,7 @@ def rclone(*words):
 
 
 def first(b):
-    """From `dvc mount` of a lazy clone, 20 ms from its store, to the first row that MariaDB finds by primary key."""
+    """Time from `dvc mount` of a lazy clone, 20 ms from its store, to the first row that MariaDB finds by key."""
     b.sets.ensure("db", (1,))
     data = Path(b.sets.version("db", 1))
     key = int(data.with_name("db1.params").read_text().split("rows=")[1]) * 3 // 5
@@ -140,7 +140,7 @@ def first(b):
 
 
 def terabyte(b):
-    """Mounting a repository of 1 TiB (16.8 million chunks, an index of 773 MB, made up), and listing it."""
+    """Mounts and lists a made-up repository of 1 TiB (16.8 million chunks, an index of 773 MB)."""
     rows = 16_777_216 // (b.scale * b.scale)
     repo = b.work / "repo-terabyte"
     if not repo.exists():
@@ -158,7 +158,7 @@ def terabyte(b):
 
     b.compare("terabyte", "mount, local repository", {"mount": lambda: mount(repo)})
     store = Store(b, "s3", "10")
-    # its packs do not exist, so that it cannot be pushed; a store holds the same files as a repository
+    # The repository cannot be pushed without packs, so its files are copied to the store.
     for part in ("packs", "index", "refs", "format"):
         b.run(*rclone("copyto"), repo / part, store.rclone(store.port, f"terabyte/{part}"))
 
@@ -171,7 +171,7 @@ def terabyte(b):
 
 
 def far(b):
-    """A file read in order, 30 ms and 40 MB/s a connection from its store, beside rclone."""
+    """Reads a file in order through a link with 30 ms and 40 MB/s per connection, compared with rclone."""
     one = ones(b)
     src = b.source("noise", lambda path: os.link(one / "noise", path / "noise"))
     repo = b.repo("noise", src)
@@ -201,13 +201,13 @@ def far(b):
     b.compare("far", "cat of 1 GiB, lazy", sides, before=None, once=("rclone",))
 
 
-# -- local, not brought -----------------------------------------------------------------------------------------------
+# -- local, not hydrated ----------------------------------------------------------------------------------------------
 
 
 def ones(b):
     def fill(path):
         noise(b, path / "noise", 1024)
-        # A database's pages: half full.
+        # Like pages of a database, half of each page is empty.
         with open(path / "pages", "wb") as f:
             f.write(b"SQLite format 3\0".ljust(16384, b"1"))
             for n in range((65536 // b.scale) - 1):
@@ -216,7 +216,7 @@ def ones(b):
 
 
 def plain(b):
-    """A local repository, nothing brought: random reads and one large file."""
+    """A local repository without hydration: random reads and one large file."""
     src = ones(b)
     repo, peers = b.repo("one", src), b.peers("one", src)
     for file in ("noise", "pages"):
@@ -228,7 +228,7 @@ def plain(b):
 
 
 def tree(b):
-    """170,000 files: find, small reads, stat, and a copy of all."""
+    """A tree of 170,000 files: find, small reads, stat, and a copy of the tree."""
     b.sets.ensure("tree", (1,))
     src = Path(b.sets.version("tree", 1))
     repo, peers = b.repo("tree", src), b.peers("tree", src)
@@ -268,7 +268,7 @@ def copies(b, src, repo, peers):
         return took[-1]
 
     def peer(tool):
-        # long enough to know that it takes more than ten times as long
+        # The limit is long enough to show that the copy takes more than ten times as long.
         limit = min(PEER_LIMIT, 12 * min(took) + 5)
         with b.peer_mounted(tool) as root:
             try:
@@ -286,7 +286,7 @@ def copies(b, src, repo, peers):
 
 
 def small(b):
-    """Names: create, read, stat, rename, unlink, and git status, in a directory of the mount and in a native one."""
+    """Operations on names: create, read, stat, rename, unlink, and git status, in the mount and a native directory."""
     src = b.source("empty", lambda path: (path / "x").write_text("x"))
     native, n = b.work / "native-small", 5000 // b.scale
 
@@ -315,7 +315,7 @@ def small(b):
 
     with b.mounted(b.repo("empty", src)) as at:
         native.mkdir()
-        # each run goes through all steps, so that every figure has a run of its own
+        # Each run executes all steps, so that the figures of a run belong together.
         samples = {step: {"native": [], "mount": []} for step in steps}
         busy = 0.0
         for _ in range(b.runs):
@@ -331,14 +331,14 @@ def small(b):
         b.compare("small", "git status, 2,000 files", {"native": lambda: status(native), "mount": lambda: status(at)}, before=None, warmup=True)
 
 
-# -- brought whole: files and databases -------------------------------------------------------------------------------
+# -- hydrated: files and databases ------------------------------------------------------------------------------------
 
 HYDRATED = {"P": ("--hydrate", "all", "--wait-hydrated"), "W": ("--hydrate", "all", "--wait-hydrated", "--live")}
 
 
 @contextlib.contextmanager
 def both(b, name, src, mode, *how):
-    """Native copy and mount of a directory."""
+    """A native copy and a mount of a directory."""
     native, repo = b.work / f"native-{name}", b.repo(name, src)
     b.run("cp", "-a", src, native)
     try:
@@ -368,7 +368,7 @@ def table(path, sync=None):
 
 
 def data(b):
-    """Files that were brought whole: reads, writes, SQLite, in both modes."""
+    """Hydrated files: reads, writes and SQLite, in both modes."""
     points_rows = 1_000_000 // b.scale
 
     def fill(path):
@@ -423,8 +423,8 @@ def data(b):
 
 
 def postgres(b):
-    """pgbench: select and TPC-B, in both modes. A server is started for each run of each side."""
-    # it refuses root; the work directory may be root's alone, so it may look into what it cannot enter
+    """pgbench: select and TPC-B, in both modes. Each run of each side starts a server."""
+    # PostgreSQL refuses to run as root. Its user gets the right to pass through directories of root.
     user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
     seconds = "6" if b.scale == 1 else "1"
 
@@ -438,7 +438,7 @@ def postgres(b):
                 try:
                     return work(sock)
                 finally:
-                    # fast, not smart
+                    # Fast shutdown instead of smart.
                     child.send_signal(2)
                     child.wait(120)
         finally:
@@ -474,7 +474,7 @@ def postgres(b):
 
 @contextlib.contextmanager
 def mariadbd(b, root, *how):
-    """A server on the data directory; the name of its socket."""
+    """Runs a server on the data directory until the end of the block. Yields the name of its socket."""
     with tempfile.TemporaryDirectory() as place:
         sock = f"{place}/sock"
         argv = ["mariadbd", "--no-defaults", f"--datadir={root}", f"--socket={sock}", f"--pid-file={place}/pid", "--skip-networking",
@@ -484,7 +484,7 @@ def mariadbd(b, root, *how):
 
 
 def until(found, child=None, seconds=120):
-    """Waits for something true."""
+    """Waits until a condition is true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and not (child and child.poll() is not None):
         if got := found():
@@ -494,7 +494,7 @@ def until(found, child=None, seconds=120):
 
 
 def mariadb(b):
-    """One-row inserts, each a transaction (mode W)."""
+    """One-row inserts in MariaDB, each in a transaction (mode W)."""
     src = b.source("maria", lambda path: b.run("mariadb-install-db", "--no-defaults", f"--datadir={path}", "--auth-root-authentication-method=normal",
                                                "--skip-test-db", "--user=root"))
     text = "use b;\n" + "insert into t (v) values (repeat('x', 100));\n" * (3000 // b.scale)
@@ -507,7 +507,7 @@ def mariadb(b):
         return took
 
     with both(b, "maria", src, "W") as (native, at), contextlib.ExitStack() as servers:
-        # both run all the time; an idle one does nothing
+        # Both servers run all the time, because an idle server uses no processor time.
         socks = [servers.enter_context(mariadbd(b, root)) for root in (native, at)]
         for sock in socks:
             until(lambda: subprocess.run(["mariadb-admin", "--no-defaults", f"--socket={sock}", "-u", "root", "ping"], capture_output=True).returncode == 0)
@@ -518,7 +518,7 @@ def mariadb(b):
 
 
 def commit(b):
-    """Random writes to 1 % of a file of 10 GiB that was not brought, then a commit; and the same in one run of bytes."""
+    """Random writes to 1 % of a file of 10 GiB without hydration, then a commit; and the same as one contiguous write."""
     repo = b.work / "repo-ten"
     if not repo.exists():
         src = b.work / "scratch-ten"
@@ -542,7 +542,7 @@ def commit(b):
 
 
 def memory(b):
-    """The process of a mount after a million files were looked at: the tree six times over."""
+    """Memory of a mount's process after a million files were visited: the tree six times."""
     b.sets.ensure("tree", (1,))
     branches = tuple(f"b{n}" for n in range(6))
     with b.mounted(b.repo("million", b.sets.version("tree", 1), branches), "--all", rev=None) as at:

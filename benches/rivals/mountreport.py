@@ -1,6 +1,6 @@
-# Turns the results of mount.py into the section Mounts of docs/benchmarks.md: a table of bars, then every figure beside
-# the native directory and the peers. In: JSON lines. Out: Markdown between its mark and the next. For each figure the newest
-# invocation counts; nothing is entered by hand.
+# Writes the section Mounts of docs/benchmarks.md from the results of mount.py: a table of bars, then every figure with
+# those of the native directory and the peers. In: JSON lines. Out: Markdown between its mark and the next mark. The
+# newest invocation of each figure counts; no figure is entered by hand.
 
 import json
 import sys
@@ -9,7 +9,7 @@ from bars import seconds
 from report import table
 
 MARK, ANY_MARK = "<!-- by benches/rivals/mount.py -->", "<!-- by "
-# what a prototype reached with names, in all; the bar is twice that
+# The range of ratios that a prototype reached for operations on names; the bar is twice this.
 PROTOTYPE = (0.05, 0.3)
 BUSY = 0.25
 MORE = {"p99_ms": lambda v: f"p99 {v:.2f} ms", "mount_s": lambda v: f"mounted after {seconds(v)}", "fetched_mb": lambda v: f"{v:.1f} MB fetched",
@@ -46,7 +46,7 @@ class Figures:
         return row and row["sides"].get(side, {}).get(key, {}).get("median")
 
     def ratio(self, group, name, to="native", by="mount"):
-        """Speed of the mount to that of another side."""
+        """Returns the speed of the mount divided by that of another side."""
         ours, theirs = self.get(group, name, by), self.get(group, name, to)
         if not ours or not theirs:
             return None
@@ -57,7 +57,7 @@ class Figures:
 
 
 class Bars:
-    """Rows of the table: what, bar, measured, verdict. A bar whose ingredients were not measured is not met."""
+    """Rows of the table: what, bar, measured, verdict. A bar is not met if a figure that it needs is missing."""
 
     def __init__(self, figures):
         self.f, self.rows, self.met, self.missed = figures, [], 0, 0
@@ -120,7 +120,7 @@ class Bars:
         self.most("reading 3,400 small files, cold", get("tree", "read 3,400 small, cold"), 0.5, "s", "under")
         copy = "cp -a of all, cold"
         self.least("`cp -a` of the tree, cold", self.f.ratio("tree", copy, "checkout"), 0.8, of="of `checkout`")
-        # a copy that was ended tells the least that it would have taken
+        # A copy that was stopped early gives a lower limit of its time.
         ours, theirs = get("tree", copy), get("tree", copy, "restic") or get("tree", copy, "restic", "over")
         self.least("`cp -a` of the tree, cold, compared with restic", ours and theirs and theirs / ours, 10, of="times restic's")
         self.most("commit after random writes to 1 % of 10 GiB", get("commit", "1 % of 10 GiB in 4 KiB writes"), 5, "s", "under")
@@ -193,7 +193,7 @@ def write(results, small, path):
         return 0
     with open(path) as f:
         before, _, after = f.read().partition(MARK)
-    # up to the mark of another program
+    # Keep the text from the mark of another program on.
     rest = after.partition(ANY_MARK)
     with open(path, "w") as f:
         f.write(f"{before.rstrip()}\n\n{MARK}\n{text}" + ("\n" + "".join(rest[1:]) if rest[1] else ""))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-# Compares two builds of dvc, in turn: OLD NEW OLD NEW ..., by the figures of run.py and mount.py, without peers.
-# In: two binaries, which operations and groups. Out: a table of medians and of the ratios new / old, pair by pair. A figure
-# is worse only if its median ratio is beyond the tolerance and the ratios' spread does not contain 1. Needs root.
+# Compares two builds of dvc by the figures of run.py and mount.py, without peers. The builds take turns.
+# In: two binaries, operations and groups. Out: a table of medians, and of the ratios new / old of all pairs.
+# A figure is worse only if its median ratio exceeds the tolerance and all ratios exceed 1. Needs root.
 
 import argparse
 import json
@@ -16,7 +16,7 @@ TOLERANCE = 1.03
 
 
 def rows(path):
-    """The figures of one results file: name -> seconds, or requests a second as seconds for each."""
+    """Returns the figures of a results file by name, in seconds; a rate becomes seconds per request."""
     found = {}
     for line in path.read_text().splitlines() if path.exists() else []:
         row = json.loads(line)
@@ -33,7 +33,7 @@ def rows(path):
 
 
 def measure(options, side, dvc, pair):
-    """Runs both scripts once with one binary."""
+    """Runs both scripts once with one binary. Returns the figures."""
     results = Path(options.data) / f"pair-{side}-{pair}.jsonl"
     results.unlink(missing_ok=True)
     common = ["--data", options.data, "--dvc", dvc, "--results", results, "--runs", "1"]
@@ -52,19 +52,19 @@ def run(argv):
 
 def main():
     p = argparse.ArgumentParser(description="Compare two builds of dvc; see the head of this file.")
-    p.add_argument("old")
-    p.add_argument("new")
+    p.add_argument("old", help="binary of the old build")
+    p.add_argument("new", help="binary of the new build")
     p.add_argument("groups", nargs="*", help="groups of mount.py")
-    p.add_argument("--figures", default="", help="only figures of mount.py whose `group: name` matches")
+    p.add_argument("--figures", default="", metavar="PATTERN", help="only figures of mount.py whose `group: name` matches")
     p.add_argument("--ops", help="operations of run.py")
     p.add_argument("--only", default="tree,db", help="data sets of run.py")
-    p.add_argument("--data", default="/var/tmp/dvcbench")
-    p.add_argument("--pairs", type=int, default=5)
+    p.add_argument("--data", default="/var/tmp/dvcbench", help="directory of data sets and results")
+    p.add_argument("--pairs", type=int, default=5, help="number of runs of each build")
     options = p.parse_intermixed_args()
     os.makedirs(options.data, exist_ok=True)
     pairs = []
     for n in range(options.pairs):
-        # whichever runs first finds another machine, so the order changes too
+        # The order alternates, because the first run finds the machine in another state.
         order = [("old", options.old), ("new", options.new)]
         done = {side: measure(options, side, dvc, n) for side, dvc in (order if n % 2 == 0 else order[::-1])}
         pairs.append((done["old"], done["new"]))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-# Pushes, clones and single reads against servers on this machine (S3 by moto, sshd, docker-registry), direct and through
-# a slow link (30 ms round trip, 40 MB/s a connection), beside rclone with the same files and beside restic and rustic.
-# In: a data directory with `db1`, `db2` and `tree` (data.py makes them), the tools. Out: one JSON line per measurement;
-# `--report` prints the newest of them as a table for docs/benchmarks.md. Each run begins with an empty server.
+# Measures pushes, clones and lazy clones with servers on this machine (moto for S3, sshd, docker-registry), directly and
+# through a slow link (30 ms round trip, 40 MB/s per connection), and compares rclone, restic and rustic.
+# In: a data directory with `db1`, `db2` and `tree` (data.py creates them), the tools. Out: one JSON line per measurement;
+# `--report` prints the results as a table for docs/benchmarks.md. Each run begins with an empty server.
 
 import argparse
 import json
@@ -29,7 +29,7 @@ def free_port():
 
 
 class Program:
-    """A server, ended by its process group."""
+    """A server, which is ended with its process group."""
 
     def __init__(self, argv, port, env=None, stdin=None):
         self.port = port
@@ -57,7 +57,7 @@ class Servers:
         return port if LINKS[link] is None else self.slow(port, *LINKS[link])
 
     def slow(self, port, delay, rate=None):
-        """A port that leads to the other one with a delay each way (ms) and a rate (MB/s a connection)."""
+        """Returns a port that forwards to `port` with a delay each way (ms) and a rate (MB/s per connection)."""
         listen = free_port()
         argv = [self.options.proxy, f"127.0.0.1:{listen}", f"127.0.0.1:{port}", "--delay-ms", delay, *(["--rate", rate] if rate else [])]
         self.running.append(Program(argv, listen, stdin=subprocess.PIPE))
@@ -110,7 +110,7 @@ class Bench:
     def __init__(self, options):
         self.options, self.work = options, options.work
         self.repo = f"{self.work}/repo"
-        # rclone 1.60 fails with a bundle of certificates in its environment.
+        # rclone 1.60 fails if the environment names a bundle of certificates.
         self.env = {**{k: v for k, v in os.environ.items() if k != "AWS_CA_BUNDLE"}, **KEYS, "XDG_CACHE_HOME": f"{self.work}/cache", "DVC_AUTHOR": "bench <bench@example.org>",
                     "RESTIC_PASSWORD": "x", "RUSTIC_PASSWORD": "x"}
         self.servers = Servers(options)
@@ -158,7 +158,7 @@ class Bench:
         return measure.tree_bytes(f"{self.repo}/packs") + measure.tree_bytes(f"{self.repo}/index") - before
 
     def place(self, server, link, name):
-        """URL for dvc, target for rclone with its options."""
+        """Returns the URL for dvc, and the target and options for rclone."""
         if server == "s3":
             endpoint = self.servers.s3(link)
             target = f":s3,provider=Other,access_key_id=key,secret_access_key=secret,endpoint='{endpoint}':bucket/rclone"
@@ -181,7 +181,7 @@ class Bench:
     def transfer(self, server, link, rivals):
         url, target, options = self.place(server, link, "dvc")
         self.commit(1)
-        # Whether the store decides races is found out once, when a remote is added.
+        # Adding a remote probes once whether the store supports conditional writes.
         self.dvc("--repo", self.repo, "remote", "add", "origin", url, check=True)
         result = self.dvc("--repo", self.repo, "push", "origin", "--json")
         said = json.loads(result["out"] or "{}")
@@ -245,7 +245,7 @@ class Bench:
             self.servers.end()
 
     def lazy(self, link):
-        """A lazy clone of the tree of 170,000 files."""
+        """Measures a lazy clone of the tree of 170,000 files."""
         repo = f"{self.work}/treerepo"
         if not os.path.exists(repo):
             self.dvc("init", "-q", "--repo", repo, "-b", "tree", check=True)
@@ -279,19 +279,19 @@ def report(path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default="/var/tmp/dvcbench")
-    parser.add_argument("--work", default="/var/tmp/dvcbench/remotes")
-    parser.add_argument("--peers", default="/var/tmp/peers/bin")
-    parser.add_argument("--dvc", default=f"{PROJECT}/target/release/dvc")
-    parser.add_argument("--proxy", default=f"{PROJECT}/target/release/slow_proxy")
-    parser.add_argument("--moto", default=shutil.which("moto_server") or "moto_server")
-    parser.add_argument("--results", default="remotes.jsonl")
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", nargs="*", default=["s3", "ssh", "registry", "lazy"])
-    parser.add_argument("--links", nargs="*", default=list(LINKS))
-    parser.add_argument("--no-rivals", action="store_true")
-    parser.add_argument("--report", action="store_true")
+    parser = argparse.ArgumentParser(description="Measure remotes; see the head of this file.")
+    parser.add_argument("--data", default="/var/tmp/dvcbench", help="directory of data sets")
+    parser.add_argument("--work", default="/var/tmp/dvcbench/remotes", help="directory of repositories and servers")
+    parser.add_argument("--peers", default="/var/tmp/peers/bin", help="directory of the peers' programs")
+    parser.add_argument("--dvc", default=f"{PROJECT}/target/release/dvc", help="the dvc to measure")
+    parser.add_argument("--proxy", default=f"{PROJECT}/target/release/slow_proxy", help="the slow link")
+    parser.add_argument("--moto", default=shutil.which("moto_server") or "moto_server", help="the S3 server")
+    parser.add_argument("--results", default="remotes.jsonl", help="results file")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each operation (medians are reported)")
+    parser.add_argument("--only", nargs="*", default=["s3", "ssh", "registry", "lazy"], help="servers to measure, and `lazy`")
+    parser.add_argument("--links", nargs="*", default=list(LINKS), help="links to measure")
+    parser.add_argument("--no-rivals", action="store_true", help="do not measure restic and rustic")
+    parser.add_argument("--report", action="store_true", help="measure nothing: print the report from the results file")
     options = parser.parse_args()
     if options.report:
         return report(options.results)

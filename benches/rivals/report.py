@@ -1,7 +1,7 @@
-# Turns the results file into docs/benchmarks.md: a table of bars, then a table per operation with every tool beside
-# the machine's own limits, and the chart of it. In: JSON lines of run.py. Out: Markdown and SVG. For each tool, data set and
-# operation only the newest invocation counts. Figures are medians of its runs. A failed operation is printed as "failed", one
-# that was not run as "-".
+# Writes docs/benchmarks.md from the results file: a table of bars, a table per operation with all tools, the limits
+# of the machine, and the chart. In: JSON lines of run.py. Out: Markdown and SVG. For each tool, data set and operation
+# only the newest invocation counts. Figures are medians of its runs. A failed operation is printed as "failed", a
+# missing one as "-".
 
 import json
 import os
@@ -53,12 +53,12 @@ class Figures:
         return self.rows.get((tool, data, op), [])
 
     def quiet(self, tool, data, op):
-        """The runs that nothing else disturbed; all of them where there is no such run."""
+        """Returns the runs that no other process disturbed, or all runs if all were disturbed."""
         rows = self.get(tool, data, op)
         return [row for row in rows if not disturbed(row)] or rows
 
     def figure(self, tool, data, op, field):
-        """Median over the quiet runs (peak memory: the highest); None where a run failed or nothing was run."""
+        """Returns the median over the quiet runs, or the maximum for peak memory; None if a run failed or is missing."""
         if not all(row["ok"] for row in self.get(tool, data, op)):
             return None
         values = [row.get(field) for row in self.quiet(tool, data, op)]
@@ -84,7 +84,7 @@ REMOTES = "<!-- by benches/rivals/remotes.py -->"
 
 
 def disturbed(row):
-    """Whether other processes (and the kernel's own threads) used more than a quarter of a core meanwhile."""
+    """Returns whether other processes and kernel threads used more than a quarter of a core during the run."""
     return row["ok"] and row.get("other_cpu", 0) > 0.25 * row.get("wall", 0) + 0.5
 
 
@@ -175,7 +175,7 @@ def write(results, scale, path):
     if path is None:
         print(text, end="")
     else:
-        # What stands after the mark is of remotes.py.
+        # Keep the text after the mark, which comes from remotes.py.
         with open(path) as f:
             rest = f.read().partition(REMOTES)[1:]
         with open(path, "w") as f:

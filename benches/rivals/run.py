@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-# Whole-process comparison of dvc with bupstash, rustic, restic and borg on the same data, cold caches, medians.
-# In: data sets (made when missing), the tools (setup.sh). Out: one JSON line per measurement appended to a results file;
-# `--report` turns the newest of them into docs/benchmarks.md. Several invocations (one tool, one set, one operation) add
-# up: for each tool, set and operation the newest invocation counts. Needs root (it empties the page cache).
+# Compares complete commands of dvc, bupstash, rustic, restic and borg on the same data, with cold caches.
+# In: data sets (created if missing), the tools (setup.sh). Out: one JSON line per measurement, appended to a results
+# file; `--report` writes docs/benchmarks.md from the newest ones. Invocations for single tools, data sets and operations
+# can be combined, because the newest invocation of each counts. Figures are medians. Needs root to empty the page cache.
 
 import argparse
 import datetime
@@ -66,14 +66,14 @@ class Bench:
                            command.ok_codes, self.options.wait_quiet if quiet else 0, self.data.work)
 
     def prepare(self, tool, command):
-        """Runs a step that is needed but not measured."""
+        """Runs a necessary step without measuring it."""
         result = self.run(command, tool.environment(), quiet=False)
         if not result["ok"]:
             raise Failed(f"{' '.join(command.argv[:4])} ... exit {result['code']}: {result['error']}")
 
     def op(self, tool, dataset, op, run, command, **how):
-        """Measures and records one operation if it is wanted, else just runs it. Returns the record, which is open until
-        the caller has added its own fields."""
+        """Measures an operation if it is wanted, otherwise only runs it. Returns the result, to which the caller adds
+        fields before recording it, or None."""
         if not self.wants(op.split("-")[0]):
             self.prepare(tool, command)
             return None
@@ -92,7 +92,7 @@ class Bench:
             if self.wants("limits"):
                 self.data.set_live(name, 1)
                 self.limits(name, run)
-            # another order each time, so that nobody always comes first; one repository at a time, to be easy on the disk
+            # The order changes, so that no tool is always first. Only one repository exists at a time, to save space.
             for tool in tools[run % len(tools):] + tools[:run % len(tools)] if cycle and tools else []:
                 self.data.set_live(name, 1)
                 if self.guarded(tool, name, run, self.first_version) and self.wants_any(SECOND):
@@ -108,7 +108,7 @@ class Bench:
         subprocess.run(["rm", "-rf", self.target(name)], check=True)
 
     def guarded(self, tool, dataset, run, step):
-        """A tool that fails is written down as failed and does not stop the others."""
+        """Runs a step of a tool. Records a failure, so that it does not stop the other tools."""
         try:
             step(tool, dataset, run)
             return True
@@ -141,7 +141,7 @@ class Bench:
             target = self.fresh(name)
             result = self.op(tool, name, "restore", run, tool.restore(1, target, source))
             self.finish(tool, name, "restore", run, result, target, 1)
-        # Only for the database there is a bar; elsewhere it is dvc's alone, since it costs two more restores.
+        # Only the database has a bar. For other data only dvc runs it, because it needs two more restores.
         if self.wants("inplace") and (name == "db" or "status" in tool.extra):
             target = self.fresh(name)
             self.prepare(tool, tool.worktree(1, target, source))
@@ -150,7 +150,7 @@ class Bench:
         self.fresh(name)
 
     def finish(self, tool, name, op, run, result, target=None, version=None, since=None):
-        """Adds what only this operation has (repository size, comparison of what was restored) and writes it down."""
+        """Adds repository size and comparison of restored content to a result, and records it."""
         if result is None:
             return
         if result["ok"] and since is not None:
@@ -163,7 +163,7 @@ class Bench:
             raise Failed(f"no {op} version, so nothing after it")
 
     def compare(self, name, version, target):
-        """Number of paths whose content, type or link differs from the version (metadata is compared by the tests)."""
+        """Returns the number of paths whose content, type or link target differs from the version."""
         source = self.data.version(name, version)
         if name == "image":
             return subprocess.run(["cmp", "-s", source, f"{target}/disk.img"]).returncode
@@ -175,16 +175,16 @@ class Bench:
         return f"{self.data.work}/out.{name}"
 
     def fresh(self, name):
-        """The empty directory that versions are restored into."""
+        """Returns an empty directory for restores."""
         target = self.target(name)
         subprocess.run(["rm", "-rf", target], check=True)
         os.makedirs(target)
         return target
 
-    # -- what belongs to one tool only ----------------------------------------------------------------------------
+    # -- operations of one tool -----------------------------------------------------------------------------------
 
     def chain(self, tool, name, _run):
-        """Ten versions of the database; the whole checkout of the tenth against that of the first."""
+        """Commits ten versions of the database, and compares a checkout of the tenth with one of the first."""
         source = self.data.start_chain()
         tool.wipe()
         for command in tool.init():
@@ -203,7 +203,7 @@ class Bench:
         self.data.drop_chain()
 
     def history(self):
-        """`log --oneline` over 10,000 versions; the repository is kept as long as the program stays the same."""
+        """Measures `log --oneline` of 10,000 versions. The repository is kept for the same build of the program."""
         for kind in TOOLS:
             exe = self.exe(kind.name)
             if not exe or "log" not in kind.extra:
@@ -248,11 +248,11 @@ class Bench:
             self.fact(name)
 
     def fact(self, name):
-        """Writes down what the data are, so that the report need not be told."""
+        """Records facts about the data for the report."""
         row = {"batch": self.batch, "scale": self.scale, "tool": "machine", "data": name, "op": "facts", "run": 1, "ok": True}
         self.append(row | self.data.facts(name))
 
-    # -- which program --------------------------------------------------------------------------------------------
+    # -- programs -------------------------------------------------------------------------------------------------
 
     def exe(self, name):
         if name not in self.options.tools:
@@ -270,7 +270,7 @@ class Bench:
 
 
 class Failed(Exception):
-    """A step that later ones need did not succeed."""
+    """A step that later steps need has failed."""
 
 
 def arguments():
@@ -286,7 +286,7 @@ def arguments():
     names = [kind.name for kind in TOOLS]
     target = os.environ.get("CARGO_TARGET_DIR", f"{PROJECT}/target")
     p = argparse.ArgumentParser(description="Compare dvc with its peers; see the head of this file.")
-    p.add_argument("--data", default="/var/tmp/dvcbench", help="where data sets, repositories and results lie (24 GB, and 12 GB free)")
+    p.add_argument("--data", default="/var/tmp/dvcbench", help="directory of data sets, repositories and results (24 GB, and 12 GB free)")
     p.add_argument("--scripts", default=f"{PROJECT}/../shared/bench", help="directory of gen-tree.sh, gen-db.sh, gen-image.sh")
     p.add_argument("--peers", help="prefix given to setup.sh (default: DATA/peers)")
     p.add_argument("--dvc", default=f"{target}/release/dvc", help="the dvc to measure")
@@ -295,7 +295,7 @@ def arguments():
     p.add_argument("--ops", type=words(OPS), default=list(OPS), help=f"operations: {','.join(OPS)}")
     p.add_argument("--tools", type=words(names), default=names, help=f"tools: {','.join(names)}")
     p.add_argument("--runs", type=int, default=3, help="runs of each operation (medians are reported)")
-    p.add_argument("--small", action="store_true", help="CI-size data")
+    p.add_argument("--small", action="store_true", help="use small data, which only shows that everything runs")
     p.add_argument("--wait-quiet", type=int, default=0, metavar="S", help="wait up to S seconds before each run until the machine is idle")
     p.add_argument("--no-compare", action="store_true", help="do not compare restored content with the source")
     p.add_argument("--report", action="store_true", help="measure nothing: write the report from the results file")

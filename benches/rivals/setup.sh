@@ -1,8 +1,10 @@
 #!/bin/bash
-# Installs the peers that run.py and mount.py measure: bupstash and rustic from the crates registry, restic, rclone (and
-# the tools of the data generators) from Debian, borg with its mount from PyPI. Idempotent; as root for the Debian packages.
-# The servers of mount.py and remotes.py (moto, PostgreSQL, ...) are those of the tests: tests/setup.sh.
-# setup.sh [PREFIX=/var/tmp/dvcbench/peers]    binaries end up in PREFIX/bin; run.py looks there first, then in PATH
+# Installs the peers that run.py and mount.py measure: bupstash and rustic from the crates registry,
+# restic and rclone from Debian, borg with its mount from PyPI; and the tools of the data generators.
+# Installs only what is missing. Debian packages need root. tests/setup.sh installs the servers of
+# mount.py and remotes.py (moto, PostgreSQL, ...).
+#
+#   setup.sh [PREFIX]    the default is /var/tmp/dvcbench/peers; run.py looks in PREFIX/bin, then in PATH
 set -euo pipefail
 prefix=$(realpath -m "${1:-/var/tmp/dvcbench/peers}")
 BUPSTASH=0.12.0 RUSTIC=0.11.4 BORG=1.4.5
@@ -12,7 +14,7 @@ debian=(restic rclone fio fuse3 mariadb-server sysbench e2fsprogs mount time zst
         pkg-config libfuse3-dev libsodium-dev libacl1-dev libssl-dev liblz4-dev libzstd-dev libxxhash-dev)
 missing=(); for p in "${debian[@]}"; do dpkg -s "$p" >/dev/null 2>&1 || missing+=("$p"); done
 if [ ${#missing[@]} -gt 0 ]; then
-  # a throw-away server is started by the data generator: the package's own service must not run beside it
+  # RUNLEVEL=1 keeps packages from starting their services; the data generator starts a server of its own.
   apt-get update -q && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qy --no-install-recommends "${missing[@]}"
 fi
 

@@ -1,7 +1,8 @@
-# One small class per tool: how it initialises, commits, restores and checks. In: places (repository, state, source).
-# Out: Command values that run.py measures; a tool only describes, it never runs anything but `--version` and look-ups.
-# Every tool is at zstd level 3 and without encryption where it can be switched off (restic, rustic and bupstash always
-# encrypt); caches, keys and send logs live in `state`, which is not counted as repository.
+# One small class per tool: its commands to initialise, commit, restore and check.
+# In: directories of repositories, state and source. Out: Command values, which run.py measures. A class runs nothing
+# itself except `--version` and look-ups. All tools use zstd level 3, and no encryption if it can be switched off
+# (restic, rustic and bupstash always encrypt). Caches, keys and send logs are in `state`, which is not counted as
+# repository.
 
 import json
 import os
@@ -21,7 +22,7 @@ class Command:
 
 class Tool:
     name = ""
-    # what it can do besides first, unchanged, next, restore, inplace and check
+    # Operations that are supported besides first, unchanged, next, restore, inplace and check.
     extra = frozenset()
 
     def __init__(self, exe, places, dataset):
@@ -31,7 +32,7 @@ class Tool:
         self.branch = dataset
 
     def environment(self):
-        """Own home: no configuration, cache or key of the user is read, none is left behind."""
+        """Returns an environment with its own home, so that no file of the user is read or created."""
         keep = {k: os.environ[k] for k in ("PATH", "TMPDIR", "TERM") if k in os.environ}
         return keep | {"HOME": self.state, "XDG_CACHE_HOME": f"{self.state}/cache", "XDG_STATE_HOME": f"{self.state}/st",
                        "XDG_CONFIG_HOME": f"{self.state}/config", "LC_ALL": "C.UTF-8"}
@@ -46,7 +47,7 @@ class Tool:
         os.makedirs(self.state)
 
     def worktree(self, label, into, source):
-        """Fills the empty directory `into` so that `inplace` can start from there (`checkout --into` makes no worktree)."""
+        """Fills the empty directory `into` as the start of `inplace`."""
         return self.restore(label, into, source)
 
     def version(self):
@@ -104,7 +105,7 @@ class Restic(Tool):
                                         "RESTIC_CACHE_DIR": f"{self.state}/cache"}
 
     def init(self):
-        # format 2 has compression; "auto" is zstd at the default level of its library (about 3)
+        # Format 2 supports compression; "auto" is zstd at its library's default level, about 3.
         return [Command([self.exe, "init", "-q", "--repository-version", "2"])]
 
     def commit(self, source, label):
@@ -116,7 +117,7 @@ class Restic(Tool):
     inplace = restore
 
     def mount(self, at):
-        """The process that serves a mount at `at`, and the directory in it where the newest version is."""
+        """Returns the command that serves a mount at `at`, and the directory of the newest version in the mount."""
         return Command([self.exe, "mount", "-q", at]), f"{at}/snapshots/latest"
 
     def check(self):
@@ -135,7 +136,7 @@ class Rustic(Tool):
         return [Command([self.exe, "init", "--set-compression", "3"])]
 
     def commit(self, source, label):
-        # a tag, not a label: the parent is looked for among snapshots of the same label
+        # Use a tag, because rustic looks for the parent only among snapshots with the same label.
         return Command([self.exe, "backup", "--tag", f"v{label}", source])
 
     def restore(self, label, into, source):
@@ -165,7 +166,7 @@ class Borg(Tool):
         return [Command([self.exe, "init", "-e", "none", self.repo])]
 
     def commit(self, source, label):
-        # names of archives are unique, so an unchanged commit (the same label again) gets the time
+        # Names of archives are unique, so the time is added for a commit with the same label.
         return Command([self.exe, "create", "-C", "zstd,3", f"{self.repo}::v{label}-{{now}}", "."], source, (0, 1))
 
     def _archive(self, label):
@@ -186,7 +187,7 @@ class Borg(Tool):
 
 
 class Bupstash(Tool):
-    # without --xattrs and --ownership, its defaults, which are its fastest
+    # The defaults, without --xattrs and --ownership, are the fastest settings.
     name = "bupstash"
     version_args = ("version",)
 
@@ -213,7 +214,7 @@ class Bupstash(Tool):
         return line["labels"]["id"] if "labels" in line else line["id"]
 
     def check(self):
-        # it has no check of data: reading a whole version back decrypts, verifies and unpacks every chunk of it
+        # There is no check of data, but reading a version decrypts, verifies and decompresses every chunk of it.
         return Command([self.exe, "get", "-q", f"id={self._item(1)}"])
 
 

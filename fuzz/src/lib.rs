@@ -1,8 +1,9 @@
-//! Every decoder as a function of bytes, with valid samples. The fuzz targets run these, and so do the ordinary tests
-//! (`tests/it/damage/decoders.rs`), which cannot count on libFuzzer.
+//! Every decoder as a function of bytes, with valid samples. The fuzz targets run these, and so do
+//! the ordinary tests (`tests/it/damage/decoders.rs`), which work without libFuzzer.
 //!
-//! A run panics where a decoder breaks a promise: it must not panic itself, and what it accepts must come out the same
-//! when it is encoded and decoded again. Checksums are made to fit first, since nothing behind them is reached otherwise.
+//! A run panics if a decoder breaks a promise: the decoder must not panic, and an accepted value
+//! must be the same after it is encoded and decoded again. Checksums are corrected first, because
+//! the code behind them would not be reached otherwise.
 
 use std::sync::OnceLock;
 
@@ -33,17 +34,18 @@ use dvc::model::when::When;
 use dvc::repo::frames::decode_payload;
 use dvc::snapshot::walk::basis::DirRecord;
 
-/// A decoder with bytes that it accepts.
+/// A decoder with inputs that it accepts.
 pub struct Decoder {
     /// The name of its fuzz target.
     pub name: &'static str,
-    /// Decodes and checks.
+    /// Decodes the bytes and checks the result.
     pub run: fn(&[u8]),
     /// Makes valid inputs.
     pub samples: fn() -> Vec<Vec<u8>>,
 }
 
-/// Every decoder. A new one is added here and as a file of two lines in `fuzz_targets/`; a test compares the two.
+/// Every decoder. To add one, add a row here and a file of two lines in `fuzz_targets/`; a test
+/// compares the two.
 pub const DECODERS: &[Decoder] = &[
     Decoder { name: "archive", run: archive, samples: archive_samples },
     Decoder { name: "basis", run: basis, samples: basis_samples },
@@ -76,7 +78,7 @@ fn stable<T: PartialEq + std::fmt::Debug, E: std::fmt::Debug>(
 
 // Objects.
 
-/// Directory nodes. What they hold must be safe to restore: names are checked again here.
+/// Directory nodes. Their entries must be safe to restore, so names are checked again here.
 pub fn tree(bytes: &[u8]) {
     stable(bytes, decode_tree, encode_tree);
     let Ok(node) = decode_tree(bytes) else { return };
@@ -457,7 +459,7 @@ fn segment_samples() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
-/// What is remembered of a directory between commits.
+/// Records about a directory that are kept between commits.
 pub fn basis(bytes: &[u8]) {
     stable(bytes, |b| DirRecord::decode(b).ok_or(()), DirRecord::encode);
 }
@@ -468,7 +470,7 @@ fn basis_samples() -> Vec<Vec<u8>> {
     vec![DirRecord { tree: Id([3; 32]), totals, device: 7, newest, prints: vec![0, 5, u64::MAX] }.encode()]
 }
 
-// Archives of others.
+// Archives of other programs.
 
 struct Bytes<'b>(&'b [u8]);
 
@@ -480,7 +482,7 @@ impl std::io::Read for Bytes<'_> {
 
 impl ArchiveInput for Bytes<'_> {}
 
-/// Makes the checksums of tar headers fit.
+/// Corrects the checksums of tar headers.
 fn summed(bytes: &[u8]) -> Vec<u8> {
     let mut out = bytes.to_vec();
     for block in out.chunks_exact_mut(512).filter(|block| block[257..262] == *b"ustar") {
@@ -491,7 +493,7 @@ fn summed(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Tar archives. What is accepted of a member is the same when it is written and read again.
+/// Tar archives. An accepted member is the same after it is written and read again.
 pub fn archive(bytes: &[u8]) {
     let summed = summed(bytes);
     let mut reader = TarReader::new(Bytes(&summed));
@@ -551,7 +553,7 @@ fn archive_samples() -> Vec<Vec<u8>> {
     each
 }
 
-// What people type.
+// User input.
 
 /// Revisions, times, names.
 pub fn revision(bytes: &[u8]) {
