@@ -1,10 +1,11 @@
-# make build | install | uninstall | dist | image | plugin | pages | test | demo | fmt | lint | deny | bench | rivals | fuzz
+# make build | install | uninstall | dist | image | image-ssh | plugin | pages | test | quick | setup | demo | fmt |
+#      lint | deny | advisories | bench | rivals | fuzz
 CARGO ?= cargo
 # Seconds per fuzz target.
 FUZZ_SECONDS ?= 60
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export DVC := $(TARGET)/release/dvc
-# Where tests/setup.sh installs cargo-deb and cargo-deny.
+# tests/setup.sh installs cargo-deb and cargo-deny here.
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/dvc-tests/cargo/bin
 
 PREFIX ?= /usr/local
@@ -15,38 +16,39 @@ DESTDIR ?=
 build:
 	$(CARGO) build --release --locked
 
-# Installs the binary that `make` has built, so that root needs no compiler: make && sudo make install.
+# Installs the binary of `make build`, so that root needs no compiler: make && sudo make install.
 install:
 	packaging/install.sh install --prefix "$(PREFIX)" --destdir "$(DESTDIR)" --binary "$(DVC)"
 
 uninstall:
 	packaging/install.sh uninstall --prefix "$(PREFIX)" --destdir "$(DESTDIR)"
 
-# Builds the release files in target/dist: an archive with a static binary, a Debian package, checksums. Needs cargo-deb.
+# Builds the release files in target/dist: an archive with a static binary, a Debian package, checksums.
 dist:
 	packaging/dist.sh
 
-# Regenerates the checked-in completions and manual pages from the command line and the documents.
+# Regenerates the completions and manual pages in completions/.
 pages:
 	$(CARGO) run --quiet --locked --bin dvc -- completions all --dir completions
 
-# The container image for `docker load`. With image-ssh there is a second one, with the ssh client that sftp remotes need.
+# Builds the container image for `docker load`.
 image:
 	image/build.sh
 
+# Builds the image with an ssh client, which sftp remotes need.
 image-ssh:
 	image/build.sh --ssh
 
-# A directory for `docker plugin create dvc`.
+# Builds the directory for `docker plugin create dvc`.
 plugin:
 	image/build.sh --plugin
 
-# Everything that decides whether a change may land.
+# Runs everything that CI runs.
 test: setup fmt-check lint deny image dist
 	DVC_TEST_ALL=1 DVC_TEST_IMAGE=$(TARGET)/image/dvc.tar DVC_TEST_DIST=$(TARGET)/dist $(CARGO) test --locked
 	$(CARGO) test --locked --lib --no-default-features
 
-# While working: no setup, no lints.
+# Runs only the tests.
 quick:
 	$(CARGO) test --locked
 
@@ -71,8 +73,8 @@ deny:
 	@PATH="$(TOOLS):$$PATH" command -v cargo-deny >/dev/null || tests/setup.sh
 	PATH="$(TOOLS):$$PATH" $(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources
 
-# Checks known vulnerabilities. This is not part of `deny` and `test`, because the database is a remote git repository: the result
-# changes without a change here, and a machine that reaches only package registries cannot fetch it.
+# Checks known vulnerabilities. This is not part of `deny` and `test`, because the database is a remote git
+# repository: its content changes without a commit here, and some machines reach only package registries.
 advisories:
 	@PATH="$(TOOLS):$$PATH" command -v cargo-deny >/dev/null || tests/setup.sh
 	PATH="$(TOOLS):$$PATH" $(CARGO) deny --locked check advisories
@@ -80,7 +82,8 @@ advisories:
 bench:
 	$(CARGO) bench --locked
 
-# Against the peers: an hour or two on an idle machine, as root; needs the data generators (run.py --help).
+# Compares dvc with its peers. Takes one or two hours on an idle machine, as root. Needs the data generators
+# (run.py --help).
 rivals: build
 	benches/rivals/setup.sh
 	benches/rivals/run.py --dvc $(DVC)

@@ -1,6 +1,7 @@
 #!/bin/bash
-# `make demo`: dvc on real files and on a real database. Works in a temporary directory, removed at the end; KEEP=1 keeps it.
-# In: DVC, the binary (default target/release/dvc). Ends with 0 only if everything that came back was equal.
+# Demonstrates dvc on real files and on a real database (`make demo`). Works in a temporary directory, which it removes
+# at the end unless KEEP=1 is set. DVC names the binary; the default is target/release/dvc. Fails if restored data
+# differs from the original.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export DVC=${DVC:-$PWD/target/release/dvc}
@@ -22,7 +23,7 @@ rows=()
 took=
 seconds() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f s", b - a }'; }
 title() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
-# Prints a command line as it is typed, with its quotes, and runs it. `took` is how long it took.
+# Prints a command line with its quotes and runs it. Sets `took` to its duration.
 run() {
 	local start=$EPOCHREALTIME status=0
 	printf '\033[36m$ %s\033[0m\n' "$1"
@@ -30,11 +31,11 @@ run() {
 	took=$(seconds "$start")
 	return "$status"
 }
-# A row of the summary: what, how much, how fast, how small.
+# Adds a row to the summary: what, how much, how fast, how small.
 row() { rows+=("$(printf '%-42s %12s %9s   %s' "$1" "$2" "$3" "$4")"); }
-# What a directory takes on disk.
+# Prints the disk usage of a directory.
 on_disk() { du -sh "$1" | cut -f1; }
-# Compares two trees with other programs than dvc. rsync would read the 10 GiB of zeros of `sparse`; tar looks at its data only.
+# Compares two trees without dvc. tar compares `sparse`, because rsync would read its 10 GiB of zeros.
 same() {
 	local out
 	out=$(rsync -aHAXn --checksum --delete --itemize-changes --exclude=/.dvcs --exclude=/sparse "$1/" "$2/")
@@ -45,7 +46,7 @@ same() {
 hole() { tar -C "$1" --sparse --hole-detection=seek -cf - sparse | sha256sum; }
 
 cd "$tmp"
-title "Real files: the documentation and the settings of this machine, and a file with a hole of 10 GiB"
+title "Real files: documentation and settings of this machine, and a file with a hole of 10 GiB"
 run 'mkdir volume && cd volume'
 for dir in /usr/share/doc /usr/lib/python3; do
 	[ ! -d "$dir" ] || run "cp -a $dir ."
@@ -58,7 +59,7 @@ run 'dvc init -b files'
 run "dvc commit -m 'first version'"
 row "first version of $(find . -path ./.dvcs -prune -o -print | wc -l) files" "$volume" "$took" "$(on_disk .dvcs) in the repository"
 run "dvc commit -m 'nothing has changed'"
-row "looking for changes, none found" "$volume" "$took" "nothing stored"
+row "commit without changes" "$volume" "$took" "nothing stored"
 cp -a . "$tmp/first" && rm -rf "$tmp/first/.dvcs" && touch -r . "$tmp/first"
 
 title "A change: new times, new lines, new files, a directory renamed"
@@ -74,7 +75,7 @@ run 'dvc log --oneline'
 run 'dvc show --stat | sed -n 1,12p'
 cp -a . "$tmp/second" && rm -rf "$tmp/second/.dvcs" && touch -r . "$tmp/second"
 
-title "Both versions come back, elsewhere and in place"
+title "Restore both versions, into another directory and in place"
 run 'dvc checkout files@v1 --into ../copy'
 row "a version into an empty directory" "$volume" "$took" ""
 same "$tmp/first" "$tmp/copy"
@@ -92,20 +93,20 @@ run 'dvc undo'
 run 'dvc checkout -f files'
 same "$tmp/second" .
 
-title "Everything is verified"
+title "Verify everything"
 run 'dvc fsck --data'
 run 'dvc du'
 
-title "To another place, and back from there"
+title "Push to a remote, and clone it"
 run 'dvc remote add origin ../nas/volume'
 run 'dvc push -n'
 run 'dvc push'
-row "push to another place" "$(on_disk ../nas)" "$took" ""
+row "push to a directory" "$(on_disk ../nas)" "$took" ""
 run 'dvc push'
 run 'dvc clone ../nas/volume ../whole'
 same "$tmp/second" "$tmp/whole"
 run 'dvc clone --lazy ../nas/volume ../lazy'
-row "lazy clone: names now, data when it is read" "$volume" "$took" "$(on_disk ../lazy) here"
+row "lazy clone: fetches data when it is read" "$volume" "$took" "$(on_disk ../lazy) here"
 run 'cd ../lazy'
 run 'dvc log --oneline'
 run 'dvc diff --stat files@v1 files@v2 | tail -n 1'
@@ -121,21 +122,21 @@ cmp added/numbers "$tmp/lazy/added/numbers"
 run 'dvc fsck'
 
 summary() {
-	title "Everything came back as it was, in $(seconds "$begun")"
+	title "Everything was restored unchanged, in $(seconds "$begun")"
 	printf '%-42s %12s %9s   %s\n' "what" "how much" "how fast" "how small"
 	printf '%s\n' "${rows[@]}"
 	cat <<-'END'
 
 		What to try next:
-		  cd /your/data && dvc init && dvc commit -m 'first version'   a volume of your own; nothing but .dvcs is added to it
-		  dvc remote add origin s3://BUCKET/NAME && dvc push           a copy elsewhere: docs/remotes.md
-		  dvc mount REV DIR                                            a version as a directory, at once: docs/mount.md
-		  dvc serve --plugin                                           versions as Docker volumes: docs/docker.md
+		  cd /your/data && dvc init && dvc commit -m 'first version'   version your own data; dvc adds only the directory .dvcs
+		  dvc remote add origin s3://BUCKET/NAME && dvc push           push a copy to a remote: docs/remotes.md
+		  dvc mount REV DIR                                            mount a version without copying it: docs/mount.md
+		  dvc serve --plugin                                           use versions as Docker volumes: docs/docker.md
 	END
 }
 
 if ! command -v mariadbd >/dev/null; then
-	title "No MariaDB here (tests/setup.sh installs it); the rest was fine"
+	title "MariaDB is not installed (tests/setup.sh installs it), so the database is skipped"
 	summary
 	exit 0
 fi
@@ -162,7 +163,7 @@ stop() {
 	wait "$server" || true
 	server=
 }
-# Runs statements, and shows them.
+# Prints statements and runs them.
 sql() {
 	printf '\033[36m$ mariadb -e "%s"\033[0m\n' "$1" >&2
 	mariadb --no-defaults -uroot -S "$sock" -N -e "$1"
@@ -185,7 +186,7 @@ sum_two=$(sql 'checksum table shop.orders extended')
 run "dvc --repo backup commit -b dump --exec shop.sql -- mariadb-dump --no-defaults -uroot -S '$sock' --single-transaction shop"
 stop
 run "dvc --repo \$PWD/backup -C mariadb commit -b shop -m 'after the update'"
-row "second version of it" "$database" "$took" "$(dvc --repo backup log -1 --format '%(stored)' shop | numfmt --to=iec) stored"
+row "second version of the database" "$database" "$took" "$(dvc --repo backup log -1 --format '%(stored)' shop | numfmt --to=iec) stored"
 run 'dvc --repo backup diff --stat shop@v1 shop@v2'
 run 'du -sh mariadb backup'
 
@@ -204,7 +205,7 @@ for version in 1 2; do
 	echo "the same rows: $sum"
 done
 
-title "MariaDB on a mount of version 2, and a version made while it runs"
+title "MariaDB on a mount of version 2, and a commit while it runs"
 run 'mkdir mnt'
 if run 'dvc --repo backup mount --live shop@v2 mnt'; then
 	row "mount of the second version" "$database" "$took" "nothing is copied"
@@ -228,7 +229,7 @@ if run 'dvc --repo backup mount --live shop@v2 mnt'; then
 	[ "$sum" = "$again" ] || { echo "NOT EQUAL: $again, expected $sum" >&2; exit 1; }
 	echo "the same rows: $again"
 else
-	echo "nothing can be mounted here: dvc doctor tells why"
+	echo "nothing can be mounted here; dvc doctor reports the reason"
 fi
 run 'dvc --repo backup fsck --data'
 summary

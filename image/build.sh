@@ -1,12 +1,14 @@
 #!/bin/bash
-# Makes the container image: target/image/dvc.tar, for `docker load` (20.10 and newer) and everything that reads OCI archives.
+# Builds the container image target/image/dvc.tar for `docker load` (20.10 and newer) and readers of OCI archives.
 # Needs no registry, no running engine and no root. The same sources and tools give the same bytes.
 #
-#   image/build.sh               dvc:latest: one static binary on an empty root
-#   image/build.sh --ssh         target/image/dvc-ssh.tar, dvc:ssh: the same with Debian's ssh and its libraries, for sftp remotes
-#   image/build.sh --plugin      target/image/plugin, for `docker plugin create`; with --ssh too where volumes are of sftp remotes
-#   image/build.sh --binary FILE  FILE instead of a binary that is built here; if it is dynamic, with its libraries: for tests
-#   --out DIR                    instead of target/image
+#   image/build.sh [--ssh] [--plugin] [--binary FILE] [--out DIR]
+#
+#   (no option)      dvc:latest, one static binary on an empty root
+#   --ssh            target/image/dvc-ssh.tar, dvc:ssh: adds Debian's ssh and its libraries, for sftp remotes
+#   --plugin         target/image/plugin, a directory for `docker plugin create`; add --ssh for volumes of sftp remotes
+#   --binary FILE    packs FILE, and its libraries if it is dynamic, instead of building a static binary; for tests
+#   --out DIR        writes to DIR instead of target/image
 set -euo pipefail
 umask 022
 cd "$(dirname "$0")/.."
@@ -34,10 +36,10 @@ aarch64) platform=arm64 ;;
 *) say "no image for $arch"; exit 1 ;;
 esac
 
-# The libraries of a dynamic program, the loader among them.
+# Prints the libraries of a dynamic program, including the loader.
 libraries() { ldd "$1" 2>/dev/null | grep -oE '/[^ )]+' | sort -u || true; }
 
-# put FILE DIR: with the directory that it lies in, links followed.
+# put FILE DIR: copies FILE to the same path below DIR, following links.
 put() { install -D -m "$(stat -Lc %a "$1")" "$1" "$2$1"; }
 
 if [ -z "$binary" ]; then
@@ -47,12 +49,12 @@ fi
 rm -rf "$out/work"
 mkdir -p "$out/work/root" "$out/work/image/blobs/sha256"
 work=$out/work root=$out/work/root image=$out/work/image
-# Names of functions are a fifth of it; a report of a bug has the version instead.
+# Remove function names, which are a fifth of the binary. A bug report contains the version instead.
 strip -s -o "$root/dvc" "$binary" 2>/dev/null || cp "$binary" "$root/dvc"
 chmod 755 "$root/dvc"
 for library in $(libraries "$binary"); do put "$library" "$root"; done
 put $BUNDLE "$root"
-# Without them every time zone but UTC is unknown.
+# Without these files, every time zone except UTC is unknown.
 if [ -d $ZONES ]; then
 	mkdir -p "$root$ZONES"
 	tar --create --directory $ZONES --exclude=./posix --exclude=./right --exclude=./localtime --exclude=./posixrules . |
@@ -70,7 +72,7 @@ chmod 1777 "$root/tmp"
 
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 sum() { sha256sum "$1" | cut -d' ' -f1; }
-# layer DIR: its archive as a blob; prints the digest.
+# layer DIR: stores the archive of DIR as a blob and prints its digest.
 layer() {
 	local digest
 	tar --create --file "$work/layer" --directory "$1" --format=pax --pax-option=delete=atime,delete=ctime --sort=name \
@@ -79,7 +81,7 @@ layer() {
 	mv "$work/layer" "$image/blobs/sha256/$digest"
 	echo "$digest"
 }
-# blob: standard input as a blob; prints the digest.
+# blob: stores standard input as a blob and prints its digest.
 blob() {
 	local digest
 	cat >"$work/blob"

@@ -31,7 +31,7 @@ case $prefix in
 *) echo "install: the prefix \`$prefix\` is not an absolute path" >&2; exit 2 ;;
 esac
 case $prefix in
-/usr) sbin=/usr/sbin ;; # which /sbin is a link to
+/usr) sbin=/usr/sbin ;; # /sbin is a link to it
 /usr/local) sbin=/sbin ;;
 *) sbin=$prefix/sbin ;;
 esac

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs what the tests and the demo need on a Debian machine, only what is missing. Needs no network when all is there.
-# What Debian does not have goes to ${XDG_CACHE_HOME:-~/.cache}/dvc-tests, where the tests look first.
+# Installs missing programs for the tests and the demo on a Debian machine. Needs no network if nothing is missing.
+# Programs that Debian does not have go to ${XDG_CACHE_HOME:-~/.cache}/dvc-tests, where the tests look first.
 set -euo pipefail
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 MOTO=5.2.1 AZURITE=3.35.0 PJDFSTEST=0.2.2 FSX=0.3.2 CARGO_DEB=3.8.0 CARGO_DENY=0.20.2
@@ -40,7 +40,7 @@ man           man-db
 '
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/dvc-tests
-# In the cache only the version named above counts.
+# A program in the cache counts only with the version named above.
 has_moto() {
 	if [ -e "$cache/venv" ]; then
 		[ -x "$cache/venv/bin/moto_server" ] && compgen -G "$cache/venv/lib/python*/site-packages/moto-$MOTO.dist-info" >/dev/null
@@ -57,7 +57,7 @@ has_azurite() {
 	fi
 }
 
-# What cargo installs: test suites of file systems, the tools that make the package and check the dependencies.
+# Programs of cargo: test suites of file systems, and the tools that build the package and check the dependencies.
 has_crate() {
 	[ -x "$cache/cargo/bin/$1" ] && grep -q "^\"$1 $2 " "$cache/cargo/.crates.toml" 2>/dev/null
 }
@@ -67,9 +67,9 @@ while read -r program package; do
 	[ -n "$program" ] || continue
 	command -v "$program" >/dev/null || missing+=("$package")
 done <<<"$needed"
-# Its programs are not on PATH.
+# PostgreSQL's programs are not on PATH.
 compgen -G '/usr/lib/postgresql/*/bin/pg_amcheck' >/dev/null || missing+=(postgresql)
-# The package without shared libraries: images are made of it alone.
+# busybox must be static, because the tests build images from nothing else.
 if ! command -v busybox >/dev/null || ldd "$(command -v busybox)" >/dev/null 2>&1; then
 	missing+=(busybox-static)
 fi
@@ -88,7 +88,7 @@ if ! has_moto; then
 fi
 if ! has_azurite; then
 	npm=("azurite@$AZURITE")
-	# Node from elsewhere brings its own npm, and its package refuses Debian's.
+	# A node that is not Debian's has its own npm, and conflicts with Debian's npm.
 	if ! command -v npm >/dev/null; then
 		if command -v node >/dev/null; then
 			echo "setup: there is node but no npm; install the npm that belongs to it" >&2
@@ -110,22 +110,22 @@ fi
 install_packages() {
 	echo "setup: missing packages: ${missing[*]}"
 	if ! command -v apt-get >/dev/null; then
-		echo "setup: no apt-get here; install them by hand" >&2
+		echo "setup: apt-get is missing; install the packages by hand" >&2
 		exit 1
 	fi
 	as_root=()
 	if [ "$(id -u)" -ne 0 ]; then
-		command -v sudo >/dev/null || { echo "setup: neither root nor sudo; install them by hand" >&2; exit 1; }
+		command -v sudo >/dev/null || { echo "setup: not root, and no sudo; install the packages by hand" >&2; exit 1; }
 		as_root=(sudo)
 	fi
-	# A server that is only needed as a program must not be started by its package.
+	# policy-rc.d keeps packages from starting their services; the tests need only the programs.
 	policy=/usr/sbin/policy-rc.d
 	if [ ! -e "$policy" ]; then
 		printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
 		"${as_root[@]}" chmod 755 "$policy"
 		trap '"${as_root[@]}" rm -f "$policy"' EXIT
 	fi
-	# Nor does PostgreSQL's make a database.
+	# Keep PostgreSQL's package from creating a database.
 	clusters=/etc/postgresql-common/createcluster.conf
 	if [[ " ${missing[*]} " == *" postgresql "* && ! -e $clusters ]]; then
 		"${as_root[@]}" mkdir -p "${clusters%/*}"
@@ -136,13 +136,13 @@ install_packages() {
 		"${as_root[@]}" apt-get update -q
 		"${install[@]}"
 	fi
-	# The tests start their own engine; one of the machine is not asked for.
+	# The tests start their own engine, so the package's services are disabled.
 	if [[ " ${missing[*]} " == *" docker.io "* ]] && command -v systemctl >/dev/null; then
 		"${as_root[@]}" systemctl disable -q docker.service docker.socket containerd.service || true
 	fi
 }
 
-# A directory that is half done is made anew the next time.
+# An incomplete directory is recreated by the next run.
 install_moto() {
 	echo "setup: installing ${pip[*]}"
 	rm -rf "$cache/venv"
@@ -162,8 +162,9 @@ install_crates() {
 	done
 }
 
-# These run for seconds, so a fast build matters more than a fast program: without optimisation cargo-deny takes 65 s of processor
-# time to build instead of 174 s, and 3 s to run. cargo-deb compresses, so it is optimised a little.
+# These tools run for seconds, so a fast build matters more than a fast program: without optimisation, cargo-deny takes
+# 65 s of processor time to build instead of 174 s, and 3 s to run. cargo-deb is optimised a little, because it
+# compresses.
 install_tools() {
 	for crate in "${tools[@]}"; do
 		echo "setup: installing $crate"

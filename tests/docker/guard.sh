@@ -1,8 +1,11 @@
 #!/bin/bash
-# Ends an engine of the tests and takes away all that it made, once the other end of standard input is closed: that is so
-# however the tests ended. Usage: guard.sh DIR [keep|'' [alone]]
-# With `alone` it keeps a mount namespace for the engine, in which there are no plugins, no mounts of others and no containerd
-# of the machine, which would not see the engine's mounts.
+# Ends an engine of the tests and removes everything that it has created, as soon as standard input is closed. This
+# happens in any case when the test process ends.
+#
+#   guard.sh DIR [keep|'' [alone]]
+#
+# With `alone`, it also keeps a mount namespace for the engine. The namespace has no plugins and no other mounts of dvc,
+# and not the machine's containerd, which would not see the engine's mounts.
 dir=$1 name=${1##*/}
 trap '' INT TERM HUP
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" DOCKER_HOST="unix://$dir/sock" DOCKER_CONFIG="$dir/client"
@@ -17,7 +20,7 @@ if [ "${3-}" = alone ]; then
 fi
 cat >/dev/null
 
-# Ids of the engine's own processes: its directory stands in their arguments.
+# Prints the ids of the engine's processes, which have its directory in their arguments.
 engine() {
 	local process
 	for process in /proc/[0-9]*; do
@@ -41,7 +44,8 @@ end() {
 	[ -z "$pids" ] || kill "$1" $pids 2>/dev/null
 }
 
-# Plugins that the engine ran: they have the machine's numbers of processes, and a root below its directory.
+# Prints the ids of plugins that the engine has started. They share the machine's process ids, and their root is below
+# the engine's directory.
 plugins() {
 	local process own
 	own=$(readlink /proc/self/ns/mnt)
@@ -64,7 +68,7 @@ if [ -n "$(engine)" ]; then
 fi
 # shellcheck disable=SC2046
 [ -z "$(plugins)" ] || kill -KILL $(plugins) 2>/dev/null
-# Containers that lost their engine.
+# Kill containers without an engine.
 for _ in $(seq 50); do
 	left=
 	for group in $(groups); do
@@ -78,7 +82,7 @@ for _ in $(seq 50); do
 	[ -n "$left" ] || break
 	sleep 0.1
 done
-# The last mount first.
+# Unmount in reverse order of mounting.
 awk '{ print $5 }' /proc/self/mountinfo | grep -F -- "$dir/" | tac | while read -r mount; do
 	umount -l -- "$(printf '%b' "$mount")"
 done 2>/dev/null
