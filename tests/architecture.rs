@@ -1,7 +1,8 @@
 //! Reads the sources as text and checks the rules of `docs/architecture.md`.
 //!
-//! In: every `.rs` file of the package, `Cargo.toml` and the diagram in `src/lib.rs`. Out: `file:line: rule` per breach.
-//! Invariant: each rule has a self-test below that feeds it a breach, so that a rule which never fails is noticed.
+//! In: every `.rs` file of the package, `Cargo.toml` and the diagram in `src/lib.rs`. Out:
+//! `file:line: rule` per breach. Invariant: each rule has a self-test that feeds it a breach, so
+//! that a rule which never fails is noticed.
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
@@ -22,7 +23,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Names and texts of the files below `dir` with this extension, without build output and test data.
+/// Reads the files below `dir` with this extension, except build output and test data.
 fn collect(dir: &Path, extension: &str, out: &mut Vec<(String, String)>) {
     let Ok(list) = std::fs::read_dir(dir) else { return };
     for entry in list {

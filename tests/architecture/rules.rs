@@ -1,17 +1,18 @@
 //! The rules about one file: homes of crates, imports, silence, length, header, names.
 //!
-//! In: a `Source`. Out: `file:line: what is wrong` per breach.
+//! In: a `Source`. Out: `file:line: violation` per breach.
 
 use crate::scan::{CodePath, Source};
 
-/// More lines than this ask for a reason.
+/// Files with more lines than this are listed, because they should have a reason.
 pub const LONG: usize = 600;
-/// More lines than this fail.
+/// Files with more lines than this fail.
 const TOO_LONG: usize = 1000;
-/// More header lines than this fail; 1 to 6 are wanted.
+/// Headers with more lines than this fail; 1 to 6 are wanted.
 const LONG_HEADER: usize = 12;
 
-/// Where a crate, or a part of `std`, may be used: path prefixes below `src/`. `""` is everywhere.
+/// Homes of crates and of parts of `std`: path prefixes below `src/` in which they may be used.
+/// `""` means everywhere.
 const HOMES: &[(&str, &[&str])] = &[
     ("anyhow", &["bin/"]),
     ("axum", &["serve/"]),
@@ -58,11 +59,12 @@ const HOMES: &[(&str, &[&str])] = &[
     ("zstd", &["codec/"]),
 ];
 
-/// Parts of `std` by which a library would talk to the terminal or look around.
+/// Parts of `std` that print, read the terminal or read the environment.
 const NOT_IN_LIBRARY: &[&str] = &["std::env", "std::io::stdout", "std::io::stderr", "std::io::stdin"];
 
-/// Where files and directories are created that are not dvc's own, or that no other user can reach: what a user asked for by
-/// name, worktrees, temporary files without a name, other machines.
+/// Files that may create files and directories without `sys::create`. They create files that are
+/// not dvc's own, or that no other user can reach: output that the user named, worktrees, temporary
+/// files without a name, files on other machines.
 const CREATORS: &[&str] = &[
     "sys/create",
     "bin/dvc/commands/clone",
@@ -92,7 +94,8 @@ pub fn has_home(name: &str) -> bool {
     HOMES.iter().any(|(c, _)| *c == name)
 }
 
-/// Crates used away from home. Names that the file itself declares or imports from this crate are not meant.
+/// Reports crates that are used outside of their homes. Names that the file itself declares, or
+/// imports from this crate, are exempt.
 pub fn homes(s: &Source) -> Vec<String> {
     let file = s.name.strip_prefix("src/").unwrap_or(&s.name);
     let paths = s.paths();
@@ -118,8 +121,8 @@ pub fn homes(s: &Source) -> Vec<String> {
     out
 }
 
-/// Glob imports (but `super::*` and preludes in tests), and re-exports of what has a path already: only a private
-/// submodule may be re-exported.
+/// Reports glob imports (except `super::*` and preludes in tests), and re-exports of items that
+/// already have a path: only a private submodule may be re-exported.
 pub fn imports(s: &Source) -> Vec<String> {
     let mut out = Vec::new();
     for p in s.paths().iter().filter(|p| p.import) {
@@ -140,7 +143,7 @@ pub fn imports(s: &Source) -> Vec<String> {
     out
 }
 
-/// Printing, terminal and environment in the library.
+/// Reports printing, and access to the terminal and the environment, in the library.
 pub fn silence(s: &Source) -> Vec<String> {
     let mut out = macros(s, &["println", "eprintln", "print", "eprint", "dbg"], "the library does not print");
     for p in s.paths() {
@@ -165,7 +168,8 @@ fn macros(s: &Source, names: &[&str], why: &str) -> Vec<String> {
         .collect()
 }
 
-/// Files and directories that are created without the owner and mode that `sys::create` gives.
+/// Reports files and directories that are created without the owner and mode that `sys::create`
+/// gives.
 pub fn creations(s: &Source) -> Vec<String> {
     let file = s.name.strip_prefix("src/").unwrap_or(&s.name);
     if file.contains("tests") || CREATORS.iter().any(|home| file.starts_with(home)) {
@@ -183,12 +187,12 @@ pub fn creations(s: &Source) -> Vec<String> {
     lines.into_iter().map(|line| at(s, line, "dvc's own files and directories are created by `sys::create`")).collect()
 }
 
-/// `todo!` and its like.
+/// Reports `todo!` and `unimplemented!`.
 pub fn undone(s: &Source) -> Vec<String> {
     macros(s, &["todo", "unimplemented"], "finish it, or return an error")
 }
 
-/// Too many lines.
+/// Reports files that are too long.
 pub fn length(s: &Source) -> Vec<String> {
     let lines = s.text.lines().count();
     if lines > TOO_LONG {
@@ -198,7 +202,8 @@ pub fn length(s: &Source) -> Vec<String> {
     }
 }
 
-/// No header, or an essay. The crate root holds the map and may be longer.
+/// Reports files without a header and headers that are too long. The header of the crate root
+/// contains the map and may be longer.
 pub fn header(s: &Source) -> Vec<String> {
     let lines = s.text.lines().take_while(|l| l.starts_with("//!")).count();
     match lines {
@@ -210,7 +215,7 @@ pub fn header(s: &Source) -> Vec<String> {
     }
 }
 
-/// Functions whose names are a convention of Rust and that a doc comment could only repeat.
+/// Functions whose names are a convention of Rust, so that a doc comment could only repeat them.
 const CONVENTIONAL: &[&str] = &[
     "as_bytes",
     "as_path",
@@ -236,8 +241,8 @@ const CONVENTIONAL: &[&str] = &[
     "update",
 ];
 
-/// Public types, traits, functions and constants without a doc comment. Fields and variants have one only where their names
-/// do not explain them, which is why the lint `missing_docs` of the compiler is off.
+/// Reports public types, traits, functions and constants without a doc comment. Fields and variants
+/// need one only if their names do not explain them, so the compiler's lint `missing_docs` is off.
 pub fn documentation(s: &Source) -> Vec<String> {
     let lines: Vec<&str> = s.text.lines().map(str::trim).collect();
     let mut out = Vec::new();
@@ -252,7 +257,8 @@ pub fn documentation(s: &Source) -> Vec<String> {
     out
 }
 
-/// The place of the keyword and the name of each public item, and of each method of a public trait.
+/// Returns the keyword's position and the name of each public item, and of each method of a public
+/// trait.
 fn public_items(s: &Source) -> Vec<(usize, String)> {
     const ITEMS: [&str; 7] = ["struct", "enum", "union", "trait", "type", "static", "fn"];
     const QUALIFIERS: [&str; 4] = ["const", "async", "unsafe", "extern"];
@@ -272,7 +278,7 @@ fn public_items(s: &Source) -> Vec<(usize, String)> {
     out
 }
 
-/// The methods in the body of the trait whose keyword is token `start`.
+/// Returns the methods in the body of the trait whose keyword is token `start`.
 fn methods(s: &Source, start: usize) -> Vec<(usize, String)> {
     let mut out = Vec::new();
     let mut depth = 0_usize;
@@ -288,7 +294,7 @@ fn methods(s: &Source, start: usize) -> Vec<(usize, String)> {
     out
 }
 
-/// Names that say nothing, of files, modules and types.
+/// Reports names of files, modules and types that say nothing.
 pub fn names(s: &Source) -> Vec<String> {
     let mut out = Vec::new();
     for piece in s.name.trim_end_matches(".rs").split('/') {

@@ -1,34 +1,36 @@
-//! A source file as the rules see it: code without comments and literals, its paths, its test regions.
+//! A source file as the rules see it: code without comments and literals, its paths, its test
+//! regions.
 //!
-//! In: Rust text. Out: `Source`. Good enough to find imports; it does not parse Rust.
+//! In: Rust text. Out: `Source`. The scanner is good enough to find imports; it does not parse
+//! Rust.
 
-/// One file.
+/// A source file.
 pub struct Source {
     /// Path from the package root.
     pub name: String,
-    /// As it stands.
+    /// The unchanged text.
     pub text: String,
-    /// Its tokens, comments and the insides of literals left out.
+    /// The tokens of the code, without comments and the insides of literals.
     pub tokens: Vec<Token>,
     /// Lines inside `#[cfg(test)]` items, by line number from 1; index 0 is unused.
     test_lines: Vec<bool>,
 }
 
-/// A name or a mark, with its line from 1.
+/// A name or a punctuation mark, with its line from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     pub text: String,
     pub line: usize,
 }
 
-/// A path in the code, `use` groups expanded; a glob ends with `*`.
+/// A path in the code. Groups in `use` are expanded; a glob ends with `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodePath {
     pub line: usize,
     pub parts: Vec<String>,
-    /// Stands in a `use` item.
+    /// Whether the path is part of a `use` item.
     pub import: bool,
-    /// The item is `pub use` of any visibility.
+    /// Whether the item is `pub use` of any visibility.
     pub public: bool,
 }
 
@@ -39,14 +41,15 @@ impl Source {
         Self { name: name.to_owned(), text: text.to_owned(), tokens, test_lines }
     }
 
-    /// Whether a line belongs to tests: a `#[cfg(test)]` item, or a file of tests.
+    /// Returns whether a line belongs to tests: to a `#[cfg(test)]` item, or to a file of tests.
     pub fn is_test(&self, line: usize) -> bool {
         self.test_lines.get(line).copied().unwrap_or(false)
             || self.name.ends_with("/tests.rs")
             || self.name.contains("/tests/")
     }
 
-    /// Module path below the crate root: `src/a/b.rs` is `[a, b]`, `src/a/mod.rs` is `[a]`.
+    /// Returns the module path below the crate root: `src/a/b.rs` is `[a, b]`, `src/a/mod.rs` is
+    /// `[a]`.
     pub fn module(&self) -> Vec<String> {
         let path = self.name.strip_prefix("src/").unwrap_or(&self.name);
         let path = path.strip_suffix(".rs").unwrap_or(path);
@@ -57,7 +60,7 @@ impl Source {
         parts
     }
 
-    /// All paths of the code that have two parts or more, and all imports.
+    /// Returns all paths of the code that have two parts or more, and all imports.
     pub fn paths(&self) -> Vec<CodePath> {
         let mut out = Vec::new();
         let mut i = 0;
@@ -83,12 +86,12 @@ impl Source {
         out
     }
 
-    /// Whether the item whose keyword is token `i` has any visibility.
+    /// Returns whether the item whose keyword is token `i` has any visibility.
     pub fn is_public(&self, i: usize) -> bool {
         matches!(self.text_at(i.wrapping_sub(1)), "pub" | ")")
     }
 
-    /// The text of token `i`, empty outside.
+    /// Returns the text of token `i`, or an empty text beyond the end.
     pub fn text_at(&self, i: usize) -> &str {
         self.tokens.get(i).map_or("", |t| &t.text)
     }
@@ -135,14 +138,14 @@ fn is_name(t: &str) -> bool {
 pub enum PieceKind {
     Code,
     Comment,
-    /// A string, without its quotes.
+    /// A string without its quotes.
     Literal,
-    /// A string without its quotes in which a backslash is a backslash.
+    /// A raw string without its quotes; a backslash in it is a backslash.
     RawLiteral,
     Character,
 }
 
-/// A piece of Rust text, with the line from 1 that it begins on.
+/// A piece of Rust text, with the line from 1 on which it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     pub line: usize,
@@ -169,7 +172,8 @@ pub fn pieces(text: &str) -> Vec<Piece> {
     out
 }
 
-/// The kind of the piece at `i`, its end, and how many characters at both ends are quotes. Code ends after one character.
+/// Returns the kind of the piece at `i`, its end, and the number of quote characters at both ends.
+/// A piece of code has one character.
 fn piece_at(c: &[char], i: usize, wordy: bool) -> (PieceKind, usize, (usize, usize)) {
     let at = |i: usize| c.get(i).copied().unwrap_or('\0');
     let find = |from: usize, closes: &dyn Fn(usize) -> bool| (from..c.len()).find(|k| closes(*k));
@@ -215,7 +219,7 @@ fn block_comment_end(c: &[char], start: usize) -> usize {
     c.len()
 }
 
-/// The place of the first `quote` that no backslash precedes.
+/// Returns the position of the first `quote` that no backslash precedes.
 fn escaped_end(c: &[char], mut i: usize, quote: char) -> Option<usize> {
     while i < c.len() {
         match c[i] {
@@ -227,7 +231,8 @@ fn escaped_end(c: &[char], mut i: usize, quote: char) -> Option<usize> {
     None
 }
 
-/// Leaves out comments and blanks the insides of string and character literals; keeps every line break.
+/// Removes comments and blanks the insides of string and character literals; keeps every line
+/// break.
 pub fn strip(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for piece in pieces(text) {
@@ -242,7 +247,7 @@ pub fn strip(text: &str) -> String {
     out
 }
 
-/// The number of `#` and the place of the quote, where a raw string begins at `i`.
+/// Returns the number of `#` and the position of the quote if a raw string begins at `i`.
 fn raw_start(c: &[char], i: usize) -> Option<(usize, usize)> {
     let mut j = i;
     if matches!(c.get(j), Some('b' | 'c')) {

@@ -1,12 +1,13 @@
 //! The tier rule: a module imports only modules of lower tiers.
 //!
-//! In: the diagram in the header of `src/lib.rs`, one line per tier. Out: each import that goes sideways or up.
+//! In: the diagram in the header of `src/lib.rs`, one line per tier. Out: each import that goes
+//! sideways or up.
 
 use std::collections::BTreeMap;
 
 use crate::scan::Source;
 
-/// Module to tier.
+/// The tier of each module.
 pub struct Tiers(BTreeMap<String, u32>);
 
 impl Tiers {
@@ -26,7 +27,7 @@ impl Tiers {
         if map.is_empty() { Err("src/lib.rs has no tier diagram".to_owned()) } else { Ok(Self(map)) }
     }
 
-    /// Differences between the diagram and the `mod` items of the crate root.
+    /// Returns the differences between the diagram and the `mod` items of the crate root.
     pub fn undeclared(&self, root: &Source) -> Vec<String> {
         let mut left = self.0.clone();
         let mut out = Vec::new();
@@ -39,7 +40,7 @@ impl Tiers {
         out
     }
 
-    /// Imports of `s` that do not go down.
+    /// Returns the imports of `s` that do not go down.
     pub fn breaches(&self, s: &Source) -> Vec<String> {
         let module = s.module();
         let Some(own) = module.first() else { return Vec::new() };
@@ -65,7 +66,8 @@ impl Tiers {
     }
 }
 
-/// The top-level module that a path names, if it is one of this crate. Inline test modules add a level to `super`.
+/// Returns the top-level module that a path names, if it belongs to this crate. Inline test modules
+/// add a level to `super`.
 fn absolute(module: &[String], parts: &[String], in_test: bool) -> Option<String> {
     match parts.first()?.as_str() {
         "crate" => parts.get(1).cloned(),
