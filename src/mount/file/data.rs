@@ -30,6 +30,7 @@ use crate::model::entry::{Chunker, Content};
 use crate::mount::errno::{Errno, FsResult};
 use crate::mount::error::MountError;
 use crate::mount::lower::{HoleRun, LowerLayer};
+use crate::sys::allocated::allocated_bytes;
 use crate::sys::io_error::IoError;
 
 mod copies;
