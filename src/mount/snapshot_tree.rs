@@ -30,11 +30,11 @@ use crate::work::NoThread;
 /// Everything that is needed to build the tree of a snapshot.
 #[derive(Clone, Copy)]
 pub struct TreeInput<'i> {
-    /// The version that the mount was based on when it started.
+    /// Reads objects of the version.
     pub lower: &'i LowerLayer,
     /// The snapshot.
     pub snapshot: &'i MountSnapshot,
-    /// The tree of that version.
+    /// The tree of the version that the mount was based on when it started.
     pub base: &'i Id,
     /// Whether the mount has committed another version since.
     pub committed: bool,
@@ -216,8 +216,9 @@ impl TreeBuilder<'_> {
         }
     }
 
-    /// Returns the current path of a path of the base version, and the directories on it. Returns
-    /// `None` if the mount has changed its last name.
+    /// Returns the current path of a file of the base version, and the directories on it. Returns
+    /// `None` if the mount has changed its last name, because the changed names contain the file
+    /// then, or if a directory above it is gone.
     fn locate(&self, path: &[u8]) -> Option<LinkPath> {
         let names: Vec<&[u8]> = path.split(|b| *b == b'/').collect();
         let (last, above) = names.split_last()?;

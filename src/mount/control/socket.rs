@@ -30,7 +30,8 @@ impl ControlSocket {
         create::private_dir(stem.parent().unwrap_or(run))?;
         let _lock = lock(run)?;
         let (socket, path) = (stem.with_extension("sock"), stem.with_extension("json"));
-        // A leftover of an earlier mount with the same number, which is gone.
+        // An existing socket is that of an earlier mount, which is gone, because the kernel gives a
+        // number to only one mount at a time.
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket)?;
         rustix::fs::chmod(&socket, rustix::fs::Mode::from_raw_mode(0o600))?;

@@ -1,8 +1,8 @@
 //! A list of the objects that the mounts of an overlay have fetched into the cache, so that their
 //! space can be freed when the overlay is removed.
 //!
-//! The list is not durable. The cache evicts objects that a crash has removed from the list like
-//! any others.
+//! The list is not durable. Objects that it lacks after a crash are evicted by the cache like any
+//! others.
 
 use std::collections::BTreeMap;
 use std::path::Path;

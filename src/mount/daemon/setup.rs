@@ -15,7 +15,7 @@ use crate::store::meter::Meter;
 
 /// Fact: the version that the mount is based on.
 pub(super) const VERSION: &str = "version";
-/// Fact: the tree of that version.
+/// Fact: the tree that unchanged names refer to, see [`MountBase::tree`].
 pub(super) const TREE: &str = "below";
 /// Fact: the tree of the last snapshot.
 pub(super) const SNAPSHOT: &str = "shot";

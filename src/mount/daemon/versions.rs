@@ -59,8 +59,8 @@ impl MountService {
         Ok(SnapshotGuard { section, snapshot: Some(self.view.begin_snapshot(store)?) })
     }
 
-    /// Builds the tree of a snapshot, and sends it. `begun` is an earlier snapshot of the same
-    /// connection.
+    /// Builds the tree of the snapshot that was `begun` on the same connection, or of a new one,
+    /// and sends it.
     pub(super) fn snapshot<'i>(
         &'i self,
         begun: Option<SnapshotGuard<'i>>,

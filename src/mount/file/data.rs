@@ -189,8 +189,8 @@ impl FileData {
         self.read_state().size
     }
 
-    /// Returns the allocated bytes: the space of the upper file, plus what the version has of the
-    /// rest.
+    /// Returns the allocated bytes: the space of the upper file, and the data that the version has
+    /// of the rest.
     pub fn allocated(&self) -> AllocatedBytes {
         let (upper, has_upper, base, kept, local) = {
             let state = self.read_state();
@@ -200,6 +200,8 @@ impl FileData {
         let change_count = self.change_count.load(Ordering::Acquire);
         let known = *self.cached_space.lock();
         let more = match known {
+            // Direct writes of the kernel do not change the count, but `NameTable::attr` calls
+            // `refresh_from_kernel` first, which caches the bytes again.
             Some((at, bytes)) if at == change_count => bytes,
             _ => {
                 let found = match upper {
@@ -216,19 +218,20 @@ impl FileData {
         }
     }
 
-    /// Caches the allocated bytes of the upper file for a value of the change count; returns the bytes.
+    /// Caches the allocated bytes of the upper file for a value of the change count. Returns the
+    /// bytes.
     fn cache_space(&self, change_count: u64, bytes: u64) -> u64 {
         *self.cached_space.lock() = Some((change_count, bytes));
         bytes
     }
 
-    /// Returns the facts that the overlay database stores.
+    /// Notes a change of the upper file: its bytes may not be on disk, and its space may differ.
     fn note_change(&self) {
         self.change_count.fetch_add(1, Ordering::AcqRel);
         self.unsynced.store(true, Ordering::Release);
     }
 
-    /// The data of a running snapshot is not in a version yet.
+    /// Returns the facts that the overlay database stores.
     pub fn facts(&self) -> FileFacts {
         let state = self.read_state();
         FileFacts {
@@ -236,19 +239,18 @@ impl FileData {
             kept: state.kept,
             size: state.size,
             has_upper: state.has_upper,
-            // Returns whether no byte is missing from the upper file.
+            // The data of a running snapshot is not in a version yet.
             changed: state.changed || state.frozen.is_some(),
             complete: state.has_upper && state.is_complete() && !self.unsynced.load(Ordering::Acquire),
         }
     }
 
-    /// Returns whether the file is identical to a file of a version.
+    /// Returns whether no byte is missing from the upper file.
     pub fn is_complete(&self) -> bool {
         self.read_state().is_complete()
     }
 
-    /// Makes the file read-only after the mount has switched to a version without it. Open handles
-    /// keep it.
+    /// Returns whether the file is identical to a file of a version.
     pub fn matches_entry(&self, size: u64, chunker: Chunker, content: &Content) -> bool {
         let state = self.read_state();
         let whole = !state.changed && state.frozen.is_none() && state.damage.is_none() && state.dirty.is_empty();
@@ -256,48 +258,48 @@ impl FileData {
         whole && state.kept == size && state.size == size && state.base.as_deref().is_some_and(same)
     }
 
-    /// Notes that the kernel may cache bytes of the file.
+    /// Makes the file read-only after the mount has switched to a version without it. Open handles
+    /// keep it.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Release);
     }
 
-    /// Returns whether the kernel may have cached bytes since the file was opened.
+    /// Notes that the kernel may cache bytes of the file.
     pub fn note_kernel_cached(&self) {
         if !self.kernel_cached.load(Ordering::Relaxed) {
             self.kernel_cached.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Returns whether the content differs from the last commit.
+    /// Returns whether the kernel may have cached bytes since the file was opened.
     pub fn is_kernel_cached(&self) -> bool {
         self.kernel_cached.load(Ordering::Relaxed)
     }
 
-    /// Returns whether there is an upper file, and why it is unusable if it is damaged.
+    /// Returns whether the content differs from the last commit.
     pub fn is_changed(&self) -> bool {
         self.read_state().changed
     }
 
-    /// Returns the inode number.
+    /// Returns whether there is an upper file, and why it is unusable if it is damaged.
     pub fn upper_status(&self) -> UpperStatus {
         let state = self.read_state();
         UpperStatus { exists: state.has_upper, damage: state.damage.as_ref().map(ToString::to_string) }
     }
 
-    /// Returns whether a read needs chunks of the version.
+    /// Returns the inode number.
     pub fn ino(&self) -> u64 {
         self.ino
     }
 
-    /// Finds the sources of a range, and opens the upper file if there is a usable one.
+    /// Returns whether a read needs chunks of the version.
     pub fn needs_base(&self, offset: u64, len: usize) -> bool {
         pieces(&self.read_state(), offset, len)
             .iter()
             .any(|p| matches!(p, Piece::Base(base, _) if !matches!(base.content, Content::Inline(_))))
     }
 
-    /// Fills `out` from `offset` on. Returns the number of bytes, which is smaller only at the end
-    /// of the file.
+    /// Finds the sources of a range, and opens the upper file if there is a usable one.
     fn locate(&self, offset: u64, len: usize) -> io::Result<LocatedRange> {
         let seen = |state: &FileState, upper| LocatedRange {
             pieces: pieces(state, offset, len),
@@ -316,7 +318,8 @@ impl FileData {
         Ok(seen(&state, state.upper.clone()))
     }
 
-    /// The file was only extended, so the range is a hole.
+    /// Fills `out` from `offset` on. Returns the number of bytes, which is smaller only at the end
+    /// of the file.
     pub fn read(&self, lower: &LowerLayer, offset: u64, out: &mut [u8]) -> Result<usize> {
         let seen = self.locate(offset, out.len()).map_err(|e| self.io_error("open", e))?;
         let mut done = 0;
@@ -333,8 +336,7 @@ impl FileData {
                 }
                 (Piece::Upper(_), None) => match self.damage_error(&self.read_state()) {
                     Some(e) => return Err(e.into()),
-                    // Reads a damaged range of the upper file from the version. Returns `None` if
-                    // the range is not a copy of the version.
+                    // The file was only extended, so the range is a hole.
                     None => slot.fill(0),
                 },
                 (Piece::Base(base, range), _) => lower.read(&base.content, range.start, slot)?,
@@ -344,7 +346,8 @@ impl FileData {
         Ok(done)
     }
 
-    /// Opens the upper file, or creates it.
+    /// Reads a damaged range of the upper file from the version. Returns `None` if the range is not
+    /// a copy of the version.
     fn read_from_version(&self, lower: &LowerLayer, range: &Range<u64>, out: &mut [u8]) -> Option<Result<()>> {
         let _exclusive = self.exclusive();
         let base = {
@@ -362,7 +365,7 @@ impl FileData {
         IoError::new(what, self.space.path(self.ino), source).into()
     }
 
-    /// Closes the upper file until it is needed again.
+    /// Opens the upper file, or creates it.
     fn open_upper(&self) -> io::Result<Arc<File>> {
         if let Some(upper) = &self.read_state().upper {
             return Ok(Arc::clone(upper));
@@ -391,16 +394,17 @@ impl FileData {
         Ok(file)
     }
 
-    /// `fstat` is cheaper now than `stat` by path later.
+    /// Closes the upper file until it is needed again.
     pub fn close_upper(&self) {
         let change_count = self.change_count.load(Ordering::Acquire);
         let upper = self.write_state().upper.take();
+        // A query of the open file costs less than a query by path later.
         if let Some(bytes) = upper.and_then(|upper| allocated_bytes(&*upper).ok()) {
             self.cache_space(change_count, bytes);
         }
     }
 
-    /// Returns whether the facts in the overlay database are outdated, and resets the flag.
+    /// Opens the upper file for a change, unless the file is retired or damaged.
     fn open_for_write(&self) -> FsResult<Arc<File>> {
         if self.retired.load(Ordering::Acquire) {
             return Err(Errno::STALE);
@@ -411,8 +415,7 @@ impl FileData {
         Ok(self.open_upper()?)
     }
 
-    /// Writes bytes. Fails only if the disk is full, the quota is exceeded or the repository cannot
-    /// be read. The file then holds the old bytes and perhaps some of the new ones.
+    /// Returns whether the facts in the overlay database are outdated, and resets the flag.
     pub fn take_store_outdated(&self) -> bool {
         self.store_outdated.swap(false, Ordering::AcqRel)
     }
@@ -423,7 +426,8 @@ impl FileData {
         }
     }
 
-    /// Notes that an unknown part of a range was written.
+    /// Writes bytes. Fails only if the disk is full, the quota is exceeded or the repository cannot
+    /// be read. The file then holds the old bytes and perhaps some of the new ones.
     pub fn write(&self, lower: &LowerLayer, offset: u64, bytes: &[u8]) -> FsResult<()> {
         let end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= SIZE_MAX).ok_or(Errno::FBIG)?;
         let _exclusive = self.begin_change();
@@ -445,15 +449,14 @@ impl FileData {
         Ok(())
     }
 
-    /// The upper file may hold other bytes in blocks that it had before. Blocks that it did not
-    /// have count as not written.
+    /// Notes that an unknown part of a range was written.
     fn after_failed_write(&self, upper: &File, range: &Range<u64>) {
         self.truncate_to_size(upper);
         let mut state = self.write_state();
         state.sums.forget(&blocks_of(range));
         self.mark_changed(&mut state);
-        // Truncates the upper file to the length of the file, because the bytes behind it must be
-        // zeros when the file grows.
+        // The upper file may hold other bytes in blocks that it had before. Blocks that it did not
+        // have count as not written.
         let mut at = range.start / BLOCK;
         let end = range.end.div_ceil(BLOCK);
         while at < end {
@@ -469,7 +472,8 @@ impl FileData {
         self.note_change();
     }
 
-    /// Notes that the upper file holds a range.
+    /// Truncates the upper file to the length of the file, because the bytes behind it must be
+    /// zeros when the file grows.
     fn truncate_to_size(&self, upper: &File) {
         let size = self.read_state().size;
         if upper.metadata().is_ok_and(|m| m.len() > size) {
@@ -478,7 +482,7 @@ impl FileData {
         }
     }
 
-    /// A sync that started before the write has not made its bytes durable.
+    /// Notes that the upper file holds a range.
     fn note_written(&self, upper: &File, range: &Range<u64>) {
         let mut state = self.write_state();
         self.mark_changed(&mut state);
@@ -486,7 +490,7 @@ impl FileData {
             frozen.note_written(blocks_of(range));
         }
         state.mark_written(range);
-        // Returns whether a write needs chunks of the version.
+        // A sync that started before the write has not made its bytes durable.
         self.note_change();
         self.update_quota(upper, &mut state);
     }
@@ -499,8 +503,7 @@ impl FileData {
         }
     }
 
-    /// Copies the rest of the first and of the last block of a range from the version to the upper
-    /// file.
+    /// Returns whether a write needs chunks of the version.
     pub fn needs_edges(&self, offset: u64, len: usize) -> bool {
         let state = self.read_state();
         let range = offset..offset.saturating_add(len as u64);
@@ -508,7 +511,8 @@ impl FileData {
             && state.edges(&range).any(|_| true)
     }
 
-    /// Saves the bytes of a range that a running snapshot needs, before they change.
+    /// Copies the rest of the first and of the last block of a range from the version to the upper
+    /// file.
     fn fetch_edges(&self, lower: &LowerLayer, upper: &File, range: &Range<u64>) -> FsResult<()> {
         let (base, edges) = {
             let state = self.read_state();
@@ -527,14 +531,13 @@ impl FileData {
         filled
     }
 
-    /// Leaves the upper file to a running snapshot and continues with an empty one.
+    /// Saves the bytes of a range that a running snapshot needs, before they change.
     fn save_for_snapshot(&self, range: &Range<u64>) -> FsResult<()> {
         let frozen = self.read_state().frozen.clone();
         Ok(frozen.map_or(Ok(()), |frozen| frozen.save_before_change(range))?)
     }
 
-    /// Replaces a damaged upper file, because the file is truncated to zero and needs none of its
-    /// bytes.
+    /// Leaves the upper file to a running snapshot and continues with an empty one.
     fn leave_upper_to_snapshot(&self) -> FsResult<()> {
         let Some(frozen) = self.read_state().frozen.clone() else { return Ok(()) };
         frozen.keep_upper()?;
@@ -546,7 +549,8 @@ impl FileData {
         Ok(())
     }
 
-    /// Sets the length in bytes.
+    /// Replaces a damaged upper file, because the file is truncated to zero and needs none of its
+    /// bytes.
     fn replace_damaged(&self) -> FsResult<()> {
         if self.read_state().damage.is_none() {
             return Ok(());
@@ -561,8 +565,7 @@ impl FileData {
         Ok(())
     }
 
-    /// In passthrough mode the kernel would write to the old upper file, and its bytes would be
-    /// lost.
+    /// Sets the length in bytes.
     pub fn set_size(&self, lower: &LowerLayer, size: u64) -> FsResult<()> {
         if size > SIZE_MAX {
             return Err(Errno::FBIG);
@@ -576,15 +579,16 @@ impl FileData {
             self.replace_damaged()?;
         }
         self.open_for_write()?;
-        // The rest of the last block must be zeros from now on, so the upper file has to hold the
-        // block.
+        // In passthrough mode the kernel would write to the old upper file, and its bytes would be
+        // lost.
         if size == 0 && !self.is_open_in_kernel() {
             self.leave_upper_to_snapshot()?;
         }
         self.save_for_snapshot(&(size..before))?;
         let upper = self.open_upper()?;
         if size < before && !size.is_multiple_of(BLOCK) {
-            // Replaces a range by zeros and frees its space. The length does not change.
+            // The rest of the last block must be zeros from now on, so the upper file has to hold
+            // the block.
             let rest = size..(size.div_ceil(BLOCK) * BLOCK).min(before);
             self.verify_edges(&upper, &rest)?;
             self.fetch_edges(lower, &upper, &rest)?;
@@ -618,8 +622,7 @@ impl FileData {
         Ok(())
     }
 
-    /// Allocates space for the part of a range that only the upper file holds. With `grow`, the
-    /// file is extended to the end of the range.
+    /// Replaces a range by zeros and frees its space. The length does not change.
     pub fn punch(&self, lower: &LowerLayer, range: Range<u64>) -> FsResult<()> {
         let _exclusive = self.begin_change();
         let size = self.read_state().size;
@@ -642,7 +645,8 @@ impl FileData {
         Ok(())
     }
 
-    /// Returns the offset of the next data (or hole, if `data` is false) from `offset` on.
+    /// Allocates space for the part of a range that only the upper file holds. With `grow`, the
+    /// file is extended to the end of the range.
     pub fn reserve(&self, range: &Range<u64>, grow: bool) -> FsResult<()> {
         let _exclusive = self.begin_change();
         self.space.ensure_space()?;
@@ -676,7 +680,7 @@ impl FileData {
         Ok(())
     }
 
-    /// Fills `out` from the upper file and verifies the checksums.
+    /// Returns the offset of the next data (or hole, if `data` is false) from `offset` on.
     pub fn seek(&self, lower: &LowerLayer, offset: u64, data: bool) -> FsResult<u64> {
         self.refresh_from_kernel();
         let size = self.size();
@@ -711,15 +715,15 @@ impl FileData {
 }
 
 impl FileData {
-    /// A concurrent write may have written its bytes but not yet their checksums, so read again
-    /// without writers.
+    /// Fills `out` from the upper file and verifies the checksums.
     fn read_verified(&self, written: &CheckedFile<'_>, offset: u64, out: &mut [u8]) -> Result<()> {
         match written.read(offset, out) {
             Ok(None) => return Ok(()),
             Ok(Some(_)) => {}
             Err(e) => return Err(self.io_error("read", e)),
         }
-        // Returns the error if the upper file as a whole is damaged.
+        // A concurrent write may have written its bytes but not yet their checksums, so read again
+        // without writers.
         let _exclusive = self.exclusive();
         match written.read(offset, out) {
             Ok(None) => Ok(()),
@@ -733,20 +737,20 @@ impl FileData {
         MountError::Upper { path: self.space.path(self.ino), why }.into()
     }
 
-    /// Returns whether all blocks of a range are only copies of the version.
+    /// Returns the error if the upper file as a whole is damaged.
     fn damage_error(&self, state: &FileState) -> Option<MountError> {
         let why = state.damage.as_ref()?.to_string();
         Some(MountError::Upper { path: self.space.path(self.ino), why })
     }
 
-    /// Fails if a block that is about to be partly overwritten does not match its checksum, because
-    /// the new checksum would hide the damage.
+    /// Returns whether all blocks of a range are only copies of the version.
     fn is_copy(state: &FileState, range: &Range<u64>) -> bool {
         let blocks = blocks_of(range);
         range.end <= state.kept && state.base.is_some() && state.dirty.missing(&blocks) == [blocks]
     }
 
-    /// Records the checksums of a range after `bytes` were written, or zeros if `None`.
+    /// Fails if a block that is about to be partly overwritten does not match its checksum, because
+    /// the new checksum would hide the damage.
     fn verify_edges(&self, upper: &File, range: &Range<u64>) -> FsResult<()> {
         let (sums, size, edges) = {
             let state = self.read_state();
@@ -764,7 +768,7 @@ impl FileData {
         Ok(())
     }
 
-    /// Records that the file was truncated, perhaps in the middle of a block.
+    /// Records the checksums of a range after `bytes` were written, or zeros if `None`.
     fn note_sums(&self, upper: &File, range: &Range<u64>, bytes: Option<&[u8]>) {
         let (sums, size) = {
             let state = self.read_state();
@@ -785,7 +789,7 @@ impl FileData {
         edge_blocks(range, size).into_iter().for_each(|block| written.record_again(block));
     }
 
-    /// Notes that the file was cut off, in the middle of a block perhaps.
+    /// Records that the file was truncated, perhaps in the middle of a block.
     fn note_truncated(&self, upper: &File, size: u64) {
         let sums = Arc::clone(&self.read_state().sums);
         sums.record_zeros(&(size.div_ceil(BLOCK)..u64::MAX));

@@ -91,7 +91,7 @@ impl FrozenFile {
         self.state.dirty.iter().chain((!own.is_empty()).then_some(own)).collect()
     }
 
-    /// Copies blocks to the side file before they change. Called by the only writer.
+    /// Copies blocks to the side file before they change. The caller must be the only writer.
     pub(super) fn save_before_change(&self, range: &Range<u64>) -> io::Result<()> {
         let mut changes = self.lock();
         if changes.owns_upper {

@@ -6,7 +6,7 @@ use std::ops::Range;
 /// A set of ranges. Adjacent ranges are merged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RangeSet {
-    /// Ends by start.
+    /// The end of each range, by its start.
     map: BTreeMap<u64, u64>,
 }
 

@@ -123,7 +123,8 @@ impl FileState {
             self.local.insert(below.clone());
             for new in self.dirty.insert(below) {
                 // If the upper file is complete, the overlay database may record unchanged blocks
-                // as dirty, so larger groups of blocks save database writes.
+                // as dirty, because the upper file holds their bytes as well. Recording groups of
+                // blocks saves database writes.
                 let recorded = if self.is_complete() { self.group_around(&new) } else { new };
                 self.unstored.extend(self.stored.insert(recorded));
             }

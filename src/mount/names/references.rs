@@ -78,8 +78,9 @@ impl NameTable {
         }
     }
 
-    /// Opens a file. Each call needs a [`Self::close`]. A retired inode can only be opened for
-    /// reading; the kernel then looks up the name again and finds the inode of the current version.
+    /// Opens a file. Each call needs a [`Self::close`]. Opening a retired inode for writing fails
+    /// with `ESTALE`, because the kernel then looks up the name again and finds the inode of the
+    /// current version.
     pub fn open(&mut self, ino: u64, write: bool) -> Lookup<Arc<FileData>> {
         let data = match self.upper.inodes.get(&ino) {
             Some(inode) => match &inode.what {

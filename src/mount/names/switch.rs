@@ -100,8 +100,7 @@ struct SwitchPlanner<'n> {
     dirs: &'n SwitchDirs,
     missing: HashSet<Id>,
     fates: HashMap<u64, InodeFate>,
-    /// New places of inodes that have moved to another tree: the tree of the directory, and the
-    /// index in it.
+    /// New places of inodes whose directory has another tree now: that tree, and the index in it.
     new_places: HashMap<u64, (Id, usize)>,
     plan: SwitchPlan,
     retired: HashSet<u64>,
@@ -127,8 +126,8 @@ impl NameTable {
             return SwitchAttempt::MountPoint(at);
         }
         let mut plan = planner.plan;
-        // The number of a moved directory must not be computed for another name, so that name gets
-        // another number.
+        // A directory that was moved or created by the mount keeps its number. The number is
+        // reserved, so that the name for which it would be computed gets another one.
         let natural = |at: &EntryName, ino| self.upper.candidate_inos(source_of(at)).next() == Some(ino);
         planner.retired.extend(planner.assigned.iter().filter(|(at, ino)| !natural(at, **ino)).map(|(_, ino)| *ino));
         plan.upper.retired = Arc::new(planner.retired);

@@ -573,7 +573,8 @@ impl NameTable {
         tree.map(|tree| self.dir(&tree)).transpose()
     }
 
-    /// Returns all names of a directory in the order of their positions.
+    /// Returns all names of a directory in the order of their positions: names that the version
+    /// has, in its order, then all others.
     pub fn list(&mut self, ino: u64) -> Lookup<Vec<ListedName>> {
         let tree = self.tree_of(ino)?;
         let dir = tree.as_ref().map(|tree| self.dir(tree)).transpose()?;

@@ -123,7 +123,8 @@ impl OverlayDb {
         facts.push(Fact::new("at", at.as_os_str().as_bytes()));
         facts.push(Fact::new(CLEAN, Vec::new()));
         store.flush(&FlushRows { facts, ..FlushRows::default() })?;
-        // Make the name of a new database durable before upper files refer to it.
+        // Make the name of a new database durable, because upper files are useless without the
+        // database.
         for made in [dir, dir.parent().unwrap_or(dir)].iter().filter(|_| is_new) {
             File::open(made).and_then(|made| made.sync_all()).map_err(io)?;
         }
@@ -447,7 +448,7 @@ impl OverlayDb {
         }
         // Files without a name were only open when the last mount ended.
         upper.inodes.retain(|_, inode| inode.nlink > 0);
-        // All names are below the root.
+        // Every name is found from the root, so a new root would hide all changes.
         if !upper.inodes.contains_key(&ROOT_INO) {
             return Err(self.damaged("it has no root"));
         }

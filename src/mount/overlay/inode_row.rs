@@ -144,8 +144,9 @@ impl InodeRow {
                         state.counted_bytes = std::os::unix::fs::MetadataExt::blocks(&meta) * 512;
                         let known = seal.and_then(|(seal, sums)| seal.sums.is_some().then_some(sums));
                         state.sums = Arc::new(known.unwrap_or_else(BlockSums::unknown));
-                        // After a crash the upper file may lack blocks that were copied from the
-                        // version.
+                        // After a crash the upper file may hold written blocks that are not
+                        // recorded as dirty. They would count as copies of the version, and a
+                        // commit would leave them out.
                         if self.complete && clean { state.with_all_local() } else { state }
                     }
                 };

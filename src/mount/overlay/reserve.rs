@@ -44,7 +44,7 @@ impl SpaceReserve {
         }
         let Ok(file) = create::open_private(&self.path, File::options().write(true)) else { return };
         match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, BYTES) {
-            // A file system that cannot reserve space does not run out of it this way.
+            // A file system without `fallocate` has no reserve. Do not try again after each flush.
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => self.empty.store(false, Ordering::Release),
             Err(_) => drop(file.set_len(0)),
         }

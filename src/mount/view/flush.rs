@@ -13,8 +13,9 @@ impl View {
     /// Makes a file and all names durable.
     pub fn sync(&self, handle: u64) -> FsResult<()> {
         let data = self.file(handle)?;
-        // Sync the bytes before taking any lock, so that others do not wait for the disk. The bytes
-        // that the kernel writes in passthrough mode can change again at once.
+        // Sync the bytes before taking any lock, so that others do not wait for the disk. For a
+        // file in passthrough mode this is useless, because the kernel can write more bytes at
+        // once.
         if !data.is_written_by_kernel() {
             data.sync_bytes().map_err(|e| self.report_io(&e))?;
         }

@@ -1,4 +1,8 @@
-//! The list of names of a directory, as a program reads it.
+//! The list of names of a directory, as a program reads it. A program that reads from the start
+//! sees the names of that moment, as far as they still exist when it continues.
+//!
+//! The kernel opens directories without a request if it can, which saves one per listing. There is
+//! no handle of a directory, so a position means the same for all readers.
 
 use crate::mount::lower::SharedDir;
 use crate::mount::names::ListedName;

@@ -130,8 +130,8 @@ impl View {
         })
     }
 
-    /// Sets an xattr. `must_exist` is whether it has to exist already, or must not; `None` allows
-    /// both.
+    /// Sets an xattr. `must` is whether the xattr has to exist already, or must not exist; `None`
+    /// allows both.
     pub fn set_xattr(&self, caller: Caller, ino: u64, name: &[u8], value: &[u8], must: Option<bool>) -> FsResult<()> {
         let _barrier = self.begin_change()?;
         ensure_in_namespace(name)?;

@@ -99,8 +99,8 @@ thread_local! {
     static MUST_NOT_WAIT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work`. If `must_not_wait` is set, the work fails with [`Errno::WOULD_WAIT`] instead of
-/// reading a directory from the remote.
+/// Runs `work`. If `hurried` is set, the work fails with [`Errno::WOULD_WAIT`] instead of reading a
+/// directory.
 pub fn without_waiting<T>(hurried: bool, work: impl FnOnce() -> T) -> T {
     let before = MUST_NOT_WAIT.replace(hurried);
     let done = work();
@@ -225,8 +225,9 @@ impl View {
         let _ = self.device.set(device);
     }
 
-    /// Returns files that programs may write to through mappings in passthrough mode, which the
-    /// kernel does not report. In writeback mode a mapping keeps the file open.
+    /// Returns files that programs may write to through mappings without a report by the kernel.
+    /// Only files that were in passthrough mode can be: any other mapping keeps the file of the
+    /// mount open, and the kernel writes its pages back like those of other writes.
     pub(super) fn kernel_mapped_files(&self) -> Vec<MappedFile> {
         let device = self.device.get().filter(|_| self.options.passthrough && !self.options.read_only);
         let mut mapped = device.map(|device| writers::mapped_files(*device)).unwrap_or_default();
@@ -436,7 +437,7 @@ impl View {
         self.query(|n| n.path(ino)).ok().flatten()
     }
 
-    /// Returns the paths of all files that are open for writing in this process.
+    /// Returns the paths of all files that are open for writing and not in passthrough mode.
     pub fn writer_paths(&self) -> Vec<Vec<u8>> {
         let inodes: HashSet<u64> = {
             let handles = self.handles.read();
