@@ -1,7 +1,7 @@
 //! Revisions as users write them: `main~2`, `AMCC@v3`, `@{yesterday}`, `A..B`,
 //! `1c0ffee0:acme/orders.ibd`.
 //!
-//! This module only parses the syntax; `ops/resolve.rs` resolves the names in a repository.
+//! This module only parses the syntax; `query/resolve.rs` resolves the names in a repository.
 //! Invariant: parsing the output of `Display` (or of `to_bytes`, if a path is not UTF-8) returns
 //! the same value.
 

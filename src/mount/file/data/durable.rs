@@ -128,7 +128,8 @@ impl FileData {
         let FrozenChanges { written, lowest_size } = frozen.changes();
         let kept = base.size.min(lowest_size);
         let end = kept.div_ceil(BLOCK);
-        // Only the upper file had the blocks behind the old base.
+        // Only the upper file had the bytes behind the old base, so it holds all of these blocks
+        // completely.
         let own: Range<u64> = state.kept.div_ceil(BLOCK)..end;
         if state.has_upper && !own.is_empty() {
             state.local.insert(own);
