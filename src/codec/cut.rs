@@ -80,13 +80,6 @@ impl ChunkerConfig {
     }
 }
 
-/// Whether all bytes are zero.
-pub fn is_zero(bytes: &[u8]) -> bool {
-    // The compiler vectorises the loop over blocks of constant size.
-    let (chunks, rest) = bytes.as_chunks::<64>();
-    chunks.iter().all(|c| c.iter().fold(0, |a, b| a | b) == 0) && rest.iter().all(|b| *b == 0)
-}
-
 /// Returns the length of the next chunk of `run`. The run starts after the previous chunk and
 /// reaches to the next hole, or as far as the caller has read; `complete` means that the run ends
 /// there. Returns `None` if more bytes are needed to find the end of the chunk.
@@ -172,13 +165,5 @@ mod tests {
     #[test]
     fn fixed() {
         assert_eq!(cuts(Chunker::Fixed(65536), &noise(150_000)), [65536, 65536, 18928]);
-    }
-
-    #[test]
-    fn zeros() {
-        assert!(is_zero(&[0; 1000]));
-        let mut v = vec![0; 1000];
-        v[999] = 1;
-        assert!(!is_zero(&v));
     }
 }

@@ -6,3 +6,4 @@ pub mod hash;
 pub mod sniff;
 pub mod stream;
 pub mod sum;
+pub mod zero;

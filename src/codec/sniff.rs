@@ -4,6 +4,8 @@
 //! unchanged; all other files get content-defined chunks. The detection does not use names or
 //! history, because the same bytes must get the same ids everywhere.
 
+use super::zero::is_zero;
+
 /// Number of bytes that [`is_paged`] examines; shorter files never count as paged.
 pub const HEAD: usize = 64 * 1024;
 
@@ -45,7 +47,7 @@ fn is_innodb(head: &[u8]) -> bool {
             && head.len() >= 2 * page
             && head.chunks_exact(page).enumerate().all(|(i, p)| {
                 let numbered = be32(p, 4).is_some_and(|n| usize::try_from(n).is_ok_and(|n| n == i));
-                (numbered && be32(p, 34) == Some(space)) || (i > 0 && super::cut::is_zero(p))
+                (numbered && be32(p, 34) == Some(space)) || (i > 0 && is_zero(p))
             })
     })
 }
@@ -59,7 +61,7 @@ fn is_postgres(head: &[u8]) -> bool {
         version == 0x2004 && (24..=8192).contains(&lower) && lower <= upper && upper <= special && special <= 8192
     };
     head.len() >= 8192
-        && head.chunks_exact(8192).enumerate().all(|(i, p)| valid(p) || (i > 0 && super::cut::is_zero(p)))
+        && head.chunks_exact(8192).enumerate().all(|(i, p)| valid(p) || (i > 0 && is_zero(p)))
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Container, ContainerDetails, EngineError, EngineVersion, ExecCommand, ExecResult, Volume};
+use super::error::EngineError;
+use super::types::{Container, ContainerDetails, EngineVersion, ExecCommand, ExecResult, Volume};
 
 /// A connection to an engine; there is none in this build.
 pub struct DockerEngine(Infallible);

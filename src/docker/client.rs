@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::error::EngineError;
-use super::{Container, ContainerDetails, EngineVersion, LOCAL, SOCKET, Volume};
+use super::types::{Container, ContainerDetails, EngineVersion, LOCAL, SOCKET, Volume};
 
 /// The newest API version that this client supports. The oldest engine in use supports 1.41.
 const NEWEST: (u32, u32) = (1, 44);

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::client::{DockerEngine, invalid_response};
 use super::error::EngineError;
-use super::{ExecCommand, ExecResult};
+use super::types::{ExecCommand, ExecResult};
 
 /// Limit on the bytes that are kept of each stream; further output is read and discarded.
 const OUTPUT_MAX: usize = 1 << 20;

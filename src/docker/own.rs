@@ -4,7 +4,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::Container;
+use super::types::Container;
 use crate::sys::mountinfo::{MountTable, Mounted};
 
 /// Returns the container of this process, if it is among the containers of an engine.

@@ -82,7 +82,7 @@ impl Catalogue {
         for _ in 0..BUSY_TRIES {
             match &opened {
                 Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => std::thread::sleep(BUSY_PAUSE),
-                Err(e) if is_damage(e) && lock.is_none() => {
+                Err(e) if schema::is_damage(e) && lock.is_none() => {
                     let acquired = schema::lock(path)
                         .map_err(|source| CatalogueError::Replace { path: path.to_owned(), source })?;
                     lock = Some(acquired);
@@ -198,10 +198,6 @@ impl Catalogue {
     }
 }
 
-fn is_damage(e: &rusqlite::Error) -> bool {
-    matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
-}
-
 /// SQLite has only signed numbers; sizes and counts never reach the limit.
 fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
@@ -214,7 +210,6 @@ fn unsigned(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
 
 /// Prefix of the keys that record the last number of a ref log.
 const SEEN: &str = "seen ";
-const BUSY: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests;

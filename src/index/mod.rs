@@ -7,58 +7,27 @@
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::error::{Failure, Kind};
 use crate::format::pack::PackKind;
 use crate::format::segment::{self, IndexRow, PackName, SegmentName};
 use crate::model::id::Id;
 use pending::PendingRows;
 use segment_reader::SegmentReader;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 pub mod catalogue;
+mod error;
 mod pending;
 pub mod segment_reader;
 pub mod segment_writer;
 pub mod sqlite;
+
+pub use error::IndexError;
 
 /// Number of segments of one tier that are merged into one segment.
 pub const MERGE_AT: usize = 8;
 /// Number of rows at which the second tier begins; each further tier begins at eight times as many
 /// rows.
 pub const TIER_ROWS: u64 = 4096;
-
-/// The error for an index segment that cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum IndexError {
-    #[error("cannot access index segment `{}`", path.display())]
-    Io {
-        /// The file, or the directory of a file that is being created.
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("cannot use index segment `{}`", path.display())]
-    Segment { path: PathBuf, source: segment::SegmentError },
-}
-
-impl Failure for IndexError {
-    fn kind(&self) -> Kind {
-        match self {
-            // The catalogue listed the segment, so a missing file is damage and not a wrong name
-            // from the user.
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Kind::Integrity,
-            Self::Io { source, .. } => Kind::of_io(source),
-            Self::Segment { source, .. } => source.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Io { .. } => None,
-            Self::Segment { source, .. } => source.hint(),
-        }
-    }
-}
 
 /// The open segments of one kind, newest first, and the rows in memory.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@
 //! the filter are read and checked on first use and then kept; buckets are read and checked every
 //! time. All methods take `&self`, and many threads may call them at the same time.
 
-use super::IndexError;
+use super::error::IndexError;
 use crate::codec::hash::NameHasher;
 use crate::format::pack::PackKind;
 use crate::format::segment::fanout::{self, FanoutPage};

@@ -4,7 +4,7 @@
 //! writer keeps in memory the filter (10 bits per row), the fan-out (4 bytes per 16 to 32 rows) and
 //! the pack table; a merge needs 256 KiB more per input.
 
-use super::IndexError;
+use super::error::IndexError;
 use super::segment_reader::{SegmentIter, SegmentReader};
 use crate::codec::hash::NameHasher;
 use crate::format::pack::PackKind;

@@ -107,24 +107,9 @@ impl crate::error::Failure for BadRevision {
 impl Revision {
     /// The current version.
     pub const HEAD: Self = Self { base: RevisionBase::Head, suffixes: Vec::new() };
-
-    /// Parses a revision without a path.
-    pub fn parse(text: &str) -> Result<Self, BadRevision> {
-        parse::revision(text)
-    }
 }
 
 impl RevisionSpec {
-    /// Parses `rev[:path]`.
-    pub fn parse(text: &[u8]) -> Result<Self, BadRevision> {
-        parse::spec(text)
-    }
-
-    /// Parses `[url#]rev[:path]`, for arguments that may name a repository.
-    pub fn parse_located(text: &[u8]) -> Result<Self, BadRevision> {
-        parse::located(text)
-    }
-
     /// Formats the revision; the path keeps its raw bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -138,23 +123,6 @@ impl RevisionSpec {
             out.extend_from_slice(path);
         }
         out
-    }
-}
-
-impl RevisionQuery {
-    /// Parses a revision or a range.
-    pub fn parse(text: &[u8]) -> Result<Self, BadRevision> {
-        parse::query(text)
-    }
-}
-
-impl Selector {
-    /// Returns N of `vN` and `#N`.
-    pub fn ordinal(&self) -> Option<u64> {
-        match self {
-            Self::Ordinal(n) => Some(*n),
-            Self::Name(name) => parse::number(name.as_str().strip_prefix('v')?),
-        }
     }
 }
 

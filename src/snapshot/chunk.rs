@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::codec::cut::{BLOCK, ChunkerConfig, is_zero, next_chunk};
+use crate::codec::cut::{BLOCK, ChunkerConfig, next_chunk};
+use crate::codec::zero::is_zero;
 use crate::model::entry::Chunker;
 
 /// A piece of a file.

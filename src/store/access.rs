@@ -6,8 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Store;
 use super::meter::Meter;
+use super::{DistrustedRemote, Store};
 use crate::observe::{Observer, Silent};
 
 /// A value that is never displayed.
@@ -29,17 +29,6 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
     }
-}
-
-/// The reason why a location must not be used: it is configured by a repository that the caller
-/// does not trust.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{why}")]
-pub struct DistrustedRemote {
-    /// Reason why the repository is not trusted.
-    pub why: String,
-    /// Imperative phrase that says what the user can do.
-    pub hint: String,
 }
 
 /// Wraps a store in another store.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Abilities, ListedKey, ServerMessage, Store, StoreError, StoreErrorKind, Take};
+use super::{Abilities, ListedKey, Store, StoreError, StoreErrorKind, Take};
 
 /// The point at which a request fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,14 +118,7 @@ impl FaultyStore {
     }
 
     fn error(&self, what: &'static str, key: &str) -> StoreError {
-        let (place, error_kind) = (self.inner.place(), self.faults.error_kind);
-        StoreError::Remote {
-            what,
-            key: key.to_owned(),
-            place,
-            error_kind,
-            detail: ServerMessage("injected fault".to_owned()),
-        }
+        StoreError::remote(what, key, self.inner.place(), self.faults.error_kind, "injected fault")
     }
 
     fn ask<T>(

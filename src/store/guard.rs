@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Abilities, ListedKey, ServerMessage, Store, StoreError, StoreErrorKind, Take};
+use super::{Abilities, ListedKey, Store, StoreError, StoreErrorKind, Take};
 use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::sys::random::random_hex;
 use crate::work::Cancelled;
@@ -139,8 +139,7 @@ impl GuardedStore {
     }
 
     fn too_slow(&self, key: &str, detail: &str) -> StoreError {
-        let (key, place, detail) = (key.to_owned(), self.inner.place(), ServerMessage(detail.to_owned()));
-        StoreError::Remote { what: "lock", key, place, error_kind: StoreErrorKind::Overloaded, detail }
+        StoreError::remote("lock", key, self.inner.place(), StoreErrorKind::Overloaded, detail)
     }
 
     fn locks(&self, name: &str) -> Result<Vec<String>, StoreError> {

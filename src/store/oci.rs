@@ -38,7 +38,7 @@ use self::registry::{Registry, RequestInfo};
 use super::access::Access;
 use super::location::Location;
 use super::runtime::Effect;
-use super::{Abilities, ListedKey, ServerMessage, Store, StoreError, StoreErrorKind, Take, http, runtime};
+use super::{Abilities, ListedKey, Store, StoreError, StoreErrorKind, Take, http, runtime};
 use crate::sys::io_error::IoError;
 
 /// Pieces of a stream that are buffered for the calling thread.
@@ -82,12 +82,8 @@ impl OciStore {
     /// Returns the store at `location`, which consists of `host[:port]` and a repository. Sends no
     /// request.
     pub fn open(location: &Location, access: &Access) -> Result<Self, StoreError> {
-        let error = |error_kind, detail: String| StoreError::Remote {
-            what: "open",
-            key: location.path.clone(),
-            place: location.to_string(),
-            error_kind,
-            detail: ServerMessage(detail),
+        let error = |error_kind, detail: String| {
+            StoreError::remote("open", &location.path, location.to_string(), error_kind, detail)
         };
         let given = BasicCredentials::given(access).map_err(|detail| error(StoreErrorKind::Denied, detail))?;
         let is_hub = HUB.contains(&location.host.as_str());

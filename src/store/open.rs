@@ -16,7 +16,7 @@ use super::remote::RemoteStore;
 use super::retry::RetryStore;
 #[cfg(feature = "remotes")]
 use super::sftp::SftpStore;
-use super::{ServerMessage, Store, StoreError, StoreErrorKind};
+use super::{Store, StoreError, StoreErrorKind};
 
 /// Returns the store of container images at a registry location, with retries. Sends no request.
 pub fn images(location: &Location, access: &Access) -> Result<Arc<dyn Store>, StoreError> {
@@ -36,8 +36,7 @@ fn ensure_trusted(location: &Location, access: &Access) -> Result<(), StoreError
 }
 
 fn offline(location: &Location) -> StoreError {
-    let (place, detail) = (location.to_string(), ServerMessage("no request was sent".to_owned()));
-    StoreError::Remote { what: "use", key: String::new(), place, error_kind: StoreErrorKind::Offline, detail }
+    StoreError::remote("use", "", location.to_string(), StoreErrorKind::Offline, "no request was sent")
 }
 
 /// Returns the store of a location. Sends no request.

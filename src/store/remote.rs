@@ -21,7 +21,7 @@ use super::meter::Meter;
 use super::runtime::Effect;
 use super::transport::{self, OPERATION, OperationContext, RESPONSE_MAX};
 use super::{
-    Abilities, ENTRIES_MAX, ListedKey, SMALL_MAX, ServerMessage, Store, StoreError, StoreErrorKind, Take, runtime,
+    Abilities, ENTRIES_MAX, ListedKey, SMALL_MAX, Store, StoreError, StoreErrorKind, Take, runtime,
 };
 use crate::observe::Observer;
 use crate::sys::io_error::IoError;
@@ -81,13 +81,8 @@ impl RemoteStore {
             _ => Dialect::S3,
         };
         // Each request has its own time limit, so the shared transport has none.
-        transport::install().map_err(|e| StoreError::Remote {
-            what: "use",
-            key: String::new(),
-            place: place.clone(),
-            error_kind: StoreErrorKind::Refused,
-            detail: ServerMessage(root_cause(&e)),
-        })?;
+        let refused = |e: reqwest::Error| StoreError::remote("use", "", &place, StoreErrorKind::Refused, root_cause(&e));
+        transport::install().map_err(refused)?;
         let op = build::operator(location, access);
         let op = op.map_err(|e| convert_error(dialect, "use", "", &place, &e, &OperationContext::new(0)))?;
         let exclusive = op.info().capability().write_with_if_not_exists && !access.guarded;
@@ -158,13 +153,7 @@ impl RemoteStore {
     }
 
     fn remote_error(&self, what: &'static str, key: &str, error_kind: StoreErrorKind, detail: String) -> StoreError {
-        StoreError::Remote {
-            what,
-            key: key.to_owned(),
-            place: self.place.clone(),
-            error_kind,
-            detail: ServerMessage(detail),
-        }
+        StoreError::remote(what, key, &self.place, error_kind, detail)
     }
 
     /// Waits as long as the rate limit of downloads requires.
@@ -495,10 +484,8 @@ fn convert_error(
     context: &OperationContext,
 ) -> StoreError {
     let missing = || StoreError::Missing { key: key.to_owned() };
-    let remote = |error_kind, detail| {
-        let detail = ServerMessage(answers::one_line(detail, MESSAGE_MAX));
-        StoreError::Remote { what, key: key.to_owned(), place: place.to_owned(), error_kind, detail }
-    };
+    let remote =
+        |error_kind, detail| StoreError::remote(what, key, place, error_kind, answers::one_line(detail, MESSAGE_MAX));
     let response = context.response();
     if let Some(refusal) = &response.refusal {
         let by_code = refusal.by_code(dialect);

@@ -6,6 +6,7 @@
 
 mod connection;
 mod directory;
+mod error;
 mod listing;
 mod pool;
 mod ssh;
@@ -21,10 +22,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::task::JoinError;
 
-use self::connection::SftpStatus;
 use self::directory::SftpDirectory;
+use self::error::{SftpError, SftpStatus};
 use self::pool::ConnectionPool;
 use self::ssh::Ssh;
 use self::transfer::UploadSource;
@@ -32,43 +32,12 @@ use super::access::Access;
 use super::location::Location;
 use super::meter::Meter;
 use super::runtime::Effect;
-use super::{Abilities, ListedKey, ServerMessage, Store, StoreError, StoreErrorKind, Take, runtime};
+use super::{Abilities, ListedKey, Store, StoreError, StoreErrorKind, Take, runtime};
 use crate::observe::Observer;
 use crate::sys::io_error::IoError;
 
 /// Pieces of a stream that are buffered for the consumer.
 const AHEAD: usize = 4;
-
-/// The error of a request, before the object is known.
-#[derive(Debug)]
-enum SftpError {
-    /// The server returned an error status; the connection remains usable.
-    Status(SftpStatus, String),
-    /// The connection or the server failed.
-    Store(StoreErrorKind, String),
-    /// A file is shorter than expected.
-    Truncated,
-    /// An operation on this machine failed.
-    Local { what: &'static str, key: String, source: io::Error },
-}
-
-impl SftpError {
-    /// Returns a copy of the error for another waiting request.
-    fn duplicate(&self) -> Self {
-        match self {
-            Self::Status(status, detail) => Self::Status(*status, detail.clone()),
-            Self::Store(error_kind, detail) => Self::Store(*error_kind, detail.clone()),
-            Self::Truncated => Self::Truncated,
-            Self::Local { what, key, source } => {
-                Self::Local { what, key: key.clone(), source: io::Error::new(source.kind(), source.to_string()) }
-            }
-        }
-    }
-
-    fn panicked(e: JoinError) -> Self {
-        Self::Local { what: "run a request to", key: "the server".to_owned(), source: io::Error::other(e) }
-    }
-}
 
 /// A directory on an SFTP server.
 pub struct SftpStore {
@@ -82,13 +51,8 @@ impl SftpStore {
     /// Returns the store at a location without connecting.
     pub fn open(location: &Location, access: &Access) -> Result<Self, StoreError> {
         let place = location.to_string();
-        let ssh = Ssh::to(location).map_err(|detail| StoreError::Remote {
-            what: "open",
-            key: location.path.clone(),
-            place: place.clone(),
-            error_kind: StoreErrorKind::UnknownHost,
-            detail: ServerMessage(detail),
-        })?;
+        let unknown = |detail| StoreError::remote("open", &location.path, &place, StoreErrorKind::UnknownHost, detail);
+        let ssh = Ssh::to(location).map_err(unknown)?;
         let root = match location.path.strip_prefix('~') {
             Some(below) => below.trim_matches('/').to_owned(),
             None if location.path.trim_matches('/').is_empty() => "/".to_owned(),
@@ -106,13 +70,7 @@ impl SftpStore {
             SftpError::Truncated => return StoreError::Missing { key: key.to_owned() },
             SftpError::Local { what, key, source } => return IoError::new(what, key, source).into(),
         };
-        StoreError::Remote {
-            what,
-            key: key.to_owned(),
-            place: self.place.clone(),
-            error_kind,
-            detail: ServerMessage(detail),
-        }
+        StoreError::remote(what, key, &self.place, error_kind, detail)
     }
 
     /// Runs one operation to its end.

@@ -4,8 +4,8 @@
 
 use minicbor::decode::{Decoder, Error as DecodeError};
 
-use super::super::Malformed;
-use super::{array_len, bad, expect_array, finished, id, map_len, to_vec};
+use super::cbor::{array_len, bad, expect_array, finished, id, map_len, to_vec};
+use crate::format::Malformed;
 use crate::model::commit::{Commit, CommitCounts, Timestamp};
 use crate::model::id::Id;
 

@@ -2,8 +2,8 @@
 
 use minicbor::decode::{Decoder, Error as DecodeError};
 
-use super::super::Malformed;
-use super::{Enc, EncResult, array_len, bad, finished, id, map_len, to_vec};
+use super::cbor::{Enc, EncResult, array_len, bad, finished, id, map_len, to_vec};
+use crate::format::Malformed;
 use crate::model::entry::Extent;
 use crate::model::id::Id;
 

@@ -6,9 +6,9 @@
 
 use minicbor::decode::{Decoder, Error as DecodeError};
 
-use super::super::Malformed;
+use super::cbor::{Enc, EncResult, array_len, bad, expect_array, finished, id, map_len, to_vec};
 use super::list::{extents, put_extents};
-use super::{Enc, EncResult, array_len, bad, expect_array, finished, id, map_len, to_vec};
+use crate::format::Malformed;
 use crate::model::entry::{Chunker, Content, Entry, HardLink, Meta, Node, Time, Totals, Xattr};
 use crate::model::id::Id;
 use crate::model::path;

@@ -1,11 +1,11 @@
 //! The tables of the catalogue, and how the file is opened and recreated.
 
-use super::{BUSY, is_damage};
-use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::sys::create;
 
@@ -14,6 +14,9 @@ const VERSION: i64 = 1;
 
 /// Suffix of the lock file, which is next to the database.
 const LOCK: &str = ".lock";
+
+/// How long SQLite waits for the lock of another process.
+const BUSY: Duration = Duration::from_secs(30);
 
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -118,6 +121,11 @@ pub(super) fn reset(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, false)?;
     done?;
     prepare(connection)
+}
+
+/// Whether an error means that the content of the file is damaged.
+pub(super) fn is_damage(e: &rusqlite::Error) -> bool {
+    matches!(e.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

@@ -6,12 +6,48 @@ use crate::model::refname::RefName;
 
 type Parsed<T> = Result<T, BadRevision>;
 
+impl Revision {
+    /// Parses a revision without a path.
+    pub fn parse(text: &str) -> Result<Self, BadRevision> {
+        revision(text)
+    }
+}
+
+impl RevisionSpec {
+    /// Parses `rev[:path]`.
+    pub fn parse(text: &[u8]) -> Result<Self, BadRevision> {
+        spec(text)
+    }
+
+    /// Parses `[url#]rev[:path]`, for arguments that may name a repository.
+    pub fn parse_located(text: &[u8]) -> Result<Self, BadRevision> {
+        located(text)
+    }
+}
+
+impl RevisionQuery {
+    /// Parses a revision or a range.
+    pub fn parse(text: &[u8]) -> Result<Self, BadRevision> {
+        query(text)
+    }
+}
+
+impl Selector {
+    /// Returns N of `vN` and `#N`.
+    pub fn ordinal(&self) -> Option<u64> {
+        match self {
+            Self::Ordinal(n) => Some(*n),
+            Self::Name(name) => number(name.as_str().strip_prefix('v')?),
+        }
+    }
+}
+
 fn bad<T>(text: &[u8], reason: impl Into<String>) -> Parsed<T> {
     Err(BadRevision { text: display(text), reason: reason.into() })
 }
 
 /// Parses decimal digits. Returns `None` for other characters and for a number that is too large.
-pub(super) fn number<N: std::str::FromStr>(digits: &str) -> Option<N> {
+fn number<N: std::str::FromStr>(digits: &str) -> Option<N> {
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     if plain { digits.parse().ok() } else { None }
 }
@@ -32,7 +68,7 @@ fn find_outside_braces(text: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Option<us
     None
 }
 
-pub(super) fn query(text: &[u8]) -> Parsed<RevisionQuery> {
+fn query(text: &[u8]) -> Parsed<RevisionQuery> {
     let head = find_outside_braces(text, |rest| rest.first() == Some(&b':')).map_or(text, |colon| &text[..colon]);
     let Some(dots) = find_outside_braces(head, |rest| rest.starts_with(b"..")) else {
         return Ok(RevisionQuery::One(spec(text)?));
@@ -49,7 +85,7 @@ pub(super) fn query(text: &[u8]) -> Parsed<RevisionQuery> {
     Ok(RevisionQuery::Range(RevisionRange { from: side(left)?, to: side(right)?, symmetric }))
 }
 
-pub(super) fn spec(text: &[u8]) -> Parsed<RevisionSpec> {
+fn spec(text: &[u8]) -> Parsed<RevisionSpec> {
     let (rev, path) = match find_outside_braces(text, |rest| rest.first() == Some(&b':')) {
         Some(colon) => (&text[..colon], Some(text[colon + 1..].to_vec())),
         None => (text, None),
@@ -59,7 +95,7 @@ pub(super) fn spec(text: &[u8]) -> Parsed<RevisionSpec> {
 
 /// Parses `[url#]rev[:path]`. The first `#` that does not follow `@` ends the URL, so a path with
 /// `#` needs a URL before it.
-pub(super) fn located(text: &[u8]) -> Parsed<RevisionSpec> {
+fn located(text: &[u8]) -> Parsed<RevisionSpec> {
     let hash = (0..text.len()).find(|i| text[*i] == b'#' && (*i == 0 || text[*i - 1] != b'@'));
     let Some(hash) = hash else { return spec(text) };
     let url = match std::str::from_utf8(&text[..hash]) {
@@ -77,7 +113,7 @@ fn revision_bytes(part: &[u8], whole: &[u8]) -> Parsed<Revision> {
     }
 }
 
-pub(super) fn revision(text: &str) -> Parsed<Revision> {
+fn revision(text: &str) -> Parsed<Revision> {
     let starts_suffix = |rest: &str| rest.starts_with(['~', '^']) || rest.starts_with("@{");
     let end = text.char_indices().map(|(i, _)| i).find(|i| starts_suffix(&text[*i..])).unwrap_or(text.len());
     let (head, mut rest) = text.split_at(end);

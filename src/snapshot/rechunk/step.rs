@@ -27,7 +27,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::codec::cut::{BLOCK, CHUNK_MAX, ChunkerConfig, is_zero, next_chunk};
+use crate::codec::cut::{BLOCK, CHUNK_MAX, ChunkerConfig, next_chunk};
+use crate::codec::zero::is_zero;
 use crate::error::Result;
 use crate::model::entry::{Chunker, Extent};
 use crate::model::id::Id;

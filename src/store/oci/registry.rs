@@ -14,7 +14,7 @@ use crate::observe::Observer;
 use crate::store::access::Access;
 use crate::store::location::Location;
 use crate::store::meter::Meter;
-use crate::store::{ENTRIES_MAX, SMALL_MAX, ServerMessage, StoreError, StoreErrorKind, http};
+use crate::store::{ENTRIES_MAX, SMALL_MAX, StoreError, StoreErrorKind, http};
 
 /// Number of tags per page; a registry may return fewer.
 const TAGS: &str = "n=1000";
@@ -71,8 +71,7 @@ impl Registry {
         error_kind: StoreErrorKind,
         detail: impl Into<String>,
     ) -> StoreError {
-        let (what, key, place) = (info.what, info.key.clone(), self.place.clone());
-        StoreError::Remote { what, key, place, error_kind, detail: ServerMessage(detail.into()) }
+        StoreError::remote(info.what, &info.key, &self.place, error_kind, detail)
     }
 
     /// Fails if an object is too long to be read at once.

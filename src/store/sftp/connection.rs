@@ -6,12 +6,11 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use openssh_sftp_client::error::SftpErrorKind;
 use openssh_sftp_client::fs::Fs;
 use openssh_sftp_client::{Error, Sftp, SftpOptions};
 use tokio::process::Child;
 
-use super::SftpError;
+use super::error::{SftpError, SftpStatus};
 use super::ssh::{Ssh, SshMessages};
 use crate::error::with_causes;
 use crate::store::StoreErrorKind;
@@ -122,37 +121,5 @@ impl Connection {
                 },
             };
         if full { SftpError::Store(StoreErrorKind::Full, detail.clone()) } else { error }
-    }
-}
-
-/// The status of a failed request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SftpStatus {
-    /// The file or a parent directory does not exist.
-    NoSuchFile,
-    Denied,
-    /// Any other cause, for example an existing name or a full disk.
-    Failure,
-    /// The server does not support the request.
-    Unsupported,
-}
-
-impl SftpStatus {
-    const fn of(kind: SftpErrorKind) -> Self {
-        match kind {
-            SftpErrorKind::NoSuchFile => Self::NoSuchFile,
-            SftpErrorKind::PermDenied => Self::Denied,
-            SftpErrorKind::BadMessage | SftpErrorKind::OpUnsupported => Self::Unsupported,
-            _ => Self::Failure,
-        }
-    }
-
-    /// Returns the kind of the error.
-    pub(super) const fn error_kind(self) -> StoreErrorKind {
-        match self {
-            Self::NoSuchFile => StoreErrorKind::NoPlace,
-            Self::Denied => StoreErrorKind::Denied,
-            Self::Failure | Self::Unsupported => StoreErrorKind::Refused,
-        }
     }
 }

@@ -16,8 +16,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::SftpError;
-use super::connection::{PIECE, SftpStatus};
+use super::connection::PIECE;
+use super::error::{SftpError, SftpStatus};
 use super::listing::list;
 use super::pool::{ConnectionPool, Lease, Weight};
 use super::transfer::{ReadAhead, UploadSource, read_once, send};

@@ -7,8 +7,8 @@ use futures_util::Stream;
 use openssh_sftp_client::fs::ReadDir;
 use tokio::task::JoinSet;
 
-use super::SftpError;
-use super::connection::{Connection, SftpStatus};
+use super::connection::Connection;
+use super::error::{SftpError, SftpStatus};
 use crate::store::{ENTRIES_MAX, ListedKey, StoreErrorKind};
 
 /// Concurrent requests per directory. A server returns about a hundred names per request.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::SftpError;
 use super::connection::Connection;
+use super::error::SftpError;
 use super::ssh::Ssh;
 
 /// Limit on the connections. By default, sshd accepts ten connections that have not logged in yet.

@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
 
-use super::SftpError;
+use super::error::SftpError;
 use crate::store::StoreErrorKind;
 use crate::store::location::Location;
 

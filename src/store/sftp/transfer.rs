@@ -16,8 +16,8 @@ use openssh_sftp_client::file::File;
 use tokio::io::AsyncSeek;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::SftpError;
 use super::connection::Connection;
+use super::error::SftpError;
 use crate::store::StoreErrorKind;
 use crate::store::meter::Meter;
 
