@@ -21,8 +21,9 @@ use crate::query::resolve::{ResolveError, Resolver};
 use crate::refs::moves::RefMoveError;
 use crate::repo::refs::{Move, tell_damaged};
 use crate::repo::{Repo, layout};
-use crate::sync::copy::{Copier, Sent};
-use crate::sync::missing::{self, From, INDEX_NEAR, Missing, Needed, Wanted, index_bytes};
+use crate::sync::copy::Copier;
+use crate::sync::missing::{self, From, INDEX_WHOLE_MAX, Missing, Needed, Wanted, index_bytes};
+use crate::sync::packs::Sent;
 use crate::sync::tips::{self, Tips, values};
 
 /// A lazy clone takes tree packs whole while they are together at most this long.
@@ -252,7 +253,7 @@ impl Fetch<'_> {
 
     /// The index of chunks at once, where it is not huge.
     fn index_ahead(&self) -> Result<()> {
-        if index_bytes(self.there)? <= INDEX_NEAR {
+        if index_bytes(self.there)? <= INDEX_WHOLE_MAX {
             let segments = self.there.index()?.segments(PackKind::Data);
             let whole = |s: &SegmentReader| (layout::segment(s.name()), std::iter::once(0..s.file_bytes()).collect());
             self.reach.store().fetch_ahead(&segments.iter().map(|s| whole(s)).collect::<Vec<_>>())?;

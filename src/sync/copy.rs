@@ -1,6 +1,8 @@
-//! Copies packs from one repository to another: whole where most of a pack is needed, else its frames into new packs.
+//! Copies packs from one repository to another. A pack of which most frames are needed is copied
+//! whole; the needed frames of other packs are written into new packs.
 //!
-//! Many packs at a time. A pack that arrived stays, whatever happens then: the next run does not send it again.
+//! Many packs are copied at the same time. A pack that has arrived stays even if the copy fails, so
+//! that the next run does not send it again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -12,15 +14,16 @@ use parking_lot::Mutex;
 use super::cover::Cover;
 use super::error::SyncError;
 use super::missing::Needed;
+use super::packs::{Sent, table_of};
 use crate::codec::hash::NameHasher;
 use crate::error::{Kind, Result};
 use crate::format::frame::FrameHead;
 use crate::format::pack::{PackKind, TableFrame};
 use crate::format::segment::{ObjectLocation, PackName};
 use crate::index::catalogue::segments::LoosePack;
-use crate::model::id::{Id, to_hex};
+use crate::model::id::to_hex;
 use crate::observe::Observer;
-use crate::repo::packs::{FinishedPack, NewFrame, PackTable, PackWriter, read_table, rows_of};
+use crate::repo::packs::{FinishedPack, NewFrame, PackTable, PackWriter, rows_of};
 use crate::repo::{LocalRepo, Repo, layout};
 use crate::store::local::LocalStore;
 use crate::store::meter::Meter;
@@ -28,20 +31,20 @@ use crate::store::{Store, StoreError};
 use crate::sys::io_error::IoError;
 use crate::work::{Cancelled, fan_out};
 
-/// A pack goes whole when at least so much of it, of ten parts, is needed.
+/// A pack is copied whole if at least this many tenths of its bytes are needed.
 const WHOLE: u64 = 8;
-/// The table of a pack mostly lies within so many bytes from its end.
+/// Most tables of contents fit into this many bytes at the end of the pack.
 const TABLE: u64 = 64 << 10;
-/// Between two looks at the meter.
+/// Interval between two progress reports.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What is to be copied, for all kinds of packs.
+/// The packs and frames to copy.
 #[derive(Debug, Default)]
 pub struct Plan {
     jobs: Vec<Job>,
-    /// Bytes that will be sent, without index segments.
+    /// Bytes to send, without index segments.
     pub bytes: u64,
-    /// Packs that will be sent.
+    /// Number of packs to send.
     pub packs: u64,
 }
 
@@ -51,40 +54,25 @@ enum Job {
     Frames { kind: PackKind, frames: Vec<(PackName, u32)> },
 }
 
-/// A pack that is at its destination now.
-pub struct Sent {
-    /// Its name.
-    pub name: PackName,
-    /// What it holds.
-    pub kind: PackKind,
-    /// Its length in bytes.
-    pub bytes: u64,
-    /// Its frames, where it was made for the journey; else its own table tells.
-    pub frames: Option<Vec<TableFrame>>,
-}
-
-/// Copies packs.
+/// Copies packs from `source` to `dest`.
 pub struct Copier<'a> {
-    /// Where they are.
     pub source: &'a Repo,
-    /// Where they go.
     pub dest: &'a Repo,
-    /// For files on their way.
+    /// Store for temporary files.
     pub staging: &'a LocalStore,
-    /// Counts what goes over the network.
+    /// Counts the bytes that are transferred over the network.
     pub meter: &'a Meter,
-    /// Packs that may have arrived in an earlier run.
+    /// Packs that an earlier run may have sent, as names in hex.
     pub earlier: Option<&'a BTreeSet<String>>,
-    /// Told of each pack that arrived.
+    /// Called for each pack that has arrived.
     pub arrived: Option<&'a (dyn Fn(&PackName) + Sync)>,
-    /// Watches.
     pub observer: &'a dyn Observer,
-    /// Held by the one that looks whether a pack here is as it should be.
+    /// Allows only one thread at a time to verify a local pack.
     hashing: Mutex<()>,
 }
 
 impl<'a> Copier<'a> {
-    /// From one repository to another; one of them is on this machine.
+    /// Creates a copier between two repositories, one of which must be local.
     pub fn new(source: &'a Repo, dest: &'a Repo, meter: &'a Meter, observer: &'a dyn Observer) -> Result<Self> {
         let local = dest.as_local().or_else(|| source.as_local());
         let staging = local.map_or_else(|| source.ensure_local(), Ok)?.files();
@@ -92,12 +80,12 @@ impl<'a> Copier<'a> {
         Ok(Self { source, dest, staging, meter, earlier: None, arrived: None, observer, hashing })
     }
 
-    /// What makes findable what was copied.
+    /// Returns the writer of index segments for the copied packs.
     pub const fn cover(&self) -> Cover<'a> {
         Cover { source: self.source, dest: self.dest, staging: self.staging, observer: self.observer }
     }
 
-    /// How to bring what is needed, the packs of trees last.
+    /// Plans the copy of the needed frames, with the packs of trees last.
     pub fn plan(&self, needed: &[Needed; 3]) -> Result<Plan> {
         let mut plan = Plan::default();
         self.tables_ahead(needed)?;
@@ -140,17 +128,18 @@ impl<'a> Copier<'a> {
         Ok(plan)
     }
 
-    /// The length of a pack of which most is needed. Of others the table is looked at, since it may be what makes the
-    /// pack long.
+    /// Returns the length of a pack of which most bytes are needed. For other packs, the caller
+    /// compares the table, because a long table may be what makes the pack long.
     fn goes_whole(&self, kind: PackKind, name: &PackName, frames: &[(u32, u32)]) -> Result<Option<u64>> {
         let used: u64 = frames.iter().map(|frame| u64::from(frame.1)).sum();
         let bytes = self.source.index()?.pack_bytes(kind, name);
         Ok(bytes.filter(|bytes| *bytes > 0 && used * 10 >= bytes * WHOLE))
     }
 
-    /// Fetches the ends of far packs, where their tables are: many at a time, not one after the other.
+    /// Fetches the ends of remote packs, which contain their tables, with many concurrent requests
+    /// instead of one after the other.
     fn tables_ahead(&self, needed: &[Needed; 3]) -> Result<()> {
-        let Some(far) = self.source.remote_store() else { return Ok(()) };
+        let Some(remote) = self.source.remote_store() else { return Ok(()) };
         let mut ends = Vec::new();
         for kind in PackKind::ALL {
             for (name, frames) in &needed[usize::from(kind.number())] {
@@ -161,18 +150,19 @@ impl<'a> Copier<'a> {
                 ends.push((layout::pack(name), vec![0..1, bytes.saturating_sub(TABLE).min(bytes - 1)..bytes]));
             }
         }
-        match far.fetch_ahead(&ends) {
-            // Which pack is not there is told when its table is read.
+        match remote.fetch_ahead(&ends) {
+            // Reading the table of the missing pack reports its name.
             Err(StoreError::Missing { .. }) => Ok(()),
             done => Ok(done.map(drop)?),
         }
     }
 
-    /// Copies everything. All packs that arrived are in the result, those of an earlier run too.
+    /// Copies everything. Returns all packs that have arrived, including those of an earlier run.
     pub fn run(&self, plan: Plan, phase: &'static str) -> Result<Vec<Sent>> {
         self.observer.phase(phase, Some(plan.packs), Some(plan.bytes));
-        // What holds trees waits for all else, so that nobody finds a tree there before its chunks. A fetch, which must
-        // read trees to know what they need, brings them first, and moves refs last.
+        // Packs of trees are sent last, so that a reader of the destination finds no tree before
+        // its chunks. A fetch reads trees to learn which chunks they need, so it copies trees in an
+        // earlier run and moves refs last.
         let (last, first): (Vec<Job>, Vec<Job>) = plan.jobs.into_iter().partition(|job| job.kind() == PackKind::Tree);
         let mut sent = self.run_all(first)?;
         sent.extend(self.run_all(last)?);
@@ -183,11 +173,11 @@ impl<'a> Copier<'a> {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let far = if self.dest.remote_store().is_some() { self.dest } else { self.source };
-        let threads = far.store().abilities().in_flight.clamp(1, 16).min(jobs.len());
+        let remote = if self.dest.remote_store().is_some() { self.dest } else { self.source };
+        let threads = remote.store().abilities().in_flight.clamp(1, 16).min(jobs.len());
         let progress = Mutex::new(Progress { jobs: jobs.into_iter(), sent: Vec::new(), bytes: 0, has_failed: false });
-        let mut told = Told { before: self.moved(), bytes: 0 };
-        let watch = || self.report(&progress, &mut told);
+        let mut reported = Reported { before: self.moved(), bytes: 0 };
+        let watch = || self.report(&progress, &mut reported);
         let done = fan_out::watched(threads, || self.work(&progress), TICK, watch);
         if !self.receives() {
             self.observer.on_the_way(0);
@@ -199,19 +189,20 @@ impl<'a> Copier<'a> {
         self.dest.as_local().is_some() && self.source.as_local().is_none()
     }
 
-    /// Bytes that came or went until now.
+    /// Returns the number of bytes that the meter has counted in the direction of the copy.
     fn moved(&self) -> u64 {
         if self.receives() { self.meter.down.bytes() } else { self.meter.up.bytes() }
     }
 
-    /// Reports progress. Bytes that arrive here are done; bytes that go to a store are done when the store has
-    /// acknowledged their pack, until then they are on the way.
-    fn report(&self, progress: &Mutex<Progress>, told: &mut Told) {
+    /// Reports progress. Bytes that arrive in a local repository are done; bytes that are sent to a
+    /// store are done when the store has acknowledged their pack, and count as in flight until
+    /// then.
+    fn report(&self, progress: &Mutex<Progress>, reported: &mut Reported) {
         let arrived = progress.lock().bytes;
-        let passed = self.moved() - told.before;
+        let passed = self.moved() - reported.before;
         let done = if self.receives() { passed } else { arrived };
-        self.observer.advance(0, done - told.bytes);
-        told.bytes = done;
+        self.observer.advance(0, done - reported.bytes);
+        reported.bytes = done;
         if !self.receives() {
             self.observer.on_the_way(passed.saturating_sub(arrived));
         }
@@ -247,9 +238,10 @@ impl<'a> Copier<'a> {
         match self.source.as_local().map(LocalRepo::files) {
             Some(local) => {
                 {
-                    // One after the other, so that the first of them are soon on their way.
+                    // Verifies one pack at a time, so that the upload of the first one can start
+                    // early.
                     let _one = self.hashing.lock();
-                    self.as_named(local, name, &key)?;
+                    self.ensure_intact(local, name, &key)?;
                 }
                 self.observer.step("pack");
                 self.dest.store().put(&local.path(&key), &key)?;
@@ -259,8 +251,9 @@ impl<'a> Copier<'a> {
         self.arrive(kind, name)
     }
 
-    /// That a pack here is what its name says: what is damaged must not become the copy that somebody relies on.
-    fn as_named(&self, local: &LocalStore, name: &PackName, key: &str) -> Result<()> {
+    /// Fails if the content of a local pack does not match its name, because a damaged pack must
+    /// not become the copy that another user relies on.
+    fn ensure_intact(&self, local: &LocalStore, name: &PackName, key: &str) -> Result<()> {
         let mut hasher = NameHasher::default();
         let read = local.read_from(key, 0, &mut |bytes| {
             hasher.update(bytes);
@@ -278,14 +271,15 @@ impl<'a> Copier<'a> {
         Err(SyncError::Damaged { place: local.place(), pack: *name }.into())
     }
 
-    /// Downloads a pack; what does not match its name is fetched once more. More than its `bytes` are not taken.
+    /// Downloads a pack and verifies its name; tries once more after a mismatch. Rejects a response
+    /// of more than `bytes` bytes.
     fn receive(&self, name: &PackName, key: &str, bytes: u64) -> Result<()> {
         for _ in 0..2 {
             let (mut left, mut too_long) = (bytes, false);
             let staged = self.staging.stage()?;
             let io = |source| IoError::new("write", key, source);
             let mut hasher = NameHasher::default();
-            let came = self.source.store().read_from(key, 0, &mut |bytes| {
+            let received = self.source.store().read_from(key, 0, &mut |bytes| {
                 if self.observer.cancelled() {
                     return Err(Cancelled.into());
                 }
@@ -296,12 +290,12 @@ impl<'a> Copier<'a> {
                 hasher.update(bytes);
                 (&mut staged.as_file()).write_all(bytes).map_err(|e| io(e).into())
             });
-            match came {
+            match received {
                 Err(StoreError::Missing { .. }) if too_long => continue,
                 Err(StoreError::Missing { .. }) => {
                     return Err(SyncError::NoPack { place: self.source.store().place(), pack: *name }.into());
                 }
-                came => came?,
+                received => received?,
             }
             if hasher.finish() == *name {
                 self.observer.step("pack");
@@ -316,17 +310,17 @@ impl<'a> Copier<'a> {
         if self.dest.as_local().is_some() {
             self.dest.catalogue()?.add_loose_pack(LoosePack { name: *name, kind })?;
         }
-        self.arrived.iter().for_each(|told| told(name));
+        self.arrived.iter().for_each(|report| report(name));
         self.observer.step("pack published");
         Ok(())
     }
 
-    /// Whether an earlier run has brought a pack.
+    /// Whether an earlier run has already copied a pack.
     fn is_there(&self, name: &PackName, bytes: u64) -> Result<bool> {
         let key = layout::pack(name);
         match self.dest.as_local().map(LocalRepo::files) {
-            // One that was damaged since then comes again.
-            Some(local) => Ok(local.len(&key)? == Some(bytes) && self.as_named(local, name, &key).is_ok()),
+            // A pack that was damaged in the meantime is copied again.
+            Some(local) => Ok(local.len(&key)? == Some(bytes) && self.ensure_intact(local, name, &key).is_ok()),
             None => {
                 let sent = self.earlier.is_some_and(|sent| sent.contains(&to_hex(name)));
                 Ok(sent && self.dest.store().len(&key)? == Some(bytes))
@@ -334,7 +328,8 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Packs frames anew. They go as they are stored, so that the same frames always make the same pack.
+    /// Writes stored frames unchanged into a new pack, so that the same frames always result in the
+    /// same pack.
     fn frames(&self, kind: PackKind, wanted: &[(PackName, u32)]) -> Result<Sent> {
         let mut pack = PackWriter::create(self.staging, kind)?;
         let mut frames = Vec::new();
@@ -347,10 +342,10 @@ impl<'a> Copier<'a> {
             let wanted: BTreeSet<u64> = offsets.iter().map(|o| u64::from(*o)).collect();
             let of_pack: Vec<&TableFrame> = table.frames.iter().filter(|f| wanted.contains(&f.offset)).collect();
             let key = layout::pack(name);
-            if let Some(far) = self.source.remote_store() {
+            if let Some(remote) = self.source.remote_store() {
                 let ranges: Vec<Range<u64>> =
                     of_pack.iter().map(|f| f.offset..f.offset + u64::from(f.stored)).collect();
-                far.fetch_ahead(&[(key.clone(), ranges)])?;
+                remote.fetch_ahead(&[(key.clone(), ranges)])?;
             }
             for frame in of_pack {
                 frames.push(self.frame(&mut pack, name, &key, frame)?);
@@ -369,15 +364,15 @@ impl<'a> Copier<'a> {
         Ok(Sent { name, kind, bytes, frames: Some(frames) })
     }
 
-    /// Appends one stored frame, verified first.
+    /// Verifies a stored frame and appends it.
     fn frame(&self, pack: &mut PackWriter, name: &PackName, key: &str, frame: &TableFrame) -> Result<TableFrame> {
         let mut rows = Vec::new();
         rows_of(frame, name, None, &mut rows)?;
         let verified = || rows.iter().try_for_each(|row| self.source.object_at(frame.kind, row).map(drop));
         match (verified(), self.source.remote_store()) {
-            // A copy here may be what is damaged.
-            (Err(e), Some(far)) if e.kind() == Kind::Integrity => {
-                far.forget(key);
+            // The damage may be in the local cache, so fetch the frame again.
+            (Err(e), Some(remote)) if e.kind() == Kind::Integrity => {
+                remote.forget(key);
                 verified()?;
             }
             (verified, _) => verified?,
@@ -385,13 +380,13 @@ impl<'a> Copier<'a> {
         let stored = self.source.store().read_at(key, frame.offset, frame.stored as usize)?;
         let mut payload = stored.as_slice();
         let head = FrameHead::decode(&mut payload)?;
-        let nowhere = ObjectLocation { pack: [0; 32], offset: 0, stored: 0, within: 0, len: 0, codec: 0 };
+        let unknown = ObjectLocation { pack: [0; 32], offset: 0, stored: 0, within: 0, len: 0, codec: 0 };
         let offset = pack.bytes();
         let stored = pack.append(&NewFrame {
             kind: head.kind,
             codec: head.codec,
             objects: &frame.objects,
-            base: head.base.map(|base| (base, nowhere)),
+            base: head.base.map(|base| (base, unknown)),
             payload,
         })?;
         Ok(TableFrame { offset, stored, ..frame.clone() })
@@ -399,23 +394,6 @@ impl<'a> Copier<'a> {
 
     fn table(&self, name: &PackName) -> Result<PackTable> {
         table_of(self.source, name)
-    }
-}
-
-/// The table of contents of a pack; an error names it.
-pub(super) fn table_of(repo: &Repo, name: &PackName) -> Result<PackTable> {
-    let key = layout::pack(name);
-    match read_table(repo.store(), name) {
-        Err(e) if e.kind() == Kind::Integrity => {
-            let place = repo.store().place();
-            if repo.store().len(&key)?.is_none() {
-                return Err(SyncError::NoPack { place, pack: *name }.into());
-            }
-            // What was fetched of it is of no use to the next run.
-            repo.remote_store().iter().for_each(|far| far.forget(&key));
-            Err(SyncError::Damaged { place, pack: *name }.into())
-        }
-        table => table,
     }
 }
 
@@ -430,7 +408,7 @@ impl Job {
 struct Progress {
     jobs: std::vec::IntoIter<Job>,
     sent: Vec<Sent>,
-    /// The length of all packs in `sent`.
+    /// Total length of the packs in `sent`.
     bytes: u64,
     has_failed: bool,
 }
@@ -442,14 +420,9 @@ impl Progress {
 }
 
 /// Progress that was reported to the observer.
-struct Told {
-    /// Bytes that had been moved before the copy.
+struct Reported {
+    /// Count of the meter before the copy.
     before: u64,
     /// Bytes that were reported as done.
     bytes: u64,
-}
-
-/// The first object of a pack, by which it is found in a segment.
-pub(super) fn first_object(frames: &[TableFrame]) -> Option<Id> {
-    frames.first().and_then(|f| f.objects.first()).map(|o| o.0)
 }

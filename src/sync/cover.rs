@@ -1,12 +1,12 @@
-//! Index segments for packs that arrived: those of the source as they are, where they speak only of packs that are at
-//! the destination, else new ones.
+//! Writes index segments for packs that have arrived. A segment of the source is copied unchanged
+//! if all its packs are at the destination; the remaining packs get new segments.
 //!
-//! A segment of trees comes last: who finds a commit finds all that it needs.
+//! Segments of trees are written last, so that a reader that finds a commit finds all its objects.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::copy::{Sent, first_object};
+use super::packs::{Sent, first_object};
 use crate::error::Result;
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::{PackKind, TableFrame};
@@ -22,26 +22,23 @@ use crate::repo::{LocalRepo, Repo, layout};
 use crate::store::local::LocalStore;
 use crate::sys::io_error::IoError;
 
-/// A new segment has at most about so many rows, so that memory stays bounded.
+/// Approximate limit on the rows of a new segment, which bounds the memory.
 const ROWS: usize = 250_000;
 
-/// Makes packs that arrived findable.
+/// Writes index segments for copied packs.
 pub struct Cover<'a> {
-    /// Where they came from.
     pub source: &'a Repo,
-    /// Where they are now.
     pub dest: &'a Repo,
-    /// For files on their way.
+    /// Store for temporary files.
     pub staging: &'a LocalStore,
-    /// Watches.
     pub observer: &'a dyn Observer,
 }
 
 impl Cover<'_> {
-    /// Writes the segments for all packs that were sent; gives their number.
+    /// Writes the segments for all copied packs. Returns the number of segments.
     pub fn run(&self, sent: &[Sent]) -> Result<u64> {
         let mut written = 0;
-        // Bases of deltas in new packs may be in other new packs.
+        // The base of a delta in a new pack may be in another new pack.
         let mut moved: HashMap<Id, ObjectLocation> = HashMap::new();
         for pack in sent {
             for frame in pack.frames.iter().flatten().filter(|f| f.codec != CODEC_DELTA) {
@@ -86,18 +83,19 @@ impl Cover<'_> {
         }
         let mut rows: Vec<IndexRow> = Vec::new();
         for pack in sent.iter().filter(|s| left.contains(&s.name)) {
-            let made;
+            let table;
             let frames: &[TableFrame] = match &pack.frames {
                 Some(frames) => frames,
                 None => {
-                    made = read_table(self.local_side(), &pack.name)?.frames;
-                    &made
+                    table = read_table(self.local_side(), &pack.name)?.frames;
+                    &table
                 }
             };
             for frame in frames {
                 match &frame.base {
                     None => rows_of(frame, &pack.name, None, &mut rows)?,
-                    // Without its base a delta is no copy of anything; it was not needed.
+                    // A delta is useless without its base, so this frame was not one of the needed
+                    // ones.
                     Some(base) => {
                         if let Some(place) = self.base_place(kind, base, moved, &there)? {
                             rows_of(frame, &pack.name, Some(place), &mut rows)?;
@@ -119,12 +117,13 @@ impl Cover<'_> {
         Ok(written)
     }
 
-    /// Where the tables of packs are read quickest: all of them are on this machine now, or are still.
+    /// Returns the store on this machine, where reading tables is fast; both sides have the packs.
     fn local_side(&self) -> &dyn crate::store::Store {
         if self.dest.as_local().is_some() { self.dest.store() } else { self.source.store() }
     }
 
-    /// Those of the packs whose rows a segment holds. The rows of one pack are never torn apart.
+    /// Returns the packs of `left` whose rows are in a segment. All rows of one pack are in the
+    /// same segment.
     fn covered(
         &self,
         segment: &Arc<SegmentReader>,
@@ -184,7 +183,7 @@ impl Cover<'_> {
             Some(local) => {
                 let reader = SegmentReader::open(written.name, written.file.path())?;
                 local.publish(written.file, &layout::segment(&written.name))?;
-                self.take_in(reader)?;
+                self.register(reader)?;
             }
             None => self.dest.store().put(written.file.path(), &layout::segment(&written.name))?,
         }
@@ -211,13 +210,13 @@ impl Cover<'_> {
             let reader = Arc::new(SegmentReader::open(name, staged.path())?);
             reader.verify()?;
             dest.publish(staged, &key)?;
-            self.take_in(SegmentReader::open(name, &dest.path(&key))?)?;
+            self.register(SegmentReader::open(name, &dest.path(&key))?)?;
         }
         self.observer.step("segment published");
         Ok(())
     }
 
-    fn take_in(&self, segment: SegmentReader) -> Result<()> {
+    fn register(&self, segment: SegmentReader) -> Result<()> {
         let name: SegmentName = *segment.name();
         let (kind, rows, file_bytes) = (segment.kind(), segment.rows(), segment.file_bytes());
         let row = SegmentRow { name, kind, file_bytes, rows, replaced_by: None };

@@ -1,55 +1,39 @@
-//! Why two repositories cannot be brought together.
+//! The errors of synchronisation.
 
 use crate::error::{Failure, Kind};
 use crate::model::id::to_hex;
 
-/// Why two repositories cannot be brought together.
+/// The error for two repositories that cannot be synchronised.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
-    /// The other one is no copy of this one.
+    /// The two repositories are not copies of each other.
     #[error("`{place}` holds another repository ({theirs}, here it is {ours})")]
     Foreign {
-        /// Where.
+        /// Path or URL without secrets.
         place: String,
-        /// Its id.
+        /// Id of the remote repository.
         theirs: String,
-        /// The id of the one here.
+        /// Id of the local repository.
         ours: String,
     },
-    /// It was there and is not any more.
-    #[error("there was a repository at `{place}`, and there is none now")]
-    Gone {
-        /// Where.
-        place: String,
-    },
-    /// Where a lazy clone takes from, nothing is.
-    #[error("not all that is needed is here, and there is no repository at `{place}`")]
-    NotThere {
-        /// Where.
-        place: String,
-    },
-    /// A lazy clone cannot give what it does not have.
+    /// An earlier run reached a repository that does not exist any more.
+    #[error("the repository at `{place}` has disappeared: there is none now")]
+    Gone { place: String },
+    /// The remote of a lazy clone is empty or does not exist.
+    #[error("some objects are not local, and there is no repository at `{place}`")]
+    NotThere { place: String },
+    /// A lazy clone cannot send objects that it does not have.
     #[error("this lazy clone does not have all the data that `{place}` lacks")]
     Lazy {
-        /// Where it should go.
+        /// The destination.
         place: String,
     },
-    /// What came is not what was asked for.
+    /// The content does not match the name.
     #[error("pack {} at `{place}` is damaged: its bytes do not match its name", &to_hex(pack)[..12])]
-    Damaged {
-        /// Where.
-        place: String,
-        /// Its name.
-        pack: [u8; 32],
-    },
-    /// A pack that the index speaks of is not where it should be.
+    Damaged { place: String, pack: [u8; 32] },
+    /// The index lists a pack that does not exist.
     #[error("pack {} is missing at `{place}`", &to_hex(pack)[..12])]
-    NoPack {
-        /// Where.
-        place: String,
-        /// Its name.
-        pack: [u8; 32],
-    },
+    NoPack { place: String, pack: [u8; 32] },
 }
 
 impl Failure for SyncError {
@@ -64,12 +48,15 @@ impl Failure for SyncError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Foreign { .. } => Some("check the URL; `--force` goes on nevertheless".to_owned()),
-            Self::Gone { .. } => Some("is it mounted? `--force` makes a new one there".to_owned()),
-            Self::NotThere { .. } => Some("is it mounted? `dvc remote set NAME URL` tells where it is now".to_owned()),
-            Self::Lazy { .. } => Some("`dvc fetch --data` brings it here first".to_owned()),
+            Self::Foreign { .. } => Some("check the URL; use `--force` to continue anyway".to_owned()),
+            Self::Gone { .. } => Some("is it mounted? use `--force` to create a new one".to_owned()),
+            Self::NotThere { .. } => {
+                Some("is it mounted? if it has moved, run `dvc remote set NAME URL`".to_owned())
+            }
+            Self::Lazy { .. } => Some("run `dvc fetch --data` first".to_owned()),
             Self::Damaged { .. } | Self::NoPack { .. } => Some(
-                "`dvc fsck --data --repo URL` names what is damaged; copy those files there again from a whole copy"
+                "run `dvc fsck --data --repo URL` to list the damage; then copy those files there again from an \
+                 intact copy"
                     .to_owned(),
             ),
         }

@@ -1,13 +1,14 @@
-//! What one repository has and another lacks: walks new versions, but of each only what differs from its parent.
+//! Finds the objects that one repository lacks and another one has. The walk visits new versions,
+//! and within each version only the difference from its parent.
 //!
-//! The result is frames by pack, since frames are what is copied. Memory grows with the frames that are needed and
-//! with the nodes that were seen, not with the repository.
+//! The result is a set of frames per pack, because frames are the unit of copying. Memory grows
+//! with the needed frames and the visited nodes, not with the repository.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::copy::table_of;
 use super::error::SyncError;
+use super::packs::table_of;
 use crate::error::Result;
 use crate::format::frame::CODEC_DELTA;
 use crate::format::object::ListNode;
@@ -22,14 +23,14 @@ use crate::repo::frames::ObjectError;
 use crate::repo::packs::{PackTable, rows_of};
 use crate::work::Cancelled;
 
-/// Tables of contents of far packs that are in memory at once.
+/// Limit on the tables of contents of remote packs in memory.
 const TABLES: usize = 32;
 /// An index of chunks up to this size in bytes is fetched as a whole.
-pub const INDEX_NEAR: u64 = 64 << 20;
-/// Rows of such tables that are in memory at once.
+pub const INDEX_WHOLE_MAX: u64 = 64 << 20;
+/// Limit on the rows of such tables in memory.
 const LEARNED: usize = 200_000;
 
-/// Frames by pack, each by its offset and its stored length.
+/// Frames by pack, each with its offset and its stored length.
 pub type Needed = BTreeMap<PackName, Vec<(u32, u32)>>;
 
 /// Whether nothing is needed.
@@ -37,17 +38,17 @@ pub fn is_nothing(needed: &[Needed; 3]) -> bool {
     needed.iter().all(Needed::is_empty)
 }
 
-/// Notes a frame.
+/// Adds a frame.
 pub fn add(needed: &mut Needed, place: &ObjectLocation) {
     let frames = needed.entry(place.pack).or_default();
     let frame = (place.offset, place.stored);
-    // Neighbours are mostly asked for one after the other.
+    // Most requests for the objects of a frame follow each other directly.
     if frames.last() != Some(&frame) {
         frames.push(frame);
     }
 }
 
-/// Each frame once, in order.
+/// Sorts the frames and removes duplicates.
 pub fn sorted(mut needed: [Needed; 3]) -> [Needed; 3] {
     for frames in needed.iter_mut().flat_map(BTreeMap::values_mut) {
         frames.sort_unstable();
@@ -56,48 +57,49 @@ pub fn sorted(mut needed: [Needed; 3]) -> [Needed; 3] {
     needed
 }
 
-/// What is looked for.
+/// The kinds of objects to look for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// Everything.
+    /// All objects.
     All,
-    /// Chunks; all else was brought already.
+    /// Only chunks, because all other objects have been fetched already.
     Chunks,
 }
 
-/// Where what is missing is.
+/// The repository that has the missing objects.
 #[derive(Clone, Copy)]
 pub enum From<'a> {
-    /// In a repository.
+    /// A repository.
     Repo(&'a Repo),
-    /// Where a lazy clone takes it from; reached only when something is missing.
+    /// The source of this lazy clone, which is only contacted if an object is missing.
     Behind(&'a Repo),
 }
 
-/// Looks for what is missing.
+/// A walk that collects missing objects.
 pub struct Missing<'a> {
-    /// Where trees and lists are read.
+    /// Repository from which trees and lists are read.
     walk: &'a Repo,
     from: From<'a>,
-    /// Where the frames should go; what it has is not needed. None lacks everything.
+    /// Destination, whose objects are not needed; `None` has no objects.
     dest: Option<&'a Repo>,
     observer: &'a dyn Observer,
     wanted: Wanted,
-    /// Nodes that were walked with all below them.
+    /// Nodes that were walked with everything below them.
     whole: HashSet<Id>,
-    /// Nodes of which only what another node does not have was walked.
+    /// Pairs of nodes of which only the difference was walked.
     beside: HashSet<(Id, Id)>,
     commits: HashSet<Id>,
     needed: [Needed; 3],
     tables: HashMap<PackName, Arc<PackTable>>,
     /// Rows of the tables that were read.
     learned: HashMap<Id, IndexRow>,
-    /// Whether neighbours are learned: the index is far and does not fit into the cache.
+    /// Whether the rows of neighbours are kept, because the index is remote and does not fit into
+    /// the cache; `None` if not decided yet.
     learns: Option<bool>,
 }
 
 impl<'a> Missing<'a> {
-    /// Between two repositories.
+    /// Creates a walk between two repositories.
     pub fn new(from: From<'a>, dest: Option<&'a Repo>, wanted: Wanted, observer: &'a dyn Observer) -> Self {
         let (From::Repo(walk) | From::Behind(walk)) = from;
         Self {
@@ -116,15 +118,15 @@ impl<'a> Missing<'a> {
         }
     }
 
-    /// The frames of each kind of pack, each once, in order.
+    /// Returns the needed frames by kind of pack, sorted and without duplicates.
     pub fn finish(self) -> [Needed; 3] {
         sorted(self.needed)
     }
 
-    /// A version and those before it, but none that `whole` says are there with all they need, and at most `depth`
-    /// along each line.
+    /// Walks a version and its ancestors, except versions for which `whole` returns true because
+    /// the destination has them completely, and at most `depth` versions along each line.
     pub fn version(&mut self, tip: &Id, whole: &dyn Fn(&Id) -> bool, depth: Option<usize>) -> Result<()> {
-        // Nearest first, so that a version is met at its least distance.
+        // Breadth first, so that each version is visited at its smallest distance.
         let mut next = VecDeque::from([(*tip, 1usize)]);
         while let Some((id, distance)) = next.pop_front() {
             if whole(&id) || !self.commits.insert(id) {
@@ -146,7 +148,7 @@ impl<'a> Missing<'a> {
         Ok(())
     }
 
-    /// The tree of a version with its table of hard links.
+    /// Walks the tree of a version with its table of hard links.
     fn root(&mut self, new: &Id, old: Option<&Id>) -> Result<()> {
         self.tree(new, old)?;
         let links = |tree: &Id| Ok::<_, crate::error::Error>(self.walk.root_info(tree)?.links);
@@ -157,7 +159,7 @@ impl<'a> Missing<'a> {
         Ok(())
     }
 
-    /// What stands at a path of a tree, but not what a file there had before.
+    /// Walks the node of an entry, except the chunks of its previous content `old`.
     pub fn entry(&mut self, entry: &Entry, old: Option<&Content>) -> Result<()> {
         match &entry.node {
             Node::Dir { tree, .. } => self.tree(tree, None),
@@ -166,7 +168,7 @@ impl<'a> Missing<'a> {
         }
     }
 
-    /// A directory and all below it, but not what `old` holds too.
+    /// Walks a directory and everything below it, except nodes that `old` also has.
     pub fn tree(&mut self, new: &Id, old: Option<&Id>) -> Result<()> {
         let mut next = vec![(*new, old.copied())];
         while let Some((new, old)) = next.pop() {
@@ -197,7 +199,7 @@ impl<'a> Missing<'a> {
         Ok(())
     }
 
-    /// A directory that is compared with nothing, node by node: all of its entries may not fit into memory.
+    /// Walks a whole directory node by node, because all its entries may not fit into memory.
     fn whole_directory(&mut self, tree: Id, next: &mut Vec<(Id, Option<Id>)>) -> Result<()> {
         let mut nodes = vec![tree];
         while let Some(id) = nodes.pop() {
@@ -222,7 +224,8 @@ impl<'a> Missing<'a> {
         Ok(())
     }
 
-    /// The entries of a directory that stand in nodes which the other does not have, and the other way round.
+    /// Returns the entries in nodes that only the new directory has, and the entries in nodes that
+    /// only the old directory has.
     fn entries(&mut self, new: Id, old: Id) -> Result<(Vec<Entry>, Vec<Entry>)> {
         let (mut fresh, mut gone) = (Vec::new(), Vec::new());
         let (mut news, mut olds) = (vec![new], vec![old]);
@@ -249,7 +252,7 @@ impl<'a> Missing<'a> {
         Ok((fresh, gone))
     }
 
-    /// The nodes and chunks of a file's content that `old` does not have.
+    /// Walks the nodes and chunks of a content, except those that `old` also has.
     fn content(&mut self, new: &Content, old: Option<&Content>) -> Result<()> {
         let chunks = |content: &Content| match content {
             Content::Direct(extents) => extents.iter().filter_map(|x| x.chunk).collect(),
@@ -292,13 +295,15 @@ impl<'a> Missing<'a> {
         Ok(())
     }
 
-    /// Whether a directory was walked before, in the same comparison; notes it if not.
+    /// Whether a directory was already walked in the same comparison. If not, remembers the
+    /// comparison.
     fn is_walked(&mut self, new: &Id, old: Option<&Id>) -> bool {
         self.whole.contains(new) || old.is_some_and(|old| !self.beside.insert((*new, *old)))
     }
 
-    /// Whether a node was walked with all below it. What is only compared is not: of an older version that comes back
-    /// later, each comparison leaves out what the other has.
+    /// Whether a node was walked with everything below it. A node that was only compared does not
+    /// count: each comparison skips what the other node has, so a comparison with a different node may
+    /// find more.
     fn is_known(&mut self, id: &Id, compared: bool) -> bool {
         if compared { self.whole.contains(id) } else { !self.whole.insert(*id) }
     }
@@ -342,12 +347,13 @@ impl<'a> Missing<'a> {
         self.dest.map_or_else(|| "here".to_owned(), |dest| dest.store().place())
     }
 
-    /// The places of a chunk's neighbours, from the table of its far pack: they are what is asked for next.
+    /// Keeps the locations of the neighbours of a chunk from the table of its remote pack, because
+    /// the neighbours are needed next.
     fn learn(&mut self, row: &IndexRow) -> Result<()> {
         let learns = match self.learns {
             Some(learns) => learns,
             // An index that fits into the cache answers at once.
-            None => self.is_far()? && index_bytes(self.source()?)? > INDEX_NEAR,
+            None => self.is_remote()? && index_bytes(self.source()?)? > INDEX_WHOLE_MAX,
         };
         self.learns = Some(learns);
         if !learns || row.place.codec == CODEC_DELTA || self.tables.contains_key(&row.place.pack) {
@@ -365,7 +371,7 @@ impl<'a> Missing<'a> {
         Ok(())
     }
 
-    fn is_far(&self) -> Result<bool> {
+    fn is_remote(&self) -> Result<bool> {
         Ok(self.source()?.remote_store().is_some())
     }
 
@@ -375,10 +381,11 @@ impl<'a> Missing<'a> {
         if row.place.codec != CODEC_DELTA {
             return Ok(());
         }
-        // A delta is of no use without its base.
+        // A delta is useless without its base.
         if let Some(place) = &row.base {
             let there = self.dest.map(Repo::index).transpose()?;
-            // Where nothing is, nobody has to be asked which one it is.
+            // An empty destination certainly lacks the base, so its id need not be read from the
+            // frame.
             if there.is_none_or(|index| index.segments(kind).is_empty()) {
                 add(needed, place);
                 return Ok(());
@@ -397,9 +404,10 @@ impl<'a> Missing<'a> {
         }
     }
 
-    /// The base of a delta. A far pack is asked once for its table of contents, not for each frame.
+    /// Returns the base of a delta. For a remote pack, reads the table once instead of the header
+    /// of each frame.
     fn base_of(&mut self, row: &IndexRow) -> Result<Option<Id>> {
-        if !self.is_far()? {
+        if !self.is_remote()? {
             return self.source()?.delta_base(row);
         }
         let table = self.table(&row.place.pack)?;
@@ -420,13 +428,13 @@ impl<'a> Missing<'a> {
     }
 }
 
-/// The length of the index of chunks.
+/// Returns the length of the index of chunks in bytes.
 pub fn index_bytes(repo: &Repo) -> Result<u64> {
     Ok(repo.index()?.segments(PackKind::Data).iter().map(|s| s.file_bytes()).sum())
 }
 
-/// Both lists without what is in both, each node once: nodes that name the same ones below them, level for level, would
-/// make the lists grow without end.
+/// Removes the nodes that both lists have, and duplicates. Without the latter, the lists would grow
+/// exponentially if nodes name the same child several times at each level.
 fn without_shared(mut news: Vec<Id>, mut olds: Vec<Id>) -> (Vec<Id>, Vec<Id>) {
     let mut new_set = HashSet::new();
     news.retain(|id| new_set.insert(*id));

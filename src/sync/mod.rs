@@ -1,11 +1,12 @@
-//! Repository to repository: what the other side lacks, copying it, and moving refs, in an order that leaves both
-//! sides sound at every instant.
+//! Synchronisation of two repositories: finds and copies the missing objects, and moves refs.
 //!
-//! Packs first, then index segments (those of trees last, so that a commit that can be found has all it needs), then refs.
+//! The order keeps both repositories consistent at every moment: packs first, then index segments
+//! (those of trees last, so that a commit that can be found has all its objects), then refs.
 
 pub mod copy;
 pub mod cover;
 pub mod error;
 pub mod missing;
+pub mod packs;
 pub mod state;
 pub mod tips;

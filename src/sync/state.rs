@@ -1,7 +1,8 @@
-//! What a repository remembers of a remote: whether it decides races, when it was last reached, what its refs were,
-//! and what an unfinished push has already sent.
+//! The known state of a remote: whether it supports conditional writes, when it was last reached,
+//! its refs at that time, and the packs that an unfinished push has sent.
 //!
-//! A JSON file per remote in `remotes/`. Losing it costs time, and the comparison with what the remote was like before.
+//! The state is a JSON file per remote in `remotes/`. Without the file, an unfinished push sends
+//! its packs again, and a remote whose refs went back is not noticed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -15,36 +16,39 @@ use crate::model::id::to_hex;
 use crate::sys::create;
 use crate::sys::io_error::IoError;
 
-/// The folder below the repository.
+/// The directory below the repository.
 pub const REMOTES: &str = "remotes";
 
-/// Number and update id of the newest entry of each ref, by `heads/NAME`.
+/// The number and the update id of the newest entry of each ref, by `heads/NAME`.
 pub type Seen = BTreeMap<String, (u64, String)>;
 
-/// What is remembered.
+/// The known state of one remote.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RemoteState {
-    /// Whether the store decides races; `None` where it was not probed.
+    /// Whether the store supports conditional writes; `None` if it was not probed.
     pub exclusive: Option<bool>,
-    /// When it was last reached, seconds since 1970.
+    /// Time of the last contact, in seconds since 1970.
     pub reached: Option<i64>,
-    /// Its refs when it was last reached.
+    /// The refs at the last contact.
     pub seen: Seen,
-    /// Its refs as a fetch has told them, or a push has left them: what a lease is on.
+    /// The refs that a fetch reported last or a push left behind. A lease (`--force-with-lease`)
+    /// compares with these.
     pub shown: Seen,
-    /// Packs that a push has sent and no index segment there names yet.
+    /// Packs that a push has sent and that no index segment of the remote contains yet.
     pub sent: BTreeSet<String>,
 }
 
-/// The file of one remote's state, by its URL so that another URL begins anew.
+/// Returns the path of the state of a remote. The URL is part of the name, so that a new URL starts
+/// with an empty state.
 fn file(repository: &Path, url: &str) -> PathBuf {
     repository.join(REMOTES).join(to_hex(&checksum(&[url.as_bytes()])))
 }
 
 impl RemoteState {
-    /// Reads what is remembered of the remote at `url`; nothing if there is no file. A file that cannot be read or
-    /// understood is an error, because without it a remote that vanished or went back looks like a new one.
+    /// Reads the state of the remote at `url`; the state is empty if there is no file. A file that
+    /// cannot be read or parsed is an error, because without the state a remote that vanished or
+    /// went back looks like a new one.
     pub fn load(repository: &Path, url: &str) -> Result<Self> {
         let path = file(repository, url);
         let bytes = match std::fs::read(&path) {
@@ -60,7 +64,7 @@ impl RemoteState {
         }
     }
 
-    /// Remembers, durably.
+    /// Writes the state durably.
     pub fn save(&self, repository: &Path, url: &str) -> Result<()> {
         let path = file(repository, url);
         let bytes = serde_json::to_vec(self).unwrap_or_default();
@@ -69,23 +73,17 @@ impl RemoteState {
     }
 }
 
-/// What is remembered of a remote cannot be used.
+/// The error for a known state that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// The file cannot be read.
     #[error("cannot read the known state of the remote in `{}`", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
-    /// The file has no valid content.
     #[error("the known state of the remote in `{}` is damaged: {why}", path.display())]
     Damaged {
-        /// The file.
         path: PathBuf,
-        /// What is wrong.
         why: String,
     },
 }
@@ -100,10 +98,10 @@ impl Failure for StateError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Unreadable { .. } => "give the file back to the owner of the repository with `chown`".to_owned(),
+            Self::Unreadable { .. } => "change the owner of the file to the owner of the repository with `chown`".to_owned(),
             Self::Damaged { path, .. } => format!(
-                "check that the remote has all versions that it should have, then remove `{}`: dvc cannot notice \
-                 that the remote went back until it was reached again",
+                "check that the remote has all expected versions, then remove `{}`; until the next contact, dvc cannot \
+                 notice that the remote went back",
                 path.display()
             ),
         })

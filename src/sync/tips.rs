@@ -1,4 +1,5 @@
-//! The refs of a repository elsewhere: one listing, then the newest entry of each log, many at a time.
+//! Reads the refs of a remote repository: one listing, then the newest entry of each log with many
+//! concurrent requests.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -14,37 +15,38 @@ use crate::repo::refs::{Refs, value_of};
 use crate::store::Store;
 use crate::work::fan_out;
 
-/// The newest entry of each ref, deleted ones included.
+/// The newest entry of each ref, including deleted refs.
 #[derive(Debug, Default)]
 pub struct Tips {
     tips: BTreeMap<(RefKind, RefName), RefEntry>,
-    /// Logs whose newest entry is damaged, and what is wrong: they must not stop work on the others.
+    /// Logs whose newest entry is damaged, with the errors. A damaged ref must not stop work on
+    /// other refs.
     pub damaged: BTreeMap<String, Error>,
 }
 
 impl Deref for Tips {
     type Target = BTreeMap<(RefKind, RefName), RefEntry>;
 
-    /// Those that can be read.
+    /// Returns the refs that can be read.
     fn deref(&self) -> &Self::Target {
         &self.tips
     }
 }
 
 impl Tips {
-    /// Whether a ref is there but cannot be read.
+    /// Whether a ref exists but cannot be read.
     pub fn is_damaged(&self, kind: RefKind, name: &RefName) -> bool {
         self.damaged.contains_key(&layout::ref_log(kind, name))
     }
 }
 
-/// Reads the tips of all branches and tags.
+/// Reads the newest entries of all branches and tags.
 pub fn read(store: &dyn Store) -> Result<Tips> {
     let mut newest: BTreeMap<String, String> = BTreeMap::new();
     let kinds = [RefKind::Branch, RefKind::Tag];
     for key in store.list_all("refs")? {
         let Some((log, name)) = key.rsplit_once('/') else { continue };
-        // What others leave there is no entry.
+        // Other programs may leave files here that are not entries.
         if seq_of_key(name).is_none() {
             continue;
         }
@@ -73,7 +75,7 @@ pub fn read(store: &dyn Store) -> Result<Tips> {
     Ok(found.into_inner())
 }
 
-/// The values of those of a kind that exist.
+/// Returns the refs of a kind that exist, with their values.
 pub fn values(tips: &Tips, kind: RefKind) -> impl Iterator<Item = (&RefName, Id)> {
     tips.iter().filter(move |((k, _), _)| *k == kind).filter_map(|((_, name), entry)| Some((name, value_of(entry)?)))
 }
