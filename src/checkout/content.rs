@@ -1,7 +1,7 @@
-//! A file's bytes as pieces at offsets, and how pieces are written.
+//! The content of a file as pieces at offsets, and how pieces are written.
 //!
-//! Neighbouring chunks go out in one call, since a file system takes one lock and larger pages for it. Holes are
-//! left alone in a new file and punched in an old one.
+//! Adjacent chunks are written in one call, because the file system then takes one lock and can use
+//! larger pages. Holes are skipped in a new file and punched in an existing one.
 
 use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
@@ -15,24 +15,25 @@ use crate::model::entry::Content;
 use crate::model::id::Id;
 use crate::sys::uncached::IoMode;
 
-/// At most so many bytes are written in one call.
+/// Limit on the bytes that are written in one call.
 const GATHER_BYTES: usize = 1 << 20;
 
-/// A run of a file at its offset.
+/// A part of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
-    /// Where it begins, in bytes.
+    /// Offset in bytes.
     pub(super) offset: u64,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub(super) len: u64,
-    /// Its chunk; `None` is zeros.
+    /// The chunk; `None` is a hole.
     pub(super) chunk: Option<Id>,
 }
 
-/// Pieces of a file in order; not all of it where only some are to be written.
+/// Pieces of a file in order; pieces that need not be written may be absent.
 pub(super) type Pieces<'a> = Box<dyn Iterator<Item = Result<Piece>> + Send + 'a>;
 
-/// All pieces of a file; their lengths must add up to `size`, else `broken` ends them. Inline content has none.
+/// Returns all pieces of a file. If their lengths do not add up to `size`, the iterator ends with
+/// `broken`. Inline content has no pieces.
 pub(super) fn pieces<'a>(
     source: &'a dyn Source,
     content: &Content,
@@ -68,15 +69,16 @@ pub(super) fn pieces<'a>(
     }))
 }
 
-/// A piece could not be written.
+/// The error for a piece that could not be written.
 pub(super) enum WriteError {
-    /// The target refused.
+    /// The file system returned an error.
     Target(Errno),
     /// The version could not be read.
     Source(Error),
 }
 
-/// Writes pieces in order. `holes` says whether holes have to be made; in a new file they are there already.
+/// Writes pieces in order. `holes` means that holes must be punched; in a new file they exist
+/// already.
 pub(super) fn write_pieces(
     source: &dyn Source,
     fd: BorrowedFd<'_>,
@@ -119,7 +121,7 @@ pub(super) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> Result<
     IoMode::cached().write_at(fd, &mut [IoSlice::new(bytes)], offset)
 }
 
-/// Makes a hole, or writes zeros where the file system has none.
+/// Punches a hole, or writes zeros if the file system does not support holes.
 fn punch(fd: BorrowedFd<'_>, offset: u64, len: u64) -> Result<(), Errno> {
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     match rustix::io::retry_on_intr(|| rustix::fs::fallocate(fd, flags, offset, len)) {

@@ -1,7 +1,8 @@
-//! Directories below the target, by descriptor.
+//! Directories below the target, accessed by descriptor.
 //!
-//! A directory is reached from its parent's descriptor, one name at a time, never through a symbolic link. Only so
-//! many descriptors are kept open; a directory without one walks down from its nearest ancestor that has one.
+//! A directory is opened from the descriptor of its parent, one name at a time, and never through a
+//! symbolic link. The number of open descriptors is limited; a directory without a descriptor is
+//! opened from its nearest ancestor with one.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,13 +18,13 @@ use crate::model::entry::{Meta, Totals};
 use crate::model::id::Id;
 use crate::model::path::join;
 
-/// How many descriptors of directories a run keeps open.
+/// Limit on the open descriptors of directories.
 const HELD_MAX: usize = 200;
-/// Half of them are for directories at depths that are a multiple of this, so that no directory of a long chain has a long
-/// way from the nearest one that has a descriptor.
+/// Half of the descriptors are reserved for directories whose depth is a multiple of this number,
+/// so that every directory of a deep chain has an ancestor with a descriptor nearby.
 const HELD_EVERY: usize = 64;
 
-/// How a directory is opened.
+/// Flags for opening a directory.
 pub(super) const OPEN_DIR: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -32,40 +33,40 @@ pub(super) struct Dir {
     parent: Option<Arc<Dir>>,
     name: Vec<u8>,
     depth: usize,
-    /// The length of its path.
+    /// Length of the path in bytes.
     path_len: usize,
     held: Option<OwnedFd>,
     handles: Arc<AtomicUsize>,
-    /// What still has to happen before its own metadata may be set.
+    /// Number of tasks left before the metadata of the directory can be set.
     pending: AtomicUsize,
-    /// What it is to become; `None` where its metadata is not ours to set.
+    /// The final metadata, or `None` if the metadata is not to be set.
     pub(super) finish: Option<Finish>,
-    /// Names that are in place, for the stat cache.
+    /// Complete entries, for the stat cache.
     placed: Mutex<Placed>,
 }
 
-/// A directory as its version says.
+/// The properties of a directory in its version.
 pub(super) struct Finish {
     pub(super) meta: Meta,
     pub(super) tree: Id,
     pub(super) totals: Totals,
 }
 
-/// What has been put into a directory.
+/// The complete entries of a directory.
 #[derive(Default)]
 pub(super) struct Placed {
     pub(super) names: Vec<PlacedName>,
-    /// Names of nodes that are there, but lack something of their metadata or their links.
+    /// Names of nodes that exist but lack some metadata or links.
     pub(super) in_part: HashSet<Vec<u8>>,
-    /// Something in it could not be made or changed.
+    /// Whether an entry could not be created or changed.
     pub(super) broken: bool,
 }
 
-/// A directory's descriptor: its own, or one for this use.
+/// A descriptor of a directory: a shared one, or one for this use.
 pub(super) enum DirFd<'a> {
     /// Kept open by the directory.
     Held(BorrowedFd<'a>),
-    /// Opened just now.
+    /// Opened for this use.
     Opened(OwnedFd),
 }
 
@@ -79,13 +80,13 @@ impl AsFd for DirFd<'_> {
 }
 
 impl Dir {
-    /// The target itself; its descriptor is always kept.
+    /// Returns the target itself, whose descriptor is always kept open.
     pub(super) fn root(fd: OwnedFd, finish: Option<Finish>) -> Arc<Self> {
         let handles = Arc::new(AtomicUsize::new(1));
         Self::new(None, Vec::new(), Some(fd), handles, finish)
     }
 
-    /// Opens the directory `name`, which must exist and be no link.
+    /// Opens the directory `name`, which must exist and must not be a link.
     pub(super) fn open(parent: &Arc<Self>, name: &[u8], finish: Option<Finish>) -> Result<Arc<Self>, Errno> {
         let fd = openat(parent.fd()?, name, OPEN_DIR, Mode::empty())?;
         let handles = Arc::clone(&parent.handles);
@@ -113,26 +114,26 @@ impl Dir {
         Arc::new(Self { parent, name, depth, path_len, held, handles, pending, finish, placed })
     }
 
-    /// Its last name; empty for the target itself.
+    /// Returns the name; empty for the target itself.
     pub(super) fn name(&self) -> &[u8] {
         &self.name
     }
 
-    /// What has been put into it.
+    /// Returns the complete entries.
     pub(super) fn placed(&self) -> MutexGuard<'_, Placed> {
         self.placed.lock()
     }
 
-    /// Notes that it lacks something of its own metadata.
+    /// Records that some metadata of the directory itself is missing.
     pub(super) fn placed_in_part(&self) {
         match &self.parent {
             Some(parent) => _ = parent.placed().in_part.insert(self.name.clone()),
-            // The target's own metadata is remembered with what is in it.
+            // The metadata of the target is recorded together with its entries.
             None => self.placed().broken = true,
         }
     }
 
-    /// Its descriptor.
+    /// Returns a descriptor of the directory.
     pub(super) fn fd(&self) -> Result<DirFd<'_>, Errno> {
         let mut names = Vec::new();
         let mut at = self;
@@ -152,12 +153,12 @@ impl Dir {
         Ok(fd)
     }
 
-    /// The length of its path relative to the target.
+    /// Returns the length of the path relative to the target.
     pub(super) fn path_len(&self) -> usize {
         self.path_len
     }
 
-    /// Its path relative to the target, empty for the target itself.
+    /// Returns the path relative to the target; empty for the target itself.
     pub(super) fn path(&self) -> Vec<u8> {
         let mut names = Vec::new();
         let mut at = self;
@@ -169,23 +170,23 @@ impl Dir {
         names.join(&b'/')
     }
 
-    /// The path of a name in it.
+    /// Returns the path of an entry.
     pub(super) fn path_of(&self, name: &[u8]) -> Vec<u8> {
         join(&self.path(), name)
     }
 
-    /// The directory that holds it.
+    /// Returns the parent directory.
     pub(super) fn parent(&self) -> Option<&Arc<Self>> {
         self.parent.as_ref()
     }
 
-    /// One more thing is to be done in it.
+    /// Adds a task.
     pub(super) fn retain(&self) {
         self.pending.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// One thing is done. Returns true when it was the last one; the caller then finishes the directory and
-    /// releases its parent.
+    /// Completes a task. Returns true after the last one; the caller then finishes the directory
+    /// and releases its parent.
     pub(super) fn release(&self) -> bool {
         self.pending.fetch_sub(1, Ordering::AcqRel) == 1
     }
@@ -196,7 +197,7 @@ impl Drop for Dir {
         if self.held.take().is_some() {
             self.handles.fetch_sub(1, Ordering::Relaxed);
         }
-        // A chain of a hundred thousand directories must not unwind by recursion.
+        // Dropping a chain of a hundred thousand directories recursively would overflow the stack.
         let mut parent = self.parent.take();
         while let Some(mut last) = parent.and_then(Arc::into_inner) {
             parent = last.parent.take();

@@ -1,4 +1,4 @@
-//! What can end a restore as a whole; trouble with single files is a notice instead.
+//! Errors that end a whole restore; an error with a single file is reported as a notice instead.
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,49 +9,40 @@ use rustix::io::Errno;
 use crate::error::{Error, Failure, Kind};
 use crate::sys::io_error::IoError;
 
-/// A failure of reading a version or of writing files.
+/// The error of reading a version or of writing files.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The target of a whole restore holds something.
+    /// The target of a whole restore is not empty.
     #[error("`{path}` is not empty")]
-    NotEmpty {
-        /// The target directory.
-        path: String,
-    },
-    /// A file's extents do not add up to its size.
+    NotEmpty { path: String },
+    /// The extents of a file do not add up to its size.
     #[error("the parts of `{path}` do not add up to its size")]
-    Extents {
-        /// The file.
-        path: String,
-    },
-    /// What reads our output has gone, or cannot take more.
+    Extents { path: String },
+    /// The reader of the output has closed the pipe, or the output cannot be written.
     #[error("cannot write the output")]
     Output {
-        /// Why not; a closed pipe is `BrokenPipe`.
+        /// A closed pipe is `BrokenPipe`.
         source: io::Error,
     },
-    /// A range was asked for that lies outside of its file.
+    /// The requested range is outside of the file.
     #[error("the range begins at {from}, after the end of the file at {size}")]
     Range {
-        /// Where the range begins, in bytes.
+        /// Start of the range in bytes.
         from: u64,
-        /// The length of the file in bytes.
+        /// Length of the file in bytes.
         size: u64,
     },
-    /// The checkout journal cannot be understood.
+    /// The checkout journal cannot be parsed.
     #[error("the checkout journal `{path}` is damaged")]
-    Journal {
-        /// Where it is.
-        path: String,
-    },
-    /// A version contains a name that is reserved for repositories.
+    Journal { path: String },
+    /// The version contains a name that is reserved for repositories.
     #[error("the version contains `{path}`, but no version may contain a repository")]
     Reserved {
-        /// The path in the version.
+        /// Path in the version.
         path: String,
     },
-    /// Another checkout is at work on the same worktree.
-    #[error("another checkout is at work on this worktree")]
+    /// Another checkout is running on the same worktree.
+    #[error("another checkout is running on this worktree")]
     Locked,
 }
 
@@ -68,19 +59,19 @@ impl Failure for ReadError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NotEmpty { .. } => Some("give a new or an empty directory".to_owned()),
-            Self::Journal { .. } => Some("`dvc checkout -f` starts over".to_owned()),
+            Self::NotEmpty { .. } => Some("specify a new or an empty directory".to_owned()),
+            Self::Journal { .. } => Some("run `dvc checkout -f` to start over".to_owned()),
             _ => None,
         }
     }
 }
 
-/// An I/O error about a path below the target.
+/// Returns an I/O error about a path below the target.
 pub(super) fn io_error(action: &'static str, path: &[u8], e: impl Into<io::Error>) -> Error {
     IoError::new(action, OsStr::from_bytes(path), e).into()
 }
 
-/// Whether an error of the target's file system concerns all files, not only the one at hand.
+/// Whether an error of the file system concerns all files, not only the current one.
 pub(super) fn concerns_all(e: Errno) -> bool {
     matches!(
         e,
@@ -95,8 +86,8 @@ pub(super) fn concerns_all(e: Errno) -> bool {
     )
 }
 
-/// Words for an error of the system in a notice, without its number.
-pub(super) fn words(e: Errno) -> String {
+/// Returns the text of a system error for a notice, without its number.
+pub(super) fn error_text(e: Errno) -> String {
     let text = io::Error::from(e).to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }

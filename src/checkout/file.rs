@@ -1,6 +1,6 @@
-//! Streams one file's content: for `show REV:PATH` and exports.
+//! Streams the content of one file, for `show REV:PATH` and exports.
 //!
-//! In: content and a range of bytes. Out: exactly these bytes, holes as zeros, each chunk verified before it leaves.
+//! Holes are returned as zeros, and each chunk is verified before its bytes are written.
 
 use std::io::Write;
 use std::ops::Range;
@@ -14,9 +14,11 @@ use crate::model::path::display;
 use crate::observe::Observer;
 use crate::work::Cancelled;
 
-/// Writes a file of `size` bytes, or a range of it, to `out`; returns the bytes written. `path` is for messages.
+/// Writes a file of `size` bytes, or a range of it, to `out`. Returns the number of bytes. `path`
+/// is used in messages.
 ///
-/// A range that reaches beyond the end is cut there; one that begins beyond it is an error.
+/// A range that extends beyond the end is truncated; a range that begins beyond the end is an
+/// error.
 pub fn stream(
     source: &dyn Source,
     path: &[u8],

@@ -1,7 +1,8 @@
-//! Whether somebody works in a directory: open and mapped files, locks of database engines, a running PostgreSQL.
+//! Detects whether other processes use a directory: open and mapped files, locks of database
+//! engines, a running PostgreSQL.
 //!
-//! In: a directory and the files that are to be changed. Out: who, and by which file. Other processes are seen as far
-//! as `/proc` shows them; locks are also seen where their owner is not (another container).
+//! Other processes are visible as far as `/proc` shows them. Locks are also visible if their owner
+//! is not, for example in another container.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -18,12 +19,12 @@ use crate::model::path::{display, has_reserved, is_reserved, is_within};
 use crate::sys::mountinfo::{FilePlace, MountTable};
 use crate::sys::procfs::{ProcDir, mappings, processes};
 
-/// Files by which engines lock a whole data directory.
+/// Files whose lock covers the whole data directory of an engine.
 const LOCK_FILES: [&str; 3] = ["ibdata1", "aria_log_control", "postmaster.pid"];
-/// Files of engines that lock by byte ranges, also seen from other containers.
+/// Files of engines that use byte-range locks, which are visible from other containers.
 const LOCKED: [&str; 7] = [".ibd", ".db", ".db3", ".sqlite", ".sqlite3", "ibdata1", "aria_log_control"];
-/// Files that engines keep locked while they run: InnoDB, Aria, PostgreSQL, MongoDB, WiredTiger, LevelDB and RocksDB,
-/// LMDB, Lucene.
+/// Files that engines keep locked while they run: InnoDB, Aria, PostgreSQL, MongoDB, WiredTiger,
+/// LevelDB and RocksDB, LMDB, Lucene.
 const ENGINE_FILES: [&[u8]; 8] = [
     b"ibdata1",
     b"aria_log_control",
@@ -34,51 +35,49 @@ const ENGINE_FILES: [&[u8]; 8] = [
     b"lock.mdb",
     b"node.lock",
 ];
-/// The endings of the files that SQLite keeps beside a database that is in use.
+/// Suffixes of the files that SQLite keeps next to a database that is in use.
 const BESIDE_SQLITE: [&[u8]; 2] = [b"-shm", b"-journal"];
-/// The search for lock files ends after so many names.
+/// Limit on the names that the search for lock files visits.
 const NAMES_MAX: usize = 50_000;
 
-/// How a file is used.
+/// The kind of use of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// It is open.
+    /// The file is open.
     Open,
-    /// It is mapped into memory.
+    /// The file is mapped into memory.
     Mapped,
-    /// It is locked.
+    /// The file is locked.
     Locked,
-    /// It names a running server.
+    /// The file contains the process id of a running server.
     Server,
 }
 
-/// Somebody who uses a file.
+/// A process that uses a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// The process, where it can be seen.
+    /// Process id, or `None` if the process is not visible.
     pub pid: Option<u32>,
-    /// Its name; empty where it cannot be seen.
+    /// Name of the process; empty if it is not visible.
     pub command: String,
-    /// The file, relative to the directory.
+    /// Path of the file, relative to the directory.
     pub path: Vec<u8>,
-    /// How it is used.
     pub how: Use,
 }
 
-/// A directory is in use.
+/// The error for a directory that is in use.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}` is in use: {}", dir.display(), says(users))]
+#[error("`{}` is in use: {}", dir.display(), describe(users))]
 pub struct InUse {
-    /// The directory.
     pub dir: PathBuf,
-    /// Who uses it, not empty.
+    /// The users; not empty.
     pub users: Vec<User>,
 }
 
 impl User {
-    /// Whether a change of `path` concerns it: a server minds everything beside the file by which it locks a whole
-    /// data directory.
-    pub fn minds(&self, path: &[u8]) -> bool {
+    /// Whether a change of `path` affects the user. For a server, that is every path next to the
+    /// file whose lock covers the whole data directory.
+    pub fn is_affected_by(&self, path: &[u8]) -> bool {
         let slash = self.path.iter().rposition(|b| *b == b'/');
         let (above, name) = slash.map_or((&[][..], &self.path[..]), |at| (&self.path[..at], &self.path[at + 1..]));
         let all = self.how == Use::Server || LOCK_FILES.iter().any(|l| l.as_bytes() == name);
@@ -92,24 +91,24 @@ impl Failure for InUse {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("stop what uses it first, or use `-f` if you know that it does not matter".to_owned())
+        Some("stop the processes that use it, or use `-f` if you know that they do not matter".to_owned())
     }
 }
 
-/// Who uses what, in words.
-pub fn says(users: &[User]) -> String {
-    let Some(first) = users.first() else { return "nobody".to_owned() };
+/// Returns a phrase that says which process uses which file.
+pub fn describe(users: &[User]) -> String {
+    let Some(first) = users.first() else { return "no process uses it".to_owned() };
     let who = match first.pid {
         Some(pid) if first.command.is_empty() => format!("process {pid}"),
         Some(pid) => format!("`{}` (process {pid})", first.command),
-        None => "a process that cannot be seen from here".to_owned(),
+        None => "a process in another container".to_owned(),
     };
     let path = display(&first.path);
     let does = match first.how {
         Use::Open => format!("has `{path}` open"),
         Use::Mapped => format!("has `{path}` mapped"),
         Use::Locked => format!("has locked `{path}`"),
-        Use::Server => format!("runs, as `{path}` says"),
+        Use::Server => format!("is running according to `{path}`"),
     };
     match users.len() - 1 {
         0 => format!("{who} {does}"),
@@ -117,8 +116,9 @@ pub fn says(users: &[User]) -> String {
     }
 }
 
-/// Everybody who uses files below `dir`, which is canonical. `changed` are the paths, relative to it, that are to be
-/// changed; locks are looked for on these and on the lock files of engines.
+/// Returns all users of files below `dir`, which must be canonical. `changed` are paths relative to
+/// `dir` that the caller wants to change; locks are searched on these paths and on the lock files
+/// of engines.
 pub fn users<'p>(dir: &Path, changed: impl IntoIterator<Item = &'p [u8]>) -> Vec<User> {
     let mut users = Vec::new();
     let lock_files = find_lock_files(dir);
@@ -134,20 +134,21 @@ pub fn users<'p>(dir: &Path, changed: impl IntoIterator<Item = &'p [u8]>) -> Vec
     users
 }
 
-/// Whether a file with this name tells [`engines`] that a database may run in its directory.
-pub fn tells_engine(name: &[u8]) -> bool {
+/// Whether a file with this name can show [`engines`] that a database runs in its directory.
+pub fn is_engine_file(name: &[u8]) -> bool {
     ENGINE_FILES.contains(&name) || BESIDE_SQLITE.iter().any(|end| name.ends_with(end))
 }
 
-/// The databases that run in `dir`, by the files among `found` (paths relative to `dir`) that [`tells_engine`] accepts.
-/// Only these files are looked at, so that a commit can ask each time.
+/// Returns the databases that run in `dir`, according to those files among `found` (paths relative
+/// to `dir`) that [`is_engine_file`] accepts. Only these files are inspected, so the check is cheap
+/// enough for every commit.
 pub fn engines(dir: &Path, found: &[Vec<u8>]) -> Vec<User> {
     let mut users = Vec::new();
     if found.is_empty() {
         return users;
     }
     servers(dir, found, &mut users);
-    // Another process may have the number of a server that died.
+    // The process id of a server that died may belong to another process now.
     users.retain(|user| matches!(user.command.as_str(), "postgres" | "postmaster" | ""));
     let locks = Locks::read();
     for path in found {
@@ -160,12 +161,12 @@ pub fn engines(dir: &Path, found: &[Vec<u8>]) -> Vec<User> {
     users
 }
 
-/// Repositories inside a worktree may always be in use.
+/// Whether the path is in a repository inside the worktree, whose files may always be in use.
 fn is_ours(path: &[u8]) -> bool {
     has_reserved(path)
 }
 
-/// Looks for lock files of engines in the directory and a little below.
+/// Searches lock files of engines in the directory and up to two levels below.
 fn find_lock_files(dir: &Path) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let mut level = vec![PathBuf::new()];
@@ -209,8 +210,8 @@ fn servers(dir: &Path, lock_files: &[Vec<u8>], users: &mut Vec<User>) {
     }
 }
 
-/// Whether a process that a `postmaster.pid` names can be the server: a server in another container is the first
-/// process there, but not here.
+/// Whether the process that a `postmaster.pid` names can be the server. In its own container the
+/// server has process id 1, which is another process here.
 fn may_be_server(pid: Option<u32>, command: &str) -> bool {
     pid != Some(1) || matches!(command, "postgres" | "postmaster")
 }
@@ -219,7 +220,7 @@ fn command_of(pid: u32) -> String {
     ProcDir::of(pid).command()
 }
 
-/// The locks of the whole system, by device and inode.
+/// All locks of the system by device and inode, with the process id of the owner.
 struct Locks(HashMap<(u64, u64), Option<u32>>);
 
 impl Locks {
@@ -249,7 +250,7 @@ impl Locks {
 }
 
 impl Locks {
-    /// A lock of a process that `/proc/locks` does not show, since it is in another container.
+    /// Returns a lock that `/proc/locks` does not list, because its owner is in another container.
     fn unlisted(&self, dir: &Path, path: &[u8]) -> Option<User> {
         let file = dir.join(OsStr::from_bytes(path));
         let owner = fs::symlink_metadata(&file).ok().filter(fs::Metadata::is_file).and_then(|_| lock_on(&file))?;
@@ -258,7 +259,8 @@ impl Locks {
     }
 }
 
-/// A lock on any bytes of a file; of a process in another container the kernel tells only that there is one.
+/// Returns a lock on any bytes of a file. For a process in another container, the kernel reports
+/// the lock but not the process id.
 fn lock_on(file: &Path) -> Option<Option<u32>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let fd = rustix::fs::open(file, flags, Mode::empty()).ok()?;
@@ -266,7 +268,8 @@ fn lock_on(file: &Path) -> Option<Option<u32>> {
     Some(found.pid.and_then(|p| u32::try_from(p.as_raw_nonzero().get()).ok()))
 }
 
-/// `1: POSIX  ADVISORY  WRITE 1234 08:01:5678 0 EOF`; a waiting one has `->` after the number.
+/// Parses `1: POSIX  ADVISORY  WRITE 1234 08:01:5678 0 EOF`. A waiting lock has `->` after the
+/// number.
 fn parse_lock(line: &str) -> Option<((u64, u64), Option<u32>)> {
     let mut fields = line.split_whitespace().skip(1).filter(|f| *f != "->");
     let kind = fields.next()?;
@@ -281,7 +284,7 @@ fn parse_lock(line: &str) -> Option<((u64, u64), Option<u32>)> {
     Some(((rustix::fs::makedev(major, minor), inode), pid))
 }
 
-/// Open and mapped files of all processes that can be seen.
+/// Adds the open and mapped files of all visible processes.
 fn open_files(dir: &Path, users: &mut Vec<User>) {
     let Some(place) = MountTable::read().ok().and_then(|table| table.place(dir)) else { return };
     let mut tables: HashMap<String, MountTable> = HashMap::new();
@@ -372,7 +375,7 @@ mod tests {
         let script = "import fcntl,sys,time\nf=open(sys.argv[1],'r+')\nfcntl.lockf(f,fcntl.LOCK_EX,1,0x40000000)\n\
                       print(1,flush=True)\ntime.sleep(60)";
         let child = Command::new("python3").args(["-c", script]).arg(dir.join("a.db")).stdout(Stdio::piped()).spawn();
-        // Where there is no python the other tests have to do.
+        // Without python, the other tests must suffice.
         let Ok(mut child) = child else { return };
         let mut one = [0u8; 2];
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut one).unwrap();
@@ -398,7 +401,11 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!((found.len(), found[0].how), (1, Use::Server));
-        assert!(found[0].minds(b"data/base/1") && found[0].minds(b"data") && !found[0].minds(b"other"));
+        assert!(
+            found[0].is_affected_by(b"data/base/1")
+                && found[0].is_affected_by(b"data")
+                && !found[0].is_affected_by(b"other")
+        );
         assert_eq!(users(&dir, []), []);
         fs::write(dir.join("data/postmaster.pid"), "nonsense").unwrap();
         assert_eq!(users(&dir, []), []);
@@ -409,9 +416,13 @@ mod tests {
         let user = |path: &str, how| User { pid: None, command: String::new(), path: path.into(), how };
         for how in [Use::Open, Use::Mapped, Use::Locked] {
             let found = user("data/ibdata1", how);
-            assert!(found.minds(b"data/shop/orders.ibd") && found.minds(b"data") && !found.minds(b"other"));
-            assert!(user("aria_log_control", how).minds(b"anything"));
-            assert!(!user("data/log", how).minds(b"data/shop/orders.ibd"));
+            assert!(
+                found.is_affected_by(b"data/shop/orders.ibd")
+                    && found.is_affected_by(b"data")
+                    && !found.is_affected_by(b"other")
+            );
+            assert!(user("aria_log_control", how).is_affected_by(b"anything"));
+            assert!(!user("data/log", how).is_affected_by(b"data/shop/orders.ibd"));
         }
     }
 

@@ -1,4 +1,5 @@
-//! Directories of a version by path, cheap for paths in order: what the last lookup has read is kept.
+//! Looks up directories of a version by path. Lookups in path order are cheap, because the
+//! directories on the last path are kept.
 
 use super::source::Source;
 use crate::error::Result;
@@ -15,24 +16,24 @@ pub(super) struct Found<'l> {
     pub(super) entries: &'l [Entry],
 }
 
-/// Looks directories up.
+/// A lookup with the state of the last path.
 pub(super) struct Lookup<'a> {
     source: &'a dyn Source,
     tree: Id,
     pub(super) info: RootInfo,
     root: Vec<Entry>,
-    /// The way down to the last one: place among its parent's entries, and its own.
+    /// The directories on the last path: index among the entries of the parent, and entries.
     way: Vec<(usize, Vec<Entry>)>,
 }
 
 impl<'a> Lookup<'a> {
-    /// Of the version with this root.
+    /// Creates a lookup in the version with this root.
     pub(super) fn new(source: &'a dyn Source, tree: &Id) -> Result<Self> {
         let (info, root) = source.root(tree)?;
         Ok(Self { source, tree: *tree, info, root, way: Vec::new() })
     }
 
-    /// What is in the version's root.
+    /// Returns the entries of the root.
     pub(super) fn root(&self) -> &[Entry] {
         &self.root
     }
@@ -45,7 +46,7 @@ impl<'a> Lookup<'a> {
         self.entries(depth).binary_search_by(|e| e.name.as_slice().cmp(name)).ok()
     }
 
-    /// The directory at `path`; `None` if the version has none there.
+    /// Returns the directory at `path`, or `None` if the version has no directory there.
     pub(super) fn dir(&mut self, path: &[u8]) -> Result<Option<Found<'_>>> {
         let Some(names) = split(path) else { return Ok(None) };
         for (depth, name) in names.iter().enumerate() {
@@ -71,7 +72,7 @@ impl<'a> Lookup<'a> {
         }))
     }
 
-    /// The entry at `path`.
+    /// Returns the entry at `path`.
     pub(super) fn entry(&mut self, path: &[u8]) -> Result<Option<Entry>> {
         let slash = path.iter().rposition(|b| *b == b'/');
         let (dir, name) = slash.map_or((&path[..0], path), |at| (&path[..at], &path[at + 1..]));

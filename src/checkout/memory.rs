@@ -33,7 +33,7 @@ pub(super) struct Memory {
     pub(super) lists: HashMap<Id, Vec<Extent>>,
     pub(super) table: LinkTable,
     pub(super) root_meta: Meta,
-    /// Chunks that were asked for.
+    /// Chunks that were read.
     pub(super) asked: Mutex<Vec<Id>>,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn linked(mut entry: Entry, group: u8, count: u32) -> Entry {
 }
 
 impl Memory {
-    /// Bytes as content: blocks of 64 KiB, zeros are holes.
+    /// Returns bytes as content in blocks of 64 KiB; blocks of zeros are holes.
     pub(super) fn content(&mut self, bytes: &[u8]) -> Content {
         if bytes.len() < 256 {
             return Content::Inline(bytes.to_vec());
@@ -152,7 +152,7 @@ impl Source for Memory {
     }
 }
 
-/// An observer that keeps the notices, and stops or dies at a step.
+/// An observer that keeps notices and panics at a step.
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) notices: Mutex<Vec<Notice>>,
@@ -169,7 +169,8 @@ impl Observer for Notes {
     }
 }
 
-/// Runs a test again as a user without privileges, since root may do everything; false if this is such a user.
+/// Runs a test again as an unprivileged user, because root passes every permission check. Returns
+/// false if this process is unprivileged already.
 pub(super) fn as_nobody(test: &str) -> bool {
     use std::os::unix::process::CommandExt;
     if !rustix::process::geteuid().is_root() {
@@ -177,14 +178,14 @@ pub(super) fn as_nobody(test: &str) -> bool {
     }
     let mut again = std::process::Command::new(std::fs::read_link("/proc/self/exe").unwrap());
     let out = again.args(["--exact", test]).env("TMPDIR", "/tmp").current_dir("/").uid(65_534).gid(65_534).output();
-    // Where others cannot reach this program, the test checks less.
+    // If the program is in a private directory, the test checks less.
     let Ok(out) = out else { return true };
     let text = String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&out.stderr));
     true
 }
 
-/// Bytes that do not compress into holes.
+/// Returns bytes without runs of zeros.
 pub(super) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut x = seed | 1;
     (0..len)

@@ -1,65 +1,67 @@
-//! Owner, attributes, mode and times of a node, set in the order in which they do not undo each other.
+//! Sets the owner, xattrs, mode and times of a node, in this order.
 //!
-//! Changing the owner clears set-id bits and capabilities, an ACL changes the mode: so owner, attributes, mode,
-//! times. What a node already has is not set again, since whole restores are bound by calls per file.
+//! The order matters: a change of the owner clears set-id bits and capabilities, an ACL changes the
+//! mode, and every change updates times. A property that already has its value is not set again,
+//! because the number of system calls per file limits the speed of a restore.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{self, AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::error::words;
+use super::error::error_text;
 use crate::model::entry::{Meta, Time, Xattr};
 use crate::model::path::display;
 use crate::sys::clock::time;
 use crate::sys::xattr::ACL_ACCESS;
 
-/// Set by the system's security policy, not by us, where a node has it and its version does not.
+/// Set by the security policy of the system, so these xattrs are kept even if the version lacks
+/// them.
 const LABELS: [&[u8]; 2] = [b"security.selinux", b"security.evm"];
-/// Attributes that only a privileged process may set.
+/// Prefixes of the xattrs that only a privileged process may set.
 const PRIVILEGED: [&[u8]; 2] = [b"trusted.", b"security."];
-/// Times that every file system can hold.
+/// Times that every file system can store.
 const SAFE_SECS: std::ops::RangeInclusive<i64> = -(1 << 31)..=(1 << 31) - 1;
 
-/// A node whose metadata is set: open, or by its name in a directory (links, devices).
+/// A node whose metadata is set: an open file, or a name in a directory (links, devices).
 #[derive(Clone, Copy)]
 pub(super) enum Spot<'a> {
-    /// A file or directory.
+    /// An open file or directory.
     Open(BorrowedFd<'a>),
-    /// A node that is not opened.
+    /// A name in a directory, for a node that is not opened.
     Named(BorrowedFd<'a>, &'a [u8]),
 }
 
-/// What is known of a node before its metadata is set.
+/// The known properties of a node before its metadata is set.
 #[derive(Clone, Copy)]
 pub(super) struct Known {
-    /// Owner now.
+    /// Current owner.
     pub(super) uid: u32,
-    /// Group now.
+    /// Current group.
     pub(super) gid: u32,
-    /// Mode bits now.
+    /// Current mode bits.
     pub(super) mode: u32,
-    /// Modification time now, where it may already be right.
+    /// Current modification time; `None` if it is certainly different from the final one.
     pub(super) mtime: Option<Time>,
-    /// Whether it was just made and has no attributes.
+    /// Whether the node is new and has no xattrs.
     pub(super) fresh: bool,
 }
 
 impl Known {
-    /// Of a node that was there before.
+    /// Returns the properties of an existing node.
     pub(super) fn of(stat: &Stat) -> Self {
         Self { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777, mtime: Some(mtime(stat)), fresh: false }
     }
 }
 
-/// What could not be set.
+/// The properties that could not be set.
 #[derive(Default)]
 pub(super) struct Lost {
-    /// The owner or group, for lack of privilege.
+    /// Whether the owner or group could not be set for lack of privilege.
     pub(super) owner: bool,
-    /// Mode bits and attributes, for lack of privilege, in words.
+    /// Messages about mode bits and xattrs that could not be set for lack of privilege.
     pub(super) denied: Vec<String>,
-    /// Anything else, in words.
+    /// Messages about all other errors.
     pub(super) other: Vec<String>,
 }
 
@@ -69,13 +71,13 @@ impl Lost {
     }
 }
 
-/// The modification time in a stat.
+/// Returns the modification time in a stat.
 pub(super) fn mtime(stat: &Stat) -> Time {
     time(stat.st_mtime, stat.st_mtime_nsec)
 }
 
 impl Spot<'_> {
-    /// Its stat.
+    /// Returns the stat of the node.
     pub(super) fn stat(&self) -> Result<Stat, Errno> {
         match self {
             Self::Open(fd) => fs::fstat(fd),
@@ -94,13 +96,14 @@ impl Spot<'_> {
         }
     }
 
-    /// Sets the mode alone.
+    /// Sets only the mode.
     pub(super) fn chmod(&self, mode: u32) -> Result<(), Errno> {
         let mode = Mode::from_raw_mode(mode);
         match self {
             Self::Open(fd) => fs::fchmod(fd, mode),
             Self::Named(dir, name) => {
-                // There is no portable chmod that does not follow links; a descriptor of the name itself is none.
+                // There is no portable chmod that does not follow links, but the path of an
+                // `O_PATH` descriptor is not a link.
                 let flags = fs::OFlags::PATH | fs::OFlags::NOFOLLOW | fs::OFlags::CLOEXEC;
                 let fd = fs::openat(dir, *name, flags, Mode::empty())?;
                 fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), mode)
@@ -108,7 +111,7 @@ impl Spot<'_> {
         }
     }
 
-    /// Sets the modification time alone.
+    /// Sets only the modification time.
     pub(super) fn set_mtime(&self, time: Time) -> Result<(), Errno> {
         let times = Timestamps {
             last_access: Timespec { tv_sec: 0, tv_nsec: fs::UTIME_OMIT },
@@ -120,7 +123,7 @@ impl Spot<'_> {
         }
     }
 
-    /// A path that leads to the node itself, for the calls that know no directory descriptors.
+    /// Returns a path to the node itself, for system calls that take no directory descriptor.
     fn proc_path(dir: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
         let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
         path.extend_from_slice(name);
@@ -160,7 +163,7 @@ impl Spot<'_> {
         })
     }
 
-    /// Gives the node its metadata. `link` says that it is a symbolic link, which has no mode of its own.
+    /// Sets the metadata of the node. `link` means a symbolic link, which has no mode of its own.
     pub(super) fn settle(&self, meta: &Meta, known: Known, link: bool) -> Lost {
         let mut lost = Lost::default();
         let mut mode_now = Some(known.mode);
@@ -175,14 +178,15 @@ impl Spot<'_> {
                         mode_now = None;
                     }
                 }
-                Err(e) => lost.other.push(format!("owner not restored: {}", words(e))),
+                Err(e) => lost.other.push(format!("owner not restored: {}", error_text(e))),
             }
         }
         let mut mode = meta.mode;
-        // For another owner these bits would give away his rights. On a directory they give none.
+        // For a different owner, these bits would give the rights of that owner to every caller. On
+        // a directory they give no rights.
         if mode & 0o6000 != 0 && !lost.is_empty() && !self.is_dir() {
             mode &= !0o6000;
-            let why = format!("mode {:04o} not restored: the owner is another", meta.mode);
+            let why = format!("mode {:04o} not restored: the owner differs", meta.mode);
             if lost.owner { lost.denied.push(why) } else { lost.other.push(why) }
         }
         if !(known.fresh && meta.xattrs.is_empty()) && self.settle_xattrs(meta, known, &mut lost) {
@@ -199,7 +203,7 @@ impl Spot<'_> {
 
     fn settle_mode(&self, mode: u32, lost: &mut Lost) {
         let set = self.chmod(mode);
-        // The kernel drops a set-group-id bit that the caller may not set, and says nothing.
+        // The kernel silently drops a set-group-ID bit that the caller may not set.
         let kept = match set {
             Ok(()) if mode & 0o6000 != 0 => self.stat().map(|s| s.st_mode & 0o7777 == mode),
             Ok(()) => Ok(true),
@@ -208,7 +212,7 @@ impl Spot<'_> {
         match kept {
             Ok(true) => {}
             Ok(false) => lost.denied.push(format!("mode {mode:04o} not restored: not permitted")),
-            Err(e) => lost.other.push(format!("mode {mode:04o} not restored: {}", words(e))),
+            Err(e) => lost.other.push(format!("mode {mode:04o} not restored: {}", error_text(e))),
         }
     }
 
@@ -221,16 +225,16 @@ impl Spot<'_> {
         };
         match kept {
             Ok(true) => {}
-            Ok(false) => lost.other.push("time not restored: the file system cannot hold it".to_owned()),
-            Err(e) => lost.other.push(format!("time not restored: {}", words(e))),
+            Ok(false) => lost.other.push("time not restored: the file system cannot store it".to_owned()),
+            Err(e) => lost.other.push(format!("time not restored: {}", error_text(e))),
         }
     }
 
-    /// Makes the attributes equal; returns whether the mode may have changed by it.
+    /// Sets the xattrs. Returns whether the mode may have changed as a result.
     fn settle_xattrs(&self, meta: &Meta, known: Known, lost: &mut Lost) -> bool {
         let mut mode_changed = false;
         let mut fail = |xattr: &[u8], e: Errno| {
-            let why = format!("attribute `{}` not restored: {}", display(xattr), words(e));
+            let why = format!("xattr `{}` not restored: {}", display(xattr), error_text(e));
             let is_privileged = PRIVILEGED.iter().any(|space| xattr.starts_with(space));
             if is_privileged && e == Errno::PERM { lost.denied.push(why) } else { lost.other.push(why) }
         };
@@ -258,7 +262,8 @@ impl Spot<'_> {
             mode_changed |= name == ACL_ACCESS;
             match self.set_xattr(name, value) {
                 Ok(()) => {}
-                // The owner may not write attributes of a file that nobody may write.
+                // Setting an xattr requires write permission, which the mode may deny even to the
+                // owner.
                 Err(Errno::ACCESS) if self.chmod(known.mode | 0o200).is_ok() => {
                     mode_changed = true;
                     if let Err(e) = self.set_xattr(name, value) {
@@ -272,7 +277,7 @@ impl Spot<'_> {
     }
 }
 
-/// Lets the owner work in a directory that forbids it to him; its mode is set again when the work is done.
+/// Gives the owner access to a directory whose mode denies it. The final mode is set later.
 pub(super) fn open_up(dir: BorrowedFd<'_>) {
     if rustix::process::geteuid().is_root() {
         return;
@@ -285,7 +290,8 @@ pub(super) fn open_up(dir: BorrowedFd<'_>) {
     }
 }
 
-/// Opens a regular file below a directory without following a link, also where its mode forbids that to the owner.
+/// Opens a regular file in a directory without following links, even if its mode denies access to
+/// the owner.
 pub(super) fn open_file(dir: BorrowedFd<'_>, name: &[u8], access: fs::OFlags) -> Result<OwnedFd, Errno> {
     let flags = fs::OFlags::NOFOLLOW | fs::OFlags::NONBLOCK | fs::OFlags::CLOEXEC;
     let open = || fs::openat(dir, name, flags | access, Mode::empty());
@@ -299,7 +305,7 @@ pub(super) fn open_file(dir: BorrowedFd<'_>, name: &[u8], access: fs::OFlags) ->
     }
 }
 
-/// Calls with a growing buffer until the answer fits.
+/// Calls with a growing buffer until the result fits.
 fn grow(mut call: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
     let mut buf = vec![0u8; 512];
     loop {

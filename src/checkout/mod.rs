@@ -1,8 +1,9 @@
-//! From a version to files: whole restore, in-place patching, streaming of one file, verification.
+//! Writes versions to files: restore of a whole version, in-place patching, streaming of one file,
+//! verification.
 //!
-//! In: a tree id and a [`source::Source`]. Out: nodes below a directory. Invariants: no byte is written that was not
-//! verified against its id, no symbolic link is followed below the target directory, and what could not be
-//! restored is said in a notice.
+//! Invariants: every byte is verified against its id before it is written, no symbolic link is
+//! followed below the target directory, and everything that could not be restored is reported as a
+//! notice.
 
 mod content;
 mod dir;

@@ -1,26 +1,25 @@
-//! What a restore or a patch tells about each directory that is now as its version says, so that a stat cache can be
-//! filled.
+//! Reports of complete directories from a restore or a patch, which fill a stat cache.
 
 use rustix::fs::Stat;
 
 use crate::model::entry::Totals;
 use crate::model::id::Id;
 
-/// One name of a directory.
+/// An entry of a directory.
 #[derive(Clone)]
 pub struct PlacedName {
-    /// The name.
     pub name: Vec<u8>,
-    /// What the file system says of it after our last change; `None` if it may still change, or is not as its
-    /// version says.
+    /// The stat after the last change; `None` if the node may still change or differs from its
+    /// version.
     pub stat: Option<Stat>,
-    /// Whether we made or changed it. If not, it was found as its version says before the run began, and `stat` is
-    /// proof of that only if it is the same as then.
+    /// Whether the run created or changed the node. If not, the node matched its version before the
+    /// run, and `stat` only proves that if it is the same as before.
     pub made: bool,
 }
 
-/// Hears of directories from several threads, children before their parents.
+/// Receives complete directories from several threads, children before their parents.
 pub trait Placements: Sync {
-    /// The directory at `path` (relative to the target) holds what `tree` says; `names` are sorted and all of it.
+    /// Called when the directory at `path` (relative to the target) matches `tree`. `names`
+    /// contains all entries, sorted.
     fn dir_placed(&self, path: &[u8], tree: &Id, totals: &Totals, names: Vec<PlacedName>);
 }

@@ -1,4 +1,4 @@
-//! Where versions are read from: a repository, or what a test keeps in memory.
+//! The source from which versions are read: a repository, or memory in tests.
 
 use crate::error::Result;
 use crate::model::entry::{Content, Entry, Extent};
@@ -12,17 +12,17 @@ pub type Extents<'a> = Box<dyn Iterator<Item = Result<Extent>> + Send + 'a>;
 
 /// Objects of versions, verified against their ids.
 pub trait Source: Sync {
-    /// All entries of a directory, sorted by name, names checked.
+    /// Returns all entries of a directory, sorted by name, with valid names.
     fn entries(&self, tree: &Id) -> Result<Vec<Entry>>;
-    /// The root of a version.
+    /// Returns the root of a version.
     fn root(&self, tree: &Id) -> Result<(RootInfo, Vec<Entry>)>;
-    /// The extents of a file in order; inline content has none.
+    /// Returns the extents of a file in order; inline content has none.
     fn extents<'a>(&'a self, content: &Content) -> Extents<'a>;
-    /// The bytes of a chunk, which must be `len` long.
+    /// Returns the bytes of a chunk, which must be `len` long.
     fn chunk(&self, id: &Id, len: u64) -> Result<Plain>;
-    /// The id that these bytes have as a chunk.
+    /// Returns the id of these bytes as a chunk.
     fn chunk_id(&self, bytes: &[u8]) -> Id;
-    /// All groups of hard links of a version.
+    /// Returns all groups of hard links of a version.
     fn links(&self, root: &RootInfo) -> Result<LinkTable>;
 }
 

@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 
 use super::memory::{BLOCK, Memory, Notes, linked, meta, node, noise};
 use super::placed::{PlacedName, Placements};
-use crate::checkout::restore::whole::{RestoreOptions, RestoreReport, restore};
+use crate::checkout::restore::report::RestoreReport;
+use crate::checkout::restore::whole::{RestoreOptions, restore};
 use crate::error::{Kind, Result};
 use crate::model::entry::{Chunker, Content, Entry, Extent, Node, Time, Totals, Xattr};
 use crate::model::id::Id;

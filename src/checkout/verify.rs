@@ -1,7 +1,7 @@
 //! Reads restored files again and compares them with the ids of their chunks.
 //!
-//! In: a version and a directory. Out: a notice for each node that is not as the version says, with the first byte
-//! that differs. Metadata is not looked at.
+//! Each node that differs from the version is reported as a notice with the first differing byte
+//! range. Metadata is not compared.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::content::{Piece, Pieces, pieces};
 use super::dir::{Dir, OPEN_DIR};
-use super::error::{ReadError, io_error, words};
+use super::error::{ReadError, error_text, io_error};
 use super::source::Source;
 use crate::error::{Kind, Result};
 use crate::model::entry::{Content, Entry, Node};
@@ -23,22 +23,22 @@ use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::work::Cancelled;
 use crate::work::queue::{LaneWorker, Lanes, run};
 
-/// Names that one item looks at.
+/// Number of names that one item compares.
 const NAMES: usize = 64;
-/// Bytes of one range of a file.
+/// Length of a range of a file in bytes.
 const RANGE: u64 = 8 << 20;
 
-/// Which paths are looked at; a directory that is not wanted is not entered.
+/// Selects the paths to compare; a directory that is not selected is skipped.
 pub type Wanted<'a> = dyn Fn(&[u8], &Entry) -> bool + Sync + 'a;
 
-/// What was found.
+/// The result of a verification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VerifyReport {
-    /// Nodes looked at that are not directories.
+    /// Compared nodes, except directories.
     pub files: u64,
-    /// Bytes compared.
+    /// Compared bytes.
     pub bytes: u64,
-    /// Nodes that are not as the version says; each has its notice.
+    /// Nodes that differ from the version; each one was reported as a notice.
     pub wrong: u64,
 }
 
@@ -63,7 +63,7 @@ struct Verifier<'a> {
     wrong: AtomicU64,
 }
 
-/// Compares what lies below `root` with the version with root `tree`, on `jobs` threads.
+/// Compares the files below `root` with the version with root `tree`, on `jobs` threads.
 pub fn verify(
     source: &dyn Source,
     tree: &Id,
@@ -127,7 +127,7 @@ impl<'a> Verifier<'a> {
         if let Node::Dir { tree, .. } = &entry.node {
             match Dir::open(dir, &entry.name, None) {
                 Ok(below) => queue.push(Item::Tree(below, *tree)),
-                Err(e) => self.differs(path, format!("directory cannot be opened: {}", words(e))),
+                Err(e) => self.differs(path, format!("directory cannot be opened: {}", error_text(e))),
             }
             return Ok(());
         }
@@ -145,7 +145,7 @@ impl<'a> Verifier<'a> {
             }
             Err(e @ (Errno::IO | Errno::MFILE | Errno::NFILE)) => Err(io_error("read", &path, e)),
             Err(e) => {
-                self.differs(path, format!("cannot be read: {}", words(e)));
+                self.differs(path, format!("cannot be read: {}", error_text(e)));
                 Ok(())
             }
         }
@@ -163,7 +163,7 @@ impl<'a> Verifier<'a> {
         let fd = openat(dir.fd()?, name, flags, Mode::empty())?;
         let stat = fstat(&fd)?;
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
-            return Ok(Some("is no regular file".to_owned()));
+            return Ok(Some("is not a regular file".to_owned()));
         }
         if u64::try_from(stat.st_size) != Ok(size) {
             return Ok(Some(format!("is {} bytes long instead of {size}", stat.st_size)));
@@ -213,7 +213,7 @@ impl<'a> Verifier<'a> {
                     let end = piece.offset + piece.len;
                     self.differs_once(&file, format!("differs from its version in bytes {}..{end}", piece.offset));
                 }
-                Err(e) => self.differs_once(&file, format!("cannot be read: {}", words(e))),
+                Err(e) => self.differs_once(&file, format!("cannot be read: {}", error_text(e))),
             }
         }
         Ok(())
@@ -262,10 +262,10 @@ fn same_node(dir: &Dir, name: &[u8], node: &Node) -> Result<Option<String>, Errn
         Node::BlockDevice { major, minor } => kind.is_block_device() && device(major, minor),
         Node::File { .. } | Node::Dir { .. } => false,
     };
-    Ok((!same).then(|| "is something else in its version".to_owned()))
+    Ok((!same).then(|| "differs in type from its version".to_owned()))
 }
 
-/// Fills `buf` from an offset; false if the file ends before.
+/// Fills `buf` from an offset. Returns false if the file is too short.
 fn read_at(fd: &OwnedFd, buf: &mut [u8], offset: u64) -> Result<bool, Errno> {
     let mut at = 0;
     while let Some(rest) = buf.get_mut(at..).filter(|r| !r.is_empty()) {
@@ -279,7 +279,7 @@ fn read_at(fd: &OwnedFd, buf: &mut [u8], offset: u64) -> Result<bool, Errno> {
     Ok(true)
 }
 
-/// Whether a range holds only zeros; what the file system knows as a hole is not read.
+/// Whether a range contains only zeros. Holes that the file system reports are not read.
 fn zeros(fd: &OwnedFd, mut offset: u64, end: u64, buf: &mut Vec<u8>) -> Result<bool, Errno> {
     while offset < end {
         match seek(fd, SeekFrom::Data(offset)) {

@@ -60,8 +60,7 @@ fn is_postgres(head: &[u8]) -> bool {
         let (Some(lower), Some(upper), Some(special), Some(version)) = fields else { return false };
         version == 0x2004 && (24..=8192).contains(&lower) && lower <= upper && upper <= special && special <= 8192
     };
-    head.len() >= 8192
-        && head.chunks_exact(8192).enumerate().all(|(i, p)| valid(p) || (i > 0 && is_zero(p)))
+    head.len() >= 8192 && head.chunks_exact(8192).enumerate().all(|(i, p)| valid(p) || (i > 0 && is_zero(p)))
 }
 
 #[cfg(test)]

@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 
 use crate::checkout::error::ReadError;
 use crate::checkout::in_use;
-use crate::checkout::patch::apply;
 use crate::checkout::patch::apply::{PatchOptions, patch};
 use crate::checkout::patch::journal::{Goal, Interrupted, Journal, Lock};
-use crate::checkout::restore::whole::{RestoreOptions, RestoreReport, restore};
+use crate::checkout::patch::{apply, change};
+use crate::checkout::restore::report::RestoreReport;
+use crate::checkout::restore::whole::{RestoreOptions, restore};
 use crate::checkout::verify::verify;
 use crate::context::Context;
 use crate::error::{Error, Failure, Kind, Result};
@@ -402,7 +403,7 @@ fn in_place(
         let placed = Placed::new(repo, worktree_number(repo, context), &now);
         let how = PatchOptions { jobs: context.threads(), scope: &options.paths, placements: Some(&placed) };
         let unsure: BTreeSet<&Vec<u8>> = now.unstable.iter().collect();
-        let changes = changes.into_iter().map(|c| apply::Change {
+        let changes = changes.into_iter().map(|c| change::Change {
             sure: !unsure.contains(&c.path),
             path: c.path,
             old: c.old,
@@ -446,7 +447,7 @@ fn goal(options: &CheckoutOptions, head: &Head, target: Id) -> Goal {
 fn refuse_in_use(context: &Context, options: &CheckoutOptions, changes: &[Change]) -> Result<()> {
     let dir = context.worktree.clone();
     let mut users = in_use::users(&dir, changes.iter().map(|c| c.path.as_slice()));
-    users.retain(|u| options.paths.is_empty() || options.paths.iter().any(|p| u.minds(p)));
+    users.retain(|u| options.paths.is_empty() || options.paths.iter().any(|p| u.is_affected_by(p)));
     if users.is_empty() { Ok(()) } else { Err(in_use::InUse { dir, users }.into()) }
 }
 

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
 use super::tag::ensure_branch;
-use crate::checkout::in_use::{User, engines, says, tells_engine};
+use crate::checkout::in_use::{User, describe, engines, is_engine_file};
 use crate::checkout::patch::journal::Journal;
 use crate::context::Context;
 use crate::error::{Failure, Kind, Result};
@@ -151,7 +151,7 @@ pub enum CommitError {
     #[error("a checkout of this worktree was interrupted: its files are of two versions")]
     HalfCheckedOut,
     /// A database runs in the directory.
-    #[error("a database runs in `{path}`: {}", says(users))]
+    #[error("a database runs in `{path}`: {}", describe(users))]
     DatabaseRuns {
         /// The directory.
         path: String,
@@ -234,7 +234,7 @@ pub fn commit(context: &Context, options: &CommitOptions, observer: &dyn Observe
             basis: worktree,
             unrestored: unrestored(context, &repo)?,
             threads: context.threads(),
-            notes: tells_engine,
+            notes: is_engine_file,
         };
         let snap = during(quiesce, context, observer, |observer| snapshot(&out, observer, &source))?;
         if snap.totals == Totals::default() && target.holds_files() && !options.allow_empty {
@@ -283,7 +283,7 @@ fn warn_of_engines(engines: &[User], report: &CommitReport, options: &CommitOpti
     if engines.is_empty() || report.unchanged || options.dry_run {
         return;
     }
-    let message = format!("a database runs here: {}; the version may not be consistent; {HOLD_WRITERS}", says(engines));
+    let message = format!("a database runs here: {}; the version may not be consistent; {HOLD_WRITERS}", describe(engines));
     observer.notice(Notice { level: NoticeLevel::Warning, path: Vec::new(), message });
 }
 
@@ -426,7 +426,7 @@ fn some_paths(
         basis: None,
         unrestored,
         threads: context.threads(),
-        notes: tells_engine,
+        notes: is_engine_file,
     };
     let found = snapshot(out, observer, &source)?;
     let mut picked: BTreeMap<Vec<u8>, Entry> = found.picked.into_iter().collect();

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
 use crate::checkout::patch::journal::Journal;
-use crate::checkout::restore::whole::RestoreReport;
+use crate::checkout::restore::report::RestoreReport;
 use crate::context::Context;
 use crate::error::{Kind, Result};
 use crate::model::path::{self, is_within};

@@ -20,9 +20,7 @@ use super::location::{Location, Scheme};
 use super::meter::Meter;
 use super::runtime::Effect;
 use super::transport::{self, OPERATION, OperationContext, RESPONSE_MAX};
-use super::{
-    Abilities, ENTRIES_MAX, ListedKey, SMALL_MAX, Store, StoreError, StoreErrorKind, Take, runtime,
-};
+use super::{Abilities, ENTRIES_MAX, ListedKey, SMALL_MAX, Store, StoreError, StoreErrorKind, Take, runtime};
 use crate::observe::Observer;
 use crate::sys::io_error::IoError;
 use crate::sys::random::random_hex;
@@ -81,7 +79,8 @@ impl RemoteStore {
             _ => Dialect::S3,
         };
         // Each request has its own time limit, so the shared transport has none.
-        let refused = |e: reqwest::Error| StoreError::remote("use", "", &place, StoreErrorKind::Refused, root_cause(&e));
+        let refused =
+            |e: reqwest::Error| StoreError::remote("use", "", &place, StoreErrorKind::Refused, root_cause(&e));
         transport::install().map_err(refused)?;
         let op = build::operator(location, access);
         let op = op.map_err(|e| convert_error(dialect, "use", "", &place, &e, &OperationContext::new(0)))?;

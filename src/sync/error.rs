@@ -50,9 +50,7 @@ impl Failure for SyncError {
         match self {
             Self::Foreign { .. } => Some("check the URL; use `--force` to continue anyway".to_owned()),
             Self::Gone { .. } => Some("is it mounted? use `--force` to create a new one".to_owned()),
-            Self::NotThere { .. } => {
-                Some("is it mounted? if it has moved, run `dvc remote set NAME URL`".to_owned())
-            }
+            Self::NotThere { .. } => Some("is it mounted? if it has moved, run `dvc remote set NAME URL`".to_owned()),
             Self::Lazy { .. } => Some("run `dvc fetch --data` first".to_owned()),
             Self::Damaged { .. } | Self::NoPack { .. } => Some(
                 "run `dvc fsck --data --repo URL` to list the damage; then copy those files there again from an \

@@ -77,15 +77,9 @@ impl RemoteState {
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     #[error("cannot read the known state of the remote in `{}`", path.display())]
-    Unreadable {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Unreadable { path: PathBuf, source: std::io::Error },
     #[error("the known state of the remote in `{}` is damaged: {why}", path.display())]
-    Damaged {
-        path: PathBuf,
-        why: String,
-    },
+    Damaged { path: PathBuf, why: String },
 }
 
 impl Failure for StateError {
@@ -98,7 +92,9 @@ impl Failure for StateError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Unreadable { .. } => "change the owner of the file to the owner of the repository with `chown`".to_owned(),
+            Self::Unreadable { .. } => {
+                "change the owner of the file to the owner of the repository with `chown`".to_owned()
+            }
             Self::Damaged { path, .. } => format!(
                 "check that the remote has all expected versions, then remove `{}`; until the next contact, dvc cannot \
                  notice that the remote went back",

@@ -1,8 +1,8 @@
-//! Checkout in place: makes a worktree into a version by touching only what differs.
+//! Checkout in place: changes a worktree into a version by touching only the differences.
 //!
-//! In: the differences, each with what the worktree has and what the version has. Small files are made under another
-//! name and renamed, so that a crash leaves the old or the new one; large ones are patched ([`crate::checkout::patch::large`]).
-//! What is there and was not in the differences is never overwritten.
+//! Small files are created under a temporary name and renamed, so that a crash leaves the old or
+//! the new file; large files are patched ([`crate::checkout::patch::large`]). A name that exists
+//! but is not part of the differences is never overwritten.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,17 +14,20 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, syncfs, unlinkat}
 use rustix::io::Errno;
 
 use crate::checkout::dir::{Dir, Finish, OPEN_DIR};
-use crate::checkout::error::{concerns_all, io_error, words};
+use crate::checkout::error::{concerns_all, error_text, io_error};
 use crate::checkout::lookup::Lookup;
 use crate::checkout::meta::{Known, Spot, mtime, open_file, open_up};
+use crate::checkout::patch::change::Change;
 use crate::checkout::patch::journal::{Journal, temp_name};
 use crate::checkout::patch::plan::{is_dir, plan};
 use crate::checkout::patch::remove::remove;
 use crate::checkout::placed::{PlacedName, Placements};
-use crate::checkout::restore::engine::{Engine, Item};
+use crate::checkout::restore::engine::Engine;
+use crate::checkout::restore::item::Item;
 use crate::checkout::restore::links::Member;
 use crate::checkout::restore::node::Maker;
-use crate::checkout::restore::whole::{RestoreReport, refuse_reserved};
+use crate::checkout::restore::report::RestoreReport;
+use crate::checkout::restore::whole::refuse_reserved;
 use crate::checkout::source::Source;
 use crate::error::Result;
 use crate::model::entry::{Entry, HardLink, Node, Time};
@@ -33,31 +36,19 @@ use crate::model::path::{has_reserved, is_within, join};
 use crate::observe::{Observer, Silent};
 use crate::sys::mountinfo::MountTable;
 
-/// One difference between the worktree and the version.
-#[derive(Clone, Debug)]
-pub struct Change {
-    /// Relative to the worktree.
-    pub path: Vec<u8>,
-    /// What the worktree has.
-    pub old: Option<Entry>,
-    /// What the version has. A directory where there was none comes with all that is in it.
-    pub new: Option<Entry>,
-    /// Whether the content of `old` was found in the worktree; if not, only its kind is known.
-    pub sure: bool,
-}
-
-/// How to patch.
+/// Options of a patch.
 #[derive(Clone, Copy)]
 pub struct PatchOptions<'a> {
-    /// Threads, at least 1.
+    /// Number of threads, at least 1.
     pub jobs: usize,
-    /// Paths that become like the version; empty is everything. Directories outside keep their times.
+    /// Paths that are changed to the version; empty means all. Directories outside of these paths
+    /// keep their times.
     pub scope: &'a [Vec<u8>],
-    /// Hears of directories that are in place.
+    /// Receives the directories that are complete.
     pub placements: Option<&'a dyn Placements>,
 }
 
-/// A directory in which something was done.
+/// A directory in which entries were changed.
 pub(in crate::checkout) struct Touched {
     pub(in crate::checkout) dir: Arc<Dir>,
     mtime: Time,
@@ -66,12 +57,12 @@ pub(in crate::checkout) struct Touched {
 }
 
 impl Touched {
-    /// As it was before anything was done in it.
+    /// Records the state of the directory before its entries change.
     fn new(dir: Arc<Dir>, stat: &Stat) -> Self {
         Self { dir, mtime: mtime(stat), mode: stat.st_mode & 0o7777, dev: stat.st_dev }
     }
 
-    /// Gives it the mode and time that it had.
+    /// Restores the mode and the time of the directory.
     fn give_back(&self, spot: Spot<'_>) -> Result<(), Errno> {
         if spot.stat()?.st_mode & 0o7777 != self.mode {
             spot.chmod(self.mode)?;
@@ -80,7 +71,7 @@ impl Touched {
     }
 }
 
-/// A patch at work.
+/// The state of a running patch.
 pub(in crate::checkout) struct Patch<'a> {
     pub(in crate::checkout) engine: Engine<'a>,
     pub(in crate::checkout) journal: &'a mut Journal,
@@ -92,7 +83,7 @@ pub(in crate::checkout) struct Patch<'a> {
     pub(in crate::checkout) temps: u64,
 }
 
-/// Fails if no version, or not this one, can be put into `root`; nothing is touched.
+/// Fails if this version cannot be checked out into `root`. Changes nothing.
 pub fn refuse_unfit(source: &dyn Source, target: &Id, root: &Path) -> Result<()> {
     enter(source, target, root, &Silent).map(|_| ())
 }
@@ -107,15 +98,15 @@ fn enter<'a>(
     refuse_reserved(lookup.root())?;
     let shown = root.as_os_str().as_encoded_bytes();
     let fd = rustix::fs::open(root, OPEN_DIR, Mode::empty()).map_err(|e| io_error("open", shown, e))?;
-    let stat = fstat(&fd).map_err(|e| io_error("look at", shown, e))?;
+    let stat = fstat(&fd).map_err(|e| io_error("inspect", shown, e))?;
     open_up(fd.as_fd());
     let maker =
-        Maker::probe(fd.as_fd(), false, observer).map_err(|e| io_error("make a file in", shown, e))?.remembering();
+        Maker::probe(fd.as_fd(), false, observer).map_err(|e| io_error("create a file in", shown, e))?.remembering();
     Ok((lookup, fd, stat, maker))
 }
 
-/// Makes `root` into the version with root `target`. The journal is not ended: that is for the caller, when the new
-/// state of the worktree is saved.
+/// Changes `root` into the version with root `target`. The caller finishes the journal after saving
+/// the new state of the worktree.
 pub fn patch(
     source: &dyn Source,
     target: &Id,
@@ -139,7 +130,8 @@ pub fn patch(
         temps: 0,
     };
     if patch.journal.is_resumed() {
-        // What the interrupted run has touched is not known: it may have been any file system in here.
+        // The interrupted run may have changed any file system that is mounted in the worktree, so
+        // all of them must be synced.
         for point in MountTable::read().unwrap_or_default().visible_below(root) {
             let point = point.as_os_str().as_bytes();
             if !has_reserved(point) {
@@ -154,7 +146,7 @@ impl<'a> Patch<'a> {
     fn run(&mut self, mut changes: Vec<Change>) -> Result<RestoreReport> {
         self.clear_leftovers();
         self.add_half_written(&mut changes)?;
-        // Repositories in the worktree are the user's; those in a version are never restored.
+        // Repositories in the worktree belong to the user; those in a version are never restored.
         for change in changes.extract_if(.., |c| has_reserved(&c.path)).filter(|c| c.new.is_some()) {
             self.engine.reserved(change.path);
         }
@@ -180,7 +172,7 @@ impl<'a> Patch<'a> {
             list.extend(others);
         }
         self.replace(replaced)?;
-        // All at once: later names link to the first one under its temporary name.
+        // One batch, because later names link to the first one under its temporary name.
         self.replace_batch(linked)?;
         self.engine.close_groups();
         for change in plan.metadata {
@@ -189,7 +181,7 @@ impl<'a> Patch<'a> {
         observer.step("checkout contents");
         self.finish_dirs()?;
         self.end_half_written()?;
-        // An interrupted run may have ended just before it synced.
+        // An interrupted run may have ended just before the sync.
         if !nothing || self.journal.is_resumed() {
             self.sync_all()?;
         }
@@ -199,7 +191,7 @@ impl<'a> Patch<'a> {
         Ok(report)
     }
 
-    /// Makes durable what was done, on every file system that was touched.
+    /// Syncs every file system that was changed.
     fn sync_all(&self) -> Result<()> {
         let mut synced = HashSet::new();
         for (path, touched) in &self.touched {
@@ -208,7 +200,7 @@ impl<'a> Patch<'a> {
             }
             match touched.dir.fd().and_then(syncfs) {
                 Ok(()) => _ = synced.insert(touched.dev),
-                // Removed since; one above it is on the same file system.
+                // The directory was removed in the meantime. Its parent is on the same file system.
                 Err(Errno::NOENT) => {}
                 Err(e) => return Err(io_error("sync", path, e)),
             }
@@ -216,7 +208,7 @@ impl<'a> Patch<'a> {
         Ok(())
     }
 
-    /// The directory at `path`, each name on the way opened without following a link; it counts as touched.
+    /// Opens the directory at `path` without following links, and marks it as touched.
     pub(in crate::checkout) fn dir(&mut self, path: &[u8]) -> Result<Arc<Dir>, Errno> {
         let mut dir = self.touched.get(&b""[..]).map(|t| Arc::clone(&t.dir)).ok_or(Errno::BADF)?;
         let slashes = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
@@ -233,7 +225,7 @@ impl<'a> Patch<'a> {
             return Ok(Arc::clone(&known.dir));
         }
         let dir = match Dir::open(parent, name, None) {
-            // Only some paths are checked out, and this is the first of them in here.
+            // Only some paths are checked out, and this is the first one in the directory.
             Err(Errno::NOENT) if self.lookup.dir(path).is_ok_and(|d| d.is_some()) => {
                 Maker::dir(parent.fd()?.as_fd(), name)?;
                 self.made.insert(path.to_vec());
@@ -249,7 +241,8 @@ impl<'a> Patch<'a> {
         Ok(dir)
     }
 
-    /// Where a changed name is; `None`, with a notice, where its directory cannot be reached.
+    /// Returns the location of a changed name. Reports a notice and returns `None` if the directory
+    /// cannot be opened.
     pub(in crate::checkout) fn member(&mut self, path: &[u8]) -> Result<Option<Member>> {
         let slash = path.iter().rposition(|b| *b == b'/');
         let (above, name) = slash.map_or((&path[..0], path), |at| (&path[..at], &path[at + 1..]));
@@ -257,13 +250,13 @@ impl<'a> Patch<'a> {
             Ok(dir) => Ok(Some(Member { dir, name: name.to_vec() })),
             Err(e) if concerns_all(e) => Err(io_error("open", above, e)),
             Err(e) => {
-                self.engine.incomplete(path.to_vec(), format!("its directory cannot be entered: {}", words(e)));
+                self.engine.incomplete(path.to_vec(), format!("cannot open its directory: {}", error_text(e)));
                 Ok(None)
             }
         }
     }
 
-    /// Removes temporary files of interrupted runs; they are known by the run's name.
+    /// Removes temporary files of interrupted runs, which the name of the run identifies.
     fn clear_leftovers(&mut self) {
         for (run, path) in self.journal.take_left() {
             let Ok(dir) = self.dir(&path) else { continue };
@@ -272,14 +265,14 @@ impl<'a> Patch<'a> {
             let prefix = temp_name(&run);
             for entry in names.flatten() {
                 if entry.file_name().to_bytes().starts_with(prefix.as_bytes()) {
-                    // One that stays is an unknown file to `status`, no harm.
+                    // A file that remains is harmless: `status` shows it as an unknown file.
                     let _ = unlinkat(&fd, entry.file_name(), AtFlags::empty());
                 }
             }
         }
     }
 
-    /// Half-written files of an interrupted run that the caller's differences do not name.
+    /// Adds half-written files of an interrupted run that the caller's differences do not contain.
     fn add_half_written(&mut self, changes: &mut Vec<Change>) -> Result<()> {
         let half: Vec<Vec<u8>> = self.journal.half_written().iter().filter(|p| self.in_scope(p)).cloned().collect();
         if half.is_empty() {
@@ -307,7 +300,8 @@ impl<'a> Patch<'a> {
         Ok(())
     }
 
-    /// Half-written files of an interrupted run that were replaced or removed need no journal any more.
+    /// Removes half-written files of an interrupted run that were replaced or removed from the
+    /// journal.
     fn end_half_written(&mut self) -> Result<()> {
         let mut done = Vec::new();
         for path in self.journal.half_written().clone() {
@@ -336,7 +330,8 @@ impl<'a> Patch<'a> {
         Ok(())
     }
 
-    /// Groups of hard links of which some names stay the file that they are: new names link to these.
+    /// Registers groups of hard links of which some names keep their file, so that new names link
+    /// to it.
     fn seed_groups(&mut self, changes: &[Change], staying: &[&Change]) -> Result<()> {
         for change in staying {
             if let Some(link) = change.new.as_ref().and_then(|n| n.link) {
@@ -354,7 +349,8 @@ impl<'a> Patch<'a> {
             changed.contains_key(path) || above.any(|dir| changed.get(dir) == Some(&true))
         };
         for (group, paths) in table.0 {
-            // Outside of the scope nobody has looked: a name there may be any file.
+            // The caller has only compared the paths in the scope, so a name outside may be any
+            // file.
             let Some(stays) = paths.iter().find(|p| self.in_scope(p) && !is_changed(p)) else { continue };
             if paths.iter().any(|p| is_changed(p)) {
                 let count = u32::try_from(paths.len()).unwrap_or(u32::MAX);
@@ -365,9 +361,9 @@ impl<'a> Patch<'a> {
     }
 
     fn seed_group(&mut self, link: HardLink, path: &[u8]) -> Result<()> {
-        // The table and the entries say the same, unless somebody forged them.
-        let said = self.lookup.entry(path)?.filter(|e| e.link.is_some_and(|l| l.group == link.group));
-        let Some(Entry { node, .. }) = said else { return Ok(()) };
+        // The table and the entries agree unless the version was forged.
+        let named = self.lookup.entry(path)?.filter(|e| e.link.is_some_and(|l| l.group == link.group));
+        let Some(Entry { node, .. }) = named else { return Ok(()) };
         let Some(place) = self.member(path)? else { return Ok(()) };
         let there = place.dir.fd().and_then(|fd| Spot::Named(fd.as_fd(), &place.name).stat());
         if there.is_ok_and(|s| !FileType::from_raw_mode(s.st_mode).is_dir()) {
@@ -391,11 +387,11 @@ impl<'a> Patch<'a> {
     fn set_metadata(&mut self, change: &Change) -> Result<()> {
         let Some(new) = &change.new else { return Ok(()) };
         if new.is_dir() {
-            // Set with all directories, when nothing more happens in it.
+            // Metadata of directories is set last, after all changes in them.
             if let Some(place) = self.member(&change.path)?
                 && let Err(e) = self.dir(&change.path)
             {
-                self.engine.lose(&place, format!("metadata not restored: {}", words(e)));
+                self.engine.lose(&place, format!("metadata not restored: {}", error_text(e)));
             }
             return Ok(());
         }
@@ -407,7 +403,7 @@ impl<'a> Patch<'a> {
             };
             let spot = file.as_ref().map_or(Spot::Named(dir.as_fd(), &place.name), |f| Spot::Open(f.as_fd()));
             let stat = spot.stat()?;
-            // Another name of the same file may have had its turn.
+            // Another name of the same file may have been changed before.
             let again = new.link.is_some() && is_as_found(&stat, new);
             if !again && !change.old.as_ref().is_some_and(|old| is_as_found(&stat, old)) {
                 return Ok(None);
@@ -422,13 +418,13 @@ impl<'a> Patch<'a> {
                 self.engine.counts.files.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 self.engine.observer.advance(1, 0);
             }
-            Err(e) => self.engine.lose(&place, format!("metadata not restored: {}", words(e))),
+            Err(e) => self.engine.lose(&place, format!("metadata not restored: {}", error_text(e))),
         }
         Ok(())
     }
 
-    /// Gives every touched directory the metadata of its version, deepest first; those outside of the scope get
-    /// their mode and time back.
+    /// Sets the metadata of every touched directory to that of the version, deepest first.
+    /// Directories outside of the scope get their previous mode and time.
     fn finish_dirs(&mut self) -> Result<()> {
         for (path, touched) in self.touched.iter().rev() {
             let ours = self.in_scope(path) || self.made.contains(path);
@@ -448,11 +444,11 @@ impl<'a> Patch<'a> {
                     let count = self.engine.maker.report(lost, || path.clone(), self.engine.observer);
                     self.engine.counts.incomplete.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
                 }
-                // Removed since, with its parent.
+                // The directory was removed together with its parent.
                 Err(Errno::NOENT) => continue,
                 Err(e) => {
                     touched.dir.placed_in_part();
-                    self.engine.incomplete(path.clone(), format!("metadata not restored: {}", words(e)));
+                    self.engine.incomplete(path.clone(), format!("metadata not restored: {}", error_text(e)));
                 }
             }
             if let (Some(found), Some(placements)) = (found, self.options.placements)
@@ -466,14 +462,14 @@ impl<'a> Patch<'a> {
     }
 }
 
-/// Whether a node can still be what it was found to be.
+/// Whether a node still matches the entry that was found.
 pub(in crate::checkout) fn is_as_found(stat: &Stat, found: &Entry) -> bool {
     let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
     let same_size = !is_file || u64::try_from(stat.st_size) == Ok(found.size());
     is_file == matches!(found.node, Node::File { .. }) && same_size && mtime(stat) == found.meta.mtime
 }
 
-/// The stat of every name of a directory; `None` if one is missing.
+/// Returns the stat of every name of a directory, or `None` if a name is missing.
 fn stat_all(
     path: &[u8],
     touched: &Touched,

@@ -1,8 +1,10 @@
-//! The journal of a checkout in place: what an interrupted one has left, so that it can be named and finished.
+//! The journal of a checkout in place, from which an interrupted checkout can be named and
+//! finished.
 //!
-//! In: the folder of the worktree's state. Out: lines that are only appended. A large file stands here, durably,
-//! before its first byte is changed, and leaves only when all of it is durable; so does each directory that gets
-//! temporary files. The journal is removed when the worktree's new state is saved.
+//! The journal is a file in the directory of the worktree's state to which lines are only appended.
+//! A large file is recorded durably before its first byte changes, and marked as complete when all
+//! of it is durable. Each directory is recorded before temporary files are created in it. The
+//! journal is removed after the new state of the worktree is saved.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -24,41 +26,41 @@ use crate::sys::random::random_hex;
 
 const NAME: &str = "checkout";
 const HEAD: &str = "dvc checkout 1";
-/// Attempts to get a lock that is held, 20 ms apart.
+/// Number of attempts to get a lock, 20 ms apart.
 const PATIENCE: u32 = 25;
 
-/// What a checkout is about.
+/// The goal of a checkout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Goal {
-    /// The version that the worktree has.
+    /// Version of the worktree before the checkout.
     pub base: Option<Id>,
-    /// The version that it is to get.
+    /// Version to check out.
     pub target: Id,
-    /// How the user named that version; empty where it is not known.
+    /// The revision as the user wrote it; empty if it is unknown.
     pub revision: String,
-    /// The branch that is to be made there.
+    /// Branch to create at the version.
     pub new_branch: Option<String>,
-    /// The paths that are to become like it; empty is everything.
+    /// Paths to check out; empty means all.
     pub scope: Vec<Vec<u8>>,
-    /// Whether files that the version does not have stay.
+    /// Whether files that the version does not contain are kept.
     pub keep_extra: bool,
-    /// Whether the directory was new, so that everything in it may be written under its own name.
+    /// Whether the directory was new, so that everything in it may be written under its final name.
     pub into: bool,
 }
 
 impl Goal {
-    /// From one version to another, as a whole.
+    /// Returns the goal of checking out a whole version.
     pub fn whole(base: Option<Id>, target: Id) -> Self {
         let (revision, new_branch, scope) = (String::new(), None, Vec::new());
         Self { base, target, revision, new_branch, scope, keep_extra: false, into: false }
     }
 
-    /// Whether all that `other` was to change becomes like this one's version.
+    /// Whether this checkout also changes all paths of `other`.
     fn covers(&self, other: &Self) -> bool {
         self.reaches(&other.scope)
     }
 
-    /// Whether all of these paths are to become like the target; none is everything.
+    /// Whether all of these paths are checked out; no paths means all.
     pub fn reaches(&self, paths: &[Vec<u8>]) -> bool {
         let within = |path: &Vec<u8>| self.scope.iter().any(|s| is_within(path, s));
         self.scope.is_empty() || (!paths.is_empty() && paths.iter().all(within))
@@ -80,16 +82,17 @@ impl Goal {
     }
 }
 
-/// What an interrupted checkout has left.
+/// The remains of an interrupted checkout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interrupted {
-    /// What it was about, and what has to be checked out to finish it.
+    /// The goal, which must be checked out to finish.
     pub goal: Goal,
-    /// Other versions of which something may be in the worktree, since checkouts were interrupted or made in between.
+    /// Other versions whose files may be in the worktree, because further checkouts were made or
+    /// interrupted in between.
     pub others: Vec<Id>,
-    /// Large files of which some ranges are of the one and some of the other, sorted.
+    /// Large files in which old and new ranges may be mixed, sorted.
     pub half_written: Vec<Vec<u8>>,
-    /// Directories with temporary files, and the runs that made them.
+    /// Directories with temporary files, each with the id of the run that created them.
     temps: Vec<(String, Vec<u8>)>,
 }
 
@@ -102,18 +105,18 @@ impl Interrupted {
     }
 }
 
-/// How the names of a run's temporary files begin.
+/// Returns the prefix of the names of a run's temporary files.
 pub(in crate::checkout) fn temp_name(run: &str) -> String {
     format!(".dvc-tmp-{run}-")
 }
 
-/// Holds a worktree against other checkouts.
+/// The lock of a worktree against other checkouts.
 pub struct Lock {
     state_dir: PathBuf,
     fd: OwnedFd,
 }
 
-/// The journal of a checkout that is at work.
+/// The journal of a running checkout.
 pub struct Journal {
     path: PathBuf,
     file: File,
@@ -121,15 +124,15 @@ pub struct Journal {
     half_written: BTreeSet<Vec<u8>>,
     temps: BTreeSet<Vec<u8>>,
     left: Vec<(String, Vec<u8>)>,
-    /// Whether an interrupted checkout is taken up.
+    /// Whether this checkout continues an interrupted one.
     resumed: bool,
-    /// Whether the interrupted one is not finished by this one.
+    /// Whether the interrupted checkout remains unfinished after this one.
     stays: bool,
     _lock: Lock,
 }
 
 impl Journal {
-    /// What an interrupted checkout has left in a worktree's state folder; `None` if there was none.
+    /// Returns the remains of an interrupted checkout in a directory of worktree state, or `None`.
     pub fn read(state_dir: &Path) -> Result<Option<Interrupted>> {
         let path = state_dir.join(NAME);
         match std::fs::read(&path) {
@@ -142,14 +145,16 @@ impl Journal {
         }
     }
 
-    /// Locks a worktree for a checkout; before anything is looked at, so that it stays as it is seen.
+    /// Locks a worktree for a checkout. The caller locks it before comparing files, so that no
+    /// other checkout changes them in between.
     pub fn lock(state_dir: &Path) -> Result<Lock> {
-        create::dir_all(state_dir).map_err(IoError::at("make", state_dir))?;
+        create::dir_all(state_dir).map_err(IoError::at("create", state_dir))?;
         let fd = rustix::fs::open(state_dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(IoError::at("open", state_dir))?;
         let mut locked = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive);
-        // A program that this process starts has a copy of each open file, and so of a lock that is already given up,
-        // until it is another program.
+        // A child process inherits all open files until it executes its program, and with them a
+        // lock that this process has released already. Such a lock disappears after a moment, so
+        // retry.
         for _ in 0..PATIENCE {
             if locked != Err(Errno::WOULDBLOCK) {
                 break;
@@ -160,14 +165,15 @@ impl Journal {
         match locked {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(ReadError::Locked.into()),
-            // A file system without locks: two checkouts at once are then the user's to avoid.
+            // The file system does not support locks, so users must avoid concurrent checkouts
+            // themselves.
             Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOLCK) => {}
             Err(e) => return Err(IoError::new("lock", state_dir, e).into()),
         }
         Ok(Lock { state_dir: state_dir.to_owned(), fd })
     }
 
-    /// Begins a checkout into an empty directory. What another one has left there is gone.
+    /// Begins a checkout into an empty directory. Discards the journal of an earlier one.
     pub fn anew(lock: Lock, goal: &Goal) -> Result<Self> {
         let path = lock.state_dir.join(NAME);
         match std::fs::remove_file(&path) {
@@ -177,8 +183,8 @@ impl Journal {
         Self::begin(lock, goal, false)
     }
 
-    /// Begins a checkout, or takes an interrupted one up. `force` gives up a journal that cannot be understood, if the
-    /// whole worktree is made anew.
+    /// Begins a checkout, or continues an interrupted one. `force` discards a journal that cannot
+    /// be parsed if the whole worktree is checked out.
     pub fn begin(lock: Lock, goal: &Goal, force: bool) -> Result<Self> {
         let state_dir = lock.state_dir.as_path();
         let path = state_dir.join(NAME);
@@ -188,7 +194,7 @@ impl Journal {
             other => other?,
         };
         let run = random_hex()?;
-        // A checkout of some paths does not finish one of more than these.
+        // A checkout of some paths does not finish an interrupted checkout of more paths.
         let kept = before.as_ref().map(|b| &b.goal).filter(|g| !goal.covers(g));
         let stays = kept.is_some();
         let header = kept.unwrap_or(goal);
@@ -218,40 +224,42 @@ impl Journal {
         Ok(Self { file, path, run, half_written, temps: BTreeSet::new(), left, resumed, stays, _lock: lock })
     }
 
-    /// Whether an interrupted checkout is taken up, which may have left more to be made durable than is known.
+    /// Whether this checkout continues an interrupted one, which may have changed more files than
+    /// the journal lists.
     pub(in crate::checkout) fn is_resumed(&self) -> bool {
         self.resumed
     }
 
-    /// The large files that are half-written now, by this run or by an interrupted one.
+    /// Returns the large files that are half-written, by this run or by an interrupted one.
     pub fn half_written(&self) -> &BTreeSet<Vec<u8>> {
         &self.half_written
     }
 
-    /// Names temporary files of this run, so that they are told from anybody else's.
+    /// Returns the id of this run, which is part of the names of its temporary files.
     pub(in crate::checkout) fn run(&self) -> &str {
         &self.run
     }
 
-    /// Directories in which interrupted runs have left temporary files, with the names of these runs.
+    /// Returns the directories in which interrupted runs have left temporary files, with the ids of
+    /// these runs.
     pub(in crate::checkout) fn take_left(&mut self) -> Vec<(String, Vec<u8>)> {
         std::mem::take(&mut self.left)
     }
 
-    /// These large files are about to be changed.
+    /// Records that these large files are about to change.
     pub(in crate::checkout) fn begin_files(&mut self, paths: &[Vec<u8>]) -> Result<()> {
         let new: Vec<String> =
             paths.iter().filter(|p| self.half_written.insert(p.to_vec())).map(|p| line("begin", p)).collect();
         self.append(&new, true)
     }
 
-    /// These large files are complete and durable.
+    /// Records that these large files are complete and durable.
     pub(in crate::checkout) fn end_files(&mut self, paths: &[Vec<u8>]) -> Result<()> {
         let done: Vec<String> = paths.iter().filter(|p| self.half_written.remove(*p)).map(|p| line("end", p)).collect();
         self.append(&done, false)
     }
 
-    /// Temporary files are about to be made in these directories.
+    /// Records that temporary files are about to be created in these directories.
     pub(in crate::checkout) fn temps_in(&mut self, dirs: &[Vec<u8>]) -> Result<()> {
         let kind = format!("temps {}", self.run);
         let new: Vec<String> = dirs.iter().filter(|d| self.temps.insert(d.to_vec())).map(|d| line(&kind, d)).collect();
@@ -267,8 +275,9 @@ impl Journal {
         Ok(written.map_err(IoError::at("write", &self.path))?)
     }
 
-    /// Ends the checkout, after the worktree's new state is saved. Stays if files are half-written that this run did
-    /// not touch, or if an interrupted checkout was about more than this one.
+    /// Ends the checkout after the new state of the worktree is saved. The journal is kept if files
+    /// that this run did not change are half-written, or if an interrupted checkout covers more
+    /// than this one.
     pub fn finish(self) -> Result<()> {
         if self.stays || !self.half_written.is_empty() {
             return Ok(());
@@ -277,13 +286,13 @@ impl Journal {
     }
 }
 
-/// Paths are hex, so that any bytes stand on one line.
+/// Returns one line. Paths are written in hex, so that they can contain any bytes.
 fn line(kind: &str, path: &[u8]) -> String {
     format!("{kind} p{}\n", to_hex(path))
 }
 
 fn parse(bytes: &[u8]) -> Option<Interrupted> {
-    // A line that was being written when the power went is no line.
+    // A power failure may have truncated the last line.
     let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
     let mut lines = bytes.get(..whole)?.split(|b| *b == b'\n').map(|l| std::str::from_utf8(l).unwrap_or(""));
     if lines.next()? != HEAD {

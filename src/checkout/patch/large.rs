@@ -1,7 +1,9 @@
-//! Patches large files: only ranges that differ are written, and no second copy of the file is needed.
+//! Patches large files: only the differing ranges are written, and no second copy of the file is
+//! needed.
 //!
-//! Where the file system shares blocks, a clone is patched and renamed. Elsewhere the file itself is patched, and
-//! stands in the journal, durably, from before its first change until all of it is durable.
+//! On a file system that shares blocks, a clone is patched and renamed. On other file systems, the
+//! file itself is patched; the journal records it durably before its first change and until all of
+//! it is durable.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -10,9 +12,10 @@ use rustix::fs::{FileType, Mode, OFlags, fchmod, fstat, ioctl_ficlone};
 use rustix::io::Errno;
 
 use crate::checkout::content::{Piece, Pieces, pieces};
-use crate::checkout::error::{ReadError, concerns_all, io_error, words};
+use crate::checkout::error::{ReadError, concerns_all, error_text, io_error};
 use crate::checkout::meta::open_file;
-use crate::checkout::patch::apply::{Change, Patch, is_as_found};
+use crate::checkout::patch::apply::{Patch, is_as_found};
+use crate::checkout::patch::change::Change;
 use crate::checkout::restore::links::Member;
 use crate::checkout::source::Source;
 use crate::error::{Error, Result};
@@ -20,17 +23,17 @@ use crate::model::entry::{Content, Entry, Meta, Node};
 use crate::model::path::display;
 use crate::sys::xattr::ACL_ACCESS;
 
-/// So many files stand in the journal at a time.
+/// Number of files that are patched and in the journal at the same time.
 const AT_ONCE: usize = 16;
 
-/// A file, and its other names.
+/// A file, and the changes of its other hard links.
 type Group<'c> = (&'c Change, Vec<&'c Change>);
 
 /// A file that is ready to be patched.
 struct Ready<'c> {
     change: &'c Change,
     fd: OwnedFd,
-    /// Where it is patched: its own place, or a clone.
+    /// The file that is patched: the file itself, or a clone.
     at: Member,
     place: Member,
     sure: bool,
@@ -38,8 +41,8 @@ struct Ready<'c> {
 }
 
 impl<'a> Patch<'a> {
-    /// Patches files; returns those that have to be replaced as a whole, since they have names elsewhere, are being
-    /// executed, or are gone.
+    /// Patches files. Returns the files that must be replaced as a whole, because they are missing,
+    /// are being executed, or have hard links outside of the worktree.
     pub(in crate::checkout) fn patch_large<'c>(&mut self, all: Vec<Group<'c>>) -> Result<Vec<Group<'c>>> {
         let mut unfit = Vec::new();
         let mut all = all.into_iter().peekable();
@@ -54,7 +57,7 @@ impl<'a> Patch<'a> {
                     }
                     Ok(None) => unfit.push((change, others)),
                     Err(e) if concerns_all(e) => return Err(io_error("open", &change.path, e)),
-                    Err(e) => self.engine.lose(&place, format!("not patched: {}", words(e))),
+                    Err(e) => self.engine.lose(&place, format!("not patched: {}", error_text(e))),
                 }
             }
             self.patch_batch(ready)?;
@@ -62,7 +65,8 @@ impl<'a> Patch<'a> {
         Ok(unfit)
     }
 
-    /// Opens a file for patching, and says whether its content can be as was found; `None` if it is to be replaced.
+    /// Opens a file for patching. Returns the descriptor and whether the content may still be the
+    /// verified one, or `None` if the file must be replaced.
     fn open_old(&self, change: &Change, place: &Member) -> Result<Option<(OwnedFd, bool)>, Errno> {
         let dir = place.dir.fd()?;
         let fd = match open_file(dir.as_fd(), &place.name, OFlags::RDWR) {
@@ -79,15 +83,15 @@ impl<'a> Patch<'a> {
         Ok(Some((fd, sure)))
     }
 
-    /// A clone of an open file beside it, where the file system can do that.
+    /// Creates a clone of an open file next to it, if the file system supports that.
     fn clone_of(&mut self, file: &Ready<'_>) -> Result<Option<(Member, OwnedFd)>> {
-        // A clone of a file with several names would have to take the place of all of them at once.
+        // A clone of a file with several names would have to replace all of them at once.
         if !self.reflink || !file.others.is_empty() {
             return Ok(None);
         }
         self.journal.temps_in(&[file.place.dir.path()])?;
         let temp = Member { dir: Arc::clone(&file.place.dir), name: self.temp_name() };
-        // It holds the old content first, which the new mode may show to others.
+        // The clone has the old content first, which the new mode might expose to other users.
         let closed = Meta { mode: 0o600, ..Meta::default() };
         let made = temp.dir.fd().and_then(|dir| self.engine.maker.file(dir.as_fd(), &temp.name, &closed));
         let Ok(fd) = made else { return Ok(None) };
@@ -119,7 +123,7 @@ impl<'a> Patch<'a> {
                     old
                 }
             };
-            // The group's other names are there already; there is nothing to link.
+            // The other names of the group exist already, so there is nothing to link.
             items.push((fd, file.at.clone(), Entry { link: None, ..new }, all));
         }
         self.journal.begin_files(&in_place)?;
@@ -165,7 +169,7 @@ impl<'a> Patch<'a> {
                 self.engine.observer.advance(1, 0);
             }
         }
-        // A clone that could not be put in place leaves the old file as it was.
+        // If a clone could not be renamed, the old file is unchanged.
         let done = whole.iter().map(|f| f.change.path.clone()).filter(|p| self.made.contains(p));
         let done: Vec<Vec<u8>> = done.collect();
         self.journal.end_files(&done)?;
@@ -173,7 +177,7 @@ impl<'a> Patch<'a> {
         Ok(())
     }
 
-    /// The pieces of the new content that the old file does not have in the same place.
+    /// Returns the pieces of the new content that differ from the old file at the same offset.
     fn differing(&self, file: &Ready<'_>) -> Result<Pieces<'a>> {
         let path = file.change.path.clone();
         let broken = move || -> Error { ReadError::Extents { path: display(&path) }.into() };
@@ -190,7 +194,8 @@ impl<'a> Patch<'a> {
     }
 }
 
-/// Lets nobody read what is written into an old file, or run it as its owner, who may not by both versions.
+/// Restricts the mode of an old file during the patch to the users that may read it in both
+/// versions, and removes set-id bits.
 fn narrow(fd: &OwnedFd, old: &Meta, new: &Meta) {
     let Ok(stat) = fstat(fd) else { return };
     let now = stat.st_mode & 0o7777;
@@ -198,7 +203,7 @@ fn narrow(fd: &OwnedFd, old: &Meta, new: &Meta) {
     let same = (stat.st_uid, stat.st_gid) == (new.uid, new.gid) && acl(old) == acl(new);
     let mode = now & new.mode & if same { 0o777 } else { 0o700 };
     if mode != now {
-        // Who may not set the mode cannot set the new one later either, which is then said.
+        // If the mode cannot be set now, setting the final mode fails too, which is then reported.
         let _ = fchmod(fd, Mode::from_raw_mode(mode));
     }
 }
@@ -210,7 +215,8 @@ fn content_of(entry: Option<&Entry>) -> Option<(u64, &Content)> {
     }
 }
 
-/// Pieces of `now` that are not at the same place in `before`; what cannot be read of `before` counts as different.
+/// Returns the pieces of `now` that `before` does not have at the same offset. Unreadable parts of
+/// `before` count as different.
 fn changed<'a>(before: Pieces<'a>, now: Pieces<'a>) -> Pieces<'a> {
     let mut before = before.peekable();
     let same = move |p: &Piece| {
@@ -230,7 +236,8 @@ fn changed<'a>(before: Pieces<'a>, now: Pieces<'a>) -> Pieces<'a> {
     Box::new(now.filter(move |p| !p.as_ref().is_ok_and(&mut same)))
 }
 
-/// Whether an open file has a piece's bytes already. Holes are always made again, which costs nothing.
+/// Whether an open file already has the bytes of a piece. Holes are always punched again, because
+/// that costs nothing.
 fn holds(source: &dyn Source, fd: &OwnedFd, piece: &Piece) -> bool {
     let Some(id) = &piece.chunk else { return false };
     let Ok(len) = usize::try_from(piece.len) else { return false };
@@ -276,7 +283,7 @@ mod tests {
         // An inserted chunk moves the rest.
         assert_eq!(differ(&[(10, 1), (10, 2)], &[(3, 7), (10, 1), (10, 2)]), [(0, 3), (3, 10), (13, 10)]);
         assert_eq!(differ(&[(10, 1)], &[(10, 1), (10, 1), (4, 0)]), [(10, 10), (20, 4)]);
-        // A hole in a larger hole is there already, a larger one is not.
+        // A hole inside a larger hole exists already.
         assert_eq!(differ(&[(10, 1), (20, 0)], &[(12, 1), (10, 0), (8, 2)]), [(0, 12), (22, 8)]);
         assert_eq!(differ(&[(10, 0), (20, 2)], &[(15, 0), (15, 3)]), [(0, 15), (15, 15)]);
     }

@@ -1,6 +1,7 @@
-//! Checkout in place: makes a worktree into another version and touches only what differs.
+//! Checkout in place: changes a worktree into another version by touching only the differences.
 
 pub mod apply;
+pub mod change;
 pub mod journal;
 mod large;
 pub mod part;

@@ -1,7 +1,8 @@
-//! Whether a file can be what a killed writer left of a version's file.
+//! Detects whether a file can be the remains of a killed writer of a version's file.
 //!
-//! A new file is written under its own name where nobody had a directory: in any order, zeros where nothing was written
-//! yet, and no byte that the version does not have there. Nothing is changed, no link is followed.
+//! In a directory that did not exist before, a new file is written under its final name: in any
+//! order, with zeros where nothing has been written yet, and without any byte that differs from the
+//! version. The check changes nothing and follows no link.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -17,11 +18,11 @@ use crate::error::Result;
 use crate::model::entry::{Content, Entry, Node};
 use crate::model::path::{display, split};
 
-/// Bytes that are looked at together where there should be zeros.
+/// Number of bytes that are checked for zeros at once.
 const BLOCK: u64 = 1 << 20;
 
-/// Whether the file at `path` below `root` holds nothing but bytes of `whole` at their places, and zeros. What cannot be
-/// read is none.
+/// Whether the file at `path` below `root` contains only zeros and bytes of `whole` at their
+/// offsets. Returns false for a file that cannot be read.
 pub fn is_part_of(source: &dyn Source, root: &Path, path: &[u8], whole: &Entry) -> Result<bool> {
     let Node::File { size, content, .. } = &whole.node else { return Ok(false) };
     let Ok(fd) = open(root, path) else { return Ok(false) };
@@ -55,7 +56,7 @@ pub fn is_part_of(source: &dyn Source, root: &Path, path: &[u8], whole: &Entry) 
     Ok(true)
 }
 
-/// Each byte is the right one or none yet.
+/// Whether each byte is either correct or zero.
 fn is_begun(now: &[u8], whole: &[u8]) -> bool {
     now.len() <= whole.len() && now.iter().zip(whole).all(|(now, right)| *now == 0 || now == right)
 }
@@ -71,7 +72,7 @@ fn open(root: &Path, path: &[u8]) -> Result<OwnedFd, Errno> {
     openat(&fd, name.as_slice(), flags, Mode::empty())
 }
 
-/// The bytes from an offset on, fewer where the file ends before.
+/// Returns the bytes from an offset on; fewer at the end of the file.
 fn bytes_at(fd: BorrowedFd<'_>, offset: u64, len: u64) -> Result<Vec<u8>, Errno> {
     let mut bytes = vec![0u8; usize::try_from(len).map_err(|_| Errno::FBIG)?];
     let mut at = 0;
@@ -87,13 +88,13 @@ fn bytes_at(fd: BorrowedFd<'_>, offset: u64, len: u64) -> Result<Vec<u8>, Errno>
     Ok(bytes)
 }
 
-/// Whether there are only zeros; holes are not read.
+/// Whether a range contains only zeros. Holes are not read.
 fn is_zero(fd: BorrowedFd<'_>, mut at: u64, end: u64) -> Result<bool, Errno> {
     while at < end {
         at = match seek(fd, SeekFrom::Data(at)) {
             Ok(data) => data.max(at),
             Err(Errno::NXIO) => return Ok(true),
-            // A file system that knows of no holes.
+            // The file system does not report holes.
             Err(_) => at,
         };
         if at >= end {

@@ -1,31 +1,32 @@
-//! Decides for each difference how it is made, before anything is touched.
+//! Chooses the method for each difference, before anything is changed.
 //!
-//! Invariant: a file of which one name keeps its inode keeps it for all names of its group, or for none.
+//! Invariant: if a file keeps its inode under one name, it keeps the inode under all names of its
+//! group.
 
 use std::collections::HashMap;
 
-use crate::checkout::patch::apply::Change;
+use crate::checkout::patch::change::Change;
 use crate::model::entry::{Content, Entry, Node};
 use crate::model::path::is_within;
 
-/// Files up to this size are replaced as a whole, in bytes.
+/// Files up to this size in bytes are replaced as a whole.
 pub const REPLACED_WHOLE: u64 = 1 << 20;
-/// What is to be done, by the way in which it is done.
+/// Changes by method.
 #[derive(Default)]
 pub(in crate::checkout) struct Plan<'c> {
-    /// Directories that are new, with all that is in them.
+    /// New directories with all their content.
     pub(in crate::checkout) trees: Vec<&'c Change>,
-    /// Nodes that are made anew.
+    /// Nodes to replace.
     pub(in crate::checkout) replaced: Vec<&'c Change>,
-    /// The same, of groups of hard links.
+    /// Nodes to replace that have several hard links.
     pub(in crate::checkout) linked: Vec<&'c Change>,
-    /// Files that are patched, with the other names of the same file.
+    /// Files to patch, each with its other hard links.
     pub(in crate::checkout) large: Vec<(&'c Change, Vec<&'c Change>)>,
-    /// Nodes whose content stays.
+    /// Nodes whose content does not change.
     pub(in crate::checkout) metadata: Vec<&'c Change>,
 }
 
-/// Decides how each change is made.
+/// Chooses the method for each change.
 pub(in crate::checkout) fn plan(changes: &[Change]) -> Plan<'_> {
     let mut plan = Plan::default();
     let mut groups: HashMap<[u8; 16], (u32, (&Node, &Node))> = HashMap::new();
@@ -36,7 +37,8 @@ pub(in crate::checkout) fn plan(changes: &[Change]) -> Plan<'_> {
         {
             let nodes = (&old.node, &new.node);
             let group = groups.entry(link.group).or_insert((0, nodes));
-            // Names of one file hold the same, unless somebody forged them: then it is not patched for all of them.
+            // All hard links of a file have the same content unless the version was forged. A
+            // forged group is not patched as one file.
             group.0 = if group.1 == nodes { group.0.saturating_add(1) } else { u32::MAX };
         }
     }
@@ -85,12 +87,12 @@ pub(in crate::checkout) fn is_dir(entry: &Option<Entry>) -> bool {
     entry.as_ref().is_some_and(Entry::is_dir)
 }
 
-/// Whether a file is patched rather than replaced.
+/// Whether a file is patched instead of replaced.
 fn patchable(entry: &Entry) -> bool {
     matches!(&entry.node, Node::File { size, content, .. } if *size > REPLACED_WHOLE && !matches!(content, Content::Inline(_)))
 }
 
-/// Whether two nodes hold the same, however it was cut.
+/// Whether two nodes have the same content, regardless of the chunker.
 fn same_content(a: &Node, b: &Node) -> bool {
     match (a, b) {
         (Node::File { size: a_size, content: a, .. }, Node::File { size: b_size, content: b, .. }) => {

@@ -1,4 +1,5 @@
-//! Removes what a version does not have, and nothing else: names that it never knew stay, and so their directories.
+//! Removes the nodes that a version does not contain. Files that the old version did not contain
+//! are kept, together with their directories.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 
 use crate::checkout::dir::Dir;
-use crate::checkout::error::{concerns_all, io_error, words};
+use crate::checkout::error::{concerns_all, error_text, io_error};
 use crate::checkout::meta::open_up;
 use crate::checkout::restore::engine::Engine;
 use crate::checkout::restore::links::Member;
@@ -25,8 +26,8 @@ struct Emptying {
     rest: std::vec::IntoIter<Entry>,
 }
 
-/// Removes one node; of a directory what `old` says is in it, then the directory itself if nothing is left.
-/// `expand` says that what is in it was found to be as `old` says.
+/// Removes one node. For a directory, removes the content of `old`, then the directory itself if it
+/// is empty. `expand` means that the content of the directory was verified to match `old`.
 pub(in crate::checkout) fn remove(engine: &Engine<'_>, place: &Member, old: &Entry, expand: bool) -> Result<u64> {
     let Node::Dir { tree, .. } = &old.node else { return unlink(engine, place, AtFlags::empty()) };
     let mut removed = unlink(engine, place, AtFlags::REMOVEDIR)?;
@@ -49,7 +50,7 @@ pub(in crate::checkout) fn remove(engine: &Engine<'_>, place: &Member, old: &Ent
             }
             continue;
         };
-        // A repository of the user, whatever the version has under this name.
+        // A repository belongs to the user, even if the version has this name.
         if is_reserved(&entry.name) {
             continue;
         }
@@ -83,11 +84,11 @@ fn exists(place: &Member) -> bool {
 }
 
 fn kept(engine: &Engine<'_>, place: &Member) {
-    let message = "directory kept, since something in it belongs to no version".to_owned();
+    let message = "directory kept, because it contains files of no version".to_owned();
     engine.observer.notice(Notice { level: NoticeLevel::Info, path: place.dir.path_of(&place.name), message });
 }
 
-/// Removes a name; returns how many nodes that were.
+/// Removes a name. Returns the number of removed nodes.
 fn unlink(engine: &Engine<'_>, place: &Member, flags: AtFlags) -> Result<u64> {
     match place.dir.fd().and_then(|fd| unlinkat(fd, place.name.as_slice(), flags)) {
         Ok(()) => {
@@ -105,6 +106,6 @@ fn refuse(engine: &Engine<'_>, place: &Member, e: Errno) -> Result<()> {
     if concerns_all(e) {
         return Err(io_error("remove", &path, e));
     }
-    engine.incomplete(path, format!("not removed: {}", words(e)));
+    engine.incomplete(path, format!("not removed: {}", error_text(e)));
     Ok(())
 }

@@ -1,7 +1,9 @@
-//! Replaces small nodes: made under another name beside their place, synced in batches, and renamed.
+//! Replaces small nodes: they are created under a temporary name next to their final one, synced in
+//! batches, and renamed.
 //!
-//! Invariants: under a name is the old or the new node, never a part; what the differences do not know of is not
-//! replaced; temporary files are in the journal's directories before they exist.
+//! Invariants: a name always refers to the complete old or new node; a node that is not part of the
+//! differences is not replaced; the journal lists a directory before temporary files are created in
+//! it.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -10,22 +12,24 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fsync, openat, renameat, renameat_with, syncfs, unlinkat};
 use rustix::io::Errno;
 
-use crate::checkout::error::{concerns_all, io_error, words};
+use crate::checkout::error::{concerns_all, error_text, io_error};
 use crate::checkout::meta::Spot;
-use crate::checkout::patch::apply::{Change, Patch};
+use crate::checkout::patch::apply::Patch;
+use crate::checkout::patch::change::Change;
 use crate::checkout::patch::journal::temp_name;
-use crate::checkout::restore::engine::Item;
+use crate::checkout::restore::item::Item;
 use crate::checkout::restore::links::Member;
 use crate::error::Result;
 use crate::model::entry::Entry;
 
-/// One batch of replaced files is synced together: so many names or bytes.
+/// Limit on the number of files and bytes that are synced as one batch.
 const BATCH: (usize, u64) = (1024, 64 << 20);
-/// Fewer files than this are synced one by one, more by syncing their file system.
+/// Up to this number of files are synced one by one; for more files, the whole file system is
+/// synced.
 const SYNC_ALONE: usize = 8;
 
 impl Patch<'_> {
-    /// A name for a temporary file.
+    /// Returns a name for a temporary file.
     pub(in crate::checkout) fn temp_name(&mut self) -> Vec<u8> {
         self.temps += 1;
         format!("{}{}", temp_name(self.journal.run()), self.temps).into_bytes()
@@ -46,7 +50,7 @@ impl Patch<'_> {
         self.replace_batch(batch)
     }
 
-    /// Makes nodes under temporary names, syncs them together, and renames them.
+    /// Creates nodes under temporary names, syncs them together, and renames them.
     pub(in crate::checkout) fn replace_batch(&mut self, batch: Vec<&Change>) -> Result<()> {
         let mut places = Vec::new();
         let mut dirs = Vec::new();
@@ -89,19 +93,20 @@ impl Patch<'_> {
 
     pub(in crate::checkout) fn discard(&self, temp: &Member) {
         if let Ok(fd) = temp.dir.fd() {
-            // It is found again by the journal.
+            // The next run finds the file by the journal.
             let _ = unlinkat(fd, temp.name.as_slice(), AtFlags::empty());
         }
     }
 
-    /// Renames a temporary file to its place. One that is missing could not be made and was reported.
+    /// Renames a temporary file to its final name. A missing temporary file could not be created,
+    /// which was reported.
     pub(in crate::checkout) fn put_in_place(&mut self, change: &Change, place: &Member, temp: &Member) -> Result<()> {
         let renamed = place.dir.fd().and_then(|fd| {
             let (from, to) = (temp.name.as_slice(), place.name.as_slice());
             if change.old.is_some() {
                 return renameat(&fd, from, &fd, to);
             }
-            // What the differences do not know of is not ours to replace.
+            // A node that is not part of the differences must not be replaced.
             match renameat_with(&fd, from, &fd, to, RenameFlags::NOREPLACE) {
                 Err(Errno::INVAL | Errno::NOSYS) => match Spot::Named(fd.as_fd(), to).stat() {
                     Err(Errno::NOENT) => renameat(&fd, from, &fd, to),
@@ -120,7 +125,7 @@ impl Patch<'_> {
                 }
                 drop(placed);
                 if change.new.as_ref().is_some_and(|n| n.link.is_some()) {
-                    // Renaming one name of a file to another name of it does nothing.
+                    // rename(2) does nothing if both names are hard links of the same file.
                     self.discard(temp);
                 }
                 Ok(())
@@ -132,14 +137,14 @@ impl Patch<'_> {
                 if concerns_all(e) {
                     return Err(io_error("rename", &change.path, e));
                 }
-                let why = if e == Errno::EXIST { "something else is there".to_owned() } else { words(e) };
+                let why = if e == Errno::EXIST { "another file exists there".to_owned() } else { error_text(e) };
                 self.engine.incomplete(change.path.clone(), format!("not put in place: {why}"));
                 Ok(())
             }
         }
     }
 
-    /// Makes files durable. Nodes that are no files are durable with their directory.
+    /// Syncs files. Other nodes become durable with their directory.
     pub(in crate::checkout) fn sync(&self, files: &[&Member]) -> Result<()> {
         let top = self.touched.get(&b""[..]).map(|t| (&t.dir, t.dev));
         let one_system = self.touched.values().all(|t| Some(t.dev) == top.map(|t| t.1));

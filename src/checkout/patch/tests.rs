@@ -1,4 +1,5 @@
-//! Patching in place against a plain model: random trees, random deaths, and what must not be touched.
+//! Patching in place, compared with a plain model: random trees, crashes at random steps, and files
+//! that must not change.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,9 +10,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::checkout::memory::{BLOCK, Memory, Notes, meta, noise};
-use crate::checkout::patch::apply::{Change, PatchOptions, patch};
+use crate::checkout::patch::apply::{PatchOptions, patch};
+use crate::checkout::patch::change::Change;
 use crate::checkout::patch::journal::{Goal, Journal};
-use crate::checkout::restore::whole::{RestoreOptions, RestoreReport, restore};
+use crate::checkout::restore::report::RestoreReport;
+use crate::checkout::restore::whole::{RestoreOptions, restore};
 use crate::checkout::source::Source;
 use crate::checkout::verify::verify;
 use crate::model::entry::{Entry, HardLink, Meta, Node, Time};
@@ -41,7 +44,7 @@ impl std::fmt::Debug for What {
     }
 }
 
-/// A node; those with the same `inode` are one.
+/// A node; nodes with the same `inode` are hard links.
 #[derive(Clone, Debug, PartialEq)]
 struct Spec {
     what: What,
@@ -100,7 +103,7 @@ fn store(memory: &mut Memory, model: &Model) -> Id {
     memory.tree(children.remove(&b""[..]).unwrap_or_default())
 }
 
-/// What is really there. Inode numbers become the path of the first name.
+/// Reads the tree from disk. Inode numbers become the path of the first name.
 fn scan(root: &Path) -> Model {
     let mut model = Model::new();
     let mut inodes: BTreeMap<u64, u64> = BTreeMap::new();
@@ -153,7 +156,7 @@ fn assert_same(there: &Model, wanted: &Model, when: &str) {
     assert!(differ.is_empty(), "{when}: {differ:#?}");
 }
 
-/// The differences between two versions, as a caller would find them.
+/// Returns the differences between two versions as a caller would find them.
 fn differences(memory: &Memory, old: &Id, new: &Id, dir: &[u8], out: &mut Vec<Change>) {
     let (old, new) = (memory.entries(old).unwrap(), memory.entries(new).unwrap());
     let names: std::collections::BTreeSet<_> = old.iter().chain(&new).map(|e| e.name.clone()).collect();
@@ -246,7 +249,7 @@ fn mutate(model: &mut Model, r: &mut Random) {
                 }
             }
             7 => {
-                // A change of content or metadata shows under all names.
+                // A change of content or metadata is visible under all names.
                 if let Some(other) = other {
                     let inode = model[&other].inode;
                     let new = random_file(r);
@@ -266,7 +269,7 @@ fn mutate(model: &mut Model, r: &mut Random) {
     }
 }
 
-/// Dies at the n-th step.
+/// Panics at the n-th step.
 struct Mortal {
     notes: Notes,
     left: AtomicU64,
@@ -376,7 +379,7 @@ fn a_death_at_any_step_is_mended_by_the_next_run() {
             if !died {
                 break;
             }
-            // What a scan of the worktree finds now is the old side of the differences.
+            // A scan of the worktree returns the old side of the differences.
             let now = scan(bench.tree.path());
             for (path, spec) in &now {
                 let known = [&old, &new].iter().any(|m| m.get(path).map(|s| &s.what) == Some(&spec.what));
@@ -389,7 +392,7 @@ fn a_death_at_any_step_is_mended_by_the_next_run() {
                 );
             }
             let found = store(&mut bench.memory, &now);
-            // Every other time the user goes somewhere else instead.
+            // In every second case, the user checks out another version instead.
             let goal = if death % 2 == 0 { &new } else { &rest };
             let goal_id = store(&mut bench.memory, goal);
             let notes = Notes::default();
@@ -467,7 +470,7 @@ fn what_no_version_knows_is_left_alone() {
     assert_eq!(fs::read(bench.tree.path().join("d/ignored")).unwrap(), b"mine");
     assert_eq!(fs::read(bench.tree.path().join("new")).unwrap(), b"mine too");
     assert!(!bench.tree.path().join("d/f").exists());
-    // The kept directory does not hinder its return.
+    // The kept directory does not prevent a later checkout.
     let notes = Notes::default();
     bench.go(&second, &first, &notes);
     assert_eq!(fs::read(bench.tree.path().join("d/f")).unwrap(), b"old");
@@ -521,7 +524,7 @@ fn damage_leaves_old_or_half_written_files_that_are_named() {
     let half = Journal::read(bench.state.path()).unwrap().map_or(Vec::new(), |j| j.half_written);
     let whole = fs::read(at.join("big")).unwrap() == big;
     assert!(whole || half == [b"big".to_vec()]);
-    // Once the repository is mended, the same checkout finishes it, whatever it finds.
+    // After the repository is repaired, the same checkout completes.
     store(&mut bench.memory, &new);
     bench.go(&second, &second, &Notes::default());
     assert!(whole || fs::read(bench.tree.path().join("big")).unwrap() == next);

@@ -1,4 +1,4 @@
-//! Closes the account of each node: counters, groups of hard links, directories that are complete, notices.
+//! Bookkeeping after each node: counters, groups of hard links, complete directories, notices.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -10,10 +10,11 @@ use rustix::fs::{AtFlags, Stat, linkat, unlinkat};
 use rustix::io::Errno;
 
 use crate::checkout::dir::{Dir, Finish};
-use crate::checkout::error::{concerns_all, io_error, words};
+use crate::checkout::error::{concerns_all, error_text, io_error};
 use crate::checkout::meta::{Known, Lost, Spot};
 use crate::checkout::placed::PlacedName;
 use crate::checkout::restore::engine::Engine;
+use crate::checkout::restore::item::{Failed, UNLINKED};
 use crate::checkout::restore::links::Member;
 use crate::checkout::restore::node::refused;
 use crate::error::{Error, Kind, Result};
@@ -21,20 +22,8 @@ use crate::model::entry::{Entry, Node};
 use crate::model::path::display;
 use crate::observe::{Notice, NoticeLevel};
 
-pub(in crate::checkout) const UNLINKED: &str = "not made, like the file it is linked to";
-
-/// Why a node could not be made.
-pub(in crate::checkout) enum Failed {
-    /// The target refused.
-    Target(String),
-    /// The caller lacks the privilege, and remembers that.
-    Denied(String),
-    /// The version is damaged.
-    Source(Error),
-}
-
 impl Engine<'_> {
-    /// Closes the account of a node: counters, its group of hard links, the stat cache.
+    /// Completes a node: updates the counters, its group of hard links and the stat cache.
     pub(in crate::checkout) fn done(
         &self,
         place: &Member,
@@ -61,8 +50,8 @@ impl Engine<'_> {
             }
         }
         let Some(link) = entry.link else { return Ok(()) };
-        let kept = if made { self.links.made(&link, place) } else { self.links.failed(&link) };
-        for (member, entry) in kept {
+        let deferred = if made { self.links.made(&link, place) } else { self.links.failed(&link) };
+        for (member, entry) in deferred {
             if made {
                 self.link(&member, &entry, place)?;
             } else {
@@ -75,7 +64,7 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Notes a name for the stat cache.
+    /// Records a name for the stat cache.
     fn placed(&self, place: &Member, stat: Option<Stat>) {
         if self.placements.is_some() {
             let mut placed = place.dir.placed();
@@ -84,7 +73,7 @@ impl Engine<'_> {
         }
     }
 
-    /// Says that a node could not be made.
+    /// Reports that a node could not be created.
     pub(in crate::checkout) fn lose(&self, place: &Member, why: String) {
         place.dir.placed().broken = true;
         self.incomplete(place.dir.path_of(&place.name), why);
@@ -105,22 +94,23 @@ impl Engine<'_> {
             Err(e) if concerns_all(e) => Err(io_error("link", &place.dir.path_of(&place.name), e)),
             Err(e @ (Errno::MLINK | Errno::PERM | Errno::NOTSUP | Errno::XDEV)) => {
                 let why = format!(
-                    "not linked to `{}`, a copy instead: {}",
+                    "copied instead of linked to `{}`: {}",
                     display(&first.dir.path_of(&first.name)),
-                    words(e)
+                    error_text(e)
                 );
                 self.incomplete(place.dir.path_of(&place.name), why);
                 place.dir.placed().in_part.insert(place.name.clone());
                 self.copy(place, entry)
             }
             Err(e) => {
-                self.lose(place, format!("not linked: {}", words(e)));
+                self.lose(place, format!("not linked: {}", error_text(e)));
                 Ok(())
             }
         }
     }
 
-    /// Makes a node of its own where a link could not be made; by one thread, since this is rare.
+    /// Creates a separate node because a link is not possible. Runs in one thread, because this
+    /// case is rare.
     fn copy(&self, place: &Member, entry: &Entry) -> Result<()> {
         let alone = Entry { link: None, ..entry.clone() };
         match alone.node {
@@ -129,7 +119,7 @@ impl Engine<'_> {
         }
     }
 
-    /// Makes a node that is neither a file nor a directory.
+    /// Creates a node that is neither a file nor a directory.
     pub(in crate::checkout) fn special(&self, place: &Member, entry: Entry) -> Result<()> {
         match place.dir.fd().and_then(|dir| self.maker.special(dir.as_fd(), &place.name, &entry)) {
             Ok(lost) => {
@@ -137,7 +127,7 @@ impl Engine<'_> {
                 let stat = self.stat(|| Spot::Named(place.dir.fd()?.as_fd(), &place.name).stat());
                 self.done(place, entry, Ok(()), stat)
             }
-            Err(e) if concerns_all(e) => Err(io_error("make", &place.dir.path_of(&place.name), e)),
+            Err(e) if concerns_all(e) => Err(io_error("create", &place.dir.path_of(&place.name), e)),
             Err(e) => {
                 let why = refused(&entry, e);
                 let is_remembered = self.maker.is_denied_device(&entry, e);
@@ -147,7 +137,7 @@ impl Engine<'_> {
         }
     }
 
-    /// One member of a group of hard links is done, or lost.
+    /// Records that one member of a group of hard links is complete or lost.
     pub(in crate::checkout) fn group_step(&self, entry: &Entry) {
         if let Some(link) = &entry.link
             && let Some(first) = self.links.complete(link)
@@ -156,7 +146,7 @@ impl Engine<'_> {
         }
     }
 
-    /// One thing is done in `dir`: finishes it when that was the last, and then perhaps its parents.
+    /// Releases `dir` once. After the last release, finishes the directory and releases its parent.
     pub(in crate::checkout) fn release(&self, dir: &Arc<Dir>) {
         let mut dir = Arc::clone(dir);
         while dir.release() {
@@ -177,25 +167,26 @@ impl Engine<'_> {
         self.counts.dirs.fetch_add(1, Ordering::Relaxed);
         match settled {
             Ok((lost, stat)) => {
-                // What was denied is remembered for the whole worktree, so the stat cache may vouch for the rest.
+                // Denied properties are recorded for the whole worktree, so the stat cache may
+                // contain the rest.
                 if !lost.other.is_empty() {
                     dir.placed_in_part();
                 }
                 let count = self.maker.report(lost, || dir.path(), self.observer);
                 self.counts.incomplete.fetch_add(count, Ordering::Relaxed);
-                self.tell_placed(dir, finish, stat);
+                self.report_placed(dir, finish, stat);
             }
             Err(e) => {
                 if let Some(parent) = dir.parent() {
                     parent.placed().broken = true;
                 }
-                self.incomplete(dir.path(), format!("metadata not restored: {}", words(e)));
+                self.incomplete(dir.path(), format!("metadata not restored: {}", error_text(e)));
             }
         }
     }
 
-    /// Tells the stat cache of a directory that is complete, and its parent of its stat.
-    fn tell_placed(&self, dir: &Dir, finish: &Finish, stat: Option<Stat>) {
+    /// Reports a complete directory to the stat cache, and the stat of the directory to its parent.
+    fn report_placed(&self, dir: &Dir, finish: &Finish, stat: Option<Stat>) {
         let Some(placements) = self.placements else { return };
         let placed = std::mem::take(&mut *dir.placed());
         if !placed.broken {
@@ -217,12 +208,12 @@ impl Engine<'_> {
 
     pub(in crate::checkout) fn unlink(&self, place: &Member) {
         if let Ok(dir) = place.dir.fd() {
-            // The notice about the file itself follows; a name that cannot be removed adds nothing to it.
+            // A notice about the file follows, and a failed removal adds no information.
             let _ = unlinkat(dir, place.name.as_slice(), AtFlags::empty());
         }
     }
 
-    /// Says what was lost of a node.
+    /// Reports the properties of a node that were lost.
     pub(in crate::checkout) fn lost(&self, lost: Lost, place: &Member) {
         if !lost.other.is_empty() && self.placements.is_some() {
             place.dir.placed().in_part.insert(place.name.clone());
@@ -231,7 +222,7 @@ impl Engine<'_> {
         self.counts.incomplete.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Files that are made under another name than they get.
+    /// Returns the map from temporary to final paths.
     pub(in crate::checkout) fn renamed(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Vec<u8>>> {
         self.renamed.lock()
     }
@@ -240,13 +231,14 @@ impl Engine<'_> {
         self.renamed().get(&path).cloned().unwrap_or(path)
     }
 
-    /// Says that something could not be restored.
+    /// Reports that something could not be restored.
     pub(in crate::checkout) fn incomplete(&self, path: Vec<u8>, message: String) {
         self.counts.incomplete.fetch_add(1, Ordering::Relaxed);
         self.observer.notice(Notice { level: NoticeLevel::Incomplete, path: self.shown(path), message });
     }
 
-    /// Says that something in the repository is damaged; any other failure of the repository ends the run.
+    /// Reports damage in the repository. Any other error of the repository is returned and ends the
+    /// run.
     pub(in crate::checkout) fn damaged(&self, path: Vec<u8>, e: Error) -> Result<()> {
         if e.kind() != Kind::Integrity {
             return Err(e);

@@ -1,4 +1,4 @@
-//! Writes files: small ones at once, large ones by ranges that several threads take.
+//! Writes files: small files in one step, large files in ranges that several threads process.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use rustix::fs::{Stat, fstat, ftruncate};
 use rustix::io::Errno;
 
 use crate::checkout::content::{Pieces, WriteError, pieces, write_at, write_pieces};
-use crate::checkout::error::{ReadError, concerns_all, io_error, words};
+use crate::checkout::error::{ReadError, concerns_all, error_text, io_error};
 use crate::checkout::meta::{Known, Lost, Spot};
-use crate::checkout::restore::done::Failed;
-use crate::checkout::restore::engine::{Engine, Item};
+use crate::checkout::restore::engine::Engine;
+use crate::checkout::restore::item::{Failed, Item, Large};
 use crate::checkout::restore::links::Member;
 use crate::checkout::restore::node::refused;
 use crate::error::{Kind, Result};
@@ -21,24 +21,11 @@ use crate::model::path::display;
 use crate::sys::uncached::IoMode;
 use crate::work::queue::LaneWorker;
 
-/// Files longer than this are written by ranges, in bytes.
-pub(in crate::checkout) const LARGE: u64 = 16 << 20;
-/// Bytes of one range.
+/// Length of a range in bytes.
 const RANGE: u64 = 8 << 20;
 
-/// A large file that several threads write.
-pub(in crate::checkout) struct Large {
-    fd: OwnedFd,
-    place: Member,
-    entry: Entry,
-    /// It was there before: holes have to be punched, and it is not removed when it fails.
-    old: bool,
-    ranges: AtomicUsize,
-    failed: Mutex<Option<Failed>>,
-}
-
 impl<'a> Engine<'a> {
-    /// Makes a large file and hands it out by ranges.
+    /// Creates a large file and pushes its first range.
     pub(in crate::checkout) fn large(
         &self,
         place: Member,
@@ -50,7 +37,8 @@ impl<'a> Engine<'a> {
         let all = pieces(self.source, content, *size, move || ReadError::Extents { path: display(&path) }.into());
         let made = place.dir.fd().and_then(|dir| {
             let fd = self.maker.file(dir.as_fd(), &place.name, &entry.meta)?;
-            // The size stands from the start, since ranges come in any order and holes are not written.
+            // The size is set first, because ranges are written in any order and holes are not
+            // written.
             ftruncate(&fd, *size).inspect_err(|_| self.unlink(&place)).map(|()| fd)
         });
         match made {
@@ -65,7 +53,7 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Hands out a large file by ranges; `old` says that it was there before.
+    /// Pushes the first range of a large file. `old` means that the file existed before.
     pub(in crate::checkout) fn start(
         &self,
         fd: OwnedFd,
@@ -158,7 +146,7 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Leaves no part of a new file behind; an old one stays, and is named.
+    /// Removes an incomplete new file; keeps an existing file and records that it is torn.
     fn give_up_large(&self, place: &Member, entry: Entry, old: bool, failed: Failed) -> Result<()> {
         if old {
             self.torn.lock().push(place.clone());
@@ -168,7 +156,7 @@ impl<'a> Engine<'a> {
         self.done(place, entry, Err(failed), None)
     }
 
-    /// Makes a small file.
+    /// Creates a small file.
     pub(in crate::checkout) fn small(&self, place: &Member, entry: Entry) -> Result<()> {
         match self.write_small(place, &entry) {
             Ok((lost, stat)) => {
@@ -221,7 +209,7 @@ fn target_error(e: Errno, place: &Member) -> Result<Failed> {
     if concerns_all(e) {
         return Err(io_error("write", &place.dir.path_of(&place.name), e));
     }
-    Ok(Failed::Target(format!("not restored: {}", words(e))))
+    Ok(Failed::Target(format!("not restored: {}", error_text(e))))
 }
 
 fn write_error(e: WriteError, place: &Member) -> Result<Failed> {

@@ -1,7 +1,9 @@
-//! Groups of hard links while a tree is made by several threads: the first member writes, the others link.
+//! Groups of hard links while several threads create a tree: the first member writes the file, the
+//! others link to it.
 //!
-//! A member that comes while the first one is still being written is kept and linked when it is done, so that no
-//! thread waits. The first member's directory is held back from its final mode until the whole group is made.
+//! A member that is reached while the first one is still being written is deferred and linked
+//! later, so that no thread waits. The directory of the first member gets its final mode only when
+//! the whole group is complete.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,24 +13,23 @@ use parking_lot::Mutex;
 use crate::checkout::dir::Dir;
 use crate::model::entry::{Entry, HardLink, Node};
 
-/// A place where a member is, or is to be: the directory, and the name on disk for now.
+/// The location of a node: its directory, and its current name on disk.
 #[derive(Clone)]
 pub(in crate::checkout) struct Member {
-    /// Its directory.
     pub(in crate::checkout) dir: Arc<Dir>,
-    /// Its name on disk, perhaps a temporary one.
+    /// The current name, which may be temporary.
     pub(in crate::checkout) name: Vec<u8>,
 }
 
-/// What a member has to do.
+/// The action for a member.
 pub(in crate::checkout) enum Turn {
-    /// It is the first: write the file, then call [`Links::made`] or [`Links::failed`].
+    /// Write the file as the first member, then call [`Links::made`] or [`Links::failed`].
     Write(Entry),
-    /// Link to that one.
+    /// Link to the first member.
     Link(Entry, Member),
-    /// It was kept; the first one will see to it.
-    Kept,
-    /// The first one could not be made.
+    /// Nothing: the thread of the first member links the deferred member.
+    Deferred,
+    /// Report the loss, because the first member could not be created.
     Lost(Entry),
 }
 
@@ -41,11 +42,11 @@ enum State {
 struct Group {
     state: State,
     left: u32,
-    /// What all its members are.
+    /// The node that all members share.
     node: Node,
 }
 
-/// All groups that are not complete.
+/// The groups that are not complete.
 #[derive(Default)]
 pub(in crate::checkout) struct Links(Mutex<HashMap<[u8; 16], Group>>);
 
@@ -54,7 +55,7 @@ impl Links {
         self.0.lock()
     }
 
-    /// Decides what `member` does. Kept members keep their directory from being finished.
+    /// Returns the action for `member`. A deferred member retains its directory.
     pub(in crate::checkout) fn turn(&self, link: &HardLink, member: &Member, entry: Entry) -> Turn {
         let mut groups = self.groups();
         let Some(group) = groups.get_mut(&link.group) else {
@@ -62,29 +63,32 @@ impl Links {
             groups.insert(link.group, Group { state, left: link.count, node });
             return Turn::Write(entry);
         };
-        // Whatever the version says: names of one file never hold different things.
+        // A forged version may claim that different files are hard links. Such files are not
+        // linked.
         if group.node != entry.node {
             return Turn::Write(Entry { link: None, ..entry });
         }
         match &mut group.state {
-            State::Writing(kept) => {
+            State::Writing(deferred) => {
                 member.dir.retain();
-                kept.push((member.clone(), entry));
-                Turn::Kept
+                deferred.push((member.clone(), entry));
+                Turn::Deferred
             }
             State::Made(first) => Turn::Link(entry, first.clone()),
             State::Failed => Turn::Lost(entry),
         }
     }
 
-    /// The first member is complete: later ones link to it. Returns those that were kept; each still retains its
-    /// directory. The first one's directory is retained until the group is complete.
+    /// Records that the first member is complete. Returns the deferred members, each of which still
+    /// retains its directory. The directory of the first member is retained until the group is
+    /// complete.
     pub(in crate::checkout) fn made(&self, link: &HardLink, first: &Member) -> Vec<(Member, Entry)> {
         first.dir.retain();
         self.resolve(link, State::Made(first.clone()))
     }
 
-    /// The first member could not be made. Returns those that were kept; each still retains its directory.
+    /// Records that the first member could not be created. Returns the deferred members, each of
+    /// which still retains its directory.
     pub(in crate::checkout) fn failed(&self, link: &HardLink) -> Vec<(Member, Entry)> {
         self.resolve(link, State::Failed)
     }
@@ -93,12 +97,13 @@ impl Links {
         let mut groups = self.groups();
         let Some(group) = groups.get_mut(&link.group) else { return Vec::new() };
         match std::mem::replace(&mut group.state, state) {
-            State::Writing(kept) => kept,
+            State::Writing(deferred) => deferred,
             State::Made(_) | State::Failed => Vec::new(),
         }
     }
 
-    /// A group that has members on disk already: the others link to `first`, which is a `node`.
+    /// Registers a group that has members on disk already: the others link to `first`, which is a
+    /// `node`.
     pub(in crate::checkout) fn seed(&self, link: &HardLink, first: Member, node: Node) {
         self.groups().entry(link.group).or_insert_with(|| {
             first.dir.retain();
@@ -106,8 +111,8 @@ impl Links {
         });
     }
 
-    /// One member is done, or lost. Forgets the group when it was the last, and returns the first one's place; its
-    /// directory is to be released.
+    /// Records that one member is complete or lost. After the last member, removes the group and
+    /// returns the location of the first one, whose directory the caller must release.
     pub(in crate::checkout) fn complete(&self, link: &HardLink) -> Option<Member> {
         let mut groups = self.groups();
         let group = groups.get_mut(&link.group)?;
@@ -121,7 +126,8 @@ impl Links {
         }
     }
 
-    /// Forgets all groups that are not complete. Returns the first ones' places; their directories are to be released.
+    /// Removes all incomplete groups. Returns the locations of their first members, whose
+    /// directories the caller must release.
     pub(in crate::checkout) fn forget_all(&self) -> Vec<Member> {
         let all = std::mem::take(&mut *self.groups());
         all.into_values()

@@ -3,6 +3,8 @@
 mod done;
 pub(super) mod engine;
 mod files;
+pub(super) mod item;
 pub(super) mod links;
 pub(super) mod node;
+pub mod report;
 pub mod whole;

@@ -1,7 +1,7 @@
-//! Makes nodes of every kind in a directory, by descriptor.
+//! Creates nodes of every type in an open directory, with their metadata.
 //!
-//! In: an open directory and an entry. Out: the node with its metadata, and what was lost. A name that exists
-//! already is an error: nothing is ever written through what somebody else put there.
+//! An existing name is an error, so that nothing is written through a file or link that another
+//! process created.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
@@ -10,34 +10,35 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::checkout::error::words;
+use crate::checkout::error::error_text;
 use crate::checkout::meta::{Known, Lost, Spot, mtime};
-use crate::checkout::restore::whole::RestoreReport;
+use crate::checkout::restore::report::RestoreReport;
 use crate::model::entry::{Entry, Meta, Node, Time};
 use crate::model::path::display;
 use crate::observe::{Notice, NoticeLevel, Observer};
 
-/// Exact to the nanosecond, and before 1970.
+/// A time before 1970 with nanoseconds, which not every file system can store.
 const PROBE_TIME: Time = Time { secs: -2, nanos: 123_456_789 };
 
-/// Makes nodes, and knows what owner and mode a new one gets by itself.
+/// Creates nodes, and knows the owner and mode that new nodes get by default.
 pub(in crate::checkout) struct Maker {
     uid: u32,
     gid: u32,
-    /// Permission bits that creation leaves.
+    /// Permission bits that the umask permits.
     mask: u32,
-    /// Whether new nodes are as the probe was; in directories of others they may inherit something.
+    /// Whether all new nodes get the same owner and mode as the probe. In a directory of another
+    /// user, nodes may inherit properties.
     uniform: bool,
     owners_lost: AtomicU64,
     denied: AtomicU64,
-    /// Whether the caller remembers what was denied, so that it is not lost.
+    /// Whether the caller records the denied properties, so that they are not lost.
     remembered: bool,
     first_lost: OnceLock<Vec<u8>>,
 }
 
 impl Maker {
-    /// Finds out with a nameless file in `root` what new nodes look like. `uniform` promises that all directories
-    /// are our own, so that this holds below too.
+    /// Probes with an unnamed file in `root` which owner and mode new nodes get. `uniform` promises
+    /// that this process creates all directories, so that the result holds below them too.
     pub(in crate::checkout) fn probe(
         root: BorrowedFd<'_>,
         uniform: bool,
@@ -60,7 +61,7 @@ impl Maker {
             observer.notice(Notice {
                 level: NoticeLevel::Incomplete,
                 path: Vec::new(),
-                message: "this file system does not keep all times to the nanosecond".to_owned(),
+                message: "this file system cannot store all times to the nanosecond".to_owned(),
             });
         }
         Ok(Self {
@@ -75,28 +76,28 @@ impl Maker {
         })
     }
 
-    /// The same where the caller remembers what was denied: that is noted, and the work counts as complete.
+    /// Marks denied properties as recorded by the caller, so that the result counts as complete.
     pub(in crate::checkout) fn remembering(self) -> Self {
         Self { remembered: true, ..self }
     }
 
-    /// How bad it is that something was denied.
+    /// Returns the level of notices about denied properties.
     fn denied_level(&self) -> NoticeLevel {
         if self.remembered { NoticeLevel::Info } else { NoticeLevel::Incomplete }
     }
 
-    /// Whether all directories are our own.
+    /// Whether this process has created all directories.
     pub(in crate::checkout) fn uniform(&self) -> bool {
         self.uniform
     }
 
-    /// Makes an empty regular file.
+    /// Creates an empty regular file.
     pub(in crate::checkout) fn file(&self, dir: BorrowedFd<'_>, name: &[u8], meta: &Meta) -> Result<OwnedFd, Errno> {
         let mode = if meta.xattrs.is_empty() { meta.mode & 0o777 } else { 0o600 };
         fs::openat(dir, name, new_file(), Mode::from_raw_mode(mode))
     }
 
-    /// Gives a file from [`Maker::file`] its metadata; after its last write.
+    /// Sets the metadata of a file from [`Maker::file`], after its last write.
     pub(in crate::checkout) fn finish_file(&self, fd: BorrowedFd<'_>, meta: &Meta) -> Result<Lost, Errno> {
         let mode = if meta.xattrs.is_empty() { meta.mode & 0o777 } else { 0o600 };
         let spot = Spot::Open(fd);
@@ -112,17 +113,17 @@ impl Maker {
         Ok(known)
     }
 
-    /// What a directory from [`Maker::dir`] has when it is full.
+    /// Returns the state of a directory from [`Maker::dir`] when it is complete.
     pub(in crate::checkout) fn known_dir(&self, spot: Spot<'_>) -> Result<Known, Errno> {
         self.known(spot, 0o700)
     }
 
-    /// Makes a directory that only its owner may enter; its metadata is set when it is full.
+    /// Creates a directory that only its owner can access; its metadata is set when it is complete.
     pub(in crate::checkout) fn dir(dir: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
         fs::mkdirat(dir, name, Mode::RWXU)
     }
 
-    /// Makes a node that is neither a file nor a directory, with its metadata.
+    /// Creates a node that is neither a file nor a directory, with its metadata.
     pub(in crate::checkout) fn special(&self, dir: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> Result<Lost, Errno> {
         let meta = &entry.meta;
         let spot = Spot::Named(dir, name);
@@ -144,7 +145,8 @@ impl Maker {
         Ok(spot.settle(meta, self.known(spot, meta.mode & 0o777)?, false))
     }
 
-    /// Says what was lost of a node; a missing privilege to set owners is said once, at the end.
+    /// Reports the lost properties of a node and returns their number. Lost owners are only
+    /// counted, and reported once at the end.
     pub(in crate::checkout) fn report(&self, lost: Lost, path: impl Fn() -> Vec<u8>, observer: &dyn Observer) -> u64 {
         if lost.owner {
             self.owners_lost.fetch_add(1, Ordering::Relaxed);
@@ -164,7 +166,8 @@ impl Maker {
         others as u64
     }
 
-    /// Notes a device that could not be created. Returns whether it was denied and the caller remembers that.
+    /// Counts a device that could not be created. Returns whether the caller records the denied
+    /// device.
     pub(in crate::checkout) fn is_denied_device(&self, entry: &Entry, e: Errno) -> bool {
         let is_device = matches!(entry.node, Node::CharDevice { .. } | Node::BlockDevice { .. });
         if e != Errno::PERM || !is_device {
@@ -174,7 +177,8 @@ impl Maker {
         self.remembered
     }
 
-    /// Completes a report by what could not be restored for lack of privilege, and reports the owners among it.
+    /// Adds the properties that could not be restored for lack of privilege to a report, and
+    /// reports lost owners.
     pub(in crate::checkout) fn complete(&self, report: &mut RestoreReport, observer: &dyn Observer) {
         report.owners_lost = self.report_owners(observer);
         if !self.remembered {
@@ -183,7 +187,7 @@ impl Maker {
         report.denied = report.owners_lost + self.denied.load(Ordering::Relaxed);
     }
 
-    /// Says how many owners were not set; returns the number.
+    /// Reports how many owners were not set, and returns the number.
     fn report_owners(&self, observer: &dyn Observer) -> u64 {
         let count = self.owners_lost.load(Ordering::Relaxed);
         if let Some(first) = self.first_lost.get() {
@@ -197,12 +201,12 @@ impl Maker {
     }
 }
 
-/// How a file that does not exist yet is opened.
+/// Returns the flags for creating a file.
 fn new_file() -> OFlags {
     OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC
 }
 
-/// Words for a node that could not be made.
+/// Returns the message for a node that could not be created.
 pub(in crate::checkout) fn refused(entry: &Entry, e: Errno) -> String {
     let what = match &entry.node {
         Node::File { .. } => "file".to_owned(),
@@ -212,5 +216,5 @@ pub(in crate::checkout) fn refused(entry: &Entry, e: Errno) -> String {
         Node::CharDevice { major, minor } => format!("character device {major}:{minor}"),
         Node::BlockDevice { major, minor } => format!("block device {major}:{minor}"),
     };
-    format!("{what} not made: {}", words(e))
+    format!("{what} not created: {}", error_text(e))
 }

@@ -1,11 +1,10 @@
 //! Restores a whole version into a new or empty directory.
 //!
-//! Directories are made closed to others and get their own metadata when all that is in them is complete, the target
-//! last of all.
+//! A directory is created private and gets its own metadata when everything below it is complete;
+//! the target itself comes last.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Mode, RawDir};
 use rustix::io::Errno;
@@ -14,8 +13,9 @@ use crate::checkout::dir::{Dir, Finish, OPEN_DIR};
 use crate::checkout::error::{ReadError, io_error};
 use crate::checkout::meta::Spot;
 use crate::checkout::placed::Placements;
-use crate::checkout::restore::engine::{Counts, Engine};
+use crate::checkout::restore::engine::Engine;
 use crate::checkout::restore::node::Maker;
+use crate::checkout::restore::report::RestoreReport;
 use crate::checkout::source::Source;
 use crate::error::Result;
 use crate::model::entry::Entry;
@@ -24,54 +24,19 @@ use crate::model::path::{display, is_reserved};
 use crate::observe::Observer;
 use crate::sys::xattr::ACL_DEFAULT;
 
-/// How to restore.
+/// Options of a restore.
 #[derive(Clone, Copy)]
 pub struct RestoreOptions<'a> {
-    /// Threads, at least 1.
+    /// Number of threads, at least 1.
     pub jobs: usize,
-    /// Hears of directories that are in place.
+    /// Receives the directories that are complete.
     pub placements: Option<&'a dyn Placements>,
 }
 
-/// What a restore or a patch has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RestoreReport {
-    /// Nodes made or changed that are not directories.
-    pub files: u64,
-    /// Directories made or changed.
-    pub dirs: u64,
-    /// Bytes written to files.
-    pub bytes: u64,
-    /// Nodes removed.
-    pub removed: u64,
-    /// Things that could not be restored; each has its notice.
-    pub incomplete: u64,
-    /// Nodes not restored since the repository is damaged; each has its notice.
-    pub damaged: u64,
-    /// Nodes whose owner could not be restored for lack of privilege.
-    pub owners_lost: u64,
-    /// All that could not be restored for lack of privilege: owners, mode bits, attributes, devices.
-    pub denied: u64,
-}
-
-impl RestoreReport {
-    pub(in crate::checkout) fn of(counts: &Counts) -> Self {
-        let get = |c: &AtomicU64| c.load(Ordering::Relaxed);
-        Self {
-            files: get(&counts.files),
-            dirs: get(&counts.dirs),
-            bytes: get(&counts.bytes),
-            removed: get(&counts.removed),
-            incomplete: get(&counts.incomplete),
-            damaged: get(&counts.damaged),
-            ..Self::default()
-        }
-    }
-}
-
-/// Restores the version with root `tree` into `target`, which is created unless it is an empty directory.
+/// Restores the version with root `tree` into `target`, which must be missing or empty.
 ///
-/// Damage and what the file system refuses are notices and counted; full disks and the like are errors.
+/// Damage and rejections by the file system are counted and reported as notices; errors that
+/// concern all files, such as a full disk, are returned.
 pub fn restore(
     source: &dyn Source,
     tree: &Id,
@@ -84,22 +49,23 @@ pub fn restore(
     let shown = target.as_os_str().as_encoded_bytes();
     match rustix::fs::mkdir(target, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
-        Err(e) => return Err(io_error("make", shown, e)),
+        Err(e) => return Err(io_error("create", shown, e)),
     }
-    // The target itself may be reached through a link; below it none is followed.
+    // The target itself may be a link; no link below it is followed.
     let flags = OPEN_DIR.difference(rustix::fs::OFlags::NOFOLLOW);
     let fd = rustix::fs::open(target, flags, Mode::empty()).map_err(|e| io_error("open", shown, e))?;
     if !is_empty(fd.as_fd()).map_err(|e| io_error("read", shown, e))? {
         return Err(ReadError::NotEmpty { path: target.display().to_string() }.into());
     }
-    // Nothing is to be inherited, and nobody enters before the owner and mode are right.
+    // New nodes must not inherit an ACL, and no other user may enter before the owner and mode are
+    // final.
     let made_private = rustix::fs::fchmod(&fd, Mode::RWXU);
     made_private.map_err(|e| io_error("change the mode of", shown, e))?;
     match Spot::Open(fd.as_fd()).remove_xattr(ACL_DEFAULT) {
         Ok(()) | Err(Errno::NODATA | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => {}
         Err(e) => return Err(io_error("remove the default ACL of", shown, e)),
     }
-    let maker = Maker::probe(fd.as_fd(), true, observer).map_err(|e| io_error("make a file in", shown, e))?;
+    let maker = Maker::probe(fd.as_fd(), true, observer).map_err(|e| io_error("create a file in", shown, e))?;
     observer.phase("restore", Some(info.totals.files), Some(info.totals.bytes));
     let root = Dir::root(fd, Some(Finish { meta: info.meta, tree: *tree, totals: info.totals }));
     let engine = Engine::new(source, maker, observer, options.placements);
@@ -110,8 +76,9 @@ pub fn restore(
     Ok(report)
 }
 
-/// Refuses a version that would write into the repository of the worktree. Repositories further down are left out one
-/// by one, as damage, because they need not keep the user from everything else.
+/// Fails if the version would write into the repository of the worktree. Repositories further below
+/// are skipped one by one and reported as damage, because the rest of the version can still be
+/// restored.
 pub(in crate::checkout) fn refuse_reserved(root: &[Entry]) -> Result<()> {
     match root.iter().find(|e| is_reserved(&e.name)) {
         Some(e) => Err(ReadError::Reserved { path: display(&e.name) }.into()),

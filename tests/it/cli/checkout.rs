@@ -81,7 +81,7 @@ fn checkouts_exclude_each_other() {
     rustix::fs::flock(&state, rustix::fs::FlockOperation::LockExclusive).unwrap();
     // The lock is taken even if there is nothing to do, because another checkout may have been at
     // work when that was found out.
-    s.dvc(["checkout", "main", "--", "a.txt"]).code(11).complains("another checkout is at work");
+    s.dvc(["checkout", "main", "--", "a.txt"]).code(11).complains("another checkout is running");
     s.dvc(["checkout", "-n", "main~1"]).ok();
     drop(state);
     s.dvc(["checkout", "main", "--", "a.txt"]).ok();

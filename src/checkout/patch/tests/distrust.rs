@@ -1,4 +1,4 @@
-//! A patch believes neither what was looked at long ago nor what a version says of itself.
+//! A patch trusts neither results of an earlier scan nor claims of the version.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -7,16 +7,18 @@ use parking_lot::Mutex;
 
 use crate::checkout::lookup::Lookup;
 use crate::checkout::memory::{BLOCK, Memory, Notes, as_nobody, linked, meta, noise};
-use crate::checkout::patch::apply::{Change, PatchOptions, patch};
+use crate::checkout::patch::apply::{PatchOptions, patch};
+use crate::checkout::patch::change::Change;
 use crate::checkout::patch::journal::{Goal, Journal};
 use crate::checkout::patch::tests::{Bench, differences, dir, file, model, store};
 use crate::checkout::placed::{PlacedName, Placements};
-use crate::checkout::restore::whole::{RestoreOptions, RestoreReport, restore};
+use crate::checkout::restore::report::RestoreReport;
+use crate::checkout::restore::whole::{RestoreOptions, restore};
 use crate::model::entry::{Entry, Totals, Xattr};
 use crate::model::id::Id;
 use crate::model::path::join;
 
-/// A version of entries in the root, brought from `first` to `second`.
+/// Two versions of entries in the root; the test patches from `first` to `second`.
 struct Two {
     memory: Memory,
     first: Id,
@@ -41,7 +43,7 @@ impl Two {
         self.tree.path().join(name)
     }
 
-    /// Patches by the differences between the versions, whatever is in the worktree.
+    /// Patches by the differences between the versions, without looking at the worktree.
     fn go(&self, placements: Option<&dyn Placements>) -> (RestoreReport, Vec<Vec<u8>>) {
         let mut changes = Vec::new();
         differences(&self.memory, &self.first, &self.second, b"", &mut changes);
@@ -56,7 +58,7 @@ impl Two {
     }
 }
 
-/// Names of the root that may be remembered as their version says.
+/// Returns the names of the root whose stat may be cached.
 #[derive(Default)]
 struct Heard(Mutex<Vec<(Vec<u8>, Vec<PlacedName>)>>);
 
@@ -81,7 +83,7 @@ fn touched(mut entry: Entry, secs: i64) -> Entry {
     entry
 }
 
-/// With an attribute that no file system takes.
+/// Returns the entry with an xattr that no file system accepts.
 fn impossible(mut entry: Entry) -> Entry {
     entry.meta.xattrs = vec![Xattr { name: b"nowhere.x".to_vec(), value: b"1".to_vec() }];
     entry
@@ -193,11 +195,11 @@ fn nobody_reads_new_content_by_the_old_mode() {
         (old.meta.mode, new.meta.mode) = (0o4755, 0o640);
         (vec![old], vec![new])
     });
-    // It stops half-way.
+    // The damaged chunk stops the patch half-way.
     two.memory.damage(&next[9 * BLOCK..10 * BLOCK]);
     let (report, half_written) = two.go(None);
     assert_eq!(report.damaged, 1);
-    // A file system that shares blocks leaves the old file as it is.
+    // On a file system that shares blocks, the old file is unchanged.
     let expected = if half_written.is_empty() { 0o4755 } else { 0o640 };
     assert_eq!(fs::metadata(two.at("big")).unwrap().mode() & 0o7777, expected);
 }
