@@ -27,7 +27,7 @@ use crate::model::id::{Id, ObjectKind, parse_hex};
 use crate::model::text::count;
 use crate::observe::{Notice, NoticeLevel, Observer, Silent};
 use crate::repo::packs::{PackTable, read_table, rows_of};
-use crate::repo::{LocalRepo, Repo, commit_row, layout};
+use crate::repo::{LocalRepo, Repo, layout};
 use crate::work::Cancelled;
 
 /// Rows that are sorted in memory, about 20 MiB.
@@ -121,7 +121,7 @@ pub fn finish(repo: &Repo, rebuilt: Rebuilt, observer: &dyn Observer) -> Result<
     for (key, state) in repo.worktree_states()? {
         if state.is_err_and(|e| is_damage(&e)) {
             observer.step("worktree state");
-            repo.put_worktree_state_aside(&key)?;
+            repo.discard_worktree_state(&key)?;
             report.put_aside.push(key);
         }
     }
@@ -189,7 +189,7 @@ fn put_commits(repo: &Repo, observer: &dyn Observer) -> Result<u64> {
         };
         let Ok(commit) = crate::format::object::decode_commit(&plain) else { continue };
         todo.extend(&commit.parents);
-        rows.push(commit_row(&id, &commit, &plain));
+        rows.push(CommitRow::new(&id, &commit, &plain));
         count += 1;
         if rows.len() >= COMMITS {
             repo.catalogue()?.put_commits(&std::mem::take(&mut rows))?;

@@ -74,7 +74,7 @@ enum Elsewhere<'a> {
 
 impl<'a> Elsewhere<'a> {
     fn of(repo: &'a Repo) -> Result<Self> {
-        match repo.behind().and_then(|behind| behind.map(|b| b.index().map(|_| b)).transpose()) {
+        match repo.lazy_source().and_then(|source| source.map(|b| b.index().map(|_| b)).transpose()) {
             Ok(None) => Ok(Self::No),
             Ok(Some(behind)) => Ok(Self::There(behind)),
             Err(e) if e.kind() == Kind::Cancelled => Err(e),

@@ -51,12 +51,12 @@ impl Context {
     /// Opens the repository.
     pub fn repo(&self) -> Result<Repo> {
         if let Some(far) = &self.far {
-            return self.open_far(far);
+            return self.open_remote(far);
         }
         let mut open = self.open.clone();
         if let Some(lazy) = self.behind().cloned() {
             let context = self.clone();
-            open.behind = Some(Arc::new(move || match context.open_far(&lazy) {
+            open.lazy_source = Some(Arc::new(move || match context.open_remote(&lazy) {
                 Err(e) if e.kind() == Kind::NoRepository => {
                     Err(SyncError::NotThere { place: lazy.location.to_string() }.into())
                 }
@@ -166,7 +166,7 @@ impl Context {
     }
 
     /// Opens a repository that is not on this machine, to read it.
-    pub fn open_far(&self, remote: &Remote) -> Result<Repo> {
+    pub fn open_remote(&self, remote: &Remote) -> Result<Repo> {
         let state = match RemoteState::load(&self.repository, &remote.location.to_string()) {
             // Reading relies on the ids of objects, so another user's notes on the remote are not needed.
             Err(e) if e.kind() == Kind::Denied => RemoteState::default(),

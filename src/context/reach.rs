@@ -11,9 +11,10 @@ use crate::format::marker::Marker;
 use crate::format::refentry::{RefEntry, encode_name};
 use crate::model::refname::RefKind;
 use crate::observe::{Notice, NoticeLevel, Observer};
-use crate::repo::away::CachedStore;
-use crate::repo::refs::tell_damaged;
-use crate::repo::{Repo, layout, marker_of};
+use crate::repo::cached_store::CachedStore;
+use crate::repo::marker::decode_marker;
+use crate::repo::refs::report_damaged;
+use crate::repo::{Repo, layout};
 use crate::store::access::Access;
 use crate::store::open::open;
 use crate::store::{Store, probe};
@@ -58,19 +59,19 @@ impl<'a> Reach<'a> {
     pub fn marker(&self) -> Result<Option<Marker>> {
         let bytes = self.store.get(layout::MARKER)?;
         let is_here = self.remote.location.as_directory().is_some();
-        Ok(bytes.map(|bytes| marker_of(&bytes, is_here, || self.store.place())).transpose()?)
+        Ok(bytes.map(|bytes| decode_marker(&bytes, is_here, || self.store.place())).transpose()?)
     }
 
     /// The repository there, by its marker.
     pub fn repo(&self, marker: Marker) -> Result<Repo> {
         let state = self.context.cache.dir.join("far");
-        Repo::of_far(Arc::clone(&self.store), marker, &state, self.context.open.clone())
+        Repo::with_marker(Arc::clone(&self.store), marker, &state, self.context.open.clone())
     }
 
     /// The repository there, which must be one.
     pub fn existing(&self) -> Result<Repo> {
         let state = self.context.cache.dir.join("far");
-        Repo::open_far(Arc::clone(&self.store), &state, self.context.open.clone())
+        Repo::open_remote(Arc::clone(&self.store), &state, self.context.open.clone())
     }
 
     /// That the repository there is a copy of this one.
@@ -111,7 +112,7 @@ impl<'a> Reach<'a> {
         let mut went_back = false;
         let mut there = HashSet::new();
         for e in tips.damaged.values() {
-            tell_damaged(e, observer);
+            report_damaged(e, observer);
         }
         let is_damaged = |key: &str| tips.damaged.contains_key(&format!("refs/{}", encoded_key(key)));
         for ((kind, name), entry) in tips.iter() {

@@ -12,7 +12,7 @@ use crate::query::resolve::Resolver;
 use crate::refs::head::Head;
 use crate::refs::moves::{Moved, Mover, RefMoveError};
 use crate::repo::Repo;
-use crate::repo::refs::tell_damaged;
+use crate::repo::refs::report_damaged;
 use std::path::Path;
 
 /// Which branches to list.
@@ -139,13 +139,13 @@ fn list(repo: &Repo, head: &Head, scope: BranchScope, observer: &dyn Observer) -
     for kind in kinds.iter().copied() {
         let readable = repo.refs().readable(kind)?;
         damaged += readable.damaged.len();
-        for tip in readable.or_tell(observer) {
+        for tip in readable.or_report(observer) {
             let current = kind == RefKind::Branch && head.branch.as_ref() == Some(&tip.name);
             match repo.commit_cached(&tip.id) {
                 Ok(commit) => lines.push(BranchLine { commit, name: tip.name, kind, id: tip.id, current }),
                 Err(e) if e.kind() == Kind::Integrity => {
                     damaged += 1;
-                    tell_damaged(&e, observer);
+                    report_damaged(&e, observer);
                 }
                 Err(e) => return Err(e),
             }

@@ -283,7 +283,8 @@ fn warn_of_engines(engines: &[User], report: &CommitReport, options: &CommitOpti
     if engines.is_empty() || report.unchanged || options.dry_run {
         return;
     }
-    let message = format!("a database runs here: {}; the version may not be consistent; {HOLD_WRITERS}", describe(engines));
+    let message =
+        format!("a database runs here: {}; the version may not be consistent; {HOLD_WRITERS}", describe(engines));
     observer.notice(Notice { level: NoticeLevel::Warning, path: Vec::new(), message });
 }
 

@@ -13,7 +13,7 @@ use crate::observe::Observer;
 use crate::ops::gc::on_disk;
 use crate::query::history::{Commits, Walk, ancestors};
 use crate::query::resolve::Resolver;
-use crate::repo::refs::tell_damaged;
+use crate::repo::refs::report_damaged;
 use crate::repo::{Repo, layout};
 
 /// Options of `du`.
@@ -82,9 +82,9 @@ pub fn du(context: &Context, options: &DuOptions, observer: &dyn Observer) -> Re
     let repo = context.repo()?;
     let mut report = DuReport::default();
     if options.queries.is_empty() {
-        for tip in repo.refs().readable(RefKind::Branch)?.or_tell(observer) {
+        for tip in repo.refs().readable(RefKind::Branch)?.or_report(observer) {
             match branch_use(&repo, tip.name, tip.id) {
-                Err(e) if e.kind() == Kind::Integrity => tell_damaged(&e, observer),
+                Err(e) if e.kind() == Kind::Integrity => report_damaged(&e, observer),
                 branch => report.branches.push(branch?),
             }
             if observer.cancelled() {

@@ -19,7 +19,7 @@ use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::query::history::{ancestors, ancestors_beside};
 use crate::query::resolve::{ResolveError, Resolver};
 use crate::refs::moves::RefMoveError;
-use crate::repo::refs::{Move, tell_damaged};
+use crate::repo::refs::{Move, report_damaged};
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
 use crate::sync::missing::{self, From, INDEX_WHOLE_MAX, Missing, Needed, Wanted, index_bytes};
@@ -217,7 +217,7 @@ impl Fetch<'_> {
             match wants.iter().filter(|id| !self.lost.contains(id)).find_map(|id| find(&id)) {
                 // What was found for it must not be fetched: it is looked for once more without it.
                 Some((id, e)) if e.kind() == Kind::Integrity && wants.len() > 1 => {
-                    tell_damaged(&e, self.observer);
+                    report_damaged(&e, self.observer);
                     self.lost.insert(id);
                 }
                 Some((_, e)) => return Err(e),

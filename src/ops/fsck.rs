@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::observe::Observer;
 use crate::repo::Repo;
-use crate::repo::mark::{self, Remade};
+use crate::repo::marker::{RewrittenMarker, rewrite_marker};
 use std::time::Duration;
 
 /// What to check.
@@ -27,7 +27,7 @@ pub struct FsckOptions {
 #[derive(Clone, Debug)]
 pub struct FsckReport {
     /// The marker, if it was damaged and was written again.
-    pub marker: Option<Remade>,
+    pub marker: Option<RewrittenMarker>,
     /// What was made anew, or in a dry run would be.
     pub rebuild: Option<RebuildReport>,
     /// What the check found, after that.
@@ -40,7 +40,7 @@ pub fn fsck(context: &Context, options: &FsckOptions, observer: &dyn Observer) -
     if options.rebuild {
         let root = &context.repository;
         if context.far.is_none() && (Repo::is_at(root) || Repo::is_unmarked(root)) {
-            marker = mark::remake(root, options.dry_run)?;
+            marker = rewrite_marker(root, options.dry_run)?;
         }
         let rebuilt = rebuild::segments(context.repo()?.ensure_local()?, observer, options.dry_run)?;
         made = Some(match options.dry_run {

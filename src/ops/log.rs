@@ -16,7 +16,7 @@ use crate::query::describe::{Changes, Describe, Detail, Version};
 use crate::query::history::{Walk, ancestors};
 use crate::query::resolve::Resolver;
 use crate::repo::Repo;
-use crate::repo::refs::{tell_damaged, value_of};
+use crate::repo::refs::{report_damaged, value_of};
 use filter::Filter;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -223,7 +223,7 @@ fn starts(
             for tip in repo.refs().readable(kind)?.tips {
                 match repo.commit_cached(&tip.id) {
                     Ok(_) => tips.push(tip.id),
-                    Err(e) if e.kind() == Kind::Integrity => tell_damaged(&e, observer),
+                    Err(e) if e.kind() == Kind::Integrity => report_damaged(&e, observer),
                     Err(e) => return Err(e),
                 }
             }

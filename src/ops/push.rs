@@ -19,7 +19,7 @@ use crate::observe::Observer;
 use crate::query::history::{ancestors, ancestors_beside};
 use crate::query::resolve::ResolveError;
 use crate::refs::moves::RefMoveError;
-use crate::repo::refs::{Move, Refs, tell_damaged, value_of};
+use crate::repo::refs::{Move, Refs, report_damaged, value_of};
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
 use crate::sync::error::SyncError;
@@ -234,7 +234,7 @@ fn chosen(context: &Context, repo: &Repo, options: &PushOptions, observer: &dyn 
     let mut of = |kind| -> Result<Vec<_>> {
         let readable = refs.readable(kind)?;
         damaged += readable.damaged.len();
-        Ok(readable.or_tell(observer).into_iter().map(move |tip| (kind, tip.name, tip.id)).collect())
+        Ok(readable.or_report(observer).into_iter().map(move |tip| (kind, tip.name, tip.id)).collect())
     };
     for name in &options.names {
         let name = RefName::parse_stored(name)?;
@@ -375,7 +375,7 @@ impl Push<'_, '_> {
             match sound.find_map(find) {
                 // What was found for it must not be sent: it is looked for once more without it.
                 Some((id, e)) if e.kind() == Kind::Integrity && moving.len() > 1 => {
-                    tell_damaged(&e, self.observer);
+                    report_damaged(&e, self.observer);
                     self.lost.insert(id);
                 }
                 Some((_, e)) => return Err(e),

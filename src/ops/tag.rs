@@ -11,7 +11,7 @@ use crate::query::resolve::Resolver;
 use crate::refs::head::Head;
 use crate::refs::moves::{Moved, Mover, RefMoveError};
 use crate::repo::Repo;
-use crate::repo::refs::tell_damaged;
+use crate::repo::refs::report_damaged;
 
 /// The name of a tag as it is written: `NAME`, `BRANCH@NAME`, or `@NAME` for a tag of the current branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,12 +115,12 @@ pub fn tag(context: &Context, options: &TagOptions, observer: &dyn Observer) -> 
         TagAction::List => {
             let readable = repo.refs().readable(RefKind::Tag)?;
             report.damaged = readable.damaged.len();
-            for tip in readable.or_tell(observer) {
+            for tip in readable.or_report(observer) {
                 match repo.commit_cached(&tip.id) {
                     Ok(commit) => report.tags.push(TagLine { commit, name: tip.name, id: tip.id }),
                     Err(e) if e.kind() == Kind::Integrity => {
                         report.damaged += 1;
-                        tell_damaged(&e, observer);
+                        report_damaged(&e, observer);
                     }
                     Err(e) => return Err(e),
                 }

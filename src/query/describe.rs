@@ -66,7 +66,7 @@ pub struct Version {
 pub fn namings(repo: &Repo, head: &Head, observer: &dyn Observer) -> Result<HashMap<Id, Vec<Naming>>> {
     let mut names: HashMap<Id, Vec<Naming>> = HashMap::new();
     for kind in RefKind::ALL {
-        for tip in repo.refs().readable(kind)?.or_tell(observer) {
+        for tip in repo.refs().readable(kind)?.or_report(observer) {
             let on = kind == RefKind::Branch && head.branch.as_ref() == Some(&tip.name);
             names.entry(tip.id).or_default().push(Naming { kind, name: tip.name, head: on });
         }

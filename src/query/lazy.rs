@@ -44,11 +44,11 @@ fn bring(
         return Ok(());
     }
     observer.phase("looking", None, None);
-    let mut missing = Missing::new(From::Behind(repo), Some(repo), Wanted::Chunks, observer);
+    let mut missing = Missing::new(From::LazySource(repo), Some(repo), Wanted::Chunks, observer);
     find(&mut missing)?;
     let needed = missing.finish();
     // What is here is had without a network.
-    let behind = if is_nothing(&needed) { None } else { repo.behind()? };
+    let behind = if is_nothing(&needed) { None } else { repo.lazy_source()? };
     let Some(behind) = behind else { return Ok(()) };
     let meter = context.behind().map(|r| r.access.meter.clone()).unwrap_or_default();
     let copier = Copier::new(behind, repo, &meter, observer)?;
@@ -62,7 +62,7 @@ pub fn ahead(context: &Context, repo: &Repo, entry: &Entry, observer: &dyn Obser
     // A repository elsewhere has everything, but nothing of it is here.
     let (from, dest) = match repo.remote_store() {
         Some(_) => (From::Repo(repo), None),
-        None if repo.is_lazy() => (From::Behind(repo), Some(repo)),
+        None if repo.is_lazy() => (From::LazySource(repo), Some(repo)),
         None => return Ok(()),
     };
     // What does not fit into the cache would be fetched twice.
@@ -74,8 +74,8 @@ pub fn ahead(context: &Context, repo: &Repo, entry: &Entry, observer: &dyn Obser
     let needed = missing.finish();
     let source = match from {
         From::Repo(repo) => Some(repo),
-        From::Behind(_) if is_nothing(&needed) => None,
-        From::Behind(lazy) => lazy.behind()?,
+        From::LazySource(_) if is_nothing(&needed) => None,
+        From::LazySource(lazy) => lazy.lazy_source()?,
     };
     let Some(far) = source.and_then(Repo::remote_store) else { return Ok(()) };
     let range = |frame: &(u32, u32)| u64::from(frame.0)..u64::from(frame.0) + u64::from(frame.1);

@@ -1,61 +1,47 @@
-//! Reading objects: id -> place -> frame -> plain bytes, checked against the id.
+//! Reads objects: looks up the location of an id, reads and decompresses the frame, and verifies
+//! the bytes against the id.
 //!
-//! Nothing leaves here that was not verified. Plain frames are kept in a bounded cache, since a frame holds
-//! neighbours. A damaged copy falls back to another one, where the index knows any.
+//! Only verified bytes are returned. Uncompressed frames are kept in a bounded cache, because a
+//! frame contains related objects. If a copy is damaged, another copy is tried.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::ops::{Deref, Range};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::layout;
+use super::read_ahead::{FrameKey, ReadAhead};
 use crate::codec::compress::Decompressor;
 use crate::codec::hash::IdHasher;
 use crate::error::{Error, Failure, Kind, Result};
-use crate::format::frame::{CODEC_DELTA, CODEC_RAW, FrameHead};
+use crate::format::frame::{CODEC_DELTA, CODEC_RAW, FRAME_PLAIN_MAX, FrameHead};
 use crate::format::pack::PackKind;
 use crate::format::segment::{IndexRow, ObjectLocation, PackName};
 use crate::index::Index;
 use crate::model::id::{Id, ObjectKind, to_hex};
 use crate::store::Store;
 
-mod ahead;
-
-/// An object cannot be had.
+/// The error for an object that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
-    /// No index segment knows it.
+    /// No index segment contains the object.
     #[error("{} {id} is not in the repository", kind.name())]
-    Missing {
-        /// What it is.
-        kind: ObjectKind,
-        /// Its id.
-        id: Id,
-    },
-    /// Its stored bytes are wrong.
+    Missing { kind: ObjectKind, id: Id },
+    /// The stored bytes are damaged.
     #[error("{} {} in pack {} is damaged: {why}", kind.name(), id.short(), &to_hex(pack)[..12])]
     Damaged {
-        /// What it is.
         kind: ObjectKind,
-        /// Its id.
         id: Id,
-        /// The pack that should hold it.
+        /// The pack of the damaged copy.
         pack: PackName,
-        /// What is wrong.
         why: String,
     },
-    /// Its bytes match its id but break a rule of the format.
+    /// The bytes match the id but violate the format.
     #[error("{} {} is malformed: {why}", kind.name(), id.short())]
-    Malformed {
-        /// What it is.
-        kind: ObjectKind,
-        /// Its id.
-        id: Id,
-        /// The rule.
-        why: String,
-    },
+    Malformed { kind: ObjectKind, id: Id, why: String },
 }
 
 impl Failure for ObjectError {
@@ -64,11 +50,18 @@ impl Failure for ObjectError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("`dvc fsck --data` names what is damaged and which versions it reaches".to_owned())
+        Some("run `dvc fsck --data` to list the damage and the affected versions".to_owned())
     }
 }
 
-/// The verified plain bytes of an object.
+impl ObjectError {
+    /// Returns the error for an object that violates the format.
+    pub(super) fn malformed(kind: ObjectKind, id: &Id, why: &str) -> Error {
+        Self::Malformed { kind, id: *id, why: why.to_owned() }.into()
+    }
+}
+
+/// The verified, uncompressed bytes of an object.
 #[derive(Clone)]
 pub struct Plain {
     frame: Arc<Vec<u8>>,
@@ -84,24 +77,25 @@ impl Deref for Plain {
 }
 
 impl Plain {
-    /// Bytes that stand alone.
+    /// Returns an object that is not part of a frame.
     pub fn alone(bytes: Vec<u8>) -> Self {
         let range = 0..bytes.len();
         Self { frame: Arc::new(bytes), range }
     }
 }
 
-type FrameKey = (PackName, u32);
+/// Limit on the header of a frame in bytes; longer headers are not read ahead.
+const HEAD_MAX: usize = 4096;
 
-/// Frames in memory, the least recently used dropped first.
-struct Cache {
+/// Uncompressed frames in memory. The frames that were read first are dropped first.
+struct FrameCache {
     frames: HashMap<FrameKey, Arc<Vec<u8>>>,
     order: VecDeque<FrameKey>,
     bytes: usize,
     budget: usize,
 }
 
-impl Cache {
+impl FrameCache {
     fn get(&self, key: &FrameKey) -> Option<Arc<Vec<u8>>> {
         self.frames.get(key).cloned()
     }
@@ -132,25 +126,25 @@ thread_local! {
 pub struct Frames {
     store: Arc<dyn Store>,
     ids: IdHasher,
-    cache: Mutex<Cache>,
-    /// Reads are many and small rather than few and large.
-    near: bool,
-    trail: (Mutex<ahead::Trail>, Condvar),
+    cache: Mutex<FrameCache>,
+    /// Whether the packs are on this machine, where many small reads are cheap.
+    is_local: bool,
+    read_ahead: ReadAhead,
 }
 
 impl Frames {
-    /// Keeps at most `budget` bytes of plain frames.
+    /// Creates a reader that keeps at most `budget` bytes of uncompressed frames.
     pub(super) fn new(store: Arc<dyn Store>, ids: IdHasher, budget: usize) -> Self {
-        let cache = Cache { frames: HashMap::new(), order: VecDeque::new(), bytes: 0, budget };
-        Self { store, ids, cache: Mutex::new(cache), near: false, trail: <_>::default() }
+        let cache = FrameCache { frames: HashMap::new(), order: VecDeque::new(), bytes: 0, budget };
+        Self { store, ids, cache: Mutex::new(cache), is_local: false, read_ahead: ReadAhead::default() }
     }
 
-    /// For packs on this machine, where a second read costs little.
-    pub(super) fn near(self) -> Self {
-        Self { near: true, ..self }
+    /// Marks the packs as local, where an additional read is cheap.
+    pub(super) fn local(self) -> Self {
+        Self { is_local: true, ..self }
     }
 
-    /// The plain bytes of an object, verified; `None` if the index does not know it.
+    /// Returns the verified bytes of an object, or `None` if the index does not contain it.
     pub fn object(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {
         let table = PackKind::of(kind);
         let Some(row) = index.lookup(table, id)? else { return Ok(None) };
@@ -168,7 +162,7 @@ impl Frames {
         Err(first)
     }
 
-    /// The object at one place, verified.
+    /// Returns the verified object at one location.
     pub fn at(&self, index: &Index, kind: ObjectKind, row: &IndexRow) -> Result<Plain> {
         if let Some(plain) = self.alone(kind, row)? {
             return Ok(plain);
@@ -177,22 +171,22 @@ impl Frames {
         let (from, len) = (row.place.within as usize, row.place.len as usize);
         let range = from..from.saturating_add(len);
         let Some(bytes) = frame.get(range.clone()) else {
-            return Err(damaged(kind, &row.id, &row.place, "it lies outside its frame"));
+            return Err(damaged(kind, &row.id, &row.place, "it is outside of its frame"));
         };
         if self.ids.id(kind, bytes) != row.id {
-            // Read again, it may be another copy.
+            // The next read may succeed, so the frame must not remain in the cache.
             self.cache.lock().remove(&(row.place.pack, row.place.offset));
             return Err(damaged(kind, &row.id, &row.place, "its bytes do not match its id"));
         }
         Ok(Plain { frame, range })
     }
 
-    /// An object that is stored as it is, without its neighbours, where reading these would cost more; `None` where it
-    /// is to be read with them.
+    /// Reads an uncompressed object without the rest of its frame if reading the whole frame would
+    /// be slower. Returns `None` if the frame must be read.
     fn alone(&self, kind: ObjectKind, row: &IndexRow) -> Result<Option<Plain>> {
         const HEAD: usize = 1024;
         let ObjectLocation { pack, offset, stored, codec, within, len } = row.place;
-        if !self.near || codec != CODEC_RAW || len as usize + 2 * HEAD > stored as usize {
+        if !self.is_local || codec != CODEC_RAW || len as usize + 2 * HEAD > stored as usize {
             return Ok(None);
         }
         if self.cached(&(pack, offset)).is_some() {
@@ -201,7 +195,7 @@ impl Frames {
         let key = layout::pack(&pack);
         let head = self.store.read_at(&key, u64::from(offset), HEAD.min(stored as usize))?;
         let mut rest = head.as_slice();
-        // A longer head, or one that is damaged, is looked at with the whole frame.
+        // Reading the whole frame handles longer and damaged headers.
         let Ok(decoded) = FrameHead::decode(&mut rest) else { return Ok(None) };
         let begin = u64::from(offset) + (head.len() - rest.len()) as u64 + u64::from(within);
         let fits = u64::from(decoded.payload) >= u64::from(within) + u64::from(len);
@@ -209,7 +203,7 @@ impl Frames {
             return Ok(None);
         }
         let bytes = self.store.read_at(&key, begin, len as usize)?;
-        // Other bytes than the id's are told by the way that looks at everything.
+        // Reading the whole frame reports wrong bytes.
         Ok((self.ids.id(kind, &bytes) == row.id).then(|| Plain::alone(bytes)))
     }
 
@@ -222,8 +216,8 @@ impl Frames {
         base: Option<&ObjectLocation>,
     ) -> Result<Arc<Vec<u8>>> {
         let key = (place.pack, place.offset);
-        if self.near && kind == ObjectKind::Chunk {
-            self.follow(place);
+        if self.is_local && kind == ObjectKind::Chunk {
+            self.read_ahead.follow(place);
         }
         if let Some(hit) = self.cached(&key) {
             return Ok(hit);
@@ -232,7 +226,7 @@ impl Frames {
         let mut rest = stored.as_slice();
         let head = FrameHead::decode(&mut rest).map_err(|e| damaged(kind, id, place, &e.to_string()))?;
         if rest.len() != head.payload as usize || head.kind != kind {
-            return Err(damaged(kind, id, place, "the frame does not fit its place"));
+            return Err(damaged(kind, id, place, "the frame does not match its location"));
         }
         let base = match &head.base {
             None => None,
@@ -251,9 +245,45 @@ impl Frames {
         self.cache.lock().put(key, Arc::clone(plain));
     }
 
-    /// The base that a delta frame names.
+    /// Whether [`Self::read_ahead`] has something to do.
+    pub(super) fn has_read_ahead(&self) -> bool {
+        self.read_ahead.has_next()
+    }
+
+    /// Decompresses the frames that will probably be read next.
+    pub(super) fn read_ahead(&self) {
+        while let Some((pack, offset)) = self.read_ahead.claim() {
+            // The reader that needs the frame reports any error. The claim must end even if there is
+            // a panic, because that reader waits for the claim.
+            let end = catch_unwind(AssertUnwindSafe(|| self.load_chunks(pack, offset))).unwrap_or(None);
+            self.read_ahead.complete(pack, end);
+        }
+    }
+
+    /// Puts a frame of chunks into the cache. Returns the offset of its end, or `None` if there is no
+    /// such frame.
+    fn load_chunks(&self, pack: PackName, offset: u32) -> Option<u32> {
+        let key = layout::pack(&pack);
+        let len = self.store.len(&key).ok()??.checked_sub(u64::from(offset))?;
+        let first = self.store.read_at(&key, u64::from(offset), HEAD_MAX.min(usize::try_from(len).ok()?)).ok()?;
+        let mut rest = first.as_slice();
+        // The last frame is followed by the table, whose bytes may look like a frame.
+        let fits = |head: &FrameHead| {
+            head.kind == ObjectKind::Chunk && head.codec != CODEC_DELTA && head.payload as usize <= FRAME_PLAIN_MAX
+        };
+        let head = FrameHead::decode(&mut rest).ok().filter(fits)?;
+        let begin = first.len() - rest.len();
+        let end = offset.checked_add(u32::try_from(begin).ok()?)?.checked_add(head.payload)?;
+        if self.cached(&(pack, offset)).is_none() {
+            let payload = self.store.read_at(&key, u64::from(offset) + begin as u64, head.payload as usize).ok()?;
+            self.keep((pack, offset), &Arc::new(decode_payload(&head, &payload, None).ok()?));
+        }
+        Some(end)
+    }
+
+    /// Returns the id of the base of a delta frame.
     pub(super) fn base_id(&self, row: &IndexRow) -> Result<Option<Id>> {
-        // Tag, count, one length, base id.
+        // The header consists of tag, count, one length, and base id.
         let head = self.store.read_at(
             &layout::pack(&row.place.pack),
             u64::from(row.place.offset),
@@ -263,7 +293,8 @@ impl Frames {
         Ok(decoded.map_err(|e| damaged(ObjectKind::Chunk, &row.id, &row.place, &e.to_string()))?.base)
     }
 
-    /// The base of a delta: always a copy that is stored whole, so that the chain ends here.
+    /// Returns the base of a delta. Only a copy that is stored whole is used, so that there are no
+    /// chains of deltas.
     fn base(&self, index: &Index, kind: ObjectKind, id: &Id, hint: Option<&ObjectLocation>) -> Result<Plain> {
         if let Some(place) = hint.filter(|p| p.codec != CODEC_DELTA) {
             let row = IndexRow { id: *id, place: *place, base: None };
@@ -284,7 +315,7 @@ impl Frames {
     }
 }
 
-/// Decompresses a frame's payload.
+/// Decompresses the payload of a frame.
 pub fn decode_payload(head: &FrameHead, payload: &[u8], base: Option<&[u8]>) -> Result<Vec<u8>, String> {
     let len = head.plain_len();
     if head.codec == CODEC_RAW {

@@ -1,52 +1,103 @@
-//! The entries of a directory one by one: of a search tree, one node of each level is in memory.
+//! Reads the directories of versions. The entries of a directory form a search tree, of which one
+//! node per level is in memory.
 //!
-//! Invariant: names come in order, each once, and no node is read that adds none, so that a tree which another program
-//! made cannot keep a reader busy for longer than its names are worth.
+//! Invariant: names are in order and unique, and every node that is read adds a name, so that a
+//! forged tree cannot keep a reader busy for longer than its names are worth.
 
-use super::Repo;
 use super::frames::ObjectError;
-use crate::error::{Error, Result};
-use crate::model::entry::Entry;
+use super::handle::Repo;
+use crate::error::Result;
+use crate::model::entry::{Entry, Node};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::tree::{RootInfo, TreeBody, TreeChild, TreeNode};
 
-/// No search tree is deeper; a deeper one is hostile.
+/// Limit on the depth of a search tree, because only a forged tree can be deeper.
 const DEPTH_MAX: usize = 64;
 
 /// Reads the entries of a directory in order.
 pub struct Names<'a> {
     repo: &'a Repo,
     tree: Id,
-    /// The children that are left of each inner node on the way down.
+    /// The remaining children of each inner node on the current path.
     inner: Vec<std::vec::IntoIter<TreeChild>>,
     leaf: std::vec::IntoIter<Entry>,
-    /// The last name of the leaf before.
+    /// The last name of the previous leaf.
     last: Option<Vec<u8>>,
 }
 
 impl Repo {
-    /// The entries of a directory, one by one.
+    /// Returns the entries of a directory one by one.
     pub fn names(&self, tree: &Id) -> Result<Names<'_>> {
         let node = self.tree_node(tree)?;
-        Ok(Names::of(self, *tree, node))
+        Ok(Names::new(self, *tree, node))
     }
 
-    /// The root of a version: its own metadata, and its entries one by one.
+    /// Returns the properties of the root of a version, and its entries one by one.
     pub fn root_names(&self, tree: &Id) -> Result<(RootInfo, Names<'_>)> {
         let mut node = self.tree_node(tree)?;
-        let not_root = || malformed(tree, "it is not the root of a version");
-        let info = node.root.take().ok_or_else(not_root)?;
-        Ok((info, Names::of(self, *tree, node)))
+        let info = node.root.take().ok_or_else(|| not_root(tree))?;
+        Ok((info, Names::new(self, *tree, node)))
+    }
+
+    /// Returns all entries of a directory, sorted by name.
+    pub fn entries(&self, tree: &Id) -> Result<Vec<Entry>> {
+        self.names(tree)?.all()
+    }
+
+    /// Returns the properties and all entries of the root of a version.
+    pub fn root(&self, tree: &Id) -> Result<(RootInfo, Vec<Entry>)> {
+        let (info, names) = self.root_names(tree)?;
+        Ok((info, names.all()?))
+    }
+
+    /// Returns the properties of the root of a version.
+    pub fn root_info(&self, tree: &Id) -> Result<RootInfo> {
+        self.tree_node(tree)?.root.ok_or_else(|| not_root(tree))
+    }
+
+    /// Returns an entry of a directory by name. Reads only the nodes on the path to the entry.
+    pub fn entry(&self, tree: &Id, name: &[u8]) -> Result<Option<Entry>> {
+        let mut node = self.tree_node(tree)?;
+        for _ in 0..DEPTH_MAX {
+            match node.body {
+                TreeBody::Leaf(mut entries) => {
+                    let found = entries.binary_search_by(|e| e.name.as_slice().cmp(name));
+                    return Ok(found.ok().map(|at| entries.swap_remove(at)));
+                }
+                TreeBody::Inner(children) => {
+                    let after = children.partition_point(|c| c.first.as_slice() <= name);
+                    let Some(child) = after.checked_sub(1).and_then(|at| children.get(at)) else { return Ok(None) };
+                    node = self.tree_node(&child.id)?;
+                }
+            }
+        }
+        Err(too_deep(tree))
+    }
+
+    /// Returns the entry at a path below a tree, or `None` if there is none. The root itself has no
+    /// entry.
+    pub fn find(&self, tree: &Id, path: &[Vec<u8>]) -> Result<Option<Entry>> {
+        let mut dir = *tree;
+        let mut names = path.iter().peekable();
+        while let Some(name) = names.next() {
+            let Some(entry) = self.entry(&dir, name)? else { return Ok(None) };
+            if names.peek().is_none() {
+                return Ok(Some(entry));
+            }
+            let Node::Dir { tree, .. } = entry.node else { return Ok(None) };
+            dir = tree;
+        }
+        Ok(None)
     }
 }
 
 impl<'a> Names<'a> {
-    /// Entries that are in memory already, in order.
+    /// Returns an iterator over entries that are in memory already, in order.
     pub fn these(repo: &'a Repo, entries: Vec<Entry>) -> Self {
         Self { repo, tree: Id([0; 32]), inner: Vec::new(), leaf: entries.into_iter(), last: None }
     }
 
-    pub(super) fn of(repo: &'a Repo, tree: Id, node: TreeNode) -> Self {
+    fn new(repo: &'a Repo, tree: Id, node: TreeNode) -> Self {
         let (inner, leaf) = match node.body {
             TreeBody::Leaf(entries) => (Vec::new(), entries),
             TreeBody::Inner(children) => (vec![children.into_iter()], Vec::new()),
@@ -55,8 +106,8 @@ impl<'a> Names<'a> {
         Self { repo, tree, inner, leaf: leaf.into_iter(), last }
     }
 
-    /// All that is left.
-    pub(super) fn all(mut self) -> Result<Vec<Entry>> {
+    /// Returns all remaining entries.
+    fn all(mut self) -> Result<Vec<Entry>> {
         let mut all: Vec<Entry> = self.leaf.by_ref().collect();
         while let Some(leaf) = self.next_leaf() {
             all.extend(leaf?);
@@ -64,7 +115,7 @@ impl<'a> Names<'a> {
         Ok(all)
     }
 
-    /// The next leaf of the search tree, checked against the one before and against what its parent says.
+    /// Returns the next leaf of the search tree, after checking its order and its parent.
     fn next_leaf(&mut self) -> Option<Result<Vec<Entry>>> {
         loop {
             let Some(child) = self.inner.last_mut()?.next() else {
@@ -73,7 +124,7 @@ impl<'a> Names<'a> {
             };
             let read = self.read(&child);
             if read.is_err() {
-                // Nothing comes after an error.
+                // The iterator ends after an error.
                 self.inner.clear();
             }
             match read {
@@ -88,8 +139,9 @@ impl<'a> Names<'a> {
     }
 
     fn read(&self, child: &TreeChild) -> Result<TreeBody> {
+        let malformed = |id, why| Err(ObjectError::malformed(ObjectKind::Tree, id, why));
         if self.inner.len() > DEPTH_MAX {
-            return Err(malformed(&self.tree, "it is nested too deeply"));
+            return Err(too_deep(&self.tree));
         }
         let body = self.repo.tree_node(&child.id)?.body;
         let first = match &body {
@@ -97,10 +149,10 @@ impl<'a> Names<'a> {
             TreeBody::Inner(children) => children.first().map(|c| &c.first),
         };
         if first != Some(&child.first) {
-            return Err(malformed(&child.id, "it does not begin with the name that its parent says"));
+            return malformed(&child.id, "its first name differs from the name in its parent");
         }
         if self.last.as_ref().is_some_and(|last| *last >= child.first) {
-            return Err(malformed(&self.tree, "names out of order"));
+            return malformed(&self.tree, "names out of order");
         }
         Ok(body)
     }
@@ -122,6 +174,10 @@ impl Iterator for Names<'_> {
     }
 }
 
-fn malformed(tree: &Id, why: &str) -> Error {
-    ObjectError::Malformed { kind: ObjectKind::Tree, id: *tree, why: why.to_owned() }.into()
+fn not_root(tree: &Id) -> crate::error::Error {
+    ObjectError::malformed(ObjectKind::Tree, tree, "it is not the root of a version")
+}
+
+fn too_deep(tree: &Id) -> crate::error::Error {
+    ObjectError::malformed(ObjectKind::Tree, tree, "it is nested too deeply")
 }

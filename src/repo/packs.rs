@@ -1,6 +1,8 @@
-//! Writing packs: frames are appended to one open pack per kind, a full pack is closed and becomes visible.
+//! Writes packs: frames are appended to one open pack per kind, and a full pack is closed and
+//! published.
 //!
-//! A pack is durable before the index knows any of its rows, and a segment lists only durable packs.
+//! A pack is durable before the index contains any of its rows, and a segment refers only to
+//! durable packs.
 
 use std::io::IoSlice;
 
@@ -18,18 +20,18 @@ use crate::store::{Store, StoreError, local::LocalStore};
 use crate::sys::io_error::IoError;
 use crate::sys::uncached::IoMode;
 
-/// What one call of the system writes.
+/// Number of bytes per system call.
 const WRITE: usize = 1 << 20;
 
-/// A compressed frame on its way into a pack.
+/// A compressed frame to append to a pack.
 pub struct NewFrame<'a> {
-    /// Kind of all its objects.
+    /// Kind of all objects of the frame.
     pub kind: ObjectKind,
     /// One of the `CODEC_` numbers.
     pub codec: u8,
-    /// Ids and plain lengths, in order.
+    /// Ids and uncompressed lengths, in order.
     pub objects: &'a [(Id, u32)],
-    /// The base of a delta, and where it is stored whole.
+    /// The base of a delta, and its location.
     pub base: Option<(Id, ObjectLocation)>,
     /// The stored bytes after the header.
     pub payload: &'a [u8],
@@ -48,20 +50,19 @@ pub struct PackWriter {
     rows: Vec<IndexRow>,
 }
 
-/// A pack that is durable under its name.
+/// A pack that is complete.
 pub struct FinishedPack {
-    /// SHA-256 of its bytes.
+    /// SHA-256 of the pack.
     pub name: PackName,
-    /// What it holds.
     pub kind: PackKind,
-    /// Its length in bytes.
+    /// Length of the pack in bytes.
     pub bytes: u64,
-    /// Where its objects are.
+    /// Index rows of the objects.
     pub rows: Vec<IndexRow>,
 }
 
 impl PackWriter {
-    /// A new pack in the store's staging folder.
+    /// Creates a pack in the staging directory of the store.
     pub fn create(store: &LocalStore, kind: PackKind) -> Result<Self> {
         let mut pack = Self {
             kind,
@@ -78,7 +79,7 @@ impl PackWriter {
         Ok(pack)
     }
 
-    /// Bytes so far.
+    /// Returns the number of bytes so far.
     pub fn bytes(&self) -> u64 {
         self.len
     }
@@ -90,7 +91,7 @@ impl PackWriter {
         if self.buffer.len() >= WRITE { self.flush(self.buffer.len() / WRITE * WRITE) } else { Ok(()) }
     }
 
-    /// Writes out the first `len` bytes of the buffer.
+    /// Writes the first `len` bytes of the buffer to the file.
     fn flush(&mut self, len: usize) -> Result<()> {
         let offset = self.len - self.buffer.len() as u64;
         let written = self.once.write_at(self.file.as_file(), &mut [IoSlice::new(&self.buffer[..len])], offset);
@@ -99,7 +100,7 @@ impl PackWriter {
         Ok(())
     }
 
-    /// Appends a frame; returns the bytes that it takes.
+    /// Appends a frame. Returns the number of stored bytes.
     pub fn append(&mut self, frame: &NewFrame<'_>) -> Result<u32> {
         let overflow = || crate::format::Malformed::new("frame", "it is too long");
         let payload = u32::try_from(frame.payload.len()).map_err(|_| overflow())?;
@@ -130,14 +131,14 @@ impl PackWriter {
         Ok(stored)
     }
 
-    /// Closes the pack and makes it durable under its name.
+    /// Closes the pack and publishes it durably under its name.
     pub fn finish(self, store: &LocalStore) -> Result<FinishedPack> {
         let (file, pack) = self.close()?;
         store.publish(file, &layout::pack(&pack.name))?;
         Ok(pack)
     }
 
-    /// Closes the pack; it is still a temporary file.
+    /// Closes the pack without publishing it.
     pub fn close(mut self) -> Result<(NamedTempFile, FinishedPack)> {
         let mut packed = Vec::new();
         if !Compressor::default().compress(CompressionProfile::Normal, &self.table, &mut packed) {
@@ -164,7 +165,7 @@ impl PackWriter {
     }
 }
 
-/// The index rows of one frame of a table.
+/// Appends the index rows of one frame of a table to `out`.
 pub fn rows_of(
     frame: &TableFrame,
     pack: &PackName,
@@ -182,17 +183,16 @@ pub fn rows_of(
     Ok(())
 }
 
-/// What a pack says of itself.
+/// The table of contents of a pack.
 pub struct PackTable {
-    /// What it holds.
     pub kind: PackKind,
-    /// Its frames in order.
+    /// Frames in order.
     pub frames: Vec<TableFrame>,
-    /// Its length in bytes.
+    /// Length of the pack in bytes.
     pub bytes: u64,
 }
 
-/// Reads and checks the table of contents of a stored pack.
+/// Reads and verifies the table of contents of a stored pack.
 pub fn read_table(store: &dyn Store, name: &PackName) -> Result<PackTable> {
     use crate::format::pack::{FOOTER_LEN, HEADER_LEN, decode_header, decode_table};
     let key = layout::pack(name);

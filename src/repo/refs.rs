@@ -1,9 +1,12 @@
-//! Branches and tags: each is an append-only log of small entries, the newest is the value.
+//! Branches and tags. Each ref is an append-only log of small entries, and the newest entry is its
+//! value.
 //!
-//! Creating the next number if it is absent is the compare-and-swap. A damaged newest entry is an error, never the
-//! value before it. Deleting is an entry too; numbers never restart.
+//! Creating the entry with the next number if it is absent is the compare-and-swap. A damaged
+//! newest entry is an error; readers never fall back to the entry before it. A deletion is an entry
+//! too, and numbers never restart.
 
-use super::{Repo, layout};
+use super::layout;
+use super::locator::Locator;
 use crate::error::{Error, Failure, Kind, Result, with_causes};
 use crate::format::Malformed;
 use crate::format::refentry::{RefEntry, encode_name, seq_key, seq_of_key, unique_seq_key};
@@ -14,97 +17,85 @@ use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::store::Store;
 use crate::sys::random::random_hex;
 
-/// Every so many entries the ones before are folded into one.
+/// Interval of entries at which older entries are folded into one.
 const COMPACT_EVERY: u64 = 128;
 
 /// The refs of a repository.
 pub struct Refs<'a> {
     store: &'a dyn Store,
-    /// Remembers the last number of each log, so that a newest entry that was removed is noticed.
-    repo: Option<&'a Repo>,
+    /// The catalogue records the last number of each log, so that fsck detects the removal of a
+    /// newest entry.
+    locator: Option<&'a Locator>,
 }
 
-/// Who moves a ref, when and why.
+/// The author, reason and time of an update.
 #[derive(Clone, Debug)]
 pub struct Move<'a> {
-    /// `Name <mail>`.
+    /// Author as `Name <mail>`.
     pub who: &'a str,
-    /// `commit: nightly`.
+    /// Reason, such as `commit: nightly`.
     pub why: &'a str,
-    /// When.
     pub time: Time,
 }
 
 /// A ref and its value.
 #[derive(Clone, Debug)]
 pub struct RefTip {
-    /// Its name.
     pub name: RefName,
-    /// Its value.
     pub id: Id,
-    /// The entry that says so.
+    /// Entry with the value.
     pub entry: RefEntry,
 }
 
-/// The refs of a kind, of which some are damaged.
+/// The refs of a kind, some of which may be damaged.
 #[derive(Debug, Default)]
 pub struct Readable {
-    /// Those that can be read, sorted by name.
+    /// Readable refs, sorted by name.
     pub tips: Vec<RefTip>,
-    /// Why others cannot.
+    /// Errors of the damaged refs.
     pub damaged: Vec<Error>,
 }
 
 impl Readable {
-    /// The refs that can be read; a notice names each of the others.
-    pub fn or_tell(self, observer: &dyn Observer) -> Vec<RefTip> {
-        self.damaged.iter().for_each(|e| tell_damaged(e, observer));
+    /// Returns the readable refs, and reports the others as notices.
+    pub fn or_report(self, observer: &dyn Observer) -> Vec<RefTip> {
+        self.damaged.iter().for_each(|e| report_damaged(e, observer));
         self.tips
     }
 }
 
-/// Names a damaged ref, without which an operation goes on.
-pub fn tell_damaged(e: &Error, observer: &dyn Observer) {
+/// Reports a damaged ref that the operation skips.
+pub fn report_damaged(e: &Error, observer: &dyn Observer) {
     let message = format!("left out: {}", with_causes(e.as_error()));
     observer.notice(Notice { level: NoticeLevel::Incomplete, path: Vec::new(), message });
 }
 
-/// One entry of a log, as its key says.
+/// The key of an entry of a log.
 struct Number {
     seq: u64,
-    /// The last piece of its key.
+    /// Last component of the key.
     key: String,
 }
 
-/// A ref's log cannot be used.
+/// The error for a damaged log of a ref.
 #[derive(Debug, thiserror::Error)]
 pub enum RefError {
-    /// Its newest entry is damaged.
+    /// The newest entry is damaged.
     #[error("the newest entry of {} `{name}` is damaged (`{key}`): {why}", kind.name())]
     Damaged {
-        /// Branch or tag.
         kind: RefKind,
-        /// As far as it is known.
+        /// Name of the ref, or of its directory if the name is unknown.
         name: String,
-        /// The entry.
+        /// Key of the entry.
         key: String,
-        /// What is wrong.
         why: String,
     },
-    /// Its newest entry has the greatest number, which only damage or malice can have written.
+    /// The newest entry has the greatest possible number, which only damage or an attack can cause.
     #[error("cannot move {} `{name}`: its newest entry has the greatest number that is possible", kind.name())]
-    Last {
-        /// Branch or tag.
-        kind: RefKind,
-        /// Its name.
-        name: String,
-    },
-    /// An operation on many refs left out the damaged ones, which were named before.
+    Last { kind: RefKind, name: String },
+    /// An operation on many refs skipped damaged refs, which it reported before.
     #[error("{count} damaged ref{} left out", if *count == 1 { " was" } else { "s were" })]
-    Some {
-        /// How many.
-        count: usize,
-    },
+    Some { count: usize },
 }
 
 impl Failure for RefError {
@@ -116,33 +107,34 @@ impl Failure for RefError {
         let (kind, name) = match self {
             Self::Damaged { kind, name, .. } | Self::Last { kind, name } => (kind, name),
             Self::Some { .. } => {
-                return Some("`dvc fsck` names them; dvc-errors(7) says how to repair a ref".to_owned());
+                return Some("run `dvc fsck` to list them; dvc-errors(7) says how to repair a ref".to_owned());
             }
         };
-        let copy = "restore this file from a copy of the repository; removing it goes back to the entry before";
+        let copy = "restore this file from a copy of the repository, or remove it to return to the previous entry";
         Some(match kind {
             RefKind::Remote => copy.to_owned(),
-            kind => format!("{copy}; here, `dvc {} -f {name} REV` writes it again", kind.name()),
+            kind => format!("{copy}; in this repository, `dvc {} -f {name} REV` rewrites it", kind.name()),
         })
     }
 }
 
 impl<'a> Refs<'a> {
-    pub(super) fn new(store: &'a dyn Store, repo: Option<&'a Repo>) -> Self {
-        Self { store, repo }
+    pub(super) fn new(store: &'a dyn Store, locator: Option<&'a Locator>) -> Self {
+        Self { store, locator }
     }
 
-    /// The refs of a repository that is only a store.
+    /// Returns the refs in a store, without a catalogue.
     pub fn of(store: &'a dyn Store) -> Self {
         Self::new(store, None)
     }
 
-    /// The newest entry of a ref, a deletion included.
+    /// Returns the newest entry of a ref, which may be a deletion.
     pub fn tip(&self, kind: RefKind, name: &RefName) -> Result<Option<RefEntry>> {
         self.newest(&layout::ref_log(kind, name), |number| self.entry(kind, name, number))
     }
 
-    /// Reads the newest entry of a log. One that is gone was taken up by a newer one since it was listed.
+    /// Reads the newest entry of a log. If the entry was folded into a newer one since the listing,
+    /// reads that one.
     fn newest<T>(&self, log: &str, read: impl Fn(&Number) -> Result<T>) -> Result<Option<T>> {
         let mut before: Option<String> = None;
         loop {
@@ -156,13 +148,13 @@ impl<'a> Refs<'a> {
         }
     }
 
-    /// The value of a ref, if it exists.
+    /// Returns the value of a ref, if the ref exists.
     pub fn value(&self, kind: RefKind, name: &RefName) -> Result<Option<Id>> {
         Ok(self.tip(kind, name)?.and_then(|e| value_of(&e)))
     }
 
-    /// All refs of a kind that exist and can be read, and what is wrong with the others: a damaged ref must not stop
-    /// work on the rest.
+    /// Returns all readable refs of a kind, and the errors of the others. A damaged ref must not
+    /// stop work on other refs.
     pub fn readable(&self, kind: RefKind) -> Result<Readable> {
         let mut readable = Readable::default();
         for (_, tip) in self.list_checked(kind)? {
@@ -176,7 +168,7 @@ impl<'a> Refs<'a> {
         Ok(readable)
     }
 
-    /// All refs of a kind that exist, sorted by name. One with a damaged tip is an error.
+    /// Returns all refs of a kind that exist, sorted by name. A damaged ref is an error.
     pub fn list(&self, kind: RefKind) -> Result<Vec<RefTip>> {
         let mut tips = Vec::new();
         for (_, tip) in self.list_checked(kind)? {
@@ -188,7 +180,8 @@ impl<'a> Refs<'a> {
         Ok(tips)
     }
 
-    /// All refs of a kind with what was found for each folder of `refs/`; for fsck, which goes on after damage.
+    /// Returns the result for each directory of refs of a kind; for fsck, which continues after
+    /// damage.
     pub fn list_checked(&self, kind: RefKind) -> Result<Vec<(String, Result<Option<RefTip>>)>> {
         let dir = layout::refs(kind);
         let mut all = Vec::new();
@@ -210,7 +203,7 @@ impl<'a> Refs<'a> {
         self.newest(log, |number| self.read_newest(kind, segment, &format!("{log}/{}", number.key), number.seq))
     }
 
-    /// The entry `key` of a log, which a listing said is its newest.
+    /// Returns the entry `key` of a log, which is the newest one according to a listing.
     pub fn newest_at(&self, kind: RefKind, log: &str, key: &str) -> Result<Option<(RefName, RefEntry)>> {
         let segment = log.rsplit('/').next().unwrap_or(log);
         let Some(seq) = seq_of_key(key) else { return Ok(None) };
@@ -220,18 +213,18 @@ impl<'a> Refs<'a> {
         }
     }
 
-    /// The newest entry of the log in the folder `segment`.
+    /// Reads the newest entry of the log in the directory `segment`.
     fn read_newest(&self, kind: RefKind, segment: &str, key: &str, seq: u64) -> Result<(RefName, RefEntry)> {
         let damaged = |why: String| RefError::Damaged { kind, name: segment.to_owned(), key: key.to_owned(), why };
         let entry = self.read(key)?.map_err(|e| damaged(e.to_string()))?;
         if encode_name(&entry.name) != segment || entry.seq != seq || entry.kind != kind.dir() {
-            return Err(damaged("it belongs elsewhere".to_owned()).into());
+            return Err(damaged("it belongs to another ref".to_owned()).into());
         }
         let name = RefName::parse_stored(&entry.name).map_err(|e| damaged(e.to_string()))?;
         Ok((name, entry))
     }
 
-    /// The names of all refs of a kind, also of those that were deleted: whose logs can be read.
+    /// Returns the names of all refs of a kind whose logs are readable, including deleted refs.
     pub fn names(&self, kind: RefKind) -> Result<Vec<RefName>> {
         let dir = layout::refs(kind);
         let mut names = Vec::new();
@@ -245,7 +238,7 @@ impl<'a> Refs<'a> {
         Ok(names)
     }
 
-    /// All entries of a ref, newest first.
+    /// Returns all entries of a ref, newest first.
     pub fn log(&self, kind: RefKind, name: &RefName) -> Result<Vec<RefEntry>> {
         let mut all: Vec<RefEntry> = Vec::new();
         for number in self.numbers(&layout::ref_log(kind, name))? {
@@ -260,7 +253,8 @@ impl<'a> Refs<'a> {
         Ok(all)
     }
 
-    /// Moves a ref from what `tip` said to `new` (`None` deletes). `None`: another was faster, read the tip again.
+    /// Moves a ref from the value in `tip` to `new` (`None` deletes the ref). Returns `None` if
+    /// another writer won the race; the caller then reads the tip again.
     pub fn update(
         &self,
         kind: RefKind,
@@ -297,13 +291,14 @@ impl<'a> Refs<'a> {
         if !self.store.create(&format!("{log}/{own}"), &entry.encode())? {
             return Ok(None);
         }
-        if let Some(Ok(catalogue)) = self.repo.map(Repo::catalogue) {
-            // Only a witness, the entry is what counts.
+        if let Some(Ok(catalogue)) = self.locator.map(Locator::catalogue) {
+            // The record is only for fsck; the entry is what matters.
             let _ = catalogue.see_ref(&log, seq);
         }
         let numbers = self.numbers(&log)?;
         if numbers.iter().any(|n| n.seq == seq && n.key != own) {
-            // Only where a lock was broken: who sees the other withdraws.
+            // Two entries with the same number exist only if a lock was broken. A writer that sees
+            // the other entry withdraws its own.
             self.store.delete(&format!("{log}/{own}"))?;
             return Ok(None);
         }
@@ -317,8 +312,8 @@ impl<'a> Refs<'a> {
         Ok(Some(entry))
     }
 
-    /// Writes the newest entry of a log again if it is damaged or has the greatest number: the ref is `new` from then on.
-    /// Returns whether it was.
+    /// Rewrites the newest entry of a log with the value `new` if the entry is damaged or has the
+    /// greatest number. Returns whether it has rewritten the entry.
     pub fn repair(&self, kind: RefKind, name: &RefName, new: Id, how: &Move<'_>) -> Result<bool> {
         let log = layout::ref_log(kind, name);
         let numbers = self.numbers(&log)?;
@@ -349,11 +344,11 @@ impl<'a> Refs<'a> {
         Ok(self.update(kind, name, Some(&tip), Some(new), how)?.is_some())
     }
 
-    /// Whether an entry that was written is one of the log. Not where others had moved on and folded the entry of its
-    /// number meanwhile, so that its key was free again.
+    /// Whether an entry that was written has become part of the log. It has not if other writers
+    /// had already folded the entry with its number, so that its key was free again.
     fn has_taken(&self, kind: RefKind, name: &RefName, numbers: &[Number], entry: &RefEntry) -> Result<bool> {
         if entry.seq.is_multiple_of(COMPACT_EVERY) {
-            // One that folds others is never folded itself.
+            // An entry that folds others is never folded itself.
             let own = numbers.iter().find(|n| n.seq == entry.seq);
             return own.map_or(Ok(false), |n| Ok(self.entry(kind, name, n)?.update == entry.update));
         }
@@ -366,7 +361,7 @@ impl<'a> Refs<'a> {
         }
     }
 
-    /// The entries since the last folding, newest first.
+    /// Returns the entries since the last folded one, newest first.
     fn singles_before(&self, kind: RefKind, name: &RefName, seq: u64) -> Result<Vec<RefEntry>> {
         let mut out = Vec::new();
         for n in self.numbers(&layout::ref_log(kind, name))? {
@@ -379,7 +374,7 @@ impl<'a> Refs<'a> {
         Ok(out)
     }
 
-    /// The entries of a log, newest first.
+    /// Lists the entries of a log, newest first.
     fn numbers(&self, log: &str) -> Result<Vec<Number>> {
         let listed = self.store.list(log)?.into_iter();
         let mut all: Vec<Number> =
@@ -400,13 +395,13 @@ impl<'a> Refs<'a> {
         };
         match self.read(&key)? {
             Ok(e) if e.name == name.as_str() && e.seq == number.seq && e.kind == kind.dir() => Ok(e),
-            Ok(_) => Err(damaged(key, "it belongs elsewhere".to_owned())),
+            Ok(_) => Err(damaged(key, "it belongs to another ref".to_owned())),
             Err(e) => Err(damaged(key, e.to_string())),
         }
     }
 }
 
-/// The value that an entry gives its ref.
+/// Returns the value of a ref according to an entry.
 pub fn value_of(entry: &RefEntry) -> Option<Id> {
     entry.new.as_deref().and_then(Id::parse)
 }
@@ -449,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_overtaken_by_a_folding_has_lost() {
+    fn a_writer_that_is_overtaken_by_a_fold_has_lost() {
         let store = crate::store::memory::MemoryStore::default();
         let refs = Refs::of(&store);
         let name = RefName::new("main").unwrap();
@@ -488,7 +483,7 @@ mod tests {
         assert_eq!(store.get(&format!("{log}/{}", listed.key)).unwrap(), None);
         let (_, newest) = refs.newest_at(RefKind::Branch, &log, &listed.key).unwrap().unwrap();
         assert_eq!((newest.seq, value_of(&newest)), (COMPACT_EVERY, Some(Id([2; 32]))));
-        // The same where it happens between the two requests of one call.
+        // The fold happens between the two requests of one call.
         let first = std::cell::Cell::new(true);
         let read = |number: &Number| {
             if first.replace(false) {

@@ -1,14 +1,16 @@
-//! Where a commit puts new objects: claims ids so that each is stored once, fills packs, and closes with index segments.
+//! Stores the new objects of a commit: claims ids so that each object is stored once, fills packs,
+//! and writes index segments.
 //!
-//! Order of what becomes durable: data and list packs, tree packs, index segments; refs are the caller's. Every
-//! prefix of it is a sound repository: a pack without a segment is only unused, and is taken up by the next run.
+//! Packs of data and lists become durable first, then packs of trees, then index segments; the
+//! caller updates refs last. The repository is consistent after each of these steps: a pack without
+//! a segment is unused until the next run indexes it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::LocalRepo;
+use super::handle::LocalRepo;
 use super::layout;
 use super::packs::{FinishedPack, NewFrame, PackWriter, read_table, rows_of};
 use crate::error::Result;
@@ -22,10 +24,11 @@ use crate::index::segment_writer::{WrittenSegment, merge, write_segment};
 use crate::model::id::{Id, ObjectKind};
 use crate::observe::Observer;
 
-/// So many rows in memory are written out as a segment, so that memory stays bounded and an interruption costs little.
+/// Number of rows in memory at which a segment is written, to limit the memory and the loss after
+/// an interruption.
 const CHECKPOINT_ROWS: usize = 150_000;
 
-/// Takes new objects; usable from several threads.
+/// Stores new objects; many threads may use it.
 pub struct Sink<'a> {
     repo: LocalRepo<'a>,
     observer: &'a dyn Observer,
@@ -33,12 +36,12 @@ pub struct Sink<'a> {
     open: [Mutex<Option<PackWriter>>; 3],
     sizes: Mutex<HashMap<PackName, u64>>,
     stored: AtomicU64,
-    /// Whether something was not stored since a lazy clone's remote has it.
+    /// Whether an object was not stored because the remote of a lazy clone has it.
     left_out: AtomicBool,
 }
 
 impl<'a> Sink<'a> {
-    /// Begins to write; takes up packs that an interrupted run finished.
+    /// Starts to write. Indexes packs that an interrupted run has finished.
     pub fn open(repo: LocalRepo<'a>, observer: &'a dyn Observer) -> Result<Self> {
         let sink = Self {
             repo,
@@ -49,19 +52,19 @@ impl<'a> Sink<'a> {
             stored: AtomicU64::new(0),
             left_out: AtomicBool::new(false),
         };
-        sink.take_up_loose_packs()?;
-        repo.gone()?;
+        sink.index_loose_packs()?;
+        repo.locator.missing_packs()?;
         Ok(sink)
     }
 
-    /// True if the object is new and the caller must store it; nobody else will.
+    /// Claims an object. Returns true if the object is new and only the caller must store it.
     pub fn claim(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
         if !lock(&self.claimed).insert(*id) {
             return Ok(false);
         }
-        let here = self.repo.has_whole(kind, id)?;
-        if here || self.repo.is_behind(kind, id)? {
-            if !here && !self.left_out.swap(true, Ordering::Relaxed) {
+        let is_stored = self.repo.has_whole(kind, id)?;
+        if is_stored || self.repo.is_at_source(kind, id)? {
+            if !is_stored && !self.left_out.swap(true, Ordering::Relaxed) {
                 self.repo.set_partial("")?;
             }
             lock(&self.claimed).remove(id);
@@ -70,7 +73,8 @@ impl<'a> Sink<'a> {
         Ok(true)
     }
 
-    /// Forgets who wanted to store what; an object that was put already may then be stored twice, which is harmless.
+    /// Releases all claims. An object that was put already may then be stored twice, which is
+    /// harmless.
     pub fn forget_claims(&self) {
         lock(&self.claimed).clear();
     }
@@ -91,12 +95,13 @@ impl<'a> Sink<'a> {
         full.map_or(Ok(()), |pack| self.close(pack))
     }
 
-    /// Bytes of all frames so far.
+    /// Returns the stored bytes of all frames so far.
     pub fn stored_bytes(&self) -> u64 {
         self.stored.load(Ordering::Relaxed)
     }
 
-    /// Closes all packs and writes the index segments: everything that was put is durable and found again.
+    /// Closes all packs and writes the index segments. Afterwards, all objects are durable and in
+    /// the index.
     pub fn finish(&self) -> Result<()> {
         for kind in [PackKind::Data, PackKind::List, PackKind::Tree] {
             let last = lock(self.slot(kind)).take();
@@ -121,11 +126,11 @@ impl<'a> Sink<'a> {
         self.observer.step("pack published");
         self.repo.catalogue()?.add_loose_pack(LoosePack { name: pack.name, kind: pack.kind })?;
         let kind = pack.kind;
-        self.take_in(&pack)?;
+        self.add_rows(&pack)?;
         self.checkpoint(kind, CHECKPOINT_ROWS)
     }
 
-    fn take_in(&self, pack: &FinishedPack) -> Result<()> {
+    fn add_rows(&self, pack: &FinishedPack) -> Result<()> {
         let index = self.repo.index()?;
         lock(&self.sizes).insert(pack.name, pack.bytes);
         index.insert_all(pack.kind, &pack.rows);
@@ -155,9 +160,9 @@ impl<'a> Sink<'a> {
 
     fn pack_entry(&self, kind: PackKind, name: &PackName) -> Result<PackEntry> {
         let known = lock(&self.sizes).get(name).copied();
-        let size = match known.or_else(|| self.repo.index.get().and_then(|i| i.pack_bytes(kind, name))) {
+        let size = match known.or_else(|| self.repo.locator.opened_index().and_then(|i| i.pack_bytes(kind, name))) {
             Some(size) => size,
-            None => self.repo.store.len(&layout::pack(name))?.unwrap_or(0),
+            None => self.repo.store().len(&layout::pack(name))?.unwrap_or(0),
         };
         Ok(PackEntry { name: *name, size_bytes: size })
     }
@@ -177,7 +182,8 @@ impl<'a> Sink<'a> {
     fn publish(&self, written: WrittenSegment, replaces: &[PackName], packs: &[PackName]) -> Result<()> {
         let WrittenSegment { name, kind, file_bytes, rows, file } = written;
         let key = layout::segment(&name);
-        // Opened before anybody else can know it, and so remove it: a rebuild takes its rows up and replaces it.
+        // Opened before publishing, because afterwards a rebuild in another process may replace and
+        // remove the segment.
         let reader = SegmentReader::open(name, file.path())?;
         self.observer.step("segment");
         self.repo.files().publish(file, &key)?;
@@ -188,8 +194,8 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Packs that were finished by a run which did not get to its segment are as good as new.
-    fn take_up_loose_packs(&self) -> Result<()> {
+    /// Adds the packs of a run that was interrupted before it wrote its segment to the index.
+    fn index_loose_packs(&self) -> Result<()> {
         let catalogue = self.repo.catalogue()?;
         let loose = catalogue.loose_packs()?;
         if loose.is_empty() {
@@ -202,7 +208,7 @@ impl<'a> Sink<'a> {
                 forget.push(pack.name);
                 continue;
             }
-            let Ok(table) = read_table(&*self.repo.store, &pack.name) else {
+            let Ok(table) = read_table(self.repo.store(), &pack.name) else {
                 forget.push(pack.name);
                 continue;
             };
@@ -214,17 +220,17 @@ impl<'a> Sink<'a> {
                 }
                 rows_of(frame, &pack.name, base, &mut rows)?;
             }
-            self.take_in(&FinishedPack { name: pack.name, kind: table.kind, bytes: table.bytes, rows })?;
+            self.add_rows(&FinishedPack { name: pack.name, kind: table.kind, bytes: table.bytes, rows })?;
         }
         catalogue.remove_loose_packs(&forget)?;
         Ok(())
     }
 
-    /// Where an object is stored whole, if anywhere: what a delta may be made against.
+    /// Returns the location of an object that is stored whole, against which a delta may be made.
     pub fn whole_place(&self, kind: PackKind, id: &Id) -> Option<ObjectLocation> {
         let copies = self.repo.index().ok()?.lookup_all(kind, id).ok()?;
         let whole = copies.into_iter().filter(|row| row.place.codec != CODEC_DELTA);
-        whole.into_iter().find(|row| self.repo.is_there(row).unwrap_or(false)).map(|row| row.place)
+        whole.into_iter().find(|row| self.repo.locator.has_packs_of(row).unwrap_or(false)).map(|row| row.place)
     }
 }
 

@@ -1,32 +1,34 @@
-//! Who may use a repository, and where its local state is kept: in the repository, else below the cache directory, else nowhere.
+//! The access mode of a repository, and the directory of its local state: the repository itself,
+//! else a directory below the cache directory, else none.
 //!
-//! Everything that must be kept fails where it cannot be written. The catalogue can be rebuilt, so one that cannot be used is
-//! replaced by a temporary one; the caller is told.
+//! Operations that must keep state fail without a writable directory. The catalogue can be rebuilt,
+//! so if no directory is usable, a temporary catalogue is used and the caller is notified.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{Access, access};
 
-use super::{OpenOptions, Repo, RepoError, layout};
-use crate::error::{Failure, Kind, Result};
-use crate::index::catalogue::{self, Catalogue};
+use super::layout;
+use crate::error::{Failure, Kind, with_causes};
+use crate::index::catalogue::{Catalogue, CatalogueResult};
 use crate::sys::create;
 
 /// Receives a sentence for the user.
 pub type Complaint = dyn Fn(&str) + Send + Sync;
 
-/// Who may use a new repository. The access of its directory states it from then on.
+/// The users that may use a new repository. After the creation, the mode of its directory decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharing {
     /// The owner.
     #[default]
     Owner,
-    /// The members of the directory's group.
+    /// The owner and the members of the directory's group.
     Group,
-    /// The members of the group; all others may read.
+    /// The owner and the members of the group; all other users may read.
     Everyone,
 }
 
@@ -40,13 +42,13 @@ impl Sharing {
     }
 }
 
-/// Gives the directory of a new repository its access.
-pub(super) fn protect(root: &Path, options: &OpenOptions) -> io::Result<()> {
-    match create::set_dir_mode(root, options.sharing.mode()) {
-        Err(e) if options.sharing == Sharing::Owner => {
-            // An empty directory of another user, or a file system without modes.
+/// Sets the mode of the directory of a new repository.
+pub(super) fn protect(root: &Path, sharing: Sharing, complain: Option<&Complaint>) -> io::Result<()> {
+    match create::set_dir_mode(root, sharing.mode()) {
+        Err(e) if sharing == Sharing::Owner => {
+            // The directory belongs to another user, or the file system does not support modes.
             let mode = fs::metadata(root)?.mode();
-            if let (Some(complain), true) = (&options.complain, mode & 0o077 != 0) {
+            if let (Some(complain), true) = (complain, mode & 0o077 != 0) {
                 complain(&format!("other users can read the new repository `{}`: {e}", root.display()));
             }
             Ok(())
@@ -55,63 +57,75 @@ pub(super) fn protect(root: &Path, options: &OpenOptions) -> io::Result<()> {
     }
 }
 
-impl Repo {
-    /// Whether nothing can be written into the repository.
-    pub fn is_read_only(&self) -> bool {
-        self.as_local().is_none() || access(self.path(), Access::WRITE_OK).is_err()
+/// The directory for the local state of a repository.
+pub(super) struct LocalState {
+    /// The repository; for a remote one, the directory of its known state.
+    root: PathBuf,
+    is_local: bool,
+    /// Directory below the cache directory for a repository that cannot be written.
+    fallback: Option<PathBuf>,
+    complain: Option<Arc<Complaint>>,
+    /// The chosen directory.
+    chosen: OnceLock<Option<PathBuf>>,
+}
+
+impl LocalState {
+    /// Returns the state of the repository with this `id`.
+    pub(super) fn new(
+        root: PathBuf,
+        is_local: bool,
+        id: &str,
+        cache_dir: Option<&Path>,
+        complain: Option<Arc<Complaint>>,
+    ) -> Self {
+        let fallback = cache_dir.map(|dir| dir.join("repositories").join(id));
+        Self { root, is_local, fallback, complain, chosen: OnceLock::new() }
     }
 
-    /// Where local state is kept: the repository, or below the cache directory if the repository cannot be written.
-    pub fn state_dir(&self) -> Result<PathBuf> {
-        self.state().map(Path::to_path_buf).ok_or_else(|| RepoError::NoState { path: self.root.clone() }.into())
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
-    /// Where the state of worktrees is looked for: in a directory that does not exist if none is kept.
-    pub(super) fn worktree_dir(&self) -> PathBuf {
-        self.state().map_or_else(|| self.root.join("no-state"), Path::to_path_buf)
+    /// Whether the repository cannot be written.
+    pub(super) fn is_read_only(&self) -> bool {
+        !self.is_local || access(&self.root, Access::WRITE_OK).is_err()
     }
 
-    fn state(&self) -> Option<&Path> {
-        self.state.get_or_init(|| self.find_state()).as_deref()
+    /// Returns the directory, or `None` if none is usable.
+    pub(super) fn dir(&self) -> Option<&Path> {
+        self.chosen.get_or_init(|| self.choose()).as_deref()
     }
 
-    fn find_state(&self) -> Option<PathBuf> {
-        if self.as_local().is_some() && !self.is_read_only() {
+    fn choose(&self) -> Option<PathBuf> {
+        if !self.is_read_only() {
             return Some(self.root.clone());
         }
-        let dir = if self.as_local().is_some() { self.cache_place()? } else { self.root.clone() };
+        let dir = if self.is_local { self.fallback.clone()? } else { self.root.clone() };
         let usable = create::private_dir(&dir).and_then(|()| Ok(access(&dir, Access::WRITE_OK)?));
         usable.map_err(|e| self.complain(&format!("no cache: cannot use `{}`: {e}", dir.display()))).ok()?;
         Some(dir)
     }
 
-    /// Where state of this repository lies below the cache directory.
-    fn cache_place(&self) -> Option<PathBuf> {
-        Some(self.options.cache_dir.as_ref()?.join("repositories").join(&self.marker.id))
-    }
-
     fn complain(&self, text: &str) {
-        if let Some(complain) = &self.options.complain {
+        if let Some(complain) = &self.complain {
             complain(text);
         }
     }
 
-    /// The catalogue in the first place where one can be used.
-    pub(super) fn some_catalogue(&self) -> catalogue::CatalogueResult<Catalogue> {
-        let Some(state) = self.state() else { return Catalogue::temporary() };
-        let path = state.join(layout::CATALOGUE);
-        let is_own = state == self.root && self.as_local().is_some();
-        let why = match is_own.then(|| locked_out(&path)).flatten() {
+    /// Opens the catalogue in the first directory in which it is usable.
+    pub(super) fn open_catalogue(&self) -> CatalogueResult<Catalogue> {
+        let Some(dir) = self.dir() else { return Catalogue::temporary() };
+        let path = dir.join(layout::CATALOGUE);
+        let is_in_repository = self.is_local && dir == self.root;
+        let why = match is_in_repository.then(|| reason_against(&path)).flatten() {
             Some(why) => why,
             None => match Catalogue::open(&path) {
-                Err(e) if e.kind() == Kind::Denied => crate::error::with_causes(&e),
+                Err(e) if e.kind() == Kind::Denied => with_causes(&e),
                 opened => return opened,
             },
         };
-        let other = self.cache_place().filter(|other| is_own && create::private_dir(other).is_ok());
-        if let Some(opened) =
-            other.map(|other| Catalogue::open(&other.join(layout::CATALOGUE))).and_then(std::result::Result::ok)
-        {
+        let fallback = self.fallback.as_ref().filter(|other| is_in_repository && create::private_dir(other).is_ok());
+        if let Some(Ok(opened)) = fallback.map(|other| Catalogue::open(&other.join(layout::CATALOGUE))) {
             return Ok(opened);
         }
         self.complain(&format!("no cache: {why}"));
@@ -119,16 +133,17 @@ impl Repo {
     }
 }
 
-/// Why the caller must not open the catalogue of a repository, where the directory can be written. SQLite would put files
-/// of the caller beside it, and these would lock the owner out if the owner may not write them.
-fn locked_out(path: &Path) -> Option<String> {
-    let beside = ["", "-wal", "-shm"].map(|suffix| {
+/// Returns the reason why this process must not open the catalogue of a writable repository, if there
+/// is one. SQLite would create files next to the catalogue that belong to this user, and the owner
+/// would be locked out without write permission for them.
+fn reason_against(path: &Path) -> Option<String> {
+    let files = ["", "-wal", "-shm"].map(|suffix| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)
     });
     let refused = |file: &&PathBuf| matches!(access(file.as_path(), Access::READ_OK | Access::WRITE_OK), Err(e) if e != rustix::io::Errno::NOENT);
-    if let Some(file) = beside.iter().find(refused) {
+    if let Some(file) = files.iter().find(refused) {
         return Some(format!("`{}` belongs to another user and cannot be written", file.display()));
     }
     let dir = fs::metadata(path.parent()?).ok()?;

@@ -1,7 +1,8 @@
-//! What a repository remembers of a worktree: its HEAD, the version that it was checked out from, interrupted work.
+//! The state of worktrees: HEAD, the version that was checked out, and interrupted operations.
 //!
-//! Lies in `worktrees/<hash of the canonical path>/` beside the catalogue, so that nothing is ever written into a
-//! source. It is not derived from anything else, so it is written like everything that must not be lost.
+//! The state is in `worktrees/<hash of the canonical path>/` next to the catalogue, so that dvc
+//! never writes into a source directory. The state cannot be derived from other data, so it is
+//! written durably.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Repo, layout};
+use super::handle::Repo;
+use super::layout;
 use crate::codec::hash::checksum;
 use crate::error::{Failure, Kind, Result};
 use crate::format::marker::{checked_line, line_checksum};
@@ -24,42 +26,40 @@ use crate::sys::io_error::IoError;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorktreeState {
-    /// Its canonical path, for people.
+    /// Canonical path, for display.
     pub path: String,
-    /// The branch that HEAD names; `None` is a detached HEAD.
+    /// Branch of HEAD; `None` is a detached HEAD.
     pub branch: Option<String>,
-    /// The version that the files came from or were committed as, hex.
+    /// Version that was checked out or committed last, in hex.
     pub base: Option<String>,
-    /// What HEAD was before it moved to another branch: a branch, or an id in hex. `checkout -` goes back there.
+    /// Previous HEAD: a branch, or an id in hex. `checkout -` returns to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
 }
 
-/// Who checked the worktree out without being able to restore everything.
+/// A user who has checked out the worktree without the privileges to restore everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestoredBy {
-    /// The owner of new files.
+    /// Owner of new files.
     pub uid: u32,
-    /// The group of new files.
+    /// Group of new files.
     pub gid: u32,
-    /// Whether owners could not be restored; if not, only attributes and devices.
+    /// Whether owners were not restored; otherwise only xattrs and devices.
     pub owners: bool,
 }
 
-/// The file of who checked the worktree out, in the same form as the state.
+/// File with the list of [`RestoredBy`], in the same form as the state.
 const RESTORED_BY: &str = "restored-by";
 
-/// The file of a worktree's state: a JSON object and, on the next line, its BLAKE3 hash in hex.
+/// File with the state of a worktree: a JSON object and, on the next line, its BLAKE3 hash in hex.
 pub const STATE: &str = "state";
 
-/// The state of a worktree cannot be used.
+/// The error for a damaged state of a worktree.
 #[derive(Debug, thiserror::Error)]
 #[error("the state of the worktree in `{}` is damaged: {why}", path.display())]
 pub struct WorktreeError {
-    /// The file.
     pub path: PathBuf,
-    /// What is wrong.
     pub why: String,
 }
 
@@ -69,7 +69,7 @@ impl Failure for WorktreeError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("`dvc fsck --rebuild` puts it aside; the worktree is then on the default branch".to_owned())
+        Some("run `dvc fsck --rebuild` to discard the state; the worktree is then on the default branch".to_owned())
     }
 }
 
@@ -80,12 +80,19 @@ pub struct Worktree {
 }
 
 impl Repo {
-    /// The state of the worktree whose canonical path is `root`.
+    /// Returns the directory with the state of all worktrees. Without usable local state, the directory
+    /// does not exist.
+    fn worktree_dir(&self) -> PathBuf {
+        let state = self.locator.state.dir();
+        state.map_or_else(|| self.path().join("no-state"), Path::to_path_buf)
+    }
+
+    /// Returns the worktree with the canonical path `root`.
     pub fn worktree(&self, root: &Path) -> Result<Worktree> {
         Ok(Worktree { root: root.to_path_buf(), dir: self.worktree_dir().join(folder(root)) })
     }
 
-    /// All worktrees that were ever used with this repository.
+    /// Returns the state of all worktrees that were used with this repository.
     pub fn worktrees(&self) -> Result<Vec<WorktreeState>> {
         let states = self.worktree_states()?.into_iter().map(|(_, state)| state);
         let mut all = states.collect::<Result<Vec<_>>>()?;
@@ -93,7 +100,8 @@ impl Repo {
         Ok(all)
     }
 
-    /// The states of all worktrees with their folders' keys; for fsck, which goes on after damage.
+    /// Returns the state of each worktree with its key, or the error for a damaged state; for fsck,
+    /// which continues after damage.
     pub fn worktree_states(&self) -> Result<Vec<(String, Result<WorktreeState>)>> {
         let dir = self.worktree_dir().join(layout::WORKTREES);
         let mut all = Vec::new();
@@ -116,8 +124,8 @@ impl Repo {
         Ok(all)
     }
 
-    /// Moves the damaged files of the state in the folder `key` out of the way, to `NAME.damaged`.
-    pub fn put_worktree_state_aside(&self, key: &str) -> Result<()> {
+    /// Renames the damaged files of the state with this key to `NAME.damaged`.
+    pub fn discard_worktree_state(&self, key: &str) -> Result<()> {
         let dir = self.state_dir()?.join(key);
         let state = read_checked::<WorktreeState>(&dir.join(STATE)).err();
         let restored_by = read_checked::<Vec<RestoredBy>>(&dir.join(RESTORED_BY)).err();
@@ -132,39 +140,40 @@ impl Repo {
 }
 
 impl WorktreeState {
-    /// Whether this is the state in the folder `key`. One whose path is not UTF-8 cannot be told.
+    /// Whether this state belongs to the directory `key`. Always true for a path that is not UTF-8,
+    /// because the state contains only an approximation of it.
     pub fn belongs_to(&self, key: &str) -> bool {
         self.path.contains(char::REPLACEMENT_CHARACTER) || key == folder(Path::new(&self.path))
     }
 }
 
-/// The key of a worktree's folder.
+/// Returns the key of a worktree.
 fn folder(root: &Path) -> String {
     format!("{}/{}", layout::WORKTREES, to_hex(&checksum(&[root.as_os_str().as_bytes()])[..8]))
 }
 
 impl Worktree {
-    /// The directory that is compared and committed.
+    /// Returns the directory that is compared and committed.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The folder for state of this worktree; may not exist yet.
+    /// Returns the directory for the state of this worktree, which may not exist yet.
     pub fn state_dir(&self) -> &Path {
         &self.dir
     }
 
-    /// What is remembered; `None` if it was never used.
+    /// Returns the state, or `None` if the worktree was never used.
     pub fn state(&self) -> Result<Option<WorktreeState>> {
         read_checked(&self.dir.join(STATE))
     }
 
-    /// The key of its stat cache.
+    /// Returns the key of the stat cache.
     pub fn stat_key(&self) -> &[u8] {
         self.root.as_os_str().as_bytes()
     }
 
-    /// Remembers, durably.
+    /// Writes the state durably.
     pub fn save(&self, branch: Option<&RefName>, base: Option<&Id>) -> Result<()> {
         let before = self.state().ok().flatten();
         let branch = branch.map(|b| b.as_str().to_owned());
@@ -178,12 +187,13 @@ impl Worktree {
         self.write_checked(STATE, &state)
     }
 
-    /// Who checked the worktree out without being able to restore everything; empty if all was restored.
+    /// Returns the users who have checked out the worktree without the privileges to restore
+    /// everything; empty if everything was restored.
     pub fn restored_by(&self) -> Result<Vec<RestoredBy>> {
         Ok(read_checked(&self.dir.join(RESTORED_BY))?.unwrap_or_default())
     }
 
-    /// Adds one who checked the worktree out without being able to restore everything.
+    /// Adds a user who has checked out the worktree without the privileges to restore everything.
     pub fn add_restored_by(&self, by: RestoredBy) -> Result<()> {
         let mut all = self.restored_by()?;
         if all.contains(&by) {
@@ -194,7 +204,7 @@ impl Worktree {
         self.write_checked(RESTORED_BY, &all)
     }
 
-    /// Forgets who checked the worktree out.
+    /// Removes the list of users.
     pub fn forget_restored_by(&self) -> Result<()> {
         let path = self.dir.join(RESTORED_BY);
         match fs::remove_file(&path) {
@@ -208,7 +218,7 @@ impl Worktree {
         self.write_file(name, format!("{line}\n{}\n", line_checksum(&line)).as_bytes())
     }
 
-    /// Removes a file of this worktree's state, if it exists.
+    /// Removes a file of the state, if it exists.
     pub fn remove_file(&self, name: &str) -> Result<()> {
         match fs::remove_file(self.dir.join(name)) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
@@ -219,7 +229,7 @@ impl Worktree {
         }
     }
 
-    /// Writes a file of this worktree's state so that a crash leaves the old or the new one.
+    /// Writes a file of the state atomically and durably.
     pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let write = || -> std::io::Result<()> {
             make_durable(&self.dir)?;

@@ -14,14 +14,15 @@ use super::pipeline;
 use crate::error::{Failure, Kind, Result};
 use crate::format::Malformed;
 use crate::format::object::encode_commit;
+use crate::index::catalogue::commits::CommitRow;
 use crate::model::commit::{Commit, CommitCounts, Timestamp};
 use crate::model::entry::{Entry, Meta, Time, Totals};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::refname::{RefKind, RefName};
 use crate::model::tree::LinkTable;
 use crate::observe::Observer;
+use crate::repo::Repo;
 use crate::repo::refs::{Move, value_of};
-use crate::repo::{Repo, commit_row};
 use crate::snapshot::walk::basis::{DirRecord, are_vouched, vouch};
 use crate::snapshot::walk::dir::Dir;
 use crate::snapshot::walk::entries::{open_root, stat_at};
@@ -305,7 +306,7 @@ pub fn publish(
         if refs.update(RefKind::Branch, branch, tip.as_ref(), Some(id), &how)?.is_some() {
             observer.step("ref moved");
             // The version is made whatever comes of this; the catalogue finds it when it is asked for.
-            let _ = repo.catalogue().map(|c| c.put_commits(&[commit_row(&id, &commit, &bytes)]));
+            let _ = repo.catalogue().map(|c| c.put_commits(&[CommitRow::new(&id, &commit, &bytes)]));
             return Ok((id, commit));
         }
     }

@@ -91,10 +91,10 @@ fn recut_by(out: &Output<'_>, change: &Change<'_>, threads: usize, shares: Share
         Some(old) if old.size.min(size) >= head_len && changes.first().is_none_or(|c| c.start >= head_len) => {
             old.chunker
         }
-        _ => out.repo().cutting().choose(&head_of(change, head_len)?, size),
+        _ => out.repo().chunker().choose(&head_of(change, head_len)?, size),
     };
     let plan = |chunker, changes| Plan {
-        cutting: out.repo().cutting(),
+        cutting: out.repo().chunker(),
         chunker,
         changes,
         size,

@@ -101,7 +101,7 @@ pub struct Missing<'a> {
 impl<'a> Missing<'a> {
     /// Creates a walk between two repositories.
     pub fn new(from: From<'a>, dest: Option<&'a Repo>, wanted: Wanted, observer: &'a dyn Observer) -> Self {
-        let (From::Repo(walk) | From::Behind(walk)) = from;
+        let (From::Repo(walk) | From::LazySource(walk)) = from;
         Self {
             walk,
             from,
@@ -339,7 +339,7 @@ impl<'a> Missing<'a> {
     fn source(&self) -> Result<&'a Repo> {
         match self.from {
             From::Repo(repo) => Ok(repo),
-            From::Behind(lazy) => lazy.behind()?.ok_or_else(|| SyncError::Lazy { place: self.place() }.into()),
+            From::LazySource(lazy) => lazy.lazy_source()?.ok_or_else(|| SyncError::Lazy { place: self.place() }.into()),
         }
     }
 

@@ -76,7 +76,7 @@ const CREATORS: &[&str] = &[
     "ops/import",
     "ops/mount/overlays",
     "ops/volume/record",
-    "repo/away",
+    "repo/fetch",
     "store/oci",
 ];
 

@@ -245,7 +245,7 @@ impl Session {
                 // The rest goes to tables of the index, buffers of the threads, and what compressing needs.
                 frame_cache_bytes: usize::try_from(number("core.memory") / 6).unwrap_or(0).min(64 << 20),
                 tracer: None,
-                behind: None,
+                lazy_source: None,
                 sharing: dvc::repo::state::Sharing::default(),
                 complain: Some(self.complaint()?),
             },

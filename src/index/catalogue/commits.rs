@@ -2,6 +2,7 @@
 //! pack.
 
 use super::{Catalogue, CatalogueResult, signed, unsigned};
+use crate::model::commit::Commit;
 use crate::model::id::Id;
 use rusqlite::{CachedStatement, OptionalExtension, Row};
 
@@ -15,6 +16,19 @@ pub struct CommitRow {
     pub time: i64,
     /// The encoded commit object.
     pub bytes: Vec<u8>,
+}
+
+impl CommitRow {
+    /// Returns the row of a commit that is encoded as `bytes`.
+    pub fn new(id: &Id, commit: &Commit, bytes: &[u8]) -> Self {
+        Self {
+            id: *id,
+            ordinal: commit.ordinal,
+            first_parent: commit.parents.first().copied(),
+            time: commit.time.secs,
+            bytes: bytes.to_vec(),
+        }
+    }
 }
 
 impl Catalogue {

@@ -201,9 +201,9 @@ impl View {
         const SMALL: u64 = 1 << 20;
         let lower = || Arc::clone(&self.lower);
         if !self.is_remote() {
-            if data.size() <= SMALL && self.lower.repo().has_ahead() {
+            if data.size() <= SMALL && self.lower.repo().has_read_ahead() {
                 let lower = lower();
-                self.ahead.run(move || lower.repo().bring_ahead());
+                self.ahead.run(move || lower.repo().read_ahead());
             }
         } else if let Some(BaseRange { base, range }) = data.next_read_ahead(offset, len) {
             let lower = lower();

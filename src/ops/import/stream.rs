@@ -102,7 +102,7 @@ impl Intake<'_, '_> {
 
     fn take(&mut self, read: impl FnOnce(&mut Reading<'_>) -> Result<()> + Send) -> Result<()> {
         let (out, observer, tree, left_out) = (self.out, self.observer, &mut self.tree, &mut self.left_out);
-        let cutting = out.repo().cutting();
+        let cutting = out.repo().chunker();
         let mut gathered = Gathered::default();
         let stages = Stages {
             produce: |give: &Give<'_, Vec<Read1>>| {

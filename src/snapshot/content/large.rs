@@ -230,7 +230,7 @@ impl Reader {
         };
         let last = self.pos >= self.stat.size;
         let mut pieces = Vec::new();
-        let used = cut(out.repo().cutting(), file.chunker, &self.buffer[..self.held], offset, last, &mut pieces);
+        let used = cut(out.repo().chunker(), file.chunker, &self.buffer[..self.held], offset, last, &mut pieces);
         let batch = if pieces.is_empty() && holes_before == 0 {
             None
         } else {
@@ -270,7 +270,7 @@ impl Reader {
     /// Chooses the chunker from the first bytes, and finds the previous version's chunks if it was cut alike.
     fn begin(&mut self, out: &Output<'_>) -> LargeFile {
         let head = &self.buffer[..self.held.min(sniff::HEAD)];
-        let chunker = out.repo().cutting().choose(head, self.stat.size);
+        let chunker = out.repo().chunker().choose(head, self.stat.size);
         self.cursor = match &self.old {
             Some(old) if out.sink().is_some() => {
                 Some(OldCursor { content: old.content.clone(), at: 0, window: Vec::new(), size: old.size })

@@ -29,7 +29,7 @@ pub fn store_bytes(out: &Output<'_>, bytes: &[u8], chunker: Chunker, old: Option
         return Ok(Content::Inline(bytes.to_vec()));
     }
     let mut pieces = Vec::new();
-    cut(out.repo().cutting(), chunker, bytes, 0, true, &mut pieces);
+    cut(out.repo().chunker(), chunker, bytes, 0, true, &mut pieces);
     let mut list = ListBuilder::default();
     let mut at = 0u64;
     for piece in pieces {

@@ -129,7 +129,7 @@ impl Gathered {
 pub fn store_file(out: &Output<'_>, bytes: &[u8]) -> Result<Node> {
     let size = bytes.len() as u64;
     let chunker = if size > INLINE_MAX {
-        out.repo().cutting().choose(&bytes[..bytes.len().min(sniff::HEAD)], size)
+        out.repo().chunker().choose(&bytes[..bytes.len().min(sniff::HEAD)], size)
     } else {
         Chunker::Cdc
     };
@@ -170,9 +170,9 @@ pub fn store_stream(
             return Ok((held as u64, Chunker::Cdc, Content::Inline(buffer[..held].to_vec())));
         }
         let chunker =
-            *chunker.get_or_insert_with(|| out.repo().cutting().choose(&buffer[..held.min(sniff::HEAD)], held as u64));
+            *chunker.get_or_insert_with(|| out.repo().chunker().choose(&buffer[..held.min(sniff::HEAD)], held as u64));
         let mut pieces = Vec::new();
-        let used = cut(out.repo().cutting(), chunker, &buffer[..held], offset, last, &mut pieces);
+        let used = cut(out.repo().chunker(), chunker, &buffer[..held], offset, last, &mut pieces);
         for piece in pieces {
             list.push(store_piece(out, &buffer, piece, chunker, None, 0)?, out)?;
         }

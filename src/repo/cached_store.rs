@@ -1,8 +1,9 @@
-//! A repository that is not on this machine: its immutable objects are read by ranges through the block cache.
+//! The store of a remote repository, which reads immutable objects by ranges through the block
+//! cache.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -11,53 +12,53 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
-use tempfile::NamedTempFile;
 
-use super::{LocalRepo, Repo, layout};
+use super::layout;
 use crate::cache::BlockCache;
-use crate::error::{Result, carried};
-use crate::format::pack::PackKind;
-use crate::format::segment::PackName;
+use crate::error::carried;
 use crate::index::segment_reader::SegmentBytes;
-use crate::model::id::{Id, ObjectKind};
-use crate::store::{Abilities, ListedKey, ServerMessage, Store, StoreError, StoreErrorKind, Take};
-use crate::sys::io_error::IoError;
+use crate::store::{Abilities, ListedKey, Store, StoreError, StoreErrorKind, Take};
 use crate::work::fan_out;
 
-/// Holes of this size between two ranges are fetched along: a request costs more. Where much is wanted they are up to a
-/// sixteenth of it and [`GAP_MAX`]: what lies in them is as a rule wanted next.
+/// Gaps up to this size between two ranges are fetched too, because one more request costs more
+/// than the bytes. For a large fetch, the limit grows to a sixteenth of the fetched bytes, up to
+/// [`GAP_MAX`], because the bytes in the gaps are usually needed next.
 const GAP: u64 = 256 << 10;
+/// Upper limit on the size of gaps.
 const GAP_MAX: u64 = 1 << 20;
-/// So long after a read has failed for good nobody else tries.
+/// After a failed read, other reads fail without a request for this time.
 const FAILED: Duration = Duration::from_secs(2);
-/// One request carries at most this many bytes of what is fetched ahead: a region of the cache.
+/// Limit on the bytes of a request that fetches ahead: one region of the cache.
 const PIECE: u64 = 4 << 20;
-/// So many of these requests are under way: what a store can take of reads is more than what it can take of packs.
+/// Number of concurrent requests that fetch ahead. Reads allow more concurrency than uploads of
+/// packs.
 const READERS: usize = 16;
 
-/// A far store whose packs and segments are read through the cache.
+/// A remote store whose packs and segments are read through the cache.
 pub struct CachedStore {
     inner: Arc<dyn Store>,
-    /// None where the store is as near as a cache would be.
+    /// `None` if the store is as fast as the cache.
     cache: Option<Arc<BlockCache>>,
-    /// A repository on this machine that has some of the same objects.
-    near: Option<PathBuf>,
-    /// Lengths of objects, which never change.
+    /// A local repository that has some of the same objects.
+    local: Option<PathBuf>,
+    /// Known lengths of objects, which never change.
     lens: Mutex<HashMap<String, u64>>,
-    /// What `near` has, but damaged.
-    not_near: Mutex<HashSet<String>>,
-    /// When a read failed at last, and why: those who wait for the same need not find it out one after the other.
+    /// Objects whose copy in `local` is damaged.
+    damaged_local: Mutex<HashSet<String>>,
+    /// Time and error of the last failed read, so that other threads that wait for the same server
+    /// need not find out one after the other.
     failed: Mutex<Option<(Instant, String)>>,
-    /// What is to be fetched ahead, in order. Whoever reads some of a piece before its turn fetches the piece.
+    /// Pieces to fetch ahead, in order. A reader that needs a part of a piece fetches the piece
+    /// itself.
     pieces: Mutex<VecDeque<Piece>>,
     calls: AtomicU64,
-    /// What was fetched into the cache, with the length of each object.
+    /// Objects of which parts were fetched into the cache, with their lengths.
     fetched: Mutex<HashMap<String, u64>>,
 }
 
-/// A part of an object that nobody has begun to fetch.
+/// A part of an object that no thread has begun to fetch.
 struct Piece {
-    /// The call of [`CachedStore::fetch_ahead`] that wants it.
+    /// The call of [`CachedStore::fetch_ahead`] that requested the piece.
     call: u64,
     key: String,
     len: u64,
@@ -65,29 +66,28 @@ struct Piece {
 }
 
 impl CachedStore {
-    /// Around a store; without a cache where it is a directory of this machine. What the repository `near` has is
-    /// read there: a key names its content.
-    pub fn new(inner: Arc<dyn Store>, cache: Option<Arc<BlockCache>>, near: Option<PathBuf>) -> Self {
-        let (lens, not_near, failed) = (Mutex::default(), Mutex::default(), Mutex::default());
+    /// Wraps a store. A directory of this machine needs no cache. Objects that the repository
+    /// `local` has are read from there, because a key identifies its content.
+    pub fn new(inner: Arc<dyn Store>, cache: Option<Arc<BlockCache>>, local: Option<PathBuf>) -> Self {
         Self {
             inner,
             cache,
-            near,
-            lens,
-            not_near,
-            failed,
+            local,
+            lens: Mutex::default(),
+            damaged_local: Mutex::default(),
+            failed: Mutex::default(),
             pieces: Mutex::default(),
             calls: AtomicU64::new(0),
             fetched: Mutex::default(),
         }
     }
 
-    /// The store itself, for what must be read as it is now.
+    /// Returns the store without the cache, for objects that change.
     pub fn direct(&self) -> &Arc<dyn Store> {
         &self.inner
     }
 
-    /// Remembers the length of an object that somebody else told.
+    /// Records a known length of an object.
     pub fn learn(&self, key: &str, len: u64) {
         self.lens.lock().insert(key.to_owned(), len);
     }
@@ -96,28 +96,30 @@ impl CachedStore {
         if let Some(len) = self.lens.lock().get(key) {
             return Ok(*len);
         }
-        let near = self.near_file(key).and_then(|path| std::fs::metadata(path).ok()).map(|m| m.len());
-        let len = near.map_or_else(|| self.inner.len(key), |len| Ok(Some(len)))?;
+        let local = self.local_file(key).and_then(|path| std::fs::metadata(path).ok()).map(|m| m.len());
+        let len = local.map_or_else(|| self.inner.len(key), |len| Ok(Some(len)))?;
         let len = len.ok_or_else(|| StoreError::Missing { key: key.to_owned() })?;
         self.learn(key, len);
         Ok(len)
     }
 
-    /// What this process fetched into the cache: objects and their lengths.
+    /// Returns the objects of which this process has fetched parts into the cache, with their
+    /// lengths.
     pub fn fetched(&self) -> Vec<(String, u64)> {
         let fetched = self.fetched.lock();
         fetched.iter().map(|(key, len)| (key.clone(), *len)).collect()
     }
 
-    /// Drops what is here of an object: it is damaged here or there.
+    /// Drops all local copies of an object, because the object is damaged.
     pub fn forget(&self, key: &str) {
-        self.not_near.lock().insert(key.to_owned());
+        self.damaged_local.lock().insert(key.to_owned());
         if let (Ok(len), Some(cache)) = (self.length(key), &self.cache) {
             cache.forget(key, len);
         }
     }
 
-    /// Brings ranges of objects into the cache: near ones in one request, many requests at a time.
+    /// Fetches ranges of objects into the cache; ranges that are close together share a request,
+    /// and several requests are concurrent. Returns the number of fetched bytes.
     pub fn fetch_ahead(&self, wanted: &[(String, Vec<Range<u64>>)]) -> Result<u64, StoreError> {
         let Some(cache) = &self.cache else { return Ok(0) };
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
@@ -125,7 +127,7 @@ impl CachedStore {
         let much: u64 = wanted.iter().flat_map(|(_, ranges)| ranges).map(|r| r.end - r.start).sum();
         let gap = (much / 16).clamp(GAP, GAP_MAX);
         for (key, ranges) in wanted {
-            if self.near_file(key).is_some() {
+            if self.local_file(key).is_some() {
                 continue;
             }
             let len = self.length(key)?;
@@ -148,7 +150,7 @@ impl CachedStore {
             Ok(())
         };
         let done = fan_out::run(threads, work);
-        // After an error some are left.
+        // After an error, some pieces remain.
         self.pieces().retain(|p| p.call != call);
         done.map(|()| bytes)
     }
@@ -163,15 +165,15 @@ impl CachedStore {
         pieces.remove(at)
     }
 
-    /// The same object on this machine.
-    pub(super) fn near_file(&self, key: &str) -> Option<PathBuf> {
-        let near = self.near.as_ref().map(|near| near.join(key)).filter(|path| path.is_file())?;
-        let damaged = self.not_near.lock().contains(key);
-        (!damaged).then_some(near)
+    /// Returns the path of the same object in the local repository.
+    pub(super) fn local_file(&self, key: &str) -> Option<PathBuf> {
+        let path = self.local.as_ref().map(|root| root.join(key)).filter(|path| path.is_file())?;
+        let damaged = self.damaged_local.lock().contains(key);
+        (!damaged).then_some(path)
     }
 
     fn cached(&self, key: &str, len: u64, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
-        if let Some(Ok(file)) = self.near_file(key).map(File::open) {
+        if let Some(Ok(file)) = self.local_file(key).map(File::open) {
             let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(usize::MAX)];
             if FileExt::read_exact_at(&file, &mut bytes, range.start).is_ok() {
                 return Ok(bytes);
@@ -181,7 +183,7 @@ impl CachedStore {
         while let Some(piece) =
             self.take_piece(|p| p.key == key && p.range.start < range.end && range.start < p.range.end)
         {
-            // What cannot be had of it is found out once more below.
+            // The read below reports any error.
             let _ = self.through(cache, key, len, piece.range);
         }
         self.through(cache, key, len, range)
@@ -198,19 +200,17 @@ impl CachedStore {
         let size = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         let failed = || self.failed.lock();
         if let Some((_, detail)) = failed().as_ref().filter(|(at, _)| at.elapsed() < FAILED) {
-            let (place, detail) = (self.inner.place(), ServerMessage(detail.clone()));
-            let key = key.to_owned();
-            return Err(StoreError::Remote { what: "read", key, place, error_kind: StoreErrorKind::TimedOut, detail });
+            return Err(StoreError::remote("read", key, self.inner.place(), StoreErrorKind::TimedOut, detail));
         }
         self.inner.read_at(key, range.start, size).inspect_err(|e| {
             if e.is_transient() {
-                *failed() = Some((Instant::now(), format!("a moment ago: {e}")));
+                *failed() = Some((Instant::now(), format!("failed a moment ago: {e}")));
             }
         })
     }
 }
 
-/// Ranges with small holes between them as one.
+/// Joins ranges with small gaps between them.
 fn joined(ranges: Vec<Range<u64>>, gap: u64) -> Vec<Range<u64>> {
     let mut out: Vec<Range<u64>> = Vec::new();
     for range in ranges {
@@ -283,86 +283,20 @@ impl Store for CachedStore {
     }
 }
 
-/// A whole pack as a file of this machine.
-pub enum PackFile {
-    /// Where it is.
-    Here(PathBuf),
-    /// A copy that goes away again.
-    Fetched(NamedTempFile),
-}
-
-impl PackFile {
-    /// Where it is now.
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Here(path) => path,
-            Self::Fetched(file) => file.path(),
-        }
-    }
-}
-
-impl Repo {
-    /// Brings chunks that are not on this machine into the cache, those that lie near each other in one request. Returns
-    /// the bytes that were asked for.
-    pub fn fetch_ahead(&self, chunks: &[Id]) -> Result<u64> {
-        let (Some(far), index) = (self.remote_store(), self.index()?) else {
-            let mut missing = Vec::new();
-            for id in chunks {
-                if !self.has(ObjectKind::Chunk, id)? {
-                    missing.push(*id);
-                }
-            }
-            return match self.behind()? {
-                Some(behind) if !missing.is_empty() => behind.fetch_ahead(&missing),
-                _ => Ok(0),
-            };
-        };
-        let mut packs: HashMap<PackName, Vec<Range<u64>>> = HashMap::new();
-        for id in chunks {
-            let Some(row) = index.lookup(PackKind::Data, id)? else { continue };
-            for place in row.base.iter().chain([&row.place]) {
-                let from = u64::from(place.offset);
-                packs.entry(place.pack).or_default().push(from..from + u64::from(place.stored));
-            }
-        }
-        let wanted: Vec<_> = packs.into_iter().map(|(pack, ranges)| (layout::pack(&pack), ranges)).collect();
-        Ok(far.fetch_ahead(&wanted)?)
-    }
-
-    /// A pack as a file; one that is elsewhere is fetched whole. One that is missing is only found so when it is read.
-    pub fn pack_file(&self, name: &PackName) -> Result<PackFile> {
-        let key = layout::pack(name);
-        if let Some(local) = self.as_local().map(LocalRepo::files) {
-            return Ok(PackFile::Here(local.path(&key)));
-        }
-        let io = |source| IoError::new("keep a copy of", &key, source);
-        let file = self.state_dir().map_or_else(|_| NamedTempFile::new(), NamedTempFile::new_in).map_err(io)?;
-        // A store must not fill the disk with more than the pack has.
-        let index = self.index()?;
-        let known = PackKind::ALL.into_iter().find_map(|kind| index.pack_bytes(kind, name)).filter(|bytes| *bytes > 0);
-        let mut left = known.unwrap_or(u64::MAX);
-        self.store.read_from(&key, 0, &mut |bytes| {
-            left = left.checked_sub(bytes.len() as u64).ok_or_else(|| StoreError::Missing { key: key.clone() })?;
-            (&mut file.as_file()).write_all(bytes).map_err(|e| io(e).into())
-        })?;
-        Ok(PackFile::Fetched(file))
-    }
-}
-
-/// An index segment of a far store.
-pub(super) struct FarSegment {
+/// An index segment of a remote store.
+pub(super) struct RemoteSegment {
     pub(super) store: Arc<CachedStore>,
     pub(super) key: String,
     pub(super) len: u64,
 }
 
-impl std::fmt::Debug for FarSegment {
+impl std::fmt::Debug for RemoteSegment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("FarSegment").field(&self.key).finish()
+        f.debug_tuple("RemoteSegment").field(&self.key).finish()
     }
 }
 
-impl SegmentBytes for FarSegment {
+impl SegmentBytes for RemoteSegment {
     fn total(&self) -> io::Result<u64> {
         Ok(self.len)
     }
@@ -388,7 +322,7 @@ mod tests {
     use crate::store::memory::MemoryStore;
 
     #[test]
-    fn near_ranges_are_one_request() {
+    fn close_ranges_are_one_request() {
         assert_eq!(joined(vec![0..10, 20..30, 200_000..200_010], GAP), [0..200_010]);
         assert_eq!(joined(vec![0..10, 1_000_000..1_000_010], GAP).len(), 2);
     }

@@ -1,0 +1,80 @@
+//! The errors of opening and creating a repository.
+
+use std::path::PathBuf;
+
+use super::layout;
+use crate::error::{Failure, Kind};
+use crate::format::Malformed;
+
+/// The error for a repository that cannot be opened or created.
+#[derive(Debug, thiserror::Error)]
+pub enum RepoError {
+    #[error("there is no repository at `{}`", path.display())]
+    None { path: PathBuf },
+    /// The directory has the content of a repository, but no marker.
+    #[error("the repository at `{}` has lost its marker `{}`", path.display(), layout::MARKER)]
+    Unmarked { path: PathBuf },
+    #[error("cannot use the marker `{}` of the repository at `{place}`", layout::MARKER)]
+    BadMarker {
+        /// Path or URL.
+        place: String,
+        is_local: bool,
+        source: Malformed,
+    },
+    #[error("there is a repository at `{}` already", path.display())]
+    Exists { path: PathBuf },
+    /// The source of a lazy clone did not respond a moment ago.
+    #[error("some objects are not local and the remote is unavailable: {detail}")]
+    Unavailable {
+        /// The error of the last attempt.
+        detail: String,
+    },
+    /// The source of a lazy clone contains another repository.
+    #[error("some objects are not local, and `{place}` holds another repository")]
+    Foreign {
+        /// URL of the source.
+        place: String,
+    },
+    /// The operation requires a local repository.
+    #[error("the repository at `{place}` is not on this machine")]
+    NotLocal { place: String },
+    /// Neither the repository nor the cache directory can be written.
+    #[error("cannot write to the repository `{}`, and there is no usable cache directory", path.display())]
+    NoState { path: PathBuf },
+    /// The directory for a new repository contains other files.
+    #[error("`{}` is not empty and holds no repository", path.display())]
+    Occupied { path: PathBuf },
+}
+
+impl Failure for RepoError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::None { .. } => Kind::NoRepository,
+            Self::Unmarked { .. } | Self::BadMarker { .. } => Kind::Integrity,
+            Self::Unavailable { .. } => Kind::Unreachable,
+            Self::Foreign { .. } => Kind::Rejected,
+            Self::NoState { .. } => Kind::Denied,
+            Self::Exists { .. } | Self::Occupied { .. } | Self::NotLocal { .. } => Kind::Usage,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::None { .. } => "create one with `dvc init`, or specify one with `--repo` or `DVC_REPO`".to_owned(),
+            Self::Unmarked { .. } | Self::BadMarker { is_local: true, .. } => format!(
+                "copy `{}` again from another copy of the repository, such as a remote, or run `dvc fsck --rebuild`",
+                layout::MARKER
+            ),
+            Self::BadMarker { .. } => {
+                format!("check the URL, or copy `{}` there again from a clone of the repository", layout::MARKER)
+            }
+            Self::Unavailable { .. } => "check the network and run the command again".to_owned(),
+            Self::Foreign { .. } => "set the URL of the right repository with `dvc remote set NAME URL`".to_owned(),
+            Self::NotLocal { .. } => "run `dvc clone` first".to_owned(),
+            Self::NoState { .. } => {
+                "run the command as the owner, or set `DVC_CACHE_DIR` to a directory of your own".to_owned()
+            }
+            Self::Exists { .. } | Self::Occupied { .. } => "specify an empty or a new directory".to_owned(),
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! Fetching chunks and packs of a remote repository to this machine.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::handle::{LocalRepo, Repo};
+use super::layout;
+use crate::error::Result;
+use crate::format::pack::PackKind;
+use crate::format::segment::PackName;
+use crate::model::id::{Id, ObjectKind};
+use crate::store::StoreError;
+use crate::sys::io_error::IoError;
+
+/// A whole pack as a file on this machine.
+pub enum PackFile {
+    /// A file of the repository.
+    Stored(PathBuf),
+    /// A copy that is deleted when it is dropped.
+    Fetched(NamedTempFile),
+}
+
+impl PackFile {
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Stored(path) => path,
+            Self::Fetched(file) => file.path(),
+        }
+    }
+}
+
+impl Repo {
+    /// Fetches chunks that are not on this machine into the cache; chunks that are close together
+    /// share a request. Returns the number of requested bytes.
+    pub fn fetch_ahead(&self, chunks: &[Id]) -> Result<u64> {
+        let (Some(remote), index) = (self.remote_store(), self.index()?) else {
+            let mut missing = Vec::new();
+            for id in chunks {
+                if !self.has(ObjectKind::Chunk, id)? {
+                    missing.push(*id);
+                }
+            }
+            return match self.lazy_source()? {
+                Some(source) if !missing.is_empty() => source.fetch_ahead(&missing),
+                _ => Ok(0),
+            };
+        };
+        let mut packs: HashMap<PackName, Vec<Range<u64>>> = HashMap::new();
+        for id in chunks {
+            let Some(row) = index.lookup(PackKind::Data, id)? else { continue };
+            for place in row.base.iter().chain([&row.place]) {
+                let from = u64::from(place.offset);
+                packs.entry(place.pack).or_default().push(from..from + u64::from(place.stored));
+            }
+        }
+        let wanted: Vec<_> = packs.into_iter().map(|(pack, ranges)| (layout::pack(&pack), ranges)).collect();
+        Ok(remote.fetch_ahead(&wanted)?)
+    }
+
+    /// Returns a pack as a file, and fetches a remote pack as a whole. In a local repository, the
+    /// caller notices a missing pack when it reads the file.
+    pub fn pack_file(&self, name: &PackName) -> Result<PackFile> {
+        let key = layout::pack(name);
+        if let Some(local) = self.as_local().map(LocalRepo::files) {
+            return Ok(PackFile::Stored(local.path(&key)));
+        }
+        let io = |source| IoError::new("keep a copy of", &key, source);
+        let file = self.state_dir().map_or_else(|_| NamedTempFile::new(), NamedTempFile::new_in).map_err(io)?;
+        // A store must not fill the disk with more bytes than the pack has.
+        let index = self.index()?;
+        let known = PackKind::ALL.into_iter().find_map(|kind| index.pack_bytes(kind, name)).filter(|bytes| *bytes > 0);
+        let mut left = known.unwrap_or(u64::MAX);
+        self.store().read_from(&key, 0, &mut |bytes| {
+            left = left.checked_sub(bytes.len() as u64).ok_or_else(|| StoreError::Missing { key: key.clone() })?;
+            (&mut file.as_file()).write_all(bytes).map_err(|e| io(e).into())
+        })?;
+        Ok(PackFile::Fetched(file))
+    }
+
+    /// Returns the objects that this process has fetched into the cache for this repository, with
+    /// their lengths.
+    pub fn fetched(&self) -> Vec<(String, u64)> {
+        let source = self.opened_lazy_source().and_then(Self::remote_store);
+        self.remote_store().or(source).map_or_else(Vec::new, |remote| remote.fetched())
+    }
+}

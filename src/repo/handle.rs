@@ -1,0 +1,276 @@
+//! The handle of an open repository: opening, creating, and access to its parts.
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use super::cached_store::CachedStore;
+use super::error::RepoError;
+use super::frames::Frames;
+use super::layout;
+use super::locator::{Location, Locator};
+use super::marker::{chunker_config, decode_marker, new_marker};
+use super::outage::OutageMemory;
+use super::refs::Refs;
+use super::state::{Complaint, LocalState, Sharing, protect};
+use super::volatile::Volatile;
+use crate::codec::cut::ChunkerConfig;
+use crate::codec::hash::{IdHasher, checksum};
+use crate::error::Result;
+use crate::format::marker::Marker;
+use crate::index::Index;
+use crate::index::catalogue::Catalogue;
+use crate::model::id::to_hex;
+use crate::model::refname::RefName;
+use crate::store::local::{LocalStore, STAGING, make_root};
+use crate::store::{Store, trace::Tracer};
+use crate::sys::io_error::IoError;
+
+/// Default limit on the uncompressed frames in memory, in bytes.
+const FRAME_CACHE_BYTES: usize = 32 << 20;
+
+/// Opens the remote repository of a lazy clone.
+pub type OpenLazySource = dyn Fn() -> Result<Repo> + Send + Sync;
+
+/// Options for opening a repository.
+#[derive(Clone, Default)]
+pub struct OpenOptions {
+    /// Cache directory, which contains local state of repositories that cannot be written.
+    pub cache_dir: Option<PathBuf>,
+    /// Limit on the uncompressed frames in memory, in bytes; 0 selects the default of 32 MiB.
+    pub frame_cache_bytes: usize,
+    /// Receives each durable step; for tests.
+    pub tracer: Option<Arc<dyn Tracer>>,
+    /// In a lazy clone, opens the remote that has the missing objects.
+    pub lazy_source: Option<Arc<OpenLazySource>>,
+    /// Users that may use a repository that is created.
+    pub sharing: Sharing,
+    /// Receives a sentence if local state cannot be kept.
+    pub complain: Option<Arc<Complaint>>,
+}
+
+/// The remote repository of a lazy clone.
+#[derive(Default)]
+pub(super) struct LazySource {
+    pub(super) source: OnceLock<Box<Repo>>,
+    pub(super) outage: OutageMemory,
+    /// Held while the remote repository is opened.
+    pub(super) opening: Mutex<()>,
+}
+
+/// An open repository; many threads may use it.
+pub struct Repo {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) locator: Locator,
+    pub(super) lazy: LazySource,
+    pub(super) options: OpenOptions,
+    pub(super) frames: Frames,
+    pub(super) volatile: Volatile,
+    marker: Marker,
+    chunker: ChunkerConfig,
+    ids: IdHasher,
+}
+
+/// A local repository, in which files can be created.
+#[derive(Clone, Copy)]
+pub struct LocalRepo<'r> {
+    repo: &'r Repo,
+    files: &'r LocalStore,
+}
+
+impl<'r> LocalRepo<'r> {
+    /// Returns the repository, for operations that any repository supports.
+    pub const fn repo(self) -> &'r Repo {
+        self.repo
+    }
+
+    /// Returns the store of the files of the repository.
+    pub const fn files(self) -> &'r LocalStore {
+        self.files
+    }
+}
+
+impl Deref for LocalRepo<'_> {
+    type Target = Repo;
+
+    fn deref(&self) -> &Repo {
+        self.repo
+    }
+}
+
+impl Repo {
+    /// Creates a repository in `root`, which must be missing or empty.
+    pub fn create(
+        root: &Path,
+        default_branch: &RefName,
+        chunker: &ChunkerConfig,
+        options: OpenOptions,
+    ) -> Result<Self> {
+        Self::create_copy(root, &new_marker(chunker, default_branch.as_str())?, options)
+    }
+
+    /// Creates an empty repository in `root` with the marker of another one, for a copy of it.
+    pub fn create_copy(root: &Path, marker: &Marker, options: OpenOptions) -> Result<Self> {
+        let io = |what| IoError::at(what, root);
+        make_root(root).map_err(io("create"))?;
+        let store = LocalStore::new(root.to_path_buf());
+        if store.len(layout::MARKER)?.is_some() {
+            return Err(RepoError::Exists { path: root.to_path_buf() }.into());
+        }
+        // An interrupted run leaves a staging directory.
+        let is_other = |e: std::io::Result<std::fs::DirEntry>| e.map_or(true, |e| e.file_name() != STAGING);
+        if std::fs::read_dir(root).map_err(io("read"))?.any(is_other) {
+            return Err(RepoError::Occupied { path: root.to_path_buf() }.into());
+        }
+        protect(root, options.sharing, options.complain.as_deref()).map_err(io("set the access of"))?;
+        if !store.create(layout::MARKER, &marker.encode())? {
+            return Err(RepoError::Exists { path: root.to_path_buf() }.into());
+        }
+        Self::open(root, options)
+    }
+
+    /// Opens the repository in `root`.
+    pub fn open(root: &Path, options: OpenOptions) -> Result<Self> {
+        let mut store = LocalStore::new(root.to_path_buf());
+        if let Some(tracer) = &options.tracer {
+            store = store.traced(Arc::clone(tracer));
+        }
+        let Some(bytes) = store.get(layout::MARKER)? else {
+            let path = root.to_path_buf();
+            return Err(
+                if Self::is_unmarked(root) { RepoError::Unmarked { path } } else { RepoError::None { path } }.into()
+            );
+        };
+        let place = || root.display().to_string();
+        let marker = decode_marker(&bytes, true, place)?;
+        let chunker = chunker_config(&marker).map_err(|source| RepoError::BadMarker {
+            place: place(),
+            is_local: true,
+            source,
+        })?;
+        Ok(Self::new(Location::Local(Arc::new(store)), root.to_path_buf(), marker, chunker, options))
+    }
+
+    /// Opens a remote repository, whose known state is kept in a directory below `state`.
+    pub fn open_remote(store: Arc<CachedStore>, state: &Path, options: OpenOptions) -> Result<Self> {
+        let Some(bytes) = store.get(layout::MARKER)? else {
+            return Err(RepoError::None { path: PathBuf::from(store.place()) }.into());
+        };
+        let marker = decode_marker(&bytes, false, || store.place())?;
+        Self::with_marker(store, marker, state, options)
+    }
+
+    /// Returns a remote repository whose marker is known already, or will be written.
+    pub fn with_marker(store: Arc<CachedStore>, marker: Marker, state: &Path, options: OpenOptions) -> Result<Self> {
+        let bad = |source| RepoError::BadMarker { place: store.place(), is_local: false, source };
+        let chunker = chunker_config(&marker).map_err(bad)?;
+        let place = to_hex(&checksum(&[store.place().as_bytes()])[..4]);
+        let root = state.join(format!("{}-{place}", marker.id));
+        Ok(Self::new(Location::Remote(store), root, marker, chunker, options))
+    }
+
+    fn new(location: Location, root: PathBuf, marker: Marker, chunker: ChunkerConfig, options: OpenOptions) -> Self {
+        let (store, is_local) = (location.store(), location.as_local().is_some());
+        let ids = IdHasher::unencrypted();
+        let budget = if options.frame_cache_bytes == 0 { FRAME_CACHE_BYTES } else { options.frame_cache_bytes };
+        let frames = Frames::new(Arc::clone(&store), ids.clone(), budget);
+        let (cache_dir, complain) = (options.cache_dir.as_deref(), options.complain.clone());
+        let state = LocalState::new(root, is_local, &marker.id, cache_dir, complain);
+        Self {
+            store,
+            locator: Locator::new(location, state),
+            lazy: LazySource::default(),
+            frames: if is_local { frames.local() } else { frames },
+            volatile: Volatile::default(),
+            options,
+            marker,
+            chunker,
+            ids,
+        }
+    }
+
+    /// Whether a directory is a repository.
+    pub fn is_at(root: &Path) -> bool {
+        root.join(layout::MARKER).is_file()
+    }
+
+    /// Whether a directory has the content of a repository, but no marker.
+    pub fn is_unmarked(root: &Path) -> bool {
+        !Self::is_at(root) && root.join(layout::PACKS).is_dir() && root.join("refs").is_dir()
+    }
+
+    /// Returns the directory of the repository; for a remote one, the directory of its known state.
+    pub fn path(&self) -> &Path {
+        self.locator.state.root()
+    }
+
+    /// Returns the store of all objects.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Returns the operations that only a local repository supports; `None` for a remote one.
+    pub fn as_local(&self) -> Option<LocalRepo<'_>> {
+        self.locator.location.as_local().map(|files| LocalRepo { repo: self, files })
+    }
+
+    /// Returns the same as [`Self::as_local`]; fails with [`RepoError::NotLocal`] for a remote
+    /// repository.
+    pub fn ensure_local(&self) -> Result<LocalRepo<'_>> {
+        self.as_local().ok_or_else(|| RepoError::NotLocal { place: self.store.place() }.into())
+    }
+
+    /// Returns the store of a remote repository; `None` for a local one.
+    pub fn remote_store(&self) -> Option<&Arc<CachedStore>> {
+        self.locator.location.as_remote()
+    }
+
+    /// Returns the marker.
+    pub fn marker(&self) -> &Marker {
+        &self.marker
+    }
+
+    /// Returns the chunker settings.
+    pub fn chunker(&self) -> &ChunkerConfig {
+        &self.chunker
+    }
+
+    /// Returns the branches and tags.
+    pub fn refs(&self) -> Refs<'_> {
+        Refs::new(&*self.store, Some(&self.locator))
+    }
+
+    /// Returns the hasher that computes the ids of objects.
+    pub fn ids(&self) -> &IdHasher {
+        &self.ids
+    }
+
+    /// Returns the objects that are only in memory.
+    pub fn volatile(&self) -> &Volatile {
+        &self.volatile
+    }
+
+    /// Returns the index of objects; opened on first use.
+    pub fn index(&self) -> Result<&Index> {
+        self.locator.index()
+    }
+
+    /// Returns the derived catalogue; opened on first use.
+    pub fn catalogue(&self) -> Result<&Catalogue> {
+        self.locator.catalogue()
+    }
+
+    /// Whether the repository cannot be written.
+    pub fn is_read_only(&self) -> bool {
+        self.locator.state.is_read_only()
+    }
+
+    /// Returns the directory for local state: the repository, or a directory below the cache
+    /// directory if the repository cannot be written.
+    pub fn state_dir(&self) -> Result<PathBuf> {
+        let state = self.locator.state.dir();
+        state.map(Path::to_path_buf).ok_or_else(|| RepoError::NoState { path: self.path().to_path_buf() }.into())
+    }
+}

@@ -1,0 +1,83 @@
+//! Lazy clones: whether refs need objects that are not local, and the remote that has them.
+
+use std::path::Path;
+
+use super::error::RepoError;
+use super::handle::{LocalRepo, Repo};
+use super::layout;
+use crate::error::Result;
+use crate::model::id::{Id, ObjectKind};
+use crate::store::Store;
+
+impl LocalRepo<'_> {
+    /// Records durably that refs may need objects that are not local but at the URL `from`.
+    pub fn set_partial(&self, from: &str) -> Result<()> {
+        self.files().create(layout::PARTIAL, from.as_bytes())?;
+        Ok(())
+    }
+
+    /// Records that all objects that refs need are local.
+    pub fn set_whole(&self) -> Result<()> {
+        Ok(self.files().delete(layout::PARTIAL)?)
+    }
+}
+
+impl Repo {
+    /// Whether some objects may be only at the remote.
+    pub fn is_lazy(&self) -> bool {
+        self.options.lazy_source.is_some()
+    }
+
+    /// Returns the URL of the remote that has the missing objects of the repository at `root`, or
+    /// `None` if all objects that refs need are local.
+    pub fn partial(root: &Path) -> Option<String> {
+        match std::fs::read(root.join(layout::PARTIAL)) {
+            Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            Err(_) => Some(String::new()),
+        }
+    }
+
+    /// Returns the remote repository of a lazy clone; opened on first use. `None` if this is not a
+    /// lazy clone.
+    pub fn lazy_source(&self) -> Result<Option<&Self>> {
+        let Some(open) = &self.options.lazy_source else { return Ok(None) };
+        if let Some(source) = self.opened_lazy_source() {
+            return Ok(Some(source));
+        }
+        let _opening = self.lazy.opening.lock();
+        if let Some(detail) = self.lazy.outage.current() {
+            return Err(RepoError::Unavailable { detail }.into());
+        }
+        if let Some(source) = self.opened_lazy_source() {
+            return Ok(Some(source));
+        }
+        let source = open().inspect_err(|e| _ = self.lazy.outage.record(e))?;
+        if source.marker().id != self.marker().id {
+            return Err(RepoError::Foreign { place: source.store().place() }.into());
+        }
+        Ok(Some(self.lazy.source.get_or_init(|| Box::new(source))))
+    }
+
+    /// Returns the remote repository of a lazy clone if it is open.
+    pub(super) fn opened_lazy_source(&self) -> Option<&Self> {
+        self.lazy.source.get().map(|source| &**source)
+    }
+
+    /// Whether an object is stored in this repository, or at the remote of a lazy clone.
+    pub fn knows(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
+        Ok(self.has(kind, id)? || self.is_at_source(kind, id)?)
+    }
+
+    /// Whether an object is stored at the remote of a lazy clone. Returns false during an outage, so
+    /// that a commit without a network stores the object here too.
+    pub(super) fn is_at_source(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
+        if self.lazy.outage.current().is_some() {
+            return Ok(false);
+        }
+        match self.lazy_source().and_then(|source| source.map_or(Ok(false), |source| source.knows(kind, id))) {
+            Err(e) if self.lazy.outage.record(&e) => Ok(false),
+            known => known,
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Locates the objects of a repository: opens its index and its catalogue on first use, and knows
+//! which packs are missing.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::cached_store::{CachedStore, RemoteSegment};
+use super::layout;
+use super::state::LocalState;
+use crate::error::{Failure, Kind, Result};
+use crate::format::segment::{IndexRow, PackName, SegmentName};
+use crate::index::catalogue::{Catalogue, segments::SegmentRow};
+use crate::index::segment_reader::{SegmentBytes, SegmentReader};
+use crate::index::{Index, IndexError};
+use crate::model::id::parse_hex;
+use crate::store::local::LocalStore;
+use crate::store::{ListedKey, Store, StoreError};
+use crate::sys::io_error::IoError;
+
+/// Number of segments of a remote repository that are opened with concurrent requests.
+const OPENED_TOGETHER: usize = 16;
+/// Interval between two refreshes of the index because of unreadable objects. A refresh costs a
+/// listing, and a damaged pack may be read often.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A segment with the length of its file.
+type SegmentFile = (SegmentName, u64);
+/// A segment, or the reason why it cannot be read.
+type OpenedSegment = (SegmentName, Result<SegmentReader, IndexError>);
+
+/// The store of a repository by its kind.
+pub(super) enum Location {
+    /// A directory of this machine.
+    Local(Arc<LocalStore>),
+    /// A store that is read through the cache.
+    Remote(Arc<CachedStore>),
+}
+
+impl Location {
+    pub(super) fn store(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Local(store) => Arc::<LocalStore>::clone(store),
+            Self::Remote(store) => Arc::<CachedStore>::clone(store),
+        }
+    }
+
+    pub(super) fn as_local(&self) -> Option<&LocalStore> {
+        match self {
+            Self::Local(store) => Some(store),
+            Self::Remote(_) => None,
+        }
+    }
+
+    pub(super) fn as_remote(&self) -> Option<&Arc<CachedStore>> {
+        match self {
+            Self::Local(_) => None,
+            Self::Remote(store) => Some(store),
+        }
+    }
+}
+
+/// The index and the catalogue of a repository.
+pub(super) struct Locator {
+    pub(super) location: Location,
+    pub(super) state: LocalState,
+    store: Arc<dyn Store>,
+    index: OnceLock<Index>,
+    catalogue: OnceLock<Catalogue>,
+    /// Held while the index or the catalogue is opened or refreshed.
+    opening: Mutex<()>,
+    /// Time of the last refresh because of an unreadable object.
+    refreshed: Mutex<Option<Instant>>,
+    missing_packs: OnceLock<HashSet<PackName>>,
+}
+
+impl Locator {
+    pub(super) fn new(location: Location, state: LocalState) -> Self {
+        Self {
+            store: location.store(),
+            location,
+            state,
+            index: OnceLock::new(),
+            catalogue: OnceLock::new(),
+            opening: Mutex::default(),
+            refreshed: Mutex::default(),
+            missing_packs: OnceLock::new(),
+        }
+    }
+
+    /// Returns the index; opened on first use.
+    pub(super) fn index(&self) -> Result<&Index> {
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let _opening = self.opening.lock();
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let index = retry_replaced(|| self.open_index())?;
+        Ok(self.index.get_or_init(|| index))
+    }
+
+    /// Returns the index if it is open.
+    pub(super) fn opened_index(&self) -> Option<&Index> {
+        self.index.get()
+    }
+
+    /// Returns the catalogue; opened on first use.
+    pub(super) fn catalogue(&self) -> Result<&Catalogue> {
+        if let Some(catalogue) = self.catalogue.get() {
+            return Ok(catalogue);
+        }
+        let _opening = self.opening.lock();
+        self.open_catalogue()
+    }
+
+    /// Opens the catalogue. The caller holds the lock.
+    fn open_catalogue(&self) -> Result<&Catalogue> {
+        if let Some(catalogue) = self.catalogue.get() {
+            return Ok(catalogue);
+        }
+        let catalogue = self.state.open_catalogue()?;
+        Ok(self.catalogue.get_or_init(|| catalogue))
+    }
+
+    fn open_index(&self) -> Result<Index> {
+        let (live, known) = self.live_segments(self.open_catalogue().ok())?;
+        let index = Index::open(self.open_segments(live, HashSet::new())?)?;
+        if let Some(catalogue) = self.catalogue.get() {
+            for segment in layout::SEGMENT_KINDS.iter().flat_map(|k| index.segments(*k)) {
+                if !known.contains(segment.name()) {
+                    let row = SegmentRow {
+                        name: *segment.name(),
+                        kind: segment.kind(),
+                        file_bytes: segment.file_bytes(),
+                        rows: segment.rows(),
+                        replaced_by: None,
+                    };
+                    // Without the row, the next process only opens more segments.
+                    let _ = catalogue.add_segment(&row, segment.replaces(), &[]);
+                }
+            }
+        }
+        Ok(index)
+    }
+
+    /// Opens segments that other processes have written in the meantime. Returns whether there were
+    /// any.
+    pub(super) fn refresh(&self) -> Result<bool> {
+        let index = self.index()?;
+        let _opening = self.opening.lock();
+        let mut open: HashSet<SegmentName> =
+            layout::SEGMENT_KINDS.iter().flat_map(|k| index.segments(*k)).map(|s| *s.name()).collect();
+        open.extend(index.damaged().iter().map(|d| d.0));
+        let new = retry_replaced(|| {
+            let live = self.live_segments(self.open_catalogue().ok())?.0;
+            let opened = self.open_segments(live, open.clone())?.into_iter().map(|(_, opened)| opened);
+            Ok(opened.collect::<Result<Vec<_>, _>>()?)
+        })?;
+        let found = !new.is_empty();
+        new.into_iter().for_each(|segment| index.add_segment(segment));
+        Ok(found)
+    }
+
+    /// Refreshes the index unless it was refreshed a moment ago.
+    pub(super) fn refresh_after_damage(&self) -> Result<()> {
+        let mut refreshed = self.refreshed.lock();
+        if refreshed.is_none_or(|at| at.elapsed() >= REFRESH_INTERVAL) {
+            self.refresh()?;
+            *refreshed = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Opens the segments `live` except those in `skip`. In a remote repository, large segments come
+    /// first: a segment is larger than those that it replaces, which need not be opened then.
+    fn open_segments(&self, mut live: Vec<SegmentFile>, mut skip: HashSet<SegmentName>) -> Result<Vec<OpenedSegment>> {
+        if self.location.as_remote().is_some() {
+            live.sort_by_key(|s| std::cmp::Reverse(s.1));
+        }
+        let mut all = Vec::new();
+        while !live.is_empty() {
+            live.retain(|s| !skip.contains(&s.0));
+            let rest = live.split_off(live.len().min(OPENED_TOGETHER));
+            if let Some(remote) = self.location.as_remote() {
+                let both_ends = |len: u64| vec![0..1.min(len), len.saturating_sub(1)..len];
+                let ends = live.iter().map(|(name, len)| (layout::segment(name), both_ends(*len)));
+                match remote.fetch_ahead(&ends.collect::<Vec<_>>()) {
+                    // Opening the missing segment reports its name.
+                    Err(StoreError::Missing { .. }) => {}
+                    fetched => drop(fetched?),
+                }
+            }
+            for (name, len) in std::mem::replace(&mut live, rest) {
+                if skip.contains(&name) {
+                    continue;
+                }
+                let opened = self.open_segment(name, len);
+                if let (true, Ok(segment)) = (self.location.as_remote().is_some(), &opened) {
+                    skip.extend(segment.replaces());
+                }
+                all.push((name, opened));
+            }
+        }
+        Ok(all)
+    }
+
+    fn open_segment(&self, name: SegmentName, len: u64) -> Result<SegmentReader, IndexError> {
+        let key = layout::segment(&name);
+        match &self.location {
+            Location::Remote(remote) => {
+                let path = PathBuf::from(format!("{}/{key}", remote.place()));
+                let bytes: Box<dyn SegmentBytes> = match remote.local_file(&key).map(File::open) {
+                    Some(Ok(file)) => Box::new(file),
+                    _ => Box::new(RemoteSegment { store: Arc::clone(remote), key: key.clone(), len }),
+                };
+                let opened = SegmentReader::of_bytes(name, &path, bytes);
+                // The segment contains the lengths of its packs, which saves a request per pack. A
+                // pack that contains only bases may be listed without its length.
+                for pack in opened.iter().flat_map(SegmentReader::packs).filter(|p| p.size_bytes > 0) {
+                    remote.learn(&layout::pack(&pack.name), pack.size_bytes);
+                }
+                if opened.as_ref().is_err_and(|e| e.kind() == Kind::Integrity) {
+                    remote.forget(&key);
+                }
+                opened
+            }
+            Location::Local(files) => SegmentReader::open(name, &files.path(&key)),
+        }
+    }
+
+    /// Returns the segments that no other segment replaces, as far as the catalogue knows, with their
+    /// lengths; and all segments that the catalogue knows.
+    fn live_segments(&self, catalogue: Option<&Catalogue>) -> Result<(Vec<SegmentFile>, HashSet<SegmentName>)> {
+        let named = |listed: ListedKey| {
+            let mut name = [0u8; 32];
+            parse_hex(&listed.name, &mut name).map(|_| (name, listed.len))
+        };
+        let stored: Vec<SegmentFile> = self.store.list(layout::INDEX)?.into_iter().filter_map(named).collect();
+        let names: HashSet<SegmentName> = stored.iter().map(|s| s.0).collect();
+        // Without a readable catalogue, more segments are opened than necessary.
+        let rows = catalogue.and_then(|c| c.segments().ok()).unwrap_or_default();
+        let replaced = |s: &&SegmentRow| s.replaced_by.is_some_and(|by| names.contains(&by));
+        let replaced: HashSet<SegmentName> = rows.iter().filter(replaced).map(|s| s.name).collect();
+        let live = stored.into_iter().filter(|s| !replaced.contains(&s.0)).collect();
+        Ok((live, rows.iter().map(|s| s.name).collect()))
+    }
+
+    /// Returns the packs that the index of a local repository contains but that do not exist. The
+    /// packs are listed once. Empty for a remote repository.
+    pub(super) fn missing_packs(&self) -> Result<&HashSet<PackName>> {
+        if let Some(missing) = self.missing_packs.get() {
+            return Ok(missing);
+        }
+        let missing = match self.location.as_local() {
+            Some(files) => {
+                let stored = stored_packs(&files.path(layout::PACKS))?;
+                self.indexed_packs()?.into_iter().filter(|name| !stored.contains(name)).collect()
+            }
+            None => HashSet::new(),
+        };
+        Ok(self.missing_packs.get_or_init(|| missing))
+    }
+
+    /// Whether the packs of a copy of an object exist.
+    pub(super) fn has_packs_of(&self, row: &IndexRow) -> Result<bool> {
+        let missing = self.missing_packs()?;
+        Ok(!missing.contains(&row.place.pack) && row.base.is_none_or(|base| !missing.contains(&base.pack)))
+    }
+
+    /// Returns the packs that the index contains.
+    pub(super) fn indexed_packs(&self) -> Result<HashSet<PackName>> {
+        let index = self.index()?;
+        let segments = layout::SEGMENT_KINDS.iter().flat_map(|kind| index.segments(*kind));
+        Ok(segments.flat_map(|segment| segment.packs().iter().map(|pack| pack.name).collect::<Vec<_>>()).collect())
+    }
+}
+
+/// Lists the packs in the directory `packs`.
+fn stored_packs(packs: &Path) -> Result<HashSet<PackName>> {
+    let failed = |source| IoError::new("list", layout::PACKS, source);
+    let list = |dir: &Path| match std::fs::read_dir(dir) {
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        list => list.map(Some),
+    };
+    let mut stored = HashSet::new();
+    for folder in list(packs).map_err(failed)?.into_iter().flatten() {
+        for pack in list(&folder.map_err(failed)?.path()).map_err(failed)?.into_iter().flatten() {
+            let mut name = PackName::default();
+            let file = pack.map_err(failed)?.file_name();
+            if file.to_str().and_then(|hex| parse_hex(hex, &mut name)).is_some() {
+                stored.insert(name);
+            }
+        }
+    }
+    Ok(stored)
+}
+
+/// Retries `open` while it fails with an integrity error, because another process may replace and
+/// remove segments while this process opens them.
+fn retry_replaced<T>(open: impl Fn() -> Result<T>) -> Result<T> {
+    const ATTEMPTS: usize = 10;
+    for _ in 1..ATTEMPTS {
+        match open() {
+            Err(e) if e.kind() == Kind::Integrity => {}
+            done => return done,
+        }
+    }
+    open()
+}
