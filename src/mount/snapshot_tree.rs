@@ -20,7 +20,7 @@ use crate::model::tree::{LinkTable, RootInfo};
 use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::snapshot::content::store::{flush_small, store_links};
 use crate::snapshot::output::Output;
-use crate::snapshot::rechunk::{Change, OldState, recut};
+use crate::snapshot::rechunk::{Change, OldState, rechunk};
 use crate::snapshot::tree::store_tree;
 use crate::snapshot::walk::links::link_of;
 use crate::snapshot::walk::rules::{IGNORE_FILE, Ignores, Rules};
@@ -99,7 +99,7 @@ fn rechunk_file(lower: &LowerLayer, frozen: &FrozenFile, out: &Output<'_>, threa
     let read = |offset: u64, bytes: &mut [u8]| frozen.read(lower, offset, bytes);
     let data = |offset: u64| frozen.next_data(lower, offset);
     let change = Change { old, dirty: &dirty, kept: state.kept, size: state.size, read: &read, data: Some(&data) };
-    let (chunker, content) = recut(out, &change, threads)?;
+    let (chunker, content) = rechunk(out, &change, threads)?;
     Ok(BaseFile { content, size: state.size, chunker })
 }
 

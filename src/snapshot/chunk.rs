@@ -1,4 +1,5 @@
-//! Cutting a stretch of a file into chunks and holes, however much of it is in memory.
+//! Divides a part of a file into chunks and holes, independently of how much of the file is in
+//! memory.
 
 use std::ops::Range;
 
@@ -9,16 +10,18 @@ use crate::model::entry::Chunker;
 /// A piece of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// Bytes, as a range of the buffer.
+    /// A chunk, as a range of the buffer.
     Chunk(Range<usize>),
-    /// So many zeros.
+    /// A hole of this length in bytes.
     Hole(u64),
 }
 
-/// Cuts `buf`, which begins at byte `offset` of its file, at the last cut or hole. `last`: the file ends with `buf`,
-/// else `buf` ends at a multiple of the block size. Returns the bytes that were cut; the rest needs more to tell.
+/// Divides `buf`, which begins at byte `offset` of its file; `offset` must be the end of a chunk or
+/// hole. `last` means that the file ends with `buf`; otherwise `buf` ends at a multiple of the
+/// block size. Returns the number of divided bytes; the end of the next chunk depends on further
+/// bytes.
 pub fn cut(
-    cutting: &ChunkerConfig,
+    config: &ChunkerConfig,
     chunker: Chunker,
     buf: &[u8],
     offset: u64,
@@ -28,14 +31,14 @@ pub fn cut(
     let into_block = usize::try_from(offset % BLOCK as u64).unwrap_or(0);
     let mut at = 0;
     while at < buf.len() {
-        // A run begins inside a block that is known to hold data, or at a block's edge.
+        // A run begins inside a block that is known to contain data, or at the start of a block.
         let mut end = if (at + into_block).is_multiple_of(BLOCK) { at } else { next_edge(at, into_block, buf.len()) };
         while end < buf.len() && !is_zero(&buf[end..next_edge(end, into_block, buf.len())]) {
             end = next_edge(end, into_block, buf.len());
         }
         let complete = end < buf.len() || last;
         while at < end {
-            let Some(len) = next_chunk(cutting, chunker, &buf[at..end], complete) else { return at };
+            let Some(len) = next_chunk(config, chunker, &buf[at..end], complete) else { return at };
             pieces.push(Piece::Chunk(at..at + len));
             at += len;
         }
@@ -50,7 +53,7 @@ pub fn cut(
     at
 }
 
-/// The next multiple of the block size in the file, as an index of the buffer.
+/// Returns the next multiple of the block size in the file, as an index of the buffer.
 fn next_edge(at: usize, into_block: usize, len: usize) -> usize {
     (at + BLOCK - (at + into_block) % BLOCK).min(len)
 }

@@ -1,7 +1,8 @@
-//! From a source directory to a tree, and from a tree to a version on a branch.
+//! Takes a snapshot of a source directory as a tree, and commits a tree to a branch.
 //!
-//! Only this file makes anything visible, in the order of the sink: packs, segments, then the ref. If another
-//! process moved the branch first, the version is made again on top of the new tip.
+//! Only this file makes objects visible, in the order of the sink: packs, segments, then the ref.
+//! If another process has moved the branch, the commit is created again with the new tip as its
+//! parent.
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
@@ -33,51 +34,50 @@ use crate::snapshot::walk::unrestored::Unrestored;
 use crate::sys::clock;
 use crate::sys::io_error::IoError;
 
-/// No commit keeps more paths of unstable files.
+/// Limit on the paths of unstable files in a commit.
 const UNSTABLE_MAX: usize = 1000;
 
-/// What to look at.
+/// The directory to take a snapshot of, with options.
 pub struct Source<'s> {
-    /// The directory.
     pub dir: &'s Path,
-    /// Only these paths below it; all of it if there are none.
+    /// Paths to include; empty means all.
     pub only: &'s [Names],
-    /// What is left out.
+    /// Exclusion rules.
     pub rules: &'s Rules,
-    /// The tree of the version before, for deltas against it.
+    /// Tree of the previous version, for deltas against it.
     pub before: Option<Id>,
-    /// The catalogue's number of the worktree, to skip what did not change.
+    /// Number of the worktree in the catalogue, whose records allow skipping unchanged directories.
     pub basis: Option<i64>,
-    /// What a checkout could not restore, and so is no change.
+    /// Properties that a checkout could not restore, which count as unchanged.
     pub unrestored: Option<Unrestored>,
-    /// Threads.
+    /// Number of threads.
     pub threads: usize,
-    /// Whether the snapshot notes a file with this name, also one that is left out.
+    /// Whether the snapshot lists files with this name, including excluded ones.
     pub notes: fn(&[u8]) -> bool,
 }
 
-/// A directory as it is now.
+/// The current state of a directory.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Its tree object.
+    /// Tree object of the directory.
     pub tree: Id,
-    /// What lies below it.
+    /// Totals of everything below the directory.
     pub totals: Totals,
-    /// Its own metadata.
+    /// Metadata of the directory itself.
     pub meta: Meta,
-    /// The entries of the paths that were asked for, by path; `tree` and `totals` mean nothing then.
+    /// Entries of the requested paths, by path; `tree` and `totals` are meaningless then.
     pub picked: Vec<(Vec<u8>, Entry)>,
-    /// The hard links among these paths.
+    /// Hard links among the requested paths.
     pub links: LinkTable,
-    /// Paths that could not be read or did not hold still, sorted.
+    /// Paths that were unreadable or changed while they were read, sorted.
     pub unstable: Vec<Vec<u8>>,
-    /// Some of the paths that were to be noted.
+    /// The first paths that [`Source::notes`] accepted.
     pub noted: Vec<Vec<u8>>,
-    /// Records for the next time, by path; only to be kept once the tree is durable.
+    /// Records for the next walk, by path; must only be kept once the tree is durable.
     records: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// The walk of a directory ended without a result, which is a bug.
+/// The error for a walk that ended without a result, which is a bug.
 #[derive(Debug, thiserror::Error)]
 #[error("the walk of `{}` has no result", .0.display())]
 struct NoResult(PathBuf);
@@ -88,17 +88,17 @@ impl Failure for NoResult {
     }
 }
 
-/// Looks at a source; stores what is new, unless the output is dry.
+/// Takes a snapshot of a directory. Stores new objects, unless the output is a dry run.
 pub fn snapshot(out: &Output<'_>, observer: &dyn Observer, source: &Source<'_>) -> Result<Snapshot> {
     let mut distrust = HashSet::new();
     let mut basis = source.basis;
     loop {
         let walk = walk_once(out, observer, source, basis, std::mem::take(&mut distrust));
         let walk = match walk {
-            // A damaged old tree must not stand in the way of a new version.
+            // A damaged old tree must not prevent a new version.
             Err(e) if e.kind() == Kind::Integrity && basis.is_some() => {
                 basis = None;
-                // The threads that ended had claimed what they will never store.
+                // The threads that failed have claimed objects that they will not store.
                 out.forget_claims();
                 continue;
             }
@@ -148,7 +148,7 @@ fn walk_once<'a>(
     basis: Option<i64>,
     distrust: HashSet<Vec<u8>>,
 ) -> Result<Walk<'a>> {
-    // Deltas are of no use to a dry run.
+    // A dry run stores no deltas.
     let before = source.before.filter(|_| out.sink().is_some());
     let open = || -> std::io::Result<_> {
         let fd = open_root(source.dir)?;
@@ -182,14 +182,14 @@ fn walk_once<'a>(
     Ok(walk)
 }
 
-/// The hard links of the tree that the records are of.
+/// Returns the hard links of the tree to which the records belong.
 fn old_links(repo: &Repo, walk: &Walk<'_>) -> Result<LinkTable> {
     let Some(worktree) = walk.basis else { return Ok(LinkTable::default()) };
     let record = repo.catalogue()?.stat_dirs(worktree, &[b""])?.into_iter().next().flatten();
     let table = record.and_then(|r| DirRecord::decode(&r)).map(|r| repo.links(&repo.root(&r.tree)?.0));
     match table {
         Some(Ok(table)) => Ok(table),
-        // Then every directory with hard links is looked at again.
+        // With an empty table, every directory with hard links is walked again.
         Some(Err(e)) if e.kind() == Kind::Integrity => Ok(LinkTable::default()),
         Some(Err(e)) => Err(e),
         None => Ok(LinkTable::default()),
@@ -197,24 +197,25 @@ fn old_links(repo: &Repo, walk: &Walk<'_>) -> Result<LinkTable> {
 }
 
 impl Snapshot {
-    /// What is seen where nothing is.
+    /// Returns the snapshot of a missing directory.
     pub fn nothing() -> Self {
         let (totals, meta, links) = (Totals::default(), Meta::default(), LinkTable::default());
         let (picked, unstable, noted, records) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self { tree: Id([0; 32]), totals, meta, picked, links, unstable, noted, records }
     }
 
-    /// What somebody else has looked at.
+    /// Returns a snapshot that another process has taken.
     pub fn of_tree(tree: Id, totals: Totals) -> Self {
         Self { tree, totals, ..Self::nothing() }
     }
 
-    /// The record of a directory, if it was seen to differ from the one that is remembered.
+    /// Returns the new record of a directory, if it differs from the stored one.
     pub fn record(&self, path: &[u8]) -> Option<Vec<u8>> {
         self.records.iter().find(|r| r.0 == path).map(|r| r.1.clone())
     }
 
-    /// Remembers what was seen, so that the next walk skips what did not change. The tree must be durable.
+    /// Stores the records, so that the next walk skips unchanged directories. The tree must be
+    /// durable.
     pub fn remember(&self, repo: &Repo, worktree: i64) -> Result<()> {
         let mut records: Vec<(&[u8], Option<&[u8]>)> =
             self.records.iter().map(|(path, bytes)| (path.as_slice(), Some(bytes.as_slice()))).collect();
@@ -224,34 +225,30 @@ impl Snapshot {
     }
 }
 
-/// The tree of a version as the child of another one, and what lies below it.
+/// Returns the tree of a commit with this parent, and its totals.
 pub type TreeOf<'t> = dyn Fn(Option<&Commit>) -> Result<(Id, Totals)> + 't;
 
-/// A version that is not on a branch yet, without its tree.
+/// A commit that is not on a branch yet, without its tree.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// Who.
     pub author: String,
-    /// Where.
     pub host: String,
-    /// When.
     pub time: Timestamp,
-    /// When the branch is moved to it, seconds since 1970: now, also where `time` is long ago.
+    /// Time of the update of the branch: now, even if `time` is long ago.
     pub moved_at: Time,
-    /// Why.
     pub message: String,
-    /// `Key: value`.
+    /// `Key: value` pairs.
     pub trailers: Vec<(String, String)>,
-    /// Flagged paths.
+    /// Paths of files that changed while they were read.
     pub unstable: Vec<Vec<u8>>,
 }
 
 impl Draft {
-    /// The version that it is as the child of `parent`.
+    /// Returns the commit as the child of `parent`.
     pub fn child_of(&self, parent: Option<&(Id, Commit)>, tree: &TreeOf<'_>, out: &Output<'_>) -> Result<Commit> {
         let ordinal = match parent {
             Some((_, parent)) => parent.ordinal.checked_add(1).ok_or_else(|| {
-                Malformed::new("version", "its ordinal is the greatest that is possible, so no version can follow it")
+                Malformed::new("version", "its ordinal is the greatest possible one, so no version can follow")
             })?,
             None => 1,
         };
@@ -277,8 +274,8 @@ impl Draft {
     }
 }
 
-/// Makes the draft the next version of a branch; everything that was put into `out` is durable then. `tree` is asked
-/// for each parent that there turns out to be.
+/// Commits the draft to a branch. Afterwards, all objects of `out` are durable. Calls `tree` for
+/// each tip that may become the parent.
 pub fn publish(
     out: &Output<'_>,
     observer: &dyn Observer,
@@ -305,7 +302,8 @@ pub fn publish(
         observer.step("ref");
         if refs.update(RefKind::Branch, branch, tip.as_ref(), Some(id), &how)?.is_some() {
             observer.step("ref moved");
-            // The version is made whatever comes of this; the catalogue finds it when it is asked for.
+            // The commit exists even if this fails; the catalogue then adds the row when it is
+            // needed.
             let _ = repo.catalogue().map(|c| c.put_commits(&[CommitRow::new(&id, &commit, &bytes)]));
             return Ok((id, commit));
         }

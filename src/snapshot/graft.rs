@@ -1,4 +1,5 @@
-//! Replacing single paths in a stored tree: commits of some paths, of standard input, of a command's output.
+//! Replaces single paths in a stored tree, for commits of some paths, of standard input, and of the
+//! output of a command.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +13,13 @@ use crate::model::path::{is_within, split};
 use crate::model::tree::{LinkTable, RootInfo};
 use crate::snapshot::walk::links::take_out;
 
-/// What stands at a path from now on; `None` removes it.
+/// A path and its new entry; `None` removes the entry.
 pub type Edit = (Vec<Vec<u8>>, Option<Entry>);
 
-/// The tree `root` (empty if `None`) with these paths replaced. `links` are the hard links among what is put in; those
-/// between it and the rest are cut. `meta` gives the metadata of directories that have to be made, by path; the root's
-/// is used where there was no root.
+/// Returns the tree `root` (empty if `None`) with the edited paths. `links` are the hard links
+/// among the new entries; hard links between new and other entries are removed. `meta` returns the
+/// metadata of a missing directory by path; the metadata of the root is only requested if there was
+/// no root.
 pub fn graft(
     out: &Output<'_>,
     root: Option<&Id>,
@@ -87,7 +89,7 @@ fn replace(
         let only_removes = edits.iter().all(|e| e.1.is_none());
         let (inner, own) = match &old {
             Some(Entry { node: Node::Dir { tree, .. }, meta, .. }) => (out.repo().entries(tree)?, Some(meta.clone())),
-            // Nothing is removed from what is not there.
+            // There is nothing to remove in a directory that does not exist.
             _ if only_removes => {
                 all.extend(old.map(|o| (name, o)));
                 continue;

@@ -1,4 +1,5 @@
-//! From a directory to a version: walk -> chunk -> dedup -> compress -> pack -> tree -> commit.
+//! Snapshots of directories as versions: walk, chunk, deduplicate, compress, pack, store trees,
+//! commit.
 
 pub mod chunk;
 pub mod commit;

@@ -1,4 +1,5 @@
-//! Where a walk's objects go: into packs, or, in a dry run, nowhere (trees and lists then stay in memory).
+//! The destination of new objects: packs, or nothing in a dry run, in which trees and lists stay in
+//! memory.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,24 +14,25 @@ use crate::repo::Repo;
 use crate::repo::sink::Sink;
 use crate::snapshot::content::frame::{Gather, Packer};
 
-/// Takes objects; usable from several threads.
+/// Receives objects; many threads may use it.
 pub struct Output<'a> {
     repo: &'a Repo,
     sink: Option<Sink<'a>>,
     dry: Mutex<HashSet<Id>>,
     metadata: [Mutex<Gather>; 2],
     new_bytes: AtomicU64,
-    /// What another process stored for the same version: bytes in packs.
-    elsewhere_bytes: AtomicU64,
+    /// Bytes in packs that another process has stored for the same commit.
+    other_bytes: AtomicU64,
 }
 
 impl<'a> Output<'a> {
-    /// Objects are stored in `repo`.
+    /// Creates an output that stores objects in `repo`.
     pub fn storing(repo: &'a Repo, observer: &'a dyn Observer) -> Result<Self> {
         Ok(Self { sink: Some(Sink::open(repo.ensure_local()?, observer)?), ..Self::dry(repo) })
     }
 
-    /// Nothing is stored; the repository handle answers for trees and lists from memory.
+    /// Creates an output that stores nothing. Trees and lists stay in the memory of `repo`, which
+    /// returns them like stored ones.
     pub fn dry(repo: &'a Repo) -> Self {
         let metadata = [ObjectKind::List, ObjectKind::Tree].map(|k| Mutex::new(Gather::new(k)));
         Self {
@@ -39,37 +41,38 @@ impl<'a> Output<'a> {
             dry: Mutex::default(),
             metadata,
             new_bytes: AtomicU64::new(0),
-            elsewhere_bytes: AtomicU64::new(0),
+            other_bytes: AtomicU64::new(0),
         }
     }
 
-    /// The repository.
+    /// Returns the repository.
     pub fn repo(&self) -> &'a Repo {
         self.repo
     }
 
-    /// Where packs are written, unless this is a dry run.
+    /// Returns the sink, or `None` in a dry run.
     pub fn sink(&self) -> Option<&Sink<'a>> {
         self.sink.as_ref()
     }
 
-    /// Plain bytes of new chunks so far.
+    /// Returns the uncompressed bytes of new chunks so far.
     pub fn new_bytes(&self) -> u64 {
         self.new_bytes.load(Ordering::Relaxed)
     }
 
-    /// Bytes that went into packs so far.
+    /// Returns the bytes that were written to packs so far.
     pub fn stored_bytes(&self) -> u64 {
-        self.sink.as_ref().map_or(0, Sink::stored_bytes) + self.elsewhere_bytes.load(Ordering::Relaxed)
+        self.sink.as_ref().map_or(0, Sink::stored_bytes) + self.other_bytes.load(Ordering::Relaxed)
     }
 
-    /// Counts what another process stored for the same version: plain bytes of new chunks, and bytes in packs.
-    pub fn count_elsewhere(&self, new_bytes: u64, stored_bytes: u64) {
+    /// Adds the bytes that another process has stored for the same commit: uncompressed bytes of
+    /// new chunks, and bytes in packs.
+    pub fn count_other_process(&self, new_bytes: u64, stored_bytes: u64) {
         self.new_bytes.fetch_add(new_bytes, Ordering::Relaxed);
-        self.elsewhere_bytes.fetch_add(stored_bytes, Ordering::Relaxed);
+        self.other_bytes.fetch_add(stored_bytes, Ordering::Relaxed);
     }
 
-    /// True if this chunk is new and the caller must store it.
+    /// Claims a chunk. Returns true if the chunk is new and the caller must store it.
     pub fn claim_chunk(&self, id: &Id, len: usize) -> Result<bool> {
         let new = match &self.sink {
             Some(sink) => sink.claim(ObjectKind::Chunk, id)?,
@@ -87,14 +90,14 @@ impl<'a> Output<'a> {
         Ok(new)
     }
 
-    /// Lets everything that is not in the index be stored again: whoever claimed it has failed.
+    /// Releases all claims after an error, so that the objects can be stored again.
     pub fn forget_claims(&self) {
         if let Some(sink) = &self.sink {
             sink.forget_claims();
         }
     }
 
-    /// Stores a tree, list or commit; returns its id.
+    /// Stores a tree, list or commit. Returns its id.
     pub fn store_object(&self, kind: ObjectKind, bytes: Vec<u8>) -> Result<Id> {
         let id = self.repo.ids().id(kind, &bytes);
         let Some(sink) = &self.sink else {
@@ -102,7 +105,8 @@ impl<'a> Output<'a> {
             return Ok(id);
         };
         if sink.claim(kind, &id)? {
-            // A commit closes its pack, so it never shares a frame.
+            // A commit is always the last object before its pack is closed, so it never shares a
+            // frame.
             if kind == ObjectKind::Commit {
                 let mut alone = Gather::new(kind);
                 alone.add(id, &bytes);
@@ -118,7 +122,7 @@ impl<'a> Output<'a> {
         Ok(id)
     }
 
-    /// Writes out the lists and trees that wait for a full frame.
+    /// Writes the lists and trees that wait for a full frame.
     pub fn flush(&self) -> Result<()> {
         let Some(sink) = &self.sink else { return Ok(()) };
         for slot in &self.metadata {

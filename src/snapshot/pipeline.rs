@@ -1,7 +1,6 @@
-//! The threads of a walk: each takes the work that is nearest to being done, so that memory stays bounded and all
-//! cores stay busy.
-//!
-//! Batches of chunks first, then the next piece of a large file, then the next directory, depth first.
+//! The threads of a walk. Each thread takes the work that is nearest to completion, so that memory
+//! stays bounded and all cores are busy: batches of chunks first, then the next piece of a large
+//! file, then the next directory, depth first.
 
 use std::sync::Arc;
 
@@ -39,21 +38,22 @@ impl Policy for Jobs {
     }
 }
 
-/// Walks from `root` on so many threads until all of it is done; the result is in the walk.
+/// Walks from `root` on `threads` threads; the result is in the walk.
 pub fn run(walk: &Walk<'_>, root: Arc<Dir>, threads: usize) -> Result<()> {
     let buffers = Buffers::default();
     let body = |jobs: &Worker<'_, Jobs>| {
         let thread = WalkThread { walk, buffers: &buffers, jobs };
         let done = thread.work();
-        // Small chunks that this thread gathered. Another walk may run on this thread later, so they do not stay here after
-        // an error.
+        // Stores the small chunks that this thread has collected. After an error they are stored
+        // too, because another walk may run on this thread later.
         done.and(flush_small(walk.out))
     };
     let jobs = Jobs { dirs: vec![root], ..Jobs::default() };
     queue::run(threads, jobs, |_| (), body).map(drop)
 }
 
-/// Finishes the directories that waited for all hard links to be known; `root` is the directory of the version.
+/// Finishes the directories that wait until all hard links are known. `root` is the directory of
+/// the snapshot.
 pub fn settle_links(walk: &Walk<'_>, root: &std::path::Path) -> Result<()> {
     read_unread(walk, root)?;
     let waiting = walk.links.lock().take_waiting();
@@ -123,7 +123,7 @@ impl WalkThread<'_, '_> {
         }
     }
 
-    /// A last look at a file that was read in pieces: did it hold still?
+    /// Checks whether a large file changed while it was read, and reads it again if it did.
     fn finished(&self, f: Finished) -> Result<()> {
         let Finished { reader, content, size, chunker } = f;
         let now = reader.look();

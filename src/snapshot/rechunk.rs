@@ -1,8 +1,10 @@
-//! What of a changed file is cut anew: its content from the old version's and from where it was written.
+//! Re-chunks the changed ranges of a file: computes the new content from the old one and the
+//! written ranges.
 //!
-//! In: the old extents, the ranges that may differ, a way to read. Out: the very content that reading all of the file
-//! gives. One thread at a time decides where cuts are, in the order of the file; the others cut ahead of it on the
-//! guess that cuts agree again before the next changes, hash, compress and store. A guess that proves wrong is dropped.
+//! The result is identical to the content from reading the whole file. One thread at a time finds
+//! the boundaries in file order; the other threads chunk ahead of it on the guess that old and new
+//! boundaries agree again before the next change, and hash, compress and store. A wrong guess is
+//! discarded.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -24,61 +26,66 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-/// Steps for each thread that may wait to be stored or put together, and guesses that may wait to be used.
+/// Per thread, number of steps that may wait to be stored or assembled, and of guesses that may
+/// wait to be used.
 const AHEAD: usize = 4;
-/// How the work is divided; nothing of it changes the result.
+/// The division of the work, which does not change the result.
 #[derive(Clone, Copy)]
 struct Shares {
-    /// Bytes that are cut at a time.
+    /// Number of bytes per step.
     step: usize,
-    /// Changes that are so far apart are cut on a guess that cuts agree in between.
+    /// Minimum distance of changes for a guess that boundaries agree in between.
     gap: u64,
 }
 
 const SHARES: Shares = Shares { step: 1 << 20, gap: 2 * CHUNK_MAX as u64 };
-/// What a change costs besides its own bytes: most of the chunks at its ends.
+/// Approximate cost of a change in addition to its bytes: the chunks at both ends.
 const AROUND: u64 = 128 << 10;
-/// Buffers that are kept to be used again.
+/// Limit on the buffers that are kept for reuse.
 const SPARE_MAX: usize = 16;
 
-/// What a file was, and what of it was written since.
+/// The old version of a file, and the ranges that were written since.
 pub struct Change<'c> {
-    /// The file in the version before; `None`: everything is new.
+    /// The previous version of the file; `None` if the whole file is new.
     pub old: Option<OldState<'c>>,
-    /// Byte ranges that may differ from the old content, sorted, of any alignment. What lies at or after the old end,
-    /// the new one or `kept` need not be listed.
+    /// Byte ranges that may differ from the old content, sorted, with any alignment. Ranges at or
+    /// after the old end, the new end or `kept` need not be listed.
     pub dirty: &'c [Range<u64>],
-    /// The lowest length in bytes that the file had since: old bytes from there on are gone, listed or not.
+    /// The minimum length of the file since the old version: old bytes after it are lost, listed or
+    /// not.
     pub kept: u64,
-    /// Its length in bytes now.
+    /// Current length in bytes.
     pub size: u64,
-    /// Fills the buffer with the file's bytes as they are now from an offset; called from several threads.
+    /// Reads the current bytes at an offset; called from several threads.
     pub read: &'c (dyn Fn(u64, &mut [u8]) -> Result<()> + Sync),
-    /// The first offset at or after the given one where there may be something else than zeros, as `SEEK_DATA` says.
-    /// Asked only of what changed, so that long holes need not be read. `None`: not known.
+    /// Returns the first offset at or after the given one that may contain data, like `SEEK_DATA`,
+    /// so that long holes need not be read. Only called for changed ranges. `None` if holes are
+    /// unknown.
     pub data: Option<&'c (dyn Fn(u64) -> u64 + Sync)>,
 }
 
-/// A file in the version before.
+/// The previous version of a file.
 #[derive(Clone, Copy)]
 pub struct OldState<'c> {
-    /// Its length in bytes.
+    /// Length in bytes.
     pub size: u64,
-    /// How it was cut.
+    /// Chunker that was used.
     pub chunker: Chunker,
-    /// Its bytes; as this repository cuts them.
+    /// Content, with the chunker settings of this repository.
     pub content: &'c Content,
 }
 
-/// Cuts and stores what changed: how the file is cut now, and what it holds; the same as if all of it were read.
+/// Re-chunks and stores the changed ranges. Returns the chunker and the content, which are the same
+/// as if the whole file had been read.
 ///
-/// Uses up to so many threads. What the calling one gathered for a shared frame goes out with `flush_small`, which
-/// the caller calls when it has no more files, and also after an error if it goes on.
-pub fn recut(out: &Output<'_>, change: &Change<'_>, threads: usize) -> Result<(Chunker, Content)> {
-    recut_by(out, change, threads, SHARES)
+/// Uses up to `threads` threads. The calling thread keeps small chunks for a shared frame; the
+/// caller stores them with `flush_small` after its last file, and also after an error if it
+/// continues.
+pub fn rechunk(out: &Output<'_>, change: &Change<'_>, threads: usize) -> Result<(Chunker, Content)> {
+    rechunk_by(out, change, threads, SHARES)
 }
 
-fn recut_by(out: &Output<'_>, change: &Change<'_>, threads: usize, shares: Shares) -> Result<(Chunker, Content)> {
+fn rechunk_by(out: &Output<'_>, change: &Change<'_>, threads: usize, shares: Shares) -> Result<(Chunker, Content)> {
     let size = change.size;
     if size <= INLINE_MAX {
         return Ok((Chunker::Cdc, Content::Inline(head_of(change, INLINE_MAX)?)));
@@ -87,14 +94,15 @@ fn recut_by(out: &Output<'_>, change: &Change<'_>, threads: usize, shares: Share
     let mut changes = old.map_or_else(Vec::new, |old| changes_of(change, old.size));
     let head_len = sniff::HEAD as u64;
     let chunker = match old {
-        // The choice rests on the first bytes, and on the size only in that those must be there.
+        // The choice depends only on the first bytes, and on the size only if it is less than these
+        // bytes.
         Some(old) if old.size.min(size) >= head_len && changes.first().is_none_or(|c| c.start >= head_len) => {
             old.chunker
         }
         _ => out.repo().chunker().choose(&head_of(change, head_len)?, size),
     };
     let plan = |chunker, changes| Plan {
-        cutting: out.repo().chunker(),
+        config: out.repo().chunker(),
         chunker,
         changes,
         size,
@@ -106,13 +114,13 @@ fn recut_by(out: &Output<'_>, change: &Change<'_>, threads: usize, shares: Share
     let old = old.filter(|old| old.chunker == chunker);
     let Some(old) = old else {
         changes = std::iter::once(0..u64::MAX).collect();
-        return rechunk(out, &plan(chunker, changes), None, shares.gap, threads);
+        return rechunk_changes(out, &plan(chunker, changes), None, shares.gap, threads);
     };
     if changes.is_empty() {
         return Ok((chunker, old.content.clone()));
     }
     let map = OldMap::new(out.repo(), old.content)?;
-    rechunk(out, &plan(chunker, changes), Some(map), shares.gap, threads)
+    rechunk_changes(out, &plan(chunker, changes), Some(map), shares.gap, threads)
 }
 
 fn head_of(change: &Change<'_>, most: u64) -> Result<Vec<u8>> {
@@ -123,7 +131,8 @@ fn head_of(change: &Change<'_>, most: u64) -> Result<Vec<u8>> {
     Ok(head)
 }
 
-/// All that may differ from the old content; what is beyond the last old byte that is left goes on without end.
+/// Returns all ranges that may differ from the old content. The range after the last remaining old
+/// byte has no end.
 fn changes_of(change: &Change<'_>, old_size: u64) -> Vec<Range<u64>> {
     let limit = old_size.min(change.kept).min(change.size);
     let mut changes: Vec<Range<u64>> = Vec::with_capacity(change.dirty.len() + 1);
@@ -138,11 +147,11 @@ fn changes_of(change: &Change<'_>, old_size: u64) -> Vec<Range<u64>> {
     changes
 }
 
-/// Changes that are cut on a guess.
+/// Changes that are chunked on a guess.
 struct Guess {
-    /// Where the first one begins.
+    /// Start of the first change.
     change: u64,
-    /// Where those of the next guess begin.
+    /// Start of the changes of the next guess.
     stop: u64,
     state: GuessState,
 }
@@ -150,17 +159,17 @@ struct Guess {
 enum GuessState {
     Open,
     Running,
-    /// Done, if it could be guessed.
+    /// Completed; `None` if a guess was not possible.
     Done(Option<Step>),
 }
 
-/// A part of the new content in the order of the file.
+/// A part of the new content.
 enum Placed {
     Kept(Range<u64>),
     Extent(Extent),
 }
 
-/// Puts the content together, in the order of the file.
+/// Assembles the content in file order.
 struct Assembler<'a> {
     builder: ListBuilder,
     old: Option<OldMap<'a>>,
@@ -169,55 +178,59 @@ struct Assembler<'a> {
 enum Job<'a> {
     Assemble(Box<Assembler<'a>>, Vec<Placed>),
     Store(u64, Step),
-    /// The next step, up to a change; with what was read already.
+    /// The next step from an offset up to a change, with the bytes that were already read.
     Cut(u64, u64, Vec<u8>),
-    /// The changes from one on, up to another.
+    /// The changes from one change up to another one.
     Guess(u64, u64),
 }
 
 struct Jobs<'a> {
     plan: &'a Plan<'a>,
-    /// Whether there is an old version, so that guesses are possible.
+    /// Whether there is an old version, which makes guesses possible.
     has_old: bool,
-    /// Changes that are further apart are cut on a guess.
+    /// Minimum distance of changes for a guess.
     gap: u64,
-    /// Steps that may wait to be stored or put together, and guesses that may wait to be used.
+    /// Limit on the steps that wait to be stored or assembled, and on the guesses that wait to be
+    /// used.
     ahead: usize,
-    /// Cuts are known up to here, and what was read from there on.
+    /// Offset up to which boundaries are known.
     at: u64,
+    /// Bytes from `at` on that were already read.
     rest: Vec<u8>,
-    is_cutting: bool,
+    is_chunking: bool,
     guesses: VecDeque<Guess>,
-    /// The first change that is in no guess yet.
+    /// The first change that is not part of a guess yet.
     unguessed: usize,
     steps: VecDeque<(u64, Step)>,
-    /// How many steps there were, and how many are put together.
+    /// Number of steps so far.
     taken: u64,
+    /// Number of assembled steps.
     assembled: u64,
     stored: BTreeMap<u64, Vec<Placed>>,
     assembler: Option<Box<Assembler<'a>>>,
     spare: Vec<Vec<u8>>,
-    /// Whether the last call of `take` has moved `at`, so that another worker may cut on from there.
+    /// Whether the last call of `take` has advanced `at`, so that another worker may continue from
+    /// there.
     has_moved: bool,
 }
 
-/// Cuts and stores the changes on up to so many threads.
-fn rechunk(
+/// Re-chunks and stores the changes on up to `threads` threads.
+fn rechunk_changes(
     out: &Output<'_>,
     plan: &Plan<'_>,
     old: Option<OldMap<'_>>,
     gap: u64,
     threads: usize,
 ) -> Result<(Chunker, Content)> {
-    // A thread more is worth it from one more step on.
+    // An additional thread pays off if it gets at least one step.
     let cost = |c: &Range<u64>| c.end.min(plan.size).saturating_sub(c.start).saturating_add(AROUND);
     let cost = plan.changes.iter().map(cost).fold(0, u64::saturating_add);
     let more = threads.saturating_sub(1).min(usize::try_from(cost / plan.step as u64).unwrap_or(usize::MAX));
     let jobs = Jobs::new(plan, old.clone(), gap, AHEAD * (more + 1));
     let body = |jobs: &Worker<'_, Jobs<'_>>| {
         let done = RechunkThread { out, plan, jobs }.work(old.clone());
-        // Others may count on what this thread claimed, so it goes out after an error as well. The caller's thread goes
-        // on gathering, for its next file.
+        // Other threads may rely on chunks that this thread has claimed, so they are stored even
+        // after an error. The thread of the caller keeps them for its next file.
         if jobs.is_caller() { done } else { done.and(flush_small(out)) }
     };
     let jobs = queue::run(more + 1, jobs, |_| (), body)?;
@@ -232,9 +245,9 @@ fn rechunk(
 impl<'a> Policy for Jobs<'a> {
     type Item = Job<'a>;
 
-    /// What is nearest to being done, so that memory stays bounded.
+    /// Returns the work that is nearest to completion, so that memory stays bounded.
     fn take(&mut self, _worker: usize) -> Option<Job<'a>> {
-        self.assembling().or_else(|| self.storing()).or_else(|| self.cutting())
+        self.assembling().or_else(|| self.storing()).or_else(|| self.chunking())
     }
 
     fn has_news(&mut self) -> bool {
@@ -263,8 +276,8 @@ impl<'a> RechunkThread<'_, 'a> {
                 let bytes = self.jobs.policy().spare.pop().unwrap_or_default();
                 let step = self.plan.step(old, at, stop, &rest, bytes)?;
                 self.jobs.update(|jobs| {
-                    jobs.is_cutting = false;
-                    jobs.take_over(step);
+                    jobs.is_chunking = false;
+                    jobs.accept(step);
                 });
             }
             Job::Guess(change, stop) => {
@@ -324,7 +337,7 @@ impl<'a> Jobs<'a> {
             ahead,
             at: 0,
             rest: Vec::new(),
-            is_cutting: false,
+            is_chunking: false,
             guesses: VecDeque::new(),
             unguessed: 0,
             steps: VecDeque::new(),
@@ -337,8 +350,8 @@ impl<'a> Jobs<'a> {
         }
     }
 
-    /// The next step; if it is under way or must wait, a guess.
-    fn cutting(&mut self) -> Option<Job<'a>> {
+    /// Returns the next step; if it is running or must wait, a guess.
+    fn chunking(&mut self) -> Option<Job<'a>> {
         if self.at >= self.plan.size {
             return None;
         }
@@ -346,9 +359,9 @@ impl<'a> Jobs<'a> {
         self.next_step().or_else(|| self.guessing())
     }
 
-    /// The next step, to be stored at once if it was guessed.
+    /// Returns the next step, or the job to store it if it was guessed.
     fn next_step(&mut self) -> Option<Job<'a>> {
-        if self.is_cutting || self.under_way() >= self.ahead {
+        if self.is_chunking || self.under_way() >= self.ahead {
             return None;
         }
         let change = self.plan.next_change(self.at);
@@ -361,7 +374,7 @@ impl<'a> Jobs<'a> {
                 let stop = g.stop;
                 if let Some(Guess { state: GuessState::Done(Some(step)), .. }) = self.guesses.pop_front() {
                     if step.start == self.at {
-                        self.take_over(step);
+                        self.accept(step);
                         self.has_moved = true;
                         return self.storing();
                     }
@@ -372,11 +385,11 @@ impl<'a> Jobs<'a> {
             Some(g) => g.change,
             None => u64::MAX,
         };
-        self.is_cutting = true;
+        self.is_chunking = true;
         Some(Job::Cut(self.at, stop, std::mem::take(&mut self.rest)))
     }
 
-    /// Groups of changes to be cut on a guess: far from each other, and each worth a step.
+    /// Forms groups of changes for guesses. Groups are far apart, and each is worth a step.
     fn extend(&mut self) {
         let plan = self.plan;
         let changes = &plan.changes;
@@ -418,7 +431,7 @@ impl<'a> Jobs<'a> {
         Some(Job::Guess(open.change, open.stop))
     }
 
-    fn take_over(&mut self, mut step: Step) {
+    fn accept(&mut self, mut step: Step) {
         self.at = step.end;
         self.rest = std::mem::take(&mut step.rest);
         self.steps.push_back((self.taken, step));
@@ -444,7 +457,7 @@ impl Assembler<'_> {
         Ok(())
     }
 
-    /// Old extents, by whole nodes where the new list is cut as the old one.
+    /// Appends old extents, as whole nodes where the new list has the same nodes as the old one.
     fn keep(&mut self, range: Range<u64>, out: &Output<'_>) -> Result<()> {
         let Some(old) = &mut self.old else { return Ok(()) };
         let mut at = range.start;

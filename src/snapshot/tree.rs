@@ -1,7 +1,7 @@
-//! Storing a directory: one object, or a search tree of objects where it is large.
+//! Stores a directory: one object, or a search tree of objects if the directory is large.
 //!
-//! Leaves end where a name's hash says so, so that one more name rewrites one leaf and the nodes above it. The limits
-//! are constants of the format.
+//! The hashes of names determine where leaves end, so that an additional name rewrites one leaf and
+//! the nodes above it. The limits are constants of the format.
 
 use crate::codec::hash::checksum;
 use crate::error::Result;
@@ -12,13 +12,13 @@ use crate::model::tree::{RootInfo, TreeBody, TreeChild, TreeNode};
 
 use super::output::Output;
 
-/// Up to so many names stand in one object.
+/// Limit on the names of a directory that is stored as one object.
 const WHOLE_MAX: usize = 512;
-/// A leaf of a large directory has at least so many names, but the last.
+/// Minimum number of names of a leaf, except the last one.
 const LEAF_MIN: usize = 64;
-/// A leaf has at most so many names.
+/// Maximum number of names of a leaf.
 const LEAF_MAX: usize = 1024;
-/// No leaf is longer than this in bytes by more than one entry.
+/// Length in bytes at which a leaf ends after the current entry.
 const LEAF_BYTES: usize = 1 << 20;
 
 /// Stores a directory of sorted `entries`; `root` makes it the root of a version.

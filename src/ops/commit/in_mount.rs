@@ -75,7 +75,7 @@ pub(super) fn commit(
     }
     let out = output(repo, observer, options.dry_run)?;
     let (tree, totals) = only(context, &out, options, &stands, tree_of(&shot))?;
-    out.count_elsewhere(shot.new_bytes, shot.stored_bytes);
+    out.count_other_process(shot.new_bytes, shot.stored_bytes);
     let parent = match tip {
         Some(tip) if tip != version => {
             return Err(MountRefusal::NotTip { branch, version: version.short() }.into());

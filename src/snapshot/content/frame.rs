@@ -1,6 +1,6 @@
-//! From plain objects to frames: gathering small neighbours, choosing how to compress, deltas.
+//! Writes objects into frames: groups small objects, selects the compression, and creates deltas.
 //!
-//! Whatever is chosen here changes sizes and speed only, never an id (decision 0001).
+//! The choices in this file affect only size and speed, never an id (decision 0001).
 
 use std::cell::RefCell;
 
@@ -19,12 +19,12 @@ pub struct Gather {
 }
 
 impl Gather {
-    /// Gathers objects of one kind.
+    /// Creates an empty group of objects of one kind.
     pub fn new(kind: ObjectKind) -> Self {
         Self { kind, plain: Vec::new(), objects: Vec::new() }
     }
 
-    /// Adds an object; returns those before it if they fill a frame.
+    /// Adds an object. Returns the previous objects if they fill a frame.
     pub fn add(&mut self, id: Id, bytes: &[u8]) -> Option<Self> {
         let full = !self.plain.is_empty() && self.plain.len() + bytes.len() > FRAME_PLAIN_MAX;
         let before = full.then(|| self.take());
@@ -36,23 +36,23 @@ impl Gather {
         before
     }
 
-    /// Takes what is there.
+    /// Removes and returns the objects.
     pub fn take(&mut self) -> Self {
         std::mem::replace(self, Self::new(self.kind))
     }
 
-    /// Whether nothing is there.
+    /// Whether there are no objects.
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty()
     }
 }
 
-/// What the bytes of a frame are, as far as it decides the compression.
+/// The class of the content of a frame, which determines the compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// Pages of a database.
     Pages,
-    /// Anything else.
+    /// Any other content.
     Plain,
 }
 
@@ -68,12 +68,12 @@ thread_local! {
 }
 
 impl Packer {
-    /// Runs `f` with this thread's packer.
+    /// Runs `f` with the packer of this thread.
     pub fn with<T>(f: impl FnOnce(&mut Self) -> T) -> T {
         PACKER.with_borrow_mut(f)
     }
 
-    /// Writes gathered chunks as one frame.
+    /// Writes a group of chunks as one frame.
     pub fn chunks(&mut self, sink: &Sink<'_>, class: Class, gather: &Gather) -> Result<()> {
         if gather.is_empty() {
             return Ok(());
@@ -81,7 +81,7 @@ impl Packer {
         self.whole(sink, class, &gather.plain, &gather.objects)
     }
 
-    /// Writes `plain`, which is the chunks `objects` one after the other, as one frame.
+    /// Writes `plain`, the concatenated chunks `objects`, as one frame.
     pub fn whole(&mut self, sink: &Sink<'_>, class: Class, plain: &[u8], objects: &[(Id, u32)]) -> Result<()> {
         let profile = match class {
             Class::Pages => self.profile_of_pages(plain),
@@ -91,7 +91,8 @@ impl Packer {
         self.put(sink, ObjectKind::Chunk, smaller, plain, objects)
     }
 
-    /// Pages of rows and pages of text want different profiles; where it is not plain, a piece is tried both ways.
+    /// Selects the profile for pages, because rows and text compress best with different profiles.
+    /// If the kind of content is unclear, compresses a sample with both.
     fn profile_of_pages(&mut self, plain: &[u8]) -> CompressionProfile {
         const TRIAL: usize = 4096;
         if mostly_digits(plain) {
@@ -111,7 +112,7 @@ impl Packer {
         }
     }
 
-    /// Writes gathered trees, lists or a commit as one frame.
+    /// Writes a group of trees or lists, or a commit, as one frame.
     pub fn metadata(&mut self, sink: &Sink<'_>, gather: &Gather) -> Result<()> {
         if gather.is_empty() {
             return Ok(());
@@ -125,15 +126,15 @@ impl Packer {
         sink.put(&NewFrame { kind, codec, objects, base: None, payload })
     }
 
-    /// Writes a chunk as a delta against `old`, the chunk that it takes the place of, if that is clearly smaller than
-    /// storing it whole. False: nothing was written.
+    /// Writes a chunk as a delta against `old`, the chunk that it replaces, if that is clearly
+    /// smaller than storing it whole. Returns false if nothing was written.
     pub fn delta(&mut self, sink: &Sink<'_>, repo: &crate::repo::Repo, old: &Id, id: Id, plain: &[u8]) -> Result<bool> {
         let Ok(Some(base)) = repo.whole_base(old) else { return Ok(false) };
         let Ok(bytes) = repo.chunk(&base.id) else { return Ok(false) };
         if !self.compressor.delta(&bytes, plain, &mut self.packed) {
             return Ok(false);
         }
-        // What the base takes, its share of a frame that it has for itself or with others.
+        // The stored size of the base: its share of a frame of several objects, or the whole frame.
         let whole = u64::from(base.place.stored).min(bytes.len() as u64);
         if self.packed.len() as u64 * 2 > whole {
             return Ok(false);

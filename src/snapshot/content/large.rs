@@ -1,7 +1,8 @@
-//! Files that are read in pieces: one thread reads and cuts ahead, any thread hashes and stores the batches.
+//! Stores large files in pieces: one thread reads a file and divides it into chunks, any thread
+//! hashes and stores the batches.
 //!
-//! Memory is bounded: so many batches of a file are under way, then its reader waits. Extents are put together in
-//! file order, whatever order the batches are done in.
+//! Memory is bounded, because the reader waits while a number of batches of its file is being
+//! processed. Extents are assembled in file order, in whichever order the batches are completed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,14 +25,15 @@ use crate::snapshot::walk::dir::Dir;
 use crate::snapshot::walk::entries::{Stat, open_file, stat_at};
 use crate::sys::uncached::IoMode;
 
-/// Bytes that a reader takes at a time.
+/// Number of bytes that a reader reads at once.
 pub(in crate::snapshot) const STEP: usize = 1 << 20;
-/// Batches of one file that are under way before its reader waits.
+/// Limit on the batches of one file that are being processed.
 const AHEAD: usize = 6;
-/// How often a file that changes is read before it is kept as it is and flagged.
+/// Number of attempts to read a file that changes; afterwards, the file is stored as read and
+/// flagged.
 pub const ATTEMPTS: u32 = 3;
 
-/// Buffers that are used again, since fresh ones cost a page fault for every page.
+/// Buffers for reuse, because a new buffer costs a page fault per page.
 #[derive(Default)]
 pub struct Buffers(Mutex<Vec<Vec<u8>>>);
 
@@ -49,42 +51,41 @@ impl Buffers {
     }
 }
 
-/// What is known of a file's previous version.
+/// The previous version of a file.
 #[derive(Clone, Debug)]
 pub struct OldFile {
-    /// Its length in bytes.
+    /// Length in bytes.
     pub size: u64,
-    /// Its bytes.
     pub content: Content,
 }
 
 /// A file that is being read.
 pub struct LargeFile {
-    /// The directory that waits for it.
+    /// Directory that waits for the file.
     pub dir: Arc<Dir>,
-    /// Its slot there.
+    /// Slot of the file in the directory.
     pub slot: usize,
-    /// How it is cut.
+    /// Chunker of the file.
     pub chunker: Chunker,
     state: Mutex<State>,
-    /// Old offset minus new offset of the last chunk that was found again.
+    /// Old offset minus new offset of the last chunk that the old version also has.
     shift: AtomicI64,
 }
 
 struct State {
     under_way: usize,
-    parked: Option<Box<Reader>>,
+    waiting: Option<Box<Reader>>,
     next: u64,
     done: BTreeMap<u64, Vec<Extent>>,
     builder: ListBuilder,
     end: Option<Box<Reader>>,
 }
 
-/// The reading side of a file.
+/// The reader of a file.
 pub struct Reader {
     name: Vec<u8>,
     fd: Option<(OwnedFd, IoMode)>,
-    /// What it looked like before it was read.
+    /// Stat before the file was read.
     pub stat: Stat,
     file: Option<Arc<LargeFile>>,
     dir: Arc<Dir>,
@@ -95,13 +96,13 @@ pub struct Reader {
     held: usize,
     pos: u64,
     seq: u64,
-    /// The attempt that this is, from 1, and what the one before gave.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// The content that the attempt before gave.
+    /// Content according to the previous attempt.
     pub previous: Option<Content>,
 }
 
-/// Chunks of one stretch of a file, to be hashed and stored.
+/// Chunks of a part of a file, to be hashed and stored.
 pub struct Batch {
     file: Arc<LargeFile>,
     seq: u64,
@@ -112,30 +113,30 @@ pub struct Batch {
     old: Vec<(u64, u64, Id)>,
 }
 
-/// What comes after one step.
+/// The result of one step.
 pub enum Next {
-    /// More batches, and the reader, which goes on or waits in its file.
+    /// A batch, and the reader unless it waits in its file.
     Batch(Option<Batch>, Option<Box<Reader>>),
     /// The file is complete.
     Finished(Finished),
-    /// Nothing to do now.
+    /// Nothing to do.
     Nothing,
 }
 
 /// A file that was read to its end.
 pub struct Finished {
-    /// Its reader, for a last look at the file.
+    /// Reader, for a final check of the file.
     pub reader: Box<Reader>,
-    /// What it holds.
     pub content: Content,
-    /// Its length in bytes as read.
+    /// Number of bytes that were read.
     pub size: u64,
-    /// How it was cut.
+    /// Chunker that was used.
     pub chunker: Chunker,
 }
 
 impl Reader {
-    /// For the file `name` in `dir`, whose descriptor it uses until it is opened.
+    /// Creates a reader of the file `name` in `dir`. The reader uses the descriptor of `dir` until
+    /// it opens the file.
     pub fn new(stat: Stat, dir: Arc<Dir>, slot: usize, name: &[u8], old: Option<OldFile>) -> Self {
         Self {
             name: name.to_vec(),
@@ -155,7 +156,8 @@ impl Reader {
         }
     }
 
-    /// Reads the file again from its start; the second time no further than the first, since it may only grow.
+    /// Starts reading the file again from its start. The second attempt reads no further than the
+    /// first, because a file that only grows then has the same content.
     pub fn again(self, previous: Content) -> io::Result<Self> {
         let mut stat = self.look()?;
         if self.attempt == 1 {
@@ -168,26 +170,26 @@ impl Reader {
         Ok(next)
     }
 
-    /// The directory and slot that wait for this file.
+    /// Returns the directory and the slot that wait for this file.
     pub fn place(&self) -> (&Arc<Dir>, usize) {
         (&self.dir, self.slot)
     }
 
-    /// What the file looks like now.
+    /// Returns the current stat of the file.
     pub fn look(&self) -> io::Result<Stat> {
         match &self.fd {
             Some((fd, _)) => stat_at(fd.as_fd(), b""),
-            None => Err(io::Error::other("it is not open")),
+            None => Err(io::Error::other("the file is not open")),
         }
     }
 
-    /// Opens the file, if it is still the one that was listed.
+    /// Opens the file, if it is still the listed one.
     fn open(&mut self) -> Result<(), ReadError> {
         if self.fd.is_some() {
             return Ok(());
         }
         let open = || -> io::Result<OwnedFd> {
-            let dir = self.dir.fd().ok_or_else(|| io::Error::other("its directory is closed"))?;
+            let dir = self.dir.fd().ok_or_else(|| io::Error::other("the directory is closed"))?;
             let fd = open_file(dir.as_fd(), &self.name)?;
             let now = stat_at(fd.as_fd(), b"")?;
             if (now.dev, now.ino) == (self.stat.dev, self.stat.ino) {
@@ -208,7 +210,7 @@ impl Reader {
         ReadError::File(Arc::clone(&self.dir), self.slot, e)
     }
 
-    /// Reads and cuts the next stretch.
+    /// Reads the next part of the file and divides it into chunks.
     pub fn step(mut self: Box<Self>, out: &Output<'_>, buffers: &Buffers) -> Result<Next, ReadError> {
         self.open()?;
         if self.buffer.is_empty() {
@@ -241,7 +243,7 @@ impl Reader {
             let buffer = std::mem::replace(&mut self.buffer, rest);
             let shift = file.shift.load(Ordering::Relaxed);
             let old = match &mut self.cursor {
-                // What cannot be read of the old version is no base for a delta.
+                // An unreadable old version is not used as a base for deltas.
                 Some(cursor) => cursor.window(out, offset, used as u64, shift).unwrap_or_default(),
                 None => Vec::new(),
             };
@@ -260,14 +262,15 @@ impl Reader {
             return Ok(Next::Batch(batch, None));
         }
         if state.under_way >= AHEAD {
-            state.parked = Some(self);
+            state.waiting = Some(self);
             return Ok(Next::Batch(batch, None));
         }
         drop(state);
         Ok(Next::Batch(batch, Some(self)))
     }
 
-    /// Chooses the chunker from the first bytes, and finds the previous version's chunks if it was cut alike.
+    /// Selects the chunker from the first bytes, and opens the chunks of the previous version as
+    /// bases for deltas.
     fn begin(&mut self, out: &Output<'_>) -> LargeFile {
         let head = &self.buffer[..self.held.min(sniff::HEAD)];
         let chunker = out.repo().chunker().choose(head, self.stat.size);
@@ -283,7 +286,7 @@ impl Reader {
             chunker,
             state: Mutex::new(State {
                 under_way: 0,
-                parked: None,
+                waiting: None,
                 next: 0,
                 done: BTreeMap::new(),
                 builder: ListBuilder::default(),
@@ -293,7 +296,7 @@ impl Reader {
         }
     }
 
-    /// Jumps over a hole of the file system, in whole blocks; returns its length in bytes.
+    /// Skips a hole that the file system reports, in whole blocks. Returns its length in bytes.
     fn skip_hole(&mut self) -> Result<u64, ReadError> {
         if self.stat.blocks.saturating_mul(512) >= self.stat.size || !self.pos.is_multiple_of(BLOCK as u64) {
             return Ok(0);
@@ -320,7 +323,7 @@ impl Reader {
             let Some((fd, once)) = &mut self.fd else { return Ok(()) };
             match once.read_at(&*fd, space, self.pos) {
                 Ok(0) => {
-                    // Shorter than it was: what is there is the file.
+                    // The file has become shorter, so it ends here.
                     self.stat.size = self.pos;
                     return Ok(());
                 }
@@ -336,11 +339,11 @@ impl Reader {
     }
 }
 
-/// Why a step failed.
+/// The error of a step.
 pub enum ReadError {
-    /// The file cannot be read; the rest goes on.
+    /// The file is unreadable; the walk continues.
     File(Arc<Dir>, usize, io::Error),
-    /// The repository cannot be written or read.
+    /// The repository is unreadable or cannot be written.
     Repository(crate::error::Error),
 }
 
@@ -368,7 +371,8 @@ fn finish(
 }
 
 impl Batch {
-    /// Hashes the chunks and stores the new ones. Returns the file if this was its last batch, or its waiting reader.
+    /// Hashes the chunks and stores the new ones. Returns the number of bytes, and the next work:
+    /// the complete file after its last batch, or its waiting reader.
     pub fn run(self, out: &Output<'_>, buffers: &Buffers) -> Result<(u64, Next), ReadError> {
         let class = if matches!(self.file.chunker, Chunker::Fixed(_)) { Class::Pages } else { Class::Plain };
         let mut extents = Vec::with_capacity(self.pieces.len() + 1);
@@ -411,7 +415,7 @@ impl Batch {
         }
         state.under_way -= 1;
         let done = at - offset + holes_before;
-        if let Some(reader) = state.parked.take() {
+        if let Some(reader) = state.waiting.take() {
             return Ok((done, Next::Batch(None, Some(reader))));
         }
         if state.under_way == 0 && state.end.is_some() {
@@ -436,7 +440,7 @@ impl Batch {
             return Ok(());
         }
         if class == Class::Pages {
-            // A page is read at random: it gets a frame of its own.
+            // Pages are read in random order, so each page gets its own frame.
             let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             return Packer::with(|p| p.whole(sink, class, bytes, &[(id, len)]));
         }
@@ -447,13 +451,13 @@ impl Batch {
     }
 }
 
-/// The old chunk that most of the stretch from `at` was.
+/// Returns the old chunk that overlaps most with the range.
 pub(in crate::snapshot) fn replaced(old: &[(u64, u64, Id)], at: u64, len: u64) -> Option<Id> {
     let overlap = |o: &(u64, u64, Id)| (o.0 + o.1).min(at + len).saturating_sub(o.0.max(at));
     old.iter().filter(|o| overlap(o) > 0).max_by_key(|o| overlap(o)).map(|o| o.2)
 }
 
-/// Follows the chunks of the previous version as the new one is read.
+/// Finds the chunks of the previous version as the new one is read.
 struct OldCursor {
     content: Content,
     size: u64,
@@ -462,7 +466,7 @@ struct OldCursor {
 }
 
 impl OldCursor {
-    /// The old chunks around a stretch of the new file.
+    /// Returns the old chunks around a part of the new file.
     fn window(&mut self, out: &Output<'_>, offset: u64, len: u64, shift: i64) -> Result<Vec<(u64, u64, Id)>> {
         const MARGIN: u64 = 512 << 10;
         let from = offset.saturating_add_signed(shift).saturating_sub(MARGIN);

@@ -1,7 +1,7 @@
-//! Building a file's content from its extents, in order: a short list, or a tree of list nodes.
+//! Builds the content of a file from its extents: a short list, or a tree of list nodes.
 //!
-//! Nodes are cut where a chunk's id says so, so that a change rewrites one node of each level. Where they are cut
-//! depends on the extents alone; the limits are constants of the format.
+//! The ids of chunks determine where nodes end, so that a change rewrites one node per level. The
+//! division depends only on the extents; the limits are constants of the format.
 
 use crate::error::Result;
 use crate::format::object::{ListNode, encode_list};
@@ -10,25 +10,26 @@ use crate::model::id::{Id, ObjectKind};
 
 use crate::snapshot::output::Output;
 
-/// Up to so many extents stand in the entry itself.
+/// Limit on the extents that are stored in the entry itself.
 pub const DIRECT_MAX: usize = 16;
-/// A node has at least so many items, but the last.
+/// Minimum number of items of a node, except the last one.
 const NODE_MIN: usize = 64;
-/// A node has at most so many items.
+/// Maximum number of items of a node.
 const NODE_MAX: usize = 1024;
-/// A node ends after an id whose last byte is a multiple of this: 256 items on average beyond the least.
+/// A node ends after an id whose last byte is zero under this mask, which is on average 256 items
+/// after the minimum.
 const NODE_MASK: u8 = 0xff;
 
-/// Takes extents in order and gives the content.
+/// Receives extents in order and returns the content.
 #[derive(Default)]
 pub struct ListBuilder {
     leaf: Vec<Extent>,
-    /// Nodes of each level above the leaves that are not yet in a node.
+    /// Nodes of each level above the leaves that have no parent yet.
     levels: Vec<Vec<(u64, Id)>>,
 }
 
 impl ListBuilder {
-    /// The next extent; holes that touch become one.
+    /// Appends an extent; adjacent holes are joined.
     pub fn push(&mut self, extent: Extent, out: &Output<'_>) -> Result<()> {
         if let (Some(last), None) = (self.leaf.last_mut(), extent.chunk)
             && last.chunk.is_none()
@@ -36,7 +37,8 @@ impl ListBuilder {
             last.len += extent.len;
             return Ok(());
         }
-        // Cut before the next extent comes, not after one, so that a growing hole is never split.
+        // The leaf is closed before the next extent and not after the last one, so that a growing
+        // hole is never split.
         if self.leaf.len() > DIRECT_MAX && ends_node(self.leaf.len(), self.leaf.last().and_then(|x| x.chunk.as_ref())) {
             self.close_leaf(out)?;
         }
@@ -44,11 +46,12 @@ impl ListBuilder {
         Ok(())
     }
 
-    /// Takes a leaf of an older list as it is, its length and id; false if its extents must be pushed instead. The
-    /// leaf must not be the last one of its list, and what comes next must be what came after it there.
+    /// Appends a leaf (length and id) of an older list unchanged. Returns false if its extents must
+    /// be appended instead. The leaf must not be the last one of its list, and the next extents
+    /// must be those that followed it there.
     pub(in crate::snapshot) fn push_leaf(&mut self, leaf: (u64, Id), out: &Output<'_>) -> Result<bool> {
         if let Some(last) = self.leaf.last() {
-            // A hole might go on in the leaf.
+            // The hole might continue in the leaf.
             if last.chunk.is_none() || !ends_node(self.leaf.len(), last.chunk.as_ref()) {
                 return Ok(false);
             }
@@ -58,7 +61,7 @@ impl ListBuilder {
         Ok(true)
     }
 
-    /// The content of the whole file.
+    /// Returns the content of the whole file.
     pub fn finish(mut self, out: &Output<'_>) -> Result<Content> {
         if self.levels.is_empty() && self.leaf.len() <= DIRECT_MAX {
             return Ok(Content::Direct(self.leaf));

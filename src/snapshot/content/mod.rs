@@ -1,4 +1,5 @@
-//! From a file's bytes to stored chunks and the list of them: small files, large files, streams, frames.
+//! Stores the content of files as chunks and lists of chunks: small files, large files, streams,
+//! frames.
 
 pub mod frame;
 pub mod large;

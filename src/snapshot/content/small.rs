@@ -1,7 +1,7 @@
-//! Reads a small file whole and stores it.
+//! Reads a small file as a whole and stores it.
 //!
-//! In: an open file and its stat. Out: its node, or why there is none. A file that changes while it is read is read
-//! again, and counts as unstable only after the last attempt.
+//! A file that changes while it is read is read again, and counts as unstable only after the last
+//! attempt.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,15 +23,16 @@ pub const SMALL_MAX: u64 = 512 << 10;
 pub enum SmallFile {
     /// The file was stored.
     Stored {
-        /// Its chunker and content.
+        /// Chunker and content of the file.
         node: Node,
-        /// Its length.
+        /// Length in bytes.
         bytes: u64,
-        /// Its stat before the bytes were read.
+        /// Stat before the bytes were read.
         stat: Stat,
-        /// The bytes are those of one moment.
+        /// Whether the bytes are the content at one moment.
         stable: bool,
-        /// The file did not change at all while it was read, so its stat can vouch for it.
+        /// Whether the file did not change at all while it was read, so that its stat identifies
+        /// the content.
         fresh: bool,
     },
     /// The file has grown beyond [`SMALL_MAX`].
@@ -40,7 +41,8 @@ pub enum SmallFile {
     Unreadable(io::Error),
 }
 
-/// Reads a small file whole, again if it changed meanwhile, and stores it. `buffer` is reused between calls.
+/// Reads a small file as a whole, again if it changed in the meantime, and stores it. `buffer` is
+/// reused between calls.
 pub fn store_small(
     out: &Output<'_>,
     file: &OwnedFd,
@@ -73,7 +75,7 @@ pub fn store_small(
             return Ok(SmallFile::Grown(now));
         }
         match read_whole(file, size(&now), &mut second) {
-            // Appended to, or touched: this is what it held between both reads.
+            // The file was appended to or touched, so it had the first content between both reads.
             Ok(n) if n >= len && second[..len] == buffer[..len] => {
                 stable = true;
                 break;

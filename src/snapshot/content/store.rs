@@ -1,7 +1,8 @@
-//! Stores the content of files as chunks: against a delta base if that is smaller, alone, or packed with small neighbours.
+//! Stores chunks: as a delta if that is smaller, in a frame of its own, or in a frame with other
+//! small chunks.
 //!
-//! In: bytes in memory and, if known, the file's previous content. Out: extents and lists. Each thread gathers small
-//! chunks; [`flush_small`] stores what the calling thread still holds.
+//! Each thread collects small chunks; [`flush_small`] stores those that the calling thread still
+//! has.
 
 use super::frame::{Class, Gather, Packer};
 use super::large::OldFile;
@@ -14,16 +15,17 @@ use crate::model::tree::LinkTable;
 use crate::snapshot::chunk::{Piece, cut};
 use crate::snapshot::output::Output;
 
-/// Files up to this size in bytes stand in their directory's tree object.
+/// Files up to this size in bytes are stored in the tree object of their directory.
 pub const INLINE_MAX: u64 = 256;
-/// Below this a delta saves less than its own bookkeeping.
+/// Minimum length of a chunk for a delta; for a shorter chunk, the delta saves less than its index
+/// row costs.
 const DELTA_MIN: usize = 1024;
 
 thread_local! {
     static SMALL: std::cell::RefCell<Gather> = std::cell::RefCell::new(Gather::new(ObjectKind::Chunk));
 }
 
-/// Stores bytes that are in memory as a file's content.
+/// Stores bytes as the content of a file.
 pub fn store_bytes(out: &Output<'_>, bytes: &[u8], chunker: Chunker, old: Option<&OldFile>) -> Result<Content> {
     if bytes.len() as u64 <= INLINE_MAX {
         return Ok(Content::Inline(bytes.to_vec()));
@@ -62,7 +64,7 @@ pub(in crate::snapshot) fn store_piece(
 }
 
 fn store_chunk(out: &Output<'_>, id: Id, chunk: &[u8], chunker: Chunker, old: Option<&OldFile>, at: u64) -> Result<()> {
-    // An unreadable old version is no base for a delta: the chunk is then stored whole.
+    // If the old version is unreadable, the chunk is stored whole.
     let base = old.filter(|_| out.sink().is_some() && chunk.len() >= DELTA_MIN).and_then(|old| {
         let (_, mut extents) = out.repo().extents_at(&old.content, at.min(old.size.saturating_sub(1))).ok()?;
         extents.next()?.ok()?.chunk
@@ -70,8 +72,8 @@ fn store_chunk(out: &Output<'_>, id: Id, chunk: &[u8], chunker: Chunker, old: Op
     store_claimed(out, id, chunk, chunker, base)
 }
 
-/// Stores a chunk that was claimed: against `base` where that is clearly smaller, else a page alone and others with
-/// what this thread gathers.
+/// Stores a claimed chunk: as a delta against `base` if that is clearly smaller; otherwise a page
+/// in a frame of its own, and any other chunk with the chunks that this thread collects.
 pub(in crate::snapshot) fn store_claimed(
     out: &Output<'_>,
     id: Id,
@@ -93,13 +95,14 @@ pub(in crate::snapshot) fn store_claimed(
     full.map_or(Ok(()), |full| Packer::with(|p| p.chunks(sink, Class::Plain, &full)))
 }
 
-/// Writes out what this thread gathered, for callers that store bytes outside of a walk.
+/// Stores the chunks that this thread has collected, for callers that store bytes outside of a
+/// walk.
 pub fn flush_small(out: &Output<'_>) -> Result<()> {
     let rest = SMALL.with_borrow_mut(Gather::take);
     out.sink().map_or(Ok(()), |sink| Packer::with(|p| p.chunks(sink, Class::Plain, &rest)))
 }
 
-/// Stores the table of hard links like a file.
+/// Stores the table of hard links like the content of a file.
 pub fn store_links(out: &Output<'_>, table: &LinkTable) -> Result<Content> {
     let content = store_bytes(out, &encode_links(table), Chunker::Cdc, None)?;
     flush_small(out)?;

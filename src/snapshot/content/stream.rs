@@ -1,7 +1,7 @@
-//! Files that come as a stream and not from a directory: cut where they are read, stored by any thread.
+//! Stores files that arrive as a stream: the reading thread divides them into chunks, any thread
+//! stores the chunks.
 //!
-//! In: a file's bytes in order, and where it has holes. Out: stretches to be stored, extents of each. The same file is cut
-//! as a walk cuts it, so that its tree is the same.
+//! The division is the same as in a walk, so that the same file gets the same tree.
 
 use std::io;
 
@@ -17,17 +17,17 @@ use crate::snapshot::chunk::{Piece, cut};
 use crate::snapshot::output::Output;
 use crate::work::Cancelled;
 
-/// A file that is being read, in order.
+/// A file that is read in order.
 pub trait Bytes {
-    /// The next bytes; 0 at the end of the file.
+    /// Reads the next bytes. Returns 0 at the end of the file.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize>;
-    /// How many zeros come next that need not be read.
+    /// Returns the length of the hole at the current position.
     fn hole(&self) -> u64;
-    /// Goes over some of them.
+    /// Skips `len` bytes of the hole.
     fn skip_hole(&mut self, len: u64);
 }
 
-/// Chunks and holes of one stretch of a file.
+/// Chunks and holes of a part of a file.
 pub struct Stretch {
     buffer: Vec<u8>,
     pieces: Vec<Piece>,
@@ -35,13 +35,13 @@ pub struct Stretch {
 }
 
 impl Stretch {
-    /// Stores what is new of it.
+    /// Stores the new chunks.
     pub fn store(self, out: &Output<'_>) -> Result<Vec<Extent>> {
         let Self { buffer, pieces, chunker } = self;
         pieces.into_iter().map(|piece| store_piece(out, &buffer, piece, chunker, None, 0)).collect()
     }
 
-    /// Its length in bytes, holes counted.
+    /// Returns the length in bytes including holes.
     pub fn len(&self) -> u64 {
         let len = |piece: &Piece| match piece {
             Piece::Chunk(range) => range.len() as u64,
@@ -50,15 +50,16 @@ impl Stretch {
         self.pieces.iter().map(len).sum()
     }
 
-    /// Whether there is nothing in it.
+    /// Whether there are no chunks or holes.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
 }
 
-/// Cuts a file of `size` bytes and hands its stretches over in order. Returns how it was cut.
+/// Divides a file of `size` bytes into chunks, and passes its parts to `give` in order. Returns the
+/// chunker.
 pub fn cut_file(
-    cutting: &ChunkerConfig,
+    config: &ChunkerConfig,
     size: u64,
     bytes: &mut dyn Bytes,
     give: &mut dyn FnMut(Stretch) -> Result<()>,
@@ -69,7 +70,7 @@ pub fn cut_file(
     loop {
         let mut pieces = Vec::new();
         if held == 0 && chosen.is_some() && at.is_multiple_of(BLOCK as u64) {
-            // Whole blocks of a hole are as good as read.
+            // Whole blocks of a hole need not be read.
             let hole = bytes.hole().min(size - at);
             let hole = if at + hole == size { hole } else { hole - hole % BLOCK as u64 };
             if hole > 0 {
@@ -92,8 +93,8 @@ pub fn cut_file(
         }
         let last = at == size || held < end;
         let head = &buffer[..held.min(sniff::HEAD)];
-        let chunker = *chosen.get_or_insert_with(|| cutting.choose(head, size));
-        let used = cut(cutting, chunker, &buffer[..held], offset, last, &mut pieces);
+        let chunker = *chosen.get_or_insert_with(|| config.choose(head, size));
+        let used = cut(config, chunker, &buffer[..held], offset, last, &mut pieces);
         if !pieces.is_empty() {
             let mut next = vec![0u8; STEP + CHUNK_MAX];
             next[..held - used].copy_from_slice(&buffer[used..held]);
@@ -108,24 +109,24 @@ pub fn cut_file(
     }
 }
 
-/// Puts the extents of a file together.
+/// Assembles the extents of a file.
 #[derive(Default)]
 pub struct Gathered(ListBuilder);
 
 impl Gathered {
-    /// The next ones.
+    /// Appends extents.
     pub fn push(&mut self, extents: Vec<Extent>, out: &Output<'_>) -> Result<()> {
         extents.into_iter().try_for_each(|extent| self.0.push(extent, out))
     }
 
-    /// The whole file.
+    /// Returns the node of the whole file.
     pub fn finish(self, size: u64, chunker: Chunker, out: &Output<'_>) -> Result<Node> {
         let content = if size == 0 { Content::Inline(Vec::new()) } else { self.0.finish(out)? };
         Ok(Node::File { size, chunker, content })
     }
 }
 
-/// Stores a file that is in memory.
+/// Stores a file whose content is in memory.
 pub fn store_file(out: &Output<'_>, bytes: &[u8]) -> Result<Node> {
     let size = bytes.len() as u64;
     let chunker = if size > INLINE_MAX {
@@ -137,7 +138,8 @@ pub fn store_file(out: &Output<'_>, bytes: &[u8]) -> Result<Node> {
     Ok(Node::File { size, chunker, content })
 }
 
-/// Stores a stream as a file's content: its length in bytes, how it was cut, what it holds.
+/// Stores a stream as the content of a file. Returns the length in bytes, the chunker and the
+/// content.
 pub fn store_stream(
     out: &Output<'_>,
     observer: &dyn Observer,
@@ -148,7 +150,8 @@ pub fn store_stream(
     let mut chunker = None;
     let mut list = ListBuilder::default();
     loop {
-        // Up to a multiple of the block size in the stream, so that holes are seen as in a file.
+        // Reads end at a multiple of the block size in the stream, so that holes are detected as in
+        // a file.
         let start = usize::try_from((offset + held as u64) % BLOCK as u64).unwrap_or(0);
         let mut want = STEP - start;
         while want > 0 {
@@ -188,7 +191,7 @@ pub fn store_stream(
     }
 }
 
-/// A stream cannot be read.
+/// The error for a stream that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the stream")]
 pub struct StreamError(#[source] io::Error);

@@ -1,7 +1,7 @@
-//! The extents of a file's previous version by offset.
+//! Looks up the extents of the previous version of a file by offset.
 //!
-//! Holds the path to one leaf of the chunk list, so that offsets near the last one cost nothing, and a leaf is read
-//! only if one of its extents is asked for.
+//! The path to one leaf of the chunk list is kept, so that lookups near the last offset are cheap.
+//! A leaf is read only when one of its extents is needed.
 
 use crate::error::Result;
 use crate::format::Malformed;
@@ -10,34 +10,34 @@ use crate::model::entry::{Content, Extent};
 use crate::model::id::Id;
 use crate::repo::Repo;
 
-/// No list is nested deeper; a deeper one is a hostile loop.
+/// Limit on the depth of a list, because only a forged list can be deeper.
 const DEPTH_MAX: usize = 64;
 
 /// Finds old extents.
 #[derive(Clone)]
 pub(super) struct OldMap<'a> {
     repo: &'a Repo,
-    /// The inner nodes from the root down to the parents of leaves; all paths are equally long.
+    /// Inner nodes from the root to the parents of leaves; all paths have the same length.
     path: Vec<Items<Id>>,
     height: usize,
     leaf: Items<Option<Id>>,
 }
 
-/// A leaf of the list, or the whole of a list that has no inner nodes.
+/// A leaf of the list, or the whole list if it has no inner nodes.
 #[derive(Clone, Copy)]
 pub(super) struct LeafPlace {
-    /// Where it begins in the file.
+    /// Start offset in the file.
     pub(super) start: u64,
-    /// Where it ends.
+    /// End offset in the file.
     pub(super) end: u64,
-    /// Its node; `None` if it has none, or is the only one.
+    /// Id of the node; `None` for the only leaf or a list without nodes.
     pub(super) id: Option<Id>,
 }
 
 #[derive(Clone, Default)]
 struct Items<T> {
     start: u64,
-    /// Where each item ends.
+    /// End offset of each item.
     ends: Vec<u64>,
     items: Vec<T>,
 }
@@ -56,7 +56,7 @@ impl<T: Copy> Items<T> {
         self.ends.last().copied().unwrap_or(self.start)
     }
 
-    /// The item that holds `offset`: where it begins and ends, and it.
+    /// Returns the start, the end and the item at `offset`.
     fn at(&self, offset: u64) -> Option<(u64, u64, T)> {
         if offset < self.start {
             return None;
@@ -72,7 +72,7 @@ fn leaf_items(start: u64, extents: &[Extent]) -> Items<Option<Id>> {
 }
 
 impl<'a> OldMap<'a> {
-    /// The extents of `content`, which is not inline.
+    /// Opens the extents of `content`, which must not be inline.
     pub(super) fn new(repo: &'a Repo, content: &Content) -> Result<Self> {
         let mut map = Self { repo, path: Vec::new(), height: 0, leaf: Items::default() };
         match content {
@@ -101,7 +101,8 @@ impl<'a> OldMap<'a> {
         Ok(map)
     }
 
-    /// The extent that holds `offset`, and where it begins; `None` after the last.
+    /// Returns the extent that contains `offset` and its start offset, or `None` after the last
+    /// one.
     pub(super) fn at(&mut self, offset: u64) -> Result<Option<(u64, Extent)>> {
         if self.leaf.at(offset).is_none()
             && let Some(LeafPlace { start, end, id: Some(id) }) = self.leaf_at(offset)?
@@ -115,7 +116,7 @@ impl<'a> OldMap<'a> {
         Ok(self.leaf.at(offset).map(|(start, end, chunk)| (start, Extent { len: end - start, chunk })))
     }
 
-    /// The leaf that holds `offset`, without reading it.
+    /// Returns the leaf that contains `offset` without reading it.
     pub(super) fn leaf_at(&mut self, offset: u64) -> Result<Option<LeafPlace>> {
         if self.height == 0 {
             let (start, end) = (self.leaf.start, self.leaf.end());
@@ -140,5 +141,5 @@ impl<'a> OldMap<'a> {
 }
 
 fn uneven() -> crate::error::Error {
-    Malformed::new("stored list", "its nodes do not fit each other").into()
+    Malformed::new("stored list", "its nodes contradict each other").into()
 }

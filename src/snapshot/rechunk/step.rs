@@ -1,28 +1,32 @@
-//! Cutting a stretch of a changed file: from a cut of the new content on, keeping old extents wherever it may.
+//! Chunks a part of a changed file from a boundary of the new content on, and keeps old extents
+//! where possible.
 //!
-//! A step depends only on where it begins and on the file, so it may be taken before it is known whether the new
-//! content is cut there; what it gives is right if it is.
+//! A step depends only on its start and on the file, so it can be computed before it is known
+//! whether its start is a boundary of the new content; if it is, the result is correct.
 
-// What a cut rests on, and so when an old extent may be kept:
+// The bytes on which boundaries depend determine when an old extent can be kept:
 //
-// - Blocks of 64 KiB, aligned, the last one shorter, are holes if they are all zeros. Runs of other blocks lie between
-//   them; each is cut from its start on. So, given a cut in a run, all cuts after it rest on the bytes after it alone,
-//   and on where the run ends.
-// - A chunk rests on its own bytes, on the byte after it (the hash that ends it takes that one in), and, since the hash
-//   is looked at for two bytes at a time, on there being one more after that: `LOOK`. One of the greatest length rests
-//   on its own bytes, a piece of fixed length on there being that many bytes before the run ends.
-// - A chunk that ends where its run does rests on the run's end: on the block after it being a hole, or on the file
-//   ending there. Both are changes at the first byte after it, so they are seen by the same `LOOK`.
-// - A block that became a hole or stopped being one is changed from its first byte on, however few bytes were written.
-//   A block holds what it held if nothing in it changed, so only blocks with changes are looked at: first at what
-//   changed, and at the rest only if that is all zeros and the block was no hole.
-// - The end of the file, if it moved, is a change at the lower of both ends. If it lies inside a block, that block is
-//   looked at as well: what is left of it may be all zeros.
-// - Old and new cuts agree at a place where both have one inside of a run, or at a block's edge in a hole of both. From
-//   there on old extents are kept up to the first that a change reaches by these rules; a hole is kept up to the last
-//   edge of a block before it.
-// - Most often a chunk is cut where the old one was. Where that began at the same cut and its last `MEMORY` bytes and
-//   what it rests on after them did not change, it ends where it did or earlier, so what follows it need not be read.
+// - Aligned blocks of 64 KiB (the last one may be shorter) are holes if they contain only zeros. Runs
+//   of other blocks are between the holes, and each run is chunked from its start. So given a boundary
+//   in a run, all later boundaries in it depend only on the bytes after the given one and on the end
+//   of the run.
+// - A content-defined chunk depends on its own bytes, on the next byte (the hash at which the chunk
+//   ends includes it), and on the existence of one more byte, because the hash advances by two bytes:
+//   `LOOK`. A chunk of maximum length depends only on its own bytes. A chunk of fixed length depends
+//   only on the existence of that many bytes in the run.
+// - A chunk at the end of its run depends on the end of the run: the next block is a hole, or the file
+//   ends. Both are changes at the first byte after the chunk, so `LOOK` covers them too.
+// - A block that became a hole or ceased to be one counts as changed from its first byte on, even if
+//   only a few bytes were written. Only blocks with changes are examined: first the changed bytes, and
+//   the others only if the changed bytes are all zeros and the block was not a hole.
+// - If the end of the file moved, that is a change at the lower of both ends. If this offset is inside
+//   a block, the block is examined too, because its remaining bytes may be all zeros.
+// - Old and new boundaries agree at an offset that is a boundary of both inside of a run, or the start
+//   of a block in a hole of both. From there, old extents are kept up to the first one that a change
+//   affects according to these rules; a hole is kept up to the last block boundary before the change.
+// - Most chunks end where an old chunk ended. If the old chunk began at the same boundary, and its
+//   last `MEMORY` bytes and the bytes after it on which it depends are unchanged, then the new chunk
+//   ends there or earlier, so the following bytes need not be read.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -35,42 +39,43 @@ use crate::model::id::Id;
 use crate::snapshot::content::large::replaced;
 use crate::snapshot::rechunk::old::OldMap;
 
-/// A step ends when it has given so many parts.
+/// Limit on the parts of a step.
 const PARTS_MAX: usize = 4096;
-/// How many bytes after a chunk, at most, decide where it ends.
+/// Maximum number of bytes after a chunk that determine its end.
 const LOOK: u64 = 2;
-/// How many bytes before a cut by content, at most, decide that it is one.
+/// Maximum number of bytes before a content-defined boundary that determine it.
 const MEMORY: u64 = 64;
 const BLOCK_LEN: u64 = BLOCK as u64;
 
-/// Reads the file as it is now.
+/// Reads current bytes of the file.
 pub(super) type Read<'c> = &'c (dyn Fn(u64, &mut [u8]) -> Result<()> + Sync);
-/// Where data may be.
+/// Returns the first offset at or after the given one that may contain data.
 pub(super) type Data<'c> = &'c (dyn Fn(u64) -> u64 + Sync);
 
-/// What is to be cut.
+/// The file to chunk.
 pub(super) struct Plan<'c> {
-    pub(super) cutting: &'c ChunkerConfig,
+    pub(super) config: &'c ChunkerConfig,
     pub(super) chunker: Chunker,
-    /// What differs from the old content, sorted, apart from each other; the last one may reach beyond the end.
+    /// Ranges that differ from the old content, sorted and disjoint; the last one may extend beyond
+    /// the end.
     pub(super) changes: Vec<Range<u64>>,
     pub(super) size: u64,
     pub(super) read: Read<'c>,
     pub(super) data: Option<Data<'c>>,
-    /// Whether new chunks are to know which old ones they take the place of.
+    /// Whether to find the old chunks that new chunks replace, as bases for deltas.
     pub(super) bases: bool,
-    /// A step ends when it has cut so many bytes.
+    /// Number of bytes at which a step ends.
     pub(super) step: usize,
 }
 
-/// A part of the new content, each where the one before ends.
+/// A part of the new content, which begins where the previous part ends.
 #[derive(Debug)]
 pub(super) enum Part {
-    /// The old extents of this stretch.
+    /// The old extents of this range.
     Kept(Range<u64>),
-    /// So many zeros.
+    /// A hole of this length in bytes.
     Hole(u64),
-    /// A range of the step's bytes, and the old chunk that it takes the place of.
+    /// A chunk as a range of the bytes of the step, and the old chunk that it replaces.
     Chunk(Range<usize>, Option<Id>),
 }
 
@@ -80,7 +85,7 @@ pub(super) struct Step {
     pub(super) end: u64,
     pub(super) parts: Vec<Part>,
     pub(super) bytes: Vec<u8>,
-    /// What was read already from `end` on.
+    /// Bytes from `end` on that were already read.
     pub(super) rest: Vec<u8>,
 }
 
@@ -89,27 +94,27 @@ fn block_of(at: u64) -> u64 {
 }
 
 impl Plan<'_> {
-    /// The first change at or after `at`.
+    /// Returns the offset of the first changed byte at or after `at`.
     pub(super) fn next_change(&self, at: u64) -> u64 {
         let i = self.changes.partition_point(|c| c.end <= at);
         self.changes.get(i).map_or(u64::MAX, |c| c.start.max(at))
     }
 
-    /// Where the change that holds `at` ends; `at` if there is none.
+    /// Returns the end of the change that contains `at`, or `at` if there is none.
     fn change_end(&self, at: u64) -> u64 {
         let i = self.changes.partition_point(|c| c.end <= at);
         self.changes.get(i).filter(|c| c.start <= at).map_or(at, |c| c.end)
     }
 
-    /// No chunk is longer.
+    /// Returns the maximum length of a chunk.
     fn longest(&self) -> u64 {
         match self.chunker {
             Chunker::Fixed(size) => u64::from(size).clamp(1, CHUNK_MAX as u64),
-            Chunker::Cdc => self.cutting.content[2] as u64,
+            Chunker::Cdc => self.config.content[2] as u64,
         }
     }
 
-    /// How many bytes after a chunk of this length decide where it ends.
+    /// Returns the number of bytes after a chunk of this length that determine its end.
     fn look(&self, len: u64) -> u64 {
         match self.chunker {
             _ if len == self.longest() => 0,
@@ -118,7 +123,8 @@ impl Plan<'_> {
         }
     }
 
-    /// Whether a chunk of `len` bytes ends there whatever follows the `window` that it was cut from.
+    /// Whether a chunk of `len` bytes ends there independently of the bytes after the `window` that
+    /// was chunked.
     fn settled(&self, len: usize, window: usize) -> bool {
         match self.chunker {
             Chunker::Fixed(_) => len as u64 == self.longest(),
@@ -126,8 +132,9 @@ impl Plan<'_> {
         }
     }
 
-    /// The step from `start`, which ends before the first kept stretch that reaches to the change `stop` or beyond;
-    /// `rest` is what was read already, `bytes` an empty buffer.
+    /// Returns the step from `start`. The step ends before the first kept range that extends to the
+    /// change `stop` or beyond. `rest` are bytes that were already read; `bytes` is an empty
+    /// buffer.
     pub(super) fn step(
         &self,
         old: Option<&mut OldMap<'_>>,
@@ -141,8 +148,8 @@ impl Plan<'_> {
         cutter.run(start, stop)
     }
 
-    /// The step of the changes from `change` up to `stop`, if the cuts before it agree; `None` where nothing can be
-    /// guessed.
+    /// Returns the step of the changes from `change` up to `stop` under the assumption that old and
+    /// new boundaries agree before it, or `None` if a guess is not possible.
     pub(super) fn guess(&self, old: &mut OldMap<'_>, change: u64, stop: u64, bytes: Vec<u8>) -> Result<Option<Step>> {
         let mut cutter = Cutter::new(self, Some(old), 0, bytes);
         let affected = cutter.affected(block_of(change))?;
@@ -160,10 +167,10 @@ struct Cutter<'p, 'c, 'o, 'a> {
     old: Option<&'o mut OldMap<'a>>,
     parts: Vec<Part>,
     bytes: Vec<u8>,
-    /// The bytes from this index on are those of the file from `from` on.
+    /// Index in `bytes` of the file's byte at offset `from`.
     origin: usize,
     from: u64,
-    /// Which changed blocks are holes now.
+    /// Changed blocks, and whether they are holes now.
     holes: HashMap<u64, bool>,
 }
 
@@ -195,7 +202,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         Ok(Step { start, end: at, parts: self.parts, bytes: self.bytes, rest })
     }
 
-    /// Cuts one hole or chunk at `at`, where the new content has a cut; returns its length.
+    /// Appends one hole or chunk at the boundary `at`. Returns its length.
     fn cut_one(&mut self, at: u64) -> Result<u64> {
         if at.is_multiple_of(BLOCK_LEN) {
             let hole = self.hole_at(at)?;
@@ -214,7 +221,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         Ok(len as u64)
     }
 
-    /// The length of the hole that is known to begin at the edge of a block.
+    /// Returns the known length of the hole at the start of a block.
     fn hole_at(&mut self, at: u64) -> Result<u64> {
         let size = self.plan.size;
         if let Some(data) = self.plan.data {
@@ -228,7 +235,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         Ok(if self.is_hole(at)? { BLOCK_LEN.min(size - at) } else { 0 })
     }
 
-    /// The length of the chunk at `at`, a cut inside of a run; its bytes are then in memory.
+    /// Returns the length of the chunk at the boundary `at` inside of a run, and reads its bytes.
     fn chunk_at(&mut self, at: u64) -> Result<usize> {
         let plan = self.plan;
         let most = plan.longest().min(plan.size - at);
@@ -239,14 +246,14 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
             let end = start + len;
             let tail = end.saturating_sub(MEMORY).max(at);
             sure = start == at && end <= at + most && self.affected(tail)? >= end + plan.look(len);
-            want = if sure { len } else { (end + LOOK - at).max(plan.cutting.content[1] as u64) };
+            want = if sure { len } else { (end + LOOK - at).max(plan.config.content[1] as u64) };
         }
         loop {
             want = want.min(most);
             let run_end = self.run_end(at, at + want)?;
             self.fill(run_end)?;
             let window = &self.bytes[self.index(at)..self.index(run_end)];
-            let len = next_chunk(plan.cutting, plan.chunker, window, true).unwrap_or(window.len());
+            let len = next_chunk(plan.config, plan.chunker, window, true).unwrap_or(window.len());
             let complete = sure || want == most || run_end < at + want;
             if complete || plan.settled(len, window.len()) {
                 return Ok(len);
@@ -255,7 +262,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         }
     }
 
-    /// Where the run of `from`, which is inside of one, ends, or `to` if it goes on there.
+    /// Returns the end of the run that contains `from`, or `to` if the run continues there.
     fn run_end(&mut self, from: u64, to: u64) -> Result<u64> {
         let mut edge = block_of(from) + BLOCK_LEN;
         while edge < to {
@@ -267,7 +274,8 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         Ok(to)
     }
 
-    /// How far the old extents can be kept from `at`, a cut of the new content; `at` if not at all.
+    /// Returns the offset up to which old extents can be kept from the boundary `at`; `at` if none
+    /// can be kept.
     fn keep_from(&mut self, at: u64) -> Result<u64> {
         let size = self.plan.size;
         if self.old.is_none() || at >= size {
@@ -284,7 +292,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
                 }
                 at = end;
             } else {
-                // The last block of the file may be shorter, but not if the file goes on.
+                // The last block of the file may be shorter, but not if the file continues.
                 let whole = end <= change && (end.is_multiple_of(BLOCK_LEN) || end == size);
                 let to = if whole { end } else { block_of(end.min(change)) };
                 if !at.is_multiple_of(BLOCK_LEN) || to <= at {
@@ -296,7 +304,8 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
                 }
             }
             if !jumped {
-                // All that ends well before the change is kept, so it need not be looked at.
+                // All extents that end well before the change are kept, so they need not be
+                // examined.
                 jumped = true;
                 let near = change.min(size).saturating_sub(1 + LOOK);
                 if near > at
@@ -309,7 +318,8 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         Ok(at)
     }
 
-    /// The first byte at or after `at` that changed, or belongs to a block that became a hole or stopped being one.
+    /// Returns the first byte at or after `at` that changed, or that is in a block that became a
+    /// hole or ceased to be one.
     fn affected(&mut self, at: u64) -> Result<u64> {
         let change = self.plan.next_change(at);
         let block = block_of(change);
@@ -323,7 +333,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         Ok(self.old_at(block)?.is_some_and(|(_, extent)| extent.chunk.is_none()))
     }
 
-    /// Whether the block that begins at `block` is all zeros now.
+    /// Whether the block that begins at `block` contains only zeros now.
     fn is_hole(&mut self, block: u64) -> Result<bool> {
         let plan = self.plan;
         if plan.next_change(block) >= block + BLOCK_LEN {
@@ -347,12 +357,12 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         Ok(hole)
     }
 
-    /// Whether the changed parts of a stretch, or the others, are all zeros.
-    fn parts_are_zero(&mut self, stretch: Range<u64>, changed: bool) -> Result<bool> {
-        let mut at = stretch.start;
-        while at < stretch.end {
-            let change = self.plan.next_change(at).min(stretch.end);
-            let end = self.plan.change_end(change).min(stretch.end).max(change);
+    /// Whether the changed parts of a range, or its other parts, contain only zeros.
+    fn parts_are_zero(&mut self, range: Range<u64>, changed: bool) -> Result<bool> {
+        let mut at = range.start;
+        while at < range.end {
+            let change = self.plan.next_change(at).min(range.end);
+            let end = self.plan.change_end(change).min(range.end).max(change);
             let part = if changed { change..end } else { at..change };
             if !self.are_zero(part)? {
                 return Ok(false);
@@ -362,13 +372,13 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         Ok(true)
     }
 
-    fn are_zero(&self, stretch: Range<u64>) -> Result<bool> {
-        // Most often the first bytes tell.
+    fn are_zero(&self, range: Range<u64>) -> Result<bool> {
+        // In most cases, the first bytes are decisive.
         let mut ahead = [0; 4096];
-        let mut at = stretch.start;
-        while at < stretch.end {
+        let mut at = range.start;
+        while at < range.end {
             let known = (self.from..self.read_to()).contains(&at);
-            let to = if known { stretch.end.min(self.read_to()) } else { stretch.end.min(at + ahead.len() as u64) };
+            let to = if known { range.end.min(self.read_to()) } else { range.end.min(at + ahead.len() as u64) };
             let bytes = if known {
                 &self.bytes[self.index(at)..self.index(to)]
             } else {
@@ -388,7 +398,7 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         self.old.as_mut().map_or(Ok(None), |old| old.at(offset))
     }
 
-    /// The old chunk that most of a new one was.
+    /// Returns the old chunk that overlaps most with a new one.
     fn base_of(&mut self, at: u64, len: u64) -> Result<Option<Id>> {
         let mut chunks = Vec::new();
         let mut next = at;
@@ -402,31 +412,31 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         Ok(replaced(&chunks, at, len))
     }
 
-    /// The index of an offset that is in memory.
+    /// Returns the index in `bytes` of an offset.
     fn index(&self, at: u64) -> usize {
         self.origin + usize::try_from(at.saturating_sub(self.from)).unwrap_or(usize::MAX / 2)
     }
 
-    /// How far the file is in memory from `from` on.
+    /// Returns the offset up to which the file is in memory.
     fn read_to(&self) -> u64 {
         self.from + (self.bytes.len() - self.origin) as u64
     }
 
-    /// Goes on at `at`.
+    /// Continues at `at`.
     fn seek(&mut self, at: u64) {
         if !(self.from..=self.read_to()).contains(&at) {
             (self.origin, self.from) = (self.bytes.len(), at);
         }
     }
 
-    /// Reads up to `to`, and on through what changed, since it will be needed.
+    /// Reads up to `to`, and further within a change, because these bytes will be needed.
     fn fill(&mut self, to: u64) -> Result<()> {
         let have = self.read_to();
         if to <= have {
             return Ok(());
         }
-        let room = self.plan.step.saturating_sub(self.bytes.len()) as u64;
-        let to = to.max(self.plan.change_end(have).min(self.plan.size).min(have + room));
+        let space = self.plan.step.saturating_sub(self.bytes.len()) as u64;
+        let to = to.max(self.plan.change_end(have).min(self.plan.size).min(have + space));
         let held = self.bytes.len();
         self.bytes.resize(held + usize::try_from(to - have).unwrap_or(0), 0);
         (self.plan.read)(have, &mut self.bytes[held..])

@@ -1,4 +1,5 @@
-//! What is cut anew against a whole read: files of every shape, any writes; how much is read; errors.
+//! Compares re-chunking with reading the whole file: files of every shape, all kinds of writes, the
+//! number of bytes that are read, and errors.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,17 +17,17 @@ use crate::work::Panicked;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_oneof, proptest};
 
 const MIB: usize = 1 << 20;
-/// Shares so small that small files are divided too, and guesses are often wrong.
+/// A division that is small enough to divide small files too, with many wrong guesses.
 const SMALL: Shares = Shares { step: 96 << 10, gap: 1 };
 
-fn repository(cutting: &ChunkerConfig) -> (tempfile::TempDir, Repo) {
+fn repository(config: &ChunkerConfig) -> (tempfile::TempDir, Repo) {
     let dir = tempfile::tempdir().unwrap();
     let main = RefName::new("main").unwrap();
-    let repo = Repo::create(&dir.path().join("repo"), &main, cutting, OpenOptions::default()).unwrap();
+    let repo = Repo::create(&dir.path().join("repo"), &main, config, OpenOptions::default()).unwrap();
     (dir, repo)
 }
 
-fn cuttings() -> [ChunkerConfig; 5] {
+fn configs() -> [ChunkerConfig; 5] {
     let pages = |n| ChunkerConfig::in_pages(n).unwrap();
     [
         ChunkerConfig::default(),
@@ -37,7 +38,7 @@ fn cuttings() -> [ChunkerConfig; 5] {
     ]
 }
 
-/// Bytes without a pattern; the same for the same seed.
+/// Returns bytes without a pattern; the same for the same seed.
 fn noise(len: usize, seed: u64) -> Vec<u8> {
     static POOL: OnceLock<Vec<u8>> = OnceLock::new();
     let pool = POOL.get_or_init(|| {
@@ -61,7 +62,7 @@ fn noise(len: usize, seed: u64) -> Vec<u8> {
     out
 }
 
-/// A file whose old version is known, and what was done to it.
+/// A file with a known old version, and the writes to it.
 struct Changed {
     old: Vec<u8>,
     new: Vec<u8>,
@@ -91,7 +92,7 @@ impl Changed {
         self.kept = self.kept.min(len as u64);
     }
 
-    /// Sorted and apart from each other.
+    /// Sorted and disjoint.
     fn dirty(&self) -> Vec<Range<u64>> {
         let mut sorted = self.dirty.clone();
         sorted.sort_by_key(|r| r.start);
@@ -112,8 +113,8 @@ struct Way {
     hint: bool,
 }
 
-/// Cuts both versions whole, and the new one by its changes; returns both contents and how many bytes were read for
-/// the latter.
+/// Chunks both versions as a whole, and the new one by its changes. Returns both contents, and the
+/// number of bytes that were read for the latter.
 fn both(out: &Output<'_>, file: &Changed, way: &Way) -> ((Chunker, Content), (Chunker, Content), u64) {
     let (size, chunker, content) = store_stream(out, &Silent, &mut &file.old[..]).unwrap();
     let (_, new_chunker, whole) = store_stream(out, &Silent, &mut &file.new[..]).unwrap();
@@ -138,10 +139,10 @@ fn both(out: &Output<'_>, file: &Changed, way: &Way) -> ((Chunker, Content), (Ch
         read: &read,
         data: way.hint.then_some(&data),
     };
-    let found = recut_by(out, &change, way.threads, way.shares).unwrap();
+    let found = rechunk_by(out, &change, way.threads, way.shares).unwrap();
     let bytes = read_bytes.load(Ordering::Relaxed);
     let fresh = Change { old: None, dirty: &[], ..change };
-    let all = recut_by(out, &fresh, way.threads, way.shares).unwrap();
+    let all = rechunk_by(out, &fresh, way.threads, way.shares).unwrap();
     assert!(all == (new_chunker, whole.clone()), "a new file");
     (found, (new_chunker, whole), bytes)
 }
@@ -150,13 +151,13 @@ fn both(out: &Output<'_>, file: &Changed, way: &Way) -> ((Chunker, Content), (Ch
 enum Op {
     Noise(usize, usize),
     Zeros(usize, usize),
-    /// Written, but with what was there.
+    /// Written with unchanged bytes.
     Same(usize, usize),
     Resize(usize),
     Header(bool),
-    /// So many bytes, so far before or after an old cut.
+    /// A number of bytes at a distance from an old boundary.
     Cut(usize, isize, usize),
-    /// The file ends near an old cut.
+    /// The file ends near an old boundary.
     End(usize, isize),
 }
 
@@ -232,7 +233,7 @@ proptest! {
         small in any::<bool>(),
         hint in any::<bool>(),
     ) {
-        let (_dir, repo) = repository(&cuttings()[which]);
+        let (_dir, repo) = repository(&configs()[which]);
         let out = Output::dry(&repo);
         let mut first = Changed::new(noise(size, seed));
         apply(&mut first, &before, &[], seed, 1);
@@ -255,7 +256,7 @@ fn cuts_of(out: &Output<'_>, bytes: &[u8]) -> Vec<usize> {
     ends.collect()
 }
 
-/// The first extents that differ.
+/// Returns the first extents that differ.
 fn difference(repo: &Repo, found: &(Chunker, Content), whole: &(Chunker, Content)) -> String {
     let (mut at, mut other) = (0, repo.extents(&whole.1));
     for extent in repo.extents(&found.1) {
@@ -268,7 +269,7 @@ fn difference(repo: &Repo, found: &(Chunker, Content), whole: &(Chunker, Content
     format!("{:?} and not {:?}, until {at}", found.0, whole.0)
 }
 
-/// A file of noise with holes, and so many changes of one page, far from each other on average.
+/// A file of noise with holes, and a number of changes of one page, which are far apart on average.
 fn scattered(size: usize, changes: usize, seed: u64) -> Changed {
     let mut old = noise(size, seed);
     for i in 1..4 {
@@ -286,8 +287,8 @@ fn scattered(size: usize, changes: usize, seed: u64) -> Changed {
 
 #[test]
 fn scattered_changes_by_many_threads() {
-    for cutting in &cuttings()[..4] {
-        let (_dir, repo) = repository(cutting);
+    for config in &configs()[..4] {
+        let (_dir, repo) = repository(config);
         for seed in 0..3 {
             let file = scattered(24 * MIB + 77, 40, seed);
             for (threads, shares) in [(1, SHARES), (2, SHARES), (4, SHARES), (3, SMALL)] {
@@ -301,10 +302,10 @@ fn scattered_changes_by_many_threads() {
 #[test]
 fn little_is_read_but_the_chunks_that_hold_changes() {
     let changes = 30;
-    for (cutting, each) in
+    for (config, each) in
         [(ChunkerConfig::default(), 256 << 10), (ChunkerConfig::in_pages(64 << 10).unwrap(), (64 << 10) + 8192)]
     {
-        let (_dir, repo) = repository(&cutting);
+        let (_dir, repo) = repository(&config);
         let out = Output::dry(&repo);
         let file = scattered(48 * MIB, changes, 5);
         for threads in [1, 3] {
@@ -324,7 +325,7 @@ fn nothing_is_read_if_nothing_changed() {
     let read = |_: u64, _: &mut [u8]| -> Result<()> { panic!("it is read") };
     let old = Some(OldState { size, chunker, content: &content });
     let change = Change { old, dirty: &[], kept: u64::MAX, size, read: &read, data: None };
-    assert!(recut(&out, &change, 2).unwrap() == (chunker, content));
+    assert!(rechunk(&out, &change, 2).unwrap() == (chunker, content));
 }
 
 #[test]
@@ -344,7 +345,7 @@ fn a_long_hole_is_not_read() {
     };
     let data = |at: u64| at.max(1 << 40);
     let change = Change { old: None, dirty: &[], kept: 0, size, read: &read, data: Some(&data) };
-    let (chunker, content) = recut(&out, &change, 2).unwrap();
+    let (chunker, content) = rechunk(&out, &change, 2).unwrap();
     let extents: Vec<Extent> = repo.extents(&content).map(|x| x.unwrap()).collect();
     assert_eq!((chunker, extents[0]), (Chunker::Cdc, Extent { len: 1 << 40, chunk: None }));
     let Content::Direct(tail) = store_bytes(&out, &end, Chunker::Cdc, None).unwrap() else { panic!("a short list") };
@@ -353,8 +354,8 @@ fn a_long_hole_is_not_read() {
 
 #[test]
 fn what_is_stored_can_be_read() {
-    for cutting in [ChunkerConfig::default(), ChunkerConfig::in_pages(16 << 10).unwrap()] {
-        let (_dir, repo) = repository(&cutting);
+    for config in [ChunkerConfig::default(), ChunkerConfig::in_pages(16 << 10).unwrap()] {
+        let (_dir, repo) = repository(&config);
         let out = Output::storing(&repo, &Silent).unwrap();
         let mut file = scattered(9 * MIB, 12, 3);
         let (size, chunker, content) = store_stream(&out, &Silent, &mut &file.old[..]).unwrap();
@@ -372,12 +373,12 @@ fn what_is_stored_can_be_read() {
         let (dirty, new_size) = (file.dirty(), file.new.len() as u64);
         let old = Some(OldState { size, chunker, content: &content });
         let change = Change { old, dirty: &dirty, kept: file.kept, size: new_size, read: &read, data: None };
-        let (_, found) = recut(&out, &change, 3).unwrap();
+        let (_, found) = rechunk(&out, &change, 3).unwrap();
         flush_small(&out).unwrap();
         out.flush().unwrap();
         out.sink().unwrap().finish().unwrap();
         assert!(repo.read_content(&found, new_size).unwrap() == file.new);
-        // Deltas: a page of noise each, and what came at the end.
+        // Each delta consists of a page of noise; the end of the file is new.
         let stored = out.stored_bytes() - before;
         assert!(stored < 13 * 6000 + 140_000, "{stored}");
     }
@@ -402,7 +403,7 @@ fn an_error_of_the_reader_ends_it() {
         for threads in [1, 4] {
             reads.store(0, Ordering::Relaxed);
             let change = Change { old, dirty, kept: size, size, read: &read, data: None };
-            let Err(e) = recut(&out, &change, threads) else { panic!("it went on") };
+            let Err(e) = rechunk(&out, &change, threads) else { panic!("it went on") };
             assert_eq!((e.kind(), e.to_string().contains("on purpose")), (Kind::Integrity, true));
         }
     }
@@ -419,11 +420,11 @@ fn a_panic_does_not_hang() {
         Ok(())
     };
     let change = Change { old: None, dirty: &[], kept: 0, size: 64 << 20, read: &read, data: None };
-    let Err(e) = recut(&out, &change, 3) else { panic!("it went on") };
+    let Err(e) = rechunk(&out, &change, 3) else { panic!("it went on") };
     assert!(e.as_error().is::<Panicked>());
 }
 
-/// Where the leaves of a list end, and where the last chunk of each begins.
+/// Returns the end of each leaf of a list, and the start of the last chunk of each leaf.
 fn leaf_ends(repo: &Repo, content: &Content) -> Vec<Range<u64>> {
     let mut map = OldMap::new(repo, content).unwrap();
     let mut ends = Vec::new();

@@ -1,9 +1,9 @@
-//! What a directory looked like when it was last committed, so that what did not change is not read again.
+//! Records of directories at the last commit, so that unchanged files are not read again.
 //!
-//! One record per directory: the tree that it was stored as, and a fingerprint of each name's stat, in order of
-//! names. A fingerprint of 0 never matches: the file changed so recently, or while it was read, that its times
-//! prove nothing. The number of the device is not a part of it, because each snapshot of a volume has another one
-//! (docs/decisions/0010).
+//! A record consists of the tree of the directory and a fingerprint of the stat of each entry, in
+//! order of names. A fingerprint of 0 never matches: the file changed so recently, or while it was
+//! read, that its times prove nothing. The device number is not part of a fingerprint, because each
+//! snapshot of a volume has a different one (docs/decisions/0010).
 
 use crate::codec::hash::checksum;
 use crate::error::Result;
@@ -19,21 +19,20 @@ const VERSION: u8 = 2;
 /// The record of one directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirRecord {
-    /// Its tree object.
+    /// Tree object of the directory.
     pub tree: Id,
-    /// What lies below it.
+    /// Totals of everything below the directory.
     pub totals: Totals,
-    /// The device that it was on.
+    /// Device of the directory.
     pub device: u64,
-    /// The latest change of anything that the walk saw. If the walk was of a snapshot of a volume, the snapshot is not
-    /// older than this.
+    /// Time of the latest change that the walk saw. If the walk read a snapshot of a volume, the
+    /// snapshot is not older than this.
     pub newest: Time,
-    /// One per name, in order of names.
+    /// Fingerprints of the entries in order of names, then of the directory itself.
     pub prints: Vec<u64>,
 }
 
 impl DirRecord {
-    /// The record's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         out.extend_from_slice(&self.tree.0);
@@ -49,7 +48,7 @@ impl DirRecord {
         out
     }
 
-    /// Reads a record; one that means nothing is as good as none.
+    /// Decodes a record. Returns `None` for an invalid one, which is treated like a missing one.
     pub fn decode(mut bytes: &[u8]) -> Option<Self> {
         let (version, rest) = bytes.split_first()?;
         bytes = rest;
@@ -74,12 +73,13 @@ impl DirRecord {
     }
 }
 
-/// The fact of the catalogue that names the packs which a worktree's records rely on.
+/// Returns the key in the catalogue under which the packs that the records of a worktree rely on
+/// are stored.
 fn fact(worktree: i64) -> String {
     format!("stat-packs-{worktree}")
 }
 
-/// Notes that the objects of all records of a worktree are in packs that are there now.
+/// Stores that the objects of all records of a worktree are in packs that exist now.
 pub fn vouch(repo: &Repo, worktree: i64) -> Result<()> {
     let packs: Vec<u8> = repo.sound_packs()?.into_iter().flat_map(u64::to_be_bytes).collect();
     let (catalogue, fact) = (repo.catalogue()?, fact(worktree));
@@ -89,7 +89,8 @@ pub fn vouch(repo: &Repo, worktree: i64) -> Result<()> {
     Ok(())
 }
 
-/// Whether all packs are there that [`vouch`] found. If one is gone, each record has to be looked at.
+/// Whether all packs that [`vouch`] has stored still exist. If one is missing, the objects of each
+/// record must be checked.
 pub fn are_vouched(repo: &Repo, worktree: i64) -> Result<bool> {
     let Some(packs) = repo.catalogue()?.meta(&fact(worktree))? else { return Ok(false) };
     let sound = repo.sound_packs()?;
@@ -98,32 +99,36 @@ pub fn are_vouched(repo: &Repo, worktree: i64) -> Result<bool> {
 }
 
 impl DirRecord {
-    /// Whether a name is as it was: `then` is its fingerprint in this record, `now` that of `stat` in a directory on
-    /// `device`.
+    /// Whether an entry is unchanged: `then` is its fingerprint in this record, `now` that of
+    /// `stat` in a directory on `device`.
     pub fn confirms(&self, device: u64, stat: &Stat, now: u64, then: u64) -> bool {
-        // On another device than before, the last walk may have seen a snapshot that was taken in the same tick of the
-        // clock as the change, and a later write in this tick left the same times.
+        // The device number changes if the last walk read a snapshot of the volume. That snapshot
+        // may have been taken in the same tick of the clock as the change, and a later write in the
+        // same tick leaves the same times.
         now == then && now != 0 && (device == self.device || is_settled(stat.ctime, self.newest))
     }
 }
 
-/// Whether a change at `ctime` shows: a later one, after `moment`, must have another time.
+/// Whether a change after `moment` must have a different time than `ctime`.
 fn is_settled(ctime: Time, moment: Time) -> bool {
-    // Clocks of file systems tick in milliseconds, of old ones in seconds.
+    // File systems have timestamps with a resolution of milliseconds, old ones of seconds.
     let margin = if ctime.nanos == 0 { 2_000_000_000 } else { 50_000_000 };
     nanos(ctime) + margin < nanos(moment)
 }
 
-/// The fingerprint of a name's stat; for a directory `tree` is what it was stored as. 0: never clean.
+/// Returns the fingerprint of the stat of an entry; for a directory, `tree` is its stored tree. 0
+/// means that the entry always counts as changed.
 ///
-/// `device` is that of the directory with the name. `before` is when the walk began: what changed after it, or in the
-/// same tick, may change again unseen.
+/// `device` is the device of the directory that contains the entry. `before` is the start of the
+/// walk: an entry that changed after it, or in the same tick of the clock, may change again without
+/// a visible difference.
 pub fn fingerprint(name: &[u8], stat: &Stat, tree: Option<&Id>, device: u64, before: Time) -> u64 {
     if !is_settled(stat.ctime, before) {
         return 0;
     }
-    // A file system whose times have no fractions may have invented them, and with them the inode numbers of another
-    // image are the same: there the device counts. So it does for what is mounted on a name.
+    // The device must be part of the fingerprint if times have no fractions, because two images of
+    // such a file system can have the same inode numbers and times. The same holds for a file
+    // system that is mounted on the name.
     let inherited = stat.dev == device && stat.ctime.nanos != 0;
     let mut record = [0u8; 96];
     let words = [
@@ -209,7 +214,8 @@ mod tests {
             newest: Time { secs: 1000, nanos: newest },
             prints: Vec::new(),
         };
-        // The snapshot may be as old as the file's last change, or is known to be much younger.
+        // The snapshot may be as old as the last change of the file, or is known to be much
+        // younger.
         let (same_tick, younger) = (record(5_000_000), record(900_000_000));
         assert!(same_tick.confirms(stat.dev, &stat, 5, 5) && younger.confirms(stat.dev, &stat, 5, 5));
         assert!(!same_tick.confirms(stat.dev + 1, &stat, 5, 5) && younger.confirms(stat.dev + 1, &stat, 5, 5));

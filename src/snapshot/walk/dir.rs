@@ -1,4 +1,4 @@
-//! A directory while it is walked: its names and what they turned out to be, its descriptor, and who still needs both.
+//! A directory during a walk: its entries, its descriptor, and the counters of their users.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,19 +21,22 @@ use crate::snapshot::walk::rules::Ignores;
 pub struct Dir {
     pub(in crate::snapshot) parent: Option<Arc<Dir>>,
     pub(in crate::snapshot) name: Vec<u8>,
-    /// Its path below the root of the version.
+    /// Path below the root of the snapshot.
     pub path: Vec<u8>,
     pub(in crate::snapshot) depth: usize,
     fd: Mutex<Option<Arc<OwnedFd>>>,
     pub(in crate::snapshot) stat: Mutex<Stat>,
-    /// What stood here in the version before, for deltas.
+    /// Tree of the directory in the previous version, for deltas.
     pub(in crate::snapshot) old_tree: Option<Id>,
-    /// The names that are looked at, where the walk is for named paths; then no tree is stored for it.
+    /// The names to include in a walk of named paths, in which no tree is stored for this
+    /// directory.
     pub(in crate::snapshot) chosen: Option<Arc<Chosen>>,
     state: Mutex<State>,
-    /// Work below it that is not done; whoever brings it to 0 finishes it.
+    /// Number of open tasks below the directory. The thread that completes the last one finishes
+    /// the directory.
     pub(in crate::snapshot) pending: AtomicUsize,
-    /// Who still needs its descriptor: its scan, and the directories below that are not open yet.
+    /// Number of users of the descriptor: the scan of the directory, and its subdirectories that
+    /// are not open yet.
     pub(in crate::snapshot) users: AtomicUsize,
 }
 
@@ -43,10 +46,11 @@ pub(in crate::snapshot) struct State {
     pub(in crate::snapshot) ignores: Ignores,
     pub(in crate::snapshot) slots: Vec<Slot>,
     pub(in crate::snapshot) record: Option<DirRecord>,
-    /// All names but directories are as the record says; entries are loaded only if that proves not to be enough.
+    /// All entries except directories match the record; entries are loaded only if that is not
+    /// sufficient.
     pub(in crate::snapshot) clean: bool,
     pub(in crate::snapshot) waits_for_links: bool,
-    /// It vanished before it could be read.
+    /// The directory was removed before it could be read.
     pub(in crate::snapshot) gone: bool,
 }
 
@@ -59,7 +63,7 @@ pub(in crate::snapshot) struct Slot {
 }
 
 impl Dir {
-    /// The root of a walk for everything, or for `chosen` paths.
+    /// Creates the root of a walk of all paths, or of `chosen` paths.
     pub fn root((fd, stat): (OwnedFd, Stat), old_tree: Option<Id>, chosen: Option<Arc<Chosen>>) -> Arc<Self> {
         Arc::new(Self {
             old_tree,
@@ -102,12 +106,12 @@ impl Dir {
         self.state.lock()
     }
 
-    /// Its descriptor, if it is open.
+    /// Returns the descriptor, if the directory is open.
     pub fn fd(&self) -> Option<Arc<OwnedFd>> {
         self.fd.lock().clone()
     }
 
-    /// The device that it is on.
+    /// Returns the device of the directory.
     pub(in crate::snapshot) fn device(&self) -> u64 {
         self.stat.lock().dev
     }
@@ -117,7 +121,7 @@ impl Dir {
             return Ok(fd);
         }
         let parent = self.parent.as_ref().and_then(|p| p.fd());
-        let parent = parent.ok_or_else(|| io::Error::other("its parent is closed"))?;
+        let parent = parent.ok_or_else(|| io::Error::other("the parent directory is closed"))?;
         let opened = entries::open_dir(parent.as_fd(), &self.name);
         if let Some(parent) = &self.parent {
             parent.release();
@@ -127,14 +131,15 @@ impl Dir {
         Ok(fd)
     }
 
-    /// One user of the descriptor less; closed after the last, so that few are open at a time.
+    /// Removes a user of the descriptor, which is closed after the last one so that few descriptors
+    /// are open.
     pub fn release(&self) {
         if self.users.fetch_sub(1, Ordering::AcqRel) == 1 {
             *self.fd.lock() = None;
         }
     }
 
-    /// Whether it is the root of the version, whose object holds its own metadata.
+    /// Whether this is the root of the snapshot, whose object contains its own metadata.
     pub(in crate::snapshot) fn is_root(&self) -> bool {
         self.parent.is_none()
     }

@@ -1,7 +1,7 @@
-//! Looking at a directory: names, stat, attributes.
+//! Reads directories: names, stat, xattrs.
 //!
-//! Everything is opened relative to its directory and without following links, so that a directory that is swapped
-//! for a link during the walk cannot lead out of the worktree.
+//! Everything is opened relative to its directory and without following links, so that a directory
+//! that is replaced by a link during the walk cannot lead out of the worktree.
 
 use std::ffi::OsStr;
 use std::io;
@@ -16,55 +16,50 @@ use crate::format::marker::Marker;
 use crate::model::entry::{Meta, Node, Time, Xattr};
 use crate::repo::layout;
 
-/// Attributes of one node beyond this many bytes are not kept.
+/// Limit on the xattrs of one node in bytes.
 const XATTRS_MAX: usize = 1 << 20;
 
 /// Device and inode of a file.
 pub type LinkKey = (u64, u64);
 
-/// What `statx` said.
+/// The result of `statx`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
-    /// Its type.
     pub kind: FileType,
     /// Permission bits.
     pub mode: u32,
-    /// Owner.
     pub uid: u32,
-    /// Group.
     pub gid: u32,
     /// Length in bytes.
     pub size: u64,
-    /// Allocated, in units of 512 bytes.
+    /// Allocated size in units of 512 bytes.
     pub blocks: u64,
-    /// Last change of content.
+    /// Time of the last change of the content.
     pub mtime: Time,
-    /// Last change of anything.
+    /// Time of the last change of content or metadata.
     pub ctime: Time,
-    /// Inode number.
     pub ino: u64,
-    /// File system.
     pub dev: u64,
-    /// Names of this inode.
+    /// Number of hard links.
     pub nlink: u32,
     /// Major and minor number of a device node.
     pub rdev: (u32, u32),
 }
 
 impl Stat {
-    /// Metadata with these attributes.
+    /// Returns the metadata with these xattrs.
     pub fn meta(&self, xattrs: Vec<Xattr>) -> Meta {
         Meta { mode: self.mode, uid: self.uid, gid: self.gid, mtime: self.mtime, xattrs }
     }
 
-    /// Whether both are the same state of the same file.
+    /// Whether both describe the same state of the same file.
     pub fn same(&self, other: &Self) -> bool {
         (self.ino, self.dev, self.size, self.mtime, self.ctime)
             == (other.ino, other.dev, other.size, other.mtime, other.ctime)
     }
 }
 
-/// Looks at a name without following a link; an empty name is the directory itself.
+/// Returns the stat of a name without following a link. An empty name means the directory itself.
 pub fn stat_at(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Stat> {
     let flags = if name.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::SYMLINK_NOFOLLOW };
     let s = rustix::fs::statx(dir, OsStr::from_bytes(name), flags, StatxFlags::BASIC_STATS)?;
@@ -85,12 +80,12 @@ pub fn stat_at(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Stat> {
     })
 }
 
-/// Opens the root of a walk; a link there is followed.
+/// Opens the root of a walk, which may be a link.
 pub fn open_root(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-/// Opens a directory below another one.
+/// Opens a directory in another one.
 pub fn open_dir(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     open_quietly(dir, name, flags)
@@ -101,7 +96,7 @@ pub fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     open_quietly(dir, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC)
 }
 
-/// Reading must not change access times, where we are allowed to ask for that.
+/// Opens without changing the access time, if the kernel permits that.
 fn open_quietly(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
     let name = OsStr::from_bytes(name);
     match rustix::fs::openat(dir, name, flags | OFlags::NOATIME, Mode::empty()) {
@@ -110,7 +105,8 @@ fn open_quietly(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> io::Result<O
     }
 }
 
-/// Names of a directory with their inode numbers, in order of those (cold inode tables are read front to back).
+/// Returns the names of a directory with their inode numbers, in order of inode numbers, so that
+/// uncached inode tables are read sequentially.
 pub fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<(u64, Vec<u8>)>> {
     let mut buf = vec![MaybeUninit::<u8>::uninit(); 64 << 10];
     let mut iter = RawDir::new(dir, &mut buf);
@@ -126,23 +122,23 @@ pub fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<(u64, Vec<u8>)>> {
     Ok(out)
 }
 
-/// Where a symbolic link points.
+/// Returns the target of a symbolic link.
 fn read_link(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<u8>> {
     Ok(rustix::fs::readlinkat(dir, OsStr::from_bytes(name), Vec::new())?.into_bytes())
 }
 
-/// What a name is that is neither a file nor a directory.
+/// Returns the node of a name that is neither a file nor a directory.
 pub fn node_of(dir: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> io::Result<Node> {
     Ok(match stat.kind {
         FileType::Symlink => Node::Symlink { target: read_link(dir, name)? },
         FileType::Fifo => Node::Fifo,
         FileType::CharacterDevice => Node::CharDevice { major: stat.rdev.0, minor: stat.rdev.1 },
         FileType::BlockDevice => Node::BlockDevice { major: stat.rdev.0, minor: stat.rdev.1 },
-        _ => return Err(io::Error::other("unknown type of file")),
+        _ => return Err(io::Error::other("unknown file type")),
     })
 }
 
-/// The attributes of an open file or directory.
+/// Returns the xattrs of an open file or directory.
 pub fn xattrs_of(fd: BorrowedFd<'_>) -> io::Result<Vec<Xattr>> {
     read_xattrs(
         |buf| rustix::fs::flistxattr(fd, buf),
@@ -150,7 +146,7 @@ pub fn xattrs_of(fd: BorrowedFd<'_>) -> io::Result<Vec<Xattr>> {
     )
 }
 
-/// The attributes of a node that cannot be opened: links, pipes, devices.
+/// Returns the xattrs of a node that cannot be opened: a link, pipe or device.
 pub fn xattrs_at(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<Xattr>> {
     let mut path = format!("/proc/self/fd/{}/", dir.as_fd().as_raw_fd()).into_bytes();
     path.extend_from_slice(name);
@@ -204,7 +200,7 @@ fn read_xattrs(
     Ok(out)
 }
 
-/// Whether a directory holds a valid CACHEDIR.TAG.
+/// Whether a directory contains a valid CACHEDIR.TAG.
 pub fn is_cache_dir(dir: BorrowedFd<'_>) -> bool {
     const SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
     let Ok(fd) = open_file(dir, b"CACHEDIR.TAG") else { return false };

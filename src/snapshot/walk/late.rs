@@ -1,5 +1,5 @@
-//! Files with several names of which the one that was to be read is gone, or cannot be read: another of their names is
-//! read at the end of the walk.
+//! Reads files with several hard links at the end of the walk if the first name is missing or
+//! unreadable: another name is read instead.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,7 +16,7 @@ use crate::snapshot::walk::entries::LinkKey;
 use crate::snapshot::walk::entries::{node_of, open_dir, open_file, open_root, stat_at};
 use crate::snapshot::walk::scan::Walk;
 
-/// Reads what no name of was read so far; `root` is the directory of the version.
+/// Reads all inodes of which no name was read so far. `root` is the directory of the snapshot.
 pub fn read_unread(walk: &Walk<'_>, root: &Path) -> Result<()> {
     let unread = walk.links().unread();
     for (key, paths) in unread {
@@ -38,7 +38,7 @@ pub fn read_unread(walk: &Walk<'_>, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Reads one name; the inner error is the file's, the outer one the repository's.
+/// Reads one name. The inner error concerns the file, the outer one the repository.
 fn read(walk: &Walk<'_>, root: &Path, key: LinkKey, path: &[u8]) -> Result<io::Result<Node>> {
     let open = || -> io::Result<std::result::Result<File, Node>> {
         let names = split(path).unwrap_or_default();
@@ -76,7 +76,7 @@ fn read(walk: &Walk<'_>, root: &Path, key: LinkKey, path: &[u8]) -> Result<io::R
     }
 }
 
-/// A file that ends where it cannot be read, and remembers why.
+/// A file that ends at the first read error, and stores the error.
 struct Input {
     file: File,
     failed: Option<io::Error>,

@@ -1,7 +1,7 @@
-//! Hard links: names of one inode are found during the walk and settled at its end.
+//! Hard links: the names of an inode are collected during the walk and resolved at its end.
 //!
-//! A group is named after its byte-smallest path, so it is known only when all names are. Directories that hold a
-//! changed member wait until then.
+//! The id of a group derives from its smallest path, so it is known only when all names are known.
+//! Directories that contain a changed member wait until then.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use crate::snapshot::walk::entries::LinkKey;
 /// One name of an inode.
 struct Member {
     path: Vec<u8>,
-    /// The directory's path if the entry of the last version is used again.
+    /// Path of the directory if the entry of the last version is kept.
     kept_in: Option<Vec<u8>>,
 }
 
 #[derive(Default)]
 struct Group {
     members: Vec<Member>,
-    /// What the first name that was read turned out to be.
+    /// The node, once a name was read.
     node: Option<Node>,
     read: bool,
 }
 
-/// All inodes with several names.
+/// All inodes with several hard links.
 #[derive(Default)]
 pub struct Links {
     groups: HashMap<LinkKey, Group>,
@@ -36,53 +36,54 @@ pub struct Links {
 }
 
 impl Links {
-    /// Notes a name whose old entry is used again.
+    /// Adds a name whose old entry is kept.
     pub fn kept(&mut self, key: LinkKey, dir: &[u8], name: &[u8]) {
         let member = Member { path: path::join(dir, name), kept_in: Some(dir.to_vec()) };
         self.groups.entry(key).or_default().members.push(member);
     }
 
-    /// Notes a name that changed. True for the first one of its inode: its caller reads the file.
+    /// Adds a name that changed. Returns true for the first name of its inode, whose caller reads
+    /// the file.
     pub fn found(&mut self, key: LinkKey, dir: &[u8], name: &[u8]) -> bool {
         let group = self.groups.entry(key).or_default();
         group.members.push(Member { path: path::join(dir, name), kept_in: None });
         !std::mem::replace(&mut group.read, true)
     }
 
-    /// What the inode turned out to be.
+    /// Sets the node of an inode.
     pub fn settle(&mut self, key: LinkKey, node: Node) {
         self.groups.entry(key).or_default().node = Some(node);
     }
 
-    /// One name less: it is gone, or cannot be read.
+    /// Removes a name that is missing or unreadable.
     pub fn lost(&mut self, key: LinkKey, path: &[u8]) {
         if let Some(group) = self.groups.get_mut(&key) {
             group.members.retain(|m| m.path != path);
         }
     }
 
-    /// Inodes of which the name that was to be read is lost, with the names that are left.
+    /// Returns the inodes whose first name was lost, with the remaining names.
     pub fn unread(&self) -> Vec<(LinkKey, Vec<Vec<u8>>)> {
         let unread = self.groups.iter().filter(|(_, g)| g.read && g.node.is_none() && !g.members.is_empty());
         unread.map(|(key, g)| (*key, g.members.iter().map(|m| m.path.clone()).collect())).collect()
     }
 
-    /// A directory that waits for the end of the walk.
+    /// Adds a directory that waits for the end of the walk.
     pub fn wait(&mut self, dir: Arc<Dir>) {
         self.waiting.push(dir);
     }
 
-    /// The directories that wait.
+    /// Removes and returns the waiting directories.
     pub fn take_waiting(&mut self) -> Vec<Arc<Dir>> {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Whether there is anything to settle.
+    /// Whether there are no hard links.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
 
-    /// The table of all groups of at least two names.
+    /// Returns the table of all groups of at least two names.
     pub fn table(&self) -> LinkTable {
         let mut sorted: BTreeMap<[u8; 16], Vec<Vec<u8>>> = BTreeMap::new();
         for group in self.groups.values() {
@@ -93,13 +94,14 @@ impl Links {
         LinkTable(sorted.into_iter().collect())
     }
 
-    /// The link and the node of an inode.
+    /// Returns the link and the node of an inode.
     pub fn result(&self, key: &LinkKey) -> (Option<HardLink>, Option<Node>) {
         let Some(group) = self.groups.get(key) else { return (None, None) };
         (group.link().map(|l| l.0), group.node.clone())
     }
 
-    /// Directories whose old entries cannot be used again, since the groups in them differ from those of `old`.
+    /// Returns the directories whose old entries cannot be kept, because their groups differ from
+    /// those of `old`.
     pub fn stale(&self, old: &LinkTable) -> HashSet<Vec<u8>> {
         let known: HashMap<&[u8; 16], &Vec<Vec<u8>>> = old.0.iter().map(|(g, p)| (g, p)).collect();
         let mut out = HashSet::new();
@@ -125,15 +127,15 @@ impl Group {
     }
 }
 
-/// What the entries of one file's names say, by its sorted paths; `None` for a single one.
+/// Returns the link of the entries with these sorted paths, or `None` for a single path.
 pub fn link_of(paths: &[Vec<u8>]) -> Option<HardLink> {
     let first = paths.first().filter(|_| paths.len() > 1)?;
     Some(HardLink { group: checksum(&[b"hard link ", first]), count: u32::try_from(paths.len()).unwrap_or(u32::MAX) })
 }
 
-/// Takes names out of a table. Returns the paths that were linked to them, and what their entries have to say now.
+/// Removes names from a table. Returns the paths that were linked to them, with their new links.
 pub fn take_out(table: &mut LinkTable, gone: impl Fn(&[u8]) -> bool) -> Vec<(Vec<u8>, Option<HardLink>)> {
-    let mut left_behind = Vec::new();
+    let mut unlinked = Vec::new();
     let mut kept = Vec::with_capacity(table.0.len());
     for (group, mut paths) in std::mem::take(&mut table.0) {
         let before = paths.len();
@@ -143,9 +145,9 @@ pub fn take_out(table: &mut LinkTable, gone: impl Fn(&[u8]) -> bool) -> Vec<(Vec
             continue;
         }
         let link = link_of(&paths);
-        left_behind.extend(paths.iter().map(|path| (path.clone(), link)));
+        unlinked.extend(paths.iter().map(|path| (path.clone(), link)));
         kept.extend(link.map(|link| (link.group, paths)));
     }
     table.0 = kept;
-    left_behind
+    unlinked
 }

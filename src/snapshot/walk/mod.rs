@@ -1,8 +1,9 @@
-//! The walk of a worktree: which names there are, which of them changed, and the tree of each directory.
+//! The walk of a worktree: lists names, finds changed ones, and stores the tree of each directory.
 
 pub mod basis;
 pub mod dir;
 pub mod entries;
+mod finish;
 pub mod late;
 pub mod links;
 pub mod named;

@@ -1,6 +1,8 @@
-//! Paths that the user named: which names a walk takes for them, and why one of them would not be recorded.
+//! Paths that the user named: the names that a walk includes for them, and the reason why a path
+//! would not be recorded.
 //!
-//! Invariant: a path that exists and that a rule leaves out is an error and never a removal from the version.
+//! Invariant: an existing path that a rule excludes is an error and never a removal from the
+//! version.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,18 +18,19 @@ use crate::snapshot::walk::entries;
 use crate::snapshot::walk::entries::Stat;
 use crate::snapshot::walk::rules::{Ignores, Rule, Rules};
 
-/// A path as its names from the root down.
+/// A path as its components from the root.
 pub type Names = Vec<Vec<u8>>;
 
-/// The names of one directory that a walk takes.
+/// The names in one directory that a walk includes.
 #[derive(Debug, Default)]
 pub struct Chosen {
-    /// Each name with the names below it; `None` is everything below.
+    /// Each name with the names below it; `None` means everything.
     names: BTreeMap<Vec<u8>, Option<Arc<Self>>>,
 }
 
 impl Chosen {
-    /// The names of the root for these paths; `None`, which is everything, for none.
+    /// Returns the names in the root for these paths, or `None`, which means everything, for no
+    /// paths.
     pub fn of(paths: &[Names]) -> Option<Arc<Self>> {
         let mut below: BTreeMap<&[u8], Vec<Names>> = BTreeMap::new();
         for path in paths {
@@ -39,23 +42,23 @@ impl Chosen {
         (!paths.is_empty()).then(|| Arc::new(chosen))
     }
 
-    /// Whether a walk takes a name, or something below it.
+    /// Whether a walk includes a name or something below it.
     pub fn takes(&self, name: &[u8]) -> bool {
         self.names.contains_key(name)
     }
 
-    /// Whether a walk takes a name with everything below it.
+    /// Whether a walk includes a name with everything below it.
     pub fn takes_whole(&self, name: &[u8]) -> bool {
         self.names.get(name).is_some_and(Option::is_none)
     }
 
-    /// The names below a name; `None` is everything.
+    /// Returns the names below a name; `None` means everything.
     pub fn below(&self, name: &[u8]) -> Option<Arc<Self>> {
         self.names.get(name).cloned().flatten()
     }
 }
 
-/// A named path would not be recorded.
+/// The error for a named path that would not be recorded.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot commit `{path}`: {why}")]
 pub struct NotRecorded {
@@ -63,18 +66,18 @@ pub struct NotRecorded {
     why: Why,
 }
 
-/// Why a path is not recorded.
+/// The reason why a path is not recorded.
 #[derive(Debug, thiserror::Error)]
 enum Why {
     #[error("it is ignored by the rule `{0}`")]
     Ignored(Rule),
     #[error("it is excluded by the pattern `{0}`")]
     Excluded(Rule),
-    #[error("`{0}` is on another file system, which this commit leaves out")]
+    #[error("`{0}` is on another file system, which this commit skips")]
     OtherFileSystem(String),
-    #[error("`{0}` is marked by a CACHEDIR.TAG, and this commit leaves such directories out")]
+    #[error("`{0}` contains a CACHEDIR.TAG, and this commit skips such directories")]
     CacheDir(String),
-    #[error("its {0} bytes are more than {1}, the limit of this commit")]
+    #[error("its size of {0} bytes exceeds the limit of {1} bytes")]
     TooLarge(u64, u64),
     #[error("`{0}` is the repository")]
     Repository(String),
@@ -89,7 +92,7 @@ enum Why {
 }
 
 impl NotRecorded {
-    /// The walk could not read the path, which is already reported.
+    /// Returns the error for a path that the walk could not read, which is already reported.
     pub fn unread(path: &[u8]) -> Self {
         Self { path: display(path), why: Why::NotRead }
     }
@@ -107,24 +110,22 @@ impl Failure for NotRecorded {
 
     fn hint(&self) -> Option<String> {
         match &self.why {
-            Why::Ignored(_) => Some("change the rule, or leave the path out; nothing was committed".to_owned()),
-            Why::Excluded(_) => {
-                Some("change `--exclude` or the setting `commit.exclude`, or leave the path out".to_owned())
-            }
+            Why::Ignored(_) => Some("change the rule or omit the path; nothing was committed".to_owned()),
+            Why::Excluded(_) => Some("change `--exclude` or the setting `commit.exclude`, or omit the path".to_owned()),
             Why::BehindLink(link) => Some(format!("commit the link `{link}` itself, or the path that it points to")),
             _ => None,
         }
     }
 }
 
-/// What is at a named path.
+/// The result of the check of a named path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// Something that the walk would record.
+    /// A node that the walk would record.
     Something,
-    /// Nothing.
+    /// Nothing exists at the path.
     Nothing,
-    /// Nothing can be there, because a name above is not a directory.
+    /// Nothing can exist at the path, because a parent is not a directory.
     BelowFile,
 }
 
@@ -135,11 +136,11 @@ struct Above {
     ignores: Ignores,
 }
 
-/// Looks at named paths before a walk takes them.
+/// Checks named paths before a walk.
 pub struct NamedPaths<'r> {
     rules: &'r Rules,
     device: u64,
-    /// The root, and the directories down to the path that was looked at last.
+    /// The root and the directories down to the last path.
     open: Vec<Above>,
 }
 
@@ -152,7 +153,7 @@ impl<'r> NamedPaths<'r> {
         Ok(Self { rules, device, open: vec![Above { name: Vec::new(), dir, ignores }] })
     }
 
-    /// What is at a path; an error if it exists and the walk would not record it.
+    /// Returns the state of a path; fails if the path exists and the walk would not record it.
     pub fn at(&mut self, names: &[Vec<u8>]) -> Result<Found, NotRecorded> {
         self.find(names).map_err(|why| NotRecorded { path: display(&names.join(&b'/')), why })
     }
@@ -184,7 +185,8 @@ impl<'r> NamedPaths<'r> {
         Ok(Found::Something)
     }
 
-    /// Looks at the last of `names` in the directory that is open last; `None` if it does not exist.
+    /// Returns the stat of the last of `names` in the directory that was opened last, or `None` if
+    /// the name does not exist.
     fn look(&self, names: &[Vec<u8>]) -> Result<Option<Stat>, Why> {
         let (Some(above), Some(name)) = (self.open.last(), names.last()) else { return Ok(None) };
         let stat = match entries::stat_at(above.dir.as_fd(), name) {
@@ -210,7 +212,7 @@ impl<'r> NamedPaths<'r> {
         Ok(Some(stat))
     }
 
-    /// Opens the directory `names`, whose parent is open last.
+    /// Opens the directory `names`, whose parent was opened last.
     fn enter(&mut self, names: &[Vec<u8>]) -> Result<(), Why> {
         let (Some(above), Some(name)) = (self.open.last(), names.last()) else { return Ok(()) };
         let unreadable = |e| Why::Unreadable(shown(names), e);
@@ -224,7 +226,7 @@ impl<'r> NamedPaths<'r> {
     }
 }
 
-/// The walk reports lines without effect; here they are not reported a second time.
+/// Ignores lines without effect, because the walk reports them.
 fn enter(above: &Ignores, dir: &OwnedFd, depth: usize) -> io::Result<Ignores> {
     above.enter(dir.as_fd(), depth, &mut |_| {})
 }

@@ -1,10 +1,9 @@
-//! Patterns of gitignore grammar that cannot match: why, and what was probably meant.
-//!
-//! In: one pattern as the user wrote it. Out: a reason in words, or `None` for a pattern that some path may match.
+//! Detects gitignore patterns that cannot match any path, and what the user probably meant.
 
 use std::path::Path;
 
-/// Why a line of an ignore file cannot match any path; `None` if it can, or is a comment or blank.
+/// Returns the reason why a line of an ignore file cannot match any path; `None` if it can, or is a
+/// comment or blank.
 pub(super) fn why_line_never_matches(line: &str, worktree: Option<&Path>) -> Option<String> {
     let pattern = if line.ends_with("\\ ") { line } else { line.trim_end() };
     if pattern.is_empty() || pattern.starts_with('#') {
@@ -13,7 +12,7 @@ pub(super) fn why_line_never_matches(line: &str, worktree: Option<&Path>) -> Opt
     why_never(pattern, worktree)
 }
 
-/// Why a pattern that was given on its own cannot match any path; `None` if it can.
+/// Returns the reason why a pattern of the caller cannot match any path; `None` if it can.
 pub(super) fn why_pattern_never_matches(pattern: &str, worktree: Option<&Path>) -> Option<String> {
     if pattern.trim_end().is_empty() {
         return Some("the pattern is empty".to_owned());
@@ -29,7 +28,7 @@ fn why_never(pattern: &str, worktree: Option<&Path>) -> Option<String> {
     let below = body.strip_prefix('/').unwrap_or(body);
     let names = below.strip_suffix('/').unwrap_or(below);
     if names.is_empty() {
-        return Some("the pattern names nothing".to_owned());
+        return Some("the pattern contains no name".to_owned());
     }
     if names.contains('\0') {
         return Some("no name contains a zero byte; save the file as UTF-8".to_owned());
@@ -71,7 +70,7 @@ mod tests {
             ("a//b", "write `/a/b`"),
             ("../video", "`..`"),
             (".", "`.`"),
-            ("/", "names nothing"),
+            ("/", "contains no name"),
             ("a\0b", "zero byte"),
             (absolute.as_str(), "write `/video`"),
         ] {

@@ -1,6 +1,4 @@
-//! Which paths a walk leaves out: patterns of the caller, ignore files, directories of certain kinds.
-//!
-//! In: patterns of gitignore grammar and the text of ignore files. Out: whether a path is left out, and by which rule.
+//! Exclusion rules of a walk: patterns of the caller, ignore files, and special directories.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -20,10 +18,10 @@ use crate::snapshot::walk::entries::{open_file, stat_at};
 
 /// The name of ignore files.
 pub const IGNORE_FILE: &str = ".dvcsignore";
-/// Some editors begin a file with this mark; it is not a part of the first line.
+/// The byte order mark that some editors write at the start of a file; not part of the first line.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What is left out of a walk.
+/// The paths that a walk excludes.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     exclude: Option<Arc<Gitignore>>,
@@ -34,7 +32,7 @@ pub struct Rules {
     larger_than: Option<u64>,
 }
 
-/// A pattern that means nothing.
+/// The error for an invalid pattern.
 #[derive(Debug, thiserror::Error)]
 #[error("`{pattern}` is not a pattern: {why}")]
 pub struct BadPattern {
@@ -49,38 +47,39 @@ impl crate::error::Failure for BadPattern {
 }
 
 impl Rules {
-    /// Rules without patterns: whether directories marked by CACHEDIR.TAG and other file systems are left out, and
-    /// device and inode of the repository, which is never part of a tree.
+    /// Returns rules without patterns: whether directories with a CACHEDIR.TAG and other file
+    /// systems are excluded, and the device and inode of the repository, which is always excluded.
     pub fn new(skip_cache_dirs: bool, one_file_system: bool, repository: Option<(u64, u64)>) -> Self {
         Self { skip_cache_dirs, one_file_system, repository, ..Self::default() }
     }
 
-    /// Directories, by path, that only hold others: their own metadata is not taken.
+    /// Sets the paths of directories that only contain mount points; their own metadata is not
+    /// recorded.
     pub fn set_places(&mut self, places: &[Vec<u8>]) {
         self.places = places.to_vec();
     }
 
-    /// Leaves out regular files with more bytes than this.
+    /// Excludes regular files with more bytes than this.
     pub fn exclude_larger_than(&mut self, bytes: Option<u64>) {
         self.larger_than = bytes;
     }
 
-    /// The limit that a file of `size` bytes is beyond, if there is one.
+    /// Returns the limit if a file of `size` bytes exceeds it.
     pub(in crate::snapshot) fn exceeded(&self, size: u64) -> Option<u64> {
         self.larger_than.filter(|limit| size > *limit)
     }
 
-    /// Whether a directory only holds others.
+    /// Whether a directory only contains mount points.
     pub(in crate::snapshot) fn is_place(&self, path: &[u8]) -> bool {
         self.places.iter().any(|place| place == path)
     }
 
-    /// Whether something is left out that no ignore file names.
+    /// Whether the caller has set patterns.
     pub fn leaves_out(&self) -> bool {
         self.exclude.is_some()
     }
 
-    /// Leaves out what matches these patterns of gitignore grammar, whatever ignore files say.
+    /// Excludes paths that match these gitignore patterns, which take precedence over ignore files.
     pub fn exclude(&mut self, patterns: &[String]) -> Result<(), BadPattern> {
         let mut builder = GitignoreBuilder::new("");
         for pattern in patterns {
@@ -92,19 +91,21 @@ impl Rules {
         Ok(())
     }
 
-    /// Those of the patterns for [`Rules::exclude`] that cannot match any path of a worktree, each with the reason.
+    /// Returns the patterns for [`Rules::exclude`] that cannot match any path of a worktree, each
+    /// with the reason.
     pub fn never_match<'p>(patterns: &'p [String], worktree: &Path) -> Vec<(&'p str, String)> {
         let why = |pattern: &'p String| Some((pattern.as_str(), why_pattern_never_matches(pattern, Some(worktree))?));
         patterns.iter().filter_map(why).collect()
     }
 }
 
-/// A rule that leaves a path out.
+/// A rule that excludes a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// The ignore file, by its path below the root, and the line in it; `None` for a pattern of the caller.
+    /// Path of the ignore file below the root, and number of the line; `None` for a pattern of the
+    /// caller.
     pub place: Option<(Vec<u8>, usize)>,
-    /// The pattern as it is written there.
+    /// The pattern as written.
     pub pattern: String,
 }
 
@@ -120,11 +121,11 @@ impl fmt::Display for Rule {
 /// A line of an ignore file that has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
-    /// The number of the line, from 1.
+    /// Number of the line, from 1.
     pub line: usize,
     /// The line as text.
     pub text: String,
-    /// Why it has no effect.
+    /// Reason why the line has no effect.
     pub why: String,
 }
 
@@ -138,18 +139,18 @@ impl fmt::Display for BadLine {
 /// The ignore files from the root down to a directory.
 #[derive(Clone, Debug, Default)]
 pub struct Ignores {
-    /// Depth of the directory below the root that has the file, deepest last.
+    /// Depth of the directory with the file, and its patterns; deepest last.
     files: Vec<(usize, Arc<Gitignore>)>,
 }
 
 impl Ignores {
-    /// These and the ignore file of `dir`, which lies `depth` names below the root, if it has one. `report` receives
-    /// the lines of that file that have no effect.
+    /// Returns these files and the ignore file of `dir`, which is `depth` levels below the root.
+    /// `report` receives the lines of that file that have no effect.
     pub fn enter(&self, dir: BorrowedFd<'_>, depth: usize, report: &mut dyn FnMut(BadLine)) -> io::Result<Self> {
         let mut inner = self.clone();
         let fd = match open_file(dir, IGNORE_FILE.as_bytes()) {
             Ok(fd) => fd,
-            // Gone, or a symbolic link, which is not an ignore file.
+            // The file is missing, or is a symbolic link, which is not used as an ignore file.
             Err(e) if matches!(e.raw_os_error(), Some(2 | 40)) => return Ok(inner),
             Err(e) => return Err(e),
         };
@@ -162,8 +163,8 @@ impl Ignores {
         Ok(inner)
     }
 
-    /// Adds the text of the ignore file of a directory, which lies `depth` names below the root. Returns the lines
-    /// that have no effect.
+    /// Adds the text of the ignore file of a directory `depth` levels below the root. Returns the
+    /// lines that have no effect.
     pub fn add(&mut self, text: &[u8], depth: usize) -> Vec<BadLine> {
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let mut builder = GitignoreBuilder::new("");
@@ -171,7 +172,8 @@ impl Ignores {
         for (at, line) in text.split(|b| *b == b'\n').enumerate() {
             let number = at + 1;
             let why = match std::str::from_utf8(line) {
-                // The library carries a path with each pattern: here it is the number of the line.
+                // The library stores a path with each pattern, which is used for the number of the
+                // line.
                 Ok(text) => match builder.add_line(Some(PathBuf::from(number.to_string())), text) {
                     Ok(_) => why_line_never_matches(text, None),
                     Err(e) => Some(e.to_string()),
@@ -187,17 +189,17 @@ impl Ignores {
         bad
     }
 
-    /// Whether there are none.
+    /// Whether there are no ignore files.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// Whether a path below the root (`names` from the root down) is left out.
+    /// Whether a path below the root is excluded.
     pub fn excludes(&self, rules: &Rules, path: &[u8], is_dir: bool) -> bool {
         self.deciding(rules, path, is_dir).is_some()
     }
 
-    /// The rule that leaves a path out, if one does.
+    /// Returns the rule that excludes a path, if there is one.
     pub fn rule(&self, rules: &Rules, path: &[u8], is_dir: bool) -> Option<Rule> {
         let (depth, glob) = self.deciding(rules, path, is_dir)?;
         let line = || glob.from()?.to_str()?.parse().ok();
@@ -208,7 +210,8 @@ impl Ignores {
         Some(Rule { place, pattern: glob.original().to_owned() })
     }
 
-    /// The pattern that leaves a path out, with the depth of its ignore file; no depth for a pattern of the caller.
+    /// Returns the pattern that excludes a path, with the depth of its ignore file, or `None` as
+    /// depth for a pattern of the caller.
     fn deciding<'r>(&'r self, rules: &'r Rules, path: &[u8], is_dir: bool) -> Option<(Option<usize>, &'r Glob)> {
         fn matched<'r>(rules: &'r Gitignore, path: &[u8], is_dir: bool) -> Match<&'r Glob> {
             rules.matched(Path::new(OsStr::from_bytes(path)), is_dir)

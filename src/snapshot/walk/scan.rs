@@ -1,7 +1,8 @@
-//! One directory of a walk: what its names are now, which of them are as they were, and, when all below it is done,
-//! its tree object.
+//! Scans one directory of a walk: lists its entries, compares them with the record, and stores
+//! changed ones.
 //!
-//! A directory whose every name is as it was is not read, not encoded and not looked up: its old tree is its tree.
+//! If every entry of a directory matches the record, the directory is not read, encoded or looked
+//! up: its old tree is its new tree.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -13,96 +14,91 @@ use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::FileType;
 
 use crate::error::{Kind, Result};
-use crate::format::Malformed;
 use crate::model::entry::{Entry, Meta, Node, Time, Totals, Xattr};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::path;
-use crate::model::tree::RootInfo;
 use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::repo::layout::INSIDE;
 use crate::snapshot::content::large::{OldFile, Reader};
 use crate::snapshot::content::small::{SMALL_MAX, SmallFile, store_small};
-use crate::snapshot::content::store::store_links;
 use crate::snapshot::output::Output;
-use crate::snapshot::tree::store_tree;
 use crate::snapshot::walk::basis::{DirRecord, fingerprint};
-use crate::snapshot::walk::dir::{Dir, Slot, State};
+use crate::snapshot::walk::dir::{Dir, Slot};
 use crate::snapshot::walk::entries;
 use crate::snapshot::walk::entries::Stat;
 use crate::snapshot::walk::links::Links;
 use crate::snapshot::walk::rules::{self, Rules};
 use crate::snapshot::walk::unrestored::Unrestored;
 
-/// More paths than this are not noted.
+/// Limit on the listed paths.
 const NOTED_MAX: usize = 1000;
 
-/// What all directories of a walk share.
+/// State that all directories of a walk share.
 pub struct Walk<'a> {
-    /// Where objects go.
+    /// Destination of objects.
     pub out: &'a Output<'a>,
-    /// Who is told.
+    /// Receives notices and progress.
     pub observer: &'a dyn Observer,
-    /// What is left out.
+    /// Exclusion rules.
     pub rules: &'a Rules,
-    /// Whether a file with this name is noted.
+    /// Whether a file with this name is listed in `noted`.
     pub notes: fn(&[u8]) -> bool,
-    /// Paths that were noted, the first ones.
+    /// The first paths that `notes` accepted.
     pub noted: Mutex<Vec<Vec<u8>>>,
-    /// The number of the worktree in the catalogue, if its records may be used.
+    /// Number of the worktree in the catalogue, if its records may be used.
     pub basis: Option<i64>,
-    /// What a checkout could not restore.
+    /// Properties that a checkout could not restore.
     pub unrestored: Option<&'a Unrestored>,
-    /// When the walk began.
+    /// Start of the walk.
     pub before: Time,
     /// Directories whose records must not be used.
     pub distrust: HashSet<Vec<u8>>,
-    /// Whether objects may be gone that records rely on, so that each is looked for.
+    /// Whether objects on which records rely may be missing, so that each must be checked.
     pub doubt: bool,
-    /// Hard links.
     pub links: Mutex<Links>,
     /// New records, by path.
     pub records: Mutex<Vec<(Vec<u8>, DirRecord)>>,
-    /// The latest change of anything that was seen.
+    /// Time of the latest change that the walk saw.
     pub newest: Mutex<Time>,
-    /// Paths that could not be read or did not hold still.
+    /// Paths that were unreadable or changed while they were read.
     pub unstable: Mutex<Vec<Vec<u8>>>,
-    /// The entries of named paths, by path, where the walk is for these.
+    /// Entries of named paths, by path, in a walk of named paths.
     pub picked: Mutex<Vec<(Vec<u8>, Entry)>>,
     /// The finished root.
     pub result: Mutex<Option<Finished>>,
 }
 
-/// The root of a walk, when it is done.
+/// The finished root of a walk.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// Its tree object.
+    /// Tree object of the directory.
     pub tree: Id,
-    /// What lies below it.
+    /// Totals of everything below the directory.
     pub totals: Totals,
-    /// Its own metadata.
+    /// Metadata of the directory itself.
     pub meta: Meta,
 }
 
-/// A name with what it is.
+/// A name and its stat.
 type Named = (Vec<u8>, Stat);
 
-/// What a scanned directory gives its caller to do.
+/// The work that remains after scanning a directory.
 #[derive(Default)]
 pub struct Found {
     /// Directories, in order of names.
     pub dirs: Vec<Arc<Dir>>,
-    /// Files to be read in pieces.
+    /// Files to read in pieces.
     pub readers: Vec<Box<Reader>>,
 }
 
-/// The notice about a repository that is left out of a version.
+/// Returns the notice about a repository that is excluded from a version.
 pub fn reserved_notice(path: Vec<u8>) -> Notice {
     let message = "left out: no version may contain a repository".to_owned();
     Notice { level: NoticeLevel::Skipped, path, message }
 }
 
 impl<'a> Walk<'a> {
-    /// Says that a path could not be read, and goes on.
+    /// Reports that a path is unreadable; the walk continues.
     pub fn unreadable(&self, path: &[u8], what: &str, e: &io::Error) {
         self.incomplete(path, format!("cannot {what}: {e}"));
     }
@@ -112,23 +108,25 @@ impl<'a> Walk<'a> {
         self.observer.notice(Notice { level: NoticeLevel::Incomplete, path: path.to_vec(), message });
     }
 
-    /// Says that a file did not hold still.
+    /// Reports that a file changed while it was read.
     pub fn changed(&self, path: &[u8]) {
         self.incomplete(path, "it changed while it was read; kept as read".to_owned());
     }
 
-    /// Reports that a directory is left out because of the length of its path; `above` is the path of its parent.
+    /// Reports that a directory is excluded because of the length of its path; `above` is the path
+    /// of its parent.
     fn too_long(&self, above: &[u8]) {
         let most = path::DIR_PATH_MAX >> 10;
-        self.incomplete(above, format!("a directory in it is left out: its path is longer than {most} KiB"));
+        self.incomplete(above, format!("a directory below is left out: its path is longer than {most} KiB"));
     }
 
-    /// All hard links so far.
+    /// Returns all hard links so far.
     pub fn links(&self) -> MutexGuard<'_, Links> {
         self.links.lock()
     }
 
-    /// Looks at a directory; the caller then does what was found and calls [`Walk::done`] once for the scan itself.
+    /// Scans a directory. The caller then performs the returned work, and calls [`Walk::done`] once
+    /// for the scan itself.
     pub fn scan(&self, dir: &Arc<Dir>, buffer: &mut Vec<u8>) -> Result<Found> {
         let found = match self.look(dir) {
             Ok(Some(names)) => self.compare(dir, names, buffer),
@@ -139,7 +137,8 @@ impl<'a> Walk<'a> {
             }
             Err(e) => {
                 self.unreadable(&dir.path, "read the directory", &e);
-                // It stands empty in the tree rather than not at all: its own metadata is known.
+                // The directory is recorded as empty and not omitted, because its own metadata is
+                // known.
                 Ok(Found::default())
             }
         };
@@ -147,12 +146,13 @@ impl<'a> Walk<'a> {
         found
     }
 
-    /// Attributes, or `None` and a word where they cannot be read: the content is worth more than they are.
+    /// Returns the xattrs, or reports that they are unreadable and returns `None`. Unreadable
+    /// xattrs must not prevent the storage of the content.
     fn attributes(&self, path: &[u8], read: io::Result<Vec<Xattr>>) -> Option<Vec<Xattr>> {
-        read.map_err(|e| self.unreadable(path, "read its attributes", &e)).ok()
+        read.map_err(|e| self.unreadable(path, "read its xattrs", &e)).ok()
     }
 
-    /// Opens and lists a directory.
+    /// Opens and lists a directory. Returns `None` if its entries are excluded.
     fn look(&self, dir: &Arc<Dir>) -> io::Result<Option<Vec<Named>>> {
         let fd = dir.open()?;
         let fd = fd.as_fd();
@@ -175,7 +175,8 @@ impl<'a> Walk<'a> {
         }
         let names = entries::names(fd)?;
         if !dir.is_root() && entries::is_repository(fd, &names) {
-            // Each push to it would be part of the next version, which would be pushed to it.
+            // Each push to the repository would be part of the next version, which would be pushed
+            // again.
             let message = "left out: it is a repository".to_owned();
             self.observer.notice(Notice { level: NoticeLevel::Skipped, path: dir.path.clone(), message });
             return Ok(None);
@@ -191,7 +192,7 @@ impl<'a> Walk<'a> {
             };
             match state.ignores.enter(fd, dir.depth, &mut report) {
                 Ok(ignores) => state.ignores = ignores,
-                Err(e) => self.unreadable(&file, "obey it", &e),
+                Err(e) => self.unreadable(&file, "read the ignore rules", &e),
             }
         }
         let ignores = state.ignores.clone();
@@ -215,7 +216,7 @@ impl<'a> Walk<'a> {
                 Ok(stat) => stat,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 Err(e) => {
-                    self.unreadable(&path::join(&dir.path, &name), "look at it", &e);
+                    self.unreadable(&path::join(&dir.path, &name), "inspect it", &e);
                     continue;
                 }
             };
@@ -235,7 +236,7 @@ impl<'a> Walk<'a> {
                 continue;
             }
             if stat.kind == FileType::Socket {
-                let message = "sockets are not kept".to_owned();
+                let message = "sockets are not recorded".to_owned();
                 self.observer.notice(Notice { level: NoticeLevel::Skipped, path: full, message });
                 continue;
             }
@@ -244,7 +245,8 @@ impl<'a> Walk<'a> {
         Ok(Some(out))
     }
 
-    /// Reports that a repository of another worktree is left out. The worktree's own repository goes without saying.
+    /// Reports that the repository of another worktree is excluded. The repository of this worktree
+    /// is not worth a notice.
     fn reserved(&self, dir: &Dir, fd: BorrowedFd<'_>, name: Vec<u8>) {
         let own = dir.is_root() && name == INSIDE.as_bytes();
         let is_repository = |s: &Stat| self.rules.repository == Some((s.dev, s.ino));
@@ -253,7 +255,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Compares what is there with the record, and takes up what changed.
+    /// Compares the entries with the record, and stores the changed ones.
     fn compare(&self, dir: &Arc<Dir>, names: Vec<Named>, buffer: &mut Vec<u8>) -> Result<Found> {
         let device = dir.device();
         if let Some(newest) = names.iter().map(|(_, stat)| stat.ctime).max() {
@@ -268,7 +270,7 @@ impl<'a> Walk<'a> {
                 Slot { name, stat, print, entry: None, link: None }
             })
             .collect();
-        // Files are visited in order of inodes, trees are in order of names.
+        // Files are read in order of inodes, but trees are in order of names.
         let by_inode: Vec<Vec<u8>> = slots.iter().map(|s| s.name.clone()).collect();
         slots.sort_by(|a, b| a.name.cmp(&b.name));
         let record = self.record(dir)?;
@@ -348,7 +350,7 @@ impl<'a> Walk<'a> {
         Ok(found)
     }
 
-    /// The record of a directory, if it may be trusted.
+    /// Returns the record of a directory, if it may be used.
     fn record(&self, dir: &Dir) -> Result<Option<DirRecord>> {
         let Some(worktree) = self.basis else { return Ok(None) };
         if self.distrust.contains(&dir.path) {
@@ -364,7 +366,8 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Whether all objects of a directory's own names can be had; what is below has records of its own.
+    /// Whether all objects of the entries of a directory are available. Subdirectories have their
+    /// own records.
     fn is_all_there(&self, record: &DirRecord) -> Result<bool> {
         let repo = self.out.repo();
         let known = |kind, id: &Id| -> Result<bool> {
@@ -381,7 +384,7 @@ impl<'a> Walk<'a> {
             let Node::File { content, .. } = &entry.node else { continue };
             for extent in repo.extents(content) {
                 let chunk = match extent {
-                    // A node of the list is gone.
+                    // A node of the list is missing.
                     Err(e) if e.kind() == Kind::Integrity => return Ok(false),
                     extent => extent?.chunk,
                 };
@@ -395,7 +398,8 @@ impl<'a> Walk<'a> {
         Ok(true)
     }
 
-    /// What the version before held here; only good for deltas, since nothing tells whether it is the same still.
+    /// Returns the entries of the previous version, which are only usable for deltas, because
+    /// nothing proves that they are unchanged.
     fn entries_before(&self, dir: &Dir) -> HashMap<Vec<u8>, (Entry, u64)> {
         let entries = dir.old_tree.and_then(|tree| self.out.repo().entries(&tree).ok()).unwrap_or_default();
         entries.into_iter().map(|e| (e.name.clone(), (e, 0))).collect()
@@ -409,7 +413,7 @@ impl<'a> Walk<'a> {
         entries.into_iter().zip(&record.prints).map(|(e, p)| (e.name.clone(), (e, *p))).collect()
     }
 
-    /// Takes up one name that is not a directory and not as it was.
+    /// Stores one changed entry that is not a directory.
     #[expect(clippy::too_many_arguments, reason = "the pieces of one slot, once")]
     fn file(
         &self,
@@ -433,7 +437,7 @@ impl<'a> Walk<'a> {
             }
             drop(state);
             if !first {
-                // Another name of it is read; this one takes the result.
+                // Another hard link of the file is read, and this one gets the same node.
                 if let Some(xattrs) = self.attributes_at(dir, fd, at, name) {
                     let entry = Entry { name: name.to_vec(), meta: stat.meta(xattrs), link: None, node: Node::Fifo };
                     dir.lock().slots[at].entry = Some(entry);
@@ -450,7 +454,7 @@ impl<'a> Walk<'a> {
                 };
                 let now = match entries::stat_at(file.as_fd(), b"") {
                     Ok(now) if now.kind == FileType::RegularFile => now,
-                    // It was replaced by something else between the two looks.
+                    // The file was replaced by another node after the first stat.
                     Ok(_) => return self.leave_out(dir, at, name, &io::ErrorKind::NotFound.into()),
                     Err(e) => return self.leave_out(dir, at, name, &e),
                 };
@@ -481,7 +485,8 @@ impl<'a> Walk<'a> {
                     SmallFile::Unreadable(e) => self.drop_file(dir, at, &e),
                     SmallFile::Grown(now) => {
                         drop(file);
-                        // Opened when it is its turn, since a directory may hold more files than may be open.
+                        // The file is opened later, because a directory may contain more files than
+                        // a process may open.
                         dir.pending.fetch_add(1, Ordering::AcqRel);
                         dir.users.fetch_add(1, Ordering::AcqRel);
                         found.readers.push(Box::new(Reader::new(now, Arc::clone(dir), at, name, old)));
@@ -505,10 +510,10 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The attributes of a name that is not opened; `None` if it is gone.
+    /// Returns the xattrs of a name that is not opened, or `None` if it does not exist any more.
     fn attributes_at(&self, dir: &Dir, fd: &OwnedFd, at: usize, name: &[u8]) -> Option<Vec<Xattr>> {
         let read = entries::xattrs_at(fd.as_fd(), name);
-        // They are read through /proc, which may be what is missing.
+        // The xattrs are read through /proc, which may be missing instead of the name.
         if let Err(e) = &read
             && e.kind() == io::ErrorKind::NotFound
             && entries::stat_at(fd.as_fd(), name).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
@@ -528,7 +533,8 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Leaves a name out: silently if it vanished, else with a word.
+    /// Removes a name from the snapshot, and reports an error unless the name does not exist any
+    /// more.
     pub fn skip(&self, dir: &Dir, at: usize, name: &[u8], e: &io::Error) {
         let mut state = dir.lock();
         state.slots[at].entry = None;
@@ -543,7 +549,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Puts what a file turned out to be into its slot; `stable`: it held still while it was read.
+    /// Sets the node of a file in its slot. `stable` means that the content is that of one moment,
+    /// `fresh` that the file did not change while it was read.
     pub fn put_file(&self, dir: &Dir, at: usize, node: Node, stat: &Stat, stable: bool, fresh: bool) {
         let mut state = dir.lock();
         let slot = &mut state.slots[at];
@@ -564,120 +571,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Leaves out the file of a slot that failed half-way.
+    /// Removes the file of a slot that failed half-way.
     pub fn drop_file(&self, dir: &Dir, at: usize, e: &io::Error) {
         let name = dir.lock().slots[at].name.clone();
         self.skip(dir, at, &name, e);
-    }
-
-    /// One piece of work below a directory is done; finishes it, and those above, if it was the last.
-    pub fn done(&self, dir: &Arc<Dir>) -> Result<()> {
-        let mut dir = Arc::clone(dir);
-        while dir.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let gone = dir.lock().gone;
-            let finished = if gone { None } else { Some(self.finish(&dir)?) };
-            let Some(parent) = dir.parent.clone() else {
-                *self.result.lock() = finished;
-                return Ok(());
-            };
-            let mut state = parent.lock();
-            if let Some(finished) = finished
-                && let Ok(at) = state.slots.binary_search_by(|s| s.name.cmp(&dir.name))
-            {
-                let stat = *dir.stat.lock();
-                let slot = &mut state.slots[at];
-                slot.print = fingerprint(&dir.name, &stat, Some(&finished.tree), parent.device(), self.before);
-                slot.entry = Some(Entry {
-                    name: dir.name.clone(),
-                    meta: finished.meta,
-                    link: None,
-                    node: Node::Dir { tree: finished.tree, totals: finished.totals },
-                });
-            }
-            drop(state);
-            dir = parent;
-        }
-        Ok(())
-    }
-
-    fn finish(&self, dir: &Dir) -> Result<Finished> {
-        let stat = *dir.stat.lock();
-        let mut state = std::mem::take(&mut *dir.lock());
-        let mut meta = match self.rules.is_place(&dir.path) {
-            true => Meta { mode: 0o755, ..Meta::default() },
-            false => stat.meta(std::mem::take(&mut state.xattrs)),
-        };
-        let own = fingerprint(b"", &stat, Some(&Id([0; 32])), stat.dev, self.before);
-        if let Some(record) = state.record.as_ref().filter(|_| state.clean) {
-            let same = |stat: &Stat, now, then: &u64| record.confirms(dir.device(), stat, now, *then);
-            let names = state.slots.iter().zip(&record.prints).all(|(s, then)| same(&s.stat, s.print, then));
-            // The root's own metadata stands in its object; any other directory's in the one above.
-            let itself = !dir.is_root() || record.prints.last().is_some_and(|then| same(&stat, own, then));
-            if names && itself {
-                return Ok(Finished { tree: record.tree, totals: record.totals, meta });
-            }
-            // Only these entries say what the unchanged names hold: without them the walk has to begin anew.
-            let mut old: HashMap<Vec<u8>, Entry> =
-                self.out.repo().entries(&record.tree)?.into_iter().map(|e| (e.name.clone(), e)).collect();
-            for slot in state.slots.iter_mut().filter(|s| s.stat.kind != FileType::Directory) {
-                let entry = old.remove(&slot.name);
-                slot.entry = Some(entry.ok_or_else(|| Malformed::new("directory", "it is not what was remembered"))?);
-            }
-        }
-        for slot in &mut state.slots {
-            if let Some(key) = slot.link {
-                let (link, node) = self.links().result(&key);
-                slot.entry = slot.entry.take().zip(node).map(|(entry, node)| Entry { link, node, ..entry });
-            }
-        }
-        self.settle_unrestored(dir, &mut meta, &mut state)?;
-        let mut prints = Vec::with_capacity(state.slots.len() + 1);
-        let mut entries = Vec::with_capacity(state.slots.len());
-        let mut totals = Totals::default();
-        for slot in state.slots {
-            if let Some(entry) = slot.entry {
-                totals.add(&entry);
-                prints.push(slot.print);
-                entries.push(entry);
-            }
-        }
-        prints.push(own);
-        if let Some(chosen) = &dir.chosen {
-            let whole = entries.into_iter().filter(|entry| chosen.takes_whole(&entry.name));
-            let picked = whole.map(|entry| (path::join(&dir.path, &entry.name), entry));
-            self.picked.lock().extend(picked);
-            return Ok(Finished { tree: Id([0; 32]), totals, meta });
-        }
-        let root = if dir.is_root() {
-            let table = self.links().table();
-            let links = if table.0.is_empty() { None } else { Some(store_links(self.out, &table)?) };
-            Some(RootInfo { meta: meta.clone(), totals, links })
-        } else {
-            None
-        };
-        let tree = store_tree(entries, root, self.out)?;
-        // How new the newest is will be known when the walk ends.
-        let record = DirRecord { tree, totals, device: stat.dev, newest: Time::default(), prints };
-        self.records.lock().push((dir.path.clone(), record));
-        Ok(Finished { tree, totals, meta })
-    }
-
-    /// Gives the entries of a directory what a checkout could not restore, devices included.
-    fn settle_unrestored(&self, dir: &Dir, meta: &mut Meta, state: &mut State) -> Result<()> {
-        let Some(unrestored) = self.unrestored else { return Ok(()) };
-        let own = dir.is_root().then_some(meta);
-        for entry in unrestored.settle(self.out.repo(), &dir.path, own, &mut state.slots)? {
-            let name = entry.name.clone();
-            let is_wanted = dir.chosen.as_ref().is_none_or(|chosen| chosen.takes(&name));
-            if !is_wanted || state.ignores.excludes(self.rules, &path::join(&dir.path, &name), false) {
-                continue;
-            }
-            // A print of 0: the device is not there, so nothing vouches for it.
-            let stat = Stat { kind: FileType::CharacterDevice, ..*dir.stat.lock() };
-            let slot = Slot { name, stat, print: 0, entry: Some(entry), link: None };
-            let at = state.slots.partition_point(|s| s.name < slot.name);
-            state.slots.insert(at, slot);
-        }
-        Ok(())
     }
 }

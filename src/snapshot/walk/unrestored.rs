@@ -1,7 +1,7 @@
-//! Metadata that a checkout could not restore for lack of privilege is no change of the worktree.
+//! Treats metadata that a checkout could not restore for lack of privilege as unchanged.
 //!
-//! In: who checked the worktree out, the versions that its files may come from, and a directory as it was found. Out: the
-//! directory with the recorded owner, mode, attributes and devices wherever the file is as that checkout must have left it.
+//! A scanned directory gets the recorded owner, mode, xattrs and devices wherever the file is in
+//! the state that such a checkout must have left.
 
 use std::collections::BTreeSet;
 
@@ -13,36 +13,37 @@ use crate::repo::Repo;
 use crate::repo::worktree::RestoredBy;
 use crate::snapshot::walk::dir::Slot;
 
-/// Bits of a mode that give the rights of the owner or the group to the caller.
+/// Mode bits that give the rights of the owner or the group to the caller.
 const SPECIAL: u32 = 0o6000;
 const SETGID: u32 = 0o2000;
-/// Attributes that only a privileged process may set.
+/// Prefixes of the xattrs that only a privileged process may set.
 const PRIVILEGED: [&[u8]; 2] = [b"trusted.", b"security."];
 
-/// Attributes that the system sets by itself.
+/// Xattrs that the system sets.
 const LABELS: [&[u8]; 3] = [b"security.selinux", b"security.ima", b"security.evm"];
 
-/// What is known of an unprivileged checkout.
+/// The facts about an unprivileged checkout.
 #[derive(Clone, Debug)]
 pub struct Unrestored {
-    /// The users who checked the worktree out.
+    /// Users who have checked out the worktree.
     pub by: Vec<RestoredBy>,
-    /// Trees of the versions that its files may come from, the likeliest first.
+    /// Trees of the versions that the files may come from, the most likely one first.
     pub bases: Vec<Id>,
-    /// Groups that the caller is in: their ownership could be restored.
+    /// Groups of the caller, whose ownership could be restored.
     pub groups: BTreeSet<u32>,
 }
 
 /// A directory of a version.
 struct Recorded {
-    /// Its own metadata, if it is the root.
+    /// Metadata of the directory, if it is the root.
     meta: Option<Meta>,
     entries: Vec<Entry>,
 }
 
 impl Unrestored {
-    /// Gives a directory that was found in a walk what a checkout could not restore. `own` is the metadata of the root of
-    /// a version. Returns entries of devices that could not be created; their names are in no slot.
+    /// Gives a scanned directory the properties that a checkout could not restore. `own` is the
+    /// metadata of the root of a version. Returns entries of devices that could not be created,
+    /// which are not in any slot.
     pub(in crate::snapshot) fn settle(
         &self,
         repo: &Repo,
@@ -53,7 +54,7 @@ impl Unrestored {
         let mut recorded = Vec::new();
         for base in &self.bases {
             match recorded_dir(repo, base, dir) {
-                // A damaged old version must not stand in the way of a new one.
+                // A damaged old version must not prevent a new one.
                 Err(e) if e.kind() == Kind::Integrity => {}
                 found => recorded.extend(found?),
             }
@@ -79,7 +80,7 @@ impl Unrestored {
         Ok(devices.filter(is_absent).map(|entry| Entry { link: None, ..entry.clone() }).collect())
     }
 
-    /// Replaces what the checkout had to leave as it is by what the version says.
+    /// Replaces the properties that the checkout could not set with those of the version.
     fn settle_meta(&self, now: &mut Meta, then: &Meta, is_dir: bool, same_content: bool) {
         let found = (now.uid, now.gid);
         let by = |uid: u32| self.by.iter().find(|by| by.owners && by.uid == uid);
@@ -94,7 +95,7 @@ impl Unrestored {
                 is_kept = true;
             }
         }
-        // What the caller wrote into a file must not get the rights of its recorded owner.
+        // New content of a file must not get the rights of its recorded owner.
         let dropped = if is_dir { SETGID } else { SPECIAL };
         if is_kept && (is_dir || same_content) && then.mode & dropped != 0 && now.mode == then.mode & !dropped {
             now.mode = then.mode;
@@ -104,7 +105,8 @@ impl Unrestored {
         }
         for xattr in then.xattrs.iter().filter(|x| PRIVILEGED.iter().any(|space| x.name.starts_with(space))) {
             match now.xattrs.binary_search_by(|x| x.name.cmp(&xattr.name)) {
-                // The system labels every new file; any other attribute was set by a privileged process since.
+                // The system labels every new file. Any other existing xattr was set by a
+                // privileged process in the meantime.
                 Ok(at) if LABELS.contains(&xattr.name.as_slice()) => now.xattrs[at].value.clone_from(&xattr.value),
                 Ok(_) => {}
                 Err(at) => now.xattrs.insert(at, xattr.clone()),
@@ -153,12 +155,12 @@ mod tests {
     fn what_a_user_could_not_restore_is_as_recorded() {
         let then = meta(999, 998, 0o4755);
         assert_eq!(settled(&meta(1000, 1000, 0o755), &then, false, true), then);
-        // The group is one of the user's: the checkout gave it, or another one was given since.
+        // The user is a member of the group, so the checkout has set it, or it was changed since.
         assert_eq!(settled(&meta(1000, 50, 0o644), &meta(999, 50, 0o644), false, true), meta(999, 50, 0o644));
         assert_eq!(settled(&meta(1000, 50, 0o644), &meta(1000, 51, 0o644), false, true), meta(1000, 50, 0o644));
         assert_eq!(settled(&meta(1000, 1000, 0o644), &meta(1000, 50, 0o644), false, true), meta(1000, 1000, 0o644));
         assert_eq!(settled(&meta(1000, 1000, 0o644), &meta(1000, 51, 0o644), false, true), meta(1000, 51, 0o644));
-        // Of another owner than the one who checked out, nothing is assumed.
+        // Nothing is assumed about files of an owner who has not checked out the worktree.
         assert_eq!(settled(&meta(1, 1000, 0o755), &then, false, true), meta(1, 1000, 0o755));
         let dir = meta(999, 998, 0o2770);
         assert_eq!(settled(&meta(1000, 1000, 0o770), &dir, true, false), dir);
@@ -167,7 +169,8 @@ mod tests {
     #[test]
     fn what_the_user_changed_is_kept_as_changed() {
         let then = meta(999, 998, 0o4755);
-        // Another mode, and other content in a set-user-ID file: both lose the bit, the owner stays recorded.
+        // A different mode, or different content of a set-user-ID file: both lose the bit, but keep
+        // the recorded owner.
         assert_eq!(settled(&meta(1000, 1000, 0o700), &then, false, true), meta(999, 998, 0o700));
         assert_eq!(settled(&meta(1000, 1000, 0o755), &then, false, false), meta(999, 998, 0o755));
     }
