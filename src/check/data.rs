@@ -1,7 +1,9 @@
-//! Reading the data: which packs are read, by how many threads, until when, and what their damage costs.
+//! Reads the data of packs: selects the packs, reads them with several threads up to a deadline,
+//! and lists the lost objects.
 //!
-//! Packs that were damaged or not read for the longest come first, and what was read is remembered, so that runs of a
-//! short time get through everything one after the other. Packs that the rest of the check suspects are always read.
+//! Packs that were damaged, or whose last check is the longest ago, come first, and checks are
+//! recorded, so that repeated short runs check everything. Packs that other parts of the check
+//! suspect are always read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,25 +26,25 @@ use crate::repo::packs::read_table;
 use crate::repo::{Repo, layout};
 use crate::work::fan_out;
 
-/// Rows of damaged packs that are looked at together.
+/// Number of rows of damaged packs that are examined together.
 const BATCH: usize = 200_000;
-/// How often what was read is remembered.
-const REMEMBER_EVERY: Duration = Duration::from_secs(5);
+/// Interval at which checked packs are recorded.
+const RECORD_EVERY: Duration = Duration::from_secs(5);
 
-/// What of the data to read.
+/// The part of the data to read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DataOrder {
-    /// Millionths of all bytes; `None` reads suspected packs only.
+    /// Millionths of all bytes; `None` reads only suspected packs.
     pub(super) share: Option<u32>,
-    /// When to stop.
+    /// Time at which reading stops.
     pub(super) deadline: Option<Instant>,
-    /// Threads.
+    /// Number of threads.
     pub(super) jobs: usize,
-    /// The present, seconds since 1970; `None` remembers nothing.
+    /// Current time in seconds since 1970; `None` records nothing.
     pub(super) now: Option<i64>,
 }
 
-/// Reads.
+/// The check of the data.
 pub(super) struct DataCheck<'a> {
     pub(super) repo: &'a Repo,
     pub(super) findings: &'a Findings<'a>,
@@ -50,7 +52,7 @@ pub(super) struct DataCheck<'a> {
     pub(super) order: DataOrder,
 }
 
-/// What the threads share.
+/// State that the threads share.
 #[derive(Default)]
 struct Shared {
     next: AtomicUsize,
@@ -65,11 +67,11 @@ struct Done {
     packs: u64,
     bytes: u64,
     plain_bytes: u64,
-    remembered: Option<Instant>,
+    recorded: Option<Instant>,
 }
 
 impl DataCheck<'_> {
-    /// Reads what was asked for and what is suspected; says what is damaged and notes what is lost by it.
+    /// Reads the requested and the suspected packs, and reports damaged packs and lost objects.
     pub(super) fn run(&self, packs: &[PackInfo]) -> Result<Option<DataChecked>> {
         let suspects = self.findings.take_suspects();
         let chosen = self.choose(packs, &suspects);
@@ -82,9 +84,9 @@ impl DataCheck<'_> {
         let done = shared.done.into_inner();
         let read = done.packs;
         let (bytes, plain_bytes) = (done.bytes, done.plain_bytes);
-        self.remember(&done.clean, true);
-        let bad = done.bad.iter().filter(|(_, o)| said(o).is_some()).map(|(name, _)| *name);
-        self.remember(&bad.collect::<Vec<_>>(), false);
+        self.record(&done.clean, true);
+        let bad = done.bad.iter().filter(|(_, o)| damage_of(o).is_some()).map(|(name, _)| *name);
+        self.record(&bad.collect::<Vec<_>>(), false);
         self.judge(packs, suspects, done)?;
         Ok(self.order.share.map(|_| DataChecked {
             packs: read,
@@ -96,7 +98,8 @@ impl DataCheck<'_> {
         }))
     }
 
-    /// The packs to read: suspects first, then those that were bad or not read for the longest.
+    /// Returns the packs to read: suspected ones first, then those that were damaged or whose last
+    /// check is the longest ago.
     fn choose(&self, packs: &[PackInfo], suspects: &BTreeMap<PackName, Option<String>>) -> Vec<PackInfo> {
         let (mut chosen, mut rest): (Vec<PackInfo>, Vec<PackInfo>) =
             packs.iter().filter(|p| p.bytes.is_some()).partition(|p| suspects.contains_key(&p.name));
@@ -122,7 +125,8 @@ impl DataCheck<'_> {
         loop {
             let number = shared.next.fetch_add(1, Ordering::Relaxed);
             let Some(pack) = chosen.get(number) else { return Ok(()) };
-            // What is suspected is read whatever the time is, and one more, so that every run gets further.
+            // Suspected packs are read even after the deadline, and one more pack, so that every
+            // run makes progress.
             let in_time = number <= suspects.len();
             let late = || !in_time && self.order.deadline.is_some_and(|d| Instant::now() >= d);
             let stop = |bytes| {
@@ -153,21 +157,21 @@ impl DataCheck<'_> {
                 done.bad.insert(pack.name, outcome);
             }
             let now = Instant::now();
-            if *done.remembered.get_or_insert(now) + REMEMBER_EVERY < now {
-                done.remembered = Some(now);
-                self.remember(&done.clean, true);
+            if *done.recorded.get_or_insert(now) + RECORD_EVERY < now {
+                done.recorded = Some(now);
+                self.record(&done.clean, true);
             }
         }
     }
 
-    fn remember(&self, packs: &[PackName], ok: bool) {
+    fn record(&self, packs: &[PackName], ok: bool) {
         let (Some(now), Ok(catalogue)) = (self.order.now, self.repo.catalogue()) else { return };
         let checks: Vec<_> = packs.iter().map(|p| PackCheck { pack: *p, checked_at: now, ok }).collect();
-        // What is not remembered is only read again.
+        // A pack without a record is only checked again.
         let _ = catalogue.put_pack_checks(&checks);
     }
 
-    /// Names each damaged pack, after finding out which of its objects no other copy gives back.
+    /// Reports each damaged pack, after determining which of its objects have no other copy.
     fn judge(&self, packs: &[PackInfo], suspects: BTreeMap<PackName, Option<String>>, done: Done) -> Result<()> {
         let by_rows: BTreeSet<PackName> = packs
             .iter()
@@ -177,28 +181,29 @@ impl DataCheck<'_> {
             })
             .map(|p| p.name)
             .collect();
-        // The walk from the refs may have noted an object as lost before; it is lost by this pack all the same.
+        // The walk from the refs may have found the object lost before; it counts for this pack
+        // too.
         let mut lost = self.lost_rows(&by_rows)?;
         for (pack, outcome) in &done.bad {
             for bad in &outcome.bad {
                 for id in &bad.ids {
-                    if !self.can_be_had(bad.kind, id)? {
+                    if !self.is_readable(bad.kind, id)? {
                         self.findings.lose(bad.kind, id);
                         lost.entry(*pack).or_default().insert(id.prefix());
                     }
                 }
             }
         }
-        let bad = done.bad.iter().filter(|(_, o)| said(o).is_some()).map(|(name, _)| name);
+        let bad = done.bad.iter().filter(|(_, o)| damage_of(o).is_some()).map(|(name, _)| name);
         let named: BTreeSet<PackName> = suspects.keys().chain(bad).copied().collect();
         for pack in named {
             let outcome = done.bad.get(&pack);
             let mut why: Vec<String> = suspects.get(&pack).cloned().flatten().into_iter().collect();
-            why.extend(outcome.and_then(said));
+            why.extend(outcome.and_then(damage_of));
             match (lost.get(&pack).map(BTreeSet::len), why.is_empty()) {
                 (Some(1), _) => why.push("1 object is lost".to_owned()),
                 (Some(n), _) => why.push(format!("{n} objects are lost")),
-                (None, true) => why.push("an object in it could not be read at first, and can be now".to_owned()),
+                (None, true) => why.push("an object in it was unreadable at first, but is readable now".to_owned()),
                 (None, false) => why.push("no object is lost by it".to_owned()),
             }
             self.findings.damage(What::Pack, layout::pack(&pack), why.join("; "));
@@ -206,7 +211,8 @@ impl DataCheck<'_> {
         Ok(())
     }
 
-    /// Tries every object that the index places in packs that cannot be read by their tables.
+    /// Tries to read every object that the index locates in packs without a usable table of
+    /// contents.
     fn lost_rows(&self, packs: &BTreeSet<PackName>) -> Result<BTreeMap<PackName, BTreeSet<u64>>> {
         let mut lost = BTreeMap::new();
         if packs.is_empty() {
@@ -221,12 +227,12 @@ impl DataCheck<'_> {
                     if self.observer.cancelled() {
                         return Ok(lost);
                     }
-                    // Trees and versions share packs; an id is good for one of them only.
+                    // Trees and commits share packs, and an id matches only one of the two kinds.
                     let kinds = ObjectKind::ALL.into_iter().filter(|k| PackKind::of(*k) == kind);
                     let mut had = false;
                     let mut object = ObjectKind::Chunk;
                     for candidate in kinds {
-                        had = had || self.can_be_had(candidate, &row.id)?;
+                        had = had || self.is_readable(candidate, &row.id)?;
                         object = candidate;
                     }
                     if !had {
@@ -239,7 +245,7 @@ impl DataCheck<'_> {
         Ok(lost)
     }
 
-    fn can_be_had(&self, kind: ObjectKind, id: &crate::model::id::Id) -> Result<bool> {
+    fn is_readable(&self, kind: ObjectKind, id: &crate::model::id::Id) -> Result<bool> {
         match self.repo.object(kind, id) {
             Ok(_) => Ok(true),
             Err(e) if is_damage(&e) => Ok(false),
@@ -248,10 +254,10 @@ impl DataCheck<'_> {
     }
 }
 
-/// What reading a pack has shown, in words.
-fn said(outcome: &PackOutcome) -> Option<String> {
+/// Returns a description of the damage that reading a pack has found.
+fn damage_of(outcome: &PackOutcome) -> Option<String> {
     if let Some(e) = &outcome.failed {
-        return Some(format!("it cannot be read: {}", with_causes(e)));
+        return Some(format!("unreadable: {}", with_causes(e)));
     }
     let mut bad = outcome.bad.iter().filter_map(|b| match &b.why {
         BadWhy::Frame(why) => Some((b.offset, why)),

@@ -1,7 +1,7 @@
-//! What a running check has found so far; from several threads.
+//! The findings of a running check, collected by several threads.
 //!
-//! Each damaged thing is said at once as one line. What is lost is kept by the first eight bytes of ids, so that memory
-//! stays small however much is lost.
+//! Each damaged object is reported at once as one line. Lost objects are stored by the first eight
+//! bytes of their ids, so that memory stays small.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,18 +14,18 @@ use crate::model::id::{Id, ObjectKind};
 use crate::model::text::count;
 use crate::observe::{Notice, NoticeLevel, Observer};
 
-/// So many damaged objects are said one by one.
-const OBJECTS_SAID: usize = 20;
-/// So many are kept for the report.
+/// Limit on the damaged objects that are reported one by one.
+const OBJECTS_REPORTED: usize = 20;
+/// Limit on the damaged objects in the report.
 const OBJECTS_KEPT: usize = 1000;
 
-/// Collects.
+/// Collects findings.
 pub(super) struct Findings<'a> {
     observer: &'a dyn Observer,
     found: Mutex<Found>,
 }
 
-/// What was collected.
+/// The collected findings.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) damage: Vec<Damage>,
@@ -33,9 +33,9 @@ pub(super) struct Found {
     pub(super) objects: usize,
     pub(super) lost: Lost,
     lost_ids: HashSet<u64>,
-    /// What a lazy clone need not have.
-    elsewhere: HashSet<u64>,
-    /// Packs to be read whole, and what is known to be wrong with them.
+    /// Objects that a lazy clone need not have.
+    remote: HashSet<u64>,
+    /// Packs to read as a whole, with the known damage.
     suspects: BTreeMap<PackName, Option<String>>,
 }
 
@@ -48,11 +48,11 @@ impl<'a> Findings<'a> {
         self.found.lock()
     }
 
-    fn say(&self, level: NoticeLevel, message: String) {
+    fn notify(&self, level: NoticeLevel, message: String) {
         self.observer.notice(Notice { level, path: Vec::new(), message });
     }
 
-    /// Something is damaged.
+    /// Adds damage.
     pub(super) fn damage(&self, what: What, key: impl Into<String>, why: impl Into<String>) {
         let damage = Damage { what, key: key.into(), why: why.into() };
         let line = format!("{} `{}`: {}", what.name(), damage.key, damage.why);
@@ -63,21 +63,21 @@ impl<'a> Findings<'a> {
                 return;
             }
         }
-        let quiet = what == What::Object && found.objects > OBJECTS_SAID;
+        let quiet = what == What::Object && found.objects > OBJECTS_REPORTED;
         found.damage.push(damage);
         drop(found);
         if !quiet {
-            self.say(NoticeLevel::Damage, line);
+            self.notify(NoticeLevel::Damage, line);
         }
     }
 
-    /// Worth a word.
+    /// Adds a note.
     pub(super) fn note(&self, text: String) {
         self.lock().notes.push(text.clone());
-        self.say(NoticeLevel::Info, text);
+        self.notify(NoticeLevel::Info, text);
     }
 
-    /// No pack gives this object back. False if that was known.
+    /// Adds a lost object. Returns false if the object was already known to be lost.
     pub(super) fn lose(&self, kind: ObjectKind, id: &Id) -> bool {
         let mut found = self.lock();
         let new = found.lost_ids.insert(id.prefix());
@@ -92,54 +92,54 @@ impl<'a> Findings<'a> {
         new
     }
 
-    /// Whether no pack gives this object back, as far as is known.
+    /// Whether the object is known to be lost.
     pub(super) fn is_lost(&self, id: &Id) -> bool {
         self.lock().lost_ids.contains(&id.prefix())
     }
 
-    /// An object is not here and need not be.
-    pub(super) fn elsewhere(&self, id: &Id) {
-        self.lock().elsewhere.insert(id.prefix());
+    /// Adds an object that is only at the remote of a lazy clone.
+    pub(super) fn add_remote(&self, id: &Id) {
+        self.lock().remote.insert(id.prefix());
     }
 
-    /// Whether an object is not here and need not be.
-    pub(super) fn is_elsewhere(&self, id: &Id) -> bool {
-        self.lock().elsewhere.contains(&id.prefix())
+    /// Whether an object is only at the remote of a lazy clone.
+    pub(super) fn is_remote(&self, id: &Id) -> bool {
+        self.lock().remote.contains(&id.prefix())
     }
 
-    /// How many there are of these.
-    pub(super) fn count_elsewhere(&self) -> usize {
-        self.lock().elsewhere.len()
+    /// Returns the number of objects that are only at the remote.
+    pub(super) fn count_remote(&self) -> usize {
+        self.lock().remote.len()
     }
 
-    /// Whether anything is lost.
+    /// Whether any object is lost.
     pub(super) fn any_lost(&self) -> bool {
         !self.lock().lost_ids.is_empty()
     }
 
-    /// Something is lost and nothing was named for it: say so, whatever the reason may be.
-    pub(super) fn own_up(&self) {
+    /// If objects are lost but no damage was reported, reports the loss.
+    pub(super) fn report_unexplained(&self) {
         let found = self.lock();
         let (lost, unnamed) = (found.lost.total(), found.damage.is_empty());
         drop(found);
         if lost > 0 && unnamed {
-            self.damage(What::Object, count(lost, "object"), "they could not be read when they were asked for");
+            self.damage(What::Object, count(lost, "object"), "unreadable when they were needed");
         }
     }
 
-    /// A pack that has to be read whole, with what is known to be wrong with it.
+    /// Adds a pack to read as a whole, with the known damage.
     pub(super) fn suspect(&self, pack: &PackName, why: Option<String>) {
         let mut found = self.lock();
         let known = found.suspects.entry(*pack).or_default();
         *known = known.take().or(why);
     }
 
-    /// The packs that have to be read whole.
+    /// Removes and returns the packs to read as a whole.
     pub(super) fn take_suspects(&self) -> BTreeMap<PackName, Option<String>> {
         std::mem::take(&mut self.lock().suspects)
     }
 
-    /// Everything.
+    /// Returns all findings.
     pub(super) fn finish(self) -> Found {
         let mut found = self.found.into_inner();
         found.damage.sort_by(|a, b| (a.what, &a.key).cmp(&(b.what, &b.key)));
@@ -147,7 +147,8 @@ impl<'a> Findings<'a> {
     }
 }
 
-/// Whether an error says something about the repository. If not, it is about this run: no memory, no rights, stopped.
+/// Whether an error concerns the repository. Other errors concern this run: no memory, no
+/// permission, cancelled.
 pub(super) fn is_damage(e: &Error) -> bool {
     matches!(e.kind(), Kind::Integrity | Kind::Internal | Kind::NotFound) || is_disk_failure(e.as_error())
 }

@@ -1,5 +1,6 @@
-//! The check of a whole repository, in the order that makes what is found later mean something: logs of refs, catalogue,
-//! worktrees, segments and packs, then everything that is reached, then the data, then what damage costs.
+//! Checks a whole repository, in this order, because later steps rely on earlier ones: logs of
+//! refs, catalogue, worktrees, segments and packs, reachable objects, data of packs, affected
+//! versions.
 
 use std::time::{Duration, Instant};
 
@@ -17,20 +18,21 @@ use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::work::{Cancelled, NoThread};
 
-/// What to check.
+/// Options of a check.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckOptions {
-    /// How much of the data to read, in millionths of the bytes of all packs; `None` reads none.
+    /// Amount of data to read, in millionths of the bytes of all packs; `None` reads no data.
     pub data: Option<u32>,
-    /// Stop reading data after that time.
+    /// Time limit for reading data.
     pub max_time: Option<Duration>,
-    /// Threads, at least 1.
+    /// Number of threads, at least 1.
     pub jobs: usize,
-    /// The present, seconds since 1970, to remember what was read; `None` remembers nothing.
+    /// Current time in seconds since 1970, for the records of checked packs; `None` records
+    /// nothing.
     pub now: Option<i64>,
 }
 
-/// Checks a repository. Damage is in the report, an error is about this run only.
+/// Checks a repository. Damage is in the report; an error concerns only this run.
 pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Result<CheckReport> {
     let begun = Instant::now();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(options.jobs.max(1)).build();
@@ -39,15 +41,16 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
     let mut checked = Checked::default();
 
     observer.phase("check refs", None, None);
-    // Refs are read before the index, so that what they name is in it however many commits run beside.
+    // Refs are read before the index, so that the index contains their versions even if other
+    // processes commit during the check.
     let roots = logs::check(repo, &findings, &mut checked)?;
     catalogue(repo, &findings);
     worktrees(repo, &findings)?;
-    stop_if_asked(observer)?;
+    ensure_not_cancelled(observer)?;
 
     observer.phase("check index", None, None);
     let packs = pool.install(|| places::check(repo, &findings, observer, &mut checked))?;
-    stop_if_asked(observer)?;
+    ensure_not_cancelled(observer)?;
 
     observer.phase("check versions", None, None);
     let walk = Walk::new(repo, &findings, observer)?;
@@ -55,26 +58,26 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
     checked.versions = versions.whole.len() as u64;
     [checked.trees, checked.lists, checked.chunks] = walk.counts();
     let unknown = walk.unknown();
-    stop_if_asked(observer)?;
+    ensure_not_cancelled(observer)?;
 
     let deadline = options.max_time.map(|t| begun + t);
     let order = DataOrder { share: options.data, deadline, jobs: options.jobs, now: options.now };
     let data = DataCheck { repo, findings: &findings, observer, order }.run(&packs)?;
-    stop_if_asked(observer)?;
+    ensure_not_cancelled(observer)?;
 
-    findings.own_up();
+    findings.report_unexplained();
     let (reached, reaches) = match findings.any_lost() {
         true => reach::reaches(repo, &findings, observer, &roots, versions)?,
         false => Default::default(),
     };
-    stop_if_asked(observer)?;
+    ensure_not_cancelled(observer)?;
     let Found { damage, notes, lost, objects, .. } = findings.finish();
     let kept = damage.iter().filter(|d| d.what == What::Object).count();
     let more_objects = objects.saturating_sub(kept) as u64;
     Ok(CheckReport { checked, data, damage, more_objects, unknown, lost, versions: reached, reaches, notes })
 }
 
-fn stop_if_asked(observer: &dyn Observer) -> Result<()> {
+fn ensure_not_cancelled(observer: &dyn Observer) -> Result<()> {
     if observer.cancelled() { Err(Cancelled.into()) } else { Ok(()) }
 }
 
@@ -85,7 +88,7 @@ fn catalogue(repo: &Repo, findings: &Findings<'_>) {
     };
     let key = crate::repo::layout::CATALOGUE;
     if catalogue.was_damaged() {
-        findings.damage(What::Catalogue, key, "it was damaged, and was made anew");
+        findings.damage(What::Catalogue, key, "it was damaged and has been recreated");
     }
     let mut wrong = 0u64;
     let visited =
@@ -117,7 +120,11 @@ fn worktrees(repo: &Repo, findings: &Findings<'_>) -> Result<()> {
         let branch = state.branch.as_deref().is_none_or(|b| RefName::new(b).is_ok());
         let base = state.base.as_deref().is_none_or(|b| Id::parse(b).is_some());
         if !branch || !base || !state.belongs_to(&key) {
-            findings.damage(What::Worktree, key, format!("it belongs elsewhere, or is of no sense: `{}`", state.path));
+            findings.damage(
+                What::Worktree,
+                key,
+                format!("it belongs to another worktree or is invalid: `{}`", state.path),
+            );
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
-//! The logs of all refs: each entry whole and in its place, each following the one before, none missing.
+//! Checks the logs of all refs: each entry is intact and in its log, follows the previous entry,
+//! and none is missing.
 //!
-//! Out: every version that an entry names. Old entries count too, since `undo` goes back to them.
+//! Returns every version in an entry. Old entries count too, because `undo` returns to them.
 
 use std::collections::BTreeMap;
 
@@ -12,25 +13,25 @@ use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::repo::{Repo, layout};
 
-/// A version that a ref names or once named.
+/// A current or previous version of a ref.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Root {
     pub(super) kind: RefKind,
     pub(super) name: String,
     pub(super) id: Id,
-    /// Whether the ref has this value now.
+    /// Whether this is the current value of the ref.
     pub(super) current: bool,
 }
 
-/// Checks all logs; the values of today come first.
+/// Checks all logs. Returns the versions, with current values first.
 pub(super) fn check(repo: &Repo, findings: &Findings<'_>, checked: &mut Checked) -> Result<Vec<Root>> {
-    // Before the logs are read: another process may move a ref at any time.
+    // The record is read before the logs, because another process may move a ref at any time.
     let seen = repo.catalogue().ok().and_then(|c| c.seen_refs().ok()).unwrap_or_default();
     let mut roots = Vec::new();
     let mut last = BTreeMap::new();
     for listed in repo.store().list("refs")? {
         if !RefKind::ALL.iter().any(|k| k.dir() == listed.name) {
-            findings.note(format!("`refs/{}` is not known to this program", listed.name));
+            findings.note(format!("`refs/{}` is unknown", listed.name));
         }
     }
     for kind in RefKind::ALL {
@@ -38,7 +39,7 @@ pub(super) fn check(repo: &Repo, findings: &Findings<'_>, checked: &mut Checked)
         for listed in repo.store().list(&dir)? {
             let log = format!("{dir}/{}", listed.name);
             if !listed.is_dir {
-                findings.note(format!("`{log}` is no log of a ref"));
+                findings.note(format!("`{log}` is not the log of a ref"));
                 continue;
             }
             let log = Log::read(repo, findings, kind, &listed.name, log)?;
@@ -56,7 +57,7 @@ pub(super) fn check(repo: &Repo, findings: &Findings<'_>, checked: &mut Checked)
     Ok(roots)
 }
 
-/// A newest entry that was removed leaves no gap; only the catalogue remembers it.
+/// Compares with the recorded numbers, because only these show that a newest entry was removed.
 fn compare_with_seen(repo: &Repo, findings: &Findings<'_>, seen: Vec<(String, u64)>, last: &BTreeMap<String, u64>) {
     for (log, seen) in seen {
         let there = last.get(&log).copied().unwrap_or(0);
@@ -68,7 +69,7 @@ fn compare_with_seen(repo: &Repo, findings: &Findings<'_>, seen: Vec<(String, u6
     }
     let Ok(catalogue) = repo.catalogue() else { return };
     for (log, seq) in last {
-        // Only a witness for the next time.
+        // The record is only used by the next check.
         let _ = catalogue.see_ref(log, *seq);
     }
 }
@@ -83,7 +84,7 @@ struct Log {
     key: String,
     last: u64,
     entries: BTreeMap<u64, RefEntry>,
-    /// Numbers whose entries are there and damaged.
+    /// Numbers of damaged entries.
     damaged: Vec<u64>,
 }
 
@@ -95,7 +96,7 @@ impl Log {
             let file = format!("{}/{}", log.key, listed.name);
             let is_entry = !listed.is_dir && listed.name == listed.name.to_ascii_lowercase();
             let Some(seq) = seq_of_key(&listed.name).filter(|_| is_entry) else {
-                findings.note(format!("`{file}` is no entry of a log"));
+                findings.note(format!("`{file}` is not an entry of a log"));
                 continue;
             };
             log.last = log.last.max(seq);
@@ -107,7 +108,7 @@ impl Log {
                     for e in older.into_iter().chain([entry]) {
                         let seq = e.seq;
                         if log.entries.insert(seq, e.clone()).is_some_and(|known| known != e) {
-                            findings.damage(What::Ref, &file, format!("it tells another entry {seq} than its log"));
+                            findings.damage(What::Ref, &file, format!("its copy of entry {seq} differs from the log"));
                         }
                     }
                 }
@@ -120,18 +121,18 @@ impl Log {
         Ok(log)
     }
 
-    /// The entry, if it and all that was folded into it belong here.
+    /// Returns the entry, if it and all entries that were folded into it belong to this log.
     fn placed(&self, entry: RefEntry, seq: u64) -> Result<RefEntry, String> {
         let here = |e: &RefEntry| e.kind == self.kind.dir() && encode_name(&e.name) == self.segment;
         if !here(&entry) || entry.seq != seq {
             let RefEntry { kind, name, seq, .. } = &entry;
-            return Err(format!("it belongs elsewhere: it is entry {seq} of `{name}` in `{kind}`"));
+            return Err(format!("it belongs to another log: it is entry {seq} of `{name}` in `{kind}`"));
         }
         RefName::parse_stored(&entry.name).map_err(|e| e.to_string())?;
         let mut above = seq;
         for older in &entry.older {
             if !here(older) || older.seq >= above || older.seq == 0 || !older.older.is_empty() {
-                return Err("entries that do not belong here are folded into it".to_owned());
+                return Err("it contains folded entries of another log".to_owned());
             }
             above = older.seq;
         }
@@ -143,7 +144,8 @@ impl Log {
         Ok(entry)
     }
 
-    /// Numbers without gaps, each entry's old value the new one of the entry before.
+    /// Checks that numbers have no gaps, and that the old value of each entry is the new value of
+    /// the previous one.
     fn check(&self, findings: &Findings<'_>) {
         let there = |n: &u64| self.entries.contains_key(n) || self.damaged.contains(n);
         let mut next = 1;
@@ -162,7 +164,7 @@ impl Log {
                 None => None,
             };
             if entry.old.as_ref() != before && (*n == 1 || there(&(n - 1))) {
-                let why = "it does not follow the entry before it".to_owned();
+                let why = "its old value is not the value of the previous entry".to_owned();
                 findings.damage(What::Ref, format!("{}/{}", self.key, seq_key(*n)), why);
             }
         }

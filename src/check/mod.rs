@@ -1,6 +1,6 @@
-//! Care for a repository: checking all of it, naming damage and what it reaches, making derived state anew.
+//! Checks a repository, lists damage and the affected versions, and rebuilds derived data.
 //!
-//! In: an open repository. Out: reports; nothing that packs and refs say is ever changed here.
+//! The content of packs and refs is never changed here.
 
 mod data;
 mod findings;

@@ -1,6 +1,8 @@
-//! Reads one pack from front to back: its bytes against its name, and every object in it against its id.
+//! Reads one pack sequentially, and verifies its bytes against its name and every object against
+//! its id.
 //!
-//! Nothing is copied: frames are decoded from the buffer that was read and hashed. Only the base of a delta is looked up.
+//! Frames are decoded from the same buffer that is hashed, without copying. Only the bases of
+//! deltas are looked up.
 
 use std::fs::File;
 use std::path::Path;
@@ -16,15 +18,15 @@ use crate::repo::Repo;
 use crate::repo::packs::PackTable;
 use crate::sys::uncached::IoMode;
 
-/// What one call of the system reads.
+/// Number of bytes per system call.
 const READ: usize = 512 * 1024;
-/// The buffer, as long as no frame is larger.
+/// Length of the buffer; grows for larger frames.
 const BUFFER: usize = 4 << 20;
 
-/// No frame is longer: the largest object, and room for what does not get smaller.
+/// Limit on the length of a frame: the largest object, with a margin for incompressible data.
 const FRAME_MAX: usize = OBJECT_MAX + (1 << 20);
 
-/// A frame that does not hold what its table says.
+/// A frame that does not contain the objects of the table.
 #[derive(Debug)]
 pub(super) struct BadFrame {
     pub(super) offset: u64,
@@ -33,16 +35,16 @@ pub(super) struct BadFrame {
     pub(super) why: BadWhy,
 }
 
-/// Why a frame does not give its objects.
+/// The reason why the objects of a frame are unreadable.
 #[derive(Debug)]
 pub(super) enum BadWhy {
-    /// It is damaged.
+    /// The frame is damaged.
     Frame(String),
-    /// Its base cannot be had, which is no fault of this pack.
+    /// The base is unreadable, which is not the fault of this pack.
     Base,
 }
 
-/// What reading a pack has shown.
+/// The result of reading a pack.
 #[derive(Debug, Default)]
 pub(super) struct PackOutcome {
     pub(super) name_matches: bool,
@@ -50,11 +52,11 @@ pub(super) struct PackOutcome {
     pub(super) plain_bytes: u64,
     pub(super) frames: u64,
     pub(super) bad: Vec<BadFrame>,
-    /// It could not be read to its end.
+    /// The error that ended the read before the end of the pack.
     pub(super) failed: Option<std::io::Error>,
 }
 
-/// Reads packs; keeps its buffers.
+/// Reads packs and reuses its buffers.
 pub(super) struct PackReader<'a> {
     repo: &'a Repo,
     decompressor: Decompressor,
@@ -67,7 +69,8 @@ impl<'a> PackReader<'a> {
         Self { repo, decompressor: Decompressor::default(), buffer: vec![0; BUFFER], plain: Vec::new() }
     }
 
-    /// Reads a pack; `None` if `stop` said so before the end. Without a table only the name is checked.
+    /// Reads a pack. Returns `None` if `stop` returned true before the end. Without a table, only
+    /// the name is verified.
     pub(super) fn read(
         &mut self,
         path: &Path,
@@ -112,7 +115,7 @@ impl<'a> PackReader<'a> {
             outcome.frames += 1;
             let checked = if frame.stored as usize > FRAME_MAX {
                 stream.skip(u64::from(frame.stored))?;
-                Err(BadWhy::Frame("it is longer than a frame can be".to_owned()))
+                Err(BadWhy::Frame("it is longer than any frame".to_owned()))
             } else {
                 self.frame(frame, stream.take(frame.stored as usize)?)
             };
@@ -128,16 +131,16 @@ impl<'a> PackReader<'a> {
         Ok(())
     }
 
-    /// Decodes a frame and checks its objects.
+    /// Decodes a frame and verifies its objects.
     fn frame(&mut self, frame: &TableFrame, mut stored: &[u8]) -> Result<(), BadWhy> {
         let bad = |why: String| BadWhy::Frame(why);
         let head = FrameHead::decode(&mut stored).map_err(|e| bad(e.to_string()))?;
         let lens = head.lens.iter().copied().eq(frame.objects.iter().map(|o| o.1));
         if !lens || head.kind != frame.kind || head.codec != frame.codec || head.base != frame.base {
-            return Err(bad("its header is not what the table of contents says".to_owned()));
+            return Err(bad("its header differs from the table of contents".to_owned()));
         }
         if stored.len() != head.payload as usize {
-            return Err(bad("it is cut short".to_owned()));
+            return Err(bad("it is truncated".to_owned()));
         }
         let len = head.plain_len();
         let plain: &[u8] = match (head.codec, &head.base) {
@@ -165,7 +168,7 @@ impl<'a> PackReader<'a> {
     }
 }
 
-/// A file from front to back, hashed as it is read.
+/// A file that is hashed while it is read sequentially.
 struct Stream<'s> {
     file: File,
     buffer: &'s mut Vec<u8>,
@@ -184,7 +187,7 @@ impl<'s> Stream<'s> {
         Self { file, buffer, start: 0, end: 0, hasher, read: 0, once, stop, stopped: false }
     }
 
-    /// The next bytes; fewer only at the end of the file, or when it was stopped.
+    /// Returns the next bytes; fewer at the end of the file or after a stop.
     fn take(&mut self, len: usize) -> std::io::Result<&[u8]> {
         while self.end - self.start < len && self.fill()? {}
         let from = self.start;
@@ -192,7 +195,7 @@ impl<'s> Stream<'s> {
         Ok(&self.buffer[from..self.start])
     }
 
-    /// Reads and hashes bytes that nobody looks at.
+    /// Reads and hashes bytes without returning them.
     fn skip(&mut self, mut len: u64) -> std::io::Result<()> {
         while len > 0 && !self.stopped {
             let piece = usize::try_from(len).unwrap_or(READ).min(READ);
@@ -204,7 +207,7 @@ impl<'s> Stream<'s> {
         Ok(())
     }
 
-    /// Reads and hashes what is left.
+    /// Reads and hashes the rest of the file.
     fn rest(&mut self) -> std::io::Result<()> {
         loop {
             self.start = self.end;
@@ -222,8 +225,8 @@ impl<'s> Stream<'s> {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
-            let room = (self.end + READ).max(BUFFER);
-            self.buffer.resize(room, 0);
+            let len = (self.end + READ).max(BUFFER);
+            self.buffer.resize(len, 0);
         }
         let got = self.once.read_at(&self.file, &mut self.buffer[self.end..self.end + READ], self.read)?;
         self.hasher.update(&self.buffer[self.end..self.end + got]);

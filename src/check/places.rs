@@ -1,8 +1,8 @@
-//! Index segments and packs against each other: every segment whole, every pack there with its size and a good table
-//! of contents, and the rows of the index exactly what those tables say.
+//! Compares index segments and packs: every segment is intact, every pack exists with its recorded
+//! length and a valid table of contents, and the rows of the index match these tables.
 //!
-//! Rows and tables are compared by a sum of hashes for each pack, so that both are read once and in order; only a pack
-//! whose sums differ is looked at row by row.
+//! Rows and tables are compared by a sum of hashes per pack, so that both are read once and in
+//! order; the rows of a pack are compared one by one only if the sums differ.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -26,18 +26,18 @@ use crate::observe::Observer;
 use crate::repo::packs::{PackTable, read_table, rows_of};
 use crate::repo::{Repo, layout};
 
-/// A pack that segments speak of.
+/// A pack that segments list.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PackInfo {
     pub(super) name: PackName,
     pub(super) kind: PackKind,
-    /// Its length; `None` if it is missing.
+    /// Length in bytes; `None` if the pack is missing.
     pub(super) bytes: Option<u64>,
-    /// Whether its table of contents is good.
+    /// Whether the table of contents is valid.
     pub(super) sound: bool,
 }
 
-/// So many rows, and the sum of their hashes.
+/// Number of rows, and the sum of their hashes.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Sum(u64, u128);
 
@@ -54,7 +54,7 @@ impl Sum {
     }
 }
 
-/// Checks all segments and the packs that they name.
+/// Checks all segments and the packs that they list.
 pub(super) fn check(
     repo: &Repo,
     findings: &Findings<'_>,
@@ -85,7 +85,7 @@ pub(super) fn check(
         let mut info = PackInfo { name: *name, kind: *kind, bytes: there, sound: false };
         let wrong = match there {
             None if sum.0 == 0 => {
-                findings.note(format!("`{}` is missing, and nothing in it is used", layout::pack(name)));
+                findings.note(format!("`{}` is missing, but no object in it is used", layout::pack(name)));
                 return Ok(info);
             }
             None => Some(format!("it is missing, with {}", count(sum.0, "object"))),
@@ -111,7 +111,7 @@ pub(super) fn check(
     named.iter().collect::<Vec<_>>().par_iter().map(|pack| compare(*pack)).collect()
 }
 
-/// Verifies the segments; returns the kinds whose rows cannot all be read.
+/// Verifies the segments. Returns the kinds whose rows cannot all be read.
 fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut Checked) -> Result<BTreeSet<PackKind>> {
     let live: Vec<Arc<SegmentReader>> = PackKind::ALL.iter().flat_map(|k| index.segments(*k)).collect();
     checked.segments = live.len() as u64;
@@ -132,14 +132,14 @@ fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut C
             broken.insert(kind);
         }
     }
-    // The catalogue first: whatever it lists was in the folder before.
+    // The catalogue is read first, because every segment that it lists was stored before.
     let known = || repo.catalogue().ok().and_then(|c| c.segments().ok()).unwrap_or_default();
     let rows = known();
     let mut there = HashSet::new();
     for listed in repo.store().list(layout::INDEX)? {
         let mut name = [0u8; 32];
         if parse_hex(&listed.name, &mut name).is_none() || listed.is_dir || to_hex(&name) != listed.name {
-            findings.note(format!("`{}/{}` is no index segment", layout::INDEX, listed.name));
+            findings.note(format!("`{}/{}` is not an index segment", layout::INDEX, listed.name));
         } else {
             there.insert(name);
         }
@@ -148,13 +148,13 @@ fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut C
     replaced.extend(rows.iter().filter(|r| r.replaced_by.is_some()).map(|r| r.name));
     let unused = there.intersection(&replaced).count();
     if unused > 0 {
-        findings.note(format!("{unused} index segments are replaced by others and wait to be removed"));
+        findings.note(format!("{unused} index segments are replaced by others and wait for removal"));
     }
-    // A catalogue of somebody else's repository does not hear of what is removed there.
+    // The catalogue of another user's repository is not updated when that user removes segments.
     let own = repo.as_local().is_some() && repo.state_dir().is_ok_and(|dir| dir == repo.path());
     let is_missing = |row: &&SegmentRow| own && !replaced.contains(&row.name) && !there.contains(&row.name);
     if rows.iter().any(|r| is_missing(&r)) {
-        // Unless somebody made the index anew just now.
+        // Read the catalogue again, because another process may have just rebuilt the index.
         for row in known().iter().filter(is_missing) {
             let why = format!("it is missing, with {} rows", row.rows);
             findings.damage(What::Segment, layout::segment(&row.name), why);
@@ -164,7 +164,7 @@ fn segments(repo: &Repo, index: &Index, findings: &Findings<'_>, checked: &mut C
     Ok(broken)
 }
 
-/// What is wrong, without the path, which is said anyway.
+/// Returns the error without the path, which the caller reports.
 fn segment_why(e: &crate::index::IndexError) -> String {
     match e {
         crate::index::IndexError::Segment { source, .. } => source.to_string(),
@@ -172,13 +172,13 @@ fn segment_why(e: &crate::index::IndexError) -> String {
     }
 }
 
-/// All packs on disk with their lengths.
+/// Returns all packs on disk with their lengths.
 pub(super) fn list_packs(repo: &Repo, findings: &Findings<'_>) -> Result<BTreeMap<PackName, u64>> {
     let mut packs = BTreeMap::new();
     for dir in repo.store().list(layout::PACKS)? {
         let key = format!("{}/{}", layout::PACKS, dir.name);
         if !dir.is_dir {
-            findings.note(format!("`{key}` is no pack"));
+            findings.note(format!("`{key}` is not a pack"));
             continue;
         }
         for listed in repo.store().list(&key)? {
@@ -188,7 +188,7 @@ pub(super) fn list_packs(repo: &Repo, findings: &Findings<'_>) -> Result<BTreeMa
             if known {
                 packs.insert(name, listed.len);
             } else {
-                findings.note(format!("`{file}` is no pack, or lies in the wrong place"));
+                findings.note(format!("`{file}` is not a pack, or is in the wrong directory"));
             }
         }
     }
@@ -211,7 +211,7 @@ fn note_unlisted(
     if !left.is_empty() {
         let bytes: u64 = left.iter().map(|l| l.len).sum();
         let files = count(left.len() as u64, "file");
-        findings.note(format!("`tmp` holds {files} ({bytes} bytes) of a run that is at work or was interrupted"));
+        findings.note(format!("`tmp` contains {files} ({bytes} bytes) of a run that is active or was interrupted"));
     }
 }
 
@@ -223,7 +223,7 @@ fn sums(index: &Index, kind: PackKind) -> BTreeMap<PackName, Sum> {
     sums
 }
 
-/// The rows of one pack by its table; bases of deltas are left open.
+/// Returns the rows of one pack according to its table, without the bases of deltas.
 pub(super) fn table_rows(name: &PackName, table: &PackTable) -> Result<Vec<IndexRow>> {
     let mut rows = Vec::new();
     for frame in &table.frames {
@@ -240,12 +240,12 @@ fn compare_rows(index: &Index, findings: &Findings<'_>, info: &PackInfo, table: 
     let mut by_table = Sum::default();
     rows.iter().for_each(|r| by_table.add(r));
     if by_table != sum {
-        // What the table has and the index lacks is only unused; any other difference is damage.
+        // Rows that only the table has are unused; any other difference is damage.
         let mut unused = 0u64;
         let mut used = Sum::default();
         for row in &rows {
             let mut known = false;
-            // Two writers that took up one pack may have chosen different bases for a delta of it.
+            // Two writers that indexed the same pack may have chosen different bases for a delta.
             for copy in index.lookup_all(info.kind, &row.id)?.iter().filter(|r| r.place == row.place) {
                 used.add(copy);
                 known = true;
@@ -257,7 +257,7 @@ fn compare_rows(index: &Index, findings: &Findings<'_>, info: &PackInfo, table: 
             findings.damage(What::Pack, key(), format!("{wrong} rows of the index are not in its table of contents"));
         }
         if unused > 0 {
-            findings.note(format!("`{}` holds {} that the index does not know", key(), count(unused, "object")));
+            findings.note(format!("`{}` contains {} that the index does not contain", key(), count(unused, "object")));
         }
     }
     let mut wrong = 0u64;
@@ -267,17 +267,21 @@ fn compare_rows(index: &Index, findings: &Findings<'_>, info: &PackInfo, table: 
         }
     }
     if wrong > 0 {
-        findings.damage(What::Pack, key(), format!("the bases of {wrong} deltas in it are not where the index says"));
+        findings.damage(
+            What::Pack,
+            key(),
+            format!("the index has wrong locations for the bases of {wrong} deltas in it"),
+        );
     }
     Ok(())
 }
 
-/// Whether the base of a delta is stored whole, and where the delta's row says.
+/// Whether the base of a delta is stored whole at the location in the row of the delta.
 fn base_is_right(index: &Index, info: &PackInfo, id: &Id, base: &Id, offset: u64) -> Result<bool> {
     let mut wholes = index.lookup_all(info.kind, base)?;
     wholes.retain(|r| r.place.codec != CODEC_DELTA);
     let mut rows = index.lookup_all(info.kind, id)?;
-    // None is fine: a delta that the index does not know is not used.
+    // No row is not an error: a delta that is not in the index is unused.
     rows.retain(|r| r.place.pack == info.name && u64::from(r.place.offset) == offset);
     Ok(rows.iter().all(|r| r.base.is_some_and(|b| wholes.iter().any(|w| w.place == b))))
 }

@@ -1,7 +1,7 @@
-//! From lost objects to what people know: the versions and paths that cannot be restored.
+//! Finds the versions and paths that lost objects affect.
 //!
-//! Subtrees without damage are remembered, so that equal ones of other versions are passed over; what is damaged is
-//! walked again in each version. Nothing recurses by the depth of a tree.
+//! Subtrees without damage are remembered and skipped in other versions; damaged subtrees are
+//! walked again in each version. No function recurses by the depth of a directory tree.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -19,7 +19,7 @@ use crate::model::refname::RefKind;
 use crate::observe::Observer;
 use crate::repo::Repo;
 
-/// Chunk lists are not nested deeper.
+/// Limit on the depth of chunk lists.
 const DEPTH_MAX: usize = 64;
 
 /// A directory that is being walked.
@@ -38,7 +38,7 @@ struct Reacher<'a> {
     hits: BTreeMap<(Vec<u8>, bool), Vec<Range<usize>>>,
 }
 
-/// The versions and paths that lost objects reach.
+/// Returns the versions and paths that lost objects affect.
 pub(super) fn reaches(
     repo: &Repo,
     findings: &Findings<'_>,
@@ -48,7 +48,7 @@ pub(super) fn reaches(
 ) -> Result<(Vec<Reached>, Vec<Reach>)> {
     let Versions { mut whole, lost } = versions;
     whole.sort_by_key(|v| (v.root, v.ordinal));
-    observer.phase("find what is reached", Some(whole.len() as u64), None);
+    observer.phase("find affected versions", Some(whole.len() as u64), None);
     let mut reacher =
         Reacher { repo, findings, clean: HashSet::new(), dirty_lists: HashSet::new(), hits: BTreeMap::new() };
     let mut reached = Vec::new();
@@ -92,12 +92,12 @@ impl Reacher<'_> {
         }
     }
 
-    /// Whether nothing below is lost, as far as it is here.
+    /// Whether no local object below is lost.
     fn is_clean(&self, id: &Id) -> bool {
-        self.clean.contains(&id.prefix()) || self.findings.is_elsewhere(id)
+        self.clean.contains(&id.prefix()) || self.findings.is_remote(id)
     }
 
-    /// Walks a version; whether anything in it is lost.
+    /// Walks a version. Returns whether anything in it is lost.
     fn walk(&mut self, version: usize, root: &Id) -> Result<bool> {
         if self.is_clean(root) {
             return Ok(false);
@@ -115,7 +115,7 @@ impl Reacher<'_> {
                 self.hit(version, Vec::new(), true);
                 return Ok(true);
             }
-            // Of a lazy clone whose remote does not answer.
+            // The remote of a lazy clone does not respond.
             Err(e) if e.kind() == Kind::Unreachable => return Ok(dirty),
             Err(e) => return Err(e),
         };

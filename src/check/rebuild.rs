@@ -1,9 +1,10 @@
-//! Makes index and catalogue anew, from packs and refs alone.
+//! Rebuilds the index and the catalogue from packs and refs.
 //!
-//! Memory is bounded: rows are sorted in runs, each a temporary segment, which are merged. The new segments are durable
-//! before any old one is removed, so that after a crash at any point both count, and running it again finishes. They do
-//! not say that they replace the old ones, of which they may lack rows: elsewhere the old ones may be sound, and a lost
-//! pack may come back with the segment that it had.
+//! Memory is bounded: rows are sorted in runs, which are temporary segments, and then merged. The
+//! new segments are durable before any old one is removed, so that after a crash at any point both
+//! count, and another run completes the rebuild. The new segments do not declare that they replace
+//! the old ones, because they may lack rows of them: the old segments may be intact in another copy
+//! of the repository, and a lost pack may return together with its segment.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -30,55 +31,56 @@ use crate::repo::packs::{PackTable, read_table, rows_of};
 use crate::repo::{LocalRepo, Repo, layout};
 use crate::work::Cancelled;
 
-/// Rows that are sorted in memory, about 20 MiB.
+/// Number of rows that are sorted in memory, about 20 MiB.
 const RUN_ROWS: usize = 150_000;
-/// Runs that are merged at once; each takes 256 KiB.
+/// Number of runs that are merged at once, with 256 KiB each.
 const RUNS: usize = 64;
-/// Versions that are put into the catalogue together.
+/// Number of commits that are added to the catalogue at once.
 const COMMITS: usize = 1000;
 
-/// A pack whose table of contents could not be used.
+/// A pack without a usable table of contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Salvaged {
-    /// Its key.
+    /// Key of the pack.
     pub key: String,
-    /// What is wrong with it.
+    /// Description of the damage.
     pub why: String,
-    /// Objects that were found in it nevertheless.
+    /// Number of objects that were found without the table.
     pub objects: u64,
 }
 
-/// What was made anew, or would be.
+/// The result of a rebuild, or of a dry run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RebuildReport {
-    /// Packs that were looked at.
+    /// Number of packs.
     pub packs: u64,
-    /// Objects in them that the index knows now.
+    /// Objects in the new index.
     pub objects: u64,
-    /// Packs that had to be searched frame by frame.
+    /// Packs that were searched frame by frame.
     pub salvaged: Vec<Salvaged>,
-    /// Deltas that are left out since no whole copy of their base was found.
+    /// Deltas that were omitted because no whole copy of their base was found.
     pub baseless: u64,
-    /// New segments.
+    /// Number of new segments.
     pub segments: u64,
-    /// Old ones, removed.
+    /// Number of removed segments.
     pub replaced: u64,
-    /// Versions in the new catalogue.
+    /// Number of commits in the new catalogue.
     pub versions: u64,
-    /// Folders of worktrees whose damaged state was put aside.
+    /// Keys of worktrees whose damaged state was discarded.
     pub put_aside: Vec<String>,
 }
 
-/// New segments, durable; what they replace is still there.
+/// New durable segments; the old segments still exist.
 pub struct Rebuilt {
     report: RebuildReport,
     segments: Vec<SegmentRow>,
     old: Vec<SegmentName>,
 }
 
-/// Reads all packs and writes the new segments. `dry_run` writes nothing and only counts.
+/// Reads all packs and writes the new segments. A dry run only counts.
 pub fn segments(repo: LocalRepo<'_>, observer: &dyn Observer, dry_run: bool) -> Result<Rebuilt> {
-    // Segments before packs: whatever a listed segment speaks of was there before it.
+    // Segments are listed before packs, because all packs of a listed segment were stored before
+    // it.
     let old = old_segments(&repo)?;
     let packs = places::list_packs(&repo, &Findings::new(&Silent))?;
     let bytes = packs.values().sum();
@@ -92,22 +94,22 @@ pub fn segments(repo: LocalRepo<'_>, observer: &dyn Observer, dry_run: bool) -> 
     work.finish(old)
 }
 
-/// Makes the catalogue anew and removes what the new segments replace. `repo` must have been opened after they were
-/// written.
+/// Recreates the catalogue and removes the old segments. `repo` must have been opened after the new
+/// segments were written.
 pub fn finish(repo: &Repo, rebuilt: Rebuilt, observer: &dyn Observer) -> Result<RebuildReport> {
     let Rebuilt { mut report, segments, old } = rebuilt;
     observer.phase("rebuild catalogue", None, None);
     let catalogue = repo.catalogue()?;
     let checks = catalogue.pack_checks().unwrap_or_default();
-    let far_commits = if repo.is_lazy() { known_commits(repo) } else { Vec::new() };
+    let kept_commits = if repo.is_lazy() { known_commits(repo) } else { Vec::new() };
     observer.step("catalogue");
     catalogue.reset()?;
-    catalogue.put_commits(&far_commits)?;
+    catalogue.put_commits(&kept_commits)?;
     let removed: Vec<SegmentName> = old.into_iter().filter(|n| segments.iter().all(|s| s.name != *n)).collect();
     for row in &segments {
         catalogue.add_segment(row, &[], &[])?;
     }
-    // Nobody who opens the index meanwhile takes them for segments that count.
+    // A process that opens the index in the meantime must not use the old segments.
     if let Some(new) = segments.first() {
         for name in &removed {
             let row = SegmentRow { name: *name, replaced_by: Some(new.name), ..*new };
@@ -136,13 +138,13 @@ pub fn finish(repo: &Repo, rebuilt: Rebuilt, observer: &dyn Observer) -> Result<
 }
 
 impl Rebuilt {
-    /// What a dry run has counted.
+    /// Returns the report of a dry run.
     pub fn into_report(self) -> RebuildReport {
         RebuildReport { replaced: self.old.len() as u64, ..self.report }
     }
 }
 
-/// The names of all files in `index/` that are named like segments.
+/// Returns all files in `index/` that have names of segments.
 fn old_segments(repo: &Repo) -> Result<Vec<SegmentName>> {
     let mut names = Vec::new();
     for listed in repo.store().list(layout::INDEX)? {
@@ -154,7 +156,7 @@ fn old_segments(repo: &Repo) -> Result<Vec<SegmentName>> {
     Ok(names)
 }
 
-/// The versions that the catalogue has: some of a lazy clone are in no pack here.
+/// Returns the commits in the catalogue; some commits of a lazy clone are in no local pack.
 fn known_commits(repo: &Repo) -> Vec<CommitRow> {
     let mut rows = Vec::new();
     let keep = |row: CommitRow| {
@@ -162,12 +164,12 @@ fn known_commits(repo: &Repo) -> Vec<CommitRow> {
             rows.push(row);
         }
     };
-    // A catalogue that cannot be read has nothing to keep.
+    // An unreadable catalogue has nothing to keep.
     let _ = repo.catalogue().map(|catalogue| catalogue.each_commit(keep));
     rows
 }
 
-/// Every version that the logs of refs reach, of those that are here.
+/// Adds every local commit that is reachable from the logs of refs to the catalogue.
 fn put_commits(repo: &Repo, observer: &dyn Observer) -> Result<u64> {
     let roots = logs::check(repo, &Findings::new(&Silent), &mut Default::default())?;
     let mut todo: Vec<Id> = roots.iter().map(|r| r.id).collect();
@@ -199,11 +201,11 @@ fn put_commits(repo: &Repo, observer: &dyn Observer) -> Result<u64> {
     Ok(count)
 }
 
-/// The sorted runs of one kind, and rows that wait for the next.
+/// The sorted runs of one kind, and the rows of the next run.
 #[derive(Default)]
 struct Runs {
     rows: Vec<IndexRow>,
-    /// Temporary segments; the readers hold the files, which have no names any more.
+    /// Temporary segments; their files have no names any more and exist as long as the readers.
     done: Vec<Arc<SegmentReader>>,
 }
 
@@ -217,7 +219,8 @@ struct Rebuilder<'a> {
 }
 
 impl Rebuilder<'_> {
-    /// The rows of all whole frames. Out: packs without a good table, and packs with deltas.
+    /// Adds the rows of all frames that are not deltas. Returns the packs without a usable table,
+    /// and the packs with deltas.
     fn whole_rows(&mut self) -> Result<(Vec<PackName>, Vec<PackName>)> {
         let (mut bad, mut deltas) = (Vec::new(), Vec::new());
         let checks = self.repo.catalogue().and_then(|c| Ok(c.pack_checks()?)).unwrap_or_default();
@@ -227,7 +230,7 @@ impl Rebuilder<'_> {
                 return Err(Cancelled.into());
             }
             let frames = match read_table(self.repo.store(), &name) {
-                Ok(table) if suspects.contains(&name) => self.well_frames(&name, table)?,
+                Ok(table) if suspects.contains(&name) => self.intact_frames(&name, table)?,
                 Ok(table) => table.frames,
                 Err(e) if is_damage(&e) => {
                     bad.push(name);
@@ -238,7 +241,8 @@ impl Rebuilder<'_> {
             if frames.iter().any(|f| f.codec == CODEC_DELTA) {
                 deltas.push(name);
             }
-            // Deltas wait until it is known where their bases are; a dry run only counts.
+            // Deltas are added later, when the locations of their bases are known. A dry run only
+            // counts.
             let counting = self.dry_run;
             for frame in frames.iter().filter(|f| counting || f.codec != CODEC_DELTA) {
                 self.push(frame, &name, None)?;
@@ -248,16 +252,17 @@ impl Rebuilder<'_> {
         Ok((bad, deltas))
     }
 
-    /// The whole frames of a pack that was found damaged; of the others, what is still well in them. What no index
-    /// knows is stored again by a commit that has it.
-    fn well_frames(&mut self, name: &PackName, table: PackTable) -> Result<Vec<TableFrame>> {
+    /// Returns the intact frames of a damaged pack, and adds the intact objects of the other
+    /// frames. An object that is missing in the index is stored again by the next commit that
+    /// contains it.
+    fn intact_frames(&mut self, name: &PackName, table: PackTable) -> Result<Vec<TableFrame>> {
         let file = self.repo.pack_file(name)?;
         let Some(read) = PackReader::new(self.repo.repo()).read(file.path(), name, Some(&table), &|_| false) else {
             return Ok(table.frames);
         };
         let bad: HashSet<u64> =
             read.bad.iter().filter(|b| matches!(b.why, BadWhy::Frame(_))).map(|b| b.offset).collect();
-        let (bad, well): (Vec<_>, Vec<_>) = table.frames.into_iter().partition(|f| bad.contains(&f.offset));
+        let (bad, intact): (Vec<_>, Vec<_>) = table.frames.into_iter().partition(|f| bad.contains(&f.offset));
         let mut lost = 0;
         for frame in &bad {
             let mut rows = Vec::new();
@@ -271,10 +276,10 @@ impl Rebuilder<'_> {
             }
         }
         if lost > 0 {
-            let message = format!("pack `{}`: left out {}", layout::pack(name), count(lost as u64, "damaged object"));
+            let message = format!("pack `{}`: omitted {}", layout::pack(name), count(lost as u64, "damaged object"));
             self.observer.notice(Notice { level: NoticeLevel::Info, path: Vec::new(), message });
         }
-        Ok(well)
+        Ok(intact)
     }
 
     fn salvage(&mut self, name: &PackName, why: String) -> Result<Vec<TableFrame>> {
@@ -304,8 +309,8 @@ impl Rebuilder<'_> {
         Ok(())
     }
 
-    /// Whole objects that the old index knows in packs without a good table, as far as they are well: a raw frame
-    /// behind a damaged one is not found by searching.
+    /// Adds the intact objects that the old index locates in packs without a usable table, because
+    /// an uncompressed frame after a damaged one cannot be found by searching.
     fn known_rows(&mut self, bad: &[PackName]) -> Result<()> {
         let index = match self.repo.repo().index() {
             Ok(index) if !bad.is_empty() => index,
@@ -325,7 +330,7 @@ impl Rebuilder<'_> {
         Ok(())
     }
 
-    /// The rows of deltas, each with the place of its base.
+    /// Adds the rows of deltas with the locations of their bases.
     fn delta_rows(&mut self, bad: &[PackName], deltas: &[PackName]) -> Result<()> {
         if self.dry_run || (deltas.is_empty() && bad.is_empty()) {
             return Ok(());
@@ -350,7 +355,7 @@ impl Rebuilder<'_> {
         Ok(())
     }
 
-    /// Sorts the rows that wait into a new run.
+    /// Sorts the pending rows into a new run.
     fn spill(&mut self, kind: PackKind) -> Result<()> {
         let staging = self.repo.files().staging()?;
         let runs = self.runs.entry(kind).or_default();

@@ -1,10 +1,11 @@
-//! What a check found, for people and programs: damage, what it reaches, notes, and how much was looked at.
+//! The report of a check: damage, affected versions and paths, notes, and the amount of checked
+//! data.
 
 use std::ops::Range;
 
 use crate::model::id::Id;
 
-/// What is damaged.
+/// The kind of a damaged object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum What {
     /// An entry or the whole log of a branch or tag.
@@ -13,7 +14,7 @@ pub enum What {
     Pack,
     /// An index segment.
     Segment,
-    /// An object that no sound pack holds.
+    /// An object that is in no intact pack.
     Object,
     /// The catalogue.
     Catalogue,
@@ -22,7 +23,7 @@ pub enum What {
 }
 
 impl What {
-    /// The word for people and programs.
+    /// Returns the name for messages and JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ref => "ref",
@@ -35,92 +36,80 @@ impl What {
     }
 }
 
-/// One damaged thing.
+/// One case of damage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// What it is.
     pub what: What,
-    /// Its key below the repository, or what it is called.
+    /// Key in the repository, or another name of the object.
     pub key: String,
-    /// What is wrong with it.
+    /// Description of the damage.
     pub why: String,
 }
 
-/// A version that damage reaches.
+/// A version that is affected by damage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reached {
-    /// `main@v3`; for one that only the log of a ref remembers, which log.
+    /// `main@v3`; for a version that is only in the log of a ref, the name of the log.
     pub name: String,
-    /// Its id.
     pub id: Id,
 }
 
 /// A path that cannot be restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reach {
-    /// The path, raw bytes; empty for the whole version.
+    /// Path as raw bytes; empty for the whole version.
     pub path: Vec<u8>,
-    /// Whether it is a directory of which even the names are lost.
+    /// Whether the path is a directory whose list of names is lost.
     pub directory: bool,
-    /// The versions that it is lost in: runs of positions in `CheckReport::versions`.
+    /// Versions in which the path is lost, as ranges of positions in `CheckReport::versions`.
     pub versions: Vec<Range<usize>>,
 }
 
-/// How much was looked at.
+/// The amount of checked data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// Branches and tags, deleted ones too.
+    /// Branches and tags, including deleted ones.
     pub refs: u64,
-    /// Entries of their logs.
+    /// Entries of the logs of refs.
     pub entries: u64,
-    /// Versions.
     pub versions: u64,
     /// Tree objects.
     pub trees: u64,
-    /// Nodes of chunk lists.
     pub lists: u64,
-    /// Chunks that trees and lists name, as often as they are named.
+    /// References to chunks in trees and lists.
     pub chunks: u64,
-    /// Index segments.
     pub segments: u64,
-    /// Their rows.
+    /// Rows of the index segments.
     pub rows: u64,
-    /// Packs.
     pub packs: u64,
 }
 
-/// How much data was read.
+/// The amount of data that was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DataChecked {
-    /// Packs read whole.
+    /// Packs that were read as a whole.
     pub packs: u64,
-    /// Their bytes.
     pub bytes: u64,
-    /// Plain bytes that came out of them.
+    /// Uncompressed bytes of these packs.
     pub plain_bytes: u64,
-    /// Packs that there are.
+    /// All packs of the repository.
     pub of_packs: u64,
-    /// Their bytes.
     pub of_bytes: u64,
-    /// Whether time was up before all that was asked for was read.
+    /// Whether the deadline passed before all requested packs were read.
     pub out_of_time: bool,
 }
 
-/// Objects that no pack gives back.
+/// The number of lost objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
-    /// Chunks.
     pub chunks: u64,
-    /// Nodes of chunk lists.
     pub lists: u64,
-    /// Trees.
     pub trees: u64,
-    /// Versions.
     pub commits: u64,
 }
 
 impl Lost {
-    /// All together.
+    /// Returns the number of all lost objects.
     pub const fn total(&self) -> u64 {
         self.chunks + self.lists + self.trees + self.commits
     }
@@ -129,23 +118,22 @@ impl Lost {
 /// The result of a check.
 #[derive(Clone, Debug, Default)]
 pub struct CheckReport {
-    /// How much was looked at.
     pub checked: Checked,
-    /// How much data was read; `None` if none was to be.
+    /// Amount of data that was read; `None` if no data was requested.
     pub data: Option<DataChecked>,
-    /// What is damaged.
+    /// All damage.
     pub damage: Vec<Damage>,
-    /// Damaged objects beyond those that `damage` lists.
+    /// Number of damaged objects that `damage` does not list.
     pub more_objects: u64,
-    /// Objects that are not here, of a lazy clone whose remote does not answer.
+    /// Objects of a lazy clone that are not local, and whose remote does not respond.
     pub unknown: u64,
-    /// What is lost by it.
+    /// Objects that are lost.
     pub lost: Lost,
-    /// The versions that this reaches, in order of their branches and numbers.
+    /// Affected versions, in order of their branches and numbers.
     pub versions: Vec<Reached>,
-    /// The paths in them.
+    /// Affected paths.
     pub reaches: Vec<Reach>,
-    /// What is worth a word, and no damage.
+    /// Notes that are not damage.
     pub notes: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! All index rows of a kind in order, each once, however many segments hold it.
+//! Iterates over all index rows of a kind in order and without duplicates.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,12 +8,12 @@ use crate::format::segment::IndexRow;
 use crate::index::segment_reader::{SegmentIter, SegmentReader};
 use crate::index::{Index, IndexError};
 
-/// Merges the live segments of a kind; 256 KiB of memory for each.
+/// Merges the live segments of a kind, with 256 KiB of memory per segment.
 pub(super) struct Rows {
     iters: Vec<SegmentIter>,
     heap: BinaryHeap<Reverse<(IndexRow, usize)>>,
     last: Option<IndexRow>,
-    /// Segments that could not be read to their end.
+    /// Errors of segments that could not be read to their end.
     pub(super) failed: Vec<IndexError>,
 }
 

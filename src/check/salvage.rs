@@ -1,7 +1,7 @@
-//! Finds the frames of a pack whose table of contents cannot be used, by the headers of the frames themselves.
+//! Finds the frames of a pack without a usable table of contents by the headers of the frames.
 //!
-//! Ids are computed from the bytes, so that nothing wrong can come of it. After a damaged frame the next one is found
-//! by the magic number of its compressed bytes.
+//! Ids are computed from the bytes, so a wrong result is impossible. After a damaged frame, the
+//! next one is found by the magic number of compressed data.
 
 use crate::codec::compress::Decompressor;
 use crate::error::Result;
@@ -13,12 +13,13 @@ use crate::model::id::Id;
 use crate::repo::{Repo, layout};
 use crate::store::StoreError;
 
-/// A longer file is no pack, and must not fill the memory.
+/// Limit on the length of a pack; a longer file is not a pack and must not fill the memory.
 const LONGEST: u64 = 128 << 20;
 /// The first bytes of compressed data.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// The frames that can be read: the whole ones, or, with an index of whole ones to find their bases, the deltas.
+/// Returns the readable frames: without `bases`, the frames that are not deltas; with an index of
+/// these, the deltas.
 pub(super) fn frames(repo: &Repo, name: &PackName, bases: Option<&Index>) -> Result<Vec<TableFrame>> {
     let key = layout::pack(name);
     let too_long = repo.store().len(&key)?.is_some_and(|len| len > LONGEST);
@@ -37,7 +38,7 @@ pub(super) fn frames(repo: &Repo, name: &PackName, bases: Option<&Index>) -> Res
         let stored = before + head.payload as usize;
         let payload = bytes.get(at + before..at + stored).unwrap_or_default();
         let usable = match head.codec {
-            // The other pass decodes it.
+            // The other pass decodes the frame.
             CODEC_DELTA if bases.is_none() => payload.starts_with(&MAGIC),
             CODEC_RAW | CODEC_DELTA => search.add(&head, payload, at, stored, &mut found),
             _ if bases.is_some() => payload.starts_with(&MAGIC),
@@ -49,7 +50,7 @@ pub(super) fn frames(repo: &Repo, name: &PackName, bases: Option<&Index>) -> Res
     Ok(found)
 }
 
-/// A header with all its payload behind it, and the length of the header.
+/// Returns the header at an offset and its length, if the whole payload follows.
 fn head_at(bytes: &[u8], at: usize) -> Option<(FrameHead, usize)> {
     let mut rest = bytes.get(at..)?;
     let all = rest.len();
@@ -57,7 +58,7 @@ fn head_at(bytes: &[u8], at: usize) -> Option<(FrameHead, usize)> {
     (rest.len() >= head.payload as usize).then_some((head, all - rest.len()))
 }
 
-/// Where the next compressed frame begins.
+/// Returns the offset of the next compressed frame.
 fn resume(bytes: &[u8], from: usize) -> usize {
     let begins = |at: usize| {
         head_at(bytes, at).is_some_and(|(head, before)| {
@@ -75,7 +76,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Adds a frame if it can be decoded.
+    /// Adds a frame if it can be decoded. Returns whether it was added.
     fn add(&mut self, head: &FrameHead, payload: &[u8], at: usize, stored: usize, found: &mut Vec<TableFrame>) -> bool {
         let ids = self.repo.ids();
         let Some(plain) = self.plain(head, payload) else { return false };

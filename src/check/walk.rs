@@ -1,7 +1,9 @@
-//! Everything that refs reach: versions, trees, chunk lists, and for each chunk that the index knows it with its length.
+//! Walks all objects that are reachable from refs: commits, trees, chunk lists, and the index rows
+//! of chunks.
 //!
-//! Each object is read once, by several threads. Visited ids are kept by their first eight bytes: to meet two objects
-//! with the same ones somebody must have made them so, and then only his own second object goes unchecked.
+//! Each object is read once, by several threads. Visited ids are stored by their first eight bytes:
+//! only an attacker can create two objects with the same prefix, and then only the attacker's
+//! second object goes unchecked.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,82 +25,82 @@ use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::repo::frames::ObjectError;
 
-/// A version that was met.
+/// A visited version.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Version {
     pub(super) id: Id,
     pub(super) tree: Id,
-    /// The root that it was first met from.
+    /// Root from which the version was first reached.
     pub(super) root: usize,
     pub(super) ordinal: u64,
 }
 
-/// A version that cannot be had.
+/// An unreadable version.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LostVersion {
     pub(super) id: Id,
     pub(super) root: usize,
-    /// What its child says of it; `None` if it is what a ref names.
+    /// Ordinal according to the child; `None` if a ref names the version.
     pub(super) ordinal: Option<u64>,
 }
 
-/// All versions that were met.
+/// All visited versions.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
     pub(super) whole: Vec<Version>,
     pub(super) lost: Vec<LostVersion>,
 }
 
-/// Walks.
+/// The walk.
 pub(super) struct Walk<'a> {
     pub(super) repo: &'a Repo,
     pub(super) findings: &'a Findings<'a>,
     pub(super) observer: &'a dyn Observer,
     visited: Mutex<HashSet<u64>>,
     failed: Mutex<Option<Error>>,
-    elsewhere: Elsewhere<'a>,
+    remote: Remote<'a>,
     trees: AtomicU64,
     lists: AtomicU64,
     chunks: AtomicU64,
 }
 
-/// Where objects may be that are not here.
-enum Elsewhere<'a> {
-    /// Nowhere: all of them must be here.
-    No,
-    /// Where a lazy clone takes them from.
-    There(&'a Repo),
-    /// There too, but it does not answer.
-    Silent(Error),
+/// The other place of objects that are not local.
+enum Remote<'a> {
+    /// There is none, so all objects must be local.
+    None,
+    /// The remote of a lazy clone.
+    Available(&'a Repo),
+    /// The remote of a lazy clone, which does not respond.
+    Unavailable(Error),
 }
 
-impl<'a> Elsewhere<'a> {
+impl<'a> Remote<'a> {
     fn of(repo: &'a Repo) -> Result<Self> {
         match repo.lazy_source().and_then(|source| source.map(|b| b.index().map(|_| b)).transpose()) {
-            Ok(None) => Ok(Self::No),
-            Ok(Some(behind)) => Ok(Self::There(behind)),
+            Ok(None) => Ok(Self::None),
+            Ok(Some(source)) => Ok(Self::Available(source)),
             Err(e) if e.kind() == Kind::Cancelled => Err(e),
-            Err(e) => Ok(Self::Silent(e)),
+            Err(e) => Ok(Self::Unavailable(e)),
         }
     }
 }
 
-/// Where a version was met.
+/// The way in which a version was reached.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// In the log of a ref.
+    /// By the log of a ref.
     Named,
-    /// As the first parent of the version with that ordinal.
+    /// As the first parent of the commit with this ordinal.
     Before(u64),
     /// As another parent.
     Merged,
 }
 
-/// What a node of a directory must be.
+/// The expected role of a tree node.
 enum Role {
     Root,
     Directory,
-    /// A piece of a large one, whose smallest name is known.
+    /// A node of a large directory, with its expected first name.
     Piece(Vec<u8>),
 }
 
@@ -110,45 +112,46 @@ impl<'a> Walk<'a> {
             observer,
             visited: Mutex::default(),
             failed: Mutex::default(),
-            elsewhere: Elsewhere::of(repo)?,
+            remote: Remote::of(repo)?,
             trees: AtomicU64::new(0),
             lists: AtomicU64::new(0),
             chunks: AtomicU64::new(0),
         })
     }
 
-    /// Objects of which nobody knows whether they are anywhere.
+    /// Returns the number of objects that are not local, and whose existence at the remote is
+    /// unknown.
     pub(super) fn unknown(&self) -> u64 {
-        match &self.elsewhere {
-            Elsewhere::Silent(_) => self.findings.count_elsewhere() as u64,
+        match &self.remote {
+            Remote::Unavailable(_) => self.findings.count_remote() as u64,
             _ => 0,
         }
     }
 
-    /// Walks from all roots with the threads of the pool that it is called in; returns the versions.
+    /// Walks from all roots on the threads of the current pool. Returns the versions.
     pub(super) fn run(&self, roots: &[Root]) -> Result<Versions> {
         let versions = rayon::scope(|scope| self.versions(scope, roots));
         match self.failed.lock().take() {
             Some(e) => Err(e),
             None => {
-                self.tell_elsewhere();
+                self.report_remote();
                 Ok(versions)
             }
         }
     }
 
-    /// Whether an object that is not here need not be. Lazy clones only.
-    fn is_elsewhere(&self, kind: ObjectKind, id: &Id) -> bool {
-        let there = match &self.elsewhere {
-            Elsewhere::No => return false,
+    /// Whether an object of a lazy clone is only at the remote.
+    fn is_remote(&self, kind: ObjectKind, id: &Id) -> bool {
+        let there = match &self.remote {
+            Remote::None => return false,
             _ if self.repo.has(kind, id).unwrap_or(true) => return false,
-            Elsewhere::There(behind) => behind.has(kind, id),
-            Elsewhere::Silent(_) => Ok(true),
+            Remote::Available(source) => source.has(kind, id),
+            Remote::Unavailable(_) => Ok(true),
         };
         match there {
             Ok(there) => {
                 if there {
-                    self.findings.elsewhere(id);
+                    self.findings.add_remote(id);
                 }
                 there
             }
@@ -159,21 +162,21 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Tells of what is not here.
-    fn tell_elsewhere(&self) {
-        match (self.findings.count_elsewhere(), &self.elsewhere) {
-            (0, _) | (_, Elsewhere::No) => {}
-            (n, Elsewhere::There(behind)) => {
-                self.findings.note(format!("objects that are not here, but at `{}`: {n}", behind.store().place()));
+    /// Reports the objects that are not local.
+    fn report_remote(&self) {
+        match (self.findings.count_remote(), &self.remote) {
+            (0, _) | (_, Remote::None) => {}
+            (n, Remote::Available(source)) => {
+                self.findings.note(format!("objects that are not here, but at `{}`: {n}", source.store().place()));
             }
-            (n, Elsewhere::Silent(e)) => self.findings.note(format!(
-                "objects that are not here: {n}; whether the remote has them cannot be told: {}",
+            (n, Remote::Unavailable(e)) => self.findings.note(format!(
+                "objects that are not here: {n}; it is unknown whether the remote has them: {}",
                 with_causes(e.as_error())
             )),
         }
     }
 
-    /// Trees, chunk lists and chunks so far.
+    /// Returns the numbers of trees, chunk lists and chunks so far.
     pub(super) fn counts(&self) -> [u64; 3] {
         [&self.trees, &self.lists, &self.chunks].map(|n| n.load(Ordering::Relaxed))
     }
@@ -183,14 +186,14 @@ impl<'a> Walk<'a> {
         for (number, root) in roots.iter().enumerate() {
             let mut todo = vec![(root.id, Place::Named)];
             while let Some((id, place)) = todo.pop() {
-                if self.stopped() || !self.visit(&id) || self.is_elsewhere(ObjectKind::Commit, &id) {
+                if self.stopped() || !self.visit(&id) || self.is_remote(ObjectKind::Commit, &id) {
                     continue;
                 }
                 let commit = match self.repo.commit(&id) {
                     Ok(commit) => commit,
                     Err(e) if !root.current && place == Place::Named && is_missing(&e) => {
                         let (name, id) = (&root.name, id.short());
-                        self.findings.note(format!("version {id}, which the log of `{name}` remembers, is gone"));
+                        self.findings.note(format!("version {id} in the log of `{name}` does not exist any more"));
                         continue;
                     }
                     Err(e) => {
@@ -220,7 +223,7 @@ impl<'a> Walk<'a> {
         versions
     }
 
-    /// True at the first time.
+    /// Returns true at the first visit.
     fn visit(&self, id: &Id) -> bool {
         self.visited.lock().insert(id.prefix())
     }
@@ -229,7 +232,7 @@ impl<'a> Walk<'a> {
         self.observer.cancelled() || self.failed.lock().is_some()
     }
 
-    /// An object cannot be had.
+    /// Records an unreadable object.
     fn fail(&self, kind: ObjectKind, id: &Id, e: Error) {
         if !is_damage(&e) {
             self.failed.lock().get_or_insert(e);
@@ -239,11 +242,11 @@ impl<'a> Walk<'a> {
             return;
         }
         if e.as_error().is::<crate::index::IndexError>() {
-            // The segment was verified before, and named.
+            // The damaged segment was already reported.
             return;
         }
         match e.as_error().downcast_ref::<ObjectError>() {
-            // The pack is looked at as a whole, and named.
+            // The whole pack is read and reported later.
             Some(ObjectError::Damaged { pack, .. }) => self.findings.suspect(pack, None),
             _ => self.findings.damage(What::Object, format!("{} {id}", kind.name()), with_causes(e.as_error())),
         }
@@ -255,7 +258,7 @@ impl<'a> Walk<'a> {
     }
 
     fn tree<'s>(&'s self, scope: &Scope<'s>, id: Id, role: Role) {
-        if self.stopped() || !self.visit(&id) || self.is_elsewhere(ObjectKind::Tree, &id) {
+        if self.stopped() || !self.visit(&id) || self.is_remote(ObjectKind::Tree, &id) {
             return;
         }
         let node = match self.repo.tree_node(&id) {
@@ -269,7 +272,7 @@ impl<'a> Walk<'a> {
                 if let Some(links) = &info.links {
                     self.content(scope, &id, b"", links, None);
                 }
-                if matches!(self.elsewhere, Elsewhere::No)
+                if matches!(self.remote, Remote::None)
                     && self.repo.links(info).is_err_and(|e| is_damage(&e))
                     && !self.findings.is_lost(&id)
                 {
@@ -283,7 +286,7 @@ impl<'a> Walk<'a> {
                 if let Role::Piece(first) = &role
                     && entries.first().is_none_or(|e| e.name != *first)
                 {
-                    self.malformed(ObjectKind::Tree, &id, "it does not begin with the name that its parent says");
+                    self.malformed(ObjectKind::Tree, &id, "its first name differs from the name in its parent");
                 }
                 for entry in entries {
                     match entry.node {
@@ -303,10 +306,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The content of a file in tree `tree`; `size` is what the tree says.
+    /// Checks the content of a file in tree `tree`; `size` is the size according to the tree.
     fn content<'s>(&'s self, scope: &Scope<'s>, tree: &Id, name: &[u8], content: &Content, size: Option<u64>) {
         let wrong = |len: u64| size.is_some_and(|s| s != len);
-        let said = match content {
+        let len = match content {
             Content::Inline(bytes) => bytes.len() as u64,
             Content::Direct(extents) => {
                 extents.iter().for_each(|x| self.extent(x));
@@ -318,14 +321,14 @@ impl<'a> Walk<'a> {
                 return;
             }
         };
-        if wrong(said) {
-            let why = format!("the length of `{}` is not that of its content", path::display(name));
+        if wrong(len) {
+            let why = format!("the size of `{}` differs from the length of its content", path::display(name));
             self.malformed(ObjectKind::Tree, tree, &why);
         }
     }
 
     fn list<'s>(&'s self, scope: &Scope<'s>, id: Id, expected: Option<u64>) {
-        if self.stopped() || !self.visit(&id) || self.is_elsewhere(ObjectKind::List, &id) {
+        if self.stopped() || !self.visit(&id) || self.is_remote(ObjectKind::List, &id) {
             return;
         }
         let node = match self.repo.list_node(&id) {
@@ -338,7 +341,7 @@ impl<'a> Walk<'a> {
             ListNode::Inner(children) => children.iter().map(|c| c.0).sum(),
         };
         if expected.is_some_and(|e| e != sum) {
-            self.malformed(ObjectKind::List, &id, "its length is not what is said above it");
+            self.malformed(ObjectKind::List, &id, "its length differs from the length in its parent");
         }
         match node {
             ListNode::Leaf(extents) => extents.iter().for_each(|x| self.extent(x)),
@@ -358,10 +361,14 @@ impl<'a> Walk<'a> {
             Ok(Some(row)) if u64::from(row.place.len) == extent.len => {}
             Ok(Some(_)) => {
                 if self.findings.lose(ObjectKind::Chunk, id) {
-                    self.findings.damage(What::Object, format!("chunk {id}"), "its length is not what its file says");
+                    self.findings.damage(
+                        What::Object,
+                        format!("chunk {id}"),
+                        "its length differs from the length in its file",
+                    );
                 }
             }
-            Ok(None) if self.is_elsewhere(ObjectKind::Chunk, id) => {}
+            Ok(None) if self.is_remote(ObjectKind::Chunk, id) => {}
             Ok(None) => {
                 let missing = ObjectError::Missing { kind: ObjectKind::Chunk, id: *id };
                 self.fail(ObjectKind::Chunk, id, missing.into());

@@ -1,8 +1,9 @@
-//! The present: by the clock of this machine, and by the clock with which the kernel stamps files.
+//! The current time by the clock of this machine, and by the clock with which the kernel stamps
+//! files.
 //!
-//! Some times of a mount come from the kernel (writeback mode, files in passthrough mode), the others from this process.
-//! All of them must come from one clock, or a later change gets an earlier time than the one before it and `make` repeats
-//! or skips work.
+//! Some times of a mount come from the kernel (writeback mode, files in passthrough mode), the
+//! others from this process. All of them must come from the same clock. Otherwise, a later change
+//! could get an earlier time than the previous one, and `make` would repeat or skip work.
 
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
@@ -12,18 +13,20 @@ use rustix::fs::{Timespec, Timestamps, UTIME_NOW, fstat, futimens};
 
 use crate::model::entry::Time;
 
-/// Returns the present by the clock of this machine; a clock before 1970 counts as 1970.
+/// Returns the current time by the clock of this machine; a clock before 1970 counts as 1970.
 pub fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Time { secs: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanos: since.subsec_nanos() }
 }
 
-/// Returns the time that the kernel would stamp a file with now.
+/// Returns the time with which the kernel would stamp a file now.
 ///
-/// `CLOCK_REALTIME_COARSE` is not that time: since Linux 6.13 the kernel never stamps a file with an earlier time than the
-/// last fine-grained one that it gave to a file of ext4, XFS, Btrfs or tmpfs, and that one is ahead of the coarse clock
-/// (measured: in 1997 of 2000 writes to ext4). Only the kernel itself knows it, so a pipe that nothing uses is stamped
-/// and looked at; that takes less than a microsecond. Where that is not permitted, it is the clock of the machine.
+/// The clock `CLOCK_REALTIME_COARSE` differs from that time. Since Linux 6.13, the kernel never
+/// stamps a file with an earlier time than the last fine-grained time that it gave to a file of
+/// ext4, XFS, Btrfs or tmpfs, and that time is ahead of the coarse clock (measured: in 1997 of 2000
+/// writes to ext4). Only the kernel knows that time, so this function stamps an unused pipe and
+/// reads its time, which takes less than a microsecond. If that is not permitted, returns the time
+/// of the machine's clock.
 pub fn stamp_now() -> Time {
     static STAMPED: OnceLock<Option<OwnedFd>> = OnceLock::new();
     let stamped = STAMPED.get_or_init(|| std::io::pipe().ok().map(|(reader, _)| reader.into()));
@@ -46,7 +49,7 @@ pub fn to_system(time: Time) -> SystemTime {
     }
 }
 
-/// Returns a time as system calls give it.
+/// Returns a time from the fields of a system call.
 pub fn time(secs: i64, nanos: impl TryInto<u32>) -> Time {
     Time { secs, nanos: nanos.try_into().unwrap_or(0) }
 }
@@ -62,7 +65,7 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         for _ in 0..200 {
             file.write_all(b"x").unwrap();
-            // A file that was looked at gets a fine-grained time with its next change.
+            // After a stat, the next change of the file gets a fine-grained time.
             let meta = file.as_file().metadata().unwrap();
             let stamped = time(meta.mtime(), meta.mtime_nsec());
             assert!(stamp_now() >= stamped);

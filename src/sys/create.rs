@@ -1,7 +1,8 @@
-//! Creates dvc's own files and directories, so that their owner and mode are decided in one place.
+//! Creates the files and directories of dvc, so that their owner and mode are determined in one
+//! place.
 //!
-//! In: a path. Out: an open file, a temporary file or a directory. Invariant: a new file or directory takes the owner, the
-//! group and the access of the directory that it lies in, whatever the umask is (docs/decisions/0009-ownership-and-sharing.md).
+//! Invariant: a new file or directory gets the owner, the group and the mode of its parent
+//! directory, independently of the umask (docs/decisions/0009-ownership-and-sharing.md).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -12,9 +13,9 @@ use std::path::Path;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use tempfile::NamedTempFile;
 
-/// Access that a directory passes on to a file; others never get write access.
+/// Mode bits that a file gets from its directory; other users never get write access.
 const FILE_BITS: u32 = 0o664;
-/// Access that a directory passes on to a directory.
+/// Mode bits that a directory gets from its parent.
 const DIR_BITS: u32 = 0o2775;
 const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_DIR: u32 = 0o700;
@@ -22,14 +23,14 @@ const SETGID: u32 = 0o2000;
 const GROUP_AND_OTHERS: u32 = 0o077;
 const OPEN_ATTEMPTS: usize = 100;
 
-/// Owner and access of what is created in one directory.
+/// Owner and mode of new files and directories in one directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Inherited {
     file_mode: u32,
     dir_mode: u32,
-    /// The directory's owner, where the caller is root and the directory is another user's.
+    /// Owner of the directory, if the caller is root and the directory belongs to another user.
     owner: Option<u32>,
-    /// The directory's group, where the kernel would not give it by itself.
+    /// Group of the directory, if the kernel would not set it.
     group: Option<u32>,
 }
 
@@ -51,10 +52,12 @@ impl Inherited {
         Self { file_mode: PRIVATE_FILE, dir_mode: PRIVATE_DIR, ..self }
     }
 
-    /// Gives a new file or directory its access and owner. File systems without owners and modes refuse, and keep theirs.
+    /// Sets the mode and the owner of a new file or directory. A file system without owners and
+    /// modes rejects this and keeps its own.
     fn settle(&self, fd: impl AsFd, mode: u32) -> io::Result<()> {
         if mode & GROUP_AND_OTHERS != 0 {
-            // Before the owner changes, because root may lack the privilege to change the mode of another user's file.
+            // The mode is set before the owner, because root may lack the privilege to change the
+            // mode of another user's file.
             as_supported(rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode)))?;
         }
         if self.owner.is_some() || self.group.is_some() {
@@ -67,7 +70,8 @@ impl Inherited {
 fn as_supported(done: rustix::io::Result<()>) -> io::Result<()> {
     use rustix::io::Errno;
     match done {
-        // An unmapped user of a user namespace, a group that the caller is not in, a file system that has no owners.
+        // The user is not mapped in the user namespace, the caller is not in the group, or the file
+        // system does not support owners.
         Err(Errno::PERM | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::ACCESS) => Ok(()),
         done => Ok(done?),
     }
@@ -85,7 +89,7 @@ fn parent(path: &Path) -> &Path {
     parent_or_here(path.parent().unwrap_or(path))
 }
 
-/// Creates a temporary file in a directory; it is removed when it is dropped before it was renamed.
+/// Creates a temporary file in a directory. Dropping the file removes it, unless it was renamed.
 pub fn temp_file(dir: &Path, prefix: &str) -> io::Result<NamedTempFile> {
     let inherited = Inherited::from(dir)?;
     let mode = fs::Permissions::from_mode(inherited.file_mode);
@@ -94,14 +98,15 @@ pub fn temp_file(dir: &Path, prefix: &str) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// Opens a file with `options`, and creates the file if it is missing. A symbolic link at `path` is an error, because
-/// another user of the directory could have put it there.
+/// Opens a file with `options`, and creates the file if it is missing. A symbolic link at `path` is
+/// an error, because another user of the directory could have created it.
 pub fn open(path: &Path, options: &OpenOptions) -> io::Result<File> {
     let inherited = Inherited::from(parent(path))?;
     open_as(path, options, &inherited)
 }
 
-/// Like [`open`], for a file that only its owner may read, whatever the access of the directory is.
+/// Like [`open`], for a file that only its owner may read, independently of the mode of the
+/// directory.
 pub fn open_private(path: &Path, options: &OpenOptions) -> io::Result<File> {
     if !is_root() {
         let mut options = options.clone();
@@ -123,10 +128,11 @@ fn open_as(path: &Path, options: &OpenOptions, inherited: &Inherited) -> io::Res
             opened => return no_link(opened),
         }
         match new.open(path) {
-            // Another process created the file meanwhile.
+            // Another process created the file in the meantime.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
-            // Only a file that this call created changes its owner: an existing one may be a hard link to any file.
+            // Only the owner of a file that this call created is changed, because an existing file
+            // may be a hard link to any file.
             Ok(file) => {
                 inherited.settle(&file, inherited.file_mode)?;
                 return Ok(file);
@@ -145,8 +151,8 @@ fn no_link(opened: io::Result<File>) -> io::Result<File> {
     })
 }
 
-/// Creates an empty file if `path` is missing. No descriptor of the file is ever closed under its name, because that would
-/// end the locks that SQLite has on it in this process.
+/// Creates an empty file if `path` is missing. No descriptor of a file with this name is closed,
+/// because that would release the locks of SQLite in this process.
 pub fn empty(path: &Path) -> io::Result<()> {
     if fs::symlink_metadata(path).is_ok() {
         return Ok(());
@@ -158,7 +164,7 @@ pub fn empty(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes a file so that a crash leaves the old one or the new one, durably.
+/// Writes a file atomically and durably.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = parent(path);
     let mut file = temp_file(dir, ".new")?;
@@ -168,7 +174,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Creates a directory whose parent exists. Returns false if the directory was there.
+/// Creates a directory whose parent exists. Returns false if the directory exists already.
 pub fn dir(path: &Path) -> io::Result<bool> {
     let inherited = Inherited::from(parent(path))?;
     dir_as(path, &inherited)
@@ -181,7 +187,8 @@ fn dir_as(path: &Path, inherited: &Inherited) -> io::Result<bool> {
         Err(e) => return Err(e),
     }
     if inherited.dir_mode & GROUP_AND_OTHERS != 0 || inherited.owner.is_some() || inherited.group.is_some() {
-        // By descriptor and not by name, because the owner of the parent could put a link there meanwhile.
+        // The mode is set by descriptor and not by name, because the owner of the parent could put
+        // a link there in the meantime.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = rustix::fs::open(path, flags, Mode::empty())?;
         inherited.settle(&made, inherited.dir_mode)?;
@@ -189,7 +196,7 @@ fn dir_as(path: &Path, inherited: &Inherited) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Creates a directory and those above it.
+/// Creates a directory and its parents.
 pub fn dir_all(path: &Path) -> io::Result<()> {
     match dir(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound && path.parent().is_some() => {
@@ -200,8 +207,8 @@ pub fn dir_all(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Creates a directory that only its owner may use, and so those above it. If the directory is there, it stays as it is.
-/// Returns false then.
+/// Creates a directory that only its owner may use, and its parents with the same mode. An existing
+/// directory is not changed. Returns whether the directory was created.
 pub fn new_private_dir(path: &Path) -> io::Result<bool> {
     let above = parent(path);
     let inherited = match Inherited::from(above) {
@@ -211,12 +218,13 @@ pub fn new_private_dir(path: &Path) -> io::Result<bool> {
     dir_as(path, &inherited.private())
 }
 
-/// Like [`new_private_dir`], but takes access from group and others if the directory is there.
+/// Like [`new_private_dir`], but removes the permissions of group and others from an existing
+/// directory.
 pub fn private_dir(path: &Path) -> io::Result<()> {
     if new_private_dir(path)? { Ok(()) } else { restrict(path) }
 }
 
-/// Takes the access of group and others from a directory, as far as the caller may do that.
+/// Removes the permissions of group and others from a directory, if the caller may do that.
 fn restrict(path: &Path) -> io::Result<()> {
     let made = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let mode = rustix::fs::fstat(&made)?.st_mode & 0o7777;
@@ -226,7 +234,7 @@ fn restrict(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Sets the access of a directory, on which the access of everything below depends.
+/// Sets the mode of a directory, which determines the mode of everything below.
 pub fn set_dir_mode(path: &Path, mode: u32) -> io::Result<()> {
     let made = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     if rustix::fs::fstat(&made)?.st_mode & 0o7777 == mode {
@@ -235,8 +243,9 @@ pub fn set_dir_mode(path: &Path, mode: u32) -> io::Result<()> {
     Ok(rustix::fs::fchmod(&made, Mode::from_raw_mode(mode))?)
 }
 
-/// Creates a directory in a place where other users may create names too, such as `/tmp`. An existing one must be a
-/// directory, belong to the caller and have been closed to the writes of others; if not, the error says why.
+/// Creates a directory in a parent in which other users may create names too, such as `/tmp`. An
+/// existing directory must belong to the caller and must not be writable by others; otherwise, the
+/// error says why.
 pub fn own_dir(path: &Path) -> io::Result<()> {
     let refused = |why: &str| io::Error::new(io::ErrorKind::PermissionDenied, why.to_owned());
     match fs::DirBuilder::new().mode(PRIVATE_DIR).create(path) {
@@ -257,7 +266,7 @@ pub fn own_dir(path: &Path) -> io::Result<()> {
     let dir = rustix::fs::open(path, flags, Mode::empty())?;
     let stat = rustix::fs::fstat(&dir)?;
     if stat.st_uid != found.uid() || stat.st_ino != found.ino() {
-        return Err(refused("it was replaced meanwhile"));
+        return Err(refused("it was replaced in the meantime"));
     }
     if stat.st_mode & 0o022 != 0 {
         return Err(refused("other users can write to it"));

@@ -5,25 +5,25 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Failure, Kind, hint_of_io};
 
-/// The system refused an operation on a file or directory.
+/// The error of an operation on a file or directory.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing} `{}`", path.display())]
 pub struct IoError {
-    /// The operation, as a verb.
+    /// The operation as a verb.
     pub doing: &'static str,
     /// The file or directory, or the key of an object.
     pub path: PathBuf,
-    /// The system's reason.
+    /// The error of the system.
     pub source: io::Error,
 }
 
 impl IoError {
-    /// Describes the failure of an operation on a path.
+    /// Returns the error of an operation on a path.
     pub fn new(doing: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
         Self { doing, path: path.into(), source: source.into() }
     }
 
-    /// Returns a function for `map_err` that adds the operation and the path to an error of the system.
+    /// Returns a function for `map_err` that adds the operation and the path to a system error.
     pub fn at<'p, E: Into<io::Error>>(doing: &'static str, path: &'p Path) -> impl FnOnce(E) -> Self + use<'p, E> {
         move |source| Self::new(doing, path, source)
     }

@@ -5,12 +5,12 @@ pub fn release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
-/// Returns whether the running kernel has at least a version, given as major and minor.
+/// Whether the running kernel has at least the given version (major and minor).
 pub fn is_at_least(version: (u32, u32)) -> bool {
     parse(&release()).is_some_and(|running| running >= version)
 }
 
-/// Returns major and minor of a release.
+/// Returns the major and minor version of a release.
 fn parse(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))

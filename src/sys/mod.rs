@@ -1,4 +1,5 @@
-//! The parts of the operating system that dvc uses: files of its own, mounts, processes, the clock, random ids.
+//! The parts of the operating system that dvc uses: its own files, mounts, processes, the clock,
+//! random ids.
 
 pub mod allocated;
 pub mod clock;

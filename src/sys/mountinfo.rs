@@ -1,8 +1,8 @@
-//! Mount tables, `/proc/PID/mountinfo`: what is mounted where, and which mount a path lies in.
+//! Mount tables (`/proc/PID/mountinfo`): lists mounts, and finds the mount that contains a path.
 //!
-//! In: a table, or a path. Out: mounts. Nothing here sends a request to a file system that a process serves: a path is
-//! resolved up to the first such mount on its way and taken literally below it, so a mount whose daemon is gone or not
-//! yet there is found like any other. A symbolic link inside of such a mount is therefore not followed.
+//! No function sends a request to a file system that a process serves: a path is resolved up to the
+//! first such mount and taken literally below it, so a mount whose daemon has ended or does not run
+//! yet is found like any other. A symbolic link inside of such a mount is therefore not followed.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -12,31 +12,32 @@ use std::ops::Deref;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-/// The type of our mounts in the table.
+/// The type of dvc mounts in the table.
 pub const KIND: &str = "fuse.dvc";
 /// The mount table of this process.
 pub const TABLE: &str = "/proc/self/mountinfo";
-/// After so many symbolic links a path leads nowhere.
+/// Limit on the symbolic links in a path.
 const LINKS_MAX: usize = 40;
 
 /// A line of the mount table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mounted {
-    /// The mount's own number.
+    /// Number of the mount.
     pub id: u64,
-    /// The number of the mount that it is mounted on.
+    /// Number of the parent mount.
     pub parent: u64,
-    /// Major and minor number of the file system's device.
+    /// Major and minor number of the device of the file system.
     pub device: (u32, u32),
-    /// The directory of the file system that is shown; `/` unless it is a bind mount of a part.
+    /// The directory of the file system that is mounted; `/` unless the mount is a bind mount of a
+    /// subdirectory.
     pub root: PathBuf,
     /// The mount point.
     pub at: PathBuf,
     /// Options of this mount, such as `rw,nosuid`.
     pub options: String,
-    /// The peer group with which it shares mounts and unmounts (`shared:N`).
+    /// Peer group with which the mount shares mount events (`shared:N`).
     pub shared: Option<u64>,
-    /// The peer group from which it receives them (`master:N`).
+    /// Peer group from which the mount receives mount events (`master:N`).
     pub master: Option<u64>,
     /// The type, such as `fuse.dvc`.
     pub kind: String,
@@ -47,17 +48,17 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Whether it is a mount of ours.
+    /// Whether this is a dvc mount.
     pub fn is_ours(&self) -> bool {
         self.kind == KIND
     }
 
-    /// The user who mounted it, as the kernel tells for FUSE file systems.
+    /// Returns the user who mounted a FUSE file system, according to the kernel.
     pub fn owner(&self) -> Option<u32> {
         self.super_options.split(',').find_map(|option| option.strip_prefix("user_id=")?.parse().ok())
     }
 
-    /// Whether a process serves it, so that asking it may take forever.
+    /// Whether a process serves the file system, so that a request may hang.
     fn is_served(&self) -> bool {
         self.kind == "fuse" || self.kind.starts_with("fuse.")
     }
@@ -67,7 +68,7 @@ impl Mounted {
 #[derive(Debug, Default)]
 pub struct MountTable {
     mounts: Vec<Mounted>,
-    /// Positions of the mounts by the mount that each is mounted on, which is `None` for those on no mount of the table.
+    /// Positions of the mounts by parent mount; `None` for mounts whose parent is not in the table.
     by_parent: HashMap<Option<u64>, Vec<usize>>,
 }
 
@@ -79,7 +80,7 @@ impl Deref for MountTable {
     }
 }
 
-/// A place inside a file system, independent of the path that leads to it.
+/// A location inside a file system, independent of the path that leads to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePlace {
     device: (u32, u32),
@@ -87,7 +88,7 @@ pub struct FilePlace {
 }
 
 impl FilePlace {
-    /// Returns the path of `other` below this place, or `None` if it is not below.
+    /// Returns the path of `other` below this location, or `None` if it is not below.
     pub fn below<'o>(&self, other: &'o Self) -> Option<&'o Path> {
         let below = other.path.strip_prefix(&self.path).ok().filter(|below| !below.as_os_str().is_empty());
         below.filter(|_| self.device == other.device)
@@ -100,7 +101,7 @@ impl MountTable {
         Ok(Self::parse(&fs::read(TABLE)?))
     }
 
-    /// Parses the text of a table; lines that are none are left out.
+    /// Parses the text of a table; invalid lines are skipped.
     pub fn parse(table: &[u8]) -> Self {
         Self::new(table.split(|b| *b == b'\n').filter_map(parse_line).collect())
     }
@@ -115,12 +116,13 @@ impl MountTable {
         Self { mounts, by_parent }
     }
 
-    /// Returns the mount in which a resolved path lies: from each mount into the first one on the way, as the kernel
-    /// walks. A mount that another one hides is never returned.
+    /// Returns the mount that contains a resolved path: from each mount, continues with the first
+    /// one on the path, like the kernel. A mount that another one hides is never returned.
     pub fn top_at(&self, path: &Path) -> Option<&Mounted> {
         let path = path.as_os_str().as_bytes();
         let mut here: Option<&Mounted> = None;
-        // As many steps as there are mounts: a table that was read while it changed may go round in circles.
+        // The number of steps is limited, because a table that was read while it changed may
+        // contain a cycle.
         for _ in 0..self.mounts.len() {
             let on_it = self.by_parent.get(&here.map(|here| here.id)).into_iter().flatten();
             let on_the_way = on_it.map(|position| &self.mounts[*position]).filter(|m| is_within(m, path));
@@ -132,8 +134,8 @@ impl MountTable {
         here
     }
 
-    /// Returns where a resolved path lies in its file system, so that a file is recognised that another process sees
-    /// under another path.
+    /// Returns the location of a resolved path in its file system, by which a file is recognised
+    /// that another process sees under another path.
     pub fn place(&self, path: &Path) -> Option<FilePlace> {
         let mount = self.top_at(path)?;
         let rest = path.strip_prefix(&mount.at).ok()?;
@@ -141,14 +143,15 @@ impl MountTable {
         Some(FilePlace { device: mount.device, path: whole })
     }
 
-    /// Returns the mount points below `dir` that can be seen there, relative to it.
+    /// Returns the visible mount points below `dir`, relative to it.
     pub fn visible_below<'t>(&'t self, dir: &'t Path) -> impl Iterator<Item = &'t Path> {
         let below = move |m: &&'t Mounted| m.at != dir && m.at.starts_with(dir);
         let is_visible = move |m: &&'t Mounted| self.top_at(&m.at).is_some_and(|top| top.id == m.id);
         self.mounts.iter().filter(below).filter(is_visible).filter_map(move |m| m.at.strip_prefix(dir).ok())
     }
 
-    /// Returns the path without symbolic links, as far as no process has to be asked that serves a file system.
+    /// Returns the path without symbolic links, as far as it can be resolved without a request to a
+    /// process that serves a file system.
     pub fn resolved(&self, path: &Path) -> io::Result<PathBuf> {
         let mut todo = names(&std::path::absolute(path)?);
         let (mut done, mut links) = (PathBuf::from("/"), 0);
@@ -158,7 +161,7 @@ impl MountTable {
                 continue;
             }
             let next = done.join(name);
-            // A mount point is no link, and what it shows must not be asked.
+            // A mount point is not a link, and must not receive a request.
             if self.top_at(&next).is_some_and(|m| m.is_served() || m.at == next) {
                 done = next;
                 continue;
@@ -179,41 +182,43 @@ impl MountTable {
     }
 }
 
-/// Whether a path is the mount point or lies below it. Both are absolute and normalised; comparing bytes takes a tenth
-/// of the time of comparing components, and the open files of all processes are looked up.
+/// Whether a path is the mount point or below it. Both are absolute and normalised. Comparing bytes
+/// takes a tenth of the time of comparing components, which matters because the open files of all
+/// processes are looked up.
 fn is_within(mount: &Mounted, path: &[u8]) -> bool {
     let at = mount.at.as_os_str().as_bytes();
     path.strip_prefix(at).is_some_and(|rest| at.ends_with(b"/") || matches!(rest.first(), None | Some(b'/')))
 }
 
-/// Reads the mounts of ours, in the order of mounting.
+/// Returns the dvc mounts in the order of mounting.
 pub fn ours() -> io::Result<Vec<Mounted>> {
     let mut mounts = MountTable::read()?.mounts;
     mounts.retain(Mounted::is_ours);
     Ok(mounts)
 }
 
-/// Returns the mount that `path` lies in. A relative path is taken from the current directory; what does not exist lies
-/// where it would be created.
+/// Returns the mount that contains `path`. A relative path starts at the current directory. A
+/// missing path is in the mount in which it would be created.
 pub fn containing(path: &Path) -> io::Result<Option<Mounted>> {
     let table = MountTable::read()?;
     let path = table.resolved(path)?;
     Ok(table.top_at(&path).cloned())
 }
 
-/// Returns the mount of ours whose mount point a path is, without a request to it.
+/// Returns the dvc mount whose mount point is `path`, without a request to the mount.
 pub fn ours_at(path: &Path) -> io::Result<Option<Mounted>> {
     let table = MountTable::read()?;
     let path = table.resolved(path)?;
     Ok(table.top_at(&path).filter(|m| m.is_ours() && m.at == path).cloned())
 }
 
-/// Returns the absolute path without symbolic links, also if it leads to or into a mount that no process serves any more.
+/// Returns the absolute path without symbolic links, even if it leads into a mount that no process
+/// serves any more.
 pub fn located(path: &Path) -> io::Result<PathBuf> {
     MountTable::read()?.resolved(path)
 }
 
-/// The names of a path, the last one first.
+/// Returns the components of a path, the last one first.
 fn names(path: &Path) -> Vec<OsString> {
     let name = |part: Component<'_>| match part {
         Component::Normal(name) => Some(name.to_owned()),
@@ -223,7 +228,8 @@ fn names(path: &Path) -> Vec<OsString> {
     path.components().rev().filter_map(name).collect()
 }
 
-/// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`
+/// Parses a line such as `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root
+/// rw,errors=continue`.
 fn parse_line(line: &[u8]) -> Option<Mounted> {
     let mut fields = line.split(|b| *b == b' ');
     let mut field = || fields.next();
@@ -232,7 +238,7 @@ fn parse_line(line: &[u8]) -> Option<Mounted> {
     let device = (major.parse().ok()?, minor.parse().ok()?);
     let (root, at, options) = (path(field()?), path(field()?), text(field()?));
     let (mut shared, mut master) = (None, None);
-    // Optional fields end with a dash; those that are not known are skipped, as proc(5) asks.
+    // Optional fields end with a dash; unknown ones are skipped, as proc(5) requires.
     loop {
         match field()? {
             b"-" => break,
@@ -259,7 +265,8 @@ fn text(field: &[u8]) -> String {
     OsStr::from_bytes(&unescaped(field)).to_string_lossy().into_owned()
 }
 
-/// Blanks, tabs, line breaks, backslashes and `#` stand as a backslash and three octal digits.
+/// Decodes the escapes of blanks, tabs, line breaks, backslashes and `#`: a backslash and three
+/// octal digits.
 fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -331,12 +338,12 @@ mod tests {
         let id = |path: &str| table.top_at(Path::new(path)).unwrap().id;
         assert_eq!((id("/"), id("/etc"), id("/a")), (2, 2, 4));
         assert_eq!((id("/a/b/x"), id("/a/c/x"), id("/a/cc")), (4, 6, 4));
-        // As in a chroot: no mount is on a mount of the table.
+        // As in a chroot, whose root mount is not in the table.
         let table =
             MountTable::new(vec![mount(8, 7, "/x", "ext4"), mount(9, 8, "/x/y", "ext4"), mount(10, 11, "/z", "ext4")]);
         assert_eq!(table.top_at(Path::new("/x/y/z")).unwrap().id, 9);
         assert_eq!(table.top_at(Path::new("/y")), None);
-        // Two that are mounted on each other end the search.
+        // A cycle of two mounts ends the search.
         let round =
             MountTable::new(vec![mount(1, 1, "/", "ext4"), mount(2, 3, "/a", "ext4"), mount(3, 2, "/a", "ext4")]);
         assert_eq!(round.top_at(Path::new("/a")).unwrap().id, 1);

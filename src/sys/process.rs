@@ -1,6 +1,8 @@
-//! Processes that serve mounts, recognised by more than their number, which the system gives away again.
+//! Identifies the processes that serve mounts by more than their process ids, because the system
+//! reuses these.
 //!
-//! In: what a process noted of itself. Out: whether that same process still runs, is stopped, or is gone.
+//! A process stores its identity; another process can later find out whether the same process still
+//! runs, is stopped, or has ended.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,41 +12,40 @@ use super::procfs::{ProcDir, ProcStat, boot_id};
 const STATE: usize = 3;
 const STARTED: usize = 22;
 
-/// A process of this machine, as it describes itself.
+/// The identity of a process of this machine.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 pub struct ProcessIdentity {
-    /// Its number.
     pub pid: u32,
-    /// The start of the machine, and how long after it the process started.
+    /// The boot id of the machine, and the start time of the process since then.
     #[serde(default)]
     started: String,
-    /// The process namespace in which the number counts.
+    /// The PID namespace in which the process id is valid.
     #[serde(default)]
     namespace: String,
 }
 
-/// How a process is.
+/// The state of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProcessState {
-    /// It runs or sleeps.
+    /// The process runs or sleeps.
     Runs,
-    /// It is stopped: by a signal, by a debugger, or with its control group.
+    /// The process is stopped by a signal, by a debugger, or with its control group.
     Stopped,
-    /// It has ended, and another process may have its number.
+    /// The process has ended; another process may have its id.
     Gone,
-    /// It is in another process namespace, where this process cannot look.
+    /// The process is in another PID namespace, in which this process cannot look.
     Unknown,
 }
 
 impl ProcessIdentity {
-    /// This process.
+    /// Returns the identity of this process.
     pub fn own() -> Self {
         let pid = std::process::id();
         let started = ProcDir::of(pid).stat().map(|stat| birth(&stat)).unwrap_or_default();
         Self { pid, started, namespace: namespace() }
     }
 
-    /// How it is now.
+    /// Returns the current state of the process.
     pub fn state(&self) -> ProcessState {
         if self.started.is_empty() || self.namespace != namespace() {
             return ProcessState::Unknown;
@@ -85,11 +86,11 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let (pid, process) = (Pid::from_child(&child), of(child.id()));
         assert_eq!(process.state(), ProcessState::Runs);
-        // Of another one with the same number the start differs.
+        // Another process with the same id has a different start time.
         let other = ProcessIdentity { started: process.started.replace('/', "/1"), ..process.clone() };
         assert_eq!(other.state(), ProcessState::Gone);
-        let elsewhere = ProcessIdentity { namespace: "pid:[1]".to_owned(), ..process.clone() };
-        assert_eq!(elsewhere.state(), ProcessState::Unknown);
+        let foreign = ProcessIdentity { namespace: "pid:[1]".to_owned(), ..process.clone() };
+        assert_eq!(foreign.state(), ProcessState::Unknown);
         kill_process(pid, Signal::STOP).unwrap();
         while process.state() == ProcessState::Runs {
             std::thread::yield_now();

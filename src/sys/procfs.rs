@@ -1,4 +1,5 @@
-//! Processes and files as `/proc` shows them. What this process may not look at is left out, as if it were not there.
+//! Processes and their files according to `/proc`. Entries that this process may not read are
+//! skipped, as if they did not exist.
 
 use std::fs;
 use std::io;
@@ -6,11 +7,11 @@ use std::path::PathBuf;
 
 use super::mountinfo::MountTable;
 
-/// Changes with every start of the machine.
+/// Id of the current boot of the machine.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-/// Ids of users outside and inside of a user namespace.
+/// Map of user ids between the user namespace and its parent.
 const UID_MAP: &str = "/proc/self/uid_map";
-/// The whole range of user ids, mapped to itself: the user namespace in which a machine starts.
+/// The whole range of user ids, mapped to itself: the map of the initial user namespace.
 const IDENTITY: [&str; 3] = ["0", "0", "4294967295"];
 
 /// A process or thread, by its directory in `/proc`.
@@ -18,27 +19,28 @@ const IDENTITY: [&str; 3] = ["0", "0", "4294967295"];
 pub struct ProcDir(PathBuf);
 
 impl ProcDir {
-    /// Returns this process. Its number is not used, because it may be another one in the namespace of `/proc`.
+    /// Returns this process. The process id is not used, because it may be that of another process
+    /// in the namespace of `/proc`.
     pub fn own() -> Self {
         Self(PathBuf::from("/proc/self"))
     }
 
-    /// Returns the process or thread with a number.
+    /// Returns the process or thread with this id.
     pub fn of(pid: u32) -> Self {
         Self(PathBuf::from(format!("/proc/{pid}")))
     }
 
-    /// Returns the name of the program, or nothing if the process has ended.
+    /// Returns the name of the program; empty if the process has ended.
     pub fn command(&self) -> String {
         fs::read_to_string(self.0.join("comm")).unwrap_or_default().trim_end().to_owned()
     }
 
-    /// Returns whether the process has no program, as the threads of the kernel.
+    /// Whether the process has no program, like the threads of the kernel.
     pub fn has_no_program(&self) -> bool {
         fs::read_link(self.0.join("exe")).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
     }
 
-    /// Returns the name of one of the namespaces of the process, such as `mnt:[4026531832]` of `mnt`.
+    /// Returns the name of a namespace of the process, such as `mnt:[4026531832]` for `mnt`.
     pub fn namespace(&self, kind: &str) -> Option<String> {
         fs::read_link(self.0.join("ns").join(kind)).ok().map(|link| link.to_string_lossy().into_owned())
     }
@@ -48,13 +50,13 @@ impl ProcDir {
         Ok(MountTable::parse(&fs::read(self.0.join("mountinfo"))?))
     }
 
-    /// Returns the links of the open files of the process. The link of a file on a mount must not be followed: that would
-    /// be a request to the mount.
+    /// Returns the links of the open files of the process. The caller must not follow the link of a
+    /// file on a mount, because that would be a request to the mount.
     pub fn open_files(&self) -> impl Iterator<Item = PathBuf> {
         fs::read_dir(self.0.join("fd")).into_iter().flatten().flatten().map(|entry| entry.path())
     }
 
-    /// Returns what the kernel reports of each open file of the process, see proc_pid_fdinfo(5).
+    /// Returns the kernel's description of each open file of the process, see proc_pid_fdinfo(5).
     pub fn open_file_infos(&self) -> impl Iterator<Item = String> {
         let infos = fs::read_dir(self.0.join("fdinfo")).into_iter().flatten().flatten();
         infos.filter_map(|info| fs::read_to_string(info.path()).ok())
@@ -75,15 +77,15 @@ impl ProcDir {
 pub struct ProcStat(String);
 
 impl ProcStat {
-    /// Returns a field by its number in proc_pid_stat(5), from 3 on. The fields before come before a name that may itself
-    /// hold blanks and brackets.
+    /// Returns a field by its number in proc_pid_stat(5), from 3 on. The previous fields precede a
+    /// name that may itself contain blanks and brackets.
     pub fn field(&self, number: usize) -> &str {
         let after_name = self.0.rsplit_once(')').map(|(_, after_name)| after_name);
         after_name.and_then(|fields| fields.split_ascii_whitespace().nth(number.checked_sub(3)?)).unwrap_or_default()
     }
 }
 
-/// Returns the numbers of all processes, this one's too.
+/// Returns the ids of all processes, including this one.
 pub fn processes() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -92,22 +94,21 @@ pub fn processes() -> impl Iterator<Item = u32> {
 /// A mapping of a file into the memory of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapping<'m> {
-    /// Whether the process can change the file by it.
+    /// Whether the process can change the file through the mapping.
     pub is_writable: bool,
-    /// Major and minor number of the file system's device.
+    /// Major and minor number of the device of the file system.
     pub device: (u32, u32),
-    /// The inode.
     pub ino: u64,
-    /// The path as the process sees it.
+    /// Path in the view of the process.
     pub path: &'m [u8],
 }
 
-/// Parses a table of memory mappings, see proc_pid_maps(5). Mappings of no file are left out.
+/// Parses a table of memory mappings, see proc_pid_maps(5). Mappings without a file are skipped.
 pub fn mappings(maps: &[u8]) -> impl Iterator<Item = Mapping<'_>> {
     maps.split(|b| *b == b'\n').filter_map(parse_mapping)
 }
 
-/// `7f0000000000-7f0000001000 rw-s 00000000 00:32 1234    /m/f`
+/// Parses a line such as `7f0000000000-7f0000001000 rw-s 00000000 00:32 1234    /m/f`.
 fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
     let path = line.get(line.iter().position(|b| *b == b'/')?..)?;
     let fields = std::str::from_utf8(line.get(..line.len() - path.len())?).ok()?;
@@ -118,18 +119,19 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
     Some(Mapping { is_writable: rights.contains('w') && rights.ends_with('s'), device, ino, path })
 }
 
-/// Returns the id of this start of the machine.
+/// Returns the id of the current boot of the machine.
 pub fn boot_id() -> String {
     fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned()
 }
 
-/// Returns whether this process runs in a user namespace of its own, where root is not the machine's root.
+/// Whether this process is in a user namespace other than the initial one, so that its root is not
+/// the root of the machine.
 pub fn is_in_user_namespace() -> bool {
-    // Without user namespaces there is no such file.
+    // A kernel without user namespaces does not have this file.
     fs::read_to_string(UID_MAP).is_ok_and(|map| !map.split_ascii_whitespace().eq(IDENTITY))
 }
 
-/// Returns the number that a user has outside of the user namespace of this process.
+/// Returns the id of a user in the parent of the user namespace of this process.
 pub fn outer_uid(inside: u32) -> u32 {
     outer_id(&fs::read_to_string(UID_MAP).unwrap_or_default(), inside).unwrap_or(inside)
 }

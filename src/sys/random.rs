@@ -1,4 +1,4 @@
-//! Random bytes from the kernel, for ids that no other process draws.
+//! Random bytes from the kernel, for unique ids.
 
 use super::io_error::IoError;
 use crate::model::id::to_hex;

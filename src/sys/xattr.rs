@@ -1,4 +1,4 @@
-//! Names of the extended attributes that the kernel itself interprets.
+//! Names of the xattrs that the kernel itself interprets.
 
 /// The access ACL.
 pub const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
