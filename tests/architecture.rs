@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+#[path = "architecture/cycles.rs"]
+mod cycles;
 #[path = "architecture/rules.rs"]
 mod rules;
 #[path = "architecture/scan.rs"]
@@ -82,6 +84,12 @@ fn a_module_imports_only_lower_tiers() {
     let declared = tiers.undeclared(map);
     assert!(declared.is_empty(), "{}", declared.join("\n"));
     check(&lib, |s| tiers.breaches(s));
+}
+
+#[test]
+fn files_import_one_way() {
+    let differences = cycles::differences(&sources(&["src"]), cycles::ALLOWED);
+    assert!(differences.is_empty(), "imports between files:\n{}\n", differences.join("\n"));
 }
 
 #[test]

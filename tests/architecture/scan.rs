@@ -70,13 +70,15 @@ impl Source {
                 i = end.max(i + 1);
             } else if is_name(self.text_at(i)) && self.text_at(i.wrapping_sub(1)) != "." {
                 let line = self.tokens[i].line;
+                // `pub(in crate::a)` names who may use an item, and imports nothing.
+                let visibility = self.text_at(i.wrapping_sub(1)) == "in" && self.text_at(i.wrapping_sub(2)) == "(";
                 let mut parts = vec![self.text_at(i).to_owned()];
                 i += 1;
                 while self.text_at(i) == "::" && is_name(self.text_at(i + 1)) {
                     parts.push(self.text_at(i + 1).to_owned());
                     i += 2;
                 }
-                if parts.len() > 1 {
+                if parts.len() > 1 && !visibility {
                     out.push(CodePath { line, parts, import: false, public: false });
                 }
             } else {
