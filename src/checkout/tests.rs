@@ -149,10 +149,10 @@ fn damage_is_named_and_the_rest_is_restored() {
     let temp = tempfile::tempdir().unwrap();
     let (report, notes) = run(&m, &tree, temp.path(), 2).unwrap();
     assert_eq!((report.files, report.damaged, report.incomplete), (1, 4, 1));
-    let mut said: Vec<_> = notes.notices.into_inner().into_iter().map(|n| (n.level, n.path)).collect();
-    said.sort_by(|a, b| a.1.cmp(&b.1));
-    assert_eq!(said[0], (NoticeLevel::Damage, b"bad".to_vec()));
-    assert!(said.iter().any(|s| s.1 == b"sub/lost"));
+    let mut noticed: Vec<_> = notes.notices.into_inner().into_iter().map(|n| (n.level, n.path)).collect();
+    noticed.sort_by(|a, b| a.1.cmp(&b.1));
+    assert_eq!(noticed[0], (NoticeLevel::Damage, b"bad".to_vec()));
+    assert!(noticed.iter().any(|s| s.1 == b"sub/lost"));
     assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 2, "what is damaged is not left half-made");
 }
 
@@ -212,8 +212,11 @@ fn placements_hear_of_whole_directories() {
     assert_eq!(names.iter().map(|n| n.name.as_slice()).collect::<Vec<_>>(), [b"f", b"h", b"l"]);
     assert!(names[1].stat.is_none(), "further links change it");
     let stat = fs::metadata(temp.path().join("sub/f")).unwrap();
-    let said = names[0].stat.unwrap();
-    assert_eq!((said.st_ino, said.st_ctime, said.st_ctime_nsec as i64), (stat.ino(), stat.ctime(), stat.ctime_nsec()));
+    let placed = names[0].stat.unwrap();
+    assert_eq!(
+        (placed.st_ino, placed.st_ctime, placed.st_ctime_nsec as i64),
+        (stat.ino(), stat.ctime(), stat.ctime_nsec())
+    );
     let (path, id, names) = &heard[1];
     assert_eq!((path.as_slice(), *id, names.len()), (&b""[..], tree, 2));
     let stat = fs::metadata(temp.path().join("sub")).unwrap();

@@ -288,7 +288,7 @@ fn restore_into(
     }
     let head = Head { branch: None, base: None, known: false };
     let goal = Goal { into: true, ..goal(options, &head, report.version) };
-    let journal = lock.map(|lock| Journal::anew(lock, &goal)).transpose()?;
+    let journal = lock.map(|lock| Journal::begin_new(lock, &goal)).transpose()?;
     let how = RestoreOptions { jobs: context.threads(), placements: None };
     report.done = restore(repo, &tree, &context.worktree, &how, observer)?;
     if options.verify {

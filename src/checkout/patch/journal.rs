@@ -174,7 +174,7 @@ impl Journal {
     }
 
     /// Begins a checkout into an empty directory. Discards the journal of an earlier one.
-    pub fn anew(lock: Lock, goal: &Goal) -> Result<Self> {
+    pub fn begin_new(lock: Lock, goal: &Goal) -> Result<Self> {
         let path = lock.state_dir.join(NAME);
         match std::fs::remove_file(&path) {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(IoError::new("remove", path, e).into()),

@@ -77,7 +77,7 @@ enum Why {
     OtherFileSystem(String),
     #[error("`{0}` contains a CACHEDIR.TAG, and this commit skips such directories")]
     CacheDir(String),
-    #[error("its size of {0} bytes exceeds the limit of {1} bytes")]
+    #[error("its {0} bytes are more than {1}, the limit of this commit")]
     TooLarge(u64, u64),
     #[error("`{0}` is the repository")]
     Repository(String),
