@@ -72,7 +72,7 @@ pub enum From<'a> {
     /// A repository.
     Repo(&'a Repo),
     /// The source of this lazy clone, which is only contacted if an object is missing.
-    Behind(&'a Repo),
+    LazySource(&'a Repo),
 }
 
 /// A walk that collects missing objects.
