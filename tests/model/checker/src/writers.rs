@@ -1,0 +1,8 @@
+//! The processes that make something reachable or unreachable, and merges of segments.
+
+pub(crate) mod commit;
+mod lease;
+mod merge;
+mod publish;
+mod removal;
+mod take;
