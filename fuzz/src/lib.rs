@@ -12,17 +12,22 @@ use dvc::archive::reader::{ArchiveInput, TarReader};
 use dvc::archive::writer;
 use dvc::codec::compress::{CompressionProfile, Compressor, Decompressor};
 use dvc::format::frame::{CODEC_DELTA, CODEC_RAW, CODEC_ZSTD, FrameHead};
-use dvc::format::marker::{Marker, line_checksum};
+use dvc::format::gclog::{GC_KIND, GcEntry, GcStep};
+use dvc::format::lease::{LEASE_KIND, Lease, LeaseUse};
+use dvc::format::marker::Marker;
 use dvc::format::object::{
     ListNode, decode_commit, decode_links, decode_list, decode_tree, encode_commit, encode_links, encode_list,
     encode_tree,
 };
-use dvc::format::pack::{self, PackFooter, TableFrame};
+use dvc::format::pack::{self, HEADER_LEN, PackFooter, PackHeader, PackKind, TableFrame};
+use dvc::format::packlist::{self, ListReason, ListedPack, PackList, PackListWriter};
 use dvc::format::refentry::RefEntry;
 use dvc::format::segment::bucket::{self, BucketEncoder};
 use dvc::format::segment::fanout::{self, FanoutPage};
 use dvc::format::segment::tables::{self, PackEntry, PackTable};
 use dvc::format::segment::{self, IndexRow, ObjectLocation, SegmentSection, filter, footer};
+use dvc::format::text::line_checksum;
+use dvc::format::trashlog::{TRASH_KIND, TrashEntry};
 use dvc::format::varint;
 use dvc::model::commit::{Commit, CommitCounts, Timestamp};
 use dvc::model::entry::{Chunker, Content, Entry, Extent, HardLink, Meta, Node, Time, Totals, Xattr};
@@ -52,13 +57,17 @@ pub const DECODERS: &[Decoder] = &[
     Decoder { name: "bucket", run: bucket, samples: bucket_samples },
     Decoder { name: "commit", run: commit, samples: commit_samples },
     Decoder { name: "frame", run: frame, samples: frame_samples },
+    Decoder { name: "gc_entry", run: gc_entry, samples: gc_entry_samples },
+    Decoder { name: "lease", run: lease, samples: lease_samples },
     Decoder { name: "links", run: links, samples: links_samples },
     Decoder { name: "list", run: list, samples: list_samples },
     Decoder { name: "marker", run: marker, samples: marker_samples },
     Decoder { name: "pack", run: pack, samples: pack_samples },
+    Decoder { name: "pack_list", run: pack_list, samples: pack_list_samples },
     Decoder { name: "ref_entry", run: ref_entry, samples: ref_entry_samples },
     Decoder { name: "revision", run: revision, samples: revision_samples },
     Decoder { name: "segment", run: segment, samples: segment_samples },
+    Decoder { name: "trash_entry", run: trash_entry, samples: trash_entry_samples },
     Decoder { name: "tree", run: tree, samples: tree_samples },
     Decoder { name: "zstd", run: zstd, samples: zstd_samples },
 ];
@@ -222,8 +231,8 @@ pub fn pack(bytes: &[u8]) {
     let Some((part, bytes)) = bytes.split_first() else { return };
     match part % 3 {
         0 => {
-            if let Ok((kind, _)) = pack::decode_header(bytes) {
-                assert!(pack::decode_header(&pack::encode_header(kind)).is_ok());
+            if let Ok(header) = PackHeader::decode(bytes) {
+                assert_eq!(header.encode(), bytes[..HEADER_LEN]);
             }
         }
         1 => stable(
@@ -248,7 +257,7 @@ pub fn pack(bytes: &[u8]) {
 
 fn pack_samples() -> Vec<Vec<u8>> {
     let mut header = vec![0];
-    header.extend_from_slice(&pack::encode_header(pack::PackKind::Data));
+    header.extend_from_slice(&PackHeader { kind: PackKind::Data, salt: [1, 2, 3, 4] }.encode());
     let mut table = vec![1];
     for n in 0..4 {
         let (codec, base) = if n == 3 { (CODEC_DELTA, Some(Id([2; 32]))) } else { (n, None) };
@@ -352,6 +361,115 @@ fn ref_entry_samples() -> Vec<Vec<u8>> {
     vec![e.encode(), first_line(e.encode())]
 }
 
+/// Accepts only the encoding of a value, so that a signature of the text is one of the value.
+fn exact<T: PartialEq + std::fmt::Debug, E: std::fmt::Debug>(
+    bytes: &[u8],
+    decode: impl Fn(&[u8]) -> Result<T, E>,
+    encode: impl Fn(&T) -> Vec<u8>,
+) {
+    for bytes in [Some(bytes.to_vec()), sealed_line(bytes)].into_iter().flatten() {
+        if let Ok(value) = decode(&bytes) {
+            assert_eq!(encode(&value), bytes, "another text was accepted for {value:?}");
+        }
+    }
+}
+
+/// Entries of the log of garbage collection.
+pub fn gc_entry(bytes: &[u8]) {
+    exact(bytes, GcEntry::decode, GcEntry::encode);
+}
+
+fn gc_entry_samples() -> Vec<Vec<u8>> {
+    let plan = GcEntry {
+        kind: GC_KIND.to_owned(),
+        seq: 7,
+        update: "0a".repeat(16),
+        time: -1,
+        nanos: 1,
+        who: "A \"B\"".to_owned(),
+        what: GcStep::Plan,
+        list: Some([0x1a; 32]),
+        count: 3,
+        bytes: 1 << 40,
+        why: "gc: \u{e9}".to_owned(),
+    };
+    let dead = GcEntry { seq: 8, what: GcStep::Dead, ..plan.clone() };
+    let void = GcEntry { list: None, count: 0, bytes: 0, ..plan.clone() };
+    let whole = [plan, dead, void].map(|e| e.encode());
+    let lines = whole.clone().map(first_line);
+    [whole, lines].concat()
+}
+
+/// Entries of the log of forgotten versions.
+pub fn trash_entry(bytes: &[u8]) {
+    exact(bytes, TrashEntry::decode, TrashEntry::encode);
+}
+
+fn trash_entry_samples() -> Vec<Vec<u8>> {
+    let old = TrashEntry {
+        kind: TRASH_KIND.to_owned(),
+        seq: 127,
+        update: "0a".repeat(16),
+        time: 5,
+        nanos: 0,
+        who: "A".to_owned(),
+        why: "forget: keep-daily 7".to_owned(),
+        forget: vec![Id([1; 32]), Id([2; 32])],
+        restore: vec![Id([3; 32])],
+        older: vec![],
+    };
+    let fence = TrashEntry { seq: 126, forget: vec![], restore: vec![], ..old.clone() };
+    let e = TrashEntry { seq: 128, older: vec![old.clone(), fence], ..old.clone() };
+    vec![e.encode(), first_line(e.encode()), first_line(old.encode())]
+}
+
+/// Leases.
+pub fn lease(bytes: &[u8]) {
+    exact(bytes, Lease::decode, Lease::encode);
+}
+
+fn lease_samples() -> Vec<Vec<u8>> {
+    let versions = vec![Id([1; 32]), Id([2; 32])];
+    let l = Lease {
+        kind: LEASE_KIND.to_owned(),
+        host: "db1".to_owned(),
+        what: LeaseUse::Overlay,
+        versions,
+        made: 5,
+        until: i64::MAX,
+    };
+    vec![l.encode(), first_line(l.encode())]
+}
+
+/// Lists of packs, without their checksum.
+pub fn pack_list(bytes: &[u8]) {
+    let sealed = [bytes, &packlist::checksum(bytes)].concat();
+    let Ok(list) = PackList::decode(sealed.clone()) else { return };
+    let mut again = PackListWriter::default();
+    for pack in list.iter() {
+        assert_eq!(list.find(&pack.name), Some(pack));
+        assert!(again.push(&pack).is_ok());
+    }
+    assert_eq!((again.count(), again.sum_bytes()), (list.len() as u64, list.sum_bytes()));
+    assert_eq!(again.finish(), sealed);
+}
+
+fn pack_list_samples() -> Vec<Vec<u8>> {
+    let reasons = [ListReason::Unused, ListReason::Copied, ListReason::Orphan, ListReason::Damaged];
+    [0, 1, 4]
+        .map(|len| {
+            let mut list = PackListWriter::default();
+            for (n, reason) in (1..).zip(reasons).take(len) {
+                let pack = ListedPack { name: [n; 32], size_bytes: 1000, kind: PackKind::List, reason, since: 1 << 40 };
+                assert!(list.push(&pack).is_ok());
+            }
+            let mut bytes = list.finish();
+            bytes.truncate(bytes.len() - 16);
+            bytes
+        })
+        .to_vec()
+}
+
 // Index segments.
 
 fn sealed_part(section: SegmentSection, index: u64, bytes: &[u8]) -> Vec<u8> {
@@ -443,7 +561,7 @@ pub fn segment(bytes: &[u8]) {
 }
 
 fn segment_samples() -> Vec<Vec<u8>> {
-    let kind = pack::PackKind::Tree;
+    let kind = PackKind::Tree;
     let f =
         footer::SegmentFooter { kind, bits: 3, rows: 300, bucket_bytes: 9000, filter_blocks: 6, packs: 2, replaces: 1 };
     let cut = |bytes: Vec<u8>| bytes[..bytes.len() - segment::SUM_BYTES].to_vec();

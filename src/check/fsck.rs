@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::data::{DataCheck, DataOrder};
 use super::findings::{Findings, Found, is_damage};
+use super::gc_state;
 use super::logs;
 use super::places;
 use super::reach;
@@ -44,6 +45,7 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
     // Refs are read before the index, so that the index contains their versions even if other
     // processes commit during the check.
     let roots = logs::check(repo, &findings, &mut checked)?;
+    gc_state::check(repo, &findings)?;
     catalogue(repo, &findings);
     worktrees(repo, &findings)?;
     ensure_not_cancelled(observer)?;

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use super::findings::Findings;
 use super::report::{Checked, What};
 use crate::error::Result;
-use crate::format::refentry::{RefEntry, encode_name, seq_key, seq_of_key};
+use crate::format::logkey::{seq_key, seq_of_key};
+use crate::format::refentry::{RefEntry, encode_name};
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::repo::{Repo, layout};
@@ -30,11 +31,11 @@ pub(super) fn check(repo: &Repo, findings: &Findings<'_>, checked: &mut Checked)
     let mut roots = Vec::new();
     let mut last = BTreeMap::new();
     for listed in repo.store().list("refs")? {
-        if !RefKind::ALL.iter().any(|k| k.dir() == listed.name) {
+        if !RefKind::STORED.iter().any(|k| k.dir() == listed.name) {
             findings.note(format!("`refs/{}` is unknown", listed.name));
         }
     }
-    for kind in RefKind::ALL {
+    for kind in RefKind::STORED {
         let dir = layout::refs(kind);
         for listed in repo.store().list(&dir)? {
             let log = format!("{dir}/{}", listed.name);

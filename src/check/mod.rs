@@ -5,6 +5,7 @@
 mod data;
 mod findings;
 pub mod fsck;
+mod gc_state;
 mod logs;
 mod pack_reader;
 mod places;

@@ -20,6 +20,14 @@ pub enum What {
     Catalogue,
     /// The state of a worktree.
     Worktree,
+    /// An entry or the whole log of garbage collection.
+    GcLog,
+    /// A list of packs, which the log of garbage collection names.
+    PackList,
+    /// An entry or the whole log of forgotten versions.
+    TrashLog,
+    /// A lease.
+    Lease,
 }
 
 impl What {
@@ -32,6 +40,10 @@ impl What {
             Self::Object => "object",
             Self::Catalogue => "catalogue",
             Self::Worktree => "worktree",
+            Self::GcLog => "gc log",
+            Self::PackList => "pack list",
+            Self::TrashLog => "trash log",
+            Self::Lease => "lease",
         }
     }
 }

@@ -8,7 +8,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Malformed;
-use crate::model::id::to_hex;
+use super::text::{checked_line, encode_line};
+use crate::model::id::is_hex;
 use crate::model::refname::RefName;
 
 /// The only version of the format.
@@ -41,28 +42,12 @@ pub struct Marker {
 /// Whether a text is a repository id: 32 lower-case hex digits. Ids become directory names, so no
 /// other text may pass.
 pub fn is_repository_id(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// Returns the checksum that follows a line of text.
-pub fn line_checksum(line: &str) -> String {
-    to_hex(blake3::hash(line.as_bytes()).as_bytes())
-}
-
-/// Checks `line "\n" checksum "\n"` and returns the line.
-pub fn checked_line<'a>(bytes: &'a [u8], what: &'static str) -> Result<&'a str, Malformed> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new(what, "not UTF-8"))?;
-    let mut lines = text.split('\n');
-    match (lines.next(), lines.next(), lines.next(), lines.next()) {
-        (Some(line), Some(sum), Some(""), None) if sum == line_checksum(line) => Ok(line),
-        _ => Err(Malformed::new(what, "checksum mismatch")),
-    }
+    is_hex(text, 32)
 }
 
 impl Marker {
     pub fn encode(&self) -> Vec<u8> {
-        let line = serde_json::to_string(self).unwrap_or_default();
-        format!("{line}\n{}\n", line_checksum(&line)).into_bytes()
+        encode_line(self)
     }
 
     /// Decodes a marker; rejects versions, features and fields that this program does not know.

@@ -1,15 +1,21 @@
-//! Encoding and decoding of stored data: marker, pack, frame, objects, ref entries, index segments.
-//! No I/O.
+//! Encoding and decoding of stored data: marker, packs, frames, objects, index segments, entries of
+//! logs, lists of packs, leases. No I/O.
 //!
 //! Every decoder accepts hostile input: a decoder never panics, always terminates, and never
 //! allocates memory for an unchecked length.
 
 pub mod frame;
+pub mod gclog;
+pub mod lease;
+pub mod logkey;
 pub mod marker;
 pub mod object;
 pub mod pack;
+pub mod packlist;
 pub mod refentry;
 pub mod segment;
+pub mod text;
+pub mod trashlog;
 pub mod varint;
 
 /// The error for stored bytes that cannot be decoded.

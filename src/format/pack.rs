@@ -2,7 +2,7 @@
 //! bytes.
 //!
 //! ```text
-//! header   "DVCPACK" version(1) kind(1) 0(1) sealed-key-length(2, LE) 0(4), then the sealed key (none yet)
+//! header   "DVCPACK" version(1) kind(1) 0(1) sealed-key-length(2, LE) salt(4), then the sealed key (none yet)
 //! frames   see frame.rs
 //! table    zstd: per frame: tag, count, per object id(32) + length; base(32) if delta; stored length of the frame
 //! footer   table offset(8) table stored length(4) table uncompressed length(4) frames(4)
@@ -81,33 +81,56 @@ impl PackKind {
     }
 }
 
-/// Returns the header of an unencrypted pack.
-pub fn encode_header(kind: PackKind) -> [u8; HEADER_LEN] {
-    let mut h = [0u8; HEADER_LEN];
-    h[..7].copy_from_slice(MAGIC);
-    h[7] = 1;
-    h[8] = kind.number();
-    h
+/// Bytes of the header that only give a pack another name. A pack has no salt unless garbage collection
+/// knows the name that the pack would have.
+pub type PackSalt = [u8; 4];
+
+/// The header of a pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackHeader {
+    pub kind: PackKind,
+    pub salt: PackSalt,
 }
 
-/// Decodes a header. Returns the kind of the pack and the offset of the first frame.
-pub fn decode_header(bytes: &[u8]) -> Result<(PackKind, usize), Malformed> {
-    let bad = |why: &str| Malformed::new("pack header", why);
-    let h = bytes.first_chunk::<HEADER_LEN>().ok_or_else(|| bad("truncated"))?;
-    if &h[..7] != MAGIC {
-        return Err(bad("not a pack"));
+impl PackHeader {
+    /// Offset of the first frame of an unencrypted pack.
+    pub const FIRST_FRAME: u64 = HEADER_LEN as u64;
+
+    /// Returns the header of a pack without salt.
+    pub const fn unsalted(kind: PackKind) -> Self {
+        Self { kind, salt: [0; 4] }
     }
-    if h[7] != 1 {
-        return Err(Malformed::new("pack header", format!("unsupported version {}", h[7])));
+
+    pub fn encode(&self) -> [u8; HEADER_LEN] {
+        let mut h = [0u8; HEADER_LEN];
+        h[..7].copy_from_slice(MAGIC);
+        h[7] = 1;
+        h[8] = self.kind.number();
+        h[12..].copy_from_slice(&self.salt);
+        h
     }
-    let kind = PackKind::from_number(h[8]).ok_or_else(|| bad("unknown kind"))?;
-    if h[9] != 0 || h[12..] != [0; 4] {
-        return Err(bad("unknown flags"));
+
+    /// Decodes the header of an unencrypted pack. Accepts any salt.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let bad = |why: &str| Malformed::new("pack header", why);
+        let h = bytes.first_chunk::<HEADER_LEN>().ok_or_else(|| bad("truncated"))?;
+        if &h[..7] != MAGIC {
+            return Err(bad("not a pack"));
+        }
+        if h[7] != 1 {
+            return Err(Malformed::new("pack header", format!("unsupported version {}", h[7])));
+        }
+        let kind = PackKind::from_number(h[8]).ok_or_else(|| bad("unknown kind"))?;
+        if h[9] != 0 {
+            return Err(bad("unknown flags"));
+        }
+        if h[10..12] != [0, 0] {
+            return Err(bad("encrypted packs are not supported"));
+        }
+        let mut salt = [0; 4];
+        salt.copy_from_slice(&h[12..]);
+        Ok(Self { kind, salt })
     }
-    if h[10..12] != [0, 0] {
-        return Err(bad("encrypted packs are not supported"));
-    }
-    Ok((kind, HEADER_LEN))
 }
 
 /// A frame as the table of contents describes it.
@@ -248,10 +271,21 @@ mod tests {
 
     #[test]
     fn header() {
-        let mut h = encode_header(PackKind::List);
-        assert_eq!(decode_header(&h), Ok((PackKind::List, HEADER_LEN)));
-        h[7] = 9;
-        assert!(decode_header(&h).unwrap_err().why.contains("version 9"));
+        let header = PackHeader::unsalted(PackKind::List);
+        assert_eq!(header.encode(), *b"DVCPACK\x01\x01\0\0\0\0\0\0\0");
+        assert_eq!(PackHeader::decode(&header.encode()), Ok(header));
+        let salted = PackHeader { salt: [1, 0, 0xff, 4], ..header };
+        assert_eq!(salted.encode()[..12], header.encode()[..12]);
+        assert_eq!(salted.encode()[12..], [1, 0, 0xff, 4]);
+        assert_eq!(PackHeader::decode(&salted.encode()), Ok(salted));
+        assert!(PackHeader::decode(&salted.encode()[..15]).is_err());
+        for (at, value, why) in
+            [(7, 9, "version 9"), (8, 3, "kind"), (9, 1, "flags"), (10, 88, "encrypted"), (0, 0, "pack")]
+        {
+            let mut h = salted.encode();
+            h[at] = value;
+            assert!(PackHeader::decode(&h).unwrap_err().why.contains(why), "{why}");
+        }
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! One entry of a ref log: `refs/<kind>/<name>/<seq>`, and the encoding of names and sequence
-//! numbers in keys.
+//! One entry of a ref log: `refs/<kind>/<name>/<seq>`, and the encoding of names in keys.
 //!
 //! An entry is a JSON object followed by a line with its BLAKE3 hash in hex. The newest entry is
 //! the value of the ref; an entry whose `new` is null deletes the ref. An entry may contain older
@@ -8,14 +7,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::Malformed;
-use super::marker::{checked_line, line_checksum};
+use super::text::{decode_line, encode_line, line_checksum};
 use crate::model::id::Id;
 
 /// One update of a ref.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefEntry {
-    /// The directory below `refs/`: `heads`, `tags` or `remotes`. Together with the name and the
+    /// The directory below `refs/`: `heads`, `tags`, `remotes` or `trash`. Together with the name and the
     /// number, `kind` makes an entry valid only under its own key.
     pub kind: String,
     /// Name of the ref as users see it.
@@ -43,14 +42,12 @@ pub struct RefEntry {
 
 impl RefEntry {
     pub fn encode(&self) -> Vec<u8> {
-        let line = serde_json::to_string(self).unwrap_or_default();
-        format!("{line}\n{}\n", line_checksum(&line)).into_bytes()
+        encode_line(self)
     }
 
     /// Decodes an entry and checks its values.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let line = checked_line(bytes, "ref entry")?;
-        let entry: Self = serde_json::from_str(line).map_err(|e| Malformed::new("ref entry", e.to_string()))?;
+        let entry: Self = decode_line(bytes, "ref entry")?;
         std::iter::once(&entry).chain(&entry.older).try_for_each(Self::check)?;
         Ok(entry)
     }
@@ -67,26 +64,6 @@ impl RefEntry {
         }
         Ok(())
     }
-}
-
-/// Returns the last component of an entry's key. The number counts down, so that keys sort newest
-/// first.
-pub fn seq_key(seq: u64) -> String {
-    format!("{:016x}", u64::MAX - seq)
-}
-
-/// Returns the last component of an entry's key for a store without conditional writes. The key
-/// contains the id of the update, so that two writers never write to the same key.
-pub fn unique_seq_key(seq: u64, update: &str) -> String {
-    format!("{}.{update}", seq_key(seq))
-}
-
-/// Returns the sequence number of a key of [`seq_key`] or [`unique_seq_key`].
-pub fn seq_of_key(key: &str) -> Option<u64> {
-    let (digits, update) = key.split_once('.').map_or((key, None), |(digits, update)| (digits, Some(update)));
-    let hex = |s: &str, len: usize| s.len() == len && s.bytes().all(|b| b.is_ascii_hexdigit());
-    (hex(digits, 16) && update.is_none_or(|u| hex(u, 32))).then_some(())?;
-    u64::from_str_radix(digits, 16).ok().map(|n| u64::MAX - n)
 }
 
 /// Encodes a ref name as one path component. All characters except lower-case letters, digits, `-`,
@@ -113,16 +90,6 @@ pub fn encode_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_sort_newest_first() {
-        assert!(seq_key(2) < seq_key(1));
-        assert_eq!(seq_of_key(&seq_key(77)), Some(77));
-        assert_eq!(seq_of_key(&unique_seq_key(77, &"0a".repeat(16))), Some(77));
-        for bad in ["x", "0123", "000000000000000g", "0000000000000001.x", "0000000000000001."] {
-            assert_eq!(seq_of_key(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn names() {

@@ -74,6 +74,11 @@ pub fn parse_hex(hex: &str, out: &mut [u8]) -> Option<()> {
     Some(())
 }
 
+/// Returns whether a text consists of this number of lower-case hex digits.
+pub fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Returns `bytes` as lower-case hex digits.
 pub fn to_hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -11,11 +11,15 @@ pub enum RefKind {
     Tag,
     /// A remote-tracking branch, `origin/AMCC`.
     Remote,
+    /// Files of a worktree before a command overwrote them. Local, and not named by users.
+    Trash,
 }
 
 impl RefKind {
-    /// All kinds.
+    /// All kinds that users name.
     pub const ALL: [Self; 3] = [Self::Branch, Self::Tag, Self::Remote];
+    /// All kinds that a repository stores.
+    pub const STORED: [Self; 4] = [Self::Branch, Self::Tag, Self::Remote, Self::Trash];
 
     /// Returns the directory below `refs/`.
     pub const fn dir(self) -> &'static str {
@@ -23,6 +27,7 @@ impl RefKind {
             Self::Branch => "heads",
             Self::Tag => "tags",
             Self::Remote => "remotes",
+            Self::Trash => "trash",
         }
     }
 
@@ -32,6 +37,7 @@ impl RefKind {
             Self::Branch => "branch",
             Self::Tag => "tag",
             Self::Remote => "remote branch",
+            Self::Trash => "trash",
         }
     }
 }

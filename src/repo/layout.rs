@@ -11,6 +11,16 @@ pub const MARKER: &str = "format";
 pub const INDEX: &str = "index";
 /// Directory of packs.
 pub const PACKS: &str = "packs";
+/// Directory of the log of garbage collection and of the lists that the log names.
+pub const QUARANTINE: &str = "quarantine";
+/// Directory of the log of garbage collection.
+pub const GC_LOG: &str = "quarantine/log";
+/// Directory of lists of packs.
+pub const PACK_LISTS: &str = "quarantine/lists";
+/// Directory of the log of forgotten versions.
+pub const TRASH_LOG: &str = "trash";
+/// Directory of intent locks, probes and leases.
+pub const SESSIONS: &str = "sessions";
 /// The derived catalogue.
 pub const CATALOGUE: &str = "catalog.db";
 /// Local settings of a repository.
@@ -33,6 +43,11 @@ pub fn pack(name: &[u8; 32]) -> String {
 /// Returns the key of an index segment.
 pub fn segment(name: &[u8; 32]) -> String {
     format!("{INDEX}/{}", to_hex(name))
+}
+
+/// Returns the key of a list of packs.
+pub fn pack_list(name: &[u8; 32]) -> String {
+    format!("{PACK_LISTS}/{}", to_hex(name))
 }
 
 /// Returns the directory of all refs of a kind.

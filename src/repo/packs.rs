@@ -13,7 +13,7 @@ use crate::codec::compress::{CompressionProfile, Compressor};
 use crate::codec::hash::{NameHasher, checksum};
 use crate::error::Result;
 use crate::format::frame::FrameHead;
-use crate::format::pack::{PackFooter, PackKind, TableFrame, encode_header, put_table_frame};
+use crate::format::pack::{PackFooter, PackHeader, PackKind, TableFrame, put_table_frame};
 use crate::format::segment::{IndexRow, ObjectLocation, PackName};
 use crate::model::id::{Id, ObjectKind};
 use crate::store::{Store, StoreError, local::LocalStore};
@@ -75,7 +75,7 @@ impl PackWriter {
             frames: 0,
             rows: Vec::new(),
         };
-        pack.write(&encode_header(kind))?;
+        pack.write(&PackHeader::unsalted(kind).encode())?;
         Ok(pack)
     }
 
@@ -152,7 +152,8 @@ impl PackWriter {
             frames: self.frames,
             checksum: [0; 16],
         };
-        footer.checksum = checksum(&[&encode_header(self.kind), &packed, &footer.fields()]);
+        let header = PackHeader::unsalted(self.kind).encode();
+        footer.checksum = checksum(&[&header, &packed, &footer.fields()]);
         self.write(&packed)?;
         self.write(&footer.encode())?;
         self.flush(self.buffer.len())?;
@@ -194,7 +195,7 @@ pub struct PackTable {
 
 /// Reads and verifies the table of contents of a stored pack.
 pub fn read_table(store: &dyn Store, name: &PackName) -> Result<PackTable> {
-    use crate::format::pack::{FOOTER_LEN, HEADER_LEN, decode_header, decode_table};
+    use crate::format::pack::{FOOTER_LEN, HEADER_LEN, decode_table};
     let key = layout::pack(name);
     let missing = || StoreError::Missing { key: key.clone() };
     let bytes = store.len(&key)?.ok_or_else(missing)?;
@@ -203,7 +204,7 @@ pub fn read_table(store: &dyn Store, name: &PackName) -> Result<PackTable> {
     raw.copy_from_slice(&store.read_at(&key, footer_at, FOOTER_LEN)?);
     let footer = PackFooter::decode(&raw, bytes)?;
     let header = store.read_at(&key, 0, HEADER_LEN)?;
-    let (kind, first) = decode_header(&header)?;
+    let PackHeader { kind, .. } = PackHeader::decode(&header)?;
     let packed = store.read_at(&key, footer.table_offset, footer.table_stored as usize)?;
     if checksum(&[&header, &packed, &footer.fields()]) != footer.checksum {
         return Err(crate::format::Malformed::new("pack table", "its checksum does not match").into());
@@ -216,8 +217,8 @@ pub fn read_table(store: &dyn Store, name: &PackName) -> Result<PackTable> {
             .zstd(&packed, footer.table_plain as usize, &mut plain)
             .map_err(|e| crate::format::Malformed::new("pack table", e.to_string()))?;
     }
-    let frames = decode_table(&plain, first as u64)?;
-    let end = frames.last().map_or(first as u64, |f| f.offset + u64::from(f.stored));
+    let frames = decode_table(&plain, PackHeader::FIRST_FRAME)?;
+    let end = frames.last().map_or(PackHeader::FIRST_FRAME, |f| f.offset + u64::from(f.stored));
     if end != footer.table_offset || frames.len() != footer.frames as usize {
         return Err(crate::format::Malformed::new("pack table", "it does not cover the pack").into());
     }

@@ -9,7 +9,8 @@ use super::layout;
 use super::locator::Locator;
 use crate::error::{Error, Failure, Kind, Result, with_causes};
 use crate::format::Malformed;
-use crate::format::refentry::{RefEntry, encode_name, seq_key, seq_of_key, unique_seq_key};
+use crate::format::logkey::{seq_key, seq_of_key, unique_seq_key};
+use crate::format::refentry::{RefEntry, encode_name};
 use crate::model::entry::Time;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
@@ -112,7 +113,7 @@ impl Failure for RefError {
         };
         let copy = "restore this file from a copy of the repository, or remove it to return to the previous entry";
         Some(match kind {
-            RefKind::Remote => copy.to_owned(),
+            RefKind::Remote | RefKind::Trash => copy.to_owned(),
             kind => format!("{copy}; in this repository, `dvc {} -f {name} REV` rewrites it", kind.name()),
         })
     }

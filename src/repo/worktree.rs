@@ -15,7 +15,7 @@ use super::handle::Repo;
 use super::layout;
 use crate::codec::hash::checksum;
 use crate::error::{Failure, Kind, Result};
-use crate::format::marker::{checked_line, line_checksum};
+use crate::format::text::{checked_line, line_checksum};
 use crate::model::id::{Id, to_hex};
 use crate::model::refname::RefName;
 use crate::store::local::make_durable;

@@ -7,7 +7,8 @@ use std::ops::Deref;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Kind, Result};
-use crate::format::refentry::{RefEntry, seq_of_key};
+use crate::format::logkey::seq_of_key;
+use crate::format::refentry::RefEntry;
 use crate::model::id::Id;
 use crate::model::refname::{RefKind, RefName};
 use crate::repo::layout;

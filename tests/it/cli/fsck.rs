@@ -213,7 +213,7 @@ fn a_damaged_marker_is_named_and_made_again() {
     // A later format version is not damage and is left unchanged.
     let later = whole.replace("\"version\":1", "\"version\":2");
     let line = later.split_once('\n').unwrap().0;
-    let later = format!("{line}\n{}\n", dvc::format::marker::line_checksum(line));
+    let later = format!("{line}\n{}\n", dvc::format::text::line_checksum(line));
     fs::write(&marker, &later).unwrap();
     s.dvc(["fsck", "--rebuild"]).code(5).complains("unsupported version 2");
     assert_eq!(fs::read_to_string(&marker).unwrap(), later);

@@ -3,4 +3,5 @@
 
 mod campaign;
 mod decoders;
+mod gc_state;
 mod overlays;

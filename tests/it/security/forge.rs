@@ -5,8 +5,9 @@ use std::path::Path;
 
 use dvc::codec::cut::ChunkerConfig;
 use dvc::format::frame::CODEC_RAW;
+use dvc::format::logkey::seq_key;
 use dvc::format::object::{encode_commit, encode_tree};
-use dvc::format::refentry::{RefEntry, encode_name, seq_key};
+use dvc::format::refentry::{RefEntry, encode_name};
 use dvc::model::commit::{Commit, CommitCounts, Timestamp};
 use dvc::model::entry::{Chunker, Content, Entry, Meta, Node, Time, Totals};
 use dvc::model::id::{Id, ObjectKind};

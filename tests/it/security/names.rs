@@ -4,8 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use dvc::format::marker::line_checksum;
-use dvc::format::refentry::{RefEntry, encode_name, seq_key};
+use dvc::format::logkey::seq_key;
+use dvc::format::refentry::{RefEntry, encode_name};
+use dvc::format::text::line_checksum;
 
 use super::forge::{file, forge, set_ref};
 use crate::support::sandbox::{Sandbox, all_below};

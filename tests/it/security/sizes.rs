@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use dvc::codec::compress::{CompressionProfile, Compressor};
 use dvc::codec::hash::{NameHasher, checksum};
-use dvc::format::pack::{PackFooter, PackKind, TableFrame, encode_header, put_table_frame};
+use dvc::format::pack::{PackFooter, PackHeader, PackKind, TableFrame, put_table_frame};
 use dvc::model::entry::{Entry, Node, Totals};
 use dvc::model::id::{Id, ObjectKind, to_hex};
 use dvc::model::tree::TreeBody;
@@ -176,7 +176,7 @@ fn a_table_of_contents_that_unpacks_to_anything() {
     (0..6_000_000).for_each(|n| put_table_frame(&mut plain, &frame(n)));
     let mut packed = Vec::new();
     assert!(Compressor::default().compress(CompressionProfile::Normal, &plain, &mut packed));
-    let header = encode_header(PackKind::Tree);
+    let header = PackHeader::unsalted(PackKind::Tree).encode();
     let mut footer = PackFooter {
         table_offset: header.len() as u64,
         table_stored: u32::try_from(packed.len()).unwrap(),

@@ -3,6 +3,7 @@
 
 #![allow(dead_code)]
 
+pub mod collected;
 pub mod databases;
 pub mod facts;
 pub mod held;

@@ -34,7 +34,7 @@ fn painted_names(out: &Out, version: &Version) -> String {
         None => out.paint(Paint::Changed, text),
         Some(RefKind::Tag) => out.paint(Paint::Tag, text),
         Some(RefKind::Branch) => out.paint(Paint::Branch, text),
-        Some(RefKind::Remote) => out.paint(Paint::Removed, text),
+        Some(RefKind::Remote | RefKind::Trash) => out.paint(Paint::Removed, text),
     });
     painted.map(|names| format!("({names}) ")).unwrap_or_default()
 }

@@ -47,6 +47,7 @@ impl<'s> Names<'s> {
                 RefKind::Branch => "branch",
                 RefKind::Tag => "tag",
                 RefKind::Remote => "branch of a remote",
+                RefKind::Trash => "overwritten files",
             };
             let tips = repo.refs().readable(*kind).map(|readable| readable.tips).unwrap_or_default();
             names.extend(tips.into_iter().map(|tip| Candidate::new(tip.name.to_string(), about)));
