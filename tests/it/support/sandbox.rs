@@ -246,3 +246,26 @@ impl Run {
         self.out.lines().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dvc::sys::mountinfo::MountTable;
+
+    use super::super::needs::{root_to, run};
+    use super::{Sandbox, fs};
+
+    #[test]
+    fn a_dropped_sandbox_detaches_mounts_below_it() {
+        if !root_to("mount a file system") {
+            return;
+        }
+        let s = Sandbox::new();
+        let (root, outer) = (s.root().to_owned(), s.at("outer"));
+        for dir in [&outer, &outer.join("in ner")] {
+            fs::create_dir(dir).unwrap();
+            run("mount", &["-t", "tmpfs", "none", dir.to_str().unwrap()]);
+        }
+        drop(s);
+        assert!(!MountTable::read().unwrap().iter().any(|mount| mount.at.starts_with(&root)));
+    }
+}

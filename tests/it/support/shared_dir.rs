@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 pub struct SharedDir {
     path: PathBuf,
     /// Waits for the end of its standard input. `None` if `DVC_TEST_KEEP=1` is set.
-    _remover: Option<Child>,
+    remover: Option<Child>,
 }
 
 impl SharedDir {
@@ -19,11 +19,29 @@ impl SharedDir {
         remover.args(["-c", "cat >/dev/null; rm -rf -- \"$0\""]).arg(&path).current_dir("/").process_group(0);
         remover.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let is_kept = std::env::var_os("DVC_TEST_KEEP").is_some();
-        Self { path, _remover: (!is_kept).then(|| remover.spawn().unwrap()) }
+        Self { path, remover: (!is_kept).then(|| remover.spawn().unwrap()) }
     }
 
     /// Returns the path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SharedDir;
+
+    #[test]
+    fn the_directory_is_removed_when_its_owner_ends() {
+        let dir = SharedDir::new();
+        let path = dir.path().to_owned();
+        std::fs::write(path.join("file"), "content").unwrap();
+        // Dropping the value closes the input of the remover, as the end of the process does.
+        let is_kept = dir.remover.is_none();
+        drop(dir);
+        while path.exists() && !is_kept {
+            std::thread::yield_now();
+        }
     }
 }

@@ -53,3 +53,29 @@ impl Drop for Spawned {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Stdio;
+
+    use super::{Command, Pid, Spawned};
+    use crate::support::servers::program::{is_alive, with_descendants};
+
+    #[test]
+    fn a_dropped_process_ends_with_its_children() {
+        let mut c = Command::new("sh");
+        c.args(["-c", "sleep 1000 & wait"]).stdin(Stdio::null()).stdout(Stdio::null());
+        let spawned = Spawned::start(&mut c);
+        let all = loop {
+            let all = with_descendants(Pid::from_child(&spawned));
+            if all.len() == 2 {
+                break all;
+            }
+        };
+        drop(spawned);
+        // The sleeping process is not a child of this one, so another process reaps it.
+        while all.iter().any(|pid| is_alive(*pid)) {
+            std::thread::yield_now();
+        }
+    }
+}
