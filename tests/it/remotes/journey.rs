@@ -76,7 +76,7 @@ fn journey(place: &Place) {
 
 /// `remote add` without a repository, a dry run of a push, a push, and a push without changes.
 fn first_pushes(place: &Place, ann: &Sandbox) {
-    place.is_told(&ann.dvc(["remote", "add", "origin", &place.url, "--json"]).ok().json());
+    place.assert_reported(&ann.dvc(["remote", "add", "origin", &place.url, "--json"]).ok().json());
 
     let planned = ann.dvc(["push", "-n", "--json"]).ok().json();
     assert_eq!(one(&planned, "AMCC")["outcome"], "created");

@@ -65,7 +65,7 @@ impl Place {
 
     /// Asserts the report of `remote add` and `remote check`.
     #[track_caller]
-    pub fn is_told(&self, report: &Value) {
+    pub fn assert_reported(&self, report: &Value) {
         assert_eq!(report["repository"], Value::Null, "{report}");
         let exclusive = report["exclusive"].as_bool();
         assert!(exclusive.is_some() && (self.exclusive.is_none() || exclusive == self.exclusive), "{report}");

@@ -87,7 +87,7 @@ fn nothing_is_locked(place: &Place) {
 }
 
 fn both(place: &Place) {
-    place.is_told(&place.person("Ann").dvc(["remote", "check", &place.url, "--json"]).ok().json());
+    place.assert_reported(&place.person("Ann").dvc(["remote", "check", &place.url, "--json"]).ok().json());
     one_branch(place, true);
 }
 

@@ -19,35 +19,35 @@ use crate::support::servers::webdav::Webdav;
 /// Time limit for the report of a problem.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const DENIED: Trouble = Trouble { code: 12, kind: "denied", words: "access denied", hint: "check the credentials" };
-const NO_CREDENTIALS: Trouble =
-    Trouble { code: 12, kind: "denied", words: "credentials required, but none found", hint: "set the credentials" };
-const NO_PLACE: Trouble = Trouble {
+const DENIED: Problem = Problem { code: 12, kind: "denied", words: "access denied", hint: "check the credentials" };
+const NO_CREDENTIALS: Problem =
+    Problem { code: 12, kind: "denied", words: "credentials required, but none found", hint: "set the credentials" };
+const NO_PLACE: Problem = Problem {
     code: 13,
     kind: "not-found",
     words: "no such bucket or directory",
     hint: "create it first, or check the URL",
 };
-const UNKNOWN_HOST: Trouble = Trouble { code: 6, kind: "unreachable", words: "unknown host", hint: "check the URL" };
-const REFUSED: Trouble =
-    Trouble { code: 6, kind: "unreachable", words: "server unreachable", hint: "check that the server runs" };
-const UNTRUSTED: Trouble =
-    Trouble { code: 6, kind: "unreachable", words: "server identity not verified", hint: "check the certificate" };
-const OFFLINE: Trouble =
-    Trouble { code: 6, kind: "unreachable", words: "network access is disabled", hint: "omit `--offline`" };
-const FULL: Trouble = Trouble { code: 8, kind: "no-space", words: "no space left", hint: "free some space there" };
+const UNKNOWN_HOST: Problem = Problem { code: 6, kind: "unreachable", words: "unknown host", hint: "check the URL" };
+const REFUSED: Problem =
+    Problem { code: 6, kind: "unreachable", words: "server unreachable", hint: "check that the server runs" };
+const UNTRUSTED: Problem =
+    Problem { code: 6, kind: "unreachable", words: "server identity not verified", hint: "check the certificate" };
+const OFFLINE: Problem =
+    Problem { code: 6, kind: "unreachable", words: "network access is disabled", hint: "omit `--offline`" };
+const FULL: Problem = Problem { code: 8, kind: "no-space", words: "no space left", hint: "free some space there" };
 
-struct Trouble {
+struct Problem {
     code: i32,
     kind: &'static str,
     words: &'static str,
     hint: &'static str,
 }
 
-impl Trouble {
+impl Problem {
     /// Asserts that a run has reported this problem.
     #[track_caller]
-    fn is_told(&self, run: Run, began: Instant) {
+    fn assert_reported(&self, run: Run, began: Instant) {
         let run = run.code(self.code).complains(self.words).complains(self.hint);
         assert!(began.elapsed() < PATIENCE, "{}: {:?}", run.line, began.elapsed());
         if run.line.contains("--json") {
@@ -71,7 +71,7 @@ impl Trouble {
         ];
         for verb in verbs {
             let began = Instant::now();
-            self.is_told(s.dvc(verb), began);
+            self.assert_reported(s.dvc(verb), began);
         }
         assert!(!s.w("copy").exists(), "nothing is left of a clone that did not begin");
         assert_eq!(s.dvc(["log", "--format=%s"]).ok().out, "one\n");
@@ -200,9 +200,9 @@ fn no_network() {
     let s = with_version(&[]);
     s.dvc(["remote", "add", "origin", "s3://b?endpoint=http://127.0.0.1:1", "--offline"]).ok();
     for verb in [&["push"][..], &["fetch"], &["pull"], &["remote", "check"], &["--repo", "oci://h/p", "log"]] {
-        OFFLINE.is_told(s.dvc([&["--offline"], verb].concat()), Instant::now());
+        OFFLINE.assert_reported(s.dvc([&["--offline"], verb].concat()), Instant::now());
     }
-    OFFLINE.is_told(s.dvc(["--offline", "clone", "sftp://h/p", "copy"]), Instant::now());
+    OFFLINE.assert_reported(s.dvc(["--offline", "clone", "sftp://h/p", "copy"]), Instant::now());
     let told = s.dvc(["--offline", "fetch", "gs://bucket"]).code(6);
     assert!(told.err.contains("cannot use gs://bucket: network access is disabled"), "{}", told.err);
     // Directories on this machine need no network.
@@ -225,7 +225,7 @@ fn a_full_store() {
         s.write("more", noise(2, 300_000));
         s.dvc(["commit", "-m", "two"]).ok();
         let began = Instant::now();
-        FULL.is_told(s.dvc(["push", "--json"]), began);
+        FULL.assert_reported(s.dvc(["push", "--json"]), began);
         s.dvc(["--repo", &s3.url("p"), "fsck", "--data"]).ok().says("no damage");
         assert_eq!(s.dvc(["--repo", &s3.url("p"), "log", "--format=%s"]).ok().out, "one\n");
         s3.switch(|s| s.full = None);
